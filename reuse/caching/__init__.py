@@ -1,0 +1,1 @@
+"""The activation cache: what frozen layers computed, stored once and found by content."""

@@ -1,0 +1,68 @@
+"""Where and in which type to compute, and how much memory there is."""
+
+import os
+
+import torch
+
+from reuse.errors import UsageError
+from reuse.lookup import lookup
+
+DTYPES: dict[str, torch.dtype] = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device called `name`; `auto` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        UsageError: the device is not one of torch's or is not in this machine.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"device {name!r} cannot be used ({reason}): give auto, cpu, cuda, cuda:N or mps") from error
+    return device
+
+
+def choose_dtype(name: str) -> torch.dtype:
+    """Return the floating-point type called `name`."""
+    return lookup(DTYPES, name, "dtype")
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return torch's name of a type without the `torch.` in front, e.g. `float32`."""
+    return str(dtype).removeprefix("torch.")
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that can still be allocated on `device` (on CPU and MPS: of the machine's memory)."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        return _available_on_linux()
+    except OSError:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until `device` has done what it was given, so that a clock can be read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _available_on_linux() -> int:
+    with open("/proc/meminfo") as lines:  # noqa: PTH123 - a pseudo-file
+        fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["MemAvailable"].split()[0]) * 1024

@@ -1,0 +1,40 @@
+"""The error family: every message says what was given, what was expected and what to do.
+
+The command line prints the message of a `ReuseError` and leaves with its `exit_code`; nothing else is caught there.
+"""
+
+
+class ReuseError(Exception):
+    """Anything that `reuse` refuses or cannot do."""
+
+    exit_code = 1
+
+
+class UsageError(ReuseError):
+    """A setting, name, pattern or spec that cannot be taken as given."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that a menu does not hold; the message lists the nearest names."""
+
+
+class DataError(ReuseError):
+    """Data that cannot be read or cannot be trained on; the message names the file, row or column."""
+
+    exit_code = 2
+
+
+class RunError(ReuseError):
+    """A run folder or weights file that is missing, damaged or of another version."""
+
+    exit_code = 2
+
+
+class CutError(ReuseError):
+    """A model that cannot be cut into prefix and suffix; the message says why, and training goes on uncached."""
+
+
+class CacheError(ReuseError):
+    """An activation cache that is damaged, or a place where none can be written."""

@@ -1,0 +1,1 @@
+"""Layers of any model: selecting, freezing, cutting, transplanting."""

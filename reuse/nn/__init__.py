@@ -1,0 +1,1 @@
+"""Networks: a spec string becomes a module."""
