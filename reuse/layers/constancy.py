@@ -1,0 +1,163 @@
+"""Which nodes of a graph depend only on inputs and frozen parameters, in training and in evaluation alike.
+
+A node is constant when all its inputs are and it holds no trainable parameter, draws no random numbers, changes no
+buffer, and treats each row by itself. A write in place taints what it writes and every alias of it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import torch
+from torch import Tensor, fx, nn
+
+from reuse.layers.observing import Observation
+from reuse.layers.tracing import Traced, is_trainable
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A traced graph with what it did on a smaller and on a larger batch that begins with the same rows."""
+
+    traced: Traced
+    small: Observation
+    large: Observation
+    rows: tuple[int, int]
+
+
+def constant_nodes(observed: Observed, model: nn.Module) -> set[fx.Node]:
+    """Return the constant nodes of one graph, placeholders and frozen parameters among them."""
+    nodes = list(observed.traced.graph.nodes)
+    barred = {n for n in nodes if _is_barred(n, observed, model)}
+    while True:
+        constant: set[fx.Node] = set()
+        for node in nodes:
+            if node not in barred and node.op != "output" and constant.issuperset(node.all_input_nodes):
+                constant.add(node)
+        tainted = _tainted(observed.small.writes, constant, nodes) - barred
+        if not tainted:
+            return constant
+        barred |= tainted
+
+
+def holds_trainable(node: fx.Node, model: nn.Module) -> bool:
+    """Return whether a node is a trainable parameter or calls a module that has one."""
+    if node.op == "call_module":
+        return is_trainable(model.get_submodule(str(node.target)))
+    if node.op != "get_attr":
+        return False
+    parameter = dict(model.named_parameters(remove_duplicate=False)).get(str(node.target))
+    return parameter is not None and parameter.requires_grad
+
+
+def holds_frozen(node: fx.Node, model: nn.Module) -> bool:
+    """Return whether a node computes with frozen parameters: calls a module that has some, or reads one itself."""
+    if node.op == "call_module":
+        return next(model.get_submodule(str(node.target)).parameters(), None) is not None
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    return any(a.op == "get_attr" and str(a.target) in parameters for a in node.all_input_nodes)
+
+
+def signatures(observed: Observed) -> dict[fx.Node, str]:
+    """Return for each node a digest of the whole computation behind it.
+
+    Nodes of the training and of the evaluation graph with the same signature compute the same thing.
+    """
+    order = {node: i for i, node in enumerate(observed.traced.graph.nodes)}
+    writers: dict[fx.Node, list[fx.Node]] = {}
+    for writer, written in observed.small.writes.items():
+        for node in written:
+            writers.setdefault(node, []).append(writer)
+    result: dict[fx.Node, str] = {}
+    for node in order:
+
+        def said(argument: fx.Node, reader: fx.Node = node) -> str:
+            earlier = [result[w] for w in writers.get(argument, []) if order[w] < order[reader]]
+            return f"<{result[argument]}{'!'.join(['', *earlier])}>"
+
+        arguments = fx.node.map_arg((node.args, node.kwargs), lambda a, said=said: _Said(said(a)))
+        text = f"{node.op} {_target(node)} {arguments!r}"
+        result[node] = blake2b(text.encode(), digest_size=16).hexdigest()
+    return result
+
+
+def rows_dimension(small: Tensor, large: Tensor, rows: tuple[int, int]) -> tuple[int, int] | None:
+    """Return `(dimension, k)` where the two shapes differ in one dimension of k × rows elements, else None."""
+    if small.dim() != large.dim():
+        return None
+    differing = [d for d in range(small.dim()) if small.shape[d] != large.shape[d]]
+    if len(differing) != 1:
+        return None
+    dimension = differing[0]
+    k, rest = divmod(small.shape[dimension], rows[0])
+    return (dimension, k) if k and rest == 0 and large.shape[dimension] == k * rows[1] else None
+
+
+def same_values(a: Tensor, b: Tensor) -> bool:
+    """Return whether two tensors agree but for the rounding of kernels that differ with the batch size."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if not (a.is_floating_point() or a.is_complex()):
+        return torch.equal(a, b)
+    if a.numel() == 0:
+        return True
+    scale = torch.nan_to_num(a.detach()).abs().max().item()
+    tolerance = {torch.float64: 1e-9, torch.float32: 1e-4}.get(a.dtype, 2e-2)
+    return torch.allclose(a, b, rtol=tolerance, atol=tolerance * max(scale, 1e-30), equal_nan=True)
+
+
+class _Said(str):
+    """A text that stands for a node inside printed arguments."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _target(node: fx.Node) -> str:
+    if isinstance(node.target, str):
+        return node.target
+    return f"{getattr(node.target, '__module__', '')}.{getattr(node.target, '__qualname__', node.target)}"
+
+
+def _is_barred(node: fx.Node, observed: Observed, model: nn.Module) -> bool:
+    return (
+        node in observed.small.random
+        or node in observed.large.random
+        or node in observed.small.stateful
+        or holds_trainable(node, model)
+        or _mixes_rows(node, observed)
+    )
+
+
+def _mixes_rows(node: fx.Node, observed: Observed) -> bool:
+    """Return whether the rows that two batches share come out of them with different values."""
+    small, large = observed.small.values.get(node), observed.large.values.get(node)
+    if not (isinstance(small, Tensor) and isinstance(large, Tensor)):
+        return False
+    if small.shape == large.shape:  # no batch in it: must be the same in both
+        return not same_values(small, large)
+    found = rows_dimension(small, large, observed.rows)
+    if found is None or found[1] != 1:
+        return False  # cannot be told here; it cannot be stored either, and what comes of it is looked at again
+    return not same_values(small, large.narrow(found[0], 0, small.shape[found[0]]))
+
+
+def _tainted(
+    writes: dict[fx.Node, list[fx.Node]], constant: set[fx.Node], nodes: Iterable[fx.Node]
+) -> set[fx.Node]:
+    """Return constant nodes that must not be, because of a write in place on the other side of the cut or across it."""
+    order = {node: i for i, node in enumerate(nodes)}
+    tainted: set[fx.Node] = set()
+    for writer, written in writes.items():
+        readers = {user for node in written for user in node.users if user is not writer}
+        if writer in constant:
+            # a reader that stays in the suffix would see the value after the write, and must not have come before it
+            if any(r not in constant and order[r] < order[writer] for r in readers):
+                tainted.add(writer)
+        else:
+            # the first of the aliases may cross as a copy; the others and all later readers follow the write
+            tainted |= set(written[1:]) & constant
+            tainted |= {r for r in readers if order[r] > order[writer]} & constant
+    return tainted

@@ -1,0 +1,88 @@
+"""What crosses from prefix to suffix, and in which form.
+
+Only tensors with the batch in one dimension can be stored row by row. Everything else that the suffix needs of the
+prefix is made again there: sizes from the batch size of the frontier, numbers and None as they are, tensors without a
+batch from a copy stored once; what cannot be made so is computed in the suffix.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reuse.layers.constancy import rows_dimension, same_values
+
+
+class NotStorable(Exception):  # noqa: N818 - a signal between two functions, not an error of the user's
+    """A value that cannot cross the frontier."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A tensor whose dimension `dimension` holds `fold` elements for each row, row by row."""
+
+    dimension: int
+    fold: int
+
+
+@dataclass(frozen=True)
+class BatchSize:
+    """An integer that is `factor` times the number of rows."""
+
+    factor: int
+
+
+@dataclass(frozen=True)
+class Same:
+    """A value that is the same for every batch: a number, a type, None, or a tensor stored once."""
+
+    value: Any
+
+
+Form = Rows | BatchSize | Same | list[Any] | tuple[Any, ...] | dict[str, Any]
+
+
+def crossing_form(small: Any, large: Any, rows: tuple[int, int]) -> Form:
+    """Return the form in which a value crosses, from what it was on a smaller and on a larger batch.
+
+    Args:
+        small: the value on `rows[0]` rows.
+        large: the value on `rows[1]` rows, the first of which are those of `small`.
+        rows: the two batch sizes.
+
+    Raises:
+        NotStorable: the value has no such form.
+    """
+    if isinstance(small, Tensor) and isinstance(large, Tensor):
+        return _tensor_form(small, large, rows)
+    if isinstance(small, list | tuple) and type(small) is type(large) and len(small) == len(large):
+        parts = [crossing_form(a, b, rows) for a, b in zip(small, large, strict=True)]
+        return parts if isinstance(small, list) else tuple(parts)
+    if isinstance(small, dict) and isinstance(large, dict) and small.keys() == large.keys():
+        return {key: crossing_form(small[key], large[key], rows) for key in small}
+    if type(small) is int and type(large) is int and small != large:
+        factor, rest = divmod(small, rows[0])
+        if rest or large != factor * rows[1]:
+            raise NotStorable
+        return BatchSize(factor)
+    if isinstance(small, _PLAIN) and type(small) is type(large) and small == large:
+        return Same(small)
+    raise NotStorable
+
+
+_PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format, slice)
+
+
+def _tensor_form(small: Tensor, large: Tensor, rows: tuple[int, int]) -> Form:
+    if small.shape == large.shape:
+        if same_values(small, large):
+            return Same(small)
+        raise NotStorable
+    found = rows_dimension(small, large, rows)
+    if found is None:
+        raise NotStorable
+    dimension, fold = found
+    if not same_values(small, large.narrow(dimension, 0, small.shape[dimension])):
+        raise NotStorable  # rows do not lie one after the other in that dimension
+    return Rows(dimension, fold)

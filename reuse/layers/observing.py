@@ -1,0 +1,115 @@
+"""Running a graph once and noting what each node really did: its value, whether it was random, what it wrote in place.
+
+Observation replaces tables of operations: a node is random when it moved a random state, it writes in place when the
+version counter of a tensor that existed before it moved, it has state when a buffer of its module moved.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
+
+from reuse.layers.tracing import Traced
+
+
+@dataclass
+class Observation:
+    """What the nodes of a graph did on one batch.
+
+    Attributes:
+        values: what each node returned.
+        random: nodes that drew random numbers.
+        stateful: calls that changed a buffer of their own module.
+        writes: for each node that wrote in place, the earlier nodes whose tensors share the written memory.
+    """
+
+    values: dict[fx.Node, Any] = field(default_factory=dict)
+    random: set[fx.Node] = field(default_factory=set)
+    stateful: set[fx.Node] = field(default_factory=set)
+    writes: dict[fx.Node, list[fx.Node]] = field(default_factory=dict)
+
+
+def targets(traced: Traced, model: nn.Module) -> dict[str, Any]:
+    """Return what every `call_module` and `get_attr` target of a graph stands for."""
+    return {str(n.target): _resolve(traced, model, n) for n in traced.graph.nodes if n.op in ("call_module", "get_attr")}
+
+
+def observe(traced: Traced, model: nn.Module, inputs: tuple[Tensor, ...]) -> Observation:
+    """Run the graph on `inputs` (batch first) and return what its nodes did. Buffers and random state do move."""
+    seen = Observation()
+    interpreter = _Watching(fx.GraphModule(targets(traced, model), traced.graph), seen)
+    with torch.no_grad():
+        interpreter.run(*(t.clone() for t in inputs))
+    return seen
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in a value: itself, or those in its lists, tuples and mappings."""
+    return (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
+
+
+class _Watching(fx.Interpreter):
+    """Runs the graph module that fx makes of a graph; its nodes are the graph's own."""
+
+    def __init__(self, module: fx.GraphModule, seen: Observation):
+        super().__init__(module, garbage_collect_values=False)
+        self.seen = seen
+        self.owners: dict[int, list[fx.Node]] = {}  # memory -> nodes whose value lies in it, first come first
+
+    def run_node(self, n: fx.Node) -> Any:
+        arguments = list(tensors_in([self.seen.values[a] for a in n.all_input_nodes]))
+        buffers = self._buffers(n)
+        versions = [t._version for t in arguments]
+        buffer_versions = [b._version for b in buffers]
+        state = _random_states()
+        value = super().run_node(n)
+        if not _same_states(state, _random_states()):
+            self.seen.random.add(n)
+        if [b._version for b in buffers] != buffer_versions:
+            self.seen.stateful.add(n)
+        for tensor, version in zip(arguments, versions, strict=True):
+            if tensor._version != version:
+                self._note_write(n, tensor)
+        self.seen.values[n] = value
+        for tensor in tensors_in(value):
+            self.owners.setdefault(_memory(tensor), []).append(n)
+        return value
+
+    def _note_write(self, n: fx.Node, tensor: Tensor) -> None:
+        written = self.seen.writes.setdefault(n, [])
+        written += [owner for owner in self.owners.get(_memory(tensor), []) if owner not in written]
+
+    def _buffers(self, n: fx.Node) -> list[Tensor]:
+        return list(self.fetch_attr(str(n.target)).buffers()) if n.op == "call_module" else []
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr() or id(tensor)
+
+
+def _random_states() -> tuple[Any, ...]:
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    return torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()  # noqa: NPY002
+
+
+def _same_states(before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
+    same_cuda = before[1] is None or torch.equal(before[1], after[1])
+    same_numpy = before[2][2] == after[2][2] and np.array_equal(before[2][1], after[2][1])
+    return torch.equal(before[0], after[0]) and same_cuda and same_numpy and bool(before[3] == after[3])
+
+
+def _resolve(traced: Traced, model: nn.Module, node: fx.Node) -> Any:
+    name = str(node.target)
+    if name in traced.constants:
+        return traced.constants[name]
+    if node.op == "call_module":
+        return model.get_submodule(name)
+    owner, _, last = name.rpartition(".")
+    return getattr(model.get_submodule(owner), last)
+
+

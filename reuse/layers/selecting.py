@@ -1,0 +1,164 @@
+"""Selecting layers and parameters of a model by patterns.
+
+Patterns are separated by commas or given one by one, and are read in order:
+
+===============  ==========================================================================
+``hidden1``      the layer (with everything below it) or parameter of that name
+``layer?.*.bn1`` a glob; ``*`` crosses dots
+``re:hid.*[12]`` a regular expression that the whole name matches; takes the whole argument, commas included
+``:layer2``      everything up to and including that layer, in order of registration
+``!fc``          but not this one; as the first pattern: everything but this one
+===============  ==========================================================================
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from reuse.errors import UnknownNameError, UsageError
+from reuse.lookup import suggest
+
+Patterns = str | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What patterns select in a model.
+
+    Attributes:
+        parameters: qualified names in order of registration; a tied parameter appears under each of its names.
+        layers: the same, said shortly: the uppermost modules that are selected as a whole, and parameters besides.
+    """
+
+    parameters: tuple[str, ...]
+    layers: tuple[str, ...]
+
+
+def split_patterns(patterns: Patterns) -> list[str]:
+    """Return single patterns from a comma-separated string or a sequence of such strings."""
+    single: list[str] = []
+    for text in [patterns] if isinstance(patterns, str) else patterns:
+        if text.lstrip("!").startswith("re:"):
+            single.append(text)
+        else:
+            single += [part.strip() for part in text.split(",") if part.strip()]
+    return single
+
+
+def match_names(names: Iterable[str], patterns: Patterns) -> list[str]:
+    """Return those of `names` that the patterns select, in their own order.
+
+    A pattern that selects a layer selects every name below it too.
+
+    Args:
+        names: names of layers or tensors in order of registration; a layer's own name need not be among them.
+        patterns: see the head of this file.
+
+    Raises:
+        UnknownNameError: a pattern matches nothing; the message names the nearest.
+        UsageError: a regular expression that cannot be compiled.
+    """
+    ordered = list(names)
+    singles = split_patterns(patterns)
+    chosen: set[str] = set(ordered) if singles and singles[0].startswith("!") else set()
+    for pattern in singles:
+        matched = _match(ordered, pattern.removeprefix("!"))
+        chosen = chosen - matched if pattern.startswith("!") else chosen | matched
+    return [name for name in ordered if name in chosen]
+
+
+def select(model: nn.Module, patterns: Patterns) -> Selection:
+    """Return what `patterns` select in `model`.
+
+    Raises:
+        UnknownNameError: a pattern matches no layer and no parameter.
+        UsageError: a pattern, or all together, select no parameter at all.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        >>> select(model, "!1").parameters
+        ('0.weight', '0.bias')
+    """
+    order = names_in_order(model)
+    parameters = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    for pattern in split_patterns(patterns):
+        if not _below(_match(order, pattern.removeprefix("!")), parameters):
+            raise UsageError(f"pattern {pattern!r} matches only layers without parameters, so it selects nothing")
+    chosen = set(match_names(order, patterns)).intersection(parameters)
+    if not chosen:
+        raise UsageError(f"the patterns {', '.join(split_patterns(patterns))!r} together select no parameter")
+    return Selection(tuple(n for n in parameters if n in chosen), tuple(summarize(model, chosen)))
+
+
+def names_in_order(model: nn.Module) -> list[str]:
+    """Return the names of all layers and parameters in order of registration, each layer before its parameters."""
+    names: list[str] = []
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        if prefix:
+            names.append(prefix)
+        names += [f"{prefix}.{name}" if prefix else name for name in module._parameters if module._parameters[name] is not None]
+    return names
+
+
+def summarize(model: nn.Module, parameters: set[str]) -> list[str]:
+    """Return the uppermost layers (never the model itself) whose parameters are all among `parameters`, and the rest."""
+    tensors = dict(model.named_parameters(remove_duplicate=False))
+    chosen = {id(tensors[name]) for name in parameters}
+
+    def walk(module: nn.Module, prefix: str) -> list[str]:
+        found = [prefix + n for n, p in module._parameters.items() if p is not None and id(p) in chosen]
+        for name, child in module.named_children():
+            own = [id(p) for p in child.parameters()]
+            if own and chosen.issuperset(own):
+                found.append(prefix + name)
+            elif own:
+                found += walk(child, f"{prefix}{name}.")
+        return found
+
+    return walk(model, "")
+
+
+def _match(order: list[str], pattern: str) -> set[str]:
+    """Return every name that one pattern (without its `!`) matches, with all names below the matched ones."""
+    if pattern.startswith(":"):
+        return _up_to(order, pattern)
+    known = _with_parents(order)
+    if pattern.startswith("re:"):
+        try:
+            expression = re.compile(pattern.removeprefix("re:"))
+        except re.error as error:
+            raise UsageError(f"pattern {pattern!r} is no regular expression: {error}") from error
+        matched = {name for name in known if expression.fullmatch(name)}
+    elif any(character in pattern for character in "*?["):
+        matched = {name for name in known if fnmatchcase(name, pattern)}
+    else:
+        matched = {pattern} & known
+    if not matched:
+        raise UnknownNameError(f"pattern {pattern!r} matches no layer: {suggest(pattern, known)}")
+    return set(_below(matched, order))
+
+
+def _up_to(order: list[str], pattern: str) -> set[str]:
+    last = pattern.removeprefix(":")
+    positions = [i for i, name in enumerate(order) if name == last or name.startswith(last + ".")]
+    if not positions:
+        raise UnknownNameError(f"pattern {pattern!r} matches no layer: {suggest(last, _with_parents(order))}")
+    return set(order[: positions[-1] + 1])
+
+
+def _below(chosen: set[str], names: Iterable[str]) -> list[str]:
+    """Return those of `names` that are in `chosen` or lie below a name that is."""
+    return [name for name in names if any(parent in chosen for parent in _parents(name))]
+
+
+def _parents(name: str) -> list[str]:
+    """Return `name` and the names of the layers around it, e.g. a.b.c, a.b, a."""
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+
+
+def _with_parents(order: list[str]) -> set[str]:
+    return {parent for name in order for parent in _parents(name)}
