@@ -1,0 +1,49 @@
+"""Activation functions by name."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from reuse.errors import UsageError
+from reuse.nn.arguments import look_up_with_arguments
+
+
+def _prelu(slope: float = 0.25) -> nn.PReLU:
+    return nn.PReLU(init=slope)
+
+
+# Arguments may follow a colon: leaky_relu:0.2 (slope), rrelu:0.1,0.3 (lowest, highest slope),
+# prelu:0 (slope to start from), elu:0.5 (alpha), gelu:tanh (the approximation).
+ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
+    "none": nn.Identity,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "softsign": nn.Softsign,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "rrelu": nn.RReLU,
+    "prelu": _prelu,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+}
+
+
+def build_activation(name: str) -> nn.Module:
+    """Return a new module of the activation called `name`.
+
+    Raises:
+        UnknownNameError: no activation has that name.
+        UsageError: arguments after the colon that the activation does not take.
+
+    Example:
+        >>> build_activation("leaky_relu:0.2")
+        LeakyReLU(negative_slope=0.2)
+    """
+    make = look_up_with_arguments(ACTIVATIONS, name, "activation")
+    try:
+        return make()
+    except (TypeError, ValueError, AssertionError) as error:
+        raise UsageError(f"activation {name!r} cannot be made: {error}") from error

@@ -1,0 +1,95 @@
+"""Models of the user's own: `package.module:callable`."""
+
+import importlib
+import importlib.util
+import inspect
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from reuse.errors import UnknownNameError, UsageError
+from reuse.lookup import suggest
+
+
+def build_from_callable(
+    spec: str, input_shape: tuple[int, ...], num_outputs: int, settings: Mapping[str, Any]
+) -> tuple[nn.Module, set[str]]:
+    """Import the callable that `spec` names, with the current folder on the path, and call it.
+
+    It is given those of `input_shape`, `in_features` (their product), `in_chans` (the first of them), `num_outputs`,
+    `num_classes`, `out_features` (all three the number of outputs) and `settings` that its signature names.
+
+    Returns:
+        The module, and the names of what was given.
+
+    Raises:
+        UnknownNameError: the module holds no such callable.
+        UsageError: the module cannot be imported, the callable needs other arguments or returns no `nn.Module`.
+    """
+    path, _, attribute = spec.partition(":")
+    offered = {
+        "input_shape": input_shape,
+        "in_features": math.prod(input_shape),
+        "in_chans": input_shape[0],
+        **dict.fromkeys(("num_outputs", "num_classes", "out_features"), num_outputs),
+        **settings,
+    }
+    with _current_folder_on_path():
+        function = _find(path, attribute, spec)
+        given = {name: offered[name] for name in _wanted(function, offered, spec)}
+        model = function(**given)
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"{spec} returned a {type(model).__name__}; it must return a torch.nn.Module")
+    return model, set(given)
+
+
+def can_be_imported(path: str) -> bool:
+    """Return whether there is a module `path`, in the current folder or installed, without importing it itself."""
+    with _current_folder_on_path():
+        try:
+            return importlib.util.find_spec(path) is not None
+        except (ImportError, ValueError):
+            return False
+
+
+@contextmanager
+def _current_folder_on_path() -> Iterator[None]:
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    importlib.invalidate_caches()  # the module may have been written a moment ago
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def _find(path: str, attribute: str, spec: str) -> Callable[..., Any]:
+    try:
+        module = importlib.import_module(path)
+    except (ImportError, SyntaxError) as error:
+        raise UsageError(f"the module of {spec} cannot be imported: {error}") from error
+    if not hasattr(module, attribute):
+        names = [name for name, value in vars(module).items() if callable(value)]
+        raise UnknownNameError(f"module {path} has no {attribute!r}: {suggest(attribute, names)}")
+    found = getattr(module, attribute)
+    if isinstance(found, nn.Module) or not callable(found):
+        raise UsageError(f"{spec} is a {type(found).__name__}: name a class or function that makes a new module")
+    return found  # type: ignore[no-any-return]
+
+
+def _wanted(function: Callable[..., Any], offered: Mapping[str, Any], spec: str) -> list[str]:
+    """Return which of what is offered the signature names; anything else that it needs is an error."""
+    parameters = inspect.signature(function).parameters.values()
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    missing = [p.name for p in named if p.default is p.empty and p.name not in offered]
+    missing += [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY and p.default is p.empty]
+    if missing:
+        raise UsageError(
+            f"{spec} needs {', '.join(missing)}, which nobody gives: give defaults, or take of {', '.join(offered)}"
+        )
+    return [p.name for p in named if p.name in offered]

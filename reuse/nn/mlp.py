@@ -1,0 +1,44 @@
+"""Multilayer perceptrons: `mlp:300,100,50`."""
+
+import math
+from collections.abc import Sequence
+
+from torch import nn
+
+from reuse.nn.hidden import HiddenStyle, hidden_linear, initialize
+
+
+class MLP(nn.Sequential):
+    """Dense layers one after the other: `flatten`, `input_dropout` if wanted, `hidden1`, `hidden2`, …, `output`.
+
+    Args:
+        input_shape: shape of one sample; it is flattened.
+        widths: units of each hidden layer, lowest first.
+        num_outputs: units of the output layer, which has no activation.
+        style: activation, norm, initial weights and dropout of the hidden layers.
+        input_dropout: probability of dropping an input in training.
+
+    Takes `(batch, *input_shape)` and returns `(batch, num_outputs)`.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        widths: Sequence[int],
+        num_outputs: int,
+        style: HiddenStyle | None = None,
+        input_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.style = style or HiddenStyle()
+        self.widths = tuple(widths)
+        self.add_module("flatten", nn.Flatten())
+        if input_dropout:
+            self.add_module("input_dropout", nn.Dropout(input_dropout))
+        previous = math.prod(input_shape)
+        for number, width in enumerate(widths, start=1):
+            self.add_module(f"hidden{number}", hidden_linear(previous, width, self.style))
+            previous = width
+        output = nn.Linear(previous, num_outputs)
+        initialize(output)
+        self.add_module("output", output)

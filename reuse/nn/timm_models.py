@@ -1,0 +1,105 @@
+"""Models of timm: `timm:resnet18`. Names, layers, weights and preprocessing are timm's own."""
+
+from typing import Any
+
+import timm
+from torch import nn
+
+from reuse.errors import RunError, UnknownNameError, UsageError
+from reuse.lookup import suggest
+from reuse.nn.reachability import can_be_had
+
+
+def build_timm(
+    name: str, input_shape: tuple[int, ...], num_outputs: int, *, pretrained: bool = False, dropout: float = 0.0
+) -> nn.Module:
+    """Return timm's model `name` for images of `input_shape` with `num_outputs` outputs.
+
+    Args:
+        name: a name of `timm.list_models()`, with a tag of pretrained weights behind a dot if wanted.
+        input_shape: `(channels, height, width)`; models of a fixed image size are made for this one.
+        num_outputs: units of the output layer.
+        pretrained: load timm's weights; the output layer is fresh, the first convolution adapted to the channels.
+        dropout: timm's `drop_rate`: dropout in front of the output layer.
+
+    Raises:
+        UnknownNameError: timm has no such model.
+        UsageError: the model cannot be made for such inputs.
+        RunError: the pretrained weights do not exist or cannot be fetched.
+    """
+    _check_name(name)
+    if len(input_shape) != 3:
+        raise UsageError(f"timm:{name} takes images (channels, height, width); one input here is {input_shape}")
+    if pretrained:
+        _check_weights(name)
+    settings: dict[str, Any] = {"num_classes": num_outputs, "in_chans": input_shape[0], "pretrained": pretrained}
+    if dropout:
+        settings["drop_rate"] = dropout
+    try:
+        return _create(name, input_shape[1:], settings)
+    except (AssertionError, ValueError, TypeError, NotImplementedError, ArithmeticError) as error:
+        raise UsageError(
+            f"timm:{name} cannot be made for inputs {input_shape}: {reason(error)}; {takes(name)}"
+        ) from error
+    except (OSError, RuntimeError) as error:
+        raise _failed(name, input_shape, pretrained, error) from error
+
+
+def takes(name: str) -> str:
+    """Say which images timm's model `name` is made for."""
+    config = timm.get_pretrained_cfg(name)
+    size = getattr(config, "input_size", None)
+    if size is None:
+        return "timm does not say what it takes"
+    smallest = f", at least {config.min_input_size}" if getattr(config, "min_input_size", None) else ""
+    return f"its own input size is {tuple(size)}{smallest}: resize the images (image size, channels)"
+
+
+def reason(error: BaseException) -> str:
+    """Return the first line of an error's message, or its kind where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _check_name(name: str) -> None:
+    if not timm.is_model(name):
+        raise UnknownNameError(f"timm has no model {name!r}: {suggest(name, timm.list_models())}")
+    architecture, _, tag = name.partition(".")
+    if tag and name not in timm.list_models(f"{architecture}.*", pretrained=True):
+        known = timm.list_models(f"{architecture}.*", pretrained=True)
+        raise UnknownNameError(f"timm has no weights {name!r}: {suggest(name, known)}")
+
+
+def _check_weights(name: str) -> None:
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise RunError(f"timm has no pretrained weights of {name}: use --random-weights or a file of weights")
+    if not can_be_had(config):
+        raise _not_fetched(name, "their server does not answer")
+
+
+def _not_fetched(name: str, why: str) -> RunError:
+    return RunError(
+        f"the pretrained weights of timm:{name} could not be fetched ({why}): "
+        "go online, use --random-weights, or give a local file of weights"
+    )
+
+
+def _create(name: str, size: tuple[int, ...], settings: dict[str, Any]) -> nn.Module:
+    """Give the image size to those models that take one; the others refuse it before they build anything."""
+    try:
+        return _module(timm.create_model(name, img_size=size, **settings))
+    except TypeError as error:
+        if "img_size" not in str(error):
+            raise
+    return _module(timm.create_model(name, **settings))
+
+
+def _module(model: Any) -> nn.Module:
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def _failed(name: str, input_shape: tuple[int, ...], pretrained: bool, error: Exception) -> Exception:
+    if pretrained:
+        return _not_fetched(name, reason(error))
+    return UsageError(f"timm:{name} cannot be made for inputs {input_shape}: {reason(error)}; {takes(name)}")
