@@ -1,0 +1,137 @@
+"""Batches: which rows, in which order, and gathering them from where they lie."""
+
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from reuse.errors import DataError, UsageError
+from reuse.objectives.objective import Batch
+from reuse.seeding import generator
+
+
+class Source(Protocol):
+    """Rows that can be gathered by number: resident tensors, cached activations, images read as they are asked for."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where `gather` takes row numbers and gives rows."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        ...
+
+    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """Return the rows `indices` (int64, on `device`) of each input, each `(len(indices), ...)`."""
+        ...
+
+
+class Resident:
+    """Tensors that lie on one device as a whole, the fastest source there is.
+
+    Args:
+        tensors: one for each input of the network, each `(rows, ...)`.
+
+    Raises:
+        DataError: there are none, or they differ in rows or device.
+    """
+
+    def __init__(self, *tensors: Tensor) -> None:
+        if not tensors:
+            raise DataError("a source needs at least one tensor, and there is none")
+        if len({(len(tensor), tensor.device) for tensor in tensors}) != 1:
+            found = ", ".join(f"{len(tensor)} on {tensor.device}" for tensor in tensors)
+            raise DataError(
+                f"the tensors of a source must have the same rows on the same device, and they have {found}"
+            )
+        self.tensors = tensors
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors lie."""
+        return self.tensors[0].device
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """Return the rows `indices` of each tensor."""
+        return tuple([tensor.index_select(0, indices) for tensor in self.tensors])
+
+
+def batch_sizes(num_rows: int, batch_size: int) -> list[int]:
+    """Return the rows of each batch of an epoch.
+
+    A last batch of one row joins the batch before it: batch norm cannot train on one row.
+
+    Raises:
+        UsageError: the batch size is below 1.
+        DataError: there are no rows.
+    """
+    if batch_size < 1:
+        raise UsageError(f"batch size is {batch_size}: give 1 or more")
+    if num_rows < 1:
+        raise DataError("there are no rows to train on or to evaluate")
+    sizes = [batch_size] * (num_rows // batch_size)
+    rest = num_rows % batch_size
+    if rest == 1 and sizes:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return sizes
+
+
+def row_order(num_rows: int, *, seed: int, epoch: int, shuffle: bool, device: torch.device) -> Tensor:
+    """Return the numbers of all rows in the order of an epoch, `(rows,)` int64.
+
+    It depends on its arguments alone: the same for a run that was interrupted, with a cache and without, on any device.
+    """
+    if not shuffle:
+        return torch.arange(num_rows, device=device)
+    return torch.randperm(num_rows, generator=generator(seed, epoch)).to(device, non_blocking=True)
+
+
+def batch_indices(
+    num_rows: int, batch_size: int, *, seed: int, epoch: int, shuffle: bool, device: torch.device
+) -> Sequence[Tensor]:
+    """Return the row numbers of each batch of an epoch."""
+    order = row_order(num_rows, seed=seed, epoch=epoch, shuffle=shuffle, device=device)
+    return order.split_with_sizes(batch_sizes(num_rows, batch_size))
+
+
+def batches(
+    source: Source, targets: Tensor | None, order: Tensor, sizes: list[int], device: torch.device
+) -> Iterator[Batch]:
+    """Yield the batches of an epoch on `device`.
+
+    Args:
+        source: the rows.
+        targets: `(rows, ...)` on the source's device, gathered once for the whole epoch; or None.
+        order: numbers of all rows, on the source's device.
+        sizes: rows of each batch.
+        device: where the network computes.
+    """
+    labels = repeat(None) if targets is None else targets.index_select(0, order).split_with_sizes(sizes)
+    if source.device == device:
+        for indices, some in zip(order.split_with_sizes(sizes), labels, strict=False):
+            yield Batch(source.gather(indices), some)
+        return
+    for indices, some in zip(order.split_with_sizes(sizes), labels, strict=False):
+        inputs = tuple([tensor.to(device, non_blocking=True) for tensor in source.gather(indices)])
+        yield Batch(inputs, None if some is None else some.to(device, non_blocking=True))
+
+
+def beside(source: Source, targets: Tensor | None) -> Tensor | None:
+    """Return `targets` on the source's device.
+
+    Raises:
+        DataError: there are not as many targets as rows.
+    """
+    if targets is None:
+        return None
+    if len(targets) != len(source):
+        raise DataError(f"there are {len(source)} rows and {len(targets)} targets: give one target a row")
+    return targets.to(source.device)

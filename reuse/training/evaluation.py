@@ -1,0 +1,81 @@
+"""Measuring a network: in eval mode, without gradients, waiting for the device once at the end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from reuse.objectives.objective import Network, Objective
+from reuse.training.batches import Source, batch_sizes, batches, beside, row_order
+from reuse.training.precision import autocast
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Hold `model` in eval mode, then give every module back exactly the mode it had."""
+    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)  # for modules that do more than note their mode, such as merging weights
+        for module, training in modes:
+            module.training = training
+
+
+def evaluate(
+    network: Network,
+    objective: Objective,
+    source: Source,
+    targets: Tensor | None,
+    *,
+    batch_size: int,
+    model: nn.Module | None = None,
+    precision: str = "float32",
+) -> dict[str, float]:
+    """Return the metrics of `network` over all rows, in their order.
+
+    Args:
+        network: what is called on a batch: a model, or the suffix of a cut.
+        objective: what measures it.
+        source: the rows.
+        targets: `(rows, ...)`, or None where the objective needs none.
+        batch_size: rows at a time.
+        model: whose mode is switched and on whose device is computed, where that is not `network` itself.
+        precision: a name of `PRECISIONS`.
+
+    Raises:
+        DataError: there are no rows, or not as many targets as rows.
+    """
+    owner = model if model is not None else network
+    if not isinstance(owner, nn.Module):
+        return _measure(network, objective, source, targets, batch_size, source.device, precision)
+    with eval_mode(owner):
+        return _measure(network, objective, source, targets, batch_size, device_of(owner, source.device), precision)
+
+
+def device_of(model: nn.Module, otherwise: torch.device) -> torch.device:
+    """Return the device of a model's first parameter, or `otherwise` where it has none."""
+    return next((parameter.device for parameter in model.parameters()), otherwise)
+
+
+def _measure(
+    network: Network,
+    objective: Objective,
+    source: Source,
+    targets: Tensor | None,
+    batch_size: int,
+    device: torch.device,
+    precision: str,
+) -> dict[str, float]:
+    targets, totals = beside(source, targets), dict[str, Tensor]()
+    sizes = batch_sizes(len(source), batch_size)
+    order = row_order(len(source), seed=0, epoch=0, shuffle=False, device=source.device)
+    # Not inference_mode: what a module memorises in its forward would then be useless for training.
+    with torch.no_grad(), autocast(precision, device):
+        for batch in batches(source, targets, order, sizes, device):
+            for name, amount in objective.tally(network, batch).items():
+                totals[name] = totals[name] + amount if name in totals else amount
+    return objective.metrics({name: total.cpu() for name, total in totals.items()})

@@ -1,0 +1,50 @@
+"""The training loss of an epoch, gathered without ever waiting for the device."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from reuse.errors import ReuseError
+
+_FOLD = 1024  # losses are joined to one tensor now and then: a GPU keeps 512 bytes for each scalar
+
+
+class RunningLoss:
+    """Losses of the steps of an epoch; they leave the device together, at its end."""
+
+    def __init__(self) -> None:
+        self._recent: list[Tensor] = []
+        self._joined: list[Tensor] = []
+
+    def add(self, loss: Tensor) -> None:
+        """Take the detached loss of a step, a scalar."""
+        self._recent.append(loss)
+        if len(self._recent) == _FOLD:
+            self._join()
+
+    def mean(self, sizes: list[int], epoch: int) -> float:
+        """Return the mean over rows.
+
+        Args:
+            sizes: rows of each step.
+            epoch: the number of the epoch, for the message.
+
+        Raises:
+            ReuseError: a loss is not finite; the message names the first such step.
+        """
+        self._join()
+        losses = torch.cat(self._joined).cpu()  # the one wait of the epoch
+        mean = float((losses.double() * torch.tensor(sizes, dtype=torch.float64)).sum() / sum(sizes))
+        if not math.isfinite(mean):
+            step = int((~losses.isfinite()).nonzero()[0]) + 1
+            raise ReuseError(
+                f"the training loss became {float(losses[step - 1])} in epoch {epoch}, step {step} of {len(losses)}: "
+                "try a lower learning rate, gradient clipping (clip_norm) or a warm-up, and look for NaN in the data"
+            )
+        return mean
+
+    def _join(self) -> None:
+        if self._recent:
+            self._joined.append(torch.stack(self._recent))
+            self._recent = []

@@ -1,0 +1,52 @@
+"""What training changes in a model, by name: trainable parameters and live buffers."""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from reuse.errors import RunError
+from reuse.lookup import suggest
+
+
+def live_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that a training can change, under their names, not copied.
+
+    These are the parameters that require a gradient and the buffers of modules that are not wholly frozen; every buffer
+    counts, also those that `state_dict` leaves out.
+    """
+    tensors: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    frozen = tuple(f"{name}." for name in _wholly_frozen(model))
+    tensors.update({name: b for name, b in model.named_buffers() if not f"{name}.".startswith(frozen)})
+    return tensors
+
+
+def copied(tensors: Mapping[str, Tensor], device: str | torch.device | None = None) -> dict[str, Tensor]:
+    """Return clones of `tensors`, on `device` or where they are."""
+    return {name: t.detach().to(t.device if device is None else device, copy=True) for name, t in tensors.items()}
+
+
+def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy `tensors` into the parameters and buffers of the same names; what is not named is left alone.
+
+    Raises:
+        RunError: the model has no tensor of a name, or one of another shape; nothing is copied then.
+    """
+    own: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    for name, tensor in tensors.items():
+        if name not in own:
+            raise RunError(f"the state holds {name!r}, which the model does not have: {suggest(name, own)}")
+        if own[name].shape != tensor.shape:
+            shapes = f"{tuple(tensor.shape)} in the state and {tuple(own[name].shape)} in the model"
+            raise RunError(f"{name} is {shapes}: build the model with the settings of the run it comes from")
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
+
+
+def _wholly_frozen(model: nn.Module) -> Iterator[str]:
+    """Yield the names of the modules that have parameters, all of them frozen; freezing holds these in eval mode."""
+    for name, module in model.named_modules():
+        parameters = list(module.parameters())
+        if name and parameters and not any(parameter.requires_grad for parameter in parameters):
+            yield name

@@ -1,0 +1,67 @@
+"""Early stopping, with the best weights kept."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from reuse.errors import UsageError
+from reuse.training.state import copied, load_tensors
+
+
+class EarlyStopping:
+    """Stops when a validation metric has not fallen for some epochs, and keeps the weights of the best one.
+
+    Args:
+        patience: epochs without a new best after which to stop; None never stops and still keeps the best weights.
+        monitor: name of the metric, for whoever reports; lower is better.
+
+    Raises:
+        UsageError: the patience is below 1.
+
+    Example:
+        >>> stopping = EarlyStopping(patience=2)
+        >>> [stopping.update(epoch, loss, dict) for epoch, loss in enumerate([1.0, 1.5, 1.2], start=1)]
+        [False, False, True]
+    """
+
+    def __init__(self, patience: int | None, monitor: str = "loss") -> None:
+        if patience is not None and patience < 1:
+            raise UsageError(f"patience is {patience}: give 1 epoch or more, or none to train to the end")
+        self.patience = patience
+        self.monitor = monitor
+        self.best = math.inf
+        self.best_epoch: int | None = None
+        self.waited = 0
+        self._weights: dict[str, Tensor] = {}
+
+    def update(self, epoch: int, value: float, snapshot: Callable[[], Mapping[str, Tensor]]) -> bool:
+        """Take an epoch's result and say whether to stop.
+
+        Args:
+            epoch: number of the epoch.
+            value: the metric; NaN is never better than anything.
+            snapshot: returns the weights by name, as `reuse.training.state.live_tensors` does; they are cloned.
+        """
+        if value < self.best:
+            self.best, self.best_epoch, self.waited = value, epoch, 0
+            self._weights = copied(snapshot())
+        else:
+            self.waited += 1
+        return self.patience is not None and self.waited >= self.patience
+
+    def restore(self, model: nn.Module) -> int | None:
+        """Put the best weights back into `model` and return their epoch; None where no epoch had a result."""
+        load_tensors(model, self._weights)
+        return self.best_epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counters and the best weights, copied to the CPU; never the settings."""
+        counters = {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
+        return {**counters, "weights": copied(self._weights, "cpu")}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned; patience stays as it is set now."""
+        self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
+        self._weights = copied(state["weights"])
