@@ -1,0 +1,143 @@
+"""Named arrays `x`, `y`, or `x_train`, `y_train`, `x_valid`, …, from memory, .npz, HDF5 or an IDX folder."""
+
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from reuse.data.arrays import ArraySamples, as_samples
+from reuse.data.dataset import SPLITS
+from reuse.data.source import Options, Source
+from reuse.data.targets import Targets, encode_targets
+from reuse.errors import DataError, UsageError
+
+EXPECTED = "x and y, or x_train, y_train and, where you split yourself, x_valid, y_valid, x_test, y_test"
+
+
+def read_npz(path: Path, options: Options) -> Source:
+    """Return the arrays of a .npz file as a data set."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path} cannot be read as .npz without pickles ({error}): save plain arrays {EXPECTED}"
+        ) from error
+    return source_of_arrays(arrays, str(path), options)
+
+
+def read_h5(path: Path, options: Options) -> Source:
+    """Return the arrays at the top of an HDF5 file as a data set."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            arrays = {name: item[()] for name, item in file.items() if isinstance(item, h5py.Dataset)}
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as HDF5 ({error})") from error
+    texts = {name: array.astype(str) for name, array in arrays.items() if array.dtype.kind in "OS"}
+    return source_of_arrays(arrays | texts, str(path), options)
+
+
+def source_of_arrays(
+    arrays: Mapping[str, Any],
+    name: str,
+    options: Options,
+    *,
+    class_names: tuple[str, ...] = (),
+    divisor: float | None = None,
+    notes: tuple[str, ...] = (),
+) -> Source:
+    """Return named arrays as a data set.
+
+    Args:
+        arrays: `x` and `y`, or one pair a split; without any `y` the data set has no targets. Rows are numbered through
+            training, validation and test.
+        name: what the user called it.
+        options: `group_by` names an array of groups, one a row.
+        class_names: names of the classes 0, 1, … where the targets are their numbers.
+        divisor: the largest raw value of an image, where it is known.
+        notes: what the reader has to say.
+
+    Raises:
+        DataError: names, lengths or values that cannot be a data set.
+    """
+    if options.target not in (None, "none"):
+        raise UsageError(
+            f"target={options.target!r} names a column, and {name} holds arrays: leave it out, or give 'none'"
+        )
+    pairs = _pairs(arrays, name)
+    used = {f"{role}{suffix}" for suffix in pairs for role in "xy"} | {options.group_by}
+    ignored = sorted(set(_folded(arrays)) - {str(u).lower() for u in used})
+    if ignored:
+        notes = (*notes, f"arrays left aside: {', '.join(ignored)}")
+    samples = {suffix: as_samples(x, f"x{suffix}") for suffix, (x, _) in pairs.items()}
+    raw = _joined(list(samples.values()), name)
+    encoded = _encoded(pairs, name)
+    targets, task, classes = (encoded.values, encoded.task, encoded.classes) if encoded else (None, "unlabelled", ())
+    if encoded and encoded.note:
+        notes = (*notes, encoded.note)
+    if class_names and task == "classification":
+        classes = tuple(class_names[int(number)] for number in classes)
+    parts = {} if "" in samples else _numbered({suffix[1:]: len(x) for suffix, x in samples.items()})
+    groups = _groups(arrays, options.group_by, len(raw))
+    return Source(name, ArraySamples(raw, divisor), targets, task, classes, np.arange(len(raw)), parts, groups, notes)
+
+
+def _pairs(arrays: Mapping[str, Any], name: str) -> dict[str, tuple[Any, Any]]:
+    """Return (x, y or None) by suffix: "" or "_train", "_valid", "_test"."""
+    folded = _folded(arrays)
+    pairs = {s: (folded[f"x{s}"], folded.get(f"y{s}")) for s in ("", *(f"_{p}" for p in SPLITS)) if f"x{s}" in folded}
+    if not pairs or ("" not in pairs and "_train" not in pairs):
+        raise DataError(f"{name} holds arrays {', '.join(arrays) or '(none)'}: expected {EXPECTED}")
+    if "" in pairs and len(pairs) > 1:
+        raise DataError(f"{name} holds both x and x_train, x_valid or x_test: give one or the other")
+    for suffix, (x, y) in pairs.items():
+        if y is not None and len(x) != len(y):
+            raise DataError(f"{name}: x{suffix} has {len(x)} rows and y{suffix} has {len(y)}: give one target a row")
+    return pairs
+
+
+def _folded(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arrays by name in lower case, with `x_val` and `x_validation` called `x_valid`."""
+    return {re.sub("_val(idation)?$", "_valid", name.lower()): array for name, array in arrays.items()}
+
+
+def _joined(samples: list[np.ndarray], name: str) -> np.ndarray:
+    if len(samples) == 1:
+        return samples[0]
+    shapes = {x.shape[1:] for x in samples}
+    if len(shapes) > 1:
+        raise DataError(
+            f"{name}: rows have different shapes in different splits: {', '.join(map(str, sorted(shapes)))}"
+        )
+    return np.concatenate(samples)
+
+
+def _encoded(pairs: Mapping[str, tuple[Any, Any]], name: str) -> Targets | None:
+    missing = [suffix for suffix, (_, y) in pairs.items() if y is None]
+    if len(missing) == len(pairs):
+        return None
+    if missing:
+        raise DataError(
+            f"{name}: {', '.join(f'x{s}' for s in missing)} without y: give targets for every split or none"
+        )
+    return encode_targets(np.concatenate([np.asarray(y) for _, y in pairs.values()]))
+
+
+def _numbered(lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
+    ends = np.cumsum(list(lengths.values()))
+    return {part: np.arange(end - lengths[part], end) for part, end in zip(lengths, ends, strict=True)}
+
+
+def _groups(arrays: Mapping[str, Any], group_by: str | None, num_rows: int) -> np.ndarray | None:
+    if group_by is None:
+        return None
+    if group_by not in arrays:
+        raise DataError(f"group_by={group_by!r}: there is no such array, only {', '.join(arrays)}")
+    groups = np.asarray(arrays[group_by])
+    if groups.shape != (num_rows,):
+        raise DataError(f"group_by={group_by!r} has shape {groups.shape}: expected one group a row, ({num_rows},)")
+    return groups

@@ -1,0 +1,134 @@
+"""Samples that are rows of an array: feature vectors `(n, features)` and images `(n, [channels,] height, width)`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from reuse.data.digests import digest_rows
+from reuse.data.inputs import BLOCK_ROWS, Inputs
+from reuse.data.preprocessing import Preprocessing
+from reuse.data.resizing import resize_arrays
+from reuse.data.source import Options, refuse_image_options
+from reuse.errors import DataError
+
+CHANNEL_COUNTS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class ArraySamples:
+    """Rows of one array.
+
+    Attributes:
+        raw: `(n, features)` or `(n, channels, height, width)`, as `as_samples` returns it.
+        divisor: the largest raw value of an image, where it is known; else 255 for uint8 and the training
+            maximum otherwise.
+    """
+
+    raw: np.ndarray
+    divisor: float | None = None
+
+    def fit(self, rows: np.ndarray, options: Options) -> tuple[Preprocessing, tuple[str, ...]]:
+        """Return the preprocessing: columns standardised on `rows`, or images scaled to [0, 1]."""
+        if self.raw.ndim == 2:
+            refuse_image_options(options, "an array of feature vectors")
+            return self._fit_vectors(rows), ()
+        divisor, notes = self._fit_divisor(rows)
+        _, channels, height, width = self.raw.shape
+        size = options.image_size or (height, width)
+        return Preprocessing("images", divisor, image_size=size, channels=options.channels or channels), notes
+
+    def inputs(self, rows: np.ndarray, preprocessing: Preprocessing) -> tuple[Inputs, tuple[str, ...]]:
+        """Return `rows` preprocessed."""
+        kind = "vectors" if self.raw.ndim == 2 else "images"
+        if preprocessing.kind != kind:
+            raise DataError(f"a preprocessing of {preprocessing.kind} for {kind} of shape {self.raw.shape[1:]}")
+        if kind == "vectors" and preprocessing.mean and len(preprocessing.mean) != self.raw.shape[1]:
+            expected, given = len(preprocessing.mean), self.raw.shape[1]
+            raise DataError(f"{given} features a row, and the preprocessing expects {expected}: give the same columns")
+        return ArrayInputs(self.raw, rows, preprocessing), ()
+
+    def _fit_vectors(self, rows: np.ndarray) -> Preprocessing:
+        scaler = StandardScaler()
+        for start in range(0, len(rows), BLOCK_ROWS):
+            scaler.partial_fit(self.raw[rows[start : start + BLOCK_ROWS]].astype(np.float64))
+        return Preprocessing("vectors", mean=tuple(scaler.mean_.tolist()), std=tuple(scaler.scale_.tolist()))
+
+    def _fit_divisor(self, rows: np.ndarray) -> tuple[float, tuple[str, ...]]:
+        if self.divisor is not None:
+            return self.divisor, ()
+        if self.raw.dtype == np.uint8:
+            return 255.0, ()
+        blocks = [self.raw[rows[start : start + BLOCK_ROWS]] for start in range(0, len(rows), BLOCK_ROWS)]
+        lowest, highest = min(float(b.min()) for b in blocks), max(float(b.max()) for b in blocks)
+        if lowest < 0:
+            return 1.0, (f"images hold values from {lowest:g} to {highest:g}: taken as they are",)
+        if highest <= 1:
+            return 1.0, ()
+        return highest, (f"images are divided by {highest:g}, the largest value of the training split",)
+
+
+class ArrayInputs(Inputs):
+    """Some rows of an array, preprocessed when they are asked for."""
+
+    def __init__(self, raw: np.ndarray, rows: np.ndarray, preprocessing: Preprocessing) -> None:
+        super().__init__(len(rows))
+        self._raw, self._rows, self._preprocessing = raw, rows, preprocessing
+        self.shape = tuple(self._prepare(np.arange(min(1, len(rows)))).shape[1:])
+
+    def _prepare(self, indices: np.ndarray) -> Tensor:
+        samples = torch.from_numpy(_as_torch_type(self._raw[self._rows[indices]]))
+        if self._preprocessing.kind == "images":
+            samples = resize_arrays(samples, self._preprocessing)
+        return self._preprocessing.normalise(samples)
+
+    def _digest(self) -> np.ndarray:
+        return digest_rows(self._raw, self._rows)
+
+
+def as_samples(x: object, name: str = "x") -> np.ndarray:
+    """Return an array as samples: `(n, features)` or `(n, channels, height, width)`.
+
+    Three dimensions are grey images. Four are images whose channels (1, 3 or 4) come first or last; where both could
+    be, they come first, as in torch.
+
+    Raises:
+        DataError: not numbers, not 2 to 4 dimensions, no rows, or a value that is missing or infinite.
+    """
+    array = np.asarray(x)
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{name} holds {array.dtype} values: expected numbers (tables with strings: give a .csv)")
+    if array.ndim not in (2, 3, 4):
+        raise DataError(
+            f"{name} has shape {array.shape}: expected (rows, features) or (rows, [channels,] height, width)"
+        )
+    if array.size == 0:
+        raise DataError(f"{name} has shape {array.shape}: expected at least one row and one feature")
+    if array.ndim == 3:
+        array = array[:, None]
+    if array.ndim == 4 and array.shape[1] not in CHANNEL_COUNTS and array.shape[3] in CHANNEL_COUNTS:
+        array = np.moveaxis(array, 3, 1)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    _refuse_unusable(array, name)
+    return array
+
+
+def _refuse_unusable(array: np.ndarray, name: str) -> None:
+    if array.dtype.kind != "f":
+        return
+    for start in range(0, len(array), BLOCK_ROWS):
+        bad = np.argwhere(~np.isfinite(array[start : start + BLOCK_ROWS]))
+        if len(bad):
+            row, *place = bad[0].tolist()
+            where = f"column {place[0]}" if len(place) == 1 else f"channel, line, pixel {tuple(place)}"
+            value = array[(start + row, *place)]
+            raise DataError(
+                f"{name} holds {value} in row {start + row} (from 0), {where}: fill it in or remove the row"
+            )
+
+
+def _as_torch_type(block: np.ndarray) -> np.ndarray:
+    """Return `block` in a type that torch computes with; only uint8 and floating point stay what they are."""
+    return block if block.dtype in (np.uint8, np.float32, np.float64) else block.astype(np.float64)

@@ -1,0 +1,71 @@
+"""A data set, split: what every training, cache and report starts from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from reuse.data.inputs import Inputs
+from reuse.data.preprocessing import Preprocessing
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some rows of a data set.
+
+    Attributes:
+        inputs: the preprocessed samples.
+        targets: int64 `(n,)` class numbers; float32 `(n, labels)` of 0 and 1; float32 `(n, outputs)`; or None.
+        rows: int64 `(n,)`, the rows' numbers in the data set, from 0.
+    """
+
+    inputs: Inputs
+    targets: Tensor | None
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training, validation and test rows of one data set, preprocessed alike.
+
+    Attributes:
+        name: what the user called it.
+        train: the rows to train on.
+        valid: the rows that choose epochs and settings; may be empty (one label a class leaves none over).
+        test: the rows that are only reported on.
+        task: "classification", "multilabel", "regression" or "unlabelled".
+        classes: names of the classes or labels, in the order of the outputs; empty for the other tasks.
+        preprocessing: what is done to raw samples.
+        notes: lines worth printing: what was imputed, set aside, assumed.
+    """
+
+    name: str
+    train: Split
+    valid: Split
+    test: Split
+    task: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    notes: tuple[str, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one preprocessed sample."""
+        return self.train.inputs.shape
+
+    @property
+    def num_outputs(self) -> int:
+        """How many outputs a model of this task has: classes, labels or numbers; 0 without targets."""
+        if self.train.targets is None:
+            return 0
+        return len(self.classes) if self.task == "classification" else self.train.targets.shape[1]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of rows of each split."""
+        return {name: len(getattr(self, name)) for name in SPLITS}

@@ -1,0 +1,81 @@
+"""Samples of one split, preprocessed, addressed by position: what the trainer and the cache read."""
+
+import math
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reuse.devices import free_memory
+
+BLOCK_ROWS = 2048  # rows that are prepared at a time, so that no second copy of a data set is made
+RESIDENT_SHARE = 3  # one part in three of the free memory may hold a split as float32
+
+
+class Inputs(ABC):
+    """Preprocessed samples 0 … n-1 of one split.
+
+    Attributes:
+        shape: the shape of one preprocessed sample, e.g. `(64,)` or `(3, 64, 64)`.
+    """
+
+    shape: tuple[int, ...]
+
+    def __init__(self, num_samples: int) -> None:
+        self._num_samples = num_samples
+        self._resident: Tensor | None = None
+        self._is_too_large = False
+        self._digests: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return self._num_samples
+
+    @abstractmethod
+    def _prepare(self, indices: np.ndarray) -> Tensor:
+        """Return the samples at `indices` (int64) as a float32 CPU tensor `(len(indices), *shape)`."""
+
+    @abstractmethod
+    def _digest(self) -> np.ndarray:
+        """Return the digests of all samples' raw content, `(n, 16)` uint8."""
+
+    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """Return the samples at `indices`.
+
+        Args:
+            indices: positions in the split, int64 on the CPU, in any order, repeats allowed.
+
+        Returns:
+            One tensor in a tuple: float32, on the CPU, `(len(indices), *shape)`.
+        """
+        if self._resident is not None:
+            return (self._resident.index_select(0, indices),)
+        return (self._prepare(indices.numpy()),)
+
+    def resident(self) -> Tensor | None:
+        """Return all samples as one float32 CPU tensor `(n, *shape)`, or None where it would take too much memory.
+
+        Too much is more than a third of what is free at the first call; the answer is kept.
+        """
+        if self._resident is None and not self._is_too_large:
+            num_bytes = 4 * len(self) * math.prod(self.shape)
+            self._is_too_large = num_bytes > free_memory(torch.device("cpu")) // RESIDENT_SHARE
+            if not self._is_too_large:
+                self._resident = self._prepare_all()
+        return self._resident
+
+    def digests(self) -> np.ndarray:
+        """Return a digest of each sample's raw content, before preprocessing: `(n, 16)` uint8, computed once.
+
+        Equal digests mean equal content, type and shape, in whatever data set, split or place the row stands.
+        """
+        if self._digests is None:
+            self._digests = self._digest()
+        return self._digests
+
+    def _prepare_all(self) -> Tensor:
+        samples = torch.empty((len(self), *self.shape), dtype=torch.float32)
+        for start in range(0, len(self), BLOCK_ROWS):
+            indices = np.arange(start, min(start + BLOCK_ROWS, len(self)))
+            samples[start : start + len(indices)] = self._prepare(indices)
+        return samples

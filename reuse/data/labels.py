@@ -1,0 +1,108 @@
+"""Few labels: which rows of a data set may be learned from when only N of them are labelled."""
+
+import re
+
+import numpy as np
+
+from reuse.data.source import Source
+from reuse.data.splitting import Parts
+from reuse.errors import DataError, UsageError
+
+VALID_SHARE = 0.2
+
+
+def few_labels(source: Source, parts: Parts, labels: int | str, seed: int) -> Parts:
+    """Return `parts` with only so many labelled rows in training and validation together; the test split stays.
+
+    A class gets rows in proportion to its size, at least one (Sainte-Laguë's method, which never takes a row away when
+    N grows: the rows of a smaller N are among those of a larger). A fifth of them validate, at least one of each class
+    that has two.
+
+    Args:
+        source: the data set.
+        parts: its splits.
+        labels: how many rows in all, or "N/class".
+        seed: the same seed gives the same rows.
+
+    Raises:
+        UsageError: `labels` is not a whole number above 0, or "N/class".
+        DataError: more labels than rows, or fewer than one a class.
+    """
+    count, is_per_class = parse_labels(labels)
+    if is_per_class and source.task != "classification":
+        raise UsageError(
+            f"labels={labels!r}: only classification has classes, this is {source.task}: give a number of rows"
+        )
+    if source.targets is None:
+        raise UsageError(f"labels={labels!r}: {source.name} has no targets")
+    if source.groups is not None:
+        return _few_by_group(source, parts, count, is_per_class, seed)
+    rows = _choose(source, np.union1d(parts.train, parts.valid), count, is_per_class, seed)
+    return _divide(source, rows, parts)
+
+
+def parse_labels(labels: int | str) -> tuple[int, bool]:
+    """Return how many, and whether that is for each class: `"10/class"` gives (10, True).
+
+    Raises:
+        UsageError: anything else than N or "N/class", N a whole number above 0.
+    """
+    match = re.fullmatch(r"([0-9]+)(/class)?", str(labels).strip())
+    if isinstance(labels, bool) or not match or int(match[1]) == 0:
+        raise UsageError(f"labels={labels!r}: give a whole number above 0, or one a class such as 10/class")
+    return int(match[1]), match[2] is not None
+
+
+def _choose(source: Source, rows: np.ndarray, count: int, is_per_class: bool, seed: int) -> np.ndarray:
+    """Return `count` of `rows` (a class), those of one class or data set in the order of their importance."""
+    if source.task != "classification":
+        _refuse_too_many(count, len(rows), "rows")
+        return np.random.default_rng([seed % 2**64, 0]).permutation(rows)[:count]
+    assert source.targets is not None
+    ordered, keys, sizes = [], [], {}
+    for number, name in enumerate(source.classes):
+        members = rows[source.targets[rows] == number]
+        sizes[name] = len(members)
+        ordered.append(np.random.default_rng([seed % 2**64, number]).permutation(members))
+        key = (np.arange(len(members)) + 0.5) / max(1, len(members))
+        keys.append(np.where(np.arange(len(members)) == 0, -1.0, key))  # the first of each class before all others
+    if is_per_class:
+        smallest = min(sizes, key=lambda name: sizes[name])
+        _refuse_too_many(count, sizes[smallest], f"rows of class {smallest}")
+        return np.concatenate([members[:count] for members in ordered])
+    if count < len(source.classes):
+        raise DataError(f"{count} labels for {len(source.classes)} classes: give at least one a class")
+    _refuse_too_many(count, len(rows), "rows")
+    return np.concatenate(ordered)[np.argsort(np.concatenate(keys), kind="stable")][:count]
+
+
+def _divide(source: Source, rows: np.ndarray, parts: Parts) -> Parts:
+    """Return the labelled `rows` as training and validation rows."""
+    if source.task == "classification" and source.targets is not None:
+        strata = source.targets[rows]
+        members = [rows[strata == number] for number in range(len(source.classes))]
+    else:
+        members = [rows]
+    counts = [max(1, round(VALID_SHARE * len(m))) if len(m) > 1 else 0 for m in members]
+    valid = np.concatenate([m[:n] for m, n in zip(members, counts, strict=True)])
+    train = np.concatenate([m[n:] for m, n in zip(members, counts, strict=True)])
+    notes = parts.notes if len(valid) else (*parts.notes, f"{len(rows)} labels leave none for validation")
+    return Parts(np.sort(train), np.sort(valid), parts.test, notes)
+
+
+def _few_by_group(source: Source, parts: Parts, count: int, is_per_class: bool, seed: int) -> Parts:
+    """Draw from training and validation apart, as a group must not stand in both."""
+    if is_per_class:
+        raise UsageError("labels as N/class cannot be drawn where group_by is given: give a number of rows")
+    num_valid = round(VALID_SHARE * count) if len(parts.valid) else 0
+    order = np.random.default_rng([seed % 2**64, 1]).permutation(parts.valid)
+    _refuse_too_many(num_valid, len(order), "validation rows")
+    train = _choose(source, parts.train, count - num_valid, is_per_class, seed)
+    return Parts(np.sort(train), np.sort(order[:num_valid]), parts.test, parts.notes)
+
+
+def _refuse_too_many(count: int, available: int, what: str) -> None:
+    if count > available:
+        raise DataError(
+            f"{count} labels asked for, and there are {available} {what} outside the test split: give fewer"
+        )

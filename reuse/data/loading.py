@@ -1,0 +1,185 @@
+"""Loading: from a spec string or arrays to splits of rows with digests."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from reuse.data.array_files import read_h5, read_npz, source_of_arrays
+from reuse.data.catalogue import NAMED, read_openml
+from reuse.data.classes import keep_classes
+from reuse.data.dataset import SPLITS, Dataset, Split
+from reuse.data.idx import find_idx, read_idx_folder
+from reuse.data.image_files import read_image_archive, read_image_folder
+from reuse.data.labels import few_labels
+from reuse.data.preprocessing import Preprocessing, as_image_size
+from reuse.data.source import Options, Source
+from reuse.data.splitting import Parts, check_parts, split_rows
+from reuse.data.table_files import read_csv, read_parquet
+from reuse.errors import DataError, UnknownNameError, UsageError
+from reuse.lookup import suggest
+
+READERS: dict[str, Callable[[Path, Options], Source]] = {
+    ".npz": read_npz,
+    ".h5": read_h5,
+    ".hdf5": read_h5,
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".parquet": read_parquet,
+    ".tar": read_image_archive,
+    ".tgz": read_image_archive,
+    ".gz": read_image_archive,
+    ".xz": read_image_archive,
+    ".bz2": read_image_archive,
+}
+OPENML = "openml:"
+
+
+def load(
+    spec: str | Path | Mapping[str, Any] | tuple[Any, Any],
+    *,
+    labels: int | str | None = None,
+    classes: str | Sequence[str | int] | None = None,
+    target: str | None = None,
+    group_by: str | None = None,
+    image_size: int | Sequence[int] | None = None,
+    channels: int | None = None,
+    valid_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    preprocessing: Preprocessing | None = None,
+    skip_bad: bool = False,
+    transductive: bool = False,
+) -> Dataset:
+    """Return a data set, split and preprocessed.
+
+    Without a `preprocessing`, tables and feature vectors are standardised by the mean and standard deviation of the
+    training split alone, and images scaled to [0, 1].
+
+    Args:
+        spec: a name ("digits"), "openml:NAME", a file (.npz .h5 .csv .parquet .tar), a folder (class folders of images,
+            or IDX files), a dict of arrays (`x`, `y`, or `x_train`, `y_train`, …), or the pair `(x, y)`, y None for no
+            targets.
+        labels: how many labelled rows in all (or "N/class"), a fifth of them for validation; the test split stays.
+        classes: the classes to keep: "0-7", "5,6", names.
+        target: a table's target column, several separated by commas; "none": no targets, for any data.
+        group_by: a column (or array) whose groups never straddle splits; it is no feature.
+        image_size: pixels, one number or height and width; images are resized to it.
+        channels: 1 or 3; images are converted.
+        valid_fraction: share of the rows left after the test split; 0 for none.
+        test_fraction: share of all rows; 0 for none. Both are for splits that the data set does not bring.
+        seed: what rows are drawn with.
+        preprocessing: used as it is, nothing is fitted: a source run's, or `image_preprocessing(...)`.
+        skip_bad: set broken images aside, and name them in the notes.
+        transductive: for pretraining without targets: test rows' inputs, never their targets, are trained on too.
+
+    Returns:
+        The training, validation and test split, with notes worth printing.
+
+    Raises:
+        UsageError: a setting that cannot be taken.
+        DataError: data that cannot be read, split or learned from; the message names file, row or column.
+
+    Example:
+        >>> data = load("digits", labels="10/class")
+        >>> data.sizes
+        {'train': 80, 'valid': 20, 'test': 360}
+    """
+    size = None if image_size is None else as_image_size(image_size)
+    options = Options(target, group_by, size, channels, preprocessing, skip_bad)
+    _refuse_two_sizes(options)
+    source = read(spec, options)
+    # Split first: the test rows of some classes, of few labels or without targets are test rows of the whole data set,
+    # so that nothing pretrained on one selection has seen the test rows of another.
+    parts = split_rows(source, valid_fraction, test_fraction, seed)
+    if target == "none":
+        source = _without_targets(source)
+    source = keep_classes(source, classes)
+    parts = _with_only(parts, source.rows)
+    if labels is not None:
+        parts = few_labels(source, parts, labels, seed)
+    if transductive:
+        source, parts = _without_targets(source), _with_test_inputs(parts, labels)
+    check_parts(source, parts)
+    return _assemble(source, parts, options)
+
+
+def read(spec: str | Path | Mapping[str, Any] | tuple[Any, Any], options: Options) -> Source:
+    """Return what `spec` names, neither split nor preprocessed."""
+    if isinstance(spec, Mapping):
+        return source_of_arrays(spec, "arrays", options)
+    if isinstance(spec, tuple):
+        if len(spec) != 2:
+            raise UsageError(f"a tuple of {len(spec)} as data: give the pair (x, y), or a dict of arrays")
+        x, y = spec
+        return source_of_arrays({"x": x} if y is None else {"x": x, "y": y}, "arrays", options)
+    if str(spec) in NAMED:
+        return NAMED[str(spec)](options)
+    if str(spec).startswith(OPENML):
+        return read_openml(str(spec).removeprefix(OPENML), options)
+    return _read_path(str(spec), options)
+
+
+def _read_path(spec: str, options: Options) -> Source:
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        if not any(path.iterdir()):
+            raise DataError(f"{path} is an empty folder: expected class folders of images, or IDX files")
+        if "x_train" in find_idx(path):
+            return source_of_arrays(read_idx_folder(path), spec, options)
+        return read_image_folder(path, options)
+    if not path.exists():
+        raise UnknownNameError(
+            f"unknown data set {spec!r}: {suggest(spec, NAMED)} There is no file or folder {path.absolute()} either"
+        )
+    if path.suffix.lower() not in READERS:
+        raise DataError(
+            f"{path}: data in {path.suffix or 'no'} files is not read; expected {', '.join(READERS)} or a folder"
+        )
+    return READERS[path.suffix.lower()](path, options)
+
+
+def _refuse_two_sizes(options: Options) -> None:
+    """Raise where the given preprocessing and the settings ask for different images."""
+    for name in ("image_size", "channels"):
+        asked, given = getattr(options, name), getattr(options.preprocessing, name, None)
+        if asked is not None and options.preprocessing is not None and asked != given:
+            raise UsageError(f"{name}={asked} and a preprocessing made for {given}: the model takes only the latter")
+
+
+def _without_targets(source: Source) -> Source:
+    return replace(source, targets=None, task="unlabelled", classes=())
+
+
+def _with_only(parts: Parts, rows: np.ndarray) -> Parts:
+    train, valid, test = (np.intersect1d(part, rows) for part in (parts.train, parts.valid, parts.test))
+    return Parts(train, valid, test, parts.notes)
+
+
+def _with_test_inputs(parts: Parts, labels: int | str | None) -> Parts:
+    """Return parts whose training rows include the test rows, for training without targets."""
+    if labels is not None:
+        raise UsageError("transductive pretraining takes no targets, so labels cannot be counted: give one of the two")
+    note = f"transductive: the inputs of {len(parts.test)} test rows are trained on too, without any targets"
+    return replace(parts, train=np.union1d(parts.train, parts.test), notes=(*parts.notes, note))
+
+
+def _assemble(source: Source, parts: Parts, options: Options) -> Dataset:
+    notes = [*source.notes, *parts.notes]
+    preprocessing = options.preprocessing
+    if preprocessing is None:
+        preprocessing, fit_notes = source.samples.fit(parts.train, options)
+        notes += fit_notes
+    splits = {}
+    for name in SPLITS:
+        rows = getattr(parts, name)
+        inputs, split_notes = source.samples.inputs(rows, preprocessing)
+        targets = None if source.targets is None else torch.from_numpy(source.targets[rows])
+        splits[name] = Split(inputs, targets, rows)
+        notes += [f"{name}: {note}" for note in split_notes]
+    return Dataset(
+        source.name, **splits, task=source.task, classes=source.classes, preprocessing=preprocessing, notes=tuple(notes)
+    )

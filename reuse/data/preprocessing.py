@@ -1,0 +1,168 @@
+"""What is done to a raw sample before a model sees it, as plain values: saved with a run, part of the cache key."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reuse.errors import DataError, UsageError
+
+KINDS = ("vectors", "images", "table")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature column of a table.
+
+    Attributes:
+        name: the column's name.
+        fill: what stands in for a missing number (the training split's median).
+        categories: the categories of a column of strings, each of which becomes one input of 0 or 1; none: numbers.
+    """
+
+    name: str
+    fill: float = 0.0
+    categories: tuple[str, ...] = ()
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether the column holds numbers."""
+        return not self.categories
+
+    @property
+    def width(self) -> int:
+        """How many inputs the column becomes."""
+        return len(self.categories) or 1
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From raw samples to float32 inputs: sized images or encoded columns, then `(x / divisor - mean) / std`.
+
+    Attributes:
+        kind: "vectors" (rows of an array), "images" or "table".
+        divisor: what raw values are divided by first, e.g. 255.
+        mean: one value a feature or image channel; empty: nothing is subtracted or divided by.
+        std: one value a feature or image channel.
+        image_size: height and width in pixels.
+        channels: image channels: 1 grey, 3 RGB, 4 RGBA.
+        interpolation: "bilinear", "bicubic", "nearest" or another of Pillow's names.
+        crop_pct: None: resized to exactly `image_size`. A number: as timm evaluates: resized to
+            `image_size / crop_pct`, then the centre is cut out.
+        crop_mode: timm's "center", "squash" or "border"; used where there is a `crop_pct`.
+        columns: a table's feature columns, in the order of the inputs.
+    """
+
+    kind: str
+    divisor: float = 1.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    image_size: tuple[int, int] | None = None
+    channels: int | None = None
+    interpolation: str = "bilinear"
+    crop_pct: float | None = None
+    crop_mode: str = "center"
+    columns: tuple[Column, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise DataError(f"preprocessing of kind {self.kind!r}: expected one of {', '.join(KINDS)}")
+        if len(self.mean) != len(self.std):
+            raise DataError(f"preprocessing with {len(self.mean)} means and {len(self.std)} standard deviations")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for TOML or JSON; what is None or empty is left out, as TOML has no null."""
+        values = asdict(self)
+        values["columns"] = [{**column, "categories": list(column["categories"])} for column in values["columns"]]
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {name: value for name, value in values.items() if value is not None and value != []}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
+        """Return the preprocessing that `to_dict` described.
+
+        Raises:
+            DataError: an entry is unknown.
+        """
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown or "kind" not in values:
+            entries = ", ".join(sorted(values))
+            raise DataError(
+                f"a preprocessing with entries {entries}: expected kind and {', '.join(cls.__annotations__)}"
+            )
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        columns = [
+            {**column, "categories": tuple(column.get("categories", ()))} for column in values.get("columns", ())
+        ]
+        plain["columns"] = tuple(Column(**column) for column in columns)
+        return cls(**plain)
+
+    def normalise(self, raw: Tensor) -> Tensor:
+        """Return `(raw / divisor - mean) / std`.
+
+        Args:
+            raw: `(n, features)`, or `(n, channels, height, width)` for images.
+
+        Returns:
+            float32 of the same shape. Columns are computed in float64, as a year or a coordinate has a small spread
+            around a large mean; images in float32, as torchvision's `ToTensor` and `Normalize` do.
+        """
+        precision = torch.float32 if self.kind == "images" else torch.float64
+        values = raw.to(precision)
+        if self.divisor != 1.0:
+            values = values / self.divisor
+        if self.mean:
+            tail = (1, 1) if self.kind == "images" else ()
+            mean, std = (torch.tensor(v, dtype=precision).view(-1, *tail) for v in (self.mean, self.std))
+            values = (values - mean) / std
+        return values.to(torch.float32)
+
+
+def image_preprocessing(
+    mean: Sequence[float],
+    std: Sequence[float],
+    interpolation: str,
+    crop_pct: float | None,
+    image_size: int | Sequence[int],
+    channels: int = 3,
+    *,
+    crop_mode: str = "center",
+) -> Preprocessing:
+    """Return the preprocessing that a pretrained image model (timm's `pretrained_cfg`) was trained with.
+
+    Args:
+        mean: one value a channel, for pixels in [0, 1].
+        std: one value a channel.
+        interpolation: "bilinear", "bicubic", …
+        crop_pct: the share of the resized image that the central crop keeps; None: resized without a crop.
+        image_size: pixels, one number for square images or height and width.
+        channels: 1, 3 or 4.
+        crop_mode: timm's name for how the crop is taken.
+
+    Raises:
+        UsageError: a size or a number of channels that no image has.
+    """
+    size = as_image_size(image_size)
+    if len(mean) != channels or len(std) != channels:
+        raise UsageError(
+            f"{channels} channels with {len(mean)} means and {len(std)} standard deviations: give one a channel"
+        )
+    plain_mean, plain_std = tuple(map(float, mean)), tuple(map(float, std))
+    crop = None if crop_pct is None else float(crop_pct)
+    return Preprocessing("images", 255.0, plain_mean, plain_std, size, channels, interpolation, crop, crop_mode)
+
+
+def as_image_size(size: int | Sequence[int]) -> tuple[int, int]:
+    """Return height and width.
+
+    Raises:
+        UsageError: `size` is not one or two whole numbers above 0.
+    """
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
+        raise UsageError(f"image size {size!r}: give one whole number above 0, or height and width")
+    return (pair[0], pair[1])

@@ -1,0 +1,74 @@
+"""What a reader hands over: raw samples with encoded targets, not yet split or preprocessed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from reuse.data.inputs import Inputs
+from reuse.data.preprocessing import Preprocessing
+from reuse.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings that readers heed; see `reuse.data.loading.load`."""
+
+    target: str | None = None
+    group_by: str | None = None
+    image_size: tuple[int, int] | None = None
+    channels: int | None = None
+    preprocessing: Preprocessing | None = None
+    skip_bad: bool = False
+
+
+class Samples(Protocol):
+    """Raw samples of a whole data set."""
+
+    def fit(self, rows: np.ndarray, options: Options) -> tuple[Preprocessing, tuple[str, ...]]:
+        """Return the preprocessing whose statistics come from `rows` alone, and notes on it."""
+
+    def inputs(self, rows: np.ndarray, preprocessing: Preprocessing) -> tuple[Inputs, tuple[str, ...]]:
+        """Return `rows` preprocessed, and notes on them."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as it was read.
+
+    Attributes:
+        name: what the user called it.
+        samples: the raw samples, `n` of them.
+        targets: int64 `(n,)`, or float32 `(n, outputs)`, or None.
+        task: "classification", "multilabel", "regression" or "unlabelled".
+        classes: names of the classes or labels.
+        rows: int64, the rows that may be used; the others are set aside.
+        parts: the user's own splits, rows by "train", "valid", "test"; those that are not there are drawn.
+        groups: `(n,)`; rows of one group never straddle splits.
+        notes: lines worth printing.
+    """
+
+    name: str
+    samples: Samples
+    targets: np.ndarray | None
+    task: str
+    classes: tuple[str, ...]
+    rows: np.ndarray
+    parts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    groups: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+
+def refuse_table_options(options: Options, what: str) -> None:
+    """Raise where a column is named though `what` has none."""
+    if options.target not in (None, "none"):
+        raise UsageError(f"target={options.target!r} names a column, and {what} has none: leave it out, or give 'none'")
+    if options.group_by is not None:
+        raise UsageError(f"group_by={options.group_by!r} names a column, and {what} has none: leave it out")
+
+
+def refuse_image_options(options: Options, what: str) -> None:
+    """Raise where an image size or channels are asked for though `what` holds no images."""
+    if options.image_size is not None or options.channels is not None:
+        raise UsageError(f"image_size and channels are for images, and {what} holds none: leave them out")

@@ -1,0 +1,123 @@
+"""Drawing training, validation and test rows: stratified by class, whole groups together, seeded."""
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
+
+from reuse.data.dataset import SPLITS
+from reuse.data.source import Source
+from reuse.errors import DataError, UsageError
+
+NO_ROWS = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Rows of each split, sorted; `notes` are lines worth printing."""
+
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def split_rows(source: Source, valid_fraction: float, test_fraction: float, seed: int) -> Parts:
+    """Return the rows of each split.
+
+    The user's own splits stay. A missing test split is drawn from the training rows, then a missing validation split
+    from what is left: two successive calls of scikit-learn's `train_test_split` with `random_state=seed`, stratified
+    for classification, or of `GroupShuffleSplit` where there are groups.
+
+    Args:
+        source: the data set.
+        valid_fraction: share of the rows left after the test split; 0: an empty split.
+        test_fraction: share of all rows; 0: an empty split.
+        seed: the same seed gives the same rows.
+
+    Raises:
+        UsageError: a fraction outside [0, 1).
+        DataError: too few rows or groups, or a group in two splits.
+    """
+    for name, fraction in (("valid_fraction", valid_fraction), ("test_fraction", test_fraction)):
+        if not 0 <= fraction < 1:
+            raise UsageError(f"{name}={fraction}: give a share of the rows from 0 up to, not including, 1")
+    parts = {part: np.intersect1d(rows, source.rows) for part, rows in source.parts.items()} or {"train": source.rows}
+    notes: tuple[str, ...] = ()
+    for part, fraction in (("test", test_fraction), ("valid", valid_fraction)):
+        if part not in parts:
+            parts["train"], parts[part], note = _take(source, parts["train"], fraction, seed, part)
+            notes += note
+    train, valid, test = (np.sort(parts[name]).astype(np.int64) for name in SPLITS)
+    ordered = Parts(train, valid, test, notes)
+    _refuse_straddling(source, ordered)
+    return ordered
+
+
+def check_parts(source: Source, parts: Parts) -> None:
+    """Raise a `DataError` where there is nothing to train on, or a class is missing from the training split."""
+    if len(parts.train) == 0:
+        raise DataError(f"{source.name}: no rows are left to train on; give more rows or smaller splits")
+    if source.task == "classification" and source.targets is not None:
+        counts = np.bincount(source.targets[parts.train], minlength=len(source.classes))
+        missing = [source.classes[i] for i in np.flatnonzero(counts == 0)]
+        if missing:
+            raise DataError(
+                f"{source.name}: class {', '.join(missing)} is missing from the training split: "
+                "give more rows, another seed, or leave the class out with classes"
+            )
+
+
+def _take(
+    source: Source, rows: np.ndarray, fraction: float, seed: int, part: str
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Return (the rest, the rows drawn, notes)."""
+    if fraction == 0:
+        return rows, NO_ROWS, ()
+    if source.groups is not None:
+        return *_take_groups(source.groups[rows], rows, fraction, seed), ()
+    if source.task != "classification" or source.targets is None:
+        return *_take_rows(rows, ceil(fraction * len(rows)), None, seed), ()
+    return _take_stratified(source, rows, fraction, seed, part)
+
+
+def _take_stratified(
+    source: Source, rows: np.ndarray, fraction: float, seed: int, part: str
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Draw rows by class; a class of a single row stays in training."""
+    assert source.targets is not None
+    strata = source.targets[rows]
+    counts = np.bincount(strata, minlength=len(source.classes))
+    is_single = counts[strata] < 2
+    singles, names = rows[is_single], [source.classes[i] for i in strata[is_single]]
+    notes = (f"{part}: no row of class {', '.join(names)}, whose only row stays in training",) if names else ()
+    rows, strata = rows[~is_single], strata[~is_single]
+    count = max(ceil(fraction * len(rows)), int((counts > 1).sum()))
+    rest, taken = _take_rows(rows, count, strata, seed)
+    return np.concatenate([rest, singles]), taken, notes
+
+
+def _take_rows(rows: np.ndarray, count: int, strata: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    if len(rows) - count < (1 if strata is None else len(np.unique(strata))):
+        raise DataError(f"{len(rows)} rows are too few to draw {count} of them for another split: give more rows")
+    rest, taken = train_test_split(rows, test_size=count, random_state=seed % 2**32, stratify=strata)
+    return rest, taken
+
+
+def _take_groups(groups: np.ndarray, rows: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    num_groups = len(np.unique(groups))
+    if num_groups < 2:
+        raise DataError(f"{num_groups} group is too few to split by: every split needs a group of its own")
+    splitter = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=seed % 2**32)
+    rest, taken = next(splitter.split(rows, groups=groups))
+    return rows[rest], rows[taken]
+
+
+def _refuse_straddling(source: Source, parts: Parts) -> None:
+    if source.groups is None:
+        return
+    for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):
+        shared = np.intersect1d(source.groups[getattr(parts, one)], source.groups[getattr(parts, other)])
+        if len(shared):
+            raise DataError(f"{source.name}: group {shared[0]!r} stands in {one} and in {other}: split by group")

@@ -1,0 +1,98 @@
+"""Targets: from whatever stands in a column or an array to class numbers, labels or numbers, and which task that is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reuse.errors import DataError
+
+MOST_INTEGER_CLASSES = 100
+FEW_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Encoded targets.
+
+    Attributes:
+        values: int64 `(n,)` for classification, else float32 `(n, outputs)`.
+        task: "classification", "multilabel" or "regression".
+        classes: names of classes or labels; empty for regression.
+        note: how the task was inferred, where another reading is likely; else empty.
+    """
+
+    values: np.ndarray
+    task: str
+    classes: tuple[str, ...]
+    note: str = ""
+
+
+def encode_targets(raw: np.ndarray, names: tuple[str, ...] = ("y",)) -> Targets:
+    """Return targets encoded for the task that they imply.
+
+    One target: strings, booleans and integers of at most 100 different values are classes, in sorted order; other
+    numbers are regressed on. Several targets: integers or booleans that are all 0 or 1 are labels, other numbers are
+    regressed on.
+
+    Args:
+        raw: `(n,)` or `(n, targets)`; an object array of str or None, or numbers.
+        names: what the targets are called, for messages and labels.
+
+    Raises:
+        DataError: a target is missing or infinite, or several targets hold strings.
+    """
+    raw = np.asarray(raw)
+    if raw.ndim == 2 and raw.shape[1] == 1:
+        raw = raw[:, 0]
+    if raw.ndim not in (1, 2):
+        raise DataError(f"targets of shape {raw.shape}: expected (rows,) or (rows, targets)")
+    _refuse_missing(raw, names)
+    if raw.dtype.kind == "O":
+        raw = np.array(raw.tolist())  # numbers that came as objects are numbers again
+    return _encode_one(raw, names[0]) if raw.ndim == 1 else _encode_several(raw, names)
+
+
+def _encode_one(raw: np.ndarray, name: str) -> Targets:
+    if raw.dtype.kind in "OUSb":
+        texts = raw.astype(str)
+        values, numbers = np.unique(texts, return_inverse=True)
+        return Targets(numbers.astype(np.int64), "classification", tuple(map(str, values)))
+    values, numbers = np.unique(raw, return_inverse=True)
+    if raw.dtype.kind in "iu" and len(values) <= MOST_INTEGER_CLASSES:
+        note = (
+            f"target {name!r} takes {len(values)} different integers: classification"
+            if len(values) > FEW_CLASSES
+            else ""
+        )
+        return Targets(numbers.astype(np.int64), "classification", tuple(map(str, values.tolist())), note)
+    note = f"target {name!r} takes {len(values)} different whole numbers: regression" if (values % 1 == 0).all() else ""
+    return Targets(raw.astype(np.float32)[:, None], "regression", (), note)
+
+
+def _encode_several(raw: np.ndarray, names: tuple[str, ...]) -> Targets:
+    if raw.dtype.kind not in "iufb":
+        raise DataError(f"several targets ({', '.join(names)}) with strings: give numbers, or 0 and 1 for labels")
+    labels = names if len(names) == raw.shape[1] else tuple(str(i) for i in range(raw.shape[1]))
+    if raw.dtype.kind == "f" or raw.min(initial=0) < 0 or raw.max(initial=0) > 1:
+        return Targets(raw.astype(np.float32), "regression", (), f"{raw.shape[1]} targets hold numbers: regression")
+    note = f"{raw.shape[1]} targets hold only 0 and 1: several labels a row"
+    if len(raw) and (raw.sum(axis=1) == 1).all():
+        note += " (every row has exactly one: give class numbers in one column if these are classes)"
+    return Targets(raw.astype(np.float32), "multilabel", labels, note)
+
+
+def _refuse_missing(raw: np.ndarray, names: tuple[str, ...]) -> None:
+    if raw.dtype.kind == "O":
+        bad = np.array([[cell is None or cell != cell for cell in np.atleast_1d(row)] for row in raw], dtype=bool)
+    elif raw.dtype.kind == "f":
+        bad = ~np.isfinite(raw)
+    else:
+        return
+    if bad.any():
+        row = int(np.argwhere(bad.reshape(len(raw), -1))[0][0])
+        column = int(np.argwhere(bad.reshape(len(raw), -1))[0][1])
+        name = names[column] if column < len(names) else f"{names[0]}[{column}]"
+        raise DataError(
+            f"target {name!r} is missing or not finite in row {row} (from 0; {int(bad.sum())} such values): "
+            "fill it in or remove the row"
+        )
