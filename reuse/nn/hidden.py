@@ -5,6 +5,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from reuse.errors import UsageError
 from reuse.nn.activations import build_activation
@@ -69,17 +70,17 @@ def hidden_conv(num_inputs: int, width: int, style: HiddenStyle, pool: nn.Module
     return nn.Sequential(_finish(parts, style, pool))
 
 
-def initialize(layer: nn.Linear | nn.Conv2d, name: str = "glorot_uniform") -> None:
+def initialize(layer: nn.Linear | _ConvNd, name: str = "glorot_uniform") -> None:
     """Fill the layer's weight from the initializer called `name` and its bias, if there is one, with zeros."""
     try:
         initializer(name)(layer.weight)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"initializer {name!r} cannot be used: {error}") from error
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
 
-def _weighted(name: str, layer: nn.Linear | nn.Conv2d, style: HiddenStyle) -> OrderedDict[str, nn.Module]:
+def _weighted(name: str, layer: nn.Linear | _ConvNd, style: HiddenStyle) -> OrderedDict[str, nn.Module]:
     initialize(layer, style.initializer)
     return OrderedDict({name: layer})
 

@@ -89,11 +89,11 @@ def lecun_normal(tensor: Tensor) -> Tensor:
 
 
 def _normal(tensor: Tensor, std: float = 0.01) -> Tensor:
-    return nn.init.normal_(tensor, std=std)
+    return nn.init.normal_(tensor, std=float(std))
 
 
 def _constant(tensor: Tensor, value: float = 0.0) -> Tensor:
-    return nn.init.constant_(tensor, value)
+    return nn.init.constant_(tensor, float(value))
 
 
 # Arguments may follow a colon: variance_scaling:2,fan_avg,uniform, normal:0.05 (standard deviation), constant:0.1,

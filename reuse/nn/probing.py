@@ -34,6 +34,11 @@ def check_outputs(model: nn.Module, input_shape: tuple[int, ...], num_outputs: i
         raise UsageError(f"{spec} returns {tuple(outputs.shape)} for two samples; {expected} was expected: {advice}")
 
 
+def reason(error: BaseException) -> str:
+    """Return the first line of an error's message, or its kind where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 @torch.no_grad()
 def evaluate(model: nn.Module, x: Tensor) -> object:
     """Return what `model` gives for `x` in eval mode; modes and random state are put back."""
@@ -46,8 +51,7 @@ def _as_integers(model: nn.Module, input_shape: tuple[int, ...], spec: str, advi
     try:
         return evaluate(model, torch.zeros(2, *input_shape, dtype=torch.long))
     except REFUSALS:
-        why = (str(first).strip().splitlines() or [type(first).__name__])[0]
-        raise UsageError(f"{spec} does not take inputs {input_shape} ({why}): {advice}") from first
+        raise UsageError(f"{spec} does not take inputs {input_shape} ({reason(first)}): {advice}") from first
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from torch import nn
 
 from reuse.errors import RunError, UnknownNameError, UsageError
 from reuse.lookup import suggest
+from reuse.nn.probing import reason
 from reuse.nn.reachability import can_be_had
 
 
@@ -38,11 +39,9 @@ def build_timm(
     try:
         return _create(name, input_shape[1:], settings)
     except (AssertionError, ValueError, TypeError, NotImplementedError, ArithmeticError) as error:
-        raise UsageError(
-            f"timm:{name} cannot be made for inputs {input_shape}: {reason(error)}; {takes(name)}"
-        ) from error
+        raise _refused(name, input_shape, error) from error
     except (OSError, RuntimeError) as error:
-        raise _failed(name, input_shape, pretrained, error) from error
+        raise (_not_fetched(name, reason(error)) if pretrained else _refused(name, input_shape, error)) from error
 
 
 def takes(name: str) -> str:
@@ -53,11 +52,6 @@ def takes(name: str) -> str:
         return "timm does not say what it takes"
     smallest = f", at least {config.min_input_size}" if getattr(config, "min_input_size", None) else ""
     return f"its own input size is {tuple(size)}{smallest}: resize the images (image size, channels)"
-
-
-def reason(error: BaseException) -> str:
-    """Return the first line of an error's message, or its kind where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _check_name(name: str) -> None:
@@ -99,7 +93,5 @@ def _module(model: Any) -> nn.Module:
     return model
 
 
-def _failed(name: str, input_shape: tuple[int, ...], pretrained: bool, error: Exception) -> Exception:
-    if pretrained:
-        return _not_fetched(name, reason(error))
+def _refused(name: str, input_shape: tuple[int, ...], error: Exception) -> UsageError:
     return UsageError(f"timm:{name} cannot be made for inputs {input_shape}: {reason(error)}; {takes(name)}")

@@ -1,0 +1,141 @@
+"""Decoders built from encoders: the mirror image of ours, a general one for any other."""
+
+import math
+
+from torch import Tensor, nn
+
+from reuse.errors import UsageError
+from reuse.nn.convnet import ConvNet, Size, map_sizes
+from reuse.nn.encoders import encoder_of, tokens_to_map_shape
+from reuse.nn.hidden import HiddenStyle, hidden_linear, initialize
+from reuse.nn.mlp import MLP
+from reuse.nn.probing import REFUSALS, evaluate, reason
+from reuse.nn.upsampling import ChannelsFirst, MapDecoder, TokensToMap, doubling_sizes, halved, halved_channels
+
+__all__ = ["Autoencoder", "build_decoder", "encoder_of"]
+
+LARGEST_FIRST_MAP = 4  # pixels a side of the map that a vector is spread over
+CHANNELS = (16, 256)  # fewest (next to the image) and most (next to the coding)
+
+
+class Autoencoder(nn.Module):
+    """An encoder and a decoder behind it.
+
+    Args:
+        encoder: from `(batch, *input_shape)` to the coding (see `encoder_of`).
+        decoder: from the coding back to `(batch, *input_shape)` (see `build_decoder`).
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the coding of `x`."""
+        coding: Tensor = self.encoder(x)
+        return coding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the reconstruction of `x`, of its shape."""
+        reconstruction: Tensor = self.decoder(self.encoder(x))
+        return reconstruction
+
+
+def build_decoder(encoder: nn.Module, example: Tensor) -> nn.Module:
+    """Return a fresh decoder from the coding of `encoder` to the shape of its inputs.
+
+    - An mlp's is the mlp of the same widths in reverse; its last layer has no activation.
+    - A convnet's goes up through the same maps: each layer enlarges to the size that the encoder's layer started from
+      (nearest neighbour: no checkerboards, Odena et al. 2016) and convolves.
+    - Any other goes from a vector, tokens or a map by doublings to an image, or through one hidden layer to a vector.
+
+    Args:
+        encoder: a model without its output layer (see `encoder_of`); it is run once in eval mode and left as it was.
+        example: one sample, `(1, *input_shape)`.
+
+    Returns:
+        A module from the coding, `(batch, …)`, to `(batch, *input_shape)`.
+
+    Raises:
+        UsageError: the encoder does not take the example or gives no single tensor with the batch in front.
+
+    Example:
+        >>> encoder = encoder_of(reuse.build("mlp:20,10", (4,), 3))
+        >>> build_decoder(encoder, torch.zeros(1, 4))(torch.zeros(2, 10)).shape
+        torch.Size([2, 4])
+    """
+    shape = tuple(example.shape[1:])
+    coding = _coding_shape(encoder, example)
+    if isinstance(encoder, MLP):
+        return _mirrored_mlp(encoder, shape)
+    if isinstance(encoder, ConvNet):
+        return _mirrored_convnet(encoder, (shape[0], shape[1], shape[2]))
+    if len(shape) != 3:
+        return _to_vector(math.prod(coding), shape)
+    return _to_image(encoder, coding, (shape[0], shape[1], shape[2]))
+
+
+def _coding_shape(encoder: nn.Module, example: Tensor) -> tuple[int, ...]:
+    try:
+        coding = evaluate(encoder, example)
+    except REFUSALS as error:
+        given = tuple(example.shape)
+        raise UsageError(f"the encoder does not take an example of shape {given} ({reason(error)})") from error
+    if not isinstance(coding, Tensor) or coding.dim() < 2 or len(coding) != len(example):
+        got = tuple(coding.shape) if isinstance(coding, Tensor) else type(coding).__name__
+        raise UsageError(f"an encoder gives one tensor (batch, …) per input; for one sample this one gave {got}")
+    return tuple(coding.shape[1:])
+
+
+def _plain(style: HiddenStyle) -> HiddenStyle:
+    """Return the style without dropout: what is dropped on the way in is enough noise."""
+    return HiddenStyle(style.activation, style.norm, style.init)
+
+
+def _mirrored_mlp(encoder: MLP, shape: tuple[int, ...]) -> nn.Module:
+    *upper, coding = encoder.widths
+    mirror = MLP((coding,), upper[::-1], math.prod(shape), _plain(encoder.style))
+    mirror.add_module("unflatten", nn.Unflatten(1, shape))
+    return mirror
+
+
+def _mirrored_convnet(encoder: ConvNet, shape: tuple[int, int, int]) -> nn.Module:
+    sizes = map_sizes((shape[1], shape[2]), len(encoder.widths))
+    start = (encoder.widths[-1], *sizes[-1])
+    spread = nn.Unflatten(1, start)
+    channels = [*encoder.widths[-2::-1], shape[0]] if len(encoder.widths) > 1 else [shape[0]]
+    return MapDecoder(spread, start[0], channels, sizes[-2::-1], _plain(encoder.style))
+
+
+def _to_vector(num_inputs: int, shape: tuple[int, ...]) -> nn.Module:
+    """Return one hidden layer as wide as the geometric mean of both ends, then the inputs."""
+    width = max(math.isqrt(num_inputs * math.prod(shape)), 1)
+    output = nn.Linear(width, math.prod(shape))
+    initialize(output)
+    layers = (nn.Flatten(), hidden_linear(num_inputs, width, HiddenStyle()), output, nn.Unflatten(1, shape))
+    return nn.Sequential(*layers)
+
+
+def _to_image(encoder: nn.Module, coding: tuple[int, ...], image: tuple[int, int, int]) -> nn.Module:
+    target = image[1:]
+    if len(coding) == 3 and str(getattr(encoder, "output_fmt", "NCHW")).endswith("NHWC"):  # timm's swin and its kin
+        return _grow(ChannelsFirst(), coding[2], (coding[0], coding[1]), image)
+    if len(coding) == 3:
+        return _grow(nn.Identity(), coding[0], (coding[1], coding[2]), image)
+    places = tokens_to_map_shape(encoder, coding[0]) if len(coding) == 2 else None
+    if places is not None:
+        leading, rows, columns = places
+        return _grow(TokensToMap(leading, (rows, columns)), coding[1], (rows, columns), image)
+    times = max(math.ceil(math.log2(max(target) / LARGEST_FIRST_MAP)), 0)
+    size = halved(target, times)
+    channels = min(CHANNELS[0] * 2 ** max(times - 1, 0), CHANNELS[1])
+    dense = hidden_linear(math.prod(coding), channels * math.prod(size), HiddenStyle())
+    spread = nn.Sequential(nn.Flatten(), dense, nn.Unflatten(1, (channels, *size)))
+    return _grow(spread, channels, size, image)
+
+
+def _grow(spread: nn.Module, num_channels: int, start: Size, image: tuple[int, int, int]) -> nn.Module:
+    sizes = doubling_sizes(start, image[1:])
+    channels = halved_channels(num_channels, len(sizes) - 1, *CHANNELS)
+    return MapDecoder(spread, num_channels, [*channels, image[0]], sizes, HiddenStyle())
