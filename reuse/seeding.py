@@ -28,7 +28,7 @@ def generator(*parts: int) -> torch.Generator:
 def random_state() -> dict[str, Any]:
     """Return torch's global random state: `cpu`, and `cuda` for every device in use, as byte tensors."""
     state: dict[str, Any] = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state_all()
     return state
 

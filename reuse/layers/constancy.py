@@ -25,10 +25,16 @@ class Observed:
     rows: tuple[int, int]
 
 
-def constant_nodes(observed: Observed, model: nn.Module) -> set[fx.Node]:
-    """Return the constant nodes of one graph, placeholders and frozen parameters among them."""
+def constant_nodes(observed: Observed, model: nn.Module, besides: Iterable[fx.Node] = ()) -> set[fx.Node]:
+    """Return the constant nodes of one graph, placeholders and frozen parameters among them.
+
+    Args:
+        observed: the graph and what it did.
+        model: the model that was traced.
+        besides: nodes that are not to count as constant for a reason of the caller's.
+    """
     nodes = list(observed.traced.graph.nodes)
-    barred = {n for n in nodes if _is_barred(n, observed, model)}
+    barred = {n for n in nodes if _is_barred(n, observed, model)}.union(besides)
     while True:
         constant: set[fx.Node] = set()
         for node in nodes:
@@ -58,25 +64,39 @@ def holds_frozen(node: fx.Node, model: nn.Module) -> bool:
     return any(a.op == "get_attr" and str(a.target) in parameters for a in node.all_input_nodes)
 
 
+def shared_constants(training: Observed, evaluation: Observed, model: nn.Module) -> tuple[set[fx.Node], set[fx.Node]]:
+    """Return the constant nodes of both graphs that stand for the same computation in both."""
+    sides = (training, evaluation)
+    named = [signatures(side) for side in sides]
+    barred: list[set[fx.Node]] = [set(), set()]
+    while True:
+        constant = [constant_nodes(side, model, bar) for side, bar in zip(sides, barred, strict=True)]
+        said = [{names[n] for n in nodes} for names, nodes in zip(named, constant, strict=True)]
+        shared = said[0] & said[1]
+        alone = [{n for n in nodes if names[n] not in shared} for names, nodes in zip(named, constant, strict=True)]
+        if not any(alone):
+            return constant[0], constant[1]
+        barred = [bar | more for bar, more in zip(barred, alone, strict=True)]
+
+
 def signatures(observed: Observed) -> dict[fx.Node, str]:
     """Return for each node a digest of the whole computation behind it.
 
-    Nodes of the training and of the evaluation graph with the same signature compute the same thing.
+    Nodes of the training and of the evaluation graph with the same signature compute the same thing. A functional
+    dropout that drew nothing (its rate is zero, or it evaluates) has the signature of its input.
     """
     order = {node: i for i, node in enumerate(observed.traced.graph.nodes)}
-    writers: dict[fx.Node, list[fx.Node]] = {}
-    for writer, written in observed.small.writes.items():
-        for node in written:
-            writers.setdefault(node, []).append(writer)
+    writers = observed.small.writers()
     result: dict[fx.Node, str] = {}
     for node in order:
-
-        def said(argument: fx.Node, reader: fx.Node = node) -> str:
-            earlier = [result[w] for w in writers.get(argument, []) if order[w] < order[reader]]
-            return f"<{result[argument]}{'!'.join(['', *earlier])}>"
-
-        arguments = fx.node.map_arg((node.args, node.kwargs), lambda a, said=said: _Said(said(a)))
-        text = f"{node.op} {_target(node)} {arguments!r}"
+        if _is_idle_dropout(node, observed):
+            result[node] = result[node.all_input_nodes[0]]
+            continue
+        names = {}
+        for argument in node.all_input_nodes:
+            earlier = [result[w] for w in writers.get(argument, []) if order[w] < order[node]]
+            names[argument] = _Said(f"<{'!'.join([result[argument], *earlier])}>")
+        text = f"{node.op} {_target(node)} {fx.node.map_arg((node.args, node.kwargs), names.__getitem__)!r}"
         result[node] = blake2b(text.encode(), digest_size=16).hexdigest()
     return result
 
@@ -121,6 +141,15 @@ def _target(node: fx.Node) -> str:
     return f"{getattr(node.target, '__module__', '')}.{getattr(node.target, '__qualname__', node.target)}"
 
 
+def _is_idle_dropout(node: fx.Node, observed: Observed) -> bool:
+    return (
+        node.op == "call_function"
+        and "dropout" in str(getattr(node.target, "__name__", ""))
+        and node not in observed.small.random
+        and len(node.all_input_nodes) == 1
+    )
+
+
 def _is_barred(node: fx.Node, observed: Observed, model: nn.Module) -> bool:
     return (
         node in observed.small.random
@@ -144,9 +173,7 @@ def _mixes_rows(node: fx.Node, observed: Observed) -> bool:
     return not same_values(small, large.narrow(found[0], 0, small.shape[found[0]]))
 
 
-def _tainted(
-    writes: dict[fx.Node, list[fx.Node]], constant: set[fx.Node], nodes: Iterable[fx.Node]
-) -> set[fx.Node]:
+def _tainted(writes: dict[fx.Node, list[fx.Node]], constant: set[fx.Node], nodes: Iterable[fx.Node]) -> set[fx.Node]:
     """Return constant nodes that must not be, because of a write in place on the other side of the cut or across it."""
     order = {node: i for i, node in enumerate(nodes)}
     tainted: set[fx.Node] = set()

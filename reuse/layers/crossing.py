@@ -40,7 +40,14 @@ class Same:
     value: Any
 
 
-Form = Rows | BatchSize | Same | list[Any] | tuple[Any, ...] | dict[str, Any]
+@dataclass(frozen=True)
+class Shape:
+    """A `torch.Size` of integers that are the same for every batch or follow the batch size."""
+
+    parts: tuple[Any, ...]
+
+
+Form = Rows | BatchSize | Same | Shape | list[Any] | tuple[Any, ...] | dict[str, Any]
 
 
 def crossing_form(small: Any, large: Any, rows: tuple[int, int]) -> Form:
@@ -56,8 +63,10 @@ def crossing_form(small: Any, large: Any, rows: tuple[int, int]) -> Form:
     """
     if isinstance(small, Tensor) and isinstance(large, Tensor):
         return _tensor_form(small, large, rows)
-    if isinstance(small, list | tuple) and type(small) is type(large) and len(small) == len(large):
+    if type(small) in (list, tuple, torch.Size) and type(small) is type(large) and len(small) == len(large):
         parts = [crossing_form(a, b, rows) for a, b in zip(small, large, strict=True)]
+        if isinstance(small, torch.Size):
+            return Shape(tuple(parts))
         return parts if isinstance(small, list) else tuple(parts)
     if isinstance(small, dict) and isinstance(large, dict) and small.keys() == large.keys():
         return {key: crossing_form(small[key], large[key], rows) for key in small}

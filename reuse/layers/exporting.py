@@ -1,7 +1,7 @@
 """Tracing a model with torch.export: the second engine, for control flow that torch.fx cannot follow.
 
-Every operation becomes a node, so wholly frozen modules are not one call as they are under torch.fx; the graph holds for
-the mode in which it was exported.
+Every operation becomes a node, so wholly frozen modules are not one call as they are under torch.fx; the graph holds
+for the mode in which it was exported.
 """
 
 import inspect
@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,8 +41,8 @@ def trace_by_export(model: nn.Module, inputs: tuple[Tensor, ...]) -> Traced:
     return Traced(module.graph, constants)
 
 
-def _by_name(model: nn.Module, shapes: tuple[dict[int, object], ...]) -> object:
-    """Wrap the shapes as torch.export wants them for a forward that takes `*args`."""
+def _by_name(model: nn.Module, shapes: tuple[Any, ...]) -> Any:
+    """Return the shapes as torch.export wants them, in one more tuple for a forward that takes `*args`."""
     kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
     return (shapes,) if kinds and kinds[0] is inspect.Parameter.VAR_POSITIONAL else shapes
 

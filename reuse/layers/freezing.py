@@ -5,7 +5,8 @@ decay and no momentum moves it. A module is held in evaluation mode, whatever `m
 parameters and all of them are frozen. A module without parameters (dropout, drop-path) is held too when every path from
 it to the output meets a frozen layer first; otherwise it stays live.
 
-`requires_grad=False` alone would leave batch-norm statistics moving and dropout firing: pytorch #66073, Lightning #13902.
+`requires_grad=False` alone would leave batch-norm statistics moving and dropout firing (pytorch #66073,
+Lightning #13902).
 """
 
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def freeze(model: nn.Module, patterns: Patterns) -> Freezing:
     chosen = {id(parameters[name]) for name in select(model, patterns).parameters}
     if all(id(p) in chosen or not p.requires_grad for p in parameters.values()):
         raise UsageError(
-            "everything would be frozen, so nothing would train: leave at least the output layer out, for example with '!NAME'"
+            "everything would be frozen, so nothing would train: leave the output layer out, for example with '!NAME'"
         )
     for parameter in parameters.values():
         if id(parameter) in chosen:

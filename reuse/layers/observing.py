@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
 from reuse.layers.tracing import Traced
+from reuse.seeding import random_state
 
 
 @dataclass
@@ -33,10 +34,20 @@ class Observation:
     stateful: set[fx.Node] = field(default_factory=set)
     writes: dict[fx.Node, list[fx.Node]] = field(default_factory=dict)
 
+    def writers(self) -> dict[fx.Node, list[fx.Node]]:
+        """Return for each node that was written into the nodes that did so, in order."""
+        inverted: dict[fx.Node, list[fx.Node]] = {}
+        for writer, written in self.writes.items():
+            for node in written:
+                inverted.setdefault(node, []).append(writer)
+        return inverted
+
 
 def targets(traced: Traced, model: nn.Module) -> dict[str, Any]:
     """Return what every `call_module` and `get_attr` target of a graph stands for."""
-    return {str(n.target): _resolve(traced, model, n) for n in traced.graph.nodes if n.op in ("call_module", "get_attr")}
+    return {
+        str(n.target): _resolve(traced, model, n) for n in traced.graph.nodes if n.op in ("call_module", "get_attr")
+    }
 
 
 def observe(traced: Traced, model: nn.Module, inputs: tuple[Tensor, ...]) -> Observation:
@@ -93,12 +104,12 @@ def _memory(tensor: Tensor) -> int:
 
 
 def _random_states() -> tuple[Any, ...]:
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
-    return torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()  # noqa: NPY002
+    state = random_state()
+    return state["cpu"], state.get("cuda"), np.random.get_state(), random.getstate()  # noqa: NPY002
 
 
 def _same_states(before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
-    same_cuda = before[1] is None or torch.equal(before[1], after[1])
+    same_cuda = before[1] is None or all(torch.equal(a, b) for a, b in zip(before[1], after[1], strict=True))
     same_numpy = before[2][2] == after[2][2] and np.array_equal(before[2][1], after[2][1])
     return torch.equal(before[0], after[0]) and same_cuda and same_numpy and bool(before[3] == after[3])
 
@@ -111,5 +122,3 @@ def _resolve(traced: Traced, model: nn.Module, node: fx.Node) -> Any:
         return model.get_submodule(name)
     owner, _, last = name.rpartition(".")
     return getattr(model.get_submodule(owner), last)
-
-

@@ -99,12 +99,16 @@ def names_in_order(model: nn.Module) -> list[str]:
     for prefix, module in model.named_modules(remove_duplicate=False):
         if prefix:
             names.append(prefix)
-        names += [f"{prefix}.{name}" if prefix else name for name in module._parameters if module._parameters[name] is not None]
+        names += [
+            f"{prefix}.{name}" if prefix else name
+            for name in module._parameters
+            if module._parameters[name] is not None
+        ]
     return names
 
 
 def summarize(model: nn.Module, parameters: set[str]) -> list[str]:
-    """Return the uppermost layers (never the model itself) whose parameters are all among `parameters`, and the rest."""
+    """Return the uppermost layers (never the model itself) all of whose parameters are given, and the other parameters."""
     tensors = dict(model.named_parameters(remove_duplicate=False))
     chosen = {id(tensors[name]) for name in parameters}
 

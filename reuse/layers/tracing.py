@@ -52,18 +52,19 @@ def has_hooks(module: nn.Module) -> bool:
     return any(bool(getattr(module, name)) for name in names)
 
 
-def trace(model: nn.Module, num_inputs: int | None = None) -> Traced:
+def trace(model: nn.Module, num_inputs: int | None = None, entered: frozenset[str] = frozenset()) -> Traced:
     """Trace `model` in its present mode.
 
     Args:
         model: its `forward` takes `num_inputs` tensors, then only what has a default.
         num_inputs: by default the number of arguments without a default.
+        entered: names of modules to descend into although they are not mixed.
 
     Raises:
         Exception: whatever the control flow of the model's own `forward` raises when it meets proxies; a module further
             down that cannot be traced becomes one call instead.
     """
-    tracer = _MixedTracer(num_inputs)
+    tracer = _MixedTracer(num_inputs, entered)
     before = set(model.__dict__)
     try:
         graph = tracer.trace(model)
@@ -107,16 +108,18 @@ class _WritingProxy(fx.Proxy):
 class _MixedTracer(fx.Tracer):
     proxy_buffer_attributes = True  # a buffer read by glue is the model's own, not a copy of its present value
 
-    def __init__(self, num_inputs: int | None):
+    def __init__(self, num_inputs: int | None, entered: frozenset[str]):
         super().__init__(autowrap_functions=tuple(get_notrace_functions()))
         self.num_inputs = num_inputs
+        self.entered = entered
         self.opaque: set[str] = set()
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _WritingProxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return not is_mixed(m) or has_hooks(m) or module_qualified_name in self.opaque
+        descend = is_mixed(m) or module_qualified_name in self.entered
+        return not descend or has_hooks(m) or module_qualified_name in self.opaque
 
     def create_args_for_root(
         self,

@@ -1,0 +1,247 @@
+"""Cutting a model into prefix and suffix at the edge of what is frozen, in any graph.
+
+Two engines are tried, torch.fx and torch.export; each cut is compared with the model before anyone may use it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, fx, nn
+
+from reuse.errors import CutError
+from reuse.layers.checking import check_cut, living_branches, unchanged_state
+from reuse.layers.constancy import Observed, holds_frozen, shared_constants
+from reuse.layers.crossing import NotStorable
+from reuse.layers.exporting import trace_by_export
+from reuse.layers.frontier import FrontierTensor, Side, find_crossing, stored
+from reuse.layers.observing import observe
+from reuse.layers.splicing import Suffix, build_prefix, build_suffix
+from reuse.layers.tracing import Traced, has_hooks, is_trainable, trace
+
+Batches = tuple[tuple[Tensor, ...], ...]
+
+ROWS = (2, 3)  # the two batch sizes on which a graph is observed and a cut is checked
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A model as two modules: `model(x)` equals `suffix(*prefix(x))`.
+
+    Attributes:
+        prefix: takes the model's inputs, returns a tuple of the frontier tensors, each `(batch, *shape)`.
+        suffix: takes these tensors, returns what the model returns; training it trains the model.
+        frontier: name, shape and type of each frontier tensor for one row.
+        engine: `torch.fx` or `torch.export`.
+        uncached: frozen layers that the suffix computes: behind a layer that trains, or inside a module that could not
+            be traced.
+    """
+
+    prefix: fx.GraphModule
+    suffix: Suffix
+    frontier: tuple[FrontierTensor, ...]
+    engine: str
+    uncached: tuple[str, ...]
+
+    @property
+    def bytes_per_sample(self) -> int:
+        """Bytes of the frontier for one row."""
+        return sum(tensor.bytes for tensor in self.frontier)
+
+
+def cut(model: nn.Module, example: Tensor | Sequence[Tensor]) -> Cut:
+    """Cut `model` into what depends only on inputs and frozen parameters, and the rest.
+
+    Args:
+        model: a model with some parameters frozen (`reuse.freeze`).
+        example: its input, or inputs, batch first: any number of rows from 1 on; real rows make a sharper check.
+
+    Returns:
+        A cut that computed what the model computes, in training and evaluation mode, on two batch sizes.
+
+    Raises:
+        CutError: the model cannot be cut; the message says why.
+
+    Example:
+        >>> from reuse.layers.freezing import freeze
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> freezing = freeze(model, "0")
+        >>> parts = cut(model, torch.randn(2, 4))
+        >>> parts.bytes_per_sample
+        12
+    """
+    inputs = (example,) if isinstance(example, Tensor) else tuple(example)
+    _refuse_the_hopeless(model)
+    batches = tuple(tuple(_rows(tensor, rows) for tensor in inputs) for rows in ROWS)
+    reasons: list[tuple[str, str]] = []
+    found: list[Cut] = []
+    for engine, attempt in _ENGINES.items():
+        try:
+            result = attempt(model, batches)
+        except Exception as error:  # noqa: BLE001 - users' forwards and torch.export raise anything; it is reported
+            reasons.append((engine, _first_line(error)))
+            continue
+        found.append(result)
+        if not _computes_in_vain(result, model):
+            break
+    if not found:
+        raise CutError(f"the model cannot be cut: {_joined(reasons)}")
+    return min(found, key=lambda parts: _frozen_in_suffix(parts, model))
+
+
+def _cut_by_fx(model: nn.Module, batches: Batches) -> Cut:
+    """Cut, then enter wholly trainable modules at the frontier as long as that makes it smaller.
+
+    A classifier head that pools before its linear layer is one call at first; entered, its pooling joins the prefix.
+    """
+    entered: frozenset[str] = frozenset()
+    best = _cut_with("torch.fx", _trace_by_fx, model, batches)
+    while True:
+        doors = _modules_at_frontier(best) - entered
+        if not doors:
+            return best
+        entered |= doors
+        try:
+            deeper = _cut_with("torch.fx", partial(_trace_by_fx, entered=entered), model, batches)
+        except Exception:  # noqa: BLE001 - the cut in hand is good, whatever a forward raises here
+            return best
+        if deeper.bytes_per_sample >= best.bytes_per_sample:
+            return best
+        best = deeper
+
+
+def _cut_by_export(model: nn.Module, batches: Batches) -> Cut:
+    return _cut_with("torch.export", trace_by_export, model, batches)
+
+
+def _cut_with(engine: str, tracer: Callable[..., Traced], model: nn.Module, batches: Batches) -> Cut:
+    with unchanged_state(model), living_branches(model):
+        sides = _divide(tracer, model, batches)
+        for side in sides:
+            find_crossing(side, model)
+        training, evaluation = sides
+        names = list(dict.fromkeys(side.signatures[node] for side in sides for node in side.frontier()))
+        by_signature = {training.signatures[node]: node for node in training.order}
+        frontier = [by_signature[name] for name in names]
+        if not any(holds_frozen(node, model) for node in training.needed_prefix(frontier)):
+            raise CutError("no frozen layer comes before the first layer that trains, so there is nothing to cache")
+        for node in frontier:  # crosses in evaluation mode alone
+            training.crossing.setdefault(node, evaluation.crossing[_counterpart(node, training, evaluation)])
+        specs = tuple(stored(node, training.observed) for node in frontier)
+        prefix = build_prefix(training, model, frontier)
+        suffix = Suffix(model, build_suffix(training, model, names), build_suffix(evaluation, model, names))
+        result = Cut(prefix, suffix, specs, engine, _uncached(training, model))
+        check_cut(model, prefix, suffix, batches)
+    return result
+
+
+def _divide(tracer: Callable[..., Traced], model: nn.Module, batches: Batches) -> tuple[Side, Side]:
+    """Trace and observe the model in both modes and divide each graph into constant nodes and the rest."""
+    observed = []
+    for mode in (True, False):
+        model.train(mode)
+        traced = tracer(model, batches[-1])
+        small, large = (observe(traced, model, batch) for batch in batches)
+        observed.append(Observed(traced, small, large, (len(batches[0][0]), len(batches[1][0]))))
+    constants = shared_constants(observed[0], observed[1], model)
+    return Side(observed[0], constants[0]), Side(observed[1], constants[1])
+
+
+def _trace_by_fx(model: nn.Module, inputs: tuple[Tensor, ...], entered: frozenset[str] = frozenset()) -> Traced:
+    return trace(model, len(inputs), entered)
+
+
+_ENGINES: dict[str, Callable[[nn.Module, Batches], Cut]] = {"torch.fx": _cut_by_fx, "torch.export": _cut_by_export}
+
+
+def _modules_at_frontier(parts: Cut) -> set[str]:
+    """Return the modules with children that the suffix calls on frontier tensors alone."""
+    graph: fx.Graph = parts.suffix.graphs[0].graph
+    calls = [n for n in graph.nodes if n.op == "call_module" and n.all_input_nodes]
+    calls = [n for n in calls if all(a.op in ("placeholder", "get_attr") for a in n.all_input_nodes)]
+    return {str(n.target) for n in calls if any(parts.suffix.model.get_submodule(str(n.target)).children())}
+
+
+def _refuse_the_hopeless(model: nn.Module) -> None:
+    if all(p.requires_grad for p in model.parameters()):
+        raise CutError("nothing is frozen, so there is nothing to cache: freeze some layers first")
+    if not is_trainable(model):
+        raise CutError("everything is frozen, so nothing is left to train: leave at least the output layer out")
+    if has_hooks(model):
+        raise CutError("the model itself has forward or backward hooks, which a cut would not call: remove them")
+
+
+def _rows(tensor: Tensor, rows: int) -> Tensor:
+    """Return the first `rows` rows, making distinct ones from those given where they are too few."""
+    if len(tensor) >= rows:
+        return tensor[:rows]
+    copies = tensor.repeat((rows + len(tensor) - 1) // len(tensor), *[1] * (tensor.dim() - 1))[:rows].clone()
+    for row in range(len(tensor), rows):
+        if tensor.is_floating_point():
+            steps = torch.arange(copies[row].numel(), device=tensor.device, dtype=tensor.dtype).reshape(
+                copies[row].shape
+            )
+            copies[row] += (copies[row].abs().mean() + 0.1) * torch.sin(steps * row)
+        elif tensor.dim() > 1:
+            copies[row] = torch.roll(copies[row], row, dims=-1)
+    return copies
+
+
+def _counterpart(node: fx.Node, of: Side, among: Side) -> fx.Node:
+    name = of.signatures[node]
+    return next(other for other in among.frontier() if among.signatures[other] == name)
+
+
+def _uncached(side: Side, model: nn.Module) -> tuple[str, ...]:
+    """Return the names of frozen layers among the nodes that the suffix runs."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    names: dict[str, None] = {}
+    for node in side.needed_suffix():
+        if node.op == "call_module":
+            module = model.get_submodule(str(node.target))
+            names |= {f"{node.target}.{n}": None for n, p in module.named_parameters() if not p.requires_grad}
+        for argument in node.all_input_nodes:
+            target = str(argument.target)
+            if argument.op == "get_attr" and target in parameters and not parameters[target].requires_grad:
+                names[target] = None
+    return tuple(names)
+
+
+def _computes_in_vain(result: Cut, model: nn.Module) -> bool:
+    """Return whether another engine could move frozen layers out of the suffix."""
+    return (
+        result.engine == "torch.fx"
+        and bool(result.uncached)
+        and any(_is_opaque(m) for m in _mixed_calls(result, model))
+    )
+
+
+def _mixed_calls(result: Cut, model: nn.Module) -> list[nn.Module]:
+    graphs: tuple[fx.GraphModule, fx.GraphModule] = result.suffix.graphs
+    calls = {str(n.target) for graph in graphs for n in graph.graph.nodes if n.op == "call_module"}
+    return [model.get_submodule(name) for name in calls]
+
+
+def _is_opaque(module: nn.Module) -> bool:
+    return is_trainable(module) and any(not p.requires_grad for p in module.parameters()) and not has_hooks(module)
+
+
+def _frozen_in_suffix(result: Cut, model: nn.Module) -> int:
+    return sum(model.get_parameter(name).numel() for name in result.uncached)
+
+
+def _joined(reasons: list[tuple[str, str]]) -> str:
+    if len({reason for _, reason in reasons}) == 1:
+        return reasons[0][1]
+    return "; ".join(f"{engine}: {reason}" for engine, reason in reasons)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    reason = text[0] if text else type(error).__name__
+    if isinstance(error, CutError):
+        return reason
+    if isinstance(error, NotStorable):
+        return reason if text else "a value that crosses has no batch dimension that could be followed"
+    return f"{type(error).__name__}: {reason[:200]}"
