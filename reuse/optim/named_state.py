@@ -7,6 +7,7 @@ are not part of it: a resumed run takes its rates, decay and momentum from its s
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
@@ -17,15 +18,14 @@ GROUP_STEP = "group_step"
 
 
 def named_state(optimizer: Optimizer, named_parameters: Iterable[tuple[str, Parameter]]) -> NamedState:
-    """Return `{parameter name: {"exp_avg": tensor, "step": …}}`, copied to the CPU; what never moved has no entry."""
+    """Return `{parameter name: {"exp_avg": tensor, "step": …}}`, copied to the CPU, of what the optimizer moves."""
     names = {id(parameter): name for name, parameter in named_parameters}
     state: NamedState = {}
     for group in optimizer.param_groups:
         shared = {GROUP_STEP: _copied(group["step"])} if "step" in group else {}
         for parameter in group["params"]:
             own = {key: _copied(value) for key, value in optimizer.state.get(parameter, {}).items()}
-            if own or shared:
-                state[names[id(parameter)]] = own | shared
+            state[names[id(parameter)]] = own | shared
     return state
 
 
@@ -43,12 +43,35 @@ def load_named_state(
         Names of the parameters that the state does not know: these start fresh.
     """
     names = {id(parameter): name for name, parameter in named_parameters}
-    order = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    order = [names[id(parameter)] for parameter in parameters]
     current = optimizer.state_dict()
     known = {number: _without_group_step(state[name]) for number, name in enumerate(order) if name in state}
     _put_group_steps(current["param_groups"], order, state)
     optimizer.load_state_dict({"state": {**current["state"], **known}, "param_groups": current["param_groups"]})
+    for number, entry in known.items():
+        _keep_types(optimizer.state[parameters[number]], entry)
+    _fill_momentum(optimizer)
     return [name for name in order if name not in state]
+
+
+def _keep_types(loaded: dict[str, Any], saved: Mapping[str, Any]) -> None:
+    """Undo torch's conversion to the parameter's type: Nadam's float32 product would go on as float64, and differ."""
+    for key, value in saved.items():
+        if isinstance(value, Tensor) and loaded[key].dtype != value.dtype:
+            loaded[key] = value.to(loaded[key].device)
+
+
+def _fill_momentum(optimizer: Optimizer) -> None:
+    """Give SGD's fresh parameters a momentum of zero, which is how momentum starts: fused SGD wants all or none."""
+    if not isinstance(optimizer, torch.optim.SGD):
+        return
+    for group in optimizer.param_groups:
+        buffers = [optimizer.state[parameter].get("momentum_buffer") for parameter in group["params"]]
+        if any(buffer is not None for buffer in buffers):
+            for parameter, buffer in zip(group["params"], buffers, strict=True):
+                if buffer is None:
+                    optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _put_group_steps(groups: list[dict[str, Any]], order: list[str], state: Mapping[str, Mapping[str, Any]]) -> None:
