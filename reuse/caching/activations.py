@@ -1,0 +1,123 @@
+"""What a trainer reads: cached frontier tensors by row number, from the fastest place that holds them all."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+
+from reuse.caching.frontier import row_bytes
+from reuse.caching.stored_rows import StoredRows
+from reuse.devices import free_memory
+
+STAGING_BYTES = 64 * 2**20  # what is on its way to the device at once while a split is loaded
+
+
+class Activations(ABC):
+    """The cached frontier of a split's rows. Row numbers are those of the keys that it was asked for.
+
+    Attributes:
+        device: where `gather` puts its tensors.
+        shapes: the shape of one row of each frontier tensor.
+    """
+
+    device: torch.device
+    shapes: tuple[tuple[int, ...], ...]
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def gather(self, indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the frontier tensors, each `(batch, …)` on `device`, of the rows `indices`, `(batch,)` int64."""
+
+    @abstractmethod
+    def resident(self) -> tuple[torch.Tensor, ...] | None:
+        """Return all rows where they are in memory (of the device or the machine), None where they stay on disk."""
+
+
+class ResidentActivations(Activations):
+    """All rows in memory: on the device itself, or in RAM and copied over batch by batch."""
+
+    def __init__(self, tensors: tuple[torch.Tensor, ...], num_rows: int, device: torch.device) -> None:
+        self.device = device
+        self.shapes = tuple(tuple(tensor.shape[1:]) for tensor in tensors)
+        self._tensors = tensors
+        self._num_rows = num_rows
+
+    def __len__(self) -> int:
+        return self._num_rows
+
+    def gather(self, indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the rows `indices` on `device`; see `Activations.gather`."""
+        return tuple(self._select(tensor, indices) for tensor in self._tensors)
+
+    def resident(self) -> tuple[torch.Tensor, ...]:
+        """Return all rows; see `Activations.resident`."""
+        return self._tensors
+
+    def _select(self, tensor: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        if tensor.device == indices.device and tensor.device.type == self.device.type:
+            return tensor.index_select(0, indices)
+        chosen = tensor.new_empty((len(indices), *tensor.shape[1:]), pin_memory=_pins(self.device, tensor))
+        torch.index_select(tensor, 0, indices.to(tensor.device), out=chosen)
+        return chosen.to(self.device, non_blocking=True)
+
+
+class MappedActivations(Activations):
+    """Rows that stay on disk and are read through the page cache batch by batch."""
+
+    def __init__(self, stored: StoredRows, device: torch.device) -> None:
+        self.device = device
+        self.shapes = tuple(tensor.shape for tensor in stored.frontier)
+        self._stored = stored
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def gather(self, indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the rows `indices` on `device`; see `Activations.gather`."""
+        targets = self._stored.empty(len(indices), pinned=self.device.type == "cuda")
+        self._stored.read(indices.cpu().numpy(), targets)
+        return tuple(target.to(self.device, non_blocking=True) for target in targets)
+
+    def resident(self) -> None:
+        """Return None: the rows stay on disk."""
+
+
+def read_rows(stored: StoredRows, device: torch.device, memory: int | None = None) -> Activations:
+    """Return the rows from the fastest tier that they fit into: the device, RAM, the disk.
+
+    Args:
+        stored: the rows of a split.
+        device: where they are used.
+        memory: bytes that may be taken on `device`; half of what is free by default. RAM beside another device: always
+            half of what is free.
+    """
+    needed = len(stored) * row_bytes(stored.frontier)
+    allowed = free_memory(device) // 2 if memory is None else memory
+    if needed <= allowed:
+        return ResidentActivations(_load(stored, device), len(stored), device)
+    host = torch.device("cpu")
+    if device.type != "cpu" and needed <= free_memory(host) // 2:
+        return ResidentActivations(_load(stored, host), len(stored), device)
+    return MappedActivations(stored, device)
+
+
+def _load(stored: StoredRows, device: torch.device) -> tuple[torch.Tensor, ...]:
+    targets = stored.empty(len(stored), device)
+    everything = np.arange(len(stored))
+    if device.type == "cpu":
+        stored.read(everything, targets)
+        return tuple(targets)
+    rows = max(1, STAGING_BYTES // max(1, row_bytes(stored.frontier)))
+    for start in range(0, len(stored), rows):
+        part = everything[start : start + rows]
+        staged = stored.empty(len(part), pinned=device.type == "cuda")
+        stored.read(part, staged)
+        for target, values in zip(targets, staged, strict=True):
+            target[start : start + len(part)].copy_(values, non_blocking=True)
+    return tuple(targets)
+
+
+def _pins(device: torch.device, tensor: torch.Tensor) -> bool:
+    return device.type == "cuda" and tensor.device.type == "cpu"

@@ -1,0 +1,146 @@
+"""Writing a segment so that a kill at any moment costs at most one block, and finishing what a killed writer left.
+
+    building/segment-000003.h5    the unfinished segment, at its full size
+    building/journal              its finished blocks
+    segment-000003.h5             where the finished segment goes, in one step
+
+Order is everything: a block's rows are on the disk before the journal says so, the checksums before the segment gets
+its published name, and that name before the journal goes. The caller holds the writer's lock.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from reuse.caching import files, journal
+from reuse.caching.checking import block_checksums, checksum
+from reuse.caching.frontier import FrontierTensor
+from reuse.caching.journal import Block
+from reuse.caching.segment import Header, lay_out, read_header, row_keys, rows_of
+from reuse.errors import CacheError
+
+BUILDING = "building"
+JOURNAL = "journal"
+SALVAGED = "salvaged.h5"
+
+log = logging.getLogger(__name__)
+
+
+def published(folder: Path) -> list[Path]:
+    """Return the published segments of the prefix in `folder`, oldest first."""
+    return sorted(folder.glob("segment-*.h5"))
+
+
+def next_segment(folder: Path) -> Path:
+    """Return the path that the next segment will be published under."""
+    last = max((int(path.stem.split("-")[1]) for path in published(folder)), default=0)
+    return folder / f"segment-{last + 1:06d}.h5"
+
+
+def begin(folder: Path, prefix_key: str, frontier: Sequence[FrontierTensor], rows: int, block_rows: int) -> Header:
+    """Reserve the disk for a segment of `rows` rows and start its journal; returns where its rows go."""
+    building = folder / BUILDING
+    files.make_folder(building)
+    segment = building / next_segment(folder).name
+    files.create(segment, lambda path: lay_out(path, prefix_key, frontier, rows, block_rows))
+    files.allocate(segment)
+    files.fsync(segment)
+    journal.start(building / JOURNAL, segment.name)
+    files.fsync_folder(building)
+    files.fsync_folder(folder)
+    return read_header(segment)
+
+
+def write_block(header: Header, start: int, tensors: Iterable[np.ndarray], keys: np.ndarray) -> Block:
+    """Put `len(keys)` rows and their keys at row `start`, and note them in the journal; both are on the disk then."""
+    block = _write(header, start, tensors, keys)
+    files.fsync(header.path)
+    journal.record(header.path.parent / JOURNAL, block)
+    return block
+
+
+def publish(header: Header, blocks: Sequence[Block], folder: Path) -> Path:
+    """Give a segment whose `blocks` are all written its published name; returns the path."""
+    table = np.array([block.checksums for block in blocks], "<u4")
+    files.write_at(header.path, table.tobytes(), header.block_crc.offset)
+    files.fsync(header.path)
+    target = next_segment(folder)
+    files.rename(header.path, target)
+    # The new name first: were only the old one's going on the disk, the segment would be lost.
+    files.fsync_folder(folder)
+    files.fsync_folder(header.path.parent)
+    return target
+
+
+def abandon(folder: Path) -> None:
+    """Remove an unfinished segment and its journal."""
+    files.remove(folder / BUILDING / JOURNAL)
+    for leftover in sorted((folder / BUILDING).glob("*")):
+        files.remove(leftover)
+
+
+def recover(folder: Path) -> int:
+    """Publish the finished blocks of an unfinished segment, then clear the building place; returns the rows saved.
+
+    It may itself be killed at any moment: the unfinished segment goes only after its blocks are published.
+    """
+    building = folder / BUILDING
+    if not building.is_dir():
+        return 0
+    name, blocks = journal.read(building / JOURNAL)
+    rows = _salvage(folder, building / name, blocks) if name and blocks and (building / name).exists() else 0
+    leftovers = sorted(building.iterdir())
+    for leftover in leftovers:
+        files.remove(leftover)
+    if leftovers:
+        files.fsync_folder(building)
+    return rows
+
+
+def _write(header: Header, start: int, tensors: Iterable[np.ndarray], keys: np.ndarray) -> Block:
+    parts = [*tensors, keys]
+    for place, part in zip(header.checked, parts, strict=True):
+        content = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+        files.write_at(header.path, content.data, place.offset + start * place.row_bytes)
+    return Block(start // header.block_rows, start, start + len(keys), tuple(map(checksum, parts)))
+
+
+def _salvage(folder: Path, segment: Path, blocks: list[Block]) -> int:
+    try:
+        source = read_header(segment)
+    except CacheError as error:
+        log.warning("an unfinished segment cannot be read, its rows are computed again: %s", error)
+        return 0
+    good = [block for block in blocks if block_checksums(source, block.start, block.stop) == block.checksums]
+    if len(good) < len(blocks):
+        log.warning("%s: %d finished blocks are damaged and are computed again", segment, len(blocks) - len(good))
+    new = _not_published(folder, source, good)
+    if new:
+        _publish_copy(folder, source, new)
+    return sum(block.stop - block.start for block in new)
+
+
+def _not_published(folder: Path, source: Header, blocks: list[Block]) -> list[Block]:
+    """Leave out the blocks that an earlier recovery published before it was killed."""
+    known: set[bytes] = set()
+    for header in map(read_header, published(folder)):
+        if header.frontier == source.frontier:
+            known.update(map(bytes, row_keys(header)))
+    keys = row_keys(source)
+    return [block for block in blocks if not known.issuperset(map(bytes, keys[block.start : block.stop]))]
+
+
+def _publish_copy(folder: Path, source: Header, blocks: list[Block]) -> None:
+    rows = sum(block.stop - block.start for block in blocks)
+    path = source.path.with_name(SALVAGED)
+    files.create(path, lambda place: lay_out(place, source.prefix_key, source.frontier, rows, source.block_rows))
+    files.allocate(path)
+    target, start, copied = read_header(path), 0, []
+    maps = [rows_of(source, place) for place in source.checked]
+    for block in blocks:
+        *tensors, keys = (rows[block.start : block.stop] for rows in maps)
+        copied.append(_write(target, start, tensors, keys))
+        start = copied[-1].stop
+    publish(target, copied, folder)

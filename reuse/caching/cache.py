@@ -1,0 +1,246 @@
+"""The activation cache as a whole: opening a prefix, listing, checking, and keeping within a budget."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from reuse.caching import building, files
+from reuse.caching.checking import Problem, check_segment
+from reuse.caching.fingerprint import Fingerprint
+from reuse.caching.frontier import FrontierTensor, describe
+from reuse.caching.locking import LOCK, disk_errors, writing_if_free
+from reuse.caching.prefix_record import RECORD, PrefixRecord, read_record
+from reuse.caching.segment import read_header
+from reuse.caching.store import SEGMENT_BYTES, USED, PrefixCache
+from reuse.errors import CacheError
+from reuse.lookup import suggest
+
+KEY = re.compile(r"[0-9a-f]{32}")
+NO_DESCRIPTION: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One prefix in the cache.
+
+    Attributes:
+        key: its prefix key.
+        path: its folder.
+        bytes: what it takes on disk, unfinished segments included.
+        rows: published rows, those of damaged files left out.
+        segments: published files.
+        created: ISO time (UTC), empty where it is not known.
+        last_used: seconds since 1970.
+        description: what the caller of `open` said about it.
+        components: what its key was made of.
+        damage: what is wrong with its files as far as opening them shows; `ActivationCache.verify` looks closer.
+    """
+
+    key: str
+    path: Path
+    bytes: int
+    rows: int
+    segments: int
+    created: str
+    last_used: float
+    description: Mapping[str, str]
+    components: Mapping[str, str]
+    damage: tuple[str, ...] = ()
+
+
+class ActivationCache:
+    """What frozen layers computed, in the folder `root`, found by content.
+
+    Args:
+        root: the folder; it is created when something is first written.
+        budget: bytes that all prefixes together may take, the least recently used making room; None: all the disk has.
+        segment_bytes: about how large one file gets.
+
+    Example:
+        >>> ActivationCache(Path("cache")).entries()
+        []
+    """
+
+    def __init__(self, root: Path, budget: int | None = None, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self.root = Path(root)
+        self.budget = budget
+        self._segment_bytes = segment_bytes
+
+    def open(
+        self,
+        fingerprint: Fingerprint,
+        frontier: Sequence[FrontierTensor],
+        description: Mapping[str, str] = NO_DESCRIPTION,
+    ) -> PrefixCache:
+        """Return the cache of one prefix; writes nothing yet.
+
+        Args:
+            fingerprint: what the prefix computes.
+            frontier: the tensors it hands on, one row each.
+            description: words for `reuse cache list`, e.g. the model and the data.
+
+        Raises:
+            CacheError: a frontier tensor has a type that cannot be stored.
+        """
+        for tensor in frontier:
+            _ = tensor.storage
+        record = PrefixRecord(fingerprint.key, "", dict(description), describe(frontier), fingerprint.components)
+        path = self.root / fingerprint.key
+        return PrefixCache(path, record, frontier, self._make_room, self._segment_bytes)
+
+    def entries(self) -> list[Entry]:
+        """Return all prefixes that hold anything, the most recently used first."""
+        return sorted(map(_entry, self._folders()), key=lambda entry: -entry.last_used)
+
+    def nearest(self, fingerprint: Fingerprint) -> Entry | None:
+        """Return the entry whose key was made of most nearly the same; None where there is none."""
+        known = [entry for entry in self.entries() if entry.components]
+        return min(
+            known, key=lambda entry: len(fingerprint.differences(Fingerprint(dict(entry.components)))), default=None
+        )
+
+    def verify(self, key: str | None = None) -> list[Problem]:
+        """Read every published byte of one prefix, or of all, and return what is wrong.
+
+        Raises:
+            CacheError: there is no prefix `key`.
+        """
+        return [problem for folder in self._chosen(key) for problem in _check(folder)]
+
+    def prune(self, budget: int) -> int:
+        """Remove the least recently used prefixes until all take at most `budget` bytes; returns the bytes freed.
+
+        A prefix that is being written stays.
+        """
+        return self._evict(budget, keep=None)
+
+    def clear(self, key: str | None = None) -> int:
+        """Remove one prefix, or all; returns the bytes freed.
+
+        Raises:
+            CacheError: there is no prefix `key`, or one is being written and stays.
+        """
+        freed, busy = 0, []
+        for folder in self._chosen(key):
+            size = _bytes(folder)
+            if _remove(folder):
+                freed += size
+            else:
+                busy.append(folder.name)
+        if busy:
+            raise CacheError(
+                f"being written by another process, not removed: {', '.join(busy)} ({freed} bytes of others were "
+                "freed); try again when it is done"
+            )
+        return freed
+
+    def _make_room(self, key: str, needed: int) -> None:
+        if self.budget is None:
+            return
+        own = _bytes(self.root / key)
+        rest = self.budget - own - needed
+        if rest >= 0:
+            self._evict(rest + own, keep=key)
+        if rest < 0 or sum(map(_bytes, self._folders())) + needed > self.budget:
+            raise CacheError(
+                f"no room in the cache budget of {self.budget} bytes: {needed} bytes are needed beside {own} of the "
+                "same prefix, and what other processes write cannot be removed. Raise cache-budget, choose a smaller "
+                "cache-dtype or go without a cache (--no-cache)"
+            )
+
+    def _evict(self, budget: int, keep: str | None) -> int:
+        sizes = {folder: _bytes(folder) for folder in self._folders()}
+        excess = sum(sizes.values()) - budget
+        freed = 0
+        for folder in sorted(sizes, key=_last_used):
+            if freed >= excess:
+                break
+            if folder.name != keep and _remove(folder):
+                freed += sizes[folder]
+        return freed
+
+    def _folders(self) -> list[Path]:
+        """Return the folders of prefixes that hold more than a lock file."""
+        if not self.root.is_dir():
+            return []
+        return sorted(path for path in self.root.iterdir() if KEY.fullmatch(path.name) and _bytes(path))
+
+    def _chosen(self, key: str | None) -> list[Path]:
+        folders = self._folders()
+        if key is None:
+            return folders
+        if self.root / key not in folders:
+            names = [folder.name for folder in folders]
+            raise CacheError(
+                f"there is no prefix {key!r} in {self.root}: {suggest(key, names) if names else 'it is empty'}"
+            )
+        return [self.root / key]
+
+
+def _entry(folder: Path) -> Entry:
+    record, headers, damage = PrefixRecord(folder.name, "", {}, "", {}), [], []
+    try:
+        record = read_record(folder) or record
+    except CacheError as error:
+        damage.append(str(error))
+    segments = building.published(folder)
+    for path in segments:
+        try:
+            headers.append(read_header(path))
+        except CacheError as error:
+            damage.append(str(error))
+    return Entry(
+        key=folder.name,
+        path=folder,
+        bytes=_bytes(folder),
+        rows=sum(header.rows for header in headers),
+        segments=len(segments),
+        created=record.created,
+        last_used=_last_used(folder),
+        description=record.description,
+        components=record.components,
+        damage=tuple(damage),
+    )
+
+
+def _check(folder: Path) -> list[Problem]:
+    problems = [problem for path in building.published(folder) for problem in check_segment(path, folder.name)]
+    try:
+        record = read_record(folder)
+    except CacheError as error:
+        return [*problems, Problem(folder / RECORD, str(error))]
+    if record is not None and Fingerprint(dict(record.components)).key != folder.name:
+        problems.append(Problem(folder / RECORD, f"its components do not make the key {folder.name}"))
+    return problems
+
+
+def _remove(folder: Path) -> bool:
+    """Remove a prefix unless it is being written; a kill on the way leaves a smaller prefix that is whole."""
+    with disk_errors(folder), writing_if_free(folder) as free:
+        if free:
+            for path in sorted(folder.iterdir(), key=lambda path: path.name == RECORD):
+                if path.name != LOCK:
+                    files.remove(path)
+            files.fsync_folder(folder)
+        return free
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:  # published or removed by another process at this moment
+            continue
+    return total
+
+
+def _last_used(folder: Path) -> float:
+    for path in (folder / USED, folder):
+        try:
+            return path.stat().st_mtime
+        except FileNotFoundError:
+            continue
+    return 0.0

@@ -1,0 +1,77 @@
+"""What one cached row holds, and how torch's types are laid down in a file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+
+from reuse.devices import dtype_name
+from reuse.errors import CacheError
+
+# bfloat16 and bool have no counterpart in HDF5 that every reader knows: their bits are stored as unsigned integers.
+STORAGE: dict[str, str] = {
+    "float64": "<f8",
+    "float32": "<f4",
+    "float16": "<f2",
+    "bfloat16": "<u2",
+    "int64": "<i8",
+    "int32": "<i4",
+    "int16": "<i2",
+    "int8": "|i1",
+    "uint8": "|u1",
+    "bool": "|u1",
+    "complex64": "<c8",
+    "complex128": "<c16",
+}
+
+
+@dataclass(frozen=True)
+class FrontierTensor:
+    """One tensor of the frontier: its name in the cut, and the shape and type of one row of it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of one row."""
+        return prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def storage(self) -> np.dtype[np.generic]:
+        """The NumPy type that holds the bits of `dtype` in the file.
+
+        Raises:
+            CacheError: the type cannot be stored.
+        """
+        name = dtype_name(self.dtype)
+        if name not in STORAGE:
+            raise CacheError(
+                f"frontier tensor {self.name!r} is {name}, which cannot be cached: use {', '.join(STORAGE)}"
+            )
+        return np.dtype(STORAGE[name])
+
+    def __str__(self) -> str:
+        return f"{self.name} {dtype_name(self.dtype)} {self.shape}"
+
+
+def row_bytes(frontier: Sequence[FrontierTensor]) -> int:
+    """Return the bytes of one row of all tensors together, without its 16-byte row key."""
+    return sum(tensor.row_bytes for tensor in frontier)
+
+
+def describe(frontier: Sequence[FrontierTensor]) -> str:
+    """Return the frontier in words, for messages."""
+    return "; ".join(str(tensor) for tensor in frontier)
+
+
+def from_storage(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+    """Return stored bits as a tensor of `dtype` that shares their memory."""
+    if dtype == torch.bfloat16:
+        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
+    if dtype == torch.bool:
+        return torch.from_numpy(values).view(torch.bool)
+    return torch.from_numpy(values)

@@ -1,0 +1,83 @@
+"""From row key to place: which row of which published segment holds what was computed for an input."""
+
+from pathlib import Path
+
+import numpy as np
+
+from reuse.caching.building import published
+from reuse.caching.frontier import FrontierTensor
+from reuse.caching.segment import KEY_BYTES, Header, damaged, identify, read_header, row_keys
+from reuse.errors import CacheError
+
+
+class Index:
+    """The rows of the published segments of one prefix whose frontier is `frontier`.
+
+    Rows are numbered through all `headers` in order. Segments with other frontier shapes (the same layers applied to
+    inputs of another size) are left alone.
+    """
+
+    def __init__(self, folder: Path, prefix_key: str, frontier: tuple[FrontierTensor, ...]) -> None:
+        self.folder = folder
+        self.prefix_key = prefix_key
+        self.frontier = frontier
+        self._clear()
+
+    def refresh(self) -> None:
+        """Take in what other processes published or removed since the last time.
+
+        Raises:
+            CacheError: a published segment is damaged or belongs to another prefix.
+        """
+        present = published(self.folder)
+        if any(_identity(path) != identity for path, identity in self._seen.items()):
+            self._clear()
+        for path in present:
+            if path not in self._seen and _identity(path) is not None:
+                self._add(read_header(path))
+
+    def find(self, keys: np.ndarray) -> np.ndarray:
+        """Return the row number of each of `keys` (n, 16), -1 where there is none; `(n,)` int64."""
+        get = self._rows.get
+        return np.fromiter((get(key, -1) for key in as_bytes(keys)), np.int64, len(keys))
+
+    def split(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return for row numbers the positions of their segments in `headers` and the rows inside them."""
+        segments = np.searchsorted(self._starts, rows, side="right") - 1
+        return segments, rows - np.asarray(self._starts, np.int64)[segments]
+
+    def _clear(self) -> None:
+        self.headers: list[Header] = []
+        self._seen: dict[Path, tuple[int, ...]] = {}
+        self._starts: list[int] = []
+        self._rows: dict[bytes, int] = {}
+
+    def _add(self, header: Header) -> None:
+        if header.prefix_key != self.prefix_key:
+            raise damaged(header.path, f"it belongs to prefix {header.prefix_key}")
+        if header.frontier == self.frontier:
+            start = self._starts[-1] + self.headers[-1].rows if self.headers else 0
+            for row, key in enumerate(as_bytes(row_keys(header)), start):
+                self._rows.setdefault(key, row)
+            self.headers.append(header)
+            self._starts.append(start)
+        self._seen[header.path] = header.identity
+
+
+def as_bytes(keys: np.ndarray) -> list[bytes]:
+    """Return row keys, `(n, 16)` uint8, as hashable values.
+
+    Raises:
+        CacheError: the array has another shape or type.
+    """
+    if keys.ndim != 2 or keys.shape[1] != KEY_BYTES or keys.dtype != np.uint8:
+        raise CacheError(f"row keys must be an array (rows, {KEY_BYTES}) of uint8, not {keys.shape} of {keys.dtype}")
+    values: list[bytes] = np.ascontiguousarray(keys).view(f"V{KEY_BYTES}").reshape(-1).tolist()
+    return values
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    try:
+        return identify(path)
+    except FileNotFoundError:  # removed by another process: not damage
+        return None

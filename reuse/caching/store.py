@@ -1,0 +1,181 @@
+"""The cache of one prefix: which rows it has, computing those it lacks, and handing them out."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from reuse.caching import building, files
+from reuse.caching.activations import Activations, read_rows
+from reuse.caching.computing import Compute, compute_blocks, needed_bytes, portion, write_segment
+from reuse.caching.frontier import FrontierTensor
+from reuse.caching.index import Index, as_bytes
+from reuse.caching.locking import disk_errors, writing
+from reuse.caching.prefix_record import PrefixRecord, read_record, write_record
+from reuse.caching.spot_checking import compare
+from reuse.caching.stored_rows import StoredRows
+from reuse.errors import CacheError
+
+SEGMENT_BYTES = 2**30
+BLOCK_BYTES = 8 * 2**20
+USED = "used"
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a `fill` did: distinct rows computed, distinct rows that were there, bytes written, seconds taken."""
+
+    computed: int
+    found: int
+    bytes: int
+    seconds: float
+
+
+class PrefixCache:
+    """All rows that one prefix was ever computed on, in the folder `path`. Opening it writes nothing.
+
+    It holds no file open, so it may be forked and pickled. Many may read and fill one folder, in any process.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        record: PrefixRecord,
+        frontier: Sequence[FrontierTensor],
+        make_room: Callable[[str, int], object] | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
+        self.path = path
+        self.key = record.key
+        self.frontier = tuple(frontier)
+        self._record = record
+        self._make_room = make_room
+        self._segment_bytes = segment_bytes
+        self._index = Index(path, record.key, self.frontier)
+
+    def missing(self, keys: np.ndarray) -> np.ndarray:
+        """Return the positions in `keys`, (n, 16) uint8, of rows that are not published: ascending, each row once.
+
+        Raises:
+            CacheError: a published file is damaged.
+        """
+        self._index.refresh()
+        positions = np.flatnonzero(self._index.find(keys) < 0)
+        first: dict[bytes, int] = {}
+        for key, position in zip(as_bytes(keys[positions]), positions.tolist(), strict=True):
+            first.setdefault(key, position)
+        return np.fromiter(first.values(), np.int64, len(first))
+
+    def fill(
+        self,
+        keys: np.ndarray,
+        compute: Compute,
+        *,
+        compute_rows: int = 64,
+        block_bytes: int = BLOCK_BYTES,
+        progress: Callable[[int], object] | None = None,
+    ) -> Filled:
+        """Compute the rows that are missing and publish them. Waits while another process fills, then looks again.
+
+        Args:
+            keys: digests of the rows, (n, 16) uint8.
+            compute: takes positions in `keys`, (rows,) int64, and returns their frontier tensors, each (rows, …).
+            compute_rows: how many rows `compute` is given at once.
+            block_bytes: bytes that are written and noted at once; what a kill can lose.
+            progress: called with the number of rows just computed.
+
+        Raises:
+            CacheError: no room or no permission to write; a damaged file; `compute` returns something else than the
+                frontier. Blocks that were finished before any error are kept and used by the next `fill`.
+        """
+        started, computed, written = time.perf_counter(), 0, 0
+        distinct = len(set(as_bytes(keys)))
+        if len(self.missing(keys)):
+            with writing(self.path):
+                self._prepare()
+                paths, computed = self._write(keys, compute, compute_rows, block_bytes, progress)
+                written = sum(path.stat().st_size for path in paths)
+        self._note_use()
+        return Filled(computed, distinct - computed, written, time.perf_counter() - started)
+
+    def activations(self, keys: np.ndarray, *, device: torch.device = CPU, memory: int | None = None) -> Activations:
+        """Return the rows of `keys`, in their order, from the fastest tier that holds them: device, RAM, disk.
+
+        Args:
+            keys: digests of rows that are all published, (n, 16) uint8; repeated ones are fine.
+            device: where the rows are used.
+            memory: bytes that they may take on `device`; half of its free memory by default.
+
+        Raises:
+            CacheError: a row is not published, or a file is damaged.
+        """
+        stored = self._stored(keys)
+        self._note_use()
+        return read_rows(stored, torch.device(device), memory)
+
+    def spot_check(self, keys: np.ndarray, compute: Compute, *, rows: int = 4, seed: int | None = None) -> None:
+        """Compute a few random stored rows again and compare.
+
+        Args:
+            keys: digests of the rows of a split, (n, 16) uint8; those that are not published are left out.
+            compute: as for `fill`.
+            rows: how many rows to compare.
+            seed: which; drawn anew each time by default.
+
+        Raises:
+            CacheError: a stored row is not what the prefix computes now.
+        """
+        self._index.refresh()
+        present = np.flatnonzero(self._index.find(keys) >= 0)
+        chosen = np.sort(np.random.default_rng(seed).permutation(present)[:rows])
+        if not len(chosen):
+            return
+        stored = self._stored(keys[chosen])
+        values = stored.empty(len(chosen))
+        stored.read(np.arange(len(chosen)), values)
+        compare(self.key, self.frontier, values, compute(chosen))
+
+    def _stored(self, keys: np.ndarray) -> StoredRows:
+        self._index.refresh()
+        places = self._index.find(keys)
+        if (places < 0).any():
+            raise CacheError(
+                f"{(places < 0).sum()} of {len(keys)} rows are not in the cache {self.path}: fill it first"
+            )
+        return StoredRows(self._index.headers, self.frontier, *self._index.split(places))
+
+    def _prepare(self) -> None:
+        """Finish what a killed writer left, and say what is kept here; the caller is the writer."""
+        with disk_errors(self.path):
+            building.recover(self.path)
+            if read_record(self.path) is None:
+                write_record(self.path, replace(self._record, created=datetime.now(UTC).isoformat(timespec="seconds")))
+
+    def _write(
+        self,
+        keys: np.ndarray,
+        compute: Compute,
+        compute_rows: int,
+        block_bytes: int,
+        progress: Callable[[int], object] | None,
+    ) -> tuple[list[Path], int]:
+        positions = self.missing(keys)
+        portions = portion(self.frontier, compute_rows, block_bytes, self._segment_bytes)
+        if self._make_room is not None and len(positions):
+            self._make_room(self.key, needed_bytes(self.frontier, len(positions), portions))
+        paths = []
+        for start in range(0, len(positions), portions.segment_rows):
+            part = positions[start : start + portions.segment_rows]
+            blocks = compute_blocks(part, compute, self.frontier, portions, progress)
+            paths.append(write_segment(self.path, self.key, self.frontier, keys, blocks, part, portions))
+        return paths, len(positions)
+
+    def _note_use(self) -> None:
+        with suppress(OSError):  # in a folder that may only be read nothing is evicted either
+            files.touch(self.path / USED)
