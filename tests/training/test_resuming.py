@@ -1,0 +1,145 @@
+"""Resumed training equals uninterrupted training, bit for bit."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reuse.errors import RunError
+from reuse.layers.freezing import freeze, unfreeze
+from reuse.objectives.supervised import Classification
+from reuse.training.batches import Resident
+from reuse.training.state import live_tensors
+from reuse.training.stopping import EarlyStopping
+from reuse.training.trainer import Trainer
+
+DRAW = torch.Generator().manual_seed(0)
+ROWS = Resident(torch.randn(70, 6, generator=DRAW))
+LABELS = torch.randint(3, (70,), generator=DRAW)
+VALID = Resident(torch.randn(30, 6, generator=DRAW))
+VALID_LABELS = torch.randint(3, (30,), generator=DRAW)
+EPOCHS = 6
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+
+
+def train(
+    model: nn.Module, trainer: Trainer, stopping: EarlyStopping, until: int
+) -> list[tuple[int, dict[str, float], dict[str, float], float]]:
+    """Train to epoch `until` of `EPOCHS`, as a caller that is killed there would have."""
+    history = []
+    for epoch in trainer.epochs(ROWS, LABELS, VALID, VALID_LABELS, epochs=EPOCHS):
+        history.append((epoch.number, epoch.train, epoch.valid, epoch.learning_rate))
+        if stopping.update(epoch.number, epoch.valid["loss"], lambda: live_tensors(model)) or epoch.number == until:
+            break
+    return history
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("killed_after", range(1, EPOCHS))
+@pytest.mark.parametrize("optimizer", ["adam", "nesterov", "lamb"])
+def test_killed_and_resumed_equals_uninterrupted(killed_after: int, optimizer: str, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "optimizer": optimizer,
+        "learning_rate": 0.05,
+        "schedule": "cosine",
+        "warmup": 1.0,
+        "batch_size": 16,
+        "seed": 3,
+    }
+    whole_model, killed_model = network(), network()
+    whole, killed = (Trainer(model, Classification(3), **settings) for model in (whole_model, killed_model))
+    whole_stopping, killed_stopping = EarlyStopping(2), EarlyStopping(2)
+    history = train(whole_model, whole, whole_stopping, EPOCHS)
+    first = train(killed_model, killed, killed_stopping, killed_after)
+    torch.save({"trainer": killed.state_dict(), "stopping": killed_stopping.state_dict()}, tmp_path / "state.pt")
+
+    torch.manual_seed(99)
+    torch.rand(7)
+    model = nn.Sequential(*(module for module in network()))
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 0.3)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    resumed, stopping = Trainer(model, Classification(3), **settings), EarlyStopping(2)
+    assert resumed.load_state_dict(state["trainer"]) == []
+    stopping.load_state_dict(state["stopping"])
+    stopped_before = len(first) < killed_after or stopping.waited >= 2
+    assert first + ([] if stopped_before else train(model, resumed, stopping, EPOCHS)) == history
+    assert stopping.best_epoch == whole_stopping.best_epoch
+    same(model.state_dict(), whole_model.state_dict())
+    stopping.restore(model)
+    whole_stopping.restore(whole_model)
+    same(model.state_dict(), whole_model.state_dict())
+
+
+def test_unfreezing_keeps_the_state_of_what_was_training() -> None:
+    def run(killed: bool) -> tuple[dict[str, Tensor], list[str]]:
+        model = network()
+        freeze(model, "0,1")
+        settings: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.05, "batch_size": 16, "seed": 3}
+        trainer = Trainer(model, Classification(3), **settings)
+        train(model, trainer, EarlyStopping(None), 2)
+        unfreeze(model)
+        state = trainer.state_dict()
+        trainer = Trainer(model, Classification(3), **settings)
+        fresh = trainer.load_state_dict(state)
+        train(model, trainer, EarlyStopping(None), 4)
+        if killed:
+            state, model = trainer.state_dict(), network()
+            trainer = Trainer(model, Classification(3), **settings)
+            assert trainer.load_state_dict(state) == []
+        train(model, trainer, EarlyStopping(None), EPOCHS)
+        return model.state_dict(), fresh
+
+    whole, fresh = run(killed=False)
+    assert fresh == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    same(run(killed=True)[0], whole)
+
+
+def test_state_is_a_copy_and_holds_no_frozen_tensor() -> None:
+    model = network()
+    freeze(model, "0,1")
+    trainer = Trainer(model, Classification(3), batch_size=16)
+    train(model, trainer, EarlyStopping(None), 1)
+    state = trainer.state_dict()
+    assert set(state["weights"]) == set(state["optimizer"]) == {"4.weight", "4.bias"}
+    before = {name: tensor.clone() for name, tensor in state["weights"].items()}
+    train(model, trainer, EarlyStopping(None), 2)
+    same(state["weights"], before)
+
+
+def test_live_buffers_belong_to_the_state() -> None:
+    model = network()
+    assert {"1.running_mean", "1.running_var", "1.num_batches_tracked"} < set(live_tensors(model))
+    freeze(model, "0")
+    assert "1.running_mean" in live_tensors(model)
+    freeze(model, "1")
+    assert not {name for name in live_tensors(model) if name.startswith("1.")}
+
+
+def test_another_optimizer_starts_fresh_on_the_same_weights() -> None:
+    model = network()
+    first = Trainer(model, Classification(3), optimizer="adam", batch_size=16)
+    train(model, first, EarlyStopping(None), 2)
+    second = Trainer(model, Classification(3), optimizer="momentum", batch_size=16)
+    assert second.load_state_dict(first.state_dict()) == [name for name, _ in model.named_parameters()]
+    assert [number for number, *_ in train(model, second, EarlyStopping(None), 4)] == [3, 4]
+
+
+def test_a_state_of_another_model_is_refused_and_changes_nothing() -> None:
+    trainer = Trainer(network(), Classification(3), batch_size=16)
+    other = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3))
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(RunError, match=r"0\.weight is \(16, 6\) in the state and \(8, 6\)"):
+        Trainer(other, Classification(3)).load_state_dict(trainer.state_dict())
+    with pytest.raises(RunError, match=r"'1\.weight'"):
+        Trainer(nn.Sequential(nn.Linear(6, 16)), Classification(3)).load_state_dict(trainer.state_dict())
+    same(other.state_dict(), before)
