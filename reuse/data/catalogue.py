@@ -1,7 +1,10 @@
 """Data sets known by name: where each is looked for, and where it is fetched from when it is not there."""
 
 import os
+import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -62,7 +65,7 @@ def read_mnist_like(name: str, torchvision_name: str, class_names: tuple[str, ..
                 return source_of_arrays(read_idx_folder(folder), name, options, class_names=class_names)
         if (place / f"{name}.npz").is_file():
             return _named(read_npz(place / f"{name}.npz", options), name, class_names)
-    splits = _from_torchvision(name, torchvision_name, f"{name}.npz, or the four IDX files in a folder {name}")
+    splits = _from_torchvision(name, torchvision_name, f"{name}.npz, or a folder {name} of the four IDX files,")
     arrays = {f"{role}_{part}": array for part, (x, y) in splits.items() for role, array in (("x", x), ("y", y))}
     return source_of_arrays(arrays, name, options, class_names=class_names)
 
@@ -93,7 +96,7 @@ def read_california_housing(options: Options) -> Source:
                 columns = _housing_features(csv_columns(path), path)
                 return source_of_table(columns, "california-housing", _with_target(options, "MedHouseVal"))
     try:
-        bunch = sklearn_datasets.fetch_california_housing(n_retries=1, delay=0.0)
+        bunch = _fetch(sklearn_datasets.fetch_california_housing)
     except UNREACHABLE as error:
         raise _unreachable("california-housing", "housing.csv", error) from error
     columns = dict(zip(bunch.feature_names, bunch.data.T, strict=True)) | {"MedHouseVal": bunch.target}
@@ -104,7 +107,7 @@ def read_openml(name: str, options: Options) -> Source:
     """Return a data set of https://www.openml.org by name, fetched (and kept) by scikit-learn."""
     refuse_image_options(options, f"openml:{name}")
     try:
-        bunch = sklearn_datasets.fetch_openml(name, as_frame=True, parser="auto", n_retries=1, delay=0.0)
+        bunch = _fetch(sklearn_datasets.fetch_openml, name, as_frame=True, parser="auto")
     except ImportError as error:
         raise DataError(f"openml:{name} needs pandas: pip install 'torch-reuse[tables]'") from error
     except (*UNREACHABLE, ValueError) as error:
@@ -150,9 +153,17 @@ def _from_torchvision(name: str, torchvision_name: str, wanted: str) -> dict[str
             continue
     try:
         folder = download_folder()
-        return {part: _arrays_of(kind(folder, train=part == "train", download=True)) for part in ("train", "test")}
+        with redirect_stdout(sys.stderr):  # torchvision prints; standard output is the caller's, for --json
+            return {part: _arrays_of(kind(folder, train=part == "train", download=True)) for part in ("train", "test")}
     except UNREACHABLE as error:
         raise _unreachable(name, wanted, error) from error
+
+
+def _fetch(fetch: Callable[..., Any], *args: Any, **settings: Any) -> Any:
+    """Return what one of scikit-learn's fetchers brings, trying twice; its warnings say no more than its error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fetch(*args, **settings, n_retries=1, delay=0.1)
 
 
 def _arrays_of(dataset: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -161,10 +172,10 @@ def _arrays_of(dataset: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _unreachable(name: str, wanted: str, error: Exception) -> DataError:
     looked = ", ".join(str(place) for place in _places())
-    variable = "REUSE_DATA" if os.environ.get("REUSE_DATA") else "REUSE_DATA (not set)"
+    reason = " ".join(str(error).split())
     return DataError(
-        f"{name} was not found in {looked} and could not be downloaded ({error}): "
-        f"put {wanted} into a folder and set {variable} to that folder"
+        f"{name} was not found in {looked} and could not be downloaded ({reason}): "
+        f"put {wanted} into a folder and set REUSE_DATA to that folder"
     )
 
 

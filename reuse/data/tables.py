@@ -32,7 +32,7 @@ class TableSamples:
     def fit(self, rows: np.ndarray, options: Options) -> tuple[Preprocessing, tuple[str, ...]]:
         """Return the preprocessing fitted on `rows`: medians, categories, means and standard deviations."""
         refuse_image_options(options, "a table")
-        columns = tuple(_fit_column(name, values[rows]) for name, values in self.columns.items())
+        columns = tuple(_fit_column(name, values, rows) for name, values in self.columns.items())
         encoded = _encode(self.columns, columns, rows)
         scaler = StandardScaler().fit(encoded)
         is_number = np.concatenate([np.full(column.width, column.is_numeric) for column in columns])
@@ -125,10 +125,10 @@ def as_texts(values: np.ndarray) -> np.ndarray:
     return result
 
 
-def _fit_column(name: str, values: np.ndarray) -> Column:
+def _fit_column(name: str, values: np.ndarray, rows: np.ndarray) -> Column:
     if values.dtype.kind == "O":
-        return Column(name, categories=tuple(sorted({MISSING if value is None else value for value in values})))
-    numbers = as_numbers(name, values, np.arange(len(values)))
+        return Column(name, categories=tuple(sorted({MISSING if value is None else value for value in values[rows]})))
+    numbers = as_numbers(name, values, rows)
     if np.isnan(numbers).all():
         raise DataError(f"column {name!r} has no value in the training split: remove the column")
     return Column(name, fill=float(np.nanmedian(numbers)))

@@ -1,0 +1,182 @@
+"""Tables: columns, targets, missing values, categories."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from reuse.data.loading import load
+from reuse.errors import DataError, UsageError
+
+RNG = np.random.default_rng(1)
+
+
+def frame(n: int = 60) -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "size": RNG.normal(3, 2, n).round(3),
+            "colour": RNG.choice(["red", "green", "blue"], n),
+            "count": RNG.integers(0, 9, n),
+            "who": np.arange(n) // 4,
+            "label": np.where(np.arange(n) % 2, "yes", "no"),
+        }
+    )
+    table.loc[[3, 17], "size"] = np.nan
+    table.loc[5, "colour"] = None
+    return table
+
+
+@pytest.fixture
+def csv(tmp_path):
+    path = tmp_path / "table.csv"
+    frame().to_csv(path, index=False)
+    return path
+
+
+def test_equals_a_scikit_learn_pipeline(csv):
+    table = pd.read_csv(csv)
+    data = load(str(csv), group_by="who")
+    numeric = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    text = make_pipeline(
+        SimpleImputer(strategy="constant", fill_value="(missing)", missing_values=np.nan),
+        OneHotEncoder(sparse_output=False, handle_unknown="ignore"),
+    )
+    reference = ColumnTransformer([("a", numeric, ["size"]), ("b", text, ["colour"]), ("c", numeric, ["count"])])
+    reference.fit(table.iloc[data.train.rows])
+    for split in (data.train, data.test):
+        expected = reference.transform(table.iloc[split.rows])
+        np.testing.assert_allclose(split.inputs.resident(), expected, atol=1e-5)
+    assert data.classes == ("no", "yes")
+    assert data.preprocessing.columns[0].name == "size"
+
+
+def test_missing_values_are_noted_with_counts(csv):
+    notes = "\n".join(load(str(csv)).notes)
+    assert "column 'size': 2 missing values" in notes
+    assert "column 'colour': 1 missing values, a category of their own" in notes
+
+
+def test_parquet_equals_csv(csv, tmp_path):
+    pd.read_csv(csv).to_parquet(tmp_path / "table.parquet")
+    one, other = load(str(csv)), load(str(tmp_path / "table.parquet"))
+    assert torch.equal(one.train.inputs.resident(), other.train.inputs.resident())
+    assert (one.train.inputs.digests() == other.train.inputs.digests()).all()
+    assert torch.equal(one.train.targets, other.train.targets)
+
+
+def test_parquet_without_pandas_says_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "a.parquet").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(DataError, match=r"torch-reuse\[tables\]"):
+        load(str(tmp_path / "a.parquet"))
+
+
+def test_more_rows_leave_old_digests(tmp_path):
+    table = frame()
+    table.to_csv(tmp_path / "old.csv", index=False)
+    pd.concat([table, table.assign(colour="violet", size=np.nan)]).to_csv(tmp_path / "new.csv", index=False)
+    every = {"valid_fraction": 0, "test_fraction": 0}
+    old, new = (load(str(tmp_path / f"{n}.csv"), **every).train.inputs.digests() for n in ("old", "new"))
+    assert (old == new[:60]).all()
+    assert len(np.unique(new, axis=0)) == len(table.drop(columns="label").drop_duplicates()) + len(
+        table.assign(colour="violet", size=np.nan).drop(columns="label").drop_duplicates()
+    )
+
+
+def test_a_given_preprocessing_is_used_as_it_is(csv, tmp_path):
+    fitted = load(str(csv))
+    table = pd.read_csv(csv)[["label", "who", "count", "colour", "size"]].iloc[:20]
+    table.loc[0, "colour"] = "violet"
+    table.to_csv(tmp_path / "part.csv", index=False)
+    part = load(str(tmp_path / "part.csv"), preprocessing=fitted.preprocessing, valid_fraction=0, test_fraction=0)
+    assert part.preprocessing is fitted.preprocessing
+    wide = load(str(csv), preprocessing=fitted.preprocessing, valid_fraction=0, test_fraction=0)
+    assert torch.equal(part.train.inputs.resident()[1:], wide.train.inputs.resident()[1:20])
+    place = 1 + fitted.preprocessing.columns[1].width
+    assert part.train.inputs.resident()[0, 1:place].tolist() == [0.0] * (place - 1)
+    assert any("'violet'" in note for note in part.notes)
+
+
+def test_prediction_without_a_target_column(csv, tmp_path):
+    fitted = load(str(csv))
+    pd.read_csv(csv).drop(columns="label").to_csv(tmp_path / "new.csv", index=False)
+    data = load(str(tmp_path / "new.csv"), preprocessing=fitted.preprocessing, valid_fraction=0, test_fraction=0)
+    assert data.task == "unlabelled"
+    assert data.sizes["train"] == 60
+    pd.read_csv(csv).drop(columns="size").to_csv(tmp_path / "less.csv", index=False)
+    with pytest.raises(DataError, match="column 'size', which the preprocessing expects, is not in the table"):
+        load(str(tmp_path / "less.csv"), preprocessing=fitted.preprocessing)
+
+
+def test_targets_are_chosen(tmp_path):
+    n = 40
+    table = pd.DataFrame(
+        {"a": RNG.normal(size=n), "b": RNG.integers(0, 2, n), "c": RNG.integers(0, 2, n), "d": RNG.normal(size=n)}
+    )
+    table.to_csv(tmp_path / "t.csv", index=False)
+    path = str(tmp_path / "t.csv")
+    last = load(path)
+    assert last.task == "regression"
+    assert any("last column, 'd'" in note for note in last.notes)
+    both = load(path, target="b,c")
+    assert (both.task, both.classes, both.input_shape) == ("multilabel", ("b", "c"), (2,))
+    assert load(path, target="a, d").num_outputs == 2
+    assert load(path, target="b").task == "classification"
+    assert load(path, target="none").input_shape == (4,)
+    with pytest.raises(UsageError, match="there is no such column"):
+        load(path, target="e")
+    with pytest.raises(UsageError, match="there is no such column"):
+        load(path, group_by="e")
+
+
+def write(path, text):
+    path.write_text(text)
+    return str(path)
+
+
+def test_tables_that_cannot_be_read(tmp_path):
+    path = tmp_path / "t.csv"
+    with pytest.raises(DataError, match=r"row 1 \(from 0\) has 1 cells"):
+        load(write(path, "a,label\n1,x\n2\n"))
+    with pytest.raises(DataError, match="two columns called 'a'"):
+        load(write(path, "a,a\n1,2\n"))
+    with pytest.raises(DataError, match="begins with numbers"):
+        load(write(path, "1,2\n3,4\n"))
+    with pytest.raises(DataError, match="is empty"):
+        load(write(path, ""))
+    with pytest.raises(DataError, match="no rows"):
+        load(write(path, "a,label\n"))
+    with pytest.raises(DataError, match="target 'label' is missing or not finite in row 1"):
+        load(write(path, "a,label\n1,x\n2,\n3,y\n"))
+    with pytest.raises(DataError, match="target 'label' is missing or not finite in row 2"):
+        load(write(path, "a,label\n1,1.5\n2,2\n3,\n"))
+    with pytest.raises(DataError, match="column 'a' is infinite in row 1"):
+        load(write(path, "a,label\n1,x\ninf,y\n" + "3,x\n4,y\n" * 9))
+    with pytest.raises(DataError, match="column 'a' has no value"):
+        load(write(path, "a,label\n" + ",x\n,y\n" * 9))
+    path.write_bytes(b"\xff\xfe\x00a")
+    with pytest.raises(DataError, match="UTF-8"):
+        load(str(path))
+
+
+def test_a_string_where_the_preprocessing_expects_a_number(csv, tmp_path):
+    fitted = load(str(csv)).preprocessing
+    table = pd.read_csv(csv).astype({"count": object})
+    table.loc[4, "count"] = "many"
+    table.to_csv(tmp_path / "bad.csv", index=False)
+    with pytest.raises(DataError, match="column 'count' holds 'many' in row 4"):
+        load(str(tmp_path / "bad.csv"), preprocessing=fitted, valid_fraction=0, test_fraction=0)
+
+
+def test_semicolons_and_a_byte_order_mark(tmp_path):
+    text = "a;label\n" + "1,5;x\n2,5;y\n" * 10
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8-sig")
+    data = load(str(tmp_path / "t.csv"))
+    assert data.preprocessing.columns[0].name == "a"
+    assert data.classes == ("x", "y")
