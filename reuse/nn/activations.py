@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from reuse.errors import UsageError
 from reuse.nn.arguments import look_up_with_arguments
+from reuse.seeding import untouched_random_state
 
 
 def _prelu(slope: float = 0.25) -> nn.PReLU:
@@ -44,6 +46,9 @@ def build_activation(name: str) -> nn.Module:
     """
     make = look_up_with_arguments(ACTIVATIONS, name, "activation")
     try:
-        return make()
-    except (TypeError, ValueError, AssertionError) as error:
+        activation = make()
+        with untouched_random_state():
+            activation(torch.zeros(1))  # torch looks at some arguments only here
+        return activation
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise UsageError(f"activation {name!r} cannot be made: {error}") from error

@@ -72,7 +72,7 @@ def build(
     family, _, name = spec.partition(":")
     if family in LAYER_NAMES:
         return _build_layered(spec, tuple(input_shape), num_outputs, settings, pretrained)
-    if family == "timm":
+    if family == "timm" and name:
         return _build_timm(name, tuple(input_shape), num_outputs, settings, pretrained)
     return _build_users(spec, tuple(input_shape), num_outputs, settings, pretrained)
 

@@ -1,0 +1,126 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+
+from reuse.errors import UnknownNameError, UsageError
+from reuse.nn.activations import ACTIVATIONS
+from reuse.nn.building import build
+from reuse.nn.norms import MAP_NORMS, VECTOR_NORMS
+
+IMAGES = [(1, 8, 8), (1, 28, 28), (3, 9, 5), (2, 1, 1)]
+
+
+def test_mlp_has_the_layers_of_its_spec() -> None:
+    model = build("mlp:300,100,50", (1, 28, 28), 10, norm="batch", dropout=0.5, input_dropout=0.2)
+    names = [name for name, _ in model.named_children() if any(True for _ in model.get_submodule(name).parameters())]
+    assert names == ["hidden1", "hidden2", "hidden3", "output"]
+    assert [name for name, _ in model.hidden1.named_children()] == ["linear", "norm", "activation", "dropout"]
+    assert [model.get_submodule(f"hidden{k}.linear").out_features for k in (1, 2, 3)] == [300, 100, 50]
+    assert model.hidden1.linear.bias is None
+    assert model.hidden1.linear.in_features == 784
+    assert (model.input_dropout.p, model.hidden2.dropout.p) == (0.2, 0.5)
+
+
+def test_mlp_computes_what_its_weights_say() -> None:
+    model = build("mlp:7,5", (2, 3), 4, activation="tanh").double()
+    x = torch.randn(6, 2, 3, dtype=torch.float64)
+    w = model.state_dict()
+    h1 = (x.reshape(6, 6) @ w["hidden1.linear.weight"].T + w["hidden1.linear.bias"]).tanh()
+    h2 = (h1 @ w["hidden2.linear.weight"].T + w["hidden2.linear.bias"]).tanh()
+    torch.testing.assert_close(model(x), h2 @ w["output.weight"].T + w["output.bias"])
+
+
+def test_convnet_has_the_layers_of_its_spec() -> None:
+    model = build("convnet:32,64", (1, 28, 28), 10, norm="batch", dropout=0.5)
+    assert [name for name, _ in model.conv1.named_children()] == ["conv", "norm", "activation", "pool", "dropout"]
+    assert model.conv1.conv.bias is None
+    assert model.conv2(model.conv1(torch.zeros(2, 1, 28, 28))).shape == (2, 64, 7, 7)
+    assert model.output.in_features == 64 * 7 * 7
+
+
+@pytest.mark.parametrize("shape", IMAGES)
+def test_convnet_takes_images_of_any_size(shape: tuple[int, ...]) -> None:
+    assert build("convnet:4,4,4,4", shape, 3)(torch.zeros(2, *shape)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("spec", ["mlp:12,8", "convnet:12,8"])
+def test_traceable_and_gradient_reaches_every_parameter(spec: str, activation: str) -> None:
+    torch.manual_seed(0)
+    model = build(spec, (2, 6, 6), 3, activation=activation, norm="batch", dropout=0.1, input_dropout=0.1)
+    x = torch.randn(16, 2, 6, 6)
+    model(x).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+    torch.testing.assert_close(fx.symbolic_trace(model.eval())(x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("spec", "norm"), [*(("mlp:8,4", name) for name in VECTOR_NORMS), *(("convnet:8,4", name) for name in MAP_NORMS)]
+)
+def test_every_norm_is_traceable(spec: str, norm: str) -> None:
+    model = build(spec, (2, 6, 6), 3, norm=norm).eval()
+    x = torch.randn(5, 2, 6, 6)
+    torch.testing.assert_close(fx.symbolic_trace(model)(x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("activation", "init", "variance"),
+    [("relu", None, 2 / 200), ("tanh", None, 2 / 500), ("selu", None, 1 / 200), ("relu", "zeros", 0.0)],
+)
+def test_initial_weights_follow_activation_and_setting(activation: str, init: str | None, variance: float) -> None:
+    torch.manual_seed(0)
+    model = build("mlp:300", (200,), 100, activation=activation, init=init)
+    assert model.hidden1.linear.weight.var().item() == pytest.approx(variance, rel=0.05)
+    assert model.output.weight.abs().max().item() == pytest.approx(math.sqrt(6 / 400), rel=0.01)
+    assert not model.hidden1.linear.bias.any()
+    assert not model.output.bias.any()
+
+
+def test_selu_takes_alpha_dropout_and_warns_of_other_initial_weights() -> None:
+    assert isinstance(build("mlp:4", (3,), 2, activation="selu", dropout=0.1).hidden1.dropout, nn.AlphaDropout)
+    with pytest.warns(UserWarning, match="he_normal"):
+        build("mlp:4", (3,), 2, activation="selu", init="he_normal")
+
+
+def test_same_seed_same_model() -> None:
+    def weights() -> list[Tensor]:
+        torch.manual_seed(3)
+        return list(build("mlp:5,4", (3,), 2).parameters())
+
+    assert all(torch.equal(a, b) for a, b in zip(weights(), weights(), strict=True))
+
+
+@pytest.mark.parametrize(("spec", "message"), [
+    ("mpl:30", "did you mean 'mlp'"), ("lstm:64", "mlp:300"), ("timm", "timm:resnet18"), ("mlp:", "no widths"),
+    ("no_such_module:Net", "no_such_module"), ("", "package.module:callable"),
+])  # fmt: skip
+def test_unknown_specs_say_what_there_is(spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        build(spec, (4,), 2)
+
+
+@pytest.mark.parametrize(("setting", "value"), [
+    ("dropout", 1.0), ("input_dropout", -0.1), ("norm", "none"), ("activation", "rely"), ("init", "constant:x"),
+    ("init", "he"), ("pretrained", True),
+])  # fmt: skip
+def test_bad_settings_are_refused(setting: str, value: object) -> None:
+    with pytest.raises(UsageError, match=str(value).split(":")[0] if setting != "pretrained" else "pretrained"):
+        build("mlp:4", (3,), 2, **{setting: value})
+
+
+@pytest.mark.parametrize(("shape", "num_outputs"), [((), 2), ((0,), 2), ((3,), 0)])
+def test_bad_shapes_are_refused(shape: tuple[int, ...], num_outputs: int) -> None:
+    with pytest.raises(UsageError):
+        build("mlp:4", shape, num_outputs)
+
+
+def test_convnet_needs_images() -> None:
+    with pytest.raises(UsageError, match=r"\(64,\)"):
+        build("convnet:4", (64,), 2)
+
+
+def test_unknown_family_is_an_unknown_name() -> None:
+    with pytest.raises(UnknownNameError):
+        build("convnets:4", (1, 8, 8), 2)
