@@ -79,7 +79,7 @@ def source_of_arrays(
     targets, task, classes = (encoded.values, encoded.task, encoded.classes) if encoded else (None, "unlabelled", ())
     if encoded and encoded.note:
         notes = (*notes, encoded.note)
-    if class_names and task == "classification":
+    if class_names and task == "classification" and all(n.isdigit() and int(n) < len(class_names) for n in classes):
         classes = tuple(class_names[int(number)] for number in classes)
     parts = {} if "" in samples else _numbered({suffix[1:]: len(x) for suffix, x in samples.items()})
     groups = _groups(arrays, options.group_by, len(raw))

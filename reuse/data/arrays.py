@@ -97,7 +97,10 @@ def as_samples(x: object, name: str = "x") -> np.ndarray:
     Raises:
         DataError: not numbers, not 2 to 4 dimensions, no rows, or a value that is missing or infinite.
     """
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise DataError(f"{name} is not an array ({error}): give every row the same length") from error
     if array.dtype.kind not in "biuf":
         raise DataError(f"{name} holds {array.dtype} values: expected numbers (tables with strings: give a .csv)")
     if array.ndim not in (2, 3, 4):

@@ -32,6 +32,8 @@ def read_image_folder(folder: Path, options: Options, *, name: str | None = None
         found, folders = _walk(folder)
     except OSError as error:
         raise DataError(f"{folder} cannot be read ({error})") from error
+    if not any(is_image(path) for path, _ in found):
+        raise _no_images(str(folder))
     empty = sorted(f for f in folders if not any(f in path.parents for path, _ in found if is_image(path)))
     if empty:
         raise DataError(f"{folder}: no images in {', '.join(map(str, empty[:5]))}: remove empty folders or fill them")
@@ -64,7 +66,7 @@ def _source_of_images(found: Found, name: str, where: str, options: Options) -> 
     refuse_table_options(options, f"{where}, a set of images,")
     images = [(path, content) for path, content in found if is_image(path)]
     if not images:
-        raise DataError(f"{where} holds no images: expected class folders of {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise _no_images(where)
     paths = [path for path, _ in images]
     split_names, labels = _split_and_label(paths, where)
     samples = read_images([ImageFile(f"{where}/{p}", content) for p, content in images], name, options)
@@ -104,6 +106,10 @@ def _walk(folder: Path) -> tuple[Found, list[PurePosixPath]]:
         if not folders and relative != Path():
             leaves.append(PurePosixPath(relative.as_posix()))
     return sorted(found, key=lambda item: item[0]), leaves
+
+
+def _no_images(where: str) -> DataError:
+    return DataError(f"{where} holds no images: expected class folders of {', '.join(sorted(IMAGE_SUFFIXES))}")
 
 
 def _is_hidden(name: str) -> bool:

@@ -116,6 +116,8 @@ def read(spec: str | Path | Mapping[str, Any] | tuple[Any, Any], options: Option
             raise UsageError(f"a tuple of {len(spec)} as data: give the pair (x, y), or a dict of arrays")
         x, y = spec
         return source_of_arrays({"x": x} if y is None else {"x": x, "y": y}, "arrays", options)
+    if not isinstance(spec, (str, Path)):
+        raise UsageError(f"data of type {type(spec).__name__}: give a name or path, a pair (x, y), or a dict of arrays")
     if str(spec) in NAMED:
         return NAMED[str(spec)](options)
     if str(spec).startswith(OPENML):
@@ -131,14 +133,14 @@ def _read_path(spec: str, options: Options) -> Source:
         if "x_train" in find_idx(path):
             return source_of_arrays(read_idx_folder(path), spec, options)
         return read_image_folder(path, options)
+    if not path.exists() and ("/" in spec or path.suffix.lower() in READERS):
+        raise DataError(f"there is no file or folder {path.absolute()}")
     if not path.exists():
         raise UnknownNameError(
-            f"unknown data set {spec!r}: {suggest(spec, NAMED)} There is no file or folder {path.absolute()} either"
+            f"unknown data set {spec!r}: {suggest(spec, NAMED)}; there is no file or folder {path.absolute()} either"
         )
     if path.suffix.lower() not in READERS:
-        raise DataError(
-            f"{path}: data in {path.suffix or 'no'} files is not read; expected {', '.join(READERS)} or a folder"
-        )
+        raise DataError(f"{path}: a file of this kind is not read; expected {', '.join(READERS)} or a folder")
     return READERS[path.suffix.lower()](path, options)
 
 

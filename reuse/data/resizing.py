@@ -85,7 +85,7 @@ def convert_channels(images: Tensor, channels: int) -> Tensor:
 
 def _convert_mode(image: Image.Image, channels: int) -> Image.Image:
     mode = lookup({str(n): mode for n, mode in IMAGE_MODES.items()}, str(channels), "number of channels")
-    if image.mode.startswith("I;16"):  # Pillow would cut 16-bit grey off at 255
+    if image.mode == "I" or image.mode.startswith("I;16"):  # 16-bit grey, which Pillow would cut off at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if "transparency" in image.info:  # Pillow warns unless transparency is made a channel first
         image = image.convert("RGBA")

@@ -93,6 +93,8 @@ def _take_stratified(
     singles, names = rows[is_single], [source.classes[i] for i in strata[is_single]]
     notes = (f"{part}: no row of class {', '.join(names)}, whose only row stays in training",) if names else ()
     rows, strata = rows[~is_single], strata[~is_single]
+    if len(rows) == 0:
+        return singles, NO_ROWS, notes
     count = max(ceil(fraction * len(rows)), int((counts > 1).sum()))
     rest, taken = _take_rows(rows, count, strata, seed)
     return np.concatenate([rest, singles]), taken, notes

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from reuse.data.source import Options, Source
-from reuse.data.tables import TableSamples
+from reuse.data.tables import TableSamples, as_texts
 from reuse.data.targets import encode_targets
 from reuse.errors import DataError, UsageError
 from reuse.lookup import suggest
@@ -101,7 +101,7 @@ def source_of_table(
     num_rows = len(next(iter(columns.values())))
     if num_rows == 0:
         raise DataError(f"{name} has columns and no rows")
-    groups = None if options.group_by is None else columns[options.group_by].astype(str)
+    groups = None if options.group_by is None else _groups(columns, options.group_by)
     rows, samples, notes = np.arange(num_rows), TableSamples(features), (*notes, *note)
     if not targets:
         return Source(name, samples, None, "unlabelled", (), rows, groups=groups, notes=notes)
@@ -129,6 +129,14 @@ def _target_columns(columns: Mapping[str, np.ndarray], options: Options) -> tupl
     if named is not None or not free:
         return ((named,), ()) if named is not None else ((), ("no column is left for a target: unlabelled",))
     return (free[-1],), (f"the last column, {free[-1]!r}, is taken as the target (name another with target)",)
+
+
+def _groups(columns: Mapping[str, np.ndarray], group_by: str) -> np.ndarray:
+    texts = as_texts(columns[group_by])
+    missing = [row for row, text in enumerate(texts) if text is None]
+    if missing:
+        raise DataError(f"group_by={group_by!r} has no value in row {missing[0]} (from 0; {len(missing)} such rows)")
+    return texts.astype(str)
 
 
 def _refuse_unknown(name: str, columns: Mapping[str, np.ndarray], setting: str) -> None:

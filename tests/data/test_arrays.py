@@ -201,6 +201,8 @@ def test_arrays_that_cannot_be_a_data_set(tmp_path):
         load({"x_train": x, "y_train": y, "x_test": x})
     with pytest.raises(DataError, match="expected numbers"):
         load((np.array([["a"]]), [0]))
+    with pytest.raises(DataError, match="same length"):
+        load(([[1, 2], [3]], [0, 1]))
     with pytest.raises(DataError, match="shape"):
         load((np.zeros(5), np.zeros(5)))
     with pytest.raises(UsageError, match="for images"):
@@ -216,6 +218,10 @@ def test_arrays_that_cannot_be_a_data_set(tmp_path):
 def test_an_unknown_spec_names_the_nearest_and_the_path():
     with pytest.raises(UnknownNameError, match=r"did you mean 'digits'.*no file or folder .*digit"):
         load("digit")
+    with pytest.raises(DataError, match=r"there is no file or folder .*nowhere"):
+        load("./nowhere")
+    with pytest.raises(UsageError, match="data of type ndarray"):
+        load(np.zeros((3, 3)))
 
 
 def test_digests_depend_on_content_type_and_shape_alone():

@@ -1,7 +1,10 @@
 """Splits: scikit-learn's own, stratified, grouped, the user's."""
 
+import pickle
+
 import numpy as np
 import pytest
+import torch
 from sklearn.model_selection import train_test_split
 
 from reuse.data.loading import load
@@ -109,3 +112,15 @@ def test_transductive_trains_on_test_inputs_and_never_on_targets():
     assert data.train.targets is data.valid.targets is data.test.targets is None
     with pytest.raises(UsageError, match="transductive"):
         load("digits", transductive=True, labels=50)
+
+
+def test_two_rows_a_class_give_training_and_test_and_no_validation():
+    data = load((np.zeros((6, 2)), np.array([0, 0, 1, 1, 2, 2])))
+    assert data.sizes == {"train": 3, "valid": 0, "test": 3}
+    assert sorted(data.train.targets.tolist()) == [0, 1, 2]
+    assert any(note.startswith("valid: no row of class") for note in data.notes)
+
+
+def test_a_data_set_survives_pickling():
+    data = load("digits")
+    assert torch.equal(pickle.loads(pickle.dumps(data)).test.inputs.resident(), data.test.inputs.resident())

@@ -160,6 +160,8 @@ def test_tables_that_cannot_be_read(tmp_path):
         load(write(path, "a,label\n1,x\ninf,y\n" + "3,x\n4,y\n" * 9))
     with pytest.raises(DataError, match="column 'a' has no value"):
         load(write(path, "a,label\n" + ",x\n,y\n" * 9))
+    with pytest.raises(DataError, match="group_by='who' has no value in row 1"):
+        load(write(path, "a,who,label\n1,u,x\n2,,y\n"), group_by="who")
     path.write_bytes(b"\xff\xfe\x00a")
     with pytest.raises(DataError, match="UTF-8"):
         load(str(path))
