@@ -1,4 +1,4 @@
-"""Digests of rows: 128 bits of xxHash (XXH3, Collet) over a row's content, its type and its shape.
+"""Digests of rows: 128 bits of xxHash (XXH3, https://xxhash.com) over a row's content, its type and its shape.
 
 Everything cached is found by these digests, so they depend on a row alone, never on its place or its neighbours.
 """
