@@ -1,0 +1,83 @@
+"""Reading weights from files that cannot run code."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from reuse.errors import RunError
+
+# Where training scripts keep the weights inside their checkpoints.
+WRAPPINGS = ("state_dict", "model", "model_state", "model_state_dict")
+
+# What wrappers put in front of every name: data-parallel training, compilation.
+PREFIXES = ("module.", "_orig_mod.")
+
+
+def load_weights(path: str | Path) -> dict[str, Tensor]:
+    """Return the tensors of a weights file by name, on the CPU.
+
+    Args:
+        path: a `.safetensors` file, or a `.pt`, `.pth` or `.bin` file of torch: a state dict, or a checkpoint that
+            holds one under a name of `WRAPPINGS`. Prefixes of wrappers (`module.`) go when every name has them.
+
+    Raises:
+        RunError: the file is missing, damaged, of another kind, holds what is no tensor, or would have to run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RunError(f"no weights file at {path}: give a .safetensors, .pt, .pth or .bin file")
+    if path.suffix == ".safetensors":
+        return _without_prefixes(_from_safetensors(path))
+    if path.suffix in (".pt", ".pth", ".bin"):
+        return _without_prefixes(_unwrap(_from_torch(path), path))
+    raise RunError(f"{path} is no weights file by its name: give a .safetensors, .pt, .pth or .bin file")
+
+
+def _from_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path} cannot be read as safetensors ({error}): it may be cut short; get it again") from error
+
+
+def _from_torch(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise RunError(
+            f"{path} holds more than tensors, or is damaged, and is not opened, since reading it could run code: "
+            "save its state_dict() alone, best as .safetensors"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{path} cannot be read as weights of torch ({reason}): it may be cut short") from error
+
+
+def _unwrap(loaded: object, path: Path) -> dict[str, Tensor]:
+    if isinstance(loaded, Mapping):
+        for key in WRAPPINGS:
+            if isinstance(loaded.get(key), Mapping):
+                return _checked(loaded[key], path)
+        return _checked(loaded, path)
+    raise RunError(f"{path} holds a {type(loaded).__name__}; a state dict of named tensors was expected")
+
+
+def _checked(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
+    others = [str(name) for name, value in state.items() if not isinstance(name, str) or not isinstance(value, Tensor)]
+    if others or not state:
+        held = f"{', '.join(others[:5])}, which are no tensors" if others else "nothing"
+        raise RunError(f"{path} holds {held}: a state dict of named tensors, or one under {WRAPPINGS}, was expected")
+    return dict(state)
+
+
+def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in PREFIXES * 2:
+        if state and all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state

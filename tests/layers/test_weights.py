@@ -1,0 +1,92 @@
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from reuse.errors import RunError
+from reuse.layers.weights import load_weights
+
+STATE = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).state_dict()
+
+
+def assert_same(loaded: dict[str, torch.Tensor]) -> None:
+    assert list(loaded) == list(STATE) or set(loaded) == set(STATE)
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in STATE.items())
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "w.safetensors")
+    assert_same(load_weights(tmp_path / "w.safetensors"))
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
+def test_state_dicts_of_torch(tmp_path: Path, suffix: str) -> None:
+    torch.save(STATE, tmp_path / f"w{suffix}")
+    assert_same(load_weights(str(tmp_path / f"w{suffix}")))
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_state"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_checkpoints_and_wrapped_models(tmp_path: Path, key: str, prefix: str) -> None:
+    state = {prefix + name: tensor for name, tensor in STATE.items()}
+    torch.save({"epoch": 3, "optimizer": {"lr": 0.1}, key: state}, tmp_path / "w.pt")
+    assert_same(load_weights(tmp_path / "w.pt"))
+
+
+def test_a_prefix_that_only_some_names_have_stays(tmp_path: Path) -> None:
+    torch.save({"module.a": torch.ones(1), "b": torch.ones(1)}, tmp_path / "w.pt")
+    assert set(load_weights(tmp_path / "w.pt")) == {"module.a", "b"}
+
+
+class Trap:
+    """What a pickle that runs code looks like."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
+
+
+def test_a_pickle_that_would_run_code_is_not_opened(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(1), "trap": Trap(str(tmp_path / "sprung"))}, tmp_path / "w.pt")
+    with pytest.raises(RunError, match="run code"):
+        load_weights(tmp_path / "w.pt")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_whole_model_is_not_opened(tmp_path: Path) -> None:
+    torch.save(nn.Linear(2, 2), tmp_path / "w.pt")
+    with pytest.raises(RunError, match="state_dict"):
+        load_weights(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("content", [torch.ones(2), {"a": torch.ones(1), "epoch": 3}, {}])
+def test_what_is_no_state_dict_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(RunError, match="state dict"):
+        load_weights(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
+def test_files_cut_short_are_one_clear_line(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"w{suffix}"
+    save_file(STATE, path) if suffix == ".safetensors" else torch.save(STATE, path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(RunError, match="w") as caught:
+        load_weights(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_and_other_kinds(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no weights file"):
+        load_weights(tmp_path / "w.pt")
+    (tmp_path / "w.npz").write_bytes(b"")
+    with pytest.raises(RunError, match="safetensors"):
+        load_weights(tmp_path / "w.npz")
