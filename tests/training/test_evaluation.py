@@ -60,8 +60,8 @@ def test_what_a_module_memorises_can_be_trained_with_afterwards() -> None:
 
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             if self.scale is None:
-                self.scale = inputs.new_full((6,), 2.0)
-            return self.layer(inputs * self.scale)
+                self.scale = inputs.new_full((3,), 2.0)
+            return self.layer(inputs) * self.scale
 
     model = Memorising()
     evaluate(model, Classification(3), Resident(ROWS), LABELS, batch_size=8)
