@@ -41,7 +41,8 @@ def build(
         input_shape: shape of one sample, `(features,)` or `(channels, height, width)`.
         num_outputs: units of the output layer, which has no activation.
         activation: of the hidden layers, a name of `activations.ACTIVATIONS`.
-        norm: between the linear part of a hidden layer and its activation: batch, layer, group, rms, instance.
+        norm: between the linear part of a hidden layer and its activation: batch, layer, group, rms, instance; with
+            places behind a colon also after the activation, on the inputs, on the outputs: `batch:after,input,output`.
         init: initial weights of the hidden layers; None follows the activation. The output layer has Glorot's.
         dropout: probability of dropping an output of a hidden layer; for timm its `drop_rate`.
         input_dropout: probability of dropping an input.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from reuse.nn.hidden import HiddenStyle, hidden_conv, initialize
+from reuse.nn.hidden import HiddenStyle, hidden_conv, input_layers, output_linear
 
 Size = tuple[int, int]
 
@@ -38,18 +38,17 @@ class ConvNet(nn.Sequential):
         super().__init__()
         self.style = style or HiddenStyle()
         self.widths = tuple(widths)
-        if input_dropout:
-            self.add_module("input_dropout", nn.Dropout(input_dropout))
         channels, *size = input_shape
+        for name, layer in input_layers(channels, self.style, input_dropout, maps=True).items():
+            self.add_module(name, layer)
         sizes = map_sizes((size[0], size[1]), len(self.widths))
         for number, width in enumerate(self.widths, start=1):
-            layer = hidden_conv(channels, width, self.style, _pool(sizes[number - 1]))
-            self.add_module(f"conv{number}", layer)
+            pool = _pool(sizes[number - 1])
+            self.add_module(f"conv{number}", hidden_conv(channels, width, self.style, pool))
             channels = width
         self.add_module("flatten", nn.Flatten())
-        output = nn.Linear(channels * math.prod(sizes[-1]), num_outputs)
-        initialize(output)
-        self.add_module("output", output)
+        for name, layer in output_linear(channels * math.prod(sizes[-1]), num_outputs, self.style).items():
+            self.add_module(name, layer)
 
 
 def map_sizes(size: Size, depth: int) -> list[Size]:

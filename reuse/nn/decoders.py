@@ -88,14 +88,9 @@ def _coding_shape(encoder: nn.Module, example: Tensor) -> tuple[int, ...]:
     return tuple(coding.shape[1:])
 
 
-def _plain(style: HiddenStyle) -> HiddenStyle:
-    """Return the style without dropout: what is dropped on the way in is enough noise."""
-    return HiddenStyle(style.activation, style.norm, style.init)
-
-
 def _mirrored_mlp(encoder: MLP, shape: tuple[int, ...]) -> nn.Module:
     *upper, coding = encoder.widths
-    mirror = MLP((coding,), upper[::-1], math.prod(shape), _plain(encoder.style))
+    mirror = MLP((coding,), upper[::-1], math.prod(shape), encoder.style.for_decoder)
     mirror.add_module("unflatten", nn.Unflatten(1, shape))
     return mirror
 
@@ -105,7 +100,7 @@ def _mirrored_convnet(encoder: ConvNet, shape: tuple[int, int, int]) -> nn.Modul
     start = (encoder.widths[-1], *sizes[-1])
     spread = nn.Unflatten(1, start)
     channels = [*encoder.widths[-2::-1], shape[0]] if len(encoder.widths) > 1 else [shape[0]]
-    return MapDecoder(spread, start[0], channels, sizes[-2::-1], _plain(encoder.style))
+    return MapDecoder(spread, start[0], channels, sizes[-2::-1], encoder.style.for_decoder)
 
 
 def _to_vector(num_inputs: int, shape: tuple[int, ...]) -> nn.Module:

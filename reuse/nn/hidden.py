@@ -2,7 +2,7 @@
 
 import warnings
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
@@ -10,7 +10,7 @@ from torch.nn.modules.conv import _ConvNd
 from reuse.errors import UsageError
 from reuse.nn.activations import build_activation
 from reuse.nn.initializers import default_initializer, initializer
-from reuse.nn.norms import build_norm
+from reuse.nn.norms import Norm, build_norm, parse_norm
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class HiddenStyle:
 
     Attributes:
         activation: a name of `activations.ACTIVATIONS`.
-        norm: a name of `norms`, between the linear part and the activation, or None.
+        norm: a name of `norms`, between the linear part and the activation, or None; places may follow a colon:
+            `batch:after,input,output` (see `norms.Norm`).
         init: a name of `initializers.INITIALIZERS`; None follows the activation.
         dropout: probability of dropping an output in training; alpha dropout under SELU (Klambauer et al. 2017).
     """
@@ -28,6 +29,18 @@ class HiddenStyle:
     norm: str | None = None
     init: str | None = None
     dropout: float = 0.0
+
+    @property
+    def placed_norm(self) -> Norm | None:
+        """The norm and its places, None without one."""
+        return None if self.norm is None else parse_norm(self.norm)
+
+    @property
+    def for_decoder(self) -> "HiddenStyle":
+        """The style of a mirrored decoder: no norm on inputs and outputs, no dropout; the encoder's is noise enough."""
+        norm = self.placed_norm
+        bare = None if norm is None else f"{norm.name}:after" if norm.after else norm.name
+        return replace(self, norm=bare, dropout=0.0)
 
     def __post_init__(self) -> None:
         check_probability("dropout", self.dropout)
@@ -54,20 +67,38 @@ def hidden_linear(num_inputs: int, width: int, style: HiddenStyle) -> nn.Sequent
 
     The bias goes when a norm follows, because the norm takes the mean away and has its own.
     """
-    linear = nn.Linear(num_inputs, width, bias=style.norm is None)
-    parts = _weighted("linear", linear, style)
-    if style.norm is not None:
-        parts["norm"] = build_norm(style.norm, width)
-    return nn.Sequential(_finish(parts, style, None))
+    linear = nn.Linear(num_inputs, width, bias=not _norm_follows(style))
+    return _assemble("linear", linear, width, style)
 
 
 def hidden_conv(num_inputs: int, width: int, style: HiddenStyle, pool: nn.Module | None = None) -> nn.Sequential:
     """Return a 3x3 layer from `(batch, num_inputs, h, w)` to `(batch, width, h, w)`, then `pool` if one is given."""
-    conv = nn.Conv2d(num_inputs, width, 3, padding=1, bias=style.norm is None)
-    parts = _weighted("conv", conv, style)
-    if style.norm is not None:
-        parts["norm"] = build_norm(style.norm, width, maps=True)
-    return nn.Sequential(_finish(parts, style, pool))
+    conv = nn.Conv2d(num_inputs, width, 3, padding=1, bias=not _norm_follows(style))
+    return _assemble("conv", conv, width, style, pool)
+
+
+def output_linear(num_inputs: int, num_outputs: int, style: HiddenStyle) -> OrderedDict[str, nn.Module]:
+    """Return `output`, a linear layer with Glorot's weights, and `output_norm` where the style wants one."""
+    norm = style.placed_norm
+    output = nn.Linear(num_inputs, num_outputs, bias=norm is None or not norm.output)
+    initialize(output)
+    layers: OrderedDict[str, nn.Module] = OrderedDict(output=output)
+    if norm is not None and norm.output:
+        layers["output_norm"] = build_norm(norm.name, num_outputs)
+    return layers
+
+
+def input_layers(
+    num_features: int, style: HiddenStyle, dropout: float, *, maps: bool = False
+) -> OrderedDict[str, nn.Module]:
+    """Return what stands in front of the first hidden layer: `input_norm`, `input_dropout`, where they are wanted."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    norm = style.placed_norm
+    if norm is not None and norm.input:
+        layers["input_norm"] = build_norm(norm.name, num_features, maps=maps)
+    if dropout:
+        layers["input_dropout"] = nn.Dropout(dropout)
+    return layers
 
 
 def initialize(layer: nn.Linear | _ConvNd, name: str = "glorot_uniform") -> None:
@@ -80,18 +111,18 @@ def initialize(layer: nn.Linear | _ConvNd, name: str = "glorot_uniform") -> None
         nn.init.zeros_(layer.bias)
 
 
-def _weighted(name: str, layer: nn.Linear | _ConvNd, style: HiddenStyle) -> OrderedDict[str, nn.Module]:
+def _norm_follows(style: HiddenStyle) -> bool:
+    return style.placed_norm is not None and not style.placed_norm.after
+
+
+def _assemble(
+    kind: str, layer: nn.Linear | nn.Conv2d, width: int, style: HiddenStyle, pool: nn.Module | None = None
+) -> nn.Sequential:
     initialize(layer, style.initializer)
-    return OrderedDict({name: layer})
-
-
-def _finish(
-    parts: OrderedDict[str, nn.Module], style: HiddenStyle, pool: nn.Module | None
-) -> OrderedDict[str, nn.Module]:
-    if style.activation != "none":
-        parts["activation"] = build_activation(style.activation)
-    if pool is not None:
-        parts["pool"] = pool
-    if style.dropout:
-        parts["dropout"] = (nn.AlphaDropout if style.activation == "selu" else nn.Dropout)(style.dropout)
-    return parts
+    norm = style.placed_norm
+    built = None if norm is None else build_norm(norm.name, width, maps=kind == "conv")
+    activation = None if style.activation == "none" else build_activation(style.activation)
+    drop = (nn.AlphaDropout if style.activation == "selu" else nn.Dropout)(style.dropout) if style.dropout else None
+    middle = [("norm", built), ("activation", activation)]
+    parts = [(kind, layer), *(middle[::-1] if norm is not None and norm.after else middle), ("pool", pool)]
+    return nn.Sequential(OrderedDict((name, part) for name, part in [*parts, ("dropout", drop)] if part is not None))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from reuse.nn.hidden import HiddenStyle, hidden_linear, initialize
+from reuse.nn.hidden import HiddenStyle, hidden_linear, input_layers, output_linear
 
 
 class MLP(nn.Sequential):
@@ -33,12 +33,11 @@ class MLP(nn.Sequential):
         self.style = style or HiddenStyle()
         self.widths = tuple(widths)
         self.add_module("flatten", nn.Flatten())
-        if input_dropout:
-            self.add_module("input_dropout", nn.Dropout(input_dropout))
         previous = math.prod(input_shape)
+        for name, layer in input_layers(previous, self.style, input_dropout).items():
+            self.add_module(name, layer)
         for number, width in enumerate(widths, start=1):
             self.add_module(f"hidden{number}", hidden_linear(previous, width, self.style))
             previous = width
-        output = nn.Linear(previous, num_outputs)
-        initialize(output)
-        self.add_module("output", output)
+        for name, layer in output_linear(previous, num_outputs, self.style).items():
+            self.add_module(name, layer)

@@ -1,11 +1,45 @@
 """Normalisation layers by name: one menu for vectors `(batch, features)`, one for maps `(batch, channels, h, w)`."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from reuse.errors import UsageError
 from reuse.lookup import lookup
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Which norm, and where it stands.
+
+    Attributes:
+        name: a name of the menus below.
+        after: behind the activation of each hidden layer; otherwise in front of it (Ioffe and Szegedy 2015).
+        input: on the inputs too, where it does what standardising them would.
+        output: on the outputs (logits) too.
+    """
+
+    name: str
+    after: bool = False
+    input: bool = False
+    output: bool = False
+
+
+PLACES = ("after", "input", "output")
+
+
+def parse_norm(text: str) -> Norm:
+    """Return the norm in `text`: `batch`, or with places behind a colon, `batch:after,input,output`.
+
+    Raises:
+        UnknownNameError: a place that is none of the three.
+    """
+    name, _, tail = text.partition(":")
+    given = [place.strip() for place in tail.split(",") if place.strip()]
+    for place in given:
+        lookup(dict.fromkeys(PLACES), place, "place of a norm")
+    return Norm(name.strip(), **dict.fromkeys(given, True))
 
 
 class RMSNormOfMaps(nn.RMSNorm):

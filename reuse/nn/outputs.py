@@ -1,25 +1,27 @@
 """The output layer of any model: its name, and a fresh one in its place."""
 
+from collections.abc import Mapping
+
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from reuse.errors import UsageError
 from reuse.nn.convnet import ConvNet
-from reuse.nn.hidden import initialize
+from reuse.nn.hidden import initialize, output_linear
 from reuse.nn.mlp import MLP
 
 
 def output_layers(model: nn.Module) -> list[str]:
     """Return the qualified names of the layers that give the outputs: one, but for models with a second head.
 
-    `output` of an mlp or convnet; what timm says is the classifier; of any other module the linear or convolutional
-    layer that was registered last.
+    `output` of an mlp or convnet, with `output_norm` where it has one; what timm says is the classifier; of any other
+    module the linear or convolutional layer that was registered last.
 
     Raises:
         UsageError: there is none.
     """
     if isinstance(model, MLP | ConvNet):
-        return ["output"]
+        return [name for name, _ in model.named_children() if name in ("output", "output_norm")]
     if is_timm(model):
         return _timm_classifiers(model)
     weighted = [name for name, module in model.named_modules() if name and isinstance(module, nn.Linear | _ConvNd)]
@@ -59,8 +61,13 @@ def replace_output(model: nn.Module, num_outputs: int) -> list[str]:
     if is_timm(model):
         model.reset_classifier(num_outputs)  # type: ignore[operator]
         return names
-    for name in names:
-        model.set_submodule(name, _fresh(model.get_submodule(name), num_outputs, name))
+    fresh: Mapping[str, nn.Module]
+    if isinstance(model, MLP | ConvNet) and isinstance(model.output, nn.Linear):
+        fresh = output_linear(model.output.in_features, num_outputs, model.style)
+    else:
+        fresh = {name: _fresh(model.get_submodule(name), num_outputs, name) for name in names}
+    for name, layer in fresh.items():
+        model.set_submodule(name, _as(layer, model.get_submodule(name)))
     return names
 
 
@@ -80,7 +87,7 @@ def _timm_classifiers(model: nn.Module) -> list[str]:
 
 
 def _fresh(old: nn.Module, num_outputs: int, name: str) -> nn.Module:
-    """Return a new layer like `old`, on its device and of its type, with other outputs."""
+    """Return a new layer like `old` with other outputs."""
     if isinstance(old, nn.Linear):
         fresh: nn.Linear | _ConvNd = nn.Linear(old.in_features, num_outputs, bias=old.bias is not None)
     elif isinstance(old, _ConvNd):
@@ -88,7 +95,13 @@ def _fresh(old: nn.Module, num_outputs: int, name: str) -> nn.Module:
     else:
         raise UsageError(f"layer {name!r} is a {type(old).__name__}: the output layer has been taken away already")
     initialize(fresh)
-    return fresh.to(old.weight.device, old.weight.dtype)
+    return fresh
+
+
+def _as(layer: nn.Module, old: nn.Module) -> nn.Module:
+    """Return the layer on the device of the old one and in its type."""
+    like = next(old.parameters())
+    return layer.to(like.device, like.dtype)
 
 
 def _fresh_conv(old: _ConvNd, num_outputs: int) -> _ConvNd:

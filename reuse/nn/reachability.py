@@ -17,15 +17,17 @@ def can_be_had(config: PretrainedCfg) -> bool:
     if config.file or config.state_dict:
         return True
     if config.hf_hub_id and not huggingface_hub.is_offline_mode():
-        return _hub_folder(config.hf_hub_id).is_dir() or _answers(huggingface_hub.constants.ENDPOINT)
+        return _in_hub_cache(config.hf_hub_id) or _answers(huggingface_hub.constants.ENDPOINT)
     if config.hf_hub_id:
-        return _hub_folder(config.hf_hub_id).is_dir()
+        return _in_hub_cache(config.hf_hub_id)
     return bool(config.url) and (_downloaded(config.url).is_file() or _answers(config.url))
 
 
-def _hub_folder(repository: str) -> Path:
+def _in_hub_cache(repository: str) -> bool:
+    """Return whether any weights of a repository are in the hub's cache, whose layout is documented."""
     plain = repository.rstrip("/").partition("@")[0].replace("/", "--")
-    return Path(huggingface_hub.constants.HF_HUB_CACHE) / f"models--{plain}"
+    snapshots = Path(huggingface_hub.constants.HF_HUB_CACHE) / f"models--{plain}" / "snapshots"
+    return any(snapshots.glob("*/*.safetensors")) or any(snapshots.glob("*/*.bin"))
 
 
 def _downloaded(url: str) -> Path:

@@ -78,6 +78,27 @@ def test_initial_weights_follow_activation_and_setting(activation: str, init: st
     assert not model.output.bias.any()
 
 
+@pytest.mark.parametrize(("spec", "kind"), [("mlp:8,4", "linear"), ("convnet:8,4", "conv")])
+def test_norms_stand_where_they_are_wanted(spec: str, kind: str) -> None:
+    model = build(spec, (2, 6, 6), 3, norm="batch:after,input,output", input_dropout=0.1)
+    names = [name for name, _ in model.named_children() if name != "flatten"]
+    assert names[:2] == ["input_norm", "input_dropout"]
+    assert names[-2:] == ["output", "output_norm"]
+    first = next(module for name, module in model.named_children() if name in ("hidden1", "conv1"))
+    assert [name for name, _ in first.named_children()][:3] == [kind, "activation", "norm"]
+    assert first[0].bias is not None
+    assert model.output.bias is None
+    x = torch.randn(50, 2, 6, 6) * 7 + 3
+    outputs = model(x)
+    torch.testing.assert_close(outputs.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(outputs.std(0, correction=0), torch.ones(3), atol=1e-2, rtol=0)
+
+
+def test_an_unknown_place_of_a_norm_gets_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="output"):
+        build("mlp:4", (3,), 2, norm="batch:outputs")
+
+
 def test_selu_takes_alpha_dropout_and_warns_of_other_initial_weights() -> None:
     assert isinstance(build("mlp:4", (3,), 2, activation="selu", dropout=0.1).hidden1.dropout, nn.AlphaDropout)
     with pytest.warns(UserWarning, match="he_normal"):

@@ -82,7 +82,7 @@ def test_features_carry_gradients_and_leave_no_hook() -> None:
 
 @pytest.mark.parametrize(("spec", "shape"), [("mlp:12,6", (1, 8, 8)), ("convnet:4,8", (1, 8, 8))])
 def test_mirror_has_the_layers_of_the_encoder_in_reverse(spec: str, shape: tuple[int, ...]) -> None:
-    encoder = encoder_of(build(spec, shape, 3, activation="tanh", norm="batch", dropout=0.3))
+    encoder = encoder_of(build(spec, shape, 3, activation="tanh", norm="batch:output", dropout=0.3))
     decoder = build_decoder(encoder, torch.zeros(1, *shape))
     encoded = [tuple(w.shape[:2]) for n, w in encoder.named_parameters() if w.dim() > 1]
     decoded = [tuple(w.shape[:2]) for n, w in decoder.named_parameters() if w.dim() > 1]

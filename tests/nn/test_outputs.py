@@ -4,6 +4,7 @@ from torch import nn
 
 from reuse.errors import UsageError
 from reuse.nn.building import build, output_layer, replace_output
+from reuse.nn.encoders import encoder_of
 
 
 class Tall(nn.Module):
@@ -52,6 +53,17 @@ def test_fresh_layer_is_trainable_and_of_the_old_type_though_the_model_is_frozen
     assert model.head[2].weight.requires_grad
     assert model.head[2].weight.dtype == torch.float64
     assert model.head[2].bias is None
+
+
+def test_the_norm_of_the_outputs_goes_with_them() -> None:
+    model = build("mlp:8,4", (3, 8, 8), 5, norm="batch:output")
+    assert output_layer(model) == "output"
+    assert replace_output(model, 3) == ["output", "output_norm"]
+    assert model(torch.randn(2, 3, 8, 8)).shape == (2, 3)
+    assert model.output_norm.num_features == 3
+    assert encoder_of(model)(torch.randn(2, 3, 8, 8)).shape == (2, 4)
+    with pytest.raises(UsageError, match="taken away"):
+        replace_output(model, 3)
 
 
 def test_models_without_an_output_layer_are_refused() -> None:

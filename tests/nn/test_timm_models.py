@@ -3,7 +3,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from reuse.errors import RunError, UnknownNameError, UsageError
 from reuse.nn import reachability
@@ -89,6 +91,20 @@ def test_weights_that_cannot_be_fetched_are_one_clear_line(monkeypatch: pytest.M
     with pytest.raises(RunError, match=r"timm:resnet18 could not be fetched.*--random-weights") as caught:
         build("timm:resnet18", (3, 32, 32), 4, pretrained=True)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_in_the_hubs_cache_need_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    source = timm.create_model("resnet18")
+    snapshot = tmp_path / "models--timm--resnet18.a1_in1k" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
+    save_file(source.state_dict(), snapshot / "model.safetensors")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    model = build("timm:resnet18", (1, 32, 32), 4, pretrained=True)
+    assert torch.equal(model.layer1[0].conv1.weight, source.layer1[0].conv1.weight)
+    torch.testing.assert_close(model.conv1.weight, source.conv1.weight.sum(1, keepdim=True))
 
 
 def test_weights_that_do_not_exist_are_said_so() -> None:
