@@ -7,10 +7,21 @@ described by what they compute; those of the user's own code are followed into a
 import enum
 import logging
 import re
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import PurePath
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+    WrapperDescriptorType,
+)
 from typing import Any
 
 import numpy as np
@@ -39,6 +50,9 @@ REPR_TYPES = (
     np.dtype,
     PurePath,
 )
+PLAIN_CONTAINERS: frozenset[type] = frozenset({dict, list, tuple, set, frozenset})
+UNDESCRIBED = (torch.Generator, weakref.ref)  # state that moves on, and no computation
+DESCRIPTORS = (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType, GetSetDescriptorType)
 TORCH_NAMES = (torch.dtype, torch.layout, torch.memory_format, torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 
 
@@ -126,6 +140,8 @@ class Description:
                 return f"partial {self.text(value.func)} {self.text(value.args)} {self.text(value.keywords)}"
             case type():
                 return self._class_text(value)
+            case _ if isinstance(value, DESCRIPTORS):
+                return f"function {value.__objclass__.__module__}.{value.__qualname__}"
             case ModuleType():
                 return f"package {value.__name__}"
             case CodeType():
@@ -138,15 +154,26 @@ class Description:
                 return self._container_or_object(value)
 
     def _container_or_object(self, value: Any) -> str:
-        kind = self.text(type(value))
-        if isinstance(value, set | frozenset):
-            return f"{kind} {{{', '.join(sorted(map(self.text, value)))}}}" + self._attributes(value)
+        kind = "" if type(value) in PLAIN_CONTAINERS else self.text(type(value)) + " "
+        attributes = self._attributes(value)
+        if isinstance(value, set | frozenset):  # their order depends on PYTHONHASHSEED
+            return f"{kind}set {{{', '.join(sorted(map(self.text, value)))}}}{attributes}"
         if isinstance(value, Mapping):
             pairs = [f"{self.text(name)}: {self.text(part)}" for name, part in value.items()]
-            return f"{kind} {{{', '.join(pairs)}}}" + self._attributes(value)
+            return f"{kind}{{{', '.join(pairs)}}}{attributes}"
         if isinstance(value, list | tuple):
-            return f"{kind} [{', '.join(map(self.text, value))}]" + self._attributes(value)
-        return kind + self._attributes(value)
+            parts = ", ".join(map(self.text, value))
+            return f"{kind}({parts}){attributes}" if isinstance(value, tuple) else f"{kind}[{parts}]{attributes}"
+        return f"{kind}{attributes or self._reduced(value)}"
+
+    def _reduced(self, value: object) -> str:
+        """Describe what a compiled class keeps inside by how `pickle` would build the object again."""
+        if isinstance(value, UNDESCRIBED):
+            return ""
+        try:
+            return self.text(value.__reduce_ex__(2))
+        except (TypeError, AttributeError, RuntimeError, ValueError):  # a lock, a file, a handle: its class says it
+            return ""
 
     def _attributes(self, value: object) -> str:
         found = dict(getattr(value, "__dict__", {}))
@@ -171,7 +198,7 @@ class Description:
 
     def _class_text(self, kind: type) -> str:
         for base in kind.__mro__:
-            if base not in FOUNDATIONS and pinned_version(_package(base)) != "python" and _package(base) != "builtins":
+            if base not in FOUNDATIONS and pinned_version(_package(base)) != "python":
                 self.refer(base)
         return f"class {qualified_name(kind)}" + ("" if code.is_importable(kind) else f" {self._class_digest(kind)}")
 

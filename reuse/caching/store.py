@@ -98,7 +98,8 @@ class PrefixCache:
         distinct = len(set(as_bytes(keys)))
         if len(self.missing(keys)):
             with writing(self.path):
-                self._prepare()
+                with disk_errors(self.path):
+                    building.recover(self.path)
                 paths, computed = self._write(keys, compute, compute_rows, block_bytes, progress)
                 written = sum(path.stat().st_size for path in paths)
         self._note_use()
@@ -150,13 +151,6 @@ class PrefixCache:
             )
         return StoredRows(self._index.headers, self.frontier, *self._index.split(places))
 
-    def _prepare(self) -> None:
-        """Finish what a killed writer left, and say what is kept here; the caller is the writer."""
-        with disk_errors(self.path):
-            building.recover(self.path)
-            if read_record(self.path) is None:
-                write_record(self.path, replace(self._record, created=datetime.now(UTC).isoformat(timespec="seconds")))
-
     def _write(
         self,
         keys: np.ndarray,
@@ -169,12 +163,19 @@ class PrefixCache:
         portions = portion(self.frontier, compute_rows, block_bytes, self._segment_bytes)
         if self._make_room is not None and len(positions):
             self._make_room(self.key, needed_bytes(self.frontier, len(positions), portions))
+        self._describe()
         paths = []
         for start in range(0, len(positions), portions.segment_rows):
             part = positions[start : start + portions.segment_rows]
             blocks = compute_blocks(part, compute, self.frontier, portions, progress)
             paths.append(write_segment(self.path, self.key, self.frontier, keys, blocks, part, portions))
         return paths, len(positions)
+
+    def _describe(self) -> None:
+        """Say what is kept here; the caller is the writer."""
+        with disk_errors(self.path):
+            if read_record(self.path) is None:
+                write_record(self.path, replace(self._record, created=datetime.now(UTC).isoformat(timespec="seconds")))
 
     def _note_use(self) -> None:
         with suppress(OSError):  # in a folder that may only be read nothing is evicted either

@@ -1,0 +1,76 @@
+"""Every published byte is checked: a flipped bit is found, or changes nothing that is read."""
+
+import numpy as np
+import pytest
+
+from reuse.caching.cache import ActivationCache
+from reuse.caching.segment import read_header
+from reuse.errors import CacheError
+
+
+@pytest.fixture
+def segment(rows, open_cache):
+    data = rows(9)
+    open_cache().fill(data.keys, data.compute, compute_rows=4, block_bytes=1)
+    (path,) = open_cache().path.glob("segment-*.h5")
+    return path
+
+
+def _flip(path, place, bit):
+    with path.open("r+b") as file:
+        file.seek(place)
+        (byte,) = file.read(1)
+        file.seek(place)
+        file.write(bytes([byte ^ (1 << bit)]))
+
+
+def test_any_flipped_bit_in_rows_keys_or_checksums_is_found_and_named(segment, tmp_path):
+    header, random = read_header(segment), np.random.default_rng(0)
+    cache = ActivationCache(tmp_path / "cache")
+    assert cache.verify() == []
+    for place in (*header.checked, header.block_crc):
+        for offset in random.integers(place.offset, place.end, 12):
+            bit = int(random.integers(8))
+            _flip(segment, int(offset), bit)
+            (problem,) = cache.verify()
+            assert problem.path == segment
+            assert "wrong CRC-32" in problem.what
+            _flip(segment, int(offset), bit)
+    assert cache.verify() == []
+
+
+def test_a_flipped_bit_names_the_rows_that_it_hit(segment, tmp_path):
+    place = read_header(segment).tensors[0]
+    _flip(segment, place.offset + 5 * place.row_bytes, 0)
+    (problem,) = ActivationCache(tmp_path / "cache").verify(segment.parent.name)
+    assert "rows 4 to 7 of pool" in problem.what
+
+
+def test_a_flipped_bit_in_the_description_is_found_or_changes_nothing(segment, tmp_path, rows, open_cache):
+    """HDF5's own metadata: outside the data sets and their padding."""
+    header, data = read_header(segment), rows(9)
+    first = min(place.offset for place in header.checked)
+    content = np.frombuffer(segment.read_bytes(), np.uint8)
+    for place in np.flatnonzero(content[:first])[::23].tolist():
+        _flip(segment, place, 3)
+        try:
+            reader = open_cache()
+            present = data.present(reader)
+            data.assert_served(reader, present)
+            harmless = len(present) == 9
+        except CacheError:
+            harmless = False
+        assert harmless or ActivationCache(tmp_path / "cache").verify() != []
+        _flip(segment, place, 3)
+
+
+def test_a_truncated_file_and_a_damaged_record_are_problems_not_errors(segment, tmp_path):
+    cache = ActivationCache(tmp_path / "cache")
+    record = segment.parent / "prefix.json"
+    record.write_text(record.read_text().replace('"a"', '"b"'))
+    assert [problem.path for problem in cache.verify()] == [record]
+    record.write_text("{")
+    segment.write_bytes(segment.read_bytes()[:5000])
+    assert {problem.path for problem in cache.verify()} == {record, segment}
+    (entry,) = cache.entries()
+    assert (entry.rows, entry.segments, len(entry.damage)) == (0, 1, 2)
