@@ -85,7 +85,7 @@ class ActivationCache:
             CacheError: a frontier tensor has a type that cannot be stored.
         """
         for tensor in frontier:
-            _ = tensor.storage
+            _ = tensor.storage  # raises for a type that cannot be stored
         record = PrefixRecord(fingerprint.key, "", dict(description), describe(frontier), fingerprint.components)
         path = self.root / fingerprint.key
         return PrefixCache(path, record, frontier, self._make_room, self._segment_bytes)

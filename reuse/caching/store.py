@@ -53,7 +53,8 @@ class PrefixCache:
     ) -> None:
         self.path = path
         self.key = record.key
-        self.frontier = tuple(frontier)
+        # Compared with what the files say: anything alike with the three attributes is taken.
+        self.frontier = tuple(FrontierTensor(tensor.name, tuple(tensor.shape), tensor.dtype) for tensor in frontier)
         self._record = record
         self._make_room = make_room
         self._segment_bytes = segment_bytes
