@@ -108,7 +108,7 @@ def names_in_order(model: nn.Module) -> list[str]:
 
 
 def summarize(model: nn.Module, parameters: set[str]) -> list[str]:
-    """Return the uppermost layers (never the model itself) all of whose parameters are given, and the other parameters."""
+    """Return the uppermost layers (never the model) all of whose parameters are given, and the other parameters."""
     tensors = dict(model.named_parameters(remove_duplicate=False))
     chosen = {id(tensors[name]) for name in parameters}
 

@@ -6,12 +6,12 @@ working whatever they are.
 
 import inspect
 import operator
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from timm.layers import get_notrace_functions
 from torch import fx, nn
 
 
@@ -109,7 +109,7 @@ class _MixedTracer(fx.Tracer):
     proxy_buffer_attributes = True  # a buffer read by glue is the model's own, not a copy of its present value
 
     def __init__(self, num_inputs: int | None, entered: frozenset[str]):
-        super().__init__(autowrap_functions=tuple(get_notrace_functions()))
+        super().__init__(autowrap_functions=_calls_of_timm())
         self.num_inputs = num_inputs
         self.entered = entered
         self.opaque: set[str] = set()
@@ -148,6 +148,12 @@ class _MixedTracer(fx.Tracer):
             name = self.path_of_module(m)
             self.opaque.add(name)
             return self.create_proxy("call_module", name, args, kwargs)
+
+
+def _calls_of_timm() -> tuple[Callable[..., Any], ...]:
+    """Return the functions that timm wants to stay one call; a model of timm has imported timm, no other needs them."""
+    layers = sys.modules.get("timm.layers")
+    return tuple(layers.get_notrace_functions()) if layers is not None else ()
 
 
 def _argument_names(model: nn.Module, num_inputs: int | None) -> list[str]:

@@ -1,0 +1,255 @@
+"""What the trainer is fed with: the inputs themselves, or the cached activations of the frozen layers."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reuse.caching.cache import ActivationCache
+from reuse.caching.fingerprint import Fingerprint, fingerprint
+from reuse.caching.frontier import FrontierTensor
+from reuse.caching.store import PrefixCache
+from reuse.data.dataset import SPLITS, Dataset, Split
+from reuse.devices import choose_dtype, dtype_name, free_memory
+from reuse.layers.cutting import Cut, cut
+from reuse.objectives.objective import Network, Objective
+from reuse.planning import SAMPLE_ROWS, Plan, make_plan
+from reuse.runs.reporting import Reporter
+from reuse.training.batches import Resident, Source
+from reuse.training.precision import autocast
+from reuse.training.sources import Concatenated, Converted, ReadInputs
+from reuse.units import format_bytes, format_seconds
+
+COMPUTE_ROWS = 64  # rows that the frozen layers see at once when they fill the cache
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and in which types a training computes.
+
+    Attributes:
+        device: where.
+        precision: a name of `reuse.training.precision`.
+    """
+
+    device: torch.device
+    precision: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the model and its inputs."""
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+
+@dataclass(frozen=True)
+class CacheSettings:
+    """What the user says about the cache.
+
+    Attributes:
+        use: False for `--no-cache`.
+        folder: where; None: `$REUSE_CACHE` or `./cache`.
+        dtype: in which type activations are stored; None: as computed.
+        budget: bytes that all caches together may take; None: no limit.
+    """
+
+    use: bool = True
+    folder: str | Path | None = None
+    dtype: str | None = None
+    budget: int | None = None
+
+    def open(self) -> ActivationCache:
+        """Return the cache."""
+        return ActivationCache(cache_folder(self.folder), self.budget)
+
+
+@dataclass
+class Feed:
+    """The three splits as the trainer reads them, and the network that takes their batches.
+
+    Attributes:
+        network: the model, or the suffix of its cut.
+        splits: source and targets of each split.
+        cache: what the cache gave, as `--json` prints it; None without one.
+        seconds: of digesting, and of computing and writing activations.
+    """
+
+    network: Network
+    splits: dict[str, tuple[Source, Tensor | None]]
+    cache: dict[str, Any] | None = None
+    seconds: dict[str, float] = field(default_factory=lambda: {"digest": 0.0, "cache": 0.0})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A cut, its plan, and the place of its activations; nothing is computed yet.
+
+    Attributes:
+        parts: the cut.
+        stored: the frontier as it is stored: in the type that the user chose, or as computed.
+        plan: what was measured.
+        fingerprint: of the prefix.
+        store: where the activations are or will be.
+        keys: the row keys of each split, `(rows, 16)` uint8.
+        digest_seconds: what these took.
+    """
+
+    parts: Cut
+    stored: tuple[FrontierTensor, ...]
+    plan: Plan
+    fingerprint: Fingerprint
+    store: PrefixCache
+    keys: dict[str, np.ndarray]
+    digest_seconds: float
+
+
+def cache_folder(folder: str | Path | None = None) -> Path:
+    """Return where activations are kept: `folder`, else `$REUSE_CACHE`, else `./cache`."""
+    return Path(folder or os.environ.get("REUSE_CACHE") or "cache")
+
+
+def feed_inputs(model: nn.Module, data: Dataset, compute: Compute) -> Feed:
+    """Return the inputs themselves, for training the whole model."""
+    return Feed(model, {name: _inputs(getattr(data, name), compute) for name in SPLITS})
+
+
+def prepare(
+    model: nn.Module, data: Dataset, objective: Objective, compute: Compute, cache: CacheSettings, epochs: int
+) -> Prepared:
+    """Cut the model, look up what is cached, and plan; computes no activations yet.
+
+    Args:
+        model: with its frozen layers, on the device and in the type of `compute`.
+        data: the rows.
+        objective: what will be trained.
+        compute: where and in which types.
+        cache: where activations are kept.
+        epochs: how many are to be trained.
+
+    Raises:
+        CutError: the model cannot be cut; the message says why.
+    """
+    inputs, targets = _sample(data.train, compute)
+    dtype = torch.bfloat16 if compute.precision == "bfloat16" else compute.dtype
+    with autocast(compute.precision, compute.device):
+        parts = cut(model, inputs)
+    stored = _stored(parts, cache.dtype)
+    types = {f"stored/{tensor.name}": str(tensor.dtype) for tensor in stored}
+    preprocessing = {**data.preprocessing.to_dict(), **types}
+    prints = fingerprint(parts.prefix, preprocessing=preprocessing, dtype=dtype, device=compute.device)
+    started = time.perf_counter()
+    keys = {name: getattr(data, name).inputs.digests() for name in SPLITS}
+    digest_seconds = time.perf_counter() - started
+    description = {"model": type(model).__name__, "data": data.name, "frontier": ", ".join(f.name for f in stored)}
+    store = cache.open().open(prints, stored, description)
+    every = np.concatenate([keys[name] for name in SPLITS])
+    missing = len(store.missing(every))
+    with autocast(compute.precision, compute.device):
+        plan = make_plan(
+            parts, objective, (inputs,), targets, rows=len(every), missing=missing, epochs=epochs, device=compute.device
+        )
+    return Prepared(parts, stored, plan, prints, store, keys, digest_seconds)
+
+
+def describe_plan(prepared: Prepared) -> list[str]:
+    """Return the plan in lines for a person."""
+    plan = prepared.plan
+    frontier = ", ".join(f"{f.name} {f.shape} {dtype_name(f.dtype)}" for f in prepared.stored)
+    computed = f"{plan.missing} of {plan.rows} rows to compute" if plan.missing else f"all {plan.rows} rows are cached"
+    lines = [
+        f"frontier: {frontier}; {plan.bytes_per_sample} bytes a sample, {format_bytes(plan.bytes)} in all; {computed}",
+        f"plan for {plan.epochs} epochs: {format_seconds(plan.with_cache)} with the cache, {format_seconds(plan.without_cache)} without, "
+        f"{format_seconds(plan.later)} once cached (frozen layers {format_seconds(plan.frozen_seconds)}, the rest "
+        f"{format_seconds(plan.suffix_seconds)} an epoch)",
+    ]
+    if prepared.parts.uncached:
+        lines.append(f"computed every epoch though frozen, behind layers that train: {_few(prepared.parts.uncached)}")
+    if not plan.cache:
+        lines.append(f"no cache: {plan.reason}")
+    return lines
+
+
+def feed_activations(prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter) -> Feed:
+    """Compute what is missing and return the activations of all splits.
+
+    Raises:
+        CacheError: the cache is damaged or cannot be written.
+    """
+    started = time.perf_counter()
+    store, prefix = prepared.store, prepared.parts.prefix
+    keys = np.concatenate([prepared.keys[name] for name in SPLITS])
+    rows = Concatenated([getattr(data, name).inputs for name in SPLITS])
+
+    def run_prefix(positions: np.ndarray) -> tuple[Tensor, ...]:
+        with torch.inference_mode(), autocast(compute.precision, compute.device):
+            (inputs,) = rows.gather(torch.from_numpy(positions))
+            outputs = prefix(inputs.to(compute.device, compute.dtype))
+            return tuple(t.to(f.dtype) for t, f in zip(outputs, prepared.stored, strict=True))
+
+    missing = len(store.missing(keys))
+    if missing < len(keys):
+        store.spot_check(keys, run_prefix)
+    with reporter.rows(missing, "caching activations") as progress:
+        filled = store.fill(keys, run_prefix, compute_rows=COMPUTE_ROWS, progress=progress.advance)
+    splits = {name: (_activations(prepared, name, compute), _targets(getattr(data, name), compute)) for name in SPLITS}
+    found = {"computed": filled.computed, "found": filled.found}
+    cache = {
+        "hit": filled.computed == 0,
+        "key": store.key,
+        "path": str(store.path),
+        "bytes": sum(f.row_bytes for f in prepared.stored) * sum(found.values()),
+        "rows": found,
+    }
+    seconds = {"digest": prepared.digest_seconds, "cache": time.perf_counter() - started}
+    return Feed(prepared.parts.suffix, splits, cache, seconds)
+
+
+def _activations(prepared: Prepared, split: str, compute: Compute) -> Source:
+    """Return cached rows in the types in which the prefix computed them."""
+    activations = prepared.store.activations(prepared.keys[split], device=compute.device)
+    dtypes = tuple(tensor.dtype for tensor in prepared.parts.frontier)
+    if dtypes == tuple(tensor.dtype for tensor in prepared.stored):
+        return activations
+    resident = activations.resident()
+    if resident and resident[0].device == compute.device:
+        return Resident(*(t.to(dtype) for t, dtype in zip(resident, dtypes, strict=True)))
+    return Converted(activations, dtypes)
+
+
+def _inputs(split: Split, compute: Compute) -> tuple[Source, Tensor | None]:
+    resident, targets = split.inputs.resident(), _targets(split, compute)
+    if resident is not None and resident.numel() * compute.dtype.itemsize < free_memory(compute.device) // 2:
+        return Resident(resident.to(compute.device, compute.dtype)), targets
+    source = ReadInputs(split.inputs)
+    return (source if compute.dtype == torch.float32 else Converted(source, (compute.dtype,))), targets
+
+
+def _targets(split: Split, compute: Compute) -> Tensor | None:
+    if split.targets is None or not split.targets.is_floating_point():
+        return split.targets
+    return split.targets.to(compute.dtype)
+
+
+def _sample(split: Split, compute: Compute) -> tuple[Tensor, Tensor | None]:
+    rows = torch.arange(min(SAMPLE_ROWS, len(split)))
+    inputs = split.inputs.gather(rows)[0].to(compute.device, compute.dtype)
+    targets = _targets(split, compute)
+    return inputs, None if targets is None else targets[rows].to(compute.device)
+
+
+def _stored(parts: Cut, dtype: str | None) -> tuple[FrontierTensor, ...]:
+    """Return the frontier as it is stored: floating-point tensors in the type asked for."""
+    as_computed = tuple(FrontierTensor(tensor.name, tensor.shape, tensor.dtype) for tensor in parts.frontier)
+    if dtype is None:
+        return as_computed
+    other = choose_dtype(dtype)
+    return tuple(replace(tensor, dtype=other) if tensor.dtype.is_floating_point else tensor for tensor in as_computed)
+
+
+def _few(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,296 @@
+"""`finetune`: reuse the layers of a source, freeze some, cache what they compute, train the rest."""
+
+import inspect
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from reuse.devices import dtype_name
+from reuse.errors import CutError
+from reuse.feeding import (
+    CacheSettings,
+    Compute,
+    Feed,
+    Prepared,
+    describe_plan,
+    feed_activations,
+    feed_inputs,
+    prepare,
+)
+from reuse.layers.freezing import Freezing
+from reuse.layers.transplanting import Transplant
+from reuse.objectives.objective import Objective
+from reuse.objectives.supervised import supervised
+from reuse.results import Result
+from reuse.running import Trained, check_epochs, choose_compute, continued, make_trainer, plain_settings, train
+from reuse.runs.checkpoints import load_frozen
+from reuse.runs.folder import WEIGHTS, RunFolder
+from reuse.runs.reporting import Reporter
+from reuse.runs.tensor_files import save_tensors
+from reuse.seeding import seed_everything
+from reuse.tasks import Task, freeze_layers, new_task, restored_model, resumed_task
+
+
+def finetune(
+    source: str | Path | None = None,
+    *,
+    freeze: str | Sequence[str] = (),
+    data: Any = None,
+    model: str | None = None,
+    restore: str | Sequence[str] = (),
+    drop_layers: str | None = None,
+    add_layers: str | None = None,
+    random_weights: bool = False,
+    labels: int | str | None = None,
+    classes: str | Sequence[str | int] | None = None,
+    target: str | None = None,
+    group_by: str | None = None,
+    image_size: int | Sequence[int] | None = None,
+    channels: int | None = None,
+    skip_bad: bool = False,
+    activation: str | None = None,
+    norm: str | None = None,
+    init: str | None = None,
+    dropout: float | None = None,
+    input_dropout: float | None = None,
+    label_smoothing: float = 0.0,
+    epochs: int = 50,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    optimizer: str = "adam",
+    momentum: float | None = None,
+    weight_decay: float = 0.0,
+    schedule: str = "constant",
+    warmup: float = 0.0,
+    clip_norm: float | None = None,
+    patience: int = 10,
+    early_stopping: bool = True,
+    cache: bool = True,
+    cache_dir: str | Path | None = None,
+    cache_dtype: str | None = None,
+    cache_budget: int | None = None,
+    precision: str = "float32",
+    device: str = "auto",
+    seed: int = 0,
+    compare: bool | None = None,
+    trust: bool = False,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    reporter: Reporter | None = None,
+) -> Result:
+    """Train a model on labels from layers that are already trained, and leave a run folder.
+
+    Args:
+        source: a run folder, a file of weights, or a model spec such as `timm:resnet18`, which brings timm's pretrained
+            weights; None: the newest pretraining run under `runs`.
+        freeze: patterns of the layers to freeze (see `reuse.layers.selecting`); none: everything trains.
+        data: a data spec or arrays (see `reuse.load`); None: the source run's, with 100 labels and a comparison.
+        model: a model spec; None: the source's.
+        restore: patterns of the source's layers to restore; none: all that fit, the output layer apart.
+        drop_layers: upper hidden layers to leave out, such as `hidden3`.
+        add_layers: widths of hidden layers to add on top, such as `50,20`.
+        random_weights: do without timm's pretrained weights.
+        labels: how many labelled rows in all, a fifth of them for validation; `10/class` too.
+        classes: which classes to keep, such as `5,6`.
+        target: the target column of a table; None: the source run's.
+        group_by: a column whose groups never straddle splits; None: the source run's.
+        image_size: pixels, one number or height and width; None: the source's.
+        channels: of images, 1 or 3; None: the source's.
+        skip_bad: set broken images aside instead of stopping.
+        activation: of hidden layers; None: the source run's.
+        norm: of hidden layers; None: the source run's.
+        init: initial weights of fresh hidden layers; None: the source run's.
+        dropout: of hidden layers; None: the source run's.
+        input_dropout: of the inputs; None: the source run's.
+        label_smoothing: for classification.
+        epochs: the greatest number of epochs.
+        batch_size: rows a step.
+        learning_rate: the full rate.
+        optimizer: a name of torch's or timm's.
+        momentum: for optimizers that have one.
+        weight_decay: the optimizer's.
+        schedule: `constant`, `linear` or `cosine`.
+        warmup: epochs in which the rate rises to its full value.
+        clip_norm: greatest norm of all gradients together.
+        patience: epochs without a better validation loss before stopping.
+        early_stopping: False trains all epochs; the best weights are kept all the same.
+        cache: False computes the frozen layers anew each epoch.
+        cache_dir: where activations are kept; None: `$REUSE_CACHE` or `./cache`.
+        cache_dtype: in which type they are stored, such as `float16`; None: as computed.
+        cache_budget: bytes that all caches together may take.
+        precision: float32, float64 or bfloat16.
+        device: auto, cpu, cuda, cuda:N or mps.
+        seed: of splits, fresh weights, order and dropout.
+        compare: train from scratch and unfrozen too; None: only where `data` is not given.
+        trust: let a source run that names a `package.module:callable` import and call it.
+        out: the run folder; by default a new one under `runs`.
+        resume: a run folder to go on with; what is not given otherwise comes from its settings.
+        reporter: told of lines and epochs; by default nobody is.
+
+    Returns:
+        What the training came to.
+
+    Raises:
+        UsageError, DataError, RunError, CacheError: something given cannot be taken; the message says what to do.
+
+    Example:
+        >>> finetune("timm:resnet18", freeze="!fc", data="photos/", epochs=20)  # doctest: +SKIP
+    """
+    arguments = dict(locals())
+    listener = reporter or Reporter()
+    if resume is not None:
+        run = RunFolder.open(resume)
+        return _run(resumed_task(continued(finetune, arguments, run), run, listener), listener, run=run)
+    check_epochs(arguments)
+    task = new_task(plain_settings(arguments), data, listener)
+    result = _run(task, listener, out=out)
+    return _with_comparison(task, result, listener) if task.settings["compare"] else result
+
+
+def plan(**settings: Any) -> tuple[Freezing, Prepared]:
+    """Do all of `finetune` that comes before computing activations and training; writes nothing.
+
+    Args:
+        settings: those of `finetune`.
+
+    Returns:
+        What is frozen, and the cut with its plan, fingerprint and place in the cache.
+
+    Raises:
+        CutError: the model cannot be cut; the message says why.
+        UsageError, DataError, RunError: as `finetune`.
+    """
+    defaults = {name: p.default for name, p in inspect.signature(finetune).parameters.items()}
+    arguments = {**defaults, **settings}
+    check_epochs(arguments)
+    task = new_task(plain_settings(arguments), arguments["data"], arguments["reporter"] or Reporter())
+    compute = choose_compute(task.settings)
+    objective = supervised(task.data.task, task.data.num_outputs)
+    model, graft = restored_model(task, Reporter())
+    model.to(compute.device, compute.dtype)
+    freezing = freeze_layers(model, task.settings, graft, Reporter())
+    return freezing, prepare(model, task.data, objective, compute, _cache_settings(task), task.settings["epochs"])
+
+
+def _run(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: str | Path | None = None) -> Result:
+    """Build, restore, freeze, cut, cache, train, record: one fine-tuning."""
+    settings, data, resume = task.settings, task.data, run is not None
+    compute = choose_compute(settings)
+    objective = supervised(data.task, data.num_outputs, label_smoothing=settings["label_smoothing"])
+    model, graft = restored_model(task, reporter, resume)
+    model.to(compute.device, compute.dtype)
+    freezing = freeze_layers(model, settings, graft, reporter)
+    run = run or _new_run(task, out)
+    if resume:
+        load_frozen(run, model)
+    feed, prepared, why_not = _feed(model, task, objective, compute, freezing, reporter)
+    trainer = make_trainer(model, objective, feed, settings)
+    done = train(trainer, feed, settings, run, reporter, resume)
+    save_tensors(run.path / WEIGHTS, model.state_dict())
+    notes = (*data.notes, *([why_not] if why_not else []))
+    result = _result(task, run, freezing, graft, feed, prepared, done, notes)
+    run.write_result(result.to_dict())
+    return result
+
+
+def _feed(
+    model: nn.Module, task: Task, objective: Objective, compute: Compute, freezing: Freezing, reporter: Reporter
+) -> tuple[Feed, Prepared | None, str]:
+    """Return what the trainer reads, the cut and plan behind it, and why nothing is cached where that is so."""
+    wanted = _cache_settings(task)
+    if not freezing.parameters or not wanted.use:
+        return feed_inputs(model, task.data, compute), None, ""
+    try:
+        prepared = prepare(model, task.data, objective, compute, wanted, task.settings["epochs"])
+    except CutError as error:
+        why_not = f"trained without a cache: {error}"
+        reporter.line(why_not)
+        return feed_inputs(model, task.data, compute), None, why_not
+    for line in describe_plan(prepared):
+        reporter.line(line)
+    if not prepared.plan.cache:
+        return feed_inputs(model, task.data, compute), prepared, f"trained without a cache: {prepared.plan.reason}"
+    return feed_activations(prepared, task.data, compute, reporter), prepared, ""
+
+
+def _cache_settings(task: Task) -> CacheSettings:
+    settings = task.settings
+    return CacheSettings(settings["cache"], settings["cache_dir"], settings["cache_dtype"], settings["cache_budget"])
+
+
+def _new_run(task: Task, out: str | Path | None) -> RunFolder:
+    run = RunFolder.create("finetune", out)
+    run.write_settings("finetune", task.settings)
+    run.write_manifest(
+        {
+            "kind": "finetune",
+            "objective": "supervised",
+            "task": task.data.task,
+            "classes": list(task.data.classes),
+            "model": task.recipe.to_dict(),
+            "data": task.data.name,
+            "preprocessing": task.data.preprocessing.to_dict(),
+            "source": task.source.name if task.source else None,
+        }
+    )
+    return run
+
+
+def _result(
+    task: Task,
+    run: RunFolder,
+    freezing: Freezing,
+    graft: Transplant | None,
+    feed: Feed,
+    prepared: Prepared | None,
+    done: Trained,
+    notes: tuple[str, ...],
+) -> Result:
+    seconds = {"load": task.load_seconds, **feed.seconds, "train": done.seconds}
+    seconds["total"] = time.perf_counter() - task.started
+    stored = prepared.stored if prepared else ()
+    return Result(
+        run=str(run.path),
+        source=task.settings["source"],
+        settings=task.settings,
+        epochs=done.fitted.epochs,
+        best_epoch=done.fitted.best_epoch,
+        sizes=task.data.sizes,
+        metrics=done.metrics,
+        seconds={name: round(value, 4) for name, value in seconds.items()},
+        frozen=freezing.layers,
+        restored=graft.restored if graft else (),
+        fresh=graft.fresh if graft else (),
+        frontier=tuple({"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in stored),
+        cache=feed.cache,
+        phases=({"epoch": 1, "frozen": list(freezing.layers)},),
+        plan=prepared.plan.to_dict() if prepared else None,
+        notes=notes,
+    )
+
+
+def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
+    """Train from scratch and unfrozen on the same rows and put the test metrics side by side."""
+    rows = {"frozen": result}
+    settings = {**task.settings, "freeze": [], "compare": False}
+    others = {"scratch": replace(task, source=None), "unfrozen": task}
+    for name, other in others.items():
+        reporter.line(f"for comparison: {'from scratch' if name == 'scratch' else 'all layers restored, none frozen'}")
+        seed_everything(settings["seed"])
+        begun = replace(other, settings=settings, started=time.perf_counter())
+        rows[name] = _run(begun, reporter, out=Path(result.run) / f"compared-{name}")
+    table = {
+        name: {"epochs": r.epochs, "seconds": r.seconds["train"] + r.seconds["cache"], **_test(r)}
+        for name, r in ((name, rows[name]) for name in ("scratch", "frozen", "unfrozen"))
+    }
+    compared = replace(result, comparison=table)
+    RunFolder(Path(result.run)).write_result(compared.to_dict())
+    return compared
+
+
+def _test(result: Result) -> dict[str, float]:
+    return result.metrics.get("test", {})

@@ -1,0 +1,248 @@
+"""`pretrain`: train layers that others will reuse, without labels or on the labels of another task."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from reuse.data.dataset import Dataset
+from reuse.data.preprocessing import Preprocessing
+from reuse.errors import UsageError
+from reuse.feeding import feed_inputs
+from reuse.lookup import lookup
+from reuse.nn.decoders import Autoencoder, build_decoder, encoder_of
+from reuse.objectives.autoencoder import Reconstruction
+from reuse.objectives.menu import OBJECTIVES
+from reuse.objectives.objective import Objective
+from reuse.results import Result
+from reuse.running import (
+    BUILD_SETTINGS,
+    check_epochs,
+    choose_compute,
+    continued,
+    load_data,
+    make_trainer,
+    plain_settings,
+    train,
+)
+from reuse.runs.checkpoints import load_frozen
+from reuse.runs.folder import DECODER, WEIGHTS, RunFolder
+from reuse.runs.models import ModelRecipe
+from reuse.runs.preprocessing import preprocessing_for
+from reuse.runs.reporting import Reporter
+from reuse.runs.tensor_files import save_tensors
+from reuse.seeding import seed_everything
+
+
+def pretrain(
+    objective: str = "autoencoder",
+    *,
+    data: Any = "digits",
+    model: str = "mlp:100,50,25",
+    labels: int | str | None = None,
+    classes: str | Sequence[str | int] | None = None,
+    target: str | None = None,
+    group_by: str | None = None,
+    image_size: int | Sequence[int] | None = None,
+    channels: int | None = None,
+    skip_bad: bool = False,
+    transductive: bool = False,
+    activation: str = "relu",
+    norm: str | None = None,
+    init: str | None = None,
+    dropout: float = 0.0,
+    input_dropout: float = 0.0,
+    noise: float | None = None,
+    label_smoothing: float = 0.0,
+    epochs: int = 50,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    optimizer: str = "adam",
+    momentum: float | None = None,
+    weight_decay: float = 0.0,
+    schedule: str = "constant",
+    warmup: float = 0.0,
+    clip_norm: float | None = None,
+    patience: int = 10,
+    early_stopping: bool = True,
+    precision: str = "float32",
+    device: str = "auto",
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    reporter: Reporter | None = None,
+) -> Result:
+    """Train a model whose lower layers are to be reused, and leave a run folder.
+
+    Args:
+        objective: a name of `reuse pretrain --list`: `autoencoder`, `denoising_autoencoder`, or `supervised` on the
+            labels of a similar task with more of them.
+        data: a data spec or arrays (see `reuse.load`).
+        model: a model spec (see `reuse.build`); an autoencoder's decoder is built from it.
+        labels: how many labelled rows; for `supervised` only.
+        classes: which classes to keep, such as `0-7`.
+        target: the target column of a table.
+        group_by: a column whose groups never straddle splits.
+        image_size: pixels, one number or height and width.
+        channels: of images, 1 or 3.
+        skip_bad: set broken images aside instead of stopping.
+        transductive: train on the test rows' inputs too, without their labels.
+        activation: of hidden layers.
+        norm: of hidden layers.
+        init: initial weights of hidden layers; None follows the activation.
+        dropout: of hidden layers.
+        input_dropout: of the inputs.
+        noise: for autoencoders: the standard deviation of Gaussian noise on the inputs, or the share of them that a
+            `denoising_autoencoder` masks; None takes the objective's own.
+        label_smoothing: for `supervised` classification.
+        epochs: the greatest number of epochs.
+        batch_size: rows a step.
+        learning_rate: the full rate.
+        optimizer: a name of torch's or timm's.
+        momentum: for optimizers that have one.
+        weight_decay: the optimizer's.
+        schedule: `constant`, `linear` or `cosine`.
+        warmup: epochs in which the rate rises to its full value.
+        clip_norm: greatest norm of all gradients together.
+        patience: epochs without a better validation loss before stopping.
+        early_stopping: False trains all epochs; the best weights are kept all the same.
+        precision: float32, float64 or bfloat16.
+        device: auto, cpu, cuda, cuda:N or mps.
+        seed: of splits, initial weights, order and noise.
+        out: the run folder; by default a new one under `runs`.
+        resume: a run folder to go on with; what is not given otherwise comes from its settings.
+        reporter: told of lines and epochs; by default nobody is.
+
+    Returns:
+        What the training came to.
+
+    Raises:
+        UsageError, DataError, RunError: something given cannot be taken; the message says what to do.
+
+    Example:
+        >>> result = pretrain(data="digits", model="mlp:100,50,25", epochs=5)  # doctest: +SKIP
+        >>> finetune(result.run, freeze="hidden1,hidden2")  # doctest: +SKIP
+    """
+    arguments = dict(locals())
+    if resume is not None:
+        run = RunFolder.open(resume)
+        return _pretrain(continued(pretrain, arguments, run), data, run, reporter or Reporter(), resume=True)
+    settings = plain_settings(arguments)
+    check_epochs(settings)
+    return _pretrain(settings, data, None, reporter or Reporter(), out=out)
+
+
+def _pretrain(
+    settings: dict[str, Any],
+    data_spec: Any,
+    run: RunFolder | None,
+    reporter: Reporter,
+    *,
+    resume: bool = False,
+    out: str | Path | None = None,
+) -> Result:
+    started = time.perf_counter()
+    menu_entry = lookup(OBJECTIVES, settings["objective"], "objective")
+    _refuse_unused(settings, menu_entry.needs_labels)
+    compute = choose_compute(settings)
+    seed_everything(settings["seed"])
+    data = _load(settings, settings["data"] if resume else data_spec, run, menu_entry.needs_labels)
+    loaded = time.perf_counter()
+    for note in data.notes:
+        reporter.line(note)
+    options = {name: settings[name] for name in BUILD_SETTINGS}
+    recipe = ModelRecipe(settings["model"], data.input_shape, max(data.num_outputs, 1), options)
+    encoder, trained, objective = _build(recipe, settings, data)
+    trained.to(compute.device, compute.dtype)
+    if run is None:
+        run = RunFolder.create("pretrain", out)
+        run.write_settings("pretrain", settings)
+        run.write_manifest(_manifest(settings, recipe, data))
+    else:
+        load_frozen(run, trained)
+    reporter.line(f"pretraining {recipe.spec} as {settings['objective']} on {data.name}: {_sizes(data)}")
+    feed = feed_inputs(trained, data, compute)
+    done = train(make_trainer(trained, objective, feed, settings), feed, settings, run, reporter, resume)
+    save_tensors(run.path / WEIGHTS, encoder.state_dict())
+    if isinstance(trained, Autoencoder):
+        save_tensors(run.path / DECODER, trained.decoder.state_dict())
+    seconds = {
+        "load": loaded - started,
+        "digest": 0.0,
+        "cache": 0.0,
+        "train": done.seconds,
+        "total": time.perf_counter() - started,
+    }
+    result = Result(
+        run=str(run.path),
+        source=None,
+        settings=settings,
+        epochs=done.fitted.epochs,
+        best_epoch=done.fitted.best_epoch,
+        sizes=data.sizes,
+        metrics=done.metrics,
+        seconds={name: round(value, 4) for name, value in seconds.items()},
+        fresh=tuple(name for name, _ in encoder.named_children()),
+        phases=({"epoch": 1, "frozen": []},),
+        notes=data.notes,
+    )
+    run.write_result(result.to_dict())
+    return result
+
+
+def _load(settings: dict[str, Any], spec: Any, run: RunFolder | None, needs_labels: bool) -> Dataset:
+    if run is not None:
+        preprocessing: Preprocessing | None = Preprocessing.from_dict(run.manifest()["preprocessing"])
+    else:
+        preprocessing = preprocessing_for(settings["model"], settings["image_size"], settings["channels"])
+    others = {"labels": settings["labels"], "transductive": settings["transductive"]}
+    data = load_data(spec, settings, preprocessing, **others)
+    if needs_labels and data.task == "unlabelled":
+        raise UsageError(f"objective {settings['objective']} needs labels, and {data.name} has none")
+    return data
+
+
+def _build(recipe: ModelRecipe, settings: dict[str, Any], data: Dataset) -> tuple[nn.Module, nn.Module, Objective]:
+    """Return the module whose layers are reused, the module that is trained, and what is minimised."""
+    entry = OBJECTIVES[settings["objective"]]
+    model = recipe.build()
+    if entry.needs_labels:
+        return model, model, entry.make(data.task, data.num_outputs, label_smoothing=settings["label_smoothing"])
+    objective = entry.make()
+    if settings["noise"] is not None:
+        kind = objective.kind if isinstance(objective, Reconstruction) else "gaussian"
+        objective = Reconstruction(settings["noise"], kind)
+    encoder = encoder_of(model)
+    decoder = build_decoder(encoder, torch.zeros(1, *data.input_shape))
+    return encoder, Autoencoder(encoder, decoder), objective
+
+
+def _manifest(settings: dict[str, Any], recipe: ModelRecipe, data: Dataset) -> dict[str, Any]:
+    labelled = OBJECTIVES[settings["objective"]].needs_labels
+    return {
+        "kind": "pretrain",
+        "objective": settings["objective"],
+        "task": data.task if labelled else None,
+        "classes": list(data.classes) if labelled else [],
+        "model": recipe.to_dict(),
+        "data": data.name,
+        "preprocessing": data.preprocessing.to_dict(),
+    }
+
+
+def _refuse_unused(settings: dict[str, Any], needs_labels: bool) -> None:
+    """Raise where a setting would be taken and not used."""
+    name = settings["objective"]
+    if needs_labels and settings["noise"] is not None:
+        raise UsageError(f"noise is for autoencoders, and the objective is {name}: leave it out")
+    if not needs_labels and settings["labels"] is not None:
+        raise UsageError(f"{name} uses no labels, so labels would change nothing but the rows: leave it out")
+    if not needs_labels and settings["label_smoothing"]:
+        raise UsageError(f"{name} uses no labels, so there are none to smooth: leave label_smoothing out")
+
+
+def _sizes(data: Dataset) -> str:
+    return ", ".join(f"{rows} {name}" for name, rows in data.sizes.items())

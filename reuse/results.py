@@ -1,0 +1,52 @@
+"""What `pretrain` and `finetune` return and print as JSON."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training came to; `to_dict` is what `--json` prints.
+
+    Attributes:
+        run: the run folder.
+        source: where layers came from, None for a training from scratch.
+        settings: all settings, resolved.
+        frozen: names of the frozen layers.
+        restored: names of the layers that hold weights of the source.
+        fresh: names of the layers that began at random.
+        frontier: name, shape and dtype of each cached tensor; empty without a cut.
+        cache: None without a cache, else `hit` (no row had to be computed), `key`, `path`, `bytes`, `rows` `{computed, found}`.
+        epochs: how many have run.
+        best_epoch: whose weights were kept.
+        sizes: rows of each split.
+        phases: what was frozen from which epoch on.
+        metrics: of `train`, `valid` and `test` with the best weights, in evaluation mode, without penalties.
+        seconds: `load`, `digest`, `cache` (computing and writing activations), `train` (the epochs with validation and
+            checkpoints) and `total`.
+        plan: what was measured beforehand, None without a cut.
+        notes: lines worth reading: what was imputed, set aside, assumed, why nothing was cached.
+        comparison: metrics of the same training from `scratch`, `frozen` and `unfrozen`; empty unless compared.
+    """
+
+    run: str
+    source: str | None
+    settings: dict[str, Any]
+    epochs: int
+    best_epoch: int
+    sizes: dict[str, int]
+    metrics: dict[str, dict[str, float]]
+    seconds: dict[str, float]
+    frozen: tuple[str, ...] = ()
+    restored: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    frontier: tuple[dict[str, Any], ...] = ()
+    cache: dict[str, Any] | None = None
+    phases: tuple[dict[str, Any], ...] = ()
+    plan: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    comparison: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)

@@ -1,0 +1,131 @@
+"""From settings, a model and its feed to a trained, recorded, evaluated model: what both commands share."""
+
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from reuse.data.dataset import SPLITS, Dataset
+from reuse.data.loading import load
+from reuse.data.preprocessing import Preprocessing
+from reuse.devices import choose_device
+from reuse.errors import UsageError
+from reuse.feeding import Compute, Feed
+from reuse.objectives.objective import Objective
+from reuse.runs.fitting import Fitted, fit
+from reuse.runs.folder import RunFolder
+from reuse.runs.reporting import Reporter
+from reuse.training.trainer import Trainer
+
+NOT_SETTINGS = ("reporter", "resume", "out")
+DATA_SETTINGS = ("classes", "target", "group_by", "image_size", "channels", "skip_bad", "seed")
+TRAINER_SETTINGS = (
+    "optimizer",
+    "learning_rate",
+    "momentum",
+    "weight_decay",
+    "schedule",
+    "warmup",
+    "clip_norm",
+    "batch_size",
+    "seed",
+    "precision",
+)
+BUILD_SETTINGS = ("activation", "norm", "init", "dropout", "input_dropout")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that is done: how it went, and the metrics of each split with the best weights."""
+
+    fitted: Fitted
+    metrics: dict[str, dict[str, float]]
+    seconds: float
+
+
+def plain_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a command as the settings of its run: paths as text, sequences as lists."""
+    return {name: _plain(value) for name, value in arguments.items() if name not in NOT_SETTINGS}
+
+
+def continued(command: Callable[..., Any], arguments: Mapping[str, Any], run: RunFolder) -> dict[str, Any]:
+    """Return the arguments with which `command` goes on with `run`: those it began with, but for what is given now.
+
+    Raises:
+        UsageError: the run is another command's.
+    """
+    saved = run.settings()
+    begun = saved.pop("command", None)
+    if begun != command.__name__:
+        raise UsageError(f"{run.path} is a run of `reuse {begun}`: resume it with that command")
+    parameters = inspect.signature(command).parameters
+    given = {n: v for n, v in arguments.items() if n not in NOT_SETTINGS and v != parameters[n].default}
+    return {**{name: value for name, value in saved.items() if name in parameters}, **given}
+
+
+def choose_compute(settings: Mapping[str, Any]) -> Compute:
+    """Return where and in which types to compute."""
+    return Compute(choose_device(settings["device"]), settings["precision"])
+
+
+def load_data(spec: Any, settings: Mapping[str, Any], preprocessing: Preprocessing | None, **others: Any) -> Dataset:
+    """Return the data of a command from its settings."""
+    chosen = {name: settings[name] for name in DATA_SETTINGS}
+    return load(spec, preprocessing=preprocessing, **{**chosen, **others})
+
+
+def check_epochs(settings: Mapping[str, Any]) -> None:
+    """Raise unless the settings that no other part checks before hours are spent can be taken."""
+    if not isinstance(settings["epochs"], int) or settings["epochs"] < 1:
+        raise UsageError(f"epochs is {settings['epochs']!r}: give a whole number of 1 or more")
+    if not isinstance(settings["batch_size"], int) or settings["batch_size"] < 1:
+        raise UsageError(f"batch size is {settings['batch_size']!r}: give a whole number of 1 or more")
+    if settings["patience"] is not None and settings["patience"] < 1:
+        raise UsageError(f"patience is {settings['patience']}: give 1 epoch or more, or --no-early-stopping")
+
+
+def make_trainer(model: nn.Module, objective: Objective, feed: Feed, settings: Mapping[str, Any]) -> Trainer:
+    """Return the trainer that the settings describe."""
+    chosen = {name: settings[name] for name in TRAINER_SETTINGS}
+    return Trainer(model, objective, network=feed.network, **chosen)
+
+
+def train(
+    trainer: Trainer, feed: Feed, settings: Mapping[str, Any], run: RunFolder, reporter: Reporter, resume: bool
+) -> Trained:
+    """Train on a feed and measure the best weights on all splits."""
+    valid = feed.splits["valid"] if len(feed.splits["valid"][0]) else None
+    fitted = fit(
+        trainer,
+        feed.splits["train"],
+        valid,
+        epochs=settings["epochs"],
+        patience=settings["patience"] if settings["early_stopping"] else None,
+        run=run,
+        reporter=reporter,
+        resume=resume,
+    )
+    started = time.perf_counter()
+    metrics = {name: trainer.evaluate(*feed.splits[name]) for name in SPLITS if len(feed.splits[name][0])}
+    return Trained(fitted, metrics, fitted.seconds + time.perf_counter() - started)
+
+
+def as_list(value: str | Sequence[str] | None) -> list[str]:
+    """Return none, one or several texts as a list."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, Mapping) or hasattr(value, "shape"):
+        return "arrays"  # data given as arrays: the run can be read, but not replayed from its settings alone
+    return value

@@ -1,0 +1,1 @@
+"""Run folders: settings, weights, checkpoints and history of one training."""

@@ -1,0 +1,151 @@
+"""Running the loop: recording, checkpoints, early stopping, the best weights, going on after an interruption."""
+
+import time
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from reuse.errors import ReuseError
+from reuse.runs.checkpoints import load_checkpoint, save_checkpoint, save_frozen
+from reuse.runs.folder import RunFolder
+from reuse.runs.reporting import Reporter
+from reuse.training.batches import Source
+from reuse.training.epoch import Epoch
+from reuse.training.state import live_tensors
+from reuse.training.stopping import EarlyStopping
+from reuse.training.trainer import Trainer
+
+# A checkpoint is written when the last one is older than this: a head that trains for milliseconds an epoch does not
+# wait for the disk, and a kill costs a second.
+CHECKPOINT_SECONDS = 1.0
+
+Rows = tuple[Source, Tensor | None]
+
+
+class Interrupted(ReuseError):  # noqa: N818 - it is no fault
+    """A training that was interrupted from the keyboard, saved."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training came to.
+
+    Attributes:
+        epochs: how many have run, earlier parts of a resumed run included.
+        best_epoch: whose weights the model holds now.
+        stopped_early: whether patience ran out.
+        seconds: of this process, validation and checkpoints included.
+    """
+
+    epochs: int
+    best_epoch: int
+    stopped_early: bool
+    seconds: float
+
+
+def fit(
+    trainer: Trainer,
+    train: Rows,
+    valid: Rows | None,
+    *,
+    epochs: int,
+    patience: int | None,
+    run: RunFolder,
+    reporter: Reporter,
+    resume: bool = False,
+) -> Fitted:
+    """Train, keep the weights of the best epoch on the validation rows, and put them back at the end.
+
+    Args:
+        trainer: with its model in the state to start from.
+        train: rows and targets to learn from.
+        valid: rows and targets to choose by; None keeps the last epoch's weights.
+        epochs: number of the last epoch.
+        patience: epochs without a new best before stopping; None trains to the end.
+        run: where history and checkpoints go.
+        reporter: told of every epoch.
+        resume: go on from the run's last checkpoint.
+
+    Raises:
+        Interrupted: Ctrl-C; the state after the last whole epoch is saved.
+    """
+    started = time.perf_counter()
+    stopping = EarlyStopping(patience if valid is not None else None, trainer.objective.monitor)
+    if resume:
+        _go_on(trainer, stopping, run)
+    else:
+        save_frozen(run, trainer.model)
+    stopped_early = _loop(trainer, stopping, train, valid, epochs, run, reporter)
+    best_epoch = stopping.restore(trainer.model) or trainer.epoch
+    return Fitted(trainer.epoch, best_epoch, stopped_early, time.perf_counter() - started)
+
+
+def _loop(
+    trainer: Trainer,
+    stopping: EarlyStopping,
+    train: Rows,
+    valid: Rows | None,
+    epochs: int,
+    run: RunFolder,
+    reporter: Reporter,
+) -> bool:
+    if stopping.patience is not None and stopping.waited >= stopping.patience:
+        return True  # the run that is resumed had stopped already
+    saver = _Saver(trainer, stopping, run)
+    valid_source, valid_targets = valid if valid is not None else (None, None)
+    stop = False
+    try:
+        for epoch in trainer.epochs(*train, valid_source, valid_targets, epochs=epochs):
+            if valid is not None:
+                stop = stopping.update(epoch.number, epoch.valid[stopping.monitor], lambda: live_tensors(trainer.model))
+            run.append_history(_history_line(epoch))
+            reporter.epoch(epoch, epochs)
+            saver.keep()
+            if stop:
+                break
+    except KeyboardInterrupt as error:
+        saver.write()
+        raise Interrupted(
+            f"interrupted after epoch {saver.epoch} of {epochs}; go on with --resume {run.path}"
+        ) from error
+    saver.write()
+    return stop
+
+
+class _Saver:
+    """Holds the state after the last whole epoch and writes it now and then."""
+
+    def __init__(self, trainer: Trainer, stopping: EarlyStopping, run: RunFolder):
+        self.trainer, self.stopping, self.run = trainer, stopping, run
+        self.epoch = trainer.epoch
+        self.state = (trainer.state_dict(), stopping.state_dict())
+        self.written = time.perf_counter()
+
+    def keep(self) -> None:
+        self.state = (self.trainer.state_dict(), self.stopping.state_dict())
+        self.epoch = self.trainer.epoch
+        if time.perf_counter() - self.written > CHECKPOINT_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        save_checkpoint(self.run, *self.state)
+        self.written = time.perf_counter()
+
+
+def _go_on(trainer: Trainer, stopping: EarlyStopping, run: RunFolder) -> None:
+    """Put back the last checkpoint and forget the epochs recorded after it."""
+    saved = load_checkpoint(run)
+    if saved is not None:
+        trainer.load_state_dict(saved[0])
+        stopping.load_state_dict(saved[1])
+    run.truncate_history(trainer.epoch)
+
+
+def _history_line(epoch: Epoch) -> dict[str, object]:
+    return {
+        "epoch": epoch.number,
+        "train": epoch.train,
+        "valid": epoch.valid,
+        "learning_rate": epoch.learning_rate,
+        "seconds": round(epoch.seconds, 6),
+    }

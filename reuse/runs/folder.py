@@ -1,0 +1,180 @@
+"""The run folder: what one training leaves behind.
+
+run.json             what was trained on what: enough to rebuild the model and to predict
+settings.toml        the resolved settings; `--config` replays them
+history.jsonl        one line an epoch
+weights.safetensors  the best weights, under the model's own names
+result.json          what the command printed with --json
+checkpoint/          what going on needs
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from reuse.errors import RunError, UsageError
+
+FORMAT = 1
+MANIFEST, SETTINGS, HISTORY = "run.json", "settings.toml", "history.jsonl"
+WEIGHTS, DECODER, RESULT = "weights.safetensors", "decoder.safetensors", "result.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on disk."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, kind: str, out: str | Path | None = None) -> "RunFolder":
+        """Make an empty run folder.
+
+        Args:
+            kind: "pretrain" or "finetune", the first part of its name under `runs`.
+            out: the folder to use instead; it must be new or empty.
+
+        Raises:
+            UsageError: `out` is in use, or no folder can be made there.
+        """
+        path = _unused(Path("runs"), kind) if out is None else Path(out)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UsageError(f"{path} is in use: give another --out, or --resume {path} to go on with that run")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"no run folder can be made at {path}: {error.strerror}") from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """Return the run at `path` after checking that it is one.
+
+        Raises:
+            RunError: it is missing, damaged, or of another version.
+        """
+        run = cls(Path(path))
+        run.manifest()
+        return run
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the contents of run.json.
+
+        Raises:
+            RunError: it is missing, damaged, or of another version.
+        """
+        if not self.path.is_dir():
+            raise RunError(f"{self.path} is no run folder: there is no such folder")
+        manifest = _read_json(self.path / MANIFEST)
+        if manifest.get("format") != FORMAT:
+            raise RunError(
+                f"{self.path} was written in format {manifest.get('format')!r} (reuse {manifest.get('reuse')!r}); this "
+                f"version reads format {FORMAT}: train it again, or use that version"
+            )
+        return manifest
+
+    def write_manifest(self, values: Mapping[str, Any]) -> None:
+        """Write run.json, as a whole or not at all."""
+        from reuse import __version__
+
+        created = datetime.now(UTC).isoformat(timespec="microseconds")
+        write_text(self.path / MANIFEST, _json({"format": FORMAT, "reuse": __version__, "created": created, **values}))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the resolved settings of the run.
+
+        Raises:
+            RunError: settings.toml is missing or damaged.
+        """
+        return read_toml(self.path / SETTINGS)
+
+    def write_settings(self, command: str, settings: Mapping[str, Any]) -> None:
+        """Write settings.toml; settings that are None are left out, as TOML has no null."""
+        given = {name: value for name, value in settings.items() if value is not None}
+        write_text(self.path / SETTINGS, tomli_w.dumps({"command": command, **given}))
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write result.json."""
+        write_text(self.path / RESULT, _json(result))
+
+    def result(self) -> dict[str, Any] | None:
+        """Return what the run came to, or None while it is not finished."""
+        return _read_json(self.path / RESULT) if (self.path / RESULT).exists() else None
+
+    def append_history(self, line: Mapping[str, Any]) -> None:
+        """Add one epoch to history.jsonl."""
+        with (self.path / HISTORY).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the epochs so far; a last line that a kill cut short is left out."""
+        path = self.path / HISTORY
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def truncate_history(self, epoch: int) -> None:
+        """Forget the epochs after `epoch`, which will be trained again."""
+        kept = [json.dumps(line) + "\n" for line in self.history() if line["epoch"] <= epoch]
+        write_text(self.path / HISTORY, "".join(kept))
+
+
+def newest_run(kind: str, root: Path = Path("runs")) -> RunFolder | None:
+    """Return the finished run of `kind` under `root` that was begun last, or None."""
+    found: list[tuple[str, Path]] = []
+    for path in root.iterdir() if root.is_dir() else ():
+        if (path / MANIFEST).exists() and (path / RESULT).exists():
+            try:
+                manifest = RunFolder(path).manifest()
+            except RunError:
+                continue  # of another version or damaged: naming it says so
+            if manifest["kind"] == kind:
+                found.append((manifest["created"], path))
+    return RunFolder(max(found)[1]) if found else None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a TOML file as a dict.
+
+    Raises:
+        RunError: it cannot be read or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is no TOML: {error}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it holds the old text or the new, never a part."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2, default=str) + "\n"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except OSError as error:
+        raise RunError(f"{path.parent} is no run folder, or damaged: {path.name}: {error.strerror}") from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}; restore it or train again") from error
+    if not isinstance(values, dict):
+        raise RunError(f"{path} is damaged: expected an object, found {type(values).__name__}")
+    return values
+
+
+def _unused(root: Path, kind: str) -> Path:
+    stem = f"{kind}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
+    names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
+    return next(root / name for name in names if not (root / name).exists())

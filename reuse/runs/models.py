@@ -1,0 +1,154 @@
+"""Models as a run keeps them: how to build them again, and what they predict."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reuse.data.inputs import Inputs
+from reuse.data.preprocessing import Preprocessing
+from reuse.errors import RunError, UsageError
+from reuse.nn.building import build
+from reuse.runs.checkpoints import all_tensors
+from reuse.runs.folder import WEIGHTS, RunFolder
+from reuse.runs.tensor_files import load_tensors_file
+from reuse.training.state import load_tensors
+
+OWN_FAMILIES = ("mlp", "convnet", "timm")
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """How a model is built.
+
+    Attributes:
+        spec: as `reuse.build` takes it.
+        input_shape: of one sample.
+        num_outputs: units of the output layer.
+        options: the other settings of `reuse.build`.
+    """
+
+    spec: str
+    input_shape: tuple[int, ...]
+    num_outputs: int
+    options: dict[str, Any]
+
+    def build(self, *, pretrained: bool = False, trust: bool = True) -> nn.Module:
+        """Return a fresh model.
+
+        Args:
+            pretrained: load timm's weights.
+            trust: whether a `package.module:callable` may be imported and called.
+
+        Raises:
+            UsageError: the spec names a callable and may not.
+        """
+        if not trust and self.spec.partition(":")[0] not in OWN_FAMILIES:
+            raise UsageError(
+                f"the run names the code {self.spec}, which would be imported and run: allow it by --trust"
+            )
+        return build(self.spec, self.input_shape, self.num_outputs, pretrained=pretrained, **self.options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for run.json."""
+        return {
+            "spec": self.spec,
+            "input_shape": list(self.input_shape),
+            "num_outputs": self.num_outputs,
+            "options": self.options,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelRecipe":
+        """Return the recipe that `to_dict` described.
+
+        Raises:
+            RunError: an entry is missing.
+        """
+        try:
+            shape = tuple(int(size) for size in values["input_shape"])
+            return cls(values["spec"], shape, int(values["num_outputs"]), dict(values["options"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"the run does not say how its model is built ({error}): it is damaged") from error
+
+
+class SavedModel(nn.Module):
+    """A trained model with what its predictions mean.
+
+    Attributes:
+        network: the model itself, in evaluation mode.
+        task: "classification", "multilabel" or "regression".
+        classes: names of the classes or labels in the order of the outputs; empty for regression.
+        preprocessing: what was done to raw samples; give it to `reuse.load(..., preprocessing=...)`.
+    """
+
+    def __init__(self, network: nn.Module, task: str, classes: tuple[str, ...], preprocessing: Preprocessing):
+        super().__init__()
+        self.network = network.eval()
+        self.task, self.classes, self.preprocessing = task, classes, preprocessing
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs (logits or numbers) of preprocessed samples, `(batch, outputs)`."""
+        outputs: Tensor = self.network(x)
+        return outputs
+
+    def predict(self, inputs: Inputs | Tensor, batch_size: int = 256) -> Tensor:
+        """Return probabilities of classes or labels, or predicted numbers: `(rows, outputs)` on the CPU.
+
+        Args:
+            inputs: preprocessed samples: a split's `inputs`, or a tensor `(rows, *shape)`.
+            batch_size: rows at a time.
+        """
+        device = next((p.device for p in self.parameters()), torch.device("cpu"))
+        parts = []
+        with torch.inference_mode():
+            for rows in torch.arange(len(inputs)).split(batch_size):
+                samples = inputs[rows] if isinstance(inputs, Tensor) else inputs.gather(rows)[0]
+                parts.append(self._probabilities(self(samples.to(device))).cpu())
+        return torch.cat(parts)
+
+    def _probabilities(self, outputs: Tensor) -> Tensor:
+        if self.task == "classification":
+            return outputs.softmax(1)
+        return outputs.sigmoid() if self.task == "multilabel" else outputs
+
+
+def load_model(run: str | Path, *, trust: bool = False) -> SavedModel:
+    """Return the trained model of a run folder, ready to predict.
+
+    Args:
+        run: the folder.
+        trust: whether a run whose model is a `package.module:callable` may import and call it.
+
+    Raises:
+        RunError: the run is missing, damaged, not finished, of another version, or predicts nothing (an autoencoder).
+        UsageError: the run names code, and `trust` is not given.
+
+    Example:
+        >>> model = load_model("runs/finetune-20261121-090000")  # doctest: +SKIP
+        >>> model.predict(reuse.load("digits", preprocessing=model.preprocessing).test.inputs)  # doctest: +SKIP
+    """
+    folder = RunFolder.open(run)
+    manifest = folder.manifest()
+    if manifest.get("task") not in ("classification", "multilabel", "regression"):
+        raise RunError(f"{folder.path} is a pretraining run without labels, so it predicts nothing: fine-tune it first")
+    network = ModelRecipe.from_dict(manifest["model"]).build(trust=trust)
+    load_whole(network, load_tensors_file(folder.path / WEIGHTS), folder.path)
+    preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
+    return SavedModel(network, manifest["task"], tuple(manifest["classes"]), preprocessing)
+
+
+def load_whole(network: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Fill every tensor of `network`.
+
+    Raises:
+        RunError: a tensor is missing, besides, or of another shape.
+    """
+    missing = sorted(set(all_tensors(network)) - set(tensors))
+    if missing:
+        raise RunError(f"{where} lacks {', '.join(missing[:3])}{'…' if len(missing) > 3 else ''}: it is damaged")
+    load_tensors(network, tensors)
+    network.to(next((t.dtype for t in tensors.values() if t.is_floating_point()), torch.float32))

@@ -1,0 +1,174 @@
+"""What a fine-tuning works on: settings filled in from the source, data, and the model with the source's weights."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from reuse.data.dataset import Dataset
+from reuse.data.preprocessing import Preprocessing
+from reuse.errors import UsageError
+from reuse.layers.freezing import Freezing, freeze, frozen
+from reuse.layers.transplanting import Transplant, transplant
+from reuse.nn.outputs import output_layers
+from reuse.nn.specs import add_layers, drop_layers
+from reuse.running import BUILD_SETTINGS, as_list, load_data
+from reuse.runs.folder import RunFolder
+from reuse.runs.models import ModelRecipe
+from reuse.runs.preprocessing import preprocessing_for
+from reuse.runs.reporting import Reporter
+from reuse.runs.sources import Source, find_source
+from reuse.seeding import seed_everything
+
+# Where no data is named there is nothing to lose: few labels show best what reused layers are worth.
+LABELS_WITHOUT_DATA = 100
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that a fine-tuning needs, read and checked, before a model is built.
+
+    Attributes:
+        settings: resolved.
+        source: where layers come from; None where all weights come from the run itself or from chance.
+        recipe: how the model is built.
+        data: the rows.
+        preprocessing: what is done to them.
+        started: when the command began, in seconds of `time.perf_counter`.
+        load_seconds: what reading took.
+    """
+
+    settings: dict[str, Any]
+    source: Source | None
+    recipe: ModelRecipe
+    data: Dataset
+    started: float
+    load_seconds: float
+
+
+def _inherit(settings: dict[str, Any], source: Source) -> dict[str, Any]:
+    """Fill in what the user left to the source run, and refuse what cannot be."""
+    theirs = source.settings
+    without_data = settings["data"] is None
+    if without_data and not theirs:
+        raise UsageError(f"{source.name} is not a run, so it names no data: give --data")
+    if without_data and theirs["data"] == "arrays":
+        raise UsageError(f"{source.name} was trained on arrays, which a run does not keep: give them as data")
+    filled = dict(settings)
+    if without_data:
+        filled["data"] = theirs["data"]
+        filled["labels"] = settings["labels"] if settings["labels"] is not None else LABELS_WITHOUT_DATA
+        filled["target"] = settings["target"] or theirs.get("target")
+        filled["group_by"] = settings["group_by"] or theirs.get("group_by")
+    if settings["compare"] is None:
+        filled["compare"] = without_data
+    for name in ("image_size", "channels"):
+        filled[name] = settings[name] if settings[name] is not None else theirs.get(name)
+    spec = settings["model"] or source.spec
+    if spec is None:
+        raise UsageError(f"{source.name} holds weights and does not say of which model: give --model")
+    if settings["drop_layers"]:
+        spec = drop_layers(spec, settings["drop_layers"])
+    if settings["add_layers"]:
+        spec = add_layers(spec, settings["add_layers"])
+    own = source.manifest.get("model", {}).get("options", {})
+    for name, default in zip(BUILD_SETTINGS, ("relu", None, None, 0.0, 0.0), strict=True):
+        filled[name] = settings[name] if settings[name] is not None else own.get(name, default)
+    return {**filled, "source": source.name, "model": spec, "drop_layers": None, "add_layers": None}
+
+
+def new_task(settings: dict[str, Any], spec: Any, reporter: Reporter) -> Task:
+    """Find the source, fill in the settings, and read the data.
+
+    Args:
+        settings: of `finetune`, as given.
+        spec: the data as given, arrays perhaps; None for the source's.
+        reporter: told of notes on the data.
+    """
+    started = time.perf_counter()
+    source = find_source(settings["source"])
+    settings = _inherit(settings, source)
+    seed_everything(settings["seed"])
+    if source.manifest.get("preprocessing"):
+        preprocessing: Preprocessing | None = Preprocessing.from_dict(source.manifest["preprocessing"])
+        resized = settings["image_size"] != source.settings.get("image_size")
+        if resized or settings["channels"] != source.settings.get("channels"):
+            preprocessing = preprocessing_for(settings["model"], settings["image_size"], settings["channels"])
+    else:
+        preprocessing = preprocessing_for(settings["model"], settings["image_size"], settings["channels"])
+    begun = time.perf_counter()
+    data = load_data(
+        settings["data"] if spec is None else spec,
+        _sized(settings, preprocessing),
+        preprocessing,
+        labels=settings["labels"],
+    )
+    return _task(settings, source, data, reporter, started, time.perf_counter() - begun)
+
+
+def resumed_task(settings: dict[str, Any], run: RunFolder, reporter: Reporter) -> Task:
+    """Read again what a run had been given; its weights are in its checkpoint."""
+    started = time.perf_counter()
+    seed_everything(settings["seed"])
+    preprocessing = Preprocessing.from_dict(run.manifest()["preprocessing"])
+    data = load_data(settings["data"], _sized(settings, preprocessing), preprocessing, labels=settings["labels"])
+    return _task(settings, None, data, reporter, started, time.perf_counter() - started)
+
+
+def _sized(settings: dict[str, Any], preprocessing: Preprocessing | None) -> dict[str, Any]:
+    """Return the settings for loading: a preprocessing says the size and channels itself."""
+    return settings if preprocessing is None else {**settings, "image_size": None, "channels": None}
+
+
+def _task(
+    settings: dict[str, Any], source: Source | None, data: Dataset, reporter: Reporter, started: float, seconds: float
+) -> Task:
+    for note in data.notes:
+        reporter.line(note)
+    if data.task == "unlabelled":
+        raise UsageError(f"{data.name} has no labels to fine-tune on: name them, for a table with --target")
+    options = {name: settings[name] for name in BUILD_SETTINGS}
+    recipe = ModelRecipe(settings["model"], data.input_shape, data.num_outputs, options)
+    return Task(settings, source, recipe, data, started, seconds)
+
+
+def restored_model(task: Task, reporter: Reporter, resumed: bool = False) -> tuple[nn.Module, Transplant | None]:
+    """Return the model with the source's weights; a resumed run brings all of them itself."""
+    settings, source = task.settings, task.source
+    pretrained = source is not None and source.weights is None and not settings["random_weights"]
+    pretrained = pretrained and task.recipe.spec.startswith("timm:")
+    trust = settings["trust"] or source is None or not source.manifest or settings["model"] != source.spec
+    model = task.recipe.build(pretrained=pretrained, trust=trust or resumed)
+    if source is None or source.weights is None:
+        if pretrained:
+            reporter.line(f"restored timm's pretrained weights of {task.recipe.spec}")
+        return model, None
+    graft = transplant(_without_output(source.weights, model, settings), model, restore=as_list(settings["restore"]))
+    reporter.line(
+        f"restored from {source.name}: {', '.join(graft.restored)}; fresh: {', '.join(graft.fresh) or 'none'}"
+    )
+    for misfit in graft.misfits:
+        reporter.line(f"not restored: {misfit}")
+    return model, graft
+
+
+def _without_output(weights: dict[str, Tensor], model: nn.Module, settings: dict[str, Any]) -> dict[str, Tensor]:
+    """Leave the output layer to chance unless patterns ask for it: its outputs mean other classes."""
+    if settings["restore"]:
+        return weights
+    outputs = tuple(f"{name}." for name in output_layers(model))
+    return {name: tensor for name, tensor in weights.items() if not name.startswith(outputs)}
+
+
+def freeze_layers(model: nn.Module, settings: dict[str, Any], graft: Transplant | None, reporter: Reporter) -> Freezing:
+    """Freeze what the settings ask for and say what that is."""
+    patterns = as_list(settings["freeze"])
+    if not patterns:
+        return frozen(model)
+    freezing = freeze(model, patterns)
+    reporter.line(f"frozen: {', '.join(freezing.layers)}")
+    random = [layer for layer in freezing.layers if graft is not None and layer in graft.fresh]
+    if random:
+        reporter.line(f"careful: frozen but not restored, so they stay as they began, at random: {', '.join(random)}")
+    return freezing

@@ -1,0 +1,61 @@
+"""Sources besides resident tensors: inputs read as they are asked for, and rows in other types."""
+
+import torch
+from torch import Tensor
+
+from reuse.data.inputs import Inputs
+from reuse.training.batches import Source
+
+
+class ReadInputs:
+    """Inputs that do not fit into memory, read batch by batch on the CPU."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self.device = torch.device("cpu")
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """Return the rows `indices`."""
+        return self.inputs.gather(indices)
+
+
+class Converted:
+    """Rows of another source in other types, converted as they are read.
+
+    Args:
+        source: the rows.
+        dtypes: one type for each of its tensors.
+    """
+
+    def __init__(self, source: Source, dtypes: tuple[torch.dtype, ...]) -> None:
+        self.source, self.dtypes, self.device = source, dtypes, source.device
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """Return the rows `indices` in the types asked for."""
+        return tuple([t.to(dtype) for t, dtype in zip(self.source.gather(indices), self.dtypes, strict=True)])
+
+
+class Concatenated:
+    """The inputs of several splits, one after the other."""
+
+    def __init__(self, inputs: list[Inputs]) -> None:
+        self.inputs = inputs
+
+    def __len__(self) -> int:
+        return sum(map(len, self.inputs))
+
+    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """Return the rows `indices`, which ascend."""
+        parts, start = [], 0
+        for inputs in self.inputs:
+            inside = indices[(indices >= start) & (indices < start + len(inputs))]
+            if len(inside):
+                parts.append(inputs.gather(inside - start)[0])
+            start += len(inputs)
+        return (torch.cat(parts) if len(parts) > 1 else parts[0],)

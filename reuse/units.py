@@ -1,0 +1,53 @@
+"""Bytes and seconds as people write them."""
+
+import re
+
+from reuse.errors import UsageError
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+
+def parse_bytes(text: str) -> int:
+    """Return the bytes that a text such as `500MB` or `2 GiB` means.
+
+    Raises:
+        UsageError: it means none.
+
+    Example:
+        >>> parse_bytes("2GB")
+        2000000000
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", text.strip())
+    unit = match.group(2).upper() if match else ""
+    if match is None or unit not in UNITS:
+        raise UsageError(f"{text!r} is no number of bytes: write for example 500MB, 2GB or 1.5GiB")
+    return int(float(match.group(1)) * UNITS[unit])
+
+
+def format_bytes(count: float) -> str:
+    """Return bytes in the unit that makes them readable.
+
+    Example:
+        >>> format_bytes(2048)
+        '2.0 KB'
+    """
+    if count < 1000:
+        return f"{count:.0f} bytes"
+    for unit in ("KB", "MB", "GB"):
+        count /= 1000
+        if count < 1000:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} TB"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration in the unit that makes it readable.
+
+    Example:
+        >>> format_seconds(0.25)
+        '250 ms'
+    """
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
