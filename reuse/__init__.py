@@ -1,3 +1,75 @@
 """Train deep networks from layers that are already trained, and never compute a frozen layer twice."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reuse.caching.cache import ActivationCache
+    from reuse.data.loading import load
+    from reuse.errors import CacheError, CutError, DataError, ReuseError, RunError, UnknownNameError, UsageError
+    from reuse.finetuning import finetune
+    from reuse.layers.cutting import cut
+    from reuse.layers.freezing import freeze, unfreeze
+    from reuse.layers.transplanting import transplant
+    from reuse.nn.building import build
+    from reuse.pretraining import pretrain
+    from reuse.results import Result
+    from reuse.runs.models import load_model
+    from reuse.training.trainer import Trainer
+
 __version__ = "0.1.0"
+
+# The public names and where they are, imported when they are first used: `import reuse` does not wait for torch.
+_HOMES = {
+    "ActivationCache": "reuse.caching.cache",
+    "CacheError": "reuse.errors",
+    "CutError": "reuse.errors",
+    "DataError": "reuse.errors",
+    "Result": "reuse.results",
+    "ReuseError": "reuse.errors",
+    "RunError": "reuse.errors",
+    "Trainer": "reuse.training.trainer",
+    "UnknownNameError": "reuse.errors",
+    "UsageError": "reuse.errors",
+    "build": "reuse.nn.building",
+    "cut": "reuse.layers.cutting",
+    "finetune": "reuse.finetuning",
+    "freeze": "reuse.layers.freezing",
+    "load": "reuse.data.loading",
+    "load_model": "reuse.runs.models",
+    "pretrain": "reuse.pretraining",
+    "transplant": "reuse.layers.transplanting",
+    "unfreeze": "reuse.layers.freezing",
+}
+
+__all__ = [
+    "ActivationCache",
+    "CacheError",
+    "CutError",
+    "DataError",
+    "Result",
+    "ReuseError",
+    "RunError",
+    "Trainer",
+    "UnknownNameError",
+    "UsageError",
+    "build",
+    "cut",
+    "finetune",
+    "freeze",
+    "load",
+    "load_model",
+    "pretrain",
+    "transplant",
+    "unfreeze",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'reuse' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

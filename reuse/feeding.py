@@ -161,11 +161,14 @@ def describe_plan(prepared: Prepared) -> list[str]:
     plan = prepared.plan
     frontier = ", ".join(f"{f.name} {f.shape} {dtype_name(f.dtype)}" for f in prepared.stored)
     computed = f"{plan.missing} of {plan.rows} rows to compute" if plan.missing else f"all {plan.rows} rows are cached"
+    cached, plain, later = map(format_seconds, (plan.with_cache, plan.without_cache, plan.later))
+    once, each = format_seconds(plan.frozen_seconds), format_seconds(plan.suffix_seconds)
     lines = [
         f"frontier: {frontier}; {plan.bytes_per_sample} bytes a sample, {format_bytes(plan.bytes)} in all; {computed}",
-        f"plan for {plan.epochs} epochs: {format_seconds(plan.with_cache)} with the cache, {format_seconds(plan.without_cache)} without, "
-        f"{format_seconds(plan.later)} once cached (frozen layers {format_seconds(plan.frozen_seconds)}, the rest "
-        f"{format_seconds(plan.suffix_seconds)} an epoch)",
+        (
+            f"plan for {plan.epochs} epochs: {cached} with the cache, {plain} without, {later} once cached; the frozen "
+            f"layers take {once}, the rest {each} an epoch"
+        ),
     ]
     if prepared.parts.uncached:
         lines.append(f"computed every epoch though frozen, behind layers that train: {_few(prepared.parts.uncached)}")

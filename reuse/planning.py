@@ -1,7 +1,7 @@
 """The plan: what caching the frozen layers costs and gains on this machine, measured before anything is trained.
 
-With frozen forward F and suffix epoch h (seconds for all rows), E epochs and K views, the gain over computing the frozen
-layers again each epoch is E (F + h) / (K F + E h): at most E / K on the first run and (F + h) / h on later ones.
+With frozen forward F and suffix epoch h (seconds for all rows), E epochs and K views, the gain over computing the
+frozen layers again each epoch is E (F + h) / (K F + E h): at most E / K on the first run, (F + h) / h on later ones.
 """
 
 import time

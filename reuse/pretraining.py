@@ -20,6 +20,7 @@ from reuse.objectives.objective import Objective
 from reuse.results import Result
 from reuse.running import (
     BUILD_SETTINGS,
+    build_options,
     check_epochs,
     choose_compute,
     continued,
@@ -50,23 +51,23 @@ def pretrain(
     channels: int | None = None,
     skip_bad: bool = False,
     transductive: bool = False,
-    activation: str = "relu",
+    activation: str | None = None,
     norm: str | None = None,
     init: str | None = None,
-    dropout: float = 0.0,
-    input_dropout: float = 0.0,
+    dropout: float | None = None,
+    input_dropout: float | None = None,
     noise: float | None = None,
     label_smoothing: float = 0.0,
-    epochs: int = 50,
+    epochs: int = 100,
     batch_size: int = 32,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 3e-3,
     optimizer: str = "adam",
     momentum: float | None = None,
     weight_decay: float = 0.0,
     schedule: str = "constant",
     warmup: float = 0.0,
     clip_norm: float | None = None,
-    patience: int = 10,
+    patience: int = 20,
     early_stopping: bool = True,
     precision: str = "float32",
     device: str = "auto",
@@ -90,7 +91,7 @@ def pretrain(
         channels: of images, 1 or 3.
         skip_bad: set broken images aside instead of stopping.
         transductive: train on the test rows' inputs too, without their labels.
-        activation: of hidden layers.
+        activation: of hidden layers; None: elu.
         norm: of hidden layers.
         init: initial weights of hidden layers; None follows the activation.
         dropout: of hidden layers.
@@ -153,6 +154,7 @@ def _pretrain(
     loaded = time.perf_counter()
     for note in data.notes:
         reporter.line(note)
+    settings = {**settings, **build_options(settings)}
     options = {name: settings[name] for name in BUILD_SETTINGS}
     recipe = ModelRecipe(settings["model"], data.input_shape, max(data.num_outputs, 1), options)
     encoder, trained, objective = _build(recipe, settings, data)

@@ -16,7 +16,8 @@ class Result:
         restored: names of the layers that hold weights of the source.
         fresh: names of the layers that began at random.
         frontier: name, shape and dtype of each cached tensor; empty without a cut.
-        cache: None without a cache, else `hit` (no row had to be computed), `key`, `path`, `bytes`, `rows` `{computed, found}`.
+        cache: None without a cache, else `hit` (no row had to be computed), `key`, `path`, `bytes` and `rows`, those
+            `computed` and those `found`.
         epochs: how many have run.
         best_epoch: whose weights were kept.
         sizes: rows of each split.

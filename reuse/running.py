@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -15,6 +16,8 @@ from reuse.data.preprocessing import Preprocessing
 from reuse.devices import choose_device
 from reuse.errors import UsageError
 from reuse.feeding import Compute, Feed
+from reuse.nn.building import DEFAULT_SETTINGS
+from reuse.nn.specs import LAYER_NAMES
 from reuse.objectives.objective import Objective
 from reuse.runs.fitting import Fitted, fit
 from reuse.runs.folder import RunFolder
@@ -35,7 +38,8 @@ TRAINER_SETTINGS = (
     "seed",
     "precision",
 )
-BUILD_SETTINGS = ("activation", "norm", "init", "dropout", "input_dropout")
+# The other settings of `reuse.build`, with what they are where neither the user nor a source run says anything.
+BUILD_SETTINGS: dict[str, Any] = {"activation": "elu", "norm": None, "init": None, "dropout": 0.0, "input_dropout": 0.0}
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,19 @@ def continued(command: Callable[..., Any], arguments: Mapping[str, Any], run: Ru
     parameters = inspect.signature(command).parameters
     given = {n: v for n, v in arguments.items() if n not in NOT_SETTINGS and v != parameters[n].default}
     return {**{name: value for name, value in saved.items() if name in parameters}, **given}
+
+
+def build_options(settings: Mapping[str, Any], inherited: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """Return the options of `reuse.build`: the user's, else those of a source run, else the defaults.
+
+    timm's models and a user's own bring their layers along, so for them nothing is filled in.
+    """
+    ours = settings["model"].partition(":")[0] in LAYER_NAMES
+    options = {}
+    for name, default in BUILD_SETTINGS.items():
+        filled = inherited.get(name, default if ours else DEFAULT_SETTINGS[name])
+        options[name] = filled if settings[name] is None else settings[name]
+    return options
 
 
 def choose_compute(settings: Mapping[str, Any]) -> Compute:

@@ -13,7 +13,7 @@ from reuse.layers.freezing import Freezing, freeze, frozen
 from reuse.layers.transplanting import Transplant, transplant
 from reuse.nn.outputs import output_layers
 from reuse.nn.specs import add_layers, drop_layers
-from reuse.running import BUILD_SETTINGS, as_list, load_data
+from reuse.running import BUILD_SETTINGS, as_list, build_options, load_data
 from reuse.runs.folder import RunFolder
 from reuse.runs.models import ModelRecipe
 from reuse.runs.preprocessing import preprocessing_for
@@ -72,10 +72,9 @@ def _inherit(settings: dict[str, Any], source: Source) -> dict[str, Any]:
         spec = drop_layers(spec, settings["drop_layers"])
     if settings["add_layers"]:
         spec = add_layers(spec, settings["add_layers"])
-    own = source.manifest.get("model", {}).get("options", {})
-    for name, default in zip(BUILD_SETTINGS, ("relu", None, None, 0.0, 0.0), strict=True):
-        filled[name] = settings[name] if settings[name] is not None else own.get(name, default)
-    return {**filled, "source": source.name, "model": spec, "drop_layers": None, "add_layers": None}
+    filled |= {"source": source.name, "model": spec, "drop_layers": None, "add_layers": None}
+    inherited = source.manifest.get("model", {}).get("options", {}) if source.weights else {}
+    return {**filled, **build_options(filled, inherited)}
 
 
 def new_task(settings: dict[str, Any], spec: Any, reporter: Reporter) -> Task:

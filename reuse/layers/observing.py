@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from reuse.layers.tracing import Traced
 from reuse.seeding import random_state
@@ -23,7 +23,7 @@ class Observation:
     """What the nodes of a graph did on one batch.
 
     Attributes:
-        values: what each node returned.
+        values: what each node returned, as it was before anything wrote into it.
         random: nodes that drew random numbers.
         stateful: calls that changed a buffer of their own module.
         writes: for each node that wrote in place, the earlier nodes whose tensors share the written memory.
@@ -52,11 +52,11 @@ def targets(traced: Traced, model: nn.Module) -> dict[str, Any]:
 
 def observe(traced: Traced, model: nn.Module, inputs: tuple[Tensor, ...]) -> Observation:
     """Run the graph on `inputs` (batch first) and return what its nodes did. Buffers and random state do move."""
-    seen = Observation()
-    interpreter = _Watching(fx.GraphModule(targets(traced, model), traced.graph), seen)
-    with torch.no_grad():
-        interpreter.run(*(t.clone() for t in inputs))
-    return seen
+    module = fx.GraphModule(targets(traced, model), traced.graph)
+    seen = _run(module, inputs, frozenset())
+    written = frozenset(node for nodes in seen.writes.values() for node in nodes)
+    # What is written into later is seen as it was only if it was known beforehand that it would be.
+    return _run(module, inputs, written) if written else seen
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -64,16 +64,24 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     return (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
 
 
+def _run(module: fx.GraphModule, inputs: tuple[Tensor, ...], written: frozenset[fx.Node]) -> Observation:
+    seen = Observation()
+    with torch.no_grad():
+        _Watching(module, seen, written).run(*(t.clone() for t in inputs))
+    return seen
+
+
 class _Watching(fx.Interpreter):
     """Runs the graph module that fx makes of a graph; its nodes are the graph's own."""
 
-    def __init__(self, module: fx.GraphModule, seen: Observation):
+    def __init__(self, module: fx.GraphModule, seen: Observation, written: frozenset[fx.Node]):
         super().__init__(module, garbage_collect_values=False)
         self.seen = seen
+        self.written = written  # nodes whose value is kept as a copy
         self.owners: dict[int, list[fx.Node]] = {}  # memory -> nodes whose value lies in it, first come first
 
     def run_node(self, n: fx.Node) -> Any:
-        arguments = list(tensors_in([self.seen.values[a] for a in n.all_input_nodes]))
+        arguments = list(tensors_in([self.env[a] for a in n.all_input_nodes]))
         buffers = self._buffers(n)
         versions = [t._version for t in arguments]
         buffer_versions = [b._version for b in buffers]
@@ -86,7 +94,7 @@ class _Watching(fx.Interpreter):
         for tensor, version in zip(arguments, versions, strict=True):
             if tensor._version != version:
                 self._note_write(n, tensor)
-        self.seen.values[n] = value
+        self.seen.values[n] = tree_map_only(Tensor, torch.clone, value) if n in self.written else value
         for tensor in tensors_in(value):
             self.owners.setdefault(_memory(tensor), []).append(n)
         return value

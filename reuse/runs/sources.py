@@ -49,8 +49,8 @@ def find_source(source: str | Path | None) -> Source:
         run = newest_run("pretrain")
         if run is None:
             raise RunError(
-                "there is no finished pretraining run under ./runs: run `reuse pretrain` first, or name a source: a run "
-                "folder, a weights file or a model such as timm:resnet18"
+                "there is no finished pretraining run under ./runs: run `reuse pretrain` first, or name a source: a "
+                "run folder, a weights file or a model such as timm:resnet18"
             )
         return _run(run)
     path = Path(source)
@@ -64,9 +64,8 @@ def find_source(source: str | Path | None) -> Source:
     if path.suffix in WEIGHT_SUFFIXES or "/" in name:
         raise RunError(f"{name}: there is no such run folder or weights file")
     runs = [p.name for p in Path("runs").iterdir()] if Path("runs").is_dir() else []
-    raise UnknownNameError(
-        f"source {name!r} is neither a run folder, nor a weights file, nor a model: {suggest(name, [*runs, 'timm:NAME'])}"
-    )
+    near = suggest(name, [*runs, "timm:NAME"])
+    raise UnknownNameError(f"source {name!r} is neither a run folder, nor a weights file, nor a model: {near}")
 
 
 def _run(run: RunFolder) -> Source:

@@ -1,0 +1,81 @@
+"""The command line: finds the command, runs it, and turns errors into one line and an exit code."""
+
+import importlib
+import os
+import sys
+
+import click
+
+from reuse import __version__
+from reuse.errors import ReuseError
+from reuse.lookup import suggest
+
+# Commands and where they are; nothing of a command is imported before it is called or asked for help.
+COMMANDS = {
+    "pretrain": ("reuse.cli.training", "Train layers that others will reuse."),
+    "finetune": ("reuse.cli.training", "Reuse layers, freeze some, train the rest on labels."),
+    "inspect": ("reuse.cli.inspecting", "Show a model's layers, what is frozen, and where it would be cut."),
+    "plan": ("reuse.cli.inspecting", "Say what a fine-tuning would compute, cache and cost."),
+    "evaluate": ("reuse.cli.using", "Measure a trained run on data."),
+    "predict": ("reuse.cli.using", "Write predictions of a trained run as CSV."),
+    "cache": ("reuse.cli.cache", "List, explain, check, shrink or clear the activation cache."),
+    "recipes": ("reuse.cli.recipes", "List and run the recipes."),
+    "doctor": ("reuse.cli.doctor", "Check the installation, devices, data and folders."),
+}
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature of click
+        """Return the names in the order in which they are used."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command, or name the nearest."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"unknown command {args[0]!r}: {suggest(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands from the table above, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="reuse")
+def cli() -> None:
+    """Train deep networks from layers that are already trained, and never compute a frozen layer twice."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code: 0 done, 2 wrong usage or bad input, 1 anything else."""
+    try:
+        cli(arguments, prog_name="reuse", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        click.echo("aborted", err=True)
+        sys.exit(1)
+    except ReuseError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(0)

@@ -1,0 +1,128 @@
+"""`reuse pretrain` and `reuse finetune`."""
+
+from typing import Any
+
+import click
+
+from reuse.cli.options import given, with_settings
+from reuse.cli.signatures import read_settings
+
+PRETRAIN = read_settings("reuse.pretraining", "pretrain")
+FINETUNE = read_settings("reuse.finetuning", "finetune")
+CONFIG = click.option("--config", type=click.Path(exists=True, dir_okay=False), help="A TOML file of settings.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+
+
+@click.command()
+@with_settings(PRETRAIN)
+@CONFIG
+@JSON
+@click.option("--list", "list_objectives", is_flag=True, help="Name the objectives and what they do.")
+@click.pass_context
+def pretrain(context: click.Context, /, as_json: bool, list_objectives: bool, config: str | None, **_: Any) -> None:
+    """Train layers that others will reuse, without labels or on the labels of another task.
+
+    OBJECTIVE is autoencoder where none is named; --list names them all.
+    """
+    if list_objectives:
+        _list_objectives(as_json)
+        return
+    from reuse.pretraining import pretrain as function
+
+    result = _train(function, _settings(context, config, "pretrain"))
+    _show(result, as_json, "reuse finetune --freeze LAYERS")
+
+
+@click.command()
+@with_settings(FINETUNE)
+@CONFIG
+@JSON
+@click.pass_context
+def finetune(context: click.Context, /, as_json: bool, config: str | None, **_: Any) -> None:
+    """Reuse the layers of SOURCE, freeze some, compute these once, train the rest on labels.
+
+    SOURCE is a run folder, a file of weights, or a model such as timm:resnet18; the newest pretraining run where none
+    is named.
+    """
+    from reuse.finetuning import finetune as function
+
+    result = _train(function, _settings(context, config, "finetune"))
+    _show(result, as_json, f"reuse predict {result.run} --data SPEC")
+
+
+def _settings(context: click.Context, config: str | None, command: str) -> dict[str, Any]:
+    """Return what the config file and the user give; the user's word counts more."""
+    chosen = given(context)
+    for name in ("config", "as_json", "list_objectives"):
+        chosen.pop(name, None)
+    if config is None:
+        return chosen
+    from pathlib import Path
+
+    from reuse.errors import UsageError
+    from reuse.lookup import suggest
+    from reuse.runs.folder import read_toml
+
+    saved = read_toml(Path(config))
+    theirs = saved.pop("command", command)
+    if theirs != command:
+        raise UsageError(f"{config} holds the settings of `reuse {theirs}`, and this is `reuse {command}`")
+    known = {name.replace("-", "_"): value for name, value in saved.items()}
+    names = [setting.name for setting in (PRETRAIN if command == "pretrain" else FINETUNE)]
+    for name in known:
+        if name not in names:
+            raise UsageError(f"{config} gives {name!r}, no setting of `reuse {command}`: {suggest(name, names)}")
+    return {**known, **chosen}
+
+
+def _train(function: Any, settings: dict[str, Any]) -> Any:
+    from reuse.cli.printing import Printer
+
+    printer = Printer()
+    try:
+        return function(**settings, reporter=printer)
+    finally:
+        printer.close()
+
+
+def _show(result: Any, as_json: bool, following: str) -> None:
+    from reuse.cli.printing import print_json, table
+
+    if as_json:
+        print_json(result.to_dict())
+        return
+    if result.comparison:
+        labels = {"scratch": "from scratch", "frozen": "reused and frozen", "unfrozen": "reused, unfrozen"}
+        rows = [{"layers": labels[name], **values} for name, values in result.comparison.items()]
+        sizes = result.sizes
+        click.echo(f"on the test split, after training on the same {sizes['train']} + {sizes['valid']} labels:")
+        click.echo(table(rows))
+    else:
+        click.echo(table([{"split": name, **values} for name, values in result.metrics.items()]))
+    click.echo(_summary(result))
+    click.echo(f"run folder: {result.run}; next: {following}")
+
+
+def _summary(result: Any) -> str:
+    from reuse.units import format_bytes, format_seconds
+
+    parts = [f"{result.epochs} epochs, best {result.best_epoch}"]
+    if result.cache:
+        rows = result.cache["rows"]
+        parts.append(
+            f"cache {'hit' if result.cache['hit'] else 'filled'}: {rows['computed']} rows computed, {rows['found']} "
+            f"found, {format_bytes(result.cache['bytes'])}"
+        )
+    parts.append(", ".join(f"{name} {format_seconds(value)}" for name, value in result.seconds.items() if value))
+    return "; ".join(parts)
+
+
+def _list_objectives(as_json: bool) -> None:
+    from reuse.cli.printing import print_json, table
+    from reuse.objectives.menu import OBJECTIVES
+
+    rows = [{"objective": name, "summary": entry.summary} for name, entry in OBJECTIVES.items()]
+    if as_json:
+        print_json(rows)
+    else:
+        click.echo(table(rows))
