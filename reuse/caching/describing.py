@@ -134,6 +134,8 @@ class Description:
                 return self._function_text(value)
             case MethodType():
                 return f"{self.text(value.__func__)} of {self.text(value.__self__)}"
+            case torch.jit.ScriptFunction():
+                return f"script {digest(str(value.code))}"
             case BuiltinFunctionType():
                 return self._builtin(value)
             case partial():

@@ -13,6 +13,7 @@ from reuse.caching.describing import Description
 from reuse.caching.module_components import describe_module, graph_components
 from reuse.caching.versions import base_versions
 from reuse.devices import dtype_name
+from reuse.errors import CacheError
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,25 @@ def fingerprint(
         device: where it runs; its kind counts.
 
     Raises:
-        CacheError: a module or tensor that cannot be described (TorchScript, meta tensors).
+        CacheError: something that cannot be described (TorchScript modules, meta tensors, endless nesting).
     """
+    try:
+        components = _components(prefix, preprocessing)
+    except RecursionError as error:
+        raise CacheError(
+            "the frozen layers hold objects nested too deeply to be described for a cache key: train without a cache "
+            "(--no-cache), or keep those objects outside of the layers"
+        ) from error
+    return Fingerprint(components | {"dtype": dtype_name(dtype), "device": torch.device(device).type})
+
+
+def _components(prefix: torch.fx.GraphModule, preprocessing: Mapping[str, Any]) -> dict[str, str]:
     description = Description(describe_module)
     components = dict(graph_components("", prefix, description))
     components |= {f"preprocessing/{name}": description.text(value) for name, value in preprocessing.items()}
     components |= {f"code/{name}": text for name, text in description.code().items()}
     versions = description.packages | base_versions()
-    components |= {f"versions/{name}": text for name, text in versions.items()}
-    return Fingerprint(components | {"dtype": dtype_name(dtype), "device": torch.device(device).type})
+    return components | {f"versions/{name}": text for name, text in versions.items()}
 
 
 def _differences(here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[str]:

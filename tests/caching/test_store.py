@@ -368,3 +368,26 @@ def test_a_folder_that_may_only_be_read_serves_and_refuses_to_fill(rows, open_ca
 
 def _bits(values):
     return values if values.dtype == torch.bool else values.view(torch.uint8)
+
+
+def test_a_real_full_disk(rows, tmp_path, open_cache):
+    """A disk of 300 KB, where this machine lets us have one: half of the rows fit."""
+    root = tmp_path / "small"
+    root.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(root)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount a small disk here")
+    try:
+        data = rows(6000)
+        options = {"root": root, "segment_bytes": 60_000}
+        with pytest.raises(CacheError, match=r"no room for the cache .*: \d+ bytes are needed, \d+ bytes are free"):
+            open_cache(**options).fill(data.keys, data.compute, block_bytes=10_000)
+        present = data.present(open_cache(**options))
+        assert 0 < len(present) < 6000
+        data.assert_served(open_cache(**options), present)
+        ActivationCache(root).clear()
+        assert open_cache(**options).fill(data.keys[:100], data.compute).computed == 100
+    finally:
+        subprocess.run(["umount", str(root)], check=True)
