@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from reuse.version import __version__
+
 if TYPE_CHECKING:
     from reuse.caching.cache import ActivationCache
     from reuse.data.loading import load
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from reuse.results import Result
     from reuse.runs.models import load_model
     from reuse.training.trainer import Trainer
-
-__version__ = "0.1.0"
 
 # The public names and where they are, imported when they are first used: `import reuse` does not wait for torch.
 _HOMES = {
@@ -53,6 +53,7 @@ __all__ = [
     "Trainer",
     "UnknownNameError",
     "UsageError",
+    "__version__",
     "build",
     "cut",
     "finetune",

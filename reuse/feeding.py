@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from reuse.caching.cache import ActivationCache
 from reuse.caching.fingerprint import Fingerprint, fingerprint
-from reuse.caching.frontier import FrontierTensor
 from reuse.caching.store import PrefixCache
 from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.devices import choose_dtype, dtype_name, free_memory
 from reuse.layers.cutting import Cut, cut
+from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.objectives.objective import Network, Objective
 from reuse.planning import SAMPLE_ROWS, Plan, make_plan
 from reuse.runs.reporting import Reporter
@@ -135,6 +135,7 @@ def prepare(
         CutError: the model cannot be cut; the message says why.
     """
     inputs, targets = _sample(data.train, compute)
+    model.train()  # the key holds the modes of the prefix: always the same ones
     dtype = torch.bfloat16 if compute.precision == "bfloat16" else compute.dtype
     with autocast(compute.precision, compute.device):
         parts = cut(model, inputs)
@@ -247,11 +248,10 @@ def _sample(split: Split, compute: Compute) -> tuple[Tensor, Tensor | None]:
 
 def _stored(parts: Cut, dtype: str | None) -> tuple[FrontierTensor, ...]:
     """Return the frontier as it is stored: floating-point tensors in the type asked for."""
-    as_computed = tuple(FrontierTensor(tensor.name, tensor.shape, tensor.dtype) for tensor in parts.frontier)
     if dtype is None:
-        return as_computed
+        return parts.frontier
     other = choose_dtype(dtype)
-    return tuple(replace(tensor, dtype=other) if tensor.dtype.is_floating_point else tensor for tensor in as_computed)
+    return tuple(replace(t, dtype=other) if t.dtype.is_floating_point else t for t in parts.frontier)
 
 
 def _few(names: Sequence[str], most: int = 4) -> str:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 import torch
 
-from reuse.caching.frontier import row_bytes
+from reuse.caching.storage import row_bytes
 from reuse.caching.stored_rows import StoredRows
 from reuse.devices import free_memory
 

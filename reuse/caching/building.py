@@ -16,10 +16,10 @@ import numpy as np
 
 from reuse.caching import files, journal
 from reuse.caching.checking import block_checksums, checksum
-from reuse.caching.frontier import FrontierTensor
 from reuse.caching.journal import Block
 from reuse.caching.segment import Header, lay_out, read_header, row_keys, rows_of
 from reuse.errors import CacheError
+from reuse.layers.frontier_tensor import FrontierTensor
 
 BUILDING = "building"
 JOURNAL = "journal"

@@ -9,12 +9,13 @@ from types import MappingProxyType
 from reuse.caching import building, files
 from reuse.caching.checking import Problem, check_segment
 from reuse.caching.fingerprint import Fingerprint
-from reuse.caching.frontier import FrontierTensor, describe
 from reuse.caching.locking import LOCK, disk_errors, writing_if_free
 from reuse.caching.prefix_record import RECORD, PrefixRecord, read_record
 from reuse.caching.segment import read_header
+from reuse.caching.storage import describe, storage_of
 from reuse.caching.store import SEGMENT_BYTES, USED, PrefixCache
 from reuse.errors import CacheError
+from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.lookup import suggest
 
 KEY = re.compile(r"[0-9a-f]{32}")
@@ -85,7 +86,7 @@ class ActivationCache:
             CacheError: a frontier tensor has a type that cannot be stored.
         """
         for tensor in frontier:
-            _ = tensor.storage  # raises for a type that cannot be stored
+            _ = storage_of(tensor)  # raises for a type that cannot be stored
         record = PrefixRecord(fingerprint.key, "", dict(description), describe(frontier), fingerprint.components)
         path = self.root / fingerprint.key
         return PrefixCache(path, record, frontier, self._make_room, self._segment_bytes)

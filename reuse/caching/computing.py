@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from reuse.caching import building
-from reuse.caching.frontier import FrontierTensor, describe, from_storage, row_bytes
 from reuse.caching.locking import disk_errors
 from reuse.caching.segment import KEY_BYTES, Header
+from reuse.caching.storage import describe, from_storage, row_bytes, storage_of
 from reuse.devices import dtype_name
 from reuse.errors import CacheError
+from reuse.layers.frontier_tensor import FrontierTensor
 
 # Takes positions into the row keys, (rows,) int64; returns the frontier of those rows, each (rows, …), on any device.
 Compute = Callable[[np.ndarray], Sequence[torch.Tensor]]
@@ -87,7 +88,7 @@ def compute_blocks(
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """Yield the positions of each block and its tensors as stored; the arrays are used again for the next block."""
     rows = min(portions.block_rows, len(positions))
-    buffers = [np.empty((rows, *tensor.shape), tensor.storage) for tensor in frontier]
+    buffers = [np.empty((rows, *tensor.shape), storage_of(tensor)) for tensor in frontier]
     for start in range(0, len(positions), rows):
         block = positions[start : start + rows]
         for at in range(0, len(block), portions.compute_rows):

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from reuse.caching.building import published
-from reuse.caching.frontier import FrontierTensor
 from reuse.caching.segment import KEY_BYTES, Header, damaged, identify, read_header, row_keys
 from reuse.errors import CacheError
+from reuse.layers.frontier_tensor import FrontierTensor
 
 
 class Index:

@@ -20,9 +20,10 @@ import h5py
 import numpy as np
 import torch
 
-from reuse.caching.frontier import FrontierTensor, describe
+from reuse.caching.storage import describe, storage_of
 from reuse.devices import dtype_name
 from reuse.errors import CacheError
+from reuse.layers.frontier_tensor import FrontierTensor
 
 FORMAT = 1
 KEY_BYTES = 16
@@ -95,7 +96,7 @@ def lay_out(path: Path, prefix_key: str, frontier: Sequence[FrontierTensor], row
         file.create_group("frontier")
         for index, tensor in enumerate(frontier):
             name = f"frontier/{index}_{tensor.name.replace('/', '_')}"
-            data_set = _preallocated(file, name, (rows, *tensor.shape), tensor.storage)
+            data_set = _preallocated(file, name, (rows, *tensor.shape), storage_of(tensor))
             data_set.attrs.update(_words_on_tensor(tensor))
         row_key = _preallocated(file, "row_key", (rows, KEY_BYTES), np.dtype(np.uint8))
         row_key.attrs["what_this_is"] = "128-bit digest of the content and the view of the row at the same index"

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 
 from reuse.caching.computing import checked
-from reuse.caching.frontier import FrontierTensor
 from reuse.devices import dtype_name
 from reuse.errors import CacheError
+from reuse.layers.frontier_tensor import FrontierTensor
 
 # Largest difference that counts as equal, as a part of the largest stored value: batch sizes and kernels change the
 # order of sums. Types that are not listed must be equal.

@@ -13,13 +13,13 @@ import torch
 from reuse.caching import building, files
 from reuse.caching.activations import Activations, read_rows
 from reuse.caching.computing import Compute, compute_blocks, needed_bytes, portion, write_segment
-from reuse.caching.frontier import FrontierTensor
 from reuse.caching.index import Index, as_bytes
 from reuse.caching.locking import disk_errors, writing
 from reuse.caching.prefix_record import PrefixRecord, read_record, write_record
 from reuse.caching.spot_checking import compare
 from reuse.caching.stored_rows import StoredRows
 from reuse.errors import CacheError
+from reuse.layers.frontier_tensor import FrontierTensor
 
 SEGMENT_BYTES = 2**30
 BLOCK_BYTES = 8 * 2**20

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from reuse.caching.frontier import FrontierTensor, from_storage
 from reuse.caching.segment import Header, read_run, rows_of
+from reuse.caching.storage import from_storage
+from reuse.layers.frontier_tensor import FrontierTensor
 
 SHORTEST_RUN = 32  # rows: where runs are shorter on average, rows are gathered one by one
 LONG_RUN_BYTES = 2**20

@@ -13,7 +13,7 @@ from reuse.units import parse_bytes
 Command = Callable[..., Any]
 
 
-class Parsed(click.ParamType):
+class Parsed(click.ParamType[Any]):
     """A value that a function makes of the text; what the function refuses is wrong usage."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
@@ -40,7 +40,7 @@ def _size(text: str) -> int | list[int]:
 
 
 # Settings whose text means something else than their type alone would say.
-TYPES: dict[str, click.ParamType] = {
+TYPES: dict[str, Parsed] = {
     "labels": Parsed("N or N/class", _count),
     "image_size": Parsed("PIXELS or HxW", _size),
     "cache_budget": Parsed("BYTES", parse_bytes),

@@ -15,7 +15,8 @@ from reuse.layers.checking import check_cut, living_branches, unchanged_state
 from reuse.layers.constancy import Observed, holds_frozen, shared_constants
 from reuse.layers.crossing import NotStorable
 from reuse.layers.exporting import trace_by_export
-from reuse.layers.frontier import FrontierTensor, Side, find_crossing, stored
+from reuse.layers.frontier import Side, find_crossing, stored
+from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.observing import observe
 from reuse.layers.splicing import Suffix, build_prefix, build_suffix
 from reuse.layers.tracing import Traced, has_hooks, is_trainable, trace
@@ -47,7 +48,7 @@ class Cut:
     @property
     def bytes_per_sample(self) -> int:
         """Bytes of the frontier for one row."""
-        return sum(tensor.bytes for tensor in self.frontier)
+        return sum(tensor.row_bytes for tensor in self.frontier)
 
 
 def cut(model: nn.Module, example: Tensor | Sequence[Tensor]) -> Cut:

@@ -2,28 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from math import prod
 
-import torch
 from torch import fx, nn
 
 from reuse.layers.constancy import Observed, holds_frozen, signatures
 from reuse.layers.crossing import Form, NotStorable, Rows, crossing_form
+from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.observing import tensors_in
-
-
-@dataclass(frozen=True)
-class FrontierTensor:
-    """One tensor of the frontier, as it is for one row (without the batch dimension)."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of one row."""
-        return prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass

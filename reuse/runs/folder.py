@@ -19,6 +19,7 @@ from typing import Any
 import tomli_w
 
 from reuse.errors import RunError, UsageError
+from reuse.version import __version__
 
 FORMAT = 1
 MANIFEST, SETTINGS, HISTORY = "run.json", "settings.toml", "history.jsonl"
@@ -80,8 +81,6 @@ class RunFolder:
 
     def write_manifest(self, values: Mapping[str, Any]) -> None:
         """Write run.json, as a whole or not at all."""
-        from reuse import __version__
-
         created = datetime.now(UTC).isoformat(timespec="microseconds")
         write_text(self.path / MANIFEST, _json({"format": FORMAT, "reuse": __version__, "created": created, **values}))
 

@@ -105,7 +105,7 @@ class SavedModel(nn.Module):
         device = next((p.device for p in self.parameters()), torch.device("cpu"))
         parts = []
         with torch.inference_mode():
-            for rows in torch.arange(len(inputs)).split(batch_size):
+            for rows in torch.split(torch.arange(len(inputs)), batch_size):
                 samples = inputs[rows] if isinstance(inputs, Tensor) else inputs.gather(rows)[0]
                 parts.append(self._probabilities(self(samples.to(device))).cpu())
         return torch.cat(parts)

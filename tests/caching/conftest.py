@@ -10,7 +10,7 @@ import torch
 from reuse.caching import files
 from reuse.caching.cache import ActivationCache
 from reuse.caching.fingerprint import Fingerprint
-from reuse.caching.frontier import FrontierTensor
+from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.caching.store import PrefixCache
 
 FRONTIER = (FrontierTensor("pool", (5,), torch.float32), FrontierTensor("mask/in", (2, 3), torch.bfloat16))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from reuse.caching.frontier import FrontierTensor
+from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.caching.spot_checking import compare
 from reuse.errors import CacheError
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from reuse.caching import files
 from reuse.caching.cache import ActivationCache
 from reuse.caching.fingerprint import Fingerprint
-from reuse.caching.frontier import STORAGE, FrontierTensor
+from reuse.caching.storage import STORAGE
+from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.errors import CacheError
 
 

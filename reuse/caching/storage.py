@@ -1,14 +1,13 @@
-"""What one cached row holds, and how torch's types are laid down in a file."""
+"""How torch's types are laid down in a file, and what a row takes there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 import torch
 
 from reuse.devices import dtype_name
 from reuse.errors import CacheError
+from reuse.layers.frontier_tensor import FrontierTensor
 
 # bfloat16 and bool have no counterpart in HDF5 that every reader knows: their bits are stored as unsigned integers.
 STORAGE: dict[str, str] = {
@@ -27,35 +26,16 @@ STORAGE: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class FrontierTensor:
-    """One tensor of the frontier: its name in the cut, and the shape and type of one row of it."""
+def storage_of(tensor: FrontierTensor) -> np.dtype[np.generic]:
+    """Return the NumPy type that holds the bits of a frontier tensor in the file.
 
-    name: str
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-
-    @property
-    def row_bytes(self) -> int:
-        """The bytes of one row."""
-        return prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def storage(self) -> np.dtype[np.generic]:
-        """The NumPy type that holds the bits of `dtype` in the file.
-
-        Raises:
-            CacheError: the type cannot be stored.
-        """
-        name = dtype_name(self.dtype)
-        if name not in STORAGE:
-            raise CacheError(
-                f"frontier tensor {self.name!r} is {name}, which cannot be cached: use {', '.join(STORAGE)}"
-            )
-        return np.dtype(STORAGE[name])
-
-    def __str__(self) -> str:
-        return f"{self.name} {dtype_name(self.dtype)} {self.shape}"
+    Raises:
+        CacheError: the type cannot be stored.
+    """
+    name = dtype_name(tensor.dtype)
+    if name not in STORAGE:
+        raise CacheError(f"frontier tensor {tensor.name!r} is {name}, which cannot be cached: use {', '.join(STORAGE)}")
+    return np.dtype(STORAGE[name])
 
 
 def row_bytes(frontier: Sequence[FrontierTensor]) -> int:

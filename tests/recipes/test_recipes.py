@@ -1,0 +1,46 @@
+"""Every recipe runs on small data, and is imported the way a pipeline would."""
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reuse.recipes
+from reuse.recipes.autoencoder_then_finetune import autoencoder_then_finetune
+from reuse.recipes.frozen_finetune import frozen_finetune
+from reuse.recipes.pipeline_example import main as pipeline
+
+NAMES = [module.name for module in pkgutil.iter_modules(reuse.recipes.__path__)]
+
+
+def test_recipes_are_those_of_the_top_folder() -> None:
+    folder = Path(__file__).resolve().parents[2] / "recipes"
+    assert sorted(NAMES) == sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_runs(name: str) -> None:
+    assert importlib.import_module(f"reuse.recipes.{name}").main(quick=True)["run"]
+
+
+def test_a_second_frozen_finetuning_computes_no_row() -> None:
+    outcome = frozen_finetune(epochs=2)
+    rows = sum(outcome["first_rows"].values())
+    assert outcome["first_rows"] == {"computed": rows, "found": 0}
+    assert outcome["second_rows"] == {"computed": 0, "found": rows}
+    assert outcome["frozen"] == ["hidden1", "hidden2"]
+
+
+def test_the_three_classifiers_are_compared() -> None:
+    outcome = autoencoder_then_finetune(
+        labels="2/class", pretrain_epochs=1, epochs=1, model="mlp:8,4", freeze="hidden1"
+    )
+    assert list(outcome["comparison"]) == ["scratch", "frozen", "unfrozen"]
+    assert all(np.isfinite(row["accuracy"]) for row in outcome["comparison"].values())
+
+
+def test_the_pipeline_gives_class_names(tmp_path: Path) -> None:
+    outcome = pipeline(quick=True, out=tmp_path / "job")
+    assert set(outcome["predicted"]) <= {"benign", "malignant"}
+    assert len(outcome["predicted"]) == 10
