@@ -13,96 +13,33 @@ from reuse.layers.cutting import Cut, cut
 from reuse.layers.freezing import freeze
 from reuse.nn.outputs import output_layers
 
-QUICK = ["resnet18", "vit_tiny_patch16_224", "densenet121", "ghostnet_050"]
-# name -> what is hard about it; a 64 pixel image unless the model wants another
-SLOW = [
-    "bat_resnext26ts:256",
-    "botnet26t_256:256",
-    "caformer_s18",
-    "cait_xxs24_224",
-    "coat_lite_tiny",
-    "coatnet_nano_rw_224",
-    "convit_tiny",
-    "convmixer_768_32",
-    "convnext_atto",
-    "crossvit_tiny_240:240",
-    "cs3darknet_s",
-    "cspdarknet53",
-    "cspresnet50",
-    "davit_tiny",
-    "deit_tiny_patch16_224",
-    "dla34",
-    "dpn48b",
-    "edgenext_xx_small",
-    "efficientformer_l1:224",
-    "efficientnet_b0",
-    "efficientvit_b0",
-    "efficientvit_m0:224",
-    "ese_vovnet19b_dw",
-    "eva02_tiny_patch14_224:224",
-    "fasternet_t0",
-    "fastvit_t8",
-    "focalnet_tiny_srf",
-    "gcvit_xxtiny",
-    "gernet_s",
-    "gmlp_ti16_224:224",
-    "hardcorenas_a",
-    "hgnetv2_b0",
-    "hiera_tiny_224",
-    "hrnet_w18_small",
-    "inception_next_tiny",
-    "lambda_resnet26t",
-    "lcnet_035",
-    "levit_128s:224",
-    "mambaout_femto",
-    "maxvit_pico_rw_256",
-    "mixer_s32_224:224",
-    "mixnet_s",
-    "mnasnet_small",
-    "mobilenetv3_small_050",
-    "mobilenetv4_conv_small",
-    "mobilevit_xxs",
-    "mobilevitv2_050",
-    "mvitv2_tiny",
-    "nest_tiny",
-    "nextvit_small",
-    "nf_regnet_b0",
-    "pit_ti_224:224",
-    "poolformer_s12",
-    "pvt_v2_b0",
-    "regnetx_002",
-    "repghostnet_050",
-    "repvgg_a0",
-    "repvit_m0_9",
-    "res2net50_14w_8s",
-    "resmlp_12_224:224",
-    "resnest14d",
-    "rexnet_100",
-    "seresnet18",
-    "shvit_s1",
-    "skresnet18",
-    "starnet_s1",
-    "swiftformer_xs",
-    "swin_tiny_patch4_window7_224",
-    "swinv2_cr_tiny_ns_224",
-    "tiny_vit_5m_224",
-    "tinynet_e",
-    "tnt_s_patch16_224:224",
-    "twins_svt_small",
-    "visformer_tiny:224",
-    "vovnet39a",
-    "xcit_nano_12_p8_224",
-]
+QUICK = ("resnet18", "vit_tiny_patch16_224", "densenet121", "ghostnet_050")
+# A 64 pixel image unless the model wants another size. Among them: class tokens (cait, crossvit, deit, xcit), shapes
+# computed at run time (swin, cait, mvitv2), functional dropout (ghostnet), control flow that torch.fx cannot follow
+# (crossvit, twins, hiera, mobilevit, hrnet, convit, tiny_vit), windows folded into the batch (maxvit, swin, davit, nest),
+# writes in place (resnets, res2net), several classifiers and outputs (crossvit, levit).
+SLOW = """
+caformer_s18 cait_xxs24_224 coat_lite_tiny coatnet_nano_rw_224 convit_tiny convmixer_768_32 convnext_atto
+crossvit_tiny_240:240 cs3darknet_s cspdarknet53 davit_tiny deit_tiny_patch16_224 dla34 dpn48b edgenext_xx_small
+efficientformerv2_s0 efficientnet_b0 efficientvit_b0 efficientvit_m0:224 ese_vovnet19b_dw eva02_tiny_patch14_224:224
+fasternet_t0 focalnet_tiny_srf gcvit_xxtiny gernet_s gmlp_ti16_224:224 hardcorenas_a hgnetv2_b0 hiera_tiny_224
+hrnet_w18_small inception_next_tiny lcnet_035 levit_128s:224 mambaout_femto maxvit_pico_rw_256 mixer_s32_224:224 mixnet_s
+mnasnet_small mobilenetv3_small_050 mobilenetv4_conv_small mobilevit_xxs mobilevitv2_050 mvitv2_tiny nest_tiny
+nextvit_small nf_regnet_b0 pit_ti_224:224 poolformer_s12 pvt_v2_b0 regnetx_002 repghostnet_050 repvgg_a0 repvit_m0_9
+res2net50_14w_8s resnest14d rexnet_100 seresnet18 shvit_s1 skresnet18 starnet_s1 swiftformer_xs
+swin_tiny_patch4_window7_224 swinv2_cr_tiny_ns_224 tiny_vit_5m_224 tinynet_e twins_svt_small visformer_tiny:224 vovnet39a
+xcit_nano_12_p8_224
+"""
+SLOW_NAMES = SLOW.split()
 
 
 def test_the_list_is_long_enough() -> None:
-    names = [name.partition(":")[0] for name in SLOW] + QUICK
-    assert len({type(timm.create_model(n, pretrained=False)) for n in QUICK}) == len(QUICK)
+    names = [name.partition(":")[0] for name in SLOW_NAMES] + list(QUICK)
     assert len(set(names)) == len(names) >= 60
 
 
 @pytest.mark.parametrize("share", ["head", "60 %"])
-@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_NAMES)])
 def test_exact(name: str, share: str) -> None:
     name, _, size = name.partition(":")
     pixels = int(size or 64)
