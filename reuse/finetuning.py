@@ -27,7 +27,8 @@ from reuse.objectives.objective import Objective
 from reuse.objectives.supervised import supervised
 from reuse.results import Result
 from reuse.running import Trained, check_epochs, choose_compute, continued, make_trainer, plain_settings, train
-from reuse.runs.checkpoints import load_frozen
+from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
+from reuse.runs.fitting import interruptible
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.reporting import Reporter
 from reuse.runs.tensor_files import save_tensors
@@ -144,7 +145,8 @@ def finetune(
     listener = reporter or Reporter()
     if resume is not None:
         run = RunFolder.open(resume)
-        return _run(resumed_task(continued(finetune, arguments, run), run, listener), listener, run=run)
+        settings, spec = continued(finetune, arguments, run)
+        return _run(resumed_task(settings, spec, run, listener), listener, run=run)
     check_epochs(arguments)
     task = new_task(plain_settings(arguments), data, listener)
     result = _run(task, listener, out=out)
@@ -184,13 +186,12 @@ def _run(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
     model, graft = restored_model(task, reporter, resume)
     model.to(compute.device, compute.dtype)
     freezing = freeze_layers(model, settings, graft, reporter)
-    run = run or _new_run(task, out)
-    if resume:
-        load_frozen(run, model)
-    feed, prepared, why_not = _feed(model, task, objective, compute, freezing, reporter)
-    trainer = make_trainer(model, objective, feed, settings)
-    done = train(trainer, feed, settings, run, reporter, resume)
-    save_tensors(run.path / WEIGHTS, model.state_dict())
+    run = _resumed_run(run, task, model) if run else _new_run(task, model, out)
+    with interruptible(run):
+        feed, prepared, why_not = _feed(model, task, objective, compute, freezing, run, reporter)
+        trainer = make_trainer(model, objective, feed, settings)
+        done = train(trainer, feed, settings, run, reporter, resume)
+        save_tensors(run.path / WEIGHTS, savable_tensors(model))
     notes = (*data.notes, *([why_not] if why_not else []))
     result = _result(task, run, freezing, graft, feed, prepared, done, notes)
     run.write_result(result.to_dict())
@@ -198,7 +199,13 @@ def _run(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
 
 
 def _feed(
-    model: nn.Module, task: Task, objective: Objective, compute: Compute, freezing: Freezing, reporter: Reporter
+    model: nn.Module,
+    task: Task,
+    objective: Objective,
+    compute: Compute,
+    freezing: Freezing,
+    run: RunFolder,
+    reporter: Reporter,
 ) -> tuple[Feed, Prepared | None, str]:
     """Return what the trainer reads, the cut and plan behind it, and why nothing is cached where that is so."""
     wanted = _cache_settings(task)
@@ -212,8 +219,12 @@ def _feed(
         return feed_inputs(model, task.data, compute), None, why_not
     for line in describe_plan(prepared):
         reporter.line(line)
-    if not prepared.plan.cache:
-        return feed_inputs(model, task.data, compute), prepared, f"trained without a cache: {prepared.plan.reason}"
+    # The plan is measured, so it may turn out otherwise another time; what a run began with it goes on with.
+    cached = run.manifest().get("cached", prepared.plan.cache)
+    run.update_manifest(cached=cached)
+    if not cached:
+        reason = prepared.plan.reason or "as it began"
+        return feed_inputs(model, task.data, compute), prepared, f"trained without a cache: {reason}"
     return feed_activations(prepared, task.data, compute, reporter), prepared, ""
 
 
@@ -222,8 +233,16 @@ def _cache_settings(task: Task) -> CacheSettings:
     return CacheSettings(settings["cache"], settings["cache_dir"], settings["cache_dtype"], settings["cache_budget"])
 
 
-def _new_run(task: Task, out: str | Path | None) -> RunFolder:
+def _resumed_run(run: RunFolder, task: Task, model: nn.Module) -> RunFolder:
+    """Put the model back as it was and note the settings that go on."""
+    load_newest(run, model)
+    run.write_settings("finetune", task.settings)
+    return run
+
+
+def _new_run(task: Task, model: nn.Module, out: str | Path | None) -> RunFolder:
     run = RunFolder.create("finetune", out)
+    save_start(run, model)
     run.write_settings("finetune", task.settings)
     run.write_manifest(
         {

@@ -29,7 +29,8 @@ from reuse.running import (
     plain_settings,
     train,
 )
-from reuse.runs.checkpoints import load_frozen
+from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
+from reuse.runs.fitting import interruptible
 from reuse.runs.folder import DECODER, WEIGHTS, RunFolder
 from reuse.runs.models import ModelRecipe
 from reuse.runs.preprocessing import preprocessing_for
@@ -130,7 +131,8 @@ def pretrain(
     arguments = dict(locals())
     if resume is not None:
         run = RunFolder.open(resume)
-        return _pretrain(continued(pretrain, arguments, run), data, run, reporter or Reporter(), resume=True)
+        settings, spec = continued(pretrain, arguments, run)
+        return _pretrain(settings, spec, run, reporter or Reporter(), resume=True)
     settings = plain_settings(arguments)
     check_epochs(settings)
     return _pretrain(settings, data, None, reporter or Reporter(), out=out)
@@ -150,7 +152,7 @@ def _pretrain(
     _refuse_unused(settings, menu_entry.needs_labels)
     compute = choose_compute(settings)
     seed_everything(settings["seed"])
-    data = _load(settings, settings["data"] if resume else data_spec, run, menu_entry.needs_labels)
+    data = _load(settings, data_spec, run, menu_entry.needs_labels)
     loaded = time.perf_counter()
     for note in data.notes:
         reporter.line(note)
@@ -161,16 +163,19 @@ def _pretrain(
     trained.to(compute.device, compute.dtype)
     if run is None:
         run = RunFolder.create("pretrain", out)
+        save_start(run, trained)
         run.write_settings("pretrain", settings)
         run.write_manifest(_manifest(settings, recipe, data))
     else:
-        load_frozen(run, trained)
+        load_newest(run, trained)
+        run.write_settings("pretrain", settings)
     reporter.line(f"pretraining {recipe.spec} as {settings['objective']} on {data.name}: {_sizes(data)}")
-    feed = feed_inputs(trained, data, compute)
-    done = train(make_trainer(trained, objective, feed, settings), feed, settings, run, reporter, resume)
-    save_tensors(run.path / WEIGHTS, encoder.state_dict())
-    if isinstance(trained, Autoencoder):
-        save_tensors(run.path / DECODER, trained.decoder.state_dict())
+    with interruptible(run):
+        feed = feed_inputs(trained, data, compute)
+        done = train(make_trainer(trained, objective, feed, settings), feed, settings, run, reporter, resume)
+        save_tensors(run.path / WEIGHTS, savable_tensors(encoder))
+        if isinstance(trained, Autoencoder):
+            save_tensors(run.path / DECODER, savable_tensors(trained.decoder))
     seconds = {
         "load": loaded - started,
         "digest": 0.0,

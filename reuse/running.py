@@ -25,6 +25,7 @@ from reuse.runs.reporting import Reporter
 from reuse.training.trainer import Trainer
 
 NOT_SETTINGS = ("reporter", "resume", "out")
+ARRAYS = "arrays"  # data given as arrays: the run can be read, but not replayed from its settings alone
 DATA_SETTINGS = ("classes", "target", "group_by", "image_size", "channels", "skip_bad", "seed")
 TRAINER_SETTINGS = (
     "optimizer",
@@ -53,22 +54,36 @@ class Trained:
 
 def plain_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a command as the settings of its run: paths as text, sequences as lists."""
-    return {name: _plain(value) for name, value in arguments.items() if name not in NOT_SETTINGS}
+    settings = {name: _plain(value) for name, value in arguments.items() if name not in NOT_SETTINGS}
+    if not isinstance(arguments.get("data"), str | Path | None):
+        settings["data"] = ARRAYS
+    return settings
 
 
-def continued(command: Callable[..., Any], arguments: Mapping[str, Any], run: RunFolder) -> dict[str, Any]:
-    """Return the arguments with which `command` goes on with `run`: those it began with, but for what is given now.
+def continued(command: Callable[..., Any], arguments: Mapping[str, Any], run: RunFolder) -> tuple[dict[str, Any], Any]:
+    """Return the settings with which `command` goes on with `run`: those it began with, but for what is given now.
+
+    What settings.toml does not name was None, or is a setting of a newer version: both are the default.
+
+    Returns:
+        The settings, and the data: a spec, or the arrays given now.
 
     Raises:
-        UsageError: the run is another command's.
+        UsageError: the run is another command's, or its data were arrays and are not given again.
     """
     saved = run.settings()
     begun = saved.pop("command", None)
     if begun != command.__name__:
         raise UsageError(f"{run.path} is a run of `reuse {begun}`: resume it with that command")
-    parameters = inspect.signature(command).parameters
-    given = {n: v for n, v in arguments.items() if n not in NOT_SETTINGS and v != parameters[n].default}
-    return {**{name: value for name, value in saved.items() if name in parameters}, **given}
+    defaults = {name: p.default for name, p in inspect.signature(command).parameters.items()}
+    given = {name: value for name, value in arguments.items() if not _is_default(value, defaults[name])}
+    data = given.get("data", saved.get("data"))
+    if isinstance(data, str) and data == ARRAYS:
+        raise UsageError(f"{run.path} was trained on arrays, which a run does not keep: give them as data again")
+    settings = {name: saved.get(name, default) for name, default in plain_settings(defaults).items()}
+    settings |= plain_settings(given)
+    check_epochs(settings)
+    return settings, data
 
 
 def build_options(settings: Mapping[str, Any], inherited: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
@@ -141,8 +156,8 @@ def as_list(value: str | Sequence[str] | None) -> list[str]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, Mapping) or hasattr(value, "shape"):
-        return "arrays"  # data given as arrays: the run can be read, but not replayed from its settings alone
-    return value
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    return type(value) is type(default) and bool(value == default)

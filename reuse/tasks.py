@@ -13,7 +13,7 @@ from reuse.layers.freezing import Freezing, freeze, frozen
 from reuse.layers.transplanting import Transplant, transplant
 from reuse.nn.outputs import output_layers
 from reuse.nn.specs import add_layers, drop_layers
-from reuse.running import BUILD_SETTINGS, as_list, build_options, load_data
+from reuse.running import ARRAYS, BUILD_SETTINGS, as_list, build_options, choose_compute, load_data
 from reuse.runs.folder import RunFolder
 from reuse.runs.models import ModelRecipe
 from reuse.runs.preprocessing import preprocessing_for
@@ -53,7 +53,7 @@ def _inherit(settings: dict[str, Any], source: Source) -> dict[str, Any]:
     without_data = settings["data"] is None
     if without_data and not theirs:
         raise UsageError(f"{source.name} is not a run, so it names no data: give --data")
-    if without_data and theirs["data"] == "arrays":
+    if without_data and theirs["data"] == ARRAYS:
         raise UsageError(f"{source.name} was trained on arrays, which a run does not keep: give them as data")
     filled = dict(settings)
     if without_data:
@@ -106,12 +106,19 @@ def new_task(settings: dict[str, Any], spec: Any, reporter: Reporter) -> Task:
     return _task(settings, source, data, reporter, started, time.perf_counter() - begun)
 
 
-def resumed_task(settings: dict[str, Any], run: RunFolder, reporter: Reporter) -> Task:
-    """Read again what a run had been given; its weights are in its checkpoint."""
+def resumed_task(settings: dict[str, Any], spec: Any, run: RunFolder, reporter: Reporter) -> Task:
+    """Read again what a run had been given; its weights are in its checkpoint.
+
+    Args:
+        settings: resolved, those of the run but for what is given now.
+        spec: of the data, or arrays.
+        run: to go on with.
+        reporter: told of notes on the data.
+    """
     started = time.perf_counter()
     seed_everything(settings["seed"])
     preprocessing = Preprocessing.from_dict(run.manifest()["preprocessing"])
-    data = load_data(settings["data"], _sized(settings, preprocessing), preprocessing, labels=settings["labels"])
+    data = load_data(spec, _sized(settings, preprocessing), preprocessing, labels=settings["labels"])
     return _task(settings, None, data, reporter, started, time.perf_counter() - started)
 
 
@@ -139,6 +146,7 @@ def restored_model(task: Task, reporter: Reporter, resumed: bool = False) -> tup
     pretrained = pretrained and task.recipe.spec.startswith("timm:")
     trust = settings["trust"] or source is None or not source.manifest or settings["model"] != source.spec
     model = task.recipe.build(pretrained=pretrained, trust=trust or resumed)
+    model.to(choose_compute(settings).dtype)  # first, so that a source in float64 loses no digits
     if source is None or source.weights is None:
         if pretrained:
             reporter.line(f"restored timm's pretrained weights of {task.recipe.spec}")

@@ -1,6 +1,7 @@
 """Checkpoints: what going on with a training needs, written whole, one generation kept.
 
 checkpoint/frozen.safetensors      what does not train, once
+checkpoint/start.safetensors       what trains, as it began: until there is the first of
 checkpoint/epoch-00007/            what trains: weights.safetensors, best.safetensors, state.pt
 """
 
@@ -18,6 +19,7 @@ from reuse.runs.tensor_files import load_tensors_file, save_tensors
 from reuse.training.state import live_tensors, load_tensors
 
 FOLDER = "checkpoint"
+FROZEN, START = "frozen.safetensors", "start.safetensors"
 
 
 def all_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -25,25 +27,47 @@ def all_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def save_frozen(run: RunFolder, model: nn.Module) -> None:
-    """Write what training does not change, once, at the start."""
+def savable_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return what `weights.safetensors` holds: the state dict, and the buffers that it leaves out.
+
+    A buffer that is not saved may have been drawn at random (peft #1732).
+    """
+    return {**model.state_dict(), **dict(model.named_buffers())}
+
+
+def save_start(run: RunFolder, model: nn.Module) -> None:
+    """Write the whole model as a training begins, so that it can be resumed whatever becomes of its source.
+
+    What training does not change is written here once and for all.
+    """
     folder = run.path / FOLDER
     folder.mkdir(exist_ok=True)
-    live = live_tensors(model)
-    save_tensors(folder / "frozen.safetensors", {n: t for n, t in all_tensors(model).items() if n not in live})
+    save_tensors(folder / FROZEN, _still(model))
+    save_tensors(folder / START, live_tensors(model))
 
 
-def load_frozen(run: RunFolder, model: nn.Module) -> None:
-    """Put back what `save_frozen` wrote.
+def load_newest(run: RunFolder, model: nn.Module) -> None:
+    """Put the whole model back as it was at the newest checkpoint, or at the start.
+
+    Where other layers are frozen now than were before, what has come to rest is written for the next time.
 
     Raises:
-        RunError: it is missing, damaged or of another model.
+        RunError: a file is missing, damaged or of another model.
     """
-    load_tensors(model, load_tensors_file(run.path / FOLDER / "frozen.safetensors"))
+    folder = run.path / FOLDER
+    frozen = load_tensors_file(folder / FROZEN)
+    load_tensors(model, frozen)
+    generations = _generations(run)
+    load_tensors(model, load_tensors_file(generations[-1] / "weights.safetensors" if generations else folder / START))
+    still = _still(model)
+    if not still.keys() <= frozen.keys():
+        save_tensors(folder / FROZEN, {**frozen, **still})
 
 
 def save_checkpoint(run: RunFolder, trainer: dict[str, Any], stopping: dict[str, Any]) -> None:
     """Write one generation beside the last and then remove the last; a kill leaves one of them whole.
+
+    A generation that is there already stays: nothing has been trained since it was written.
 
     Args:
         run: where.
@@ -52,6 +76,16 @@ def save_checkpoint(run: RunFolder, trainer: dict[str, Any], stopping: dict[str,
     """
     folder = run.path / FOLDER
     draft, final = folder / ".draft", folder / f"epoch-{trainer['epoch']:05d}"
+    older = [generation for generation in _generations(run) if generation != final]
+    if not final.exists():
+        _write_generation(draft, trainer, stopping)
+        draft.replace(final)
+    for unneeded in (draft, *older):
+        shutil.rmtree(unneeded, ignore_errors=True)
+    (folder / START).unlink(missing_ok=True)
+
+
+def _write_generation(draft: Path, trainer: dict[str, Any], stopping: dict[str, Any]) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     save_tensors(draft / "weights.safetensors", trainer["weights"])
@@ -61,13 +95,6 @@ def save_checkpoint(run: RunFolder, trainer: dict[str, Any], stopping: dict[str,
         "stopping": {name: value for name, value in stopping.items() if name != "weights"},
     }
     torch.save(rest, draft / "state.pt")
-    older = _generations(run)
-    if final.exists():  # the same epoch again, after a resume
-        shutil.rmtree(final)
-    draft.replace(final)
-    for generation in older:
-        if generation != final:
-            shutil.rmtree(generation, ignore_errors=True)
 
 
 def load_checkpoint(run: RunFolder) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -89,4 +116,10 @@ def load_checkpoint(run: RunFolder) -> tuple[dict[str, Any], dict[str, Any]] | N
 
 
 def _generations(run: RunFolder) -> list[Path]:
-    return sorted((run.path / FOLDER).glob("epoch-*"))
+    return sorted((run.path / FOLDER).glob("epoch-*"), key=lambda path: int(path.name.removeprefix("epoch-")))
+
+
+def _still(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that training does not change."""
+    live = live_tensors(model)
+    return {name: tensor for name, tensor in all_tensors(model).items() if name not in live}

@@ -1,12 +1,14 @@
 """Running the loop: recording, checkpoints, early stopping, the best weights, going on after an interruption."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from reuse.errors import ReuseError
-from reuse.runs.checkpoints import load_checkpoint, save_checkpoint, save_frozen
+from reuse.runs.checkpoints import load_checkpoint, save_checkpoint
 from reuse.runs.folder import RunFolder
 from reuse.runs.reporting import Reporter
 from reuse.training.batches import Source
@@ -24,6 +26,19 @@ Rows = tuple[Source, Tensor | None]
 
 class Interrupted(ReuseError):  # noqa: N818 - it is no fault
     """A training that was interrupted from the keyboard, saved."""
+
+
+@contextmanager
+def interruptible(run: RunFolder) -> Iterator[None]:
+    """Say how to go on after an interruption from the keyboard, whatever was being done; the run's start is saved.
+
+    Raises:
+        Interrupted: Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"interrupted; go on with --resume {run.path}") from error
 
 
 @dataclass(frozen=True)
@@ -62,7 +77,7 @@ def fit(
         valid: rows and targets to choose by; None keeps the last epoch's weights.
         epochs: number of the last epoch.
         patience: epochs without a new best before stopping; None trains to the end.
-        run: where history and checkpoints go.
+        run: where history and checkpoints go; its start is saved.
         reporter: told of every epoch.
         resume: go on from the run's last checkpoint.
 
@@ -73,8 +88,6 @@ def fit(
     stopping = EarlyStopping(patience if valid is not None else None, trainer.objective.monitor)
     if resume:
         _go_on(trainer, stopping, run)
-    else:
-        save_frozen(run, trainer.model)
     stopped_early = _loop(trainer, stopping, train, valid, epochs, run, reporter)
     best_epoch = stopping.restore(trainer.model) or trainer.epoch
     return Fitted(trainer.epoch, best_epoch, stopped_early, time.perf_counter() - started)

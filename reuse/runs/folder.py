@@ -84,6 +84,14 @@ class RunFolder:
         created = datetime.now(UTC).isoformat(timespec="microseconds")
         write_text(self.path / MANIFEST, _json({"format": FORMAT, "reuse": __version__, "created": created, **values}))
 
+    def update_manifest(self, **values: Any) -> None:
+        """Add to run.json what has turned out since it was written.
+
+        Raises:
+            RunError: it is missing, damaged, or of another version.
+        """
+        write_text(self.path / MANIFEST, _json({**self.manifest(), **values}))
+
     def settings(self) -> dict[str, Any]:
         """Return the resolved settings of the run.
 
@@ -111,10 +119,17 @@ class RunFolder:
             file.write(json.dumps(line) + "\n")
 
     def history(self) -> list[dict[str, Any]]:
-        """Return the epochs so far; a last line that a kill cut short is left out."""
+        """Return the epochs so far; a last line that a kill cut short is left out.
+
+        Raises:
+            RunError: a whole line is damaged.
+        """
         path = self.path / HISTORY
         lines = path.read_text().split("\n")[:-1] if path.exists() else []
-        return [json.loads(line) for line in lines]
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise RunError(f"{path} is damaged: {error}; restore it or train again") from error
 
     def truncate_history(self, epoch: int) -> None:
         """Forget the epochs after `epoch`, which will be trained again."""
@@ -131,8 +146,8 @@ def newest_run(kind: str, root: Path = Path("runs")) -> RunFolder | None:
                 manifest = RunFolder(path).manifest()
             except RunError:
                 continue  # of another version or damaged: naming it says so
-            if manifest["kind"] == kind:
-                found.append((manifest["created"], path))
+            if manifest.get("kind") == kind:
+                found.append((str(manifest.get("created", "")), path))
     return RunFolder(max(found)[1]) if found else None
 
 

@@ -13,7 +13,7 @@ from reuse.data.preprocessing import Preprocessing
 from reuse.errors import RunError, UsageError
 from reuse.nn.building import build
 from reuse.runs.checkpoints import all_tensors
-from reuse.runs.folder import WEIGHTS, RunFolder
+from reuse.runs.folder import MANIFEST, WEIGHTS, RunFolder
 from reuse.runs.tensor_files import load_tensors_file
 from reuse.training.state import load_tensors
 
@@ -102,12 +102,12 @@ class SavedModel(nn.Module):
             inputs: preprocessed samples: a split's `inputs`, or a tensor `(rows, *shape)`.
             batch_size: rows at a time.
         """
-        device = next((p.device for p in self.parameters()), torch.device("cpu"))
+        device, dtype = next(((p.device, p.dtype) for p in self.parameters()), (torch.device("cpu"), torch.float32))
         parts = []
         with torch.inference_mode():
             for rows in torch.split(torch.arange(len(inputs)), batch_size):
                 samples = inputs[rows] if isinstance(inputs, Tensor) else inputs.gather(rows)[0]
-                parts.append(self._probabilities(self(samples.to(device))).cpu())
+                parts.append(self._probabilities(self(samples.to(device, dtype))).cpu())
         return torch.cat(parts)
 
     def _probabilities(self, outputs: Tensor) -> Tensor:
@@ -135,6 +135,9 @@ def load_model(run: str | Path, *, trust: bool = False) -> SavedModel:
     manifest = folder.manifest()
     if manifest.get("task") not in ("classification", "multilabel", "regression"):
         raise RunError(f"{folder.path} is a pretraining run without labels, so it predicts nothing: fine-tune it first")
+    absent = [name for name in ("model", "preprocessing", "classes") if name not in manifest]
+    if absent:
+        raise RunError(f"{folder.path / MANIFEST} does not say {', '.join(absent)}: it is damaged; train again")
     network = ModelRecipe.from_dict(manifest["model"]).build(trust=trust)
     load_whole(network, load_tensors_file(folder.path / WEIGHTS), folder.path)
     preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
@@ -147,8 +150,11 @@ def load_whole(network: nn.Module, tensors: Mapping[str, Tensor], where: Path) -
     Raises:
         RunError: a tensor is missing, besides, or of another shape.
     """
-    missing = sorted(set(all_tensors(network)) - set(tensors))
+    own = all_tensors(network)
+    missing = sorted(set(own) - set(tensors))
     if missing:
         raise RunError(f"{where} lacks {', '.join(missing[:3])}{'…' if len(missing) > 3 else ''}: it is damaged")
-    load_tensors(network, tensors)
+    # Before the values, which would lose digits on their way through a smaller type.
     network.to(next((t.dtype for t in tensors.values() if t.is_floating_point()), torch.float32))
+    tied = network.state_dict().keys() - own.keys()  # second names of tensors that the first name fills
+    load_tensors(network, {name: tensor for name, tensor in tensors.items() if name not in tied})
