@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo("aborted", err=True)
         sys.exit(1)
     except ReuseError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)  # one line, whatever a library's reason held
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)

@@ -34,8 +34,12 @@ def _count(text: str) -> int | str:
     return int(text) if re.fullmatch(r"[+-]?\d+", text.strip()) else text
 
 
+def _shape(text: str) -> list[int]:
+    return [int(part) for part in re.split(r"[x,]", text)]
+
+
 def _size(text: str) -> int | list[int]:
-    sizes = [int(part) for part in re.split(r"[x,]", text)]
+    sizes = _shape(text)
     return sizes[0] if len(sizes) == 1 else sizes
 
 
@@ -44,6 +48,7 @@ TYPES: dict[str, Parsed] = {
     "labels": Parsed("N or N/class", _count),
     "image_size": Parsed("PIXELS or HxW", _size),
     "cache_budget": Parsed("BYTES", parse_bytes),
+    "input_shape": Parsed("C,H,W", _shape),
 }
 # Settings that may be repeated.
 REPEATED = ("freeze", "restore")
@@ -74,7 +79,8 @@ def given(context: click.Context) -> dict[str, Any]:
 def _parameter(setting: Setting) -> Callable[[Command], Command]:
     flag = setting.name.replace("_", "-")
     if setting.positional:
-        return click.argument(setting.name, required=False, default=setting.default, metavar=setting.name.upper())
+        optional: dict[str, Any] = {} if setting.required else {"default": setting.default}
+        return click.argument(setting.name, required=setting.required, metavar=setting.name.upper(), **optional)
     if setting.annotation == "bool":
         return _switch(setting, flag)
     if setting.annotation == "bool | None":
@@ -84,6 +90,7 @@ def _parameter(setting: Setting) -> Callable[[Command], Command]:
         setting.name,
         type=_type(setting),
         default=setting.default,
+        required=setting.required,
         multiple=setting.name in REPEATED,
         show_default=setting.default not in (None, ()),
         help=_help(setting),

@@ -24,6 +24,7 @@ class Setting:
         default: its default value.
         help: its entry in the docstring.
         positional: whether it may be given without its name.
+        required: whether it has no default.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Setting:
     default: Any
     help: str
     positional: bool
+    required: bool = False
 
 
 def read_settings(module: str, function: str) -> list[Setting]:
@@ -55,7 +57,8 @@ def read_settings(module: str, function: str) -> list[Setting]:
 
 def _settings(node: ast.FunctionDef) -> list[Setting]:
     helps = _argument_docs(ast.get_docstring(node) or "")
-    positional = list(zip(node.args.args, node.args.defaults, strict=True))
+    arguments, absent = node.args.args, [None] * (len(node.args.args) - len(node.args.defaults))
+    positional = list(zip(arguments, [*absent, *node.args.defaults], strict=True))
     named = list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
     return [
         Setting(
@@ -63,7 +66,8 @@ def _settings(node: ast.FunctionDef) -> list[Setting]:
             ast.unparse(argument.annotation) if argument.annotation else "Any",
             None if default is None else ast.literal_eval(default),
             helps.get(argument.arg, ""),
-            number < len(positional),
+            positional=number < len(positional),
+            required=default is None,
         )
         for number, (argument, default) in enumerate([*positional, *named])
     ]

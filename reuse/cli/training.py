@@ -29,7 +29,7 @@ def pretrain(context: click.Context, /, as_json: bool, list_objectives: bool, co
         return
     from reuse.pretraining import pretrain as function
 
-    result = _train(function, _settings(context, config, "pretrain"))
+    result = _train(function, settings_of(context, config, "pretrain"))
     _show(result, as_json, "reuse finetune --freeze LAYERS")
 
 
@@ -46,11 +46,11 @@ def finetune(context: click.Context, /, as_json: bool, config: str | None, **_: 
     """
     from reuse.finetuning import finetune as function
 
-    result = _train(function, _settings(context, config, "finetune"))
+    result = _train(function, settings_of(context, config, "finetune"))
     _show(result, as_json, f"reuse predict {result.run} --data SPEC")
 
 
-def _settings(context: click.Context, config: str | None, command: str) -> dict[str, Any]:
+def settings_of(context: click.Context, config: str | None, command: str) -> dict[str, Any]:
     """Return what the config file and the user give; the user's word counts more."""
     chosen = given(context)
     for name in ("config", "as_json", "list_objectives"):
@@ -123,6 +123,6 @@ def _list_objectives(as_json: bool) -> None:
 
     rows = [{"objective": name, "summary": entry.summary} for name, entry in OBJECTIVES.items()]
     if as_json:
-        print_json(rows)
+        print_json({"objectives": rows})
     else:
         click.echo(table(rows))

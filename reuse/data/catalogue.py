@@ -129,6 +129,24 @@ NAMED: dict[str, Callable[[Options], Source]] = {
 }
 
 
+# What each data set that scikit-learn does not ship looks like where it is found.
+FILES = {
+    "mnist": ("mnist", "mnist.npz", "MNIST/raw"),
+    "fashion-mnist": ("fashion-mnist", "fashion-mnist.npz", "FashionMNIST/raw"),
+    "cifar10": ("cifar-10-batches-py", "cifar10", "cifar10*.tar*"),
+    "california-housing": ("housing.csv", "california-housing/housing.csv"),
+}
+
+
+def found_places() -> dict[str, Path | None]:
+    """Return where each named data set that is not shipped lies on this machine, None where it does not."""
+    places = [*_places(), download_folder()]
+    return {
+        name: next((path for place in places for pattern in patterns for path in sorted(place.glob(pattern))), None)
+        for name, patterns in FILES.items()
+    }
+
+
 def download_folder() -> Path:
     """Return where torchvision's downloads go: `reuse/data` in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reuse" / "data"

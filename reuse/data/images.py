@@ -91,6 +91,10 @@ class ImageInputs(Inputs):
                 pixels[place] = picture
         return samples.preprocessing.normalise(torch.from_numpy(pixels))
 
+    def names(self) -> list[str]:
+        """Return the files."""
+        return [self._samples.files[row].name for row in self._rows]
+
     def _decode(self, row: int) -> np.ndarray:
         file = self._samples.files[row]
         try:

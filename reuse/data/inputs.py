@@ -73,6 +73,10 @@ class Inputs(ABC):
             self._digests = self._digest()
         return self._digests
 
+    def names(self) -> list[str] | None:
+        """Return what each sample is called, such as its file, or None where samples have no names."""
+        return None
+
     def _prepare_all(self) -> Tensor:
         samples = torch.empty((len(self), *self.shape), dtype=torch.float32)
         for start in range(0, len(self), BLOCK_ROWS):

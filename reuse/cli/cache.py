@@ -1,0 +1,159 @@
+"""`reuse cache`: list, why, verify, prune, clear."""
+
+from typing import Any
+
+import click
+
+from reuse.cli.inspecting import PLAN
+from reuse.cli.options import TYPES, with_settings
+from reuse.cli.training import CONFIG, JSON, settings_of
+
+FOLDER = click.option("--cache-dir", help="Where activations are kept; by default $REUSE_CACHE or ./cache.")
+
+
+@click.group()
+def cache() -> None:
+    """Look after the activations of frozen layers."""
+
+
+@cache.command("list")
+@FOLDER
+@JSON
+def list_entries(cache_dir: str | None, as_json: bool) -> None:
+    """List what is cached, the most recently used first."""
+    from dataclasses import asdict
+
+    from reuse.cli.printing import print_json, table
+    from reuse.units import format_bytes
+
+    opened = _open(cache_dir)
+    entries = opened.entries()
+    total = sum(entry.bytes for entry in entries)
+    if as_json:
+        print_json({"path": str(opened.root), "bytes": total, "entries": [asdict(entry) for entry in entries]})
+        return
+    if entries:
+        click.echo(table([_line(entry) for entry in entries]))
+    click.echo(f"{opened.root}: {len(entries)} prefixes, {format_bytes(total)}")
+
+
+@cache.command()
+@with_settings(PLAN)
+@CONFIG
+@JSON
+@click.pass_context
+def why(context: click.Context, /, as_json: bool, config: str | None, **_: Any) -> None:
+    """Say whether a fine-tuning with these options would find its activations, and if not, what differs."""
+    from reuse.cli.printing import print_json
+    from reuse.errors import CutError
+    from reuse.explaining import explain
+    from reuse.finetuning import plan
+
+    try:
+        prepared = plan(**settings_of(context, config, "finetune"))[1]
+    except CutError as error:
+        answer: dict[str, Any] = {"hit": False, "cut": False, "reason": str(error)}
+        lines = [f"nothing is cached: {error}"]
+    else:
+        explanation = explain(prepared)
+        answer, lines = {"cut": True, **explanation.to_dict()}, explanation.lines()
+    if as_json:
+        print_json(answer)
+        return
+    for line in lines:
+        click.echo(line)
+
+
+@cache.command()
+@click.argument("key", required=False)
+@FOLDER
+@JSON
+def verify(key: str | None, cache_dir: str | None, as_json: bool) -> None:
+    """Read every cached byte, of one prefix or of all, and name the files and rows that are damaged."""
+    from reuse.cli.printing import print_json
+    from reuse.errors import CacheError
+
+    opened = _open(cache_dir)
+    problems = opened.verify(_whole_key(opened, key))
+    checked = 1 if key else len(opened.entries())
+    if as_json:
+        listed = [{"path": str(problem.path), "what": problem.what} for problem in problems]
+        print_json({"path": str(opened.root), "checked": checked, "problems": listed})
+    elif problems:
+        click.echo("\n".join(map(str, problems)))
+    else:
+        click.echo(f"{opened.root}: {checked} prefixes, nothing is damaged")
+    if problems:
+        keys = ", ".join(dict.fromkeys(problem.path.parent.name for problem in problems))
+        raise CacheError(f"{opened.root} is damaged in {len(problems)} places: `reuse cache clear KEY` for {keys}")
+
+
+@cache.command()
+@click.option("--budget", type=TYPES["cache_budget"], required=True, help="Bytes to keep at most, such as 2GB.")
+@FOLDER
+@JSON
+def prune(budget: int, cache_dir: str | None, as_json: bool) -> None:
+    """Remove what was not used for longest until all fits a budget."""
+    opened = _open(cache_dir)
+    _show_freed(opened, opened.prune(budget), as_json)
+
+
+@cache.command()
+@click.argument("key", required=False)
+@FOLDER
+@JSON
+def clear(key: str | None, cache_dir: str | None, as_json: bool) -> None:
+    """Remove all that is cached, or the prefix KEY (its first digits are enough)."""
+    opened = _open(cache_dir)
+    _show_freed(opened, opened.clear(_whole_key(opened, key)), as_json)
+
+
+def _open(folder: str | None) -> Any:
+    from reuse.caching.cache import ActivationCache
+    from reuse.feeding import cache_folder
+
+    return ActivationCache(cache_folder(folder))
+
+
+def _whole_key(opened: Any, key: str | None) -> str | None:
+    """Return the key that begins with `key`."""
+    from reuse.errors import UnknownNameError
+    from reuse.lookup import suggest
+
+    if key is None:
+        return None
+    keys = [entry.key for entry in opened.entries()]
+    found = [whole for whole in keys if whole.startswith(key)]
+    if len(found) != 1:
+        what = f"{len(found)} prefixes begin with {key!r}" if found else f"there is no prefix {key!r}"
+        near = suggest(key, found or keys) if keys else "it is empty"
+        raise UnknownNameError(f"{what} in {opened.root}: {near}")
+    return str(found[0])
+
+
+def _show_freed(opened: Any, freed: int, as_json: bool) -> None:
+    from reuse.cli.printing import print_json
+    from reuse.units import format_bytes
+
+    left = sum(entry.bytes for entry in opened.entries())
+    if as_json:
+        print_json({"path": str(opened.root), "freed": freed, "bytes": left})
+    else:
+        click.echo(f"{opened.root}: {format_bytes(freed)} freed, {format_bytes(left)} left")
+
+
+def _line(entry: Any) -> dict[str, Any]:
+    from datetime import datetime
+
+    from reuse.units import format_bytes
+
+    return {
+        "key": entry.key,
+        "model": entry.description.get("model", ""),
+        "data": entry.description.get("data", ""),
+        "frontier": entry.description.get("frontier", ""),
+        "rows": entry.rows,
+        "size": format_bytes(entry.bytes),
+        "last used": datetime.fromtimestamp(entry.last_used).strftime("%Y-%m-%d %H:%M"),  # noqa: DTZ006, RUF100
+        "damage": "; ".join(entry.damage),
+    }

@@ -1,0 +1,28 @@
+"""`reuse doctor`."""
+
+import click
+
+from reuse.cli.training import JSON
+
+
+@click.command()
+@click.option("--cache-dir", help="The cache folder to look at; by default $REUSE_CACHE or ./cache.")
+@JSON
+def doctor(cache_dir: str | None, as_json: bool) -> None:
+    """Check versions, devices, data and folders; what is wrong stands behind "!" with what to do."""
+    from dataclasses import asdict
+
+    from reuse.cli.printing import print_json
+    from reuse.doctoring import examine
+    from reuse.feeding import cache_folder
+
+    findings = examine(cache_folder(cache_dir))
+    problems = [finding for finding in findings if finding.problem]
+    if as_json:
+        print_json({"ok": not problems, "findings": [asdict(finding) for finding in findings]})
+        return
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        click.echo(f"{finding.name.ljust(width)}  {finding.value}")
+    for finding in problems:
+        click.echo(f"! {finding.name}: {finding.problem}")

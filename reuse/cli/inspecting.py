@@ -1,0 +1,107 @@
+"""`reuse inspect` and `reuse plan`."""
+
+from typing import Any
+
+import click
+
+from reuse.cli.options import given, with_settings
+from reuse.cli.signatures import read_settings
+from reuse.cli.training import CONFIG, FINETUNE, JSON, settings_of
+
+INSPECT = read_settings("reuse.runs.inspecting", "inspect_model")
+# A plan resumes nothing; where its run would go makes no difference to it.
+PLAN = [setting for setting in FINETUNE if setting.name != "resume"]
+
+
+@click.command()
+@with_settings(INSPECT)
+@JSON
+@click.pass_context
+def inspect(context: click.Context, /, as_json: bool, **_: Any) -> None:
+    """List the layers of MODEL, what is frozen, and where it would be cut.
+
+    MODEL is a model such as mlp:100,50 or timm:resnet18, or a run folder.
+    """
+    from dataclasses import asdict
+
+    from reuse.cli.printing import print_json, table
+    from reuse.runs.inspecting import inspect_model
+
+    found = inspect_model(**chosen(context))
+    if as_json:
+        print_json(found.to_dict())
+        return
+    for note in found.notes:
+        click.echo(note, err=True)
+    rows = [asdict(layer) | {"shape": _shape(layer.shape)} for layer in found.layers]
+    click.echo(table([{name: row[name] for name in row if found.frontier or name != "part"} for row in rows]))
+    click.echo(f"{found.model}: {_shape(found.input_shape)} in, {found.num_outputs} out, {found.parameters} parameters")
+    click.echo(_cut_line(found))
+    if found.uncached:
+        click.echo(f"frozen behind layers that train, so computed every epoch: {', '.join(found.uncached)}")
+
+
+@click.command()
+@with_settings(PLAN)
+@CONFIG
+@JSON
+@click.pass_context
+def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any) -> None:
+    """Say what a fine-tuning would freeze, compute, cache and cost; takes its options and writes nothing."""
+    from reuse.cli.printing import print_json
+    from reuse.errors import CutError
+    from reuse.feeding import describe_plan
+    from reuse.finetuning import plan as make_plan
+
+    try:
+        freezing, prepared = make_plan(**settings_of(context, config, "finetune"))
+    except CutError as error:
+        if as_json:
+            print_json(
+                {"cut": False, "reason": str(error), "frozen": None, "frontier": [], "cache": None, "plan": None}
+            )
+        else:
+            click.echo(f"no cache: {error}")
+        return
+    if as_json:
+        print_json(_plan_values(freezing, prepared))
+        return
+    click.echo(f"frozen: {', '.join(freezing.layers)}")
+    for line in describe_plan(prepared):
+        click.echo(line)
+
+
+def chosen(context: click.Context) -> dict[str, Any]:
+    """Return the arguments of the library's function that the user gave."""
+    return {name: value for name, value in given(context).items() if name not in ("as_json", "out")}
+
+
+def _plan_values(freezing: Any, prepared: Any) -> dict[str, Any]:
+    from reuse.devices import dtype_name
+
+    made = prepared.plan
+    return {
+        "cut": True,
+        "reason": made.reason,
+        "frozen": list(freezing.layers),
+        "frontier": [{"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in prepared.stored],
+        "uncached": list(prepared.parts.uncached),
+        "cache": {
+            "hit": made.missing == 0,
+            "key": prepared.store.key,
+            "path": str(prepared.store.path),
+            "rows": {"missing": made.missing, "found": made.rows - made.missing},
+        },
+        "plan": made.to_dict(),
+    }
+
+
+def _cut_line(found: Any) -> str:
+    if not found.frontier:
+        return f"no cut: {found.why_not}"
+    frontier = ", ".join(f"{f['name']} {_shape(f['shape'])} {f['dtype']}" for f in found.frontier)
+    return f"cut by {found.engine} at {frontier}: {found.bytes_per_sample} bytes a sample"
+
+
+def _shape(shape: Any) -> str:
+    return "" if shape is None else "×".join(map(str, shape)) or "1"

@@ -1,0 +1,83 @@
+"""`reuse evaluate` and `reuse predict`."""
+
+import sys
+from typing import Any
+
+import click
+
+from reuse.cli.inspecting import chosen
+from reuse.cli.options import with_settings
+from reuse.cli.signatures import read_settings
+from reuse.cli.training import JSON
+
+EVALUATE = read_settings("reuse.runs.predicting", "evaluate_run")
+PREDICT = read_settings("reuse.runs.predicting", "predict_run")
+
+
+@click.command()
+@with_settings(EVALUATE)
+@JSON
+@click.pass_context
+def evaluate(context: click.Context, /, as_json: bool, **_: Any) -> None:
+    """Measure the trained RUN: on the test rows of its own data, or on other data."""
+    from reuse.cli.printing import print_json, table
+    from reuse.runs.predicting import evaluate_run
+
+    result = evaluate_run(**chosen(context))
+    if as_json:
+        print_json(result.to_dict())
+        return
+    for note in result.notes:
+        click.echo(note, err=True)
+    click.echo(table([{"data": result.data, "split": result.split, "rows": result.rows, **result.metrics}]))
+
+
+@click.command()
+@with_settings(PREDICT)
+@click.option("--out", type=click.Path(dir_okay=False), help="The CSV file to write; standard output without it.")
+@JSON
+@click.pass_context
+def predict(context: click.Context, /, as_json: bool, out: str | None, **_: Any) -> None:
+    """Predict with the trained RUN and write CSV: one line a row, in the order of the data set.
+
+    For classes: what is predicted and the probability of each class. For numbers: the numbers.
+    """
+    from reuse.cli.printing import print_json
+    from reuse.runs.predicting import predict_run
+
+    found = predict_run(**chosen(context))
+    if out is not None:
+        _write_file(found, out)
+    if as_json:
+        summary = {"run": found.run, "data": found.data, "split": found.split, "task": found.task}
+        rows = [] if out else [dict(zip(found.header, cells, strict=True)) for cells in found.lines()]
+        listed: dict[str, Any] = {} if out else {"predictions": rows}
+        counted = {"classes": list(found.classes), "rows": len(found.numbers), "out": out, "notes": list(found.notes)}
+        print_json({**summary, **counted, **listed})
+        return
+    for note in found.notes:
+        click.echo(note, err=True)
+    if out is None:
+        _write(found, sys.stdout)
+    else:
+        click.echo(f"{len(found.numbers)} rows written to {out}")
+
+
+def _write_file(found: Any, out: str) -> None:
+    from pathlib import Path
+
+    from reuse.errors import UsageError
+
+    try:
+        with Path(out).open("w", newline="", encoding="utf-8") as file:
+            _write(found, file)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}") from error
+
+
+def _write(found: Any, file: Any) -> None:
+    import csv
+
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(found.header)
+    writer.writerows(found.lines())
