@@ -57,22 +57,9 @@ def settings_of(context: click.Context, config: str | None, command: str) -> dic
         chosen.pop(name, None)
     if config is None:
         return chosen
-    from pathlib import Path
+    from reuse.cli.configuring import read_config
 
-    from reuse.errors import UsageError
-    from reuse.lookup import suggest
-    from reuse.runs.folder import read_toml
-
-    saved = read_toml(Path(config))
-    theirs = saved.pop("command", command)
-    if theirs != command:
-        raise UsageError(f"{config} holds the settings of `reuse {theirs}`, and this is `reuse {command}`")
-    known = {name.replace("-", "_"): value for name, value in saved.items()}
-    names = [setting.name for setting in (PRETRAIN if command == "pretrain" else FINETUNE)]
-    for name in known:
-        if name not in names:
-            raise UsageError(f"{config} gives {name!r}, no setting of `reuse {command}`: {suggest(name, names)}")
-    return {**known, **chosen}
+    return {**read_config(config, command, PRETRAIN if command == "pretrain" else FINETUNE), **chosen}
 
 
 def _train(function: Any, settings: dict[str, Any]) -> Any:

@@ -1,6 +1,7 @@
 """Reading weights from files that cannot run code."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,10 @@ def _from_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _from_torch(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # torch wonders at pickles that other programs wrote; what comes of them is said below.
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RunError(
             f"{path} holds more than tensors, or is damaged, and is not opened, since reading it could run code: "

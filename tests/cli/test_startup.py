@@ -1,0 +1,96 @@
+"""What starting may import, and that the command line says what the library says."""
+
+import inspect
+import subprocess
+import sys
+
+import click
+import pytest
+
+import reuse as package
+from reuse.cli import training
+from reuse.cli.inspecting import inspect as inspect_command
+from reuse.cli.main import COMMANDS, cli
+from reuse.cli.using import evaluate, predict
+from reuse.finetuning import finetune
+from reuse.pretraining import pretrain
+from reuse.runs.inspecting import inspect_model
+from reuse.runs.predicting import evaluate_run, predict_run
+
+HEAVY = ("torch", "timm", "numpy", "sklearn", "h5py")
+# What a command has beside the settings of its function, and what a function has beside those of its command.
+OWN_OPTIONS = {"as_json", "config", "list_objectives"}
+OWN_ARGUMENTS = {"reporter"}
+MIRRORED = {
+    "pretrain": (training.pretrain, pretrain, OWN_OPTIONS),
+    "finetune": (training.finetune, finetune, OWN_OPTIONS),
+    "inspect": (inspect_command, inspect_model, OWN_OPTIONS),
+    "evaluate": (evaluate, evaluate_run, OWN_OPTIONS),
+    "predict": (predict, predict_run, OWN_OPTIONS | {"out"}),
+}
+
+
+def imported_by(code: str) -> set[str]:
+    program = f"import sys\n{code}\nprint([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(eval(done.stderr.splitlines()[-1]))
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    assert imported_by("import reuse; assert 'finetune' in dir(reuse)") == set()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = f"from reuse.cli.main import main\ntry:\n    main({arguments!r})\nexcept SystemExit as leaving:\n"
+    assert imported_by(code + "    assert leaving.code == 0") == set()
+
+
+def test_the_check_of_imports_sees_an_import() -> None:
+    assert "numpy" in imported_by("import numpy")
+
+
+@pytest.mark.parametrize("name", MIRRORED)
+def test_options_mirror_the_function(name: str) -> None:
+    command, function, own = MIRRORED[name]
+    options = {option.name: option for option in command.params if option.name not in own}
+    arguments = {n: p for n, p in inspect.signature(function).parameters.items() if n not in OWN_ARGUMENTS}
+    assert list(options) == list(arguments)
+    context = click.Context(command)
+    for setting, argument in arguments.items():
+        option = options[setting]
+        assert isinstance(option, click.Argument) == (argument.kind is argument.POSITIONAL_OR_KEYWORD)
+        assert option.required == (argument.default is argument.empty)
+        if not option.required:
+            assert option.get_default(context) == argument.default
+
+
+@pytest.mark.parametrize("name", MIRRORED)
+def test_every_option_has_a_help(name: str) -> None:
+    command, _, _ = MIRRORED[name]
+    assert [o.name for o in command.params if isinstance(o, click.Option) and not o.help] == []
+
+
+def test_flags_are_spelled_like_the_settings() -> None:
+    flags = {flag for option in training.finetune.params for flag in (*option.opts, *option.secondary_opts)}
+    assert {"--learning-rate", "--no-cache", "--no-early-stopping", "--skip-bad", "--compare", "--cache-dir"} <= flags
+    assert not {"--cache", "--early-stopping"} & flags
+
+
+def test_every_public_name_can_be_imported() -> None:
+    assert sorted(package.__all__) == package.__all__
+    for name, home in package._HOMES.items():
+        assert getattr(package, name).__module__ == home
+    assert set(package.__all__) - {"__version__"} == set(package._HOMES)
+
+
+def test_no_other_name_is_public() -> None:
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        _ = package.no_such_thing
+
+
+def test_every_command_is_listed_and_there() -> None:
+    context = click.Context(cli)
+    listed = cli.list_commands(context)  # type: ignore[attr-defined]
+    commands = [cli.get_command(context, name) for name in listed]  # type: ignore[attr-defined]
+    assert [command.name for command in commands] == listed
