@@ -26,6 +26,10 @@ Batches = tuple[tuple[Tensor, ...], ...]
 ROWS = (2, 3)  # the two batch sizes on which a graph is observed and a cut is checked
 
 
+class _NothingToCacheError(CutError):
+    """Nothing constant in a graph that was seen through to its end: another engine would find no more."""
+
+
 @dataclass(frozen=True)
 class Cut:
     """A model as two modules: `model(x)` equals `suffix(*prefix(x))`.
@@ -80,6 +84,8 @@ def cut(model: nn.Module, example: Tensor | Sequence[Tensor]) -> Cut:
     for engine, attempt in _ENGINES.items():
         try:
             result = attempt(model, batches)
+        except _NothingToCacheError:
+            raise
         except Exception as error:  # noqa: BLE001 - users' forwards and torch.export raise anything; it is reported
             reasons.append((engine, _first_line(error)))
             continue
@@ -126,7 +132,8 @@ def _cut_with(engine: str, tracer: Callable[..., Traced], model: nn.Module, batc
         by_signature = {training.signatures[node]: node for node in training.order}
         frontier = [by_signature[name] for name in names]
         if not any(holds_frozen(node, model) for node in training.needed_prefix(frontier)):
-            raise CutError("no frozen layer comes before the first layer that trains, so there is nothing to cache")
+            kind = CutError if training.observed.traced.opaque else _NothingToCacheError
+            raise kind("no frozen layer comes before the first layer that trains, so there is nothing to cache")
         for node in frontier:  # crosses in evaluation mode alone
             training.crossing.setdefault(node, evaluation.crossing[_counterpart(node, training, evaluation)])
         specs = tuple(stored(node, training.observed) for node in frontier)

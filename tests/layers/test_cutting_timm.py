@@ -4,6 +4,8 @@ Two ways to freeze: all but the classifier, and the first 60 % of the parameters
 (dropout at 0) and in evaluation mode, and gradients, on two batch sizes that the cut has not seen.
 """
 
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -16,18 +18,20 @@ from reuse.nn.outputs import output_layers
 QUICK = ("resnet18", "vit_tiny_patch16_224", "densenet121", "ghostnet_050")
 # A 64 pixel image unless the model wants another size. Among them: class tokens (cait, crossvit, deit, xcit), shapes
 # computed at run time (swin, cait, mvitv2), functional dropout (ghostnet), control flow that torch.fx cannot follow
-# (crossvit, twins, hiera, mobilevit, hrnet, convit, tiny_vit), windows folded into the batch (maxvit, swin, davit, nest),
+# (crossvit, twins, hiera, mobilevit, hrnet, convit, tiny_vit), windows folded into the batch (maxvit, swin, davit),
 # writes in place (resnets, res2net), several classifiers and outputs (crossvit, levit).
 SLOW = """
 caformer_s18 cait_xxs24_224 coat_lite_tiny coatnet_nano_rw_224 convit_tiny convmixer_768_32 convnext_atto
 crossvit_tiny_240:240 cs3darknet_s cspdarknet53 davit_tiny deit_tiny_patch16_224 dla34 dpn48b edgenext_xx_small
 efficientformerv2_s0 efficientnet_b0 efficientvit_b0 efficientvit_m0:224 ese_vovnet19b_dw eva02_tiny_patch14_224:224
 fasternet_t0 focalnet_tiny_srf gcvit_xxtiny gernet_s gmlp_ti16_224:224 hardcorenas_a hgnetv2_b0 hiera_tiny_224
-hrnet_w18_small inception_next_tiny lcnet_035 levit_128s:224 mambaout_femto maxvit_pico_rw_256 mixer_s32_224:224 mixnet_s
+hrnet_w18_small inception_next_tiny lcnet_035 levit_128s:224 mambaout_femto maxvit_pico_rw_256 mixer_s32_224:224
+mixnet_s
 mnasnet_small mobilenetv3_small_050 mobilenetv4_conv_small mobilevit_xxs mobilevitv2_050 mvitv2_tiny nest_tiny
 nextvit_small nf_regnet_b0 pit_ti_224:224 poolformer_s12 pvt_v2_b0 regnetx_002 repghostnet_050 repvgg_a0 repvit_m0_9
 res2net50_14w_8s resnest14d rexnet_100 seresnet18 shvit_s1 skresnet18 starnet_s1 swiftformer_xs
-swin_tiny_patch4_window7_224 swinv2_cr_tiny_ns_224 tiny_vit_5m_224 tinynet_e twins_svt_small visformer_tiny:224 vovnet39a
+swin_tiny_patch4_window7_224 swinv2_cr_tiny_ns_224 tiny_vit_5m_224 tinynet_e twins_svt_small visformer_tiny:224
+vovnet39a
 xcit_nano_12_p8_224
 """
 SLOW_NAMES = SLOW.split()
@@ -102,6 +106,7 @@ def assert_equal(model: nn.Module, parts: Cut, images: Tensor, gradients: bool) 
     with torch.no_grad():
         frontier = parts.prefix(images)
     got, found = run(model, lambda: parts.suffix(*frontier), gradients)
+    assert type(got) is type(expected)
     model.load_state_dict(state)
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
     assert found.keys() == wanted.keys()
@@ -109,7 +114,7 @@ def assert_equal(model: nn.Module, parts: Cut, images: Tensor, gradients: bool) 
         torch.testing.assert_close(found[name], wanted[name], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
-def run(model: nn.Module, forward, gradients: bool) -> tuple[Tensor, dict[str, Tensor]]:
+def run(model: nn.Module, forward, gradients: bool) -> tuple[Any, dict[str, Tensor]]:
     torch.manual_seed(3)
     model.zero_grad()
     with torch.set_grad_enabled(gradients):
@@ -118,7 +123,8 @@ def run(model: nn.Module, forward, gradients: bool) -> tuple[Tensor, dict[str, T
         flat = torch.cat([t.flatten() for t in (outputs if isinstance(outputs, tuple | list) else [outputs])])
         if gradients:
             (flat.double().square().mean() + flat.double().sum()).backward()
-    return flat.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    detached = outputs.detach() if isinstance(outputs, Tensor) else type(outputs)(t.detach() for t in outputs)
+    return detached, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
 def no_frozen_layer_upstream(parts: Cut) -> bool:
