@@ -1,0 +1,59 @@
+"""The same promises by the same code on a GPU; skipped where there is none."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+import reuse
+from reuse import feeding
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.mark.parametrize("name", ["resnet18", "densenet121"])
+def test_a_cut_is_exact(name: str) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=5).cuda()
+    reuse.freeze(model, "!" + model.pretrained_cfg["classifier"])
+    images = torch.randn(4, 3, 64, 64, device="cuda")
+    parts = reuse.cut(model, images)
+    torch.testing.assert_close(parts.suffix(*parts.prefix(images)), model(images), rtol=1e-4, atol=1e-5)
+    assert all(tensor.device.type == "cuda" for tensor in parts.prefix(images))
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32", "bfloat16"])
+def test_cached_equals_uncached(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = feeding.make_plan
+    monkeypatch.setattr(feeding, "make_plan", lambda *a, **k: replace(measure(*a, **k), cache=True))
+    rng = np.random.default_rng(0)
+    data = {"x": rng.normal(size=(120, 10)).astype(np.float32), "y": np.arange(120) % 3}
+    losses = {}
+    for cache in (True, False):
+        result = reuse.finetune(
+            "mlp:24,16,12",
+            freeze="hidden1",
+            data=data,
+            epochs=5,
+            precision=precision,
+            device="cuda",
+            optimizer="sgd",
+            cache=cache,
+            out=tmp_path / str(cache),
+        )
+        assert (result.cache is not None) == cache
+        losses[cache] = result.metrics["train"]["loss"]
+    tolerance = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 2e-2}[precision]
+    assert losses[True] == pytest.approx(losses[False], rel=tolerance)
+
+
+def test_a_cache_filled_here_is_found_here(tmp_path: Path) -> None:
+    source = reuse.pretrain(epochs=1, device="cuda", out=tmp_path / "source")
+    runs = [
+        reuse.finetune(source.run, freeze="hidden1", epochs=3, device="cuda", compare=False, out=tmp_path / f"{i}")
+        for i in range(2)
+    ]
+    assert [run.cache["hit"] for run in runs if run.cache] == [False, True]
