@@ -84,8 +84,10 @@ class Preprocessing:
         """Return the preprocessing that `to_dict` described.
 
         Raises:
-            DataError: an entry is unknown.
+            DataError: an entry is unknown or of another kind.
         """
+        if not isinstance(values, Mapping):
+            raise DataError(f"a preprocessing was expected, and {values!r} was found")
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown or "kind" not in values:
             entries = ", ".join(sorted(values))
@@ -95,11 +97,12 @@ class Preprocessing:
         plain: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
-        columns = [
-            {**column, "categories": tuple(column.get("categories", ()))} for column in values.get("columns", ())
-        ]
-        plain["columns"] = tuple(Column(**column) for column in columns)
-        return cls(**plain)
+        try:
+            columns = [{**c, "categories": tuple(c.get("categories", ()))} for c in values.get("columns", ())]
+            plain["columns"] = tuple(Column(**column) for column in columns)
+            return cls(**plain)
+        except (TypeError, AttributeError) as error:
+            raise DataError(f"a preprocessing with an entry of another kind than expected: {error}") from error
 
     def normalise(self, raw: Tensor) -> Tensor:
         """Return `(raw / divisor - mean) / std`.

@@ -110,7 +110,9 @@ def load_checkpoint(run: RunFolder) -> tuple[dict[str, Any], dict[str, Any]] | N
     try:
         rest = torch.load(newest / "state.pt", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise RunError(f"{newest / 'state.pt'} is damaged: {str(error).splitlines()[0]}; train again") from error
+        raise RunError(
+            f"{newest / 'state.pt'} is damaged: {(str(error).splitlines() or ['it is empty'])[0]}; train again"
+        ) from error
     trainer = {**rest["trainer"], "weights": load_tensors_file(newest / "weights.safetensors")}
     return trainer, {**rest["stopping"], "weights": load_tensors_file(newest / "best.safetensors")}
 

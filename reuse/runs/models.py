@@ -138,10 +138,13 @@ def load_model(run: str | Path, *, trust: bool = False) -> SavedModel:
     absent = [name for name in ("model", "preprocessing", "classes") if name not in manifest]
     if absent:
         raise RunError(f"{folder.path / MANIFEST} does not say {', '.join(absent)}: it is damaged; train again")
+    classes = manifest["classes"]
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise RunError(f"{folder.path / MANIFEST} does not name its classes in a list: it is damaged; train again")
     network = ModelRecipe.from_dict(manifest["model"]).build(trust=trust)
     load_whole(network, load_tensors_file(folder.path / WEIGHTS), folder.path)
     preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
-    return SavedModel(network, manifest["task"], tuple(manifest["classes"]), preprocessing)
+    return SavedModel(network, manifest["task"], tuple(classes), preprocessing)
 
 
 def load_whole(network: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:

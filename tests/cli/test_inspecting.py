@@ -1,0 +1,77 @@
+"""`reuse inspect` and `reuse plan`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reuse.feeding import cache_folder
+
+
+def test_the_table_of_a_run(reuse: Any, finetuned: Path) -> None:
+    values = reuse("inspect", finetuned, "--json").json
+    layers = {layer["name"]: layer for layer in values["layers"]}
+    assert values["frozen"] == ["hidden1"]
+    assert layers["hidden1"]["parameters"] == 64 * 16 + 16
+    assert layers["hidden2"]["parameters"] == 16 * 8 + 8
+    assert [layers[name]["part"] for name in ("hidden1", "hidden2", "output")] == ["prefix", "suffix", "suffix"]
+    assert [layers[name]["frozen"] for name in ("hidden1", "hidden2")] == ["yes", "no"]
+    assert values["frontier"] == [{"name": "hidden1", "shape": [16], "dtype": "float32"}]
+    assert values["bytes_per_sample"] == 16 * 4
+    assert values["parameters"] == sum(layer["parameters"] for layer in layers.values())
+
+
+def test_the_text_says_where_the_cut_falls(reuse: Any) -> None:
+    answer = reuse("inspect", "mlp:12,6", "--freeze", "hidden1", "--input-shape", "20", "--num-outputs", 3)
+    assert answer.code == 0
+    assert "cut by torch.fx at hidden1 12 float32: 48 bytes a sample" in answer.out
+    assert "mlp:12,6: 20 in, 3 out" in answer.out
+
+
+def test_a_model_of_timm(reuse: Any) -> None:
+    options = ("--freeze", "!fc,!layer4", "--input-shape", "3,32,32", "--num-outputs", 7)
+    values = reuse("inspect", "timm:resnet18", *options, "--json").json
+    layers = {layer["name"]: layer for layer in values["layers"]}
+    assert layers["layer3"]["shape"] == [256, 2, 2]
+    assert (layers["layer3"]["part"], layers["layer4"]["part"]) == ("prefix", "suffix")
+    assert layers["fc"]["parameters"] == 512 * 7 + 7
+    assert values["bytes_per_sample"] == 256 * 2 * 2 * 4
+
+
+def test_why_there_is_no_cut(reuse: Any) -> None:
+    answer = reuse("inspect", "mlp:12,6", "--freeze", "output")
+    assert answer.code == 0
+    assert "no cut: " in answer.out
+    assert "nothing to cache" in answer.out
+    assert reuse("inspect", "mlp:12,6", "--json").json["why_not"].startswith("nothing is frozen")
+
+
+def test_the_shape_of_data(reuse: Any) -> None:
+    values = reuse("inspect", "mlp:12,6", "--data", "iris", "--json").json
+    assert (values["input_shape"], values["num_outputs"]) == ([4], 3)
+    reuse("inspect", "mlp:12,6", "--data", "iris", "--input-shape", "4").is_refused("one of the two")
+
+
+def test_a_plan_writes_nothing(reuse: Any, pretrained: Path, tmp_path: Path) -> None:
+    options = (pretrained, "--freeze", "hidden1", "--data", "digits", "--labels", 50, "--epochs", 20)
+    values = reuse("plan", *options, "--json").json
+    assert values["frozen"] == ["hidden1"]
+    assert values["frontier"] == [{"name": "hidden1", "shape": [16], "dtype": "float32"}]
+    assert values["plan"]["rows"] == values["plan"]["missing"] == 50 + 360
+    assert values["cache"]["hit"] is False
+    assert values["plan"]["epochs"] == 20
+    assert not cache_folder().exists()
+    assert not (tmp_path / "runs").exists()
+    text = reuse("plan", *options)
+    assert "frozen: hidden1" in text.out
+    assert "410 of 410 rows to compute" in text.out
+
+
+@pytest.mark.parametrize("freeze", [(), ("--freeze", "output")])
+def test_a_plan_says_why_nothing_can_be_cut(reuse: Any, pretrained: Path, freeze: tuple[str, ...]) -> None:
+    answer = reuse("plan", pretrained, *freeze)
+    assert answer.code == 0
+    assert answer.out.startswith("no cache: ")
+    values = reuse("plan", pretrained, *freeze, "--json").json
+    assert not values["cut"]
+    assert "nothing to cache" in values["reason"]

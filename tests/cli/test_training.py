@@ -1,0 +1,99 @@
+"""`reuse pretrain` and `reuse finetune` as a user calls them: what they print, and replaying a run."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+KEYS = {
+    "run",
+    "source",
+    "settings",
+    "frozen",
+    "frontier",
+    "cache",
+    "epochs",
+    "sizes",
+    "phases",
+    "metrics",
+    "seconds",
+    "plan",
+}
+SECONDS = {"load", "digest", "cache", "train", "total"}
+
+
+def test_json_is_one_object_with_the_agreed_keys(reuse: Any) -> None:
+    pretrained = reuse("pretrain", "--model", "mlp:16,8", "--epochs", 2, "--json").json
+    tuned = reuse("finetune", "--freeze", "hidden1", "--epochs", 2, "--no-compare", "--json").json
+    for values in (pretrained, tuned):
+        assert values.keys() >= KEYS
+        assert values["seconds"].keys() >= SECONDS
+        assert values["metrics"].keys() == values["sizes"].keys() == {"train", "valid", "test"}
+        assert values["epochs"] == 2
+        assert Path(values["run"]).is_dir()
+    assert pretrained["cache"] is None
+    assert pretrained["metrics"]["test"].keys() == {"loss", "mse"}
+    assert tuned["source"] == pretrained["run"]
+    assert tuned["frozen"] == ["hidden1"]
+    assert tuned["frontier"] == [{"name": "hidden1", "shape": [16], "dtype": "float32"}]
+    assert tuned["metrics"]["test"].keys() == {"loss", "accuracy", "macro_f1"}
+    assert tuned["cache"].keys() >= {"hit", "key", "path", "bytes", "rows"}
+    assert tuned["cache"]["rows"] == {"computed": sum(tuned["sizes"].values()), "found": 0}
+    assert tuned["settings"]["freeze"] == ["hidden1"]
+
+
+def test_the_second_run_finds_its_activations(reuse: Any) -> None:
+    reuse("pretrain", "--model", "mlp:16,8,4", "--epochs", 2)
+    command = ("finetune", "--freeze", "hidden1,hidden2", "--epochs", 2, "--no-compare", "--json")
+    first, second = reuse(*command).json, reuse(*command).json
+    assert not first["cache"]["hit"]
+    assert second["cache"]["hit"]
+    assert second["cache"]["rows"] == {"computed": 0, "found": sum(second["sizes"].values())}
+    assert second["cache"]["key"] == first["cache"]["key"]
+    assert second["metrics"] == first["metrics"]
+
+
+def test_replaying_a_run_from_its_settings(reuse: Any, finetuned: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    again = reuse("finetune", "--config", finetuned / "settings.toml", "--out", out, "--json").json
+    assert again["metrics"] == reuse("finetune", "--resume", finetuned, "--json").json["metrics"]
+    assert Path(again["run"]) == out
+    same = {name: value for name, value in again["settings"].items() if name != "seconds"}
+    assert (out / "settings.toml").read_text() == (finetuned / "settings.toml").read_text(), same
+
+
+def test_what_the_user_says_counts_more_than_the_file(reuse: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('model = "mlp:6"\nepochs = 50\nlearning-rate = 0.5\n')
+    values = reuse("pretrain", "--config", tmp_path / "mine.toml", "--epochs", 1, "--json").json
+    assert values["epochs"] == 1
+    assert values["settings"]["learning_rate"] == 0.5
+    assert values["settings"]["model"] == "mlp:6"
+
+
+def test_the_comparison_is_a_table_of_three(reuse: Any, pretrained: Path) -> None:
+    answer = reuse("finetune", pretrained, "--freeze", "hidden1", "--epochs", 2)
+    assert answer.code == 0
+    labels = ("from scratch", "reused and frozen", "reused, unfrozen")
+    for label in labels:
+        assert len(re.findall(rf"^{label}  ", answer.out, re.MULTILINE)) == 1
+
+
+def test_progress_goes_to_standard_error_as_lines(reuse: Any) -> None:
+    answer = reuse("pretrain", "--model", "mlp:6", "--epochs", 2, "--json")
+    assert answer.json["epochs"] == 2
+    assert "epoch 2/2" in answer.err
+    assert "\r" not in answer.err
+
+
+@pytest.mark.parametrize("command", [("pretrain", "--list"), ("recipes", "list"), ("cache", "list"), ("doctor",)])
+def test_json_is_one_object_everywhere(reuse: Any, command: tuple[str, ...]) -> None:
+    answer = reuse(*command, "--json")
+    assert answer.code == 0
+    assert answer.json
+    assert reuse(*command).out
+
+
+def test_objectives_are_listed(reuse: Any) -> None:
+    listed = reuse("pretrain", "--list", "--json").json["objectives"]
+    assert {"autoencoder", "denoising_autoencoder", "supervised"} <= {entry["objective"] for entry in listed}
