@@ -18,8 +18,8 @@ from measuring import Block, Line, alternate, begin, print_table, timed
 
 from reuse.caching.cache import ActivationCache
 from reuse.caching.fingerprint import Fingerprint
-from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.caching.store import PrefixCache
+from reuse.layers.frontier_tensor import FrontierTensor
 
 FEATURES, BATCH = 512, 256
 H5PY_BATCHES = 2  # a block of many would take longer than all others together

@@ -1,0 +1,28 @@
+"""The benchmarks run and print their tables. What they measure is read by people, never asserted."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("bench_frozen_resnet", ("first run", "second run", "F ")),
+        ("bench_extraction", ("extraction of ready tensors", "extraction of uint8 images")),
+        ("bench_reading", ("cache from RAM / index_select", "cache from map / h5py")),
+    ],
+)
+def test_prints_a_table(name: str, lines: tuple[str, ...]) -> None:
+    command = [sys.executable, str(FOLDER / f"{name}.py"), "--quick", "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.splitlines()
+    assert any(line.startswith("what ") and line.split()[1:3] == ["target", "median"] for line in printed)
+    for beginning in lines:
+        assert any(line.startswith(beginning) for line in printed), beginning
