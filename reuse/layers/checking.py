@@ -50,6 +50,8 @@ def living_branches(model: nn.Module) -> Iterator[None]:
 def check_cut(model: nn.Module, prefix: nn.Module, suffix: nn.Module, batches: tuple[tuple[Tensor, ...], ...]) -> None:
     """Compare `suffix(*prefix(x))` with `model(x)` in both modes on every batch, and on rows put in another order.
 
+    What they do to the model's buffers counts too.
+
     Raises:
         CutError: they differ.
     """
@@ -57,26 +59,28 @@ def check_cut(model: nn.Module, prefix: nn.Module, suffix: nn.Module, batches: t
         model.train(mode)
         for batch in batches:
             expected = _run(model, model, batch)
-            frontier = _run(model, prefix, batch)
+            frontier, _ = _run(model, prefix, batch)
             _compare(expected, _run(model, suffix, frontier), f"{'training' if mode else 'evaluation'} mode")
     batch = batches[-1]
     order = torch.arange(len(batch[0]) - 1, -1, -1, device=batch[0].device)[: len(batch[0]) - 1]
-    frontier = tuple(t[order] for t in _run(model, prefix, batch))
+    frontier = tuple(t[order] for t in _run(model, prefix, batch)[0])
     _compare(
         _run(model, model, tuple(t[order] for t in batch)), _run(model, suffix, frontier), "rows put together anew"
     )
 
 
-def _run(model: nn.Module, module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
-    """Run a module from the same buffers and the same random state each time."""
+def _run(model: nn.Module, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Any, list[Tensor]]:
+    """Run a module from the same buffers and random state each time; return its value and the model's buffers then."""
     with unchanged_state(model), torch.no_grad():
         torch.manual_seed(0)
-        return module(*(t.clone() for t in inputs))
+        value = module(*(t.clone() for t in inputs))
+        return value, [buffer.clone() for buffer in model.buffers()]
 
 
-def _compare(expected: Any, got: Any, where: str) -> None:
+def _compare(expected: tuple[Any, list[Tensor]], got: tuple[Any, list[Tensor]], where: str) -> None:
     ours, theirs = tree_leaves(got), tree_leaves(expected)
-    same = len(ours) == len(theirs) and all(_same(a, b) for a, b in zip(theirs, ours, strict=True))
+    same = isinstance(got[0], Tensor) == isinstance(expected[0], Tensor) and len(ours) == len(theirs)
+    same = same and all(_same(a, b) for a, b in zip(theirs, ours, strict=True))
     if not same:
         raise CutError(f"its two parts do not compute what it computes ({where})")
 

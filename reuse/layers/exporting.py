@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_unflatten
 
 from reuse.layers.tracing import Traced
 
@@ -38,7 +39,18 @@ def trace_by_export(model: nn.Module, inputs: tuple[Tensor, ...]) -> Traced:
     for node in module.graph.nodes:
         if node.op == "get_attr" and node.target not in owned:
             constants[str(node.target)] = _attribute(module, str(node.target))
+    _give_back_structure(module.graph)
     return Traced(module.graph, constants)
+
+
+def _give_back_structure(graph: fx.Graph) -> None:
+    """Let the graph return what the model does: torch.export returns a flat tuple and rebuilds the rest outside."""
+    codegen: Any = graph._codegen
+    info = getattr(codegen, "pytree_info", None)
+    if info is not None and info.out_spec is not None:
+        leaves: Any = graph.output_node().args[0]
+        graph.output_node().args = (tree_unflatten(list(leaves), info.out_spec),)
+        codegen.pytree_info = info._replace(out_spec=None)
 
 
 def _by_name(model: nn.Module, shapes: tuple[Any, ...]) -> Any:

@@ -32,9 +32,9 @@ class Side:
         self.signatures = signatures(self.observed)
 
     def needed_suffix(self) -> list[fx.Node]:
-        """Return the nodes that the suffix has to run, the output among them, in order."""
+        """Return the nodes that the suffix has to run, in order: for the output, and to move the model's buffers."""
         output = next(reversed(self.observed.traced.graph.nodes))
-        return self._needed([output], lambda node: node not in self.prefix)
+        return self._needed([output, *self.observed.small.stateful], lambda node: node not in self.prefix)
 
     def needed_prefix(self, wanted: list[fx.Node]) -> list[fx.Node]:
         """Return the nodes that compute `wanted`, in order."""

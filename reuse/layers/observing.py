@@ -25,7 +25,7 @@ class Observation:
     Attributes:
         values: what each node returned, as it was before anything wrote into it.
         random: nodes that drew random numbers.
-        stateful: calls that changed a buffer of their own module.
+        stateful: calls that changed a buffer of their own module, and writes into the model's own tensors.
         writes: for each node that wrote in place, the earlier nodes whose tensors share the written memory.
     """
 
@@ -53,10 +53,11 @@ def targets(traced: Traced, model: nn.Module) -> dict[str, Any]:
 def observe(traced: Traced, model: nn.Module, inputs: tuple[Tensor, ...]) -> Observation:
     """Run the graph on `inputs` (batch first) and return what its nodes did. Buffers and random state do move."""
     module = fx.GraphModule(targets(traced, model), traced.graph)
-    seen = _run(module, inputs, frozenset())
+    own = frozenset(_memory(tensor) for tensor in (*model.buffers(), *model.parameters()))
+    seen = _run(module, inputs, frozenset(), own)
     written = frozenset(node for nodes in seen.writes.values() for node in nodes)
     # What is written into later is seen as it was only if it was known beforehand that it would be.
-    return _run(module, inputs, written) if written else seen
+    return _run(module, inputs, written, own) if written else seen
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -64,20 +65,23 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     return (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
 
 
-def _run(module: fx.GraphModule, inputs: tuple[Tensor, ...], written: frozenset[fx.Node]) -> Observation:
+def _run(
+    module: fx.GraphModule, inputs: tuple[Tensor, ...], written: frozenset[fx.Node], own: frozenset[int]
+) -> Observation:
     seen = Observation()
     with torch.no_grad():
-        _Watching(module, seen, written).run(*(t.clone() for t in inputs))
+        _Watching(module, seen, written, own).run(*(t.clone() for t in inputs))
     return seen
 
 
 class _Watching(fx.Interpreter):
     """Runs the graph module that fx makes of a graph; its nodes are the graph's own."""
 
-    def __init__(self, module: fx.GraphModule, seen: Observation, written: frozenset[fx.Node]):
+    def __init__(self, module: fx.GraphModule, seen: Observation, written: frozenset[fx.Node], own: frozenset[int]):
         super().__init__(module, garbage_collect_values=False)
         self.seen = seen
         self.written = written  # nodes whose value is kept as a copy
+        self.own = own  # the memory of the model's parameters and buffers
         self.owners: dict[int, list[fx.Node]] = {}  # memory -> nodes whose value lies in it, first come first
 
     def run_node(self, n: fx.Node) -> Any:
@@ -100,6 +104,8 @@ class _Watching(fx.Interpreter):
         return value
 
     def _note_write(self, n: fx.Node, tensor: Tensor) -> None:
+        if _memory(tensor) in self.own:
+            self.seen.stateful.add(n)
         written = self.seen.writes.setdefault(n, [])
         written += [owner for owner in self.owners.get(_memory(tensor), []) if owner not in written]
 
