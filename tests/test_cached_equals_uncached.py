@@ -17,6 +17,21 @@ from reuse.results import Result
 from reuse.training.trainer import Trainer
 
 ROWS, CLASSES = 56, 3
+UNTRACEABLE = """
+from torch import nn
+
+class Network(nn.Module):
+    def __init__(self, in_features, num_classes):
+        super().__init__()
+        self.lower = nn.Sequential(nn.Linear(in_features, 12), nn.BatchNorm1d(12), nn.ReLU())
+        self.upper = nn.Sequential(nn.Linear(12, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Dropout(0.3))
+        self.head = nn.Linear(9, num_classes)
+
+    def forward(self, x):
+        if x.shape[-1] % 2:  # torch.fx cannot decide this
+            return self.head(self.lower(x))
+        return self.head(self.upper(self.lower(x)))
+"""
 DENSENET = """
 from timm.models.densenet import DenseNet
 
@@ -43,6 +58,7 @@ CASES = {
     "convnet": Case("convnet:6,8,10", (1, 16, 16), "conv1,conv2", {"norm": "batch", "dropout": 0.2}),
     "resnet18": Case("timm:resnet18", IMAGES, "!layer4,!fc", SIZED),
     "vit": Case("timm:vit_tiny_patch16_224", IMAGES, "!blocks.10,!blocks.11,!norm,!head", {**SIZED, "dropout": 0.3}),
+    "untraceable": Case("own_untraceable:Network", (10,), "lower"),
     "densenet": Case("own_densenet:network", IMAGES, "!features.denseblock3,!features.norm5,!classifier"),
 }
 
@@ -109,6 +125,7 @@ def randomise(model: nn.Module) -> dict[str, Tensor]:
 def make(case: Case) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, Tensor]]:
     """Write the source's weights and return the data and these weights."""
     Path("own_densenet.py").write_text(DENSENET)
+    Path("own_untraceable.py").write_text(UNTRACEABLE)
     options = {name: value for name, value in case.settings.items() if name != "image_size"}
     torch.manual_seed(0)
     weights = randomise(build(case.spec, case.shape, CLASSES, **options))
