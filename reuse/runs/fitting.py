@@ -87,7 +87,7 @@ def fit(
     started = time.perf_counter()
     stopping = EarlyStopping(patience if valid is not None else None, trainer.objective.monitor)
     if resume:
-        _go_on(trainer, stopping, run)
+        _go_on(trainer, stopping, run, reporter)
     stopped_early = _loop(trainer, stopping, train, valid, epochs, run, reporter)
     best_epoch = stopping.restore(trainer.model) or trainer.epoch
     return Fitted(trainer.epoch, best_epoch, stopped_early, time.perf_counter() - started)
@@ -145,12 +145,19 @@ class _Saver:
         self.written = time.perf_counter()
 
 
-def _go_on(trainer: Trainer, stopping: EarlyStopping, run: RunFolder) -> None:
-    """Put back the last checkpoint and forget the epochs recorded after it."""
+def _go_on(trainer: Trainer, stopping: EarlyStopping, run: RunFolder, reporter: Reporter) -> None:
+    """Put back the last checkpoint and forget the epochs recorded after it.
+
+    Where other layers are frozen now, the best weights so far do not fit those that are frozen, and are forgotten too.
+    """
     saved = load_checkpoint(run)
     if saved is not None:
         trainer.load_state_dict(saved[0])
-        stopping.load_state_dict(saved[1])
+        best = saved[1]["weights"]
+        if best and best.keys() != live_tensors(trainer.model).keys():
+            reporter.line(f"other layers are frozen now: the best epoch is sought anew after epoch {trainer.epoch}")
+        else:
+            stopping.load_state_dict(saved[1])
     run.truncate_history(trainer.epoch)
 
 
