@@ -87,8 +87,9 @@ class SavedModel(nn.Module):
 
     def __init__(self, network: nn.Module, task: str, classes: tuple[str, ...], preprocessing: Preprocessing):
         super().__init__()
-        self.network = network.eval()
+        self.network = network
         self.task, self.classes, self.preprocessing = task, classes, preprocessing
+        self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs (logits or numbers) of preprocessed samples, `(batch, outputs)`."""

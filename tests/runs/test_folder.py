@@ -1,0 +1,141 @@
+"""Run folders: making, opening, writing whole files, refusing what is in use, damaged or of another version."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reuse.errors import RunError, UsageError
+from reuse.runs.folder import FORMAT, RunFolder, newest_run, write_text
+
+
+def made(path: str, kind: str = "pretrain", *, finished: bool = True) -> RunFolder:
+    run = RunFolder.create(kind, path)
+    run.write_settings(kind, {"epochs": 3, "labels": None, "freeze": ["a", "b"]})
+    run.write_manifest({"kind": kind, "classes": ["x"]})
+    if finished:
+        run.write_result({"epochs": 3})
+    return run
+
+
+def test_what_is_written_is_read() -> None:
+    run = made("run")
+    opened = RunFolder.open("run")
+    assert opened == run
+    assert opened.manifest()["classes"] == ["x"]
+    assert opened.settings() == {"command": "pretrain", "epochs": 3, "freeze": ["a", "b"]}, "TOML has no null"
+    assert opened.result() == {"epochs": 3}
+    assert made("other", finished=False).result() is None
+
+
+def test_a_manifest_grows_and_keeps_what_it_held() -> None:
+    run = made("run")
+    before = run.manifest()
+    run.update_manifest(cached=True)
+    assert run.manifest() == {**before, "cached": True}
+
+
+def test_names_are_made_up_and_never_taken_twice() -> None:
+    runs = [RunFolder.create("finetune") for _ in range(3)]
+    assert len({run.path for run in runs}) == 3
+    assert all(run.path.parent == Path("runs") and run.path.name.startswith("finetune-") for run in runs)
+
+
+def test_a_folder_in_use_is_refused_and_left_alone() -> None:
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("kept")
+    with pytest.raises(UsageError, match="mine is in use: give another --out, or --resume mine"):
+        RunFolder.create("finetune", "mine")
+    assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
+    Path("file").touch()
+    with pytest.raises(UsageError, match="file is in use"):
+        RunFolder.create("finetune", "file")
+    with pytest.raises(UsageError, match=r"no run folder can be made at file.run"):
+        RunFolder.create("finetune", "file/run")
+    Path("empty").mkdir()
+    assert RunFolder.create("finetune", "empty").path == Path("empty")
+
+
+DAMAGE = {
+    "half a file": ('{"format": 1,', "run.json is damaged: .*; restore it or train again"),
+    "no object": ("[1]", "run.json is damaged: expected an object, found list"),
+    "another version": (
+        json.dumps({"format": FORMAT + 1, "reuse": "9.0"}),
+        rf"written in format {FORMAT + 1} \(reuse '9.0'\); this version reads format {FORMAT}",
+    ),
+    "no format": ("{}", "written in format None"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_run_is_refused_and_never_the_newest(damage: str) -> None:
+    text, message = DAMAGE[damage]
+    good = made("runs/good")
+    made("runs/bad").path.joinpath("run.json").write_text(text)
+    with pytest.raises(RunError, match=message):
+        RunFolder.open("runs/bad")
+    assert newest_run("pretrain") == good
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(RunError, match="nowhere is no run folder: there is no such folder"):
+        RunFolder.open("nowhere")
+    Path("folder").mkdir()
+    with pytest.raises(RunError, match=r"folder is no run folder, or damaged: run\.json: No such file"):
+        RunFolder.open("folder")
+    run = made("run")
+    (run.path / "settings.toml").write_text("epochs = ")
+    with pytest.raises(RunError, match=r"settings\.toml is no TOML"):
+        run.settings()
+    (run.path / "settings.toml").unlink()
+    with pytest.raises(RunError, match=r"settings\.toml cannot be read: No such file"):
+        run.settings()
+
+
+def test_the_newest_run_is_the_finished_one_of_its_kind_that_was_begun_last() -> None:
+    assert newest_run("pretrain") is None
+    first, second = made("runs/z"), made("runs/a")
+    made("runs/unfinished", finished=False)
+    made("runs/other", "finetune")
+    Path("runs/stray.txt").touch()
+    Path("runs/no-run").mkdir()
+    assert newest_run("pretrain") == second, "the time counts, not the name"
+    first.write_manifest(first.manifest() | {"created": "2999-01-01"})
+    assert newest_run("pretrain") == first
+
+
+def test_history_survives_a_line_cut_short_and_forgets_what_is_trained_again() -> None:
+    run = made("run")
+    assert run.history() == []
+    for epoch in (1, 2, 3):
+        run.append_history({"epoch": epoch, "loss": epoch / 3})
+    with (run.path / "history.jsonl").open("a") as file:
+        file.write('{"epoch": 4, "lo')
+    assert [line["epoch"] for line in run.history()] == [1, 2, 3]
+    run.truncate_history(2)
+    run.append_history({"epoch": 3, "loss": 0.5})
+    assert run.history() == [
+        {"epoch": 1, "loss": 1 / 3},
+        {"epoch": 2, "loss": 2 / 3},
+        {"epoch": 3, "loss": 0.5},
+    ]
+    (run.path / "history.jsonl").write_text('{"epoch": 1}\n{"epo\n')
+    with pytest.raises(RunError, match=r"history\.jsonl is damaged"):
+        run.history()
+
+
+def test_a_text_is_written_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("file.txt")
+    write_text(path, "old")
+
+    def power_cut(self: Path, target: Path) -> None:
+        raise OSError("cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", power_cut)
+        with pytest.raises(OSError, match="cut"):
+            write_text(path, "new")
+    assert path.read_text() == "old"
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert [found.name for found in Path().glob(".*draft")] == []
