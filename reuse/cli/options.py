@@ -35,7 +35,10 @@ def _count(text: str) -> int | str:
 
 
 def _shape(text: str) -> list[int]:
-    return [int(part) for part in re.split(r"[x,]", text)]
+    parts = re.split(r"[x,]", text)
+    if not all(re.fullmatch(r"\s*[+-]?\d+\s*", part) for part in parts):
+        raise UsageError(f"{text!r} holds no whole numbers: write for example 3,64,64, or 64x48 for a size")
+    return [int(part) for part in parts]
 
 
 def _size(text: str) -> int | list[int]:
@@ -85,12 +88,13 @@ def _parameter(setting: Setting) -> Callable[[Command], Command]:
         return _switch(setting, flag)
     if setting.annotation == "bool | None":
         return click.option(f"--{flag}/--no-{flag}", setting.name, default=None, help=_help(setting))
+    # A default of None, given as such, would count as an answer to what is required.
+    default: dict[str, Any] = {"required": True} if setting.required else {"default": setting.default}
     return click.option(
         f"--{flag}",
         setting.name,
         type=_type(setting),
-        default=setting.default,
-        required=setting.required,
+        **default,
         multiple=setting.name in REPEATED,
         show_default=setting.default not in (None, ()),
         help=_help(setting),

@@ -146,13 +146,14 @@ def _sized(
         if input_shape is not None:
             raise UsageError("an input shape and data were given: the data says its shape, so give one of the two")
         loaded = load(data, preprocessing=preprocessing_for(recipe.spec, None, None))
-        outputs = num_outputs or loaded.num_outputs or recipe.num_outputs or DIGITS_OUTPUTS
+        outputs = loaded.num_outputs or recipe.num_outputs or DIGITS_OUTPUTS
+        outputs = outputs if num_outputs is None else num_outputs
         rows = torch.arange(min(ROWS, len(loaded.train)))
         return _with(recipe, loaded.input_shape, outputs), loaded.train.inputs.gather(rows)[0], ()
     shape = tuple(input_shape or recipe.input_shape)
     shape, notes = (shape, ()) if shape else _own_shape(recipe.spec)
     generator = torch.Generator().manual_seed(0)
-    outputs = num_outputs or recipe.num_outputs or DIGITS_OUTPUTS
+    outputs = num_outputs if num_outputs is not None else recipe.num_outputs or DIGITS_OUTPUTS
     return _with(recipe, shape, outputs), torch.randn(ROWS, *shape, generator=generator), notes
 
 

@@ -32,6 +32,7 @@ class Answer:
         """Assert one clear line that holds all `words`, and return it."""
         assert self.code == code, self.err
         assert "Traceback" not in self.err + self.out
+        assert code != 2 or not self.out  # noqa: PLR2004, RUF100 - a script that reads this must not take it for a result
         lines = [line for line in self.err.splitlines() if line.lower().startswith("error:")]
         assert len(lines) == 1, self.err
         assert self.err.splitlines()[-1] == lines[0]

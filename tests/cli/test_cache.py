@@ -116,7 +116,7 @@ def test_damage_is_found_and_named(reuse: Any, tune: Any) -> None:
     segment = next(Path(cache["path"]).glob("*.h5"))
     content = bytearray(segment.read_bytes())
     with h5py.File(segment) as file:
-        offset = file["hidden1"].id.get_offset()
+        offset = file["frontier/0_hidden1"].id.get_offset()
     content[offset + 5] ^= 1
     segment.write_bytes(content)
     answer = reuse("cache", "verify")
