@@ -186,14 +186,14 @@ def _run(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
     model, graft = restored_model(task, reporter, resume)
     model.to(compute.device, compute.dtype)
     freezing = freeze_layers(model, settings, graft, reporter)
-    run = _resumed_run(run, task, model) if run else _new_run(task, model, out)
+    run = _resumed_run(run, task, model) if run else _new_run(task, model, graft, out)
     with interruptible(run):
         feed, prepared, why_not = _feed(model, task, objective, compute, freezing, run, reporter)
         trainer = make_trainer(model, objective, feed, settings)
         done = train(trainer, feed, settings, run, reporter, resume)
         save_tensors(run.path / WEIGHTS, savable_tensors(model))
     notes = (*data.notes, *([why_not] if why_not else []))
-    result = _result(task, run, freezing, graft, feed, prepared, done, notes)
+    result = _result(task, run, freezing, feed, prepared, done, notes)
     run.write_result(result.to_dict())
     return result
 
@@ -240,7 +240,7 @@ def _resumed_run(run: RunFolder, task: Task, model: nn.Module) -> RunFolder:
     return run
 
 
-def _new_run(task: Task, model: nn.Module, out: str | Path | None) -> RunFolder:
+def _new_run(task: Task, model: nn.Module, graft: Transplant | None, out: str | Path | None) -> RunFolder:
     run = RunFolder.create("finetune", out)
     save_start(run, model)
     run.write_settings("finetune", task.settings)
@@ -254,6 +254,8 @@ def _new_run(task: Task, model: nn.Module, out: str | Path | None) -> RunFolder:
             "data": task.data.name,
             "preprocessing": task.data.preprocessing.to_dict(),
             "source": task.source.name if task.source else None,
+            "restored": list(graft.restored) if graft else [],
+            "fresh": list(graft.fresh) if graft else [],
         }
     )
     return run
@@ -263,7 +265,6 @@ def _result(
     task: Task,
     run: RunFolder,
     freezing: Freezing,
-    graft: Transplant | None,
     feed: Feed,
     prepared: Prepared | None,
     done: Trained,
@@ -271,7 +272,7 @@ def _result(
 ) -> Result:
     seconds = {"load": task.load_seconds, **feed.seconds, "train": done.seconds}
     seconds["total"] = time.perf_counter() - task.started
-    stored = prepared.stored if prepared else ()
+    stored, began = prepared.stored if prepared else (), run.manifest()
     return Result(
         run=str(run.path),
         source=task.settings["source"],
@@ -282,8 +283,8 @@ def _result(
         metrics=done.metrics,
         seconds={name: round(value, 4) for name, value in seconds.items()},
         frozen=freezing.layers,
-        restored=graft.restored if graft else (),
-        fresh=graft.fresh if graft else (),
+        restored=tuple(began.get("restored", ())),
+        fresh=tuple(began.get("fresh", ())),
         frontier=tuple({"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in stored),
         cache=feed.cache,
         phases=({"epoch": 1, "frozen": list(freezing.layers)},),

@@ -84,7 +84,7 @@ def assert_same(run: str, whole: str) -> None:
     results = [RunFolder(Path(path)).result() for path in (run, whole)]
     assert results[0] is not None
     assert results[1] is not None
-    for entry in ("metrics", "epochs", "best_epoch", "frozen", "frontier", "sizes", "settings"):
+    for entry in ("metrics", "epochs", "best_epoch", "frozen", "restored", "fresh", "frontier", "sizes", "settings"):
         assert results[0][entry] == results[1][entry], entry
 
 

@@ -57,8 +57,12 @@ def test_the_newest_generation_is_loaded_over_the_frozen_tensors() -> None:
         freeze(each, "0,1")
     model.unsaved = other.unsaved = None  # type: ignore[assignment]
     save_start(run, model)
-    for epoch in (3, 99_999, 100_000):
+    for epoch in (3, 99_999):
         save_checkpoint(run, *state(epoch))
+    older = run.path / "checkpoint" / "epoch-99999"
+    shutil.copytree(older, "kept")
+    save_checkpoint(run, *state(100_000))
+    shutil.copytree("kept", older)  # as a kill before its removal leaves it
     loaded = load_checkpoint(run)
     assert loaded is not None
     for part, written in zip(loaded, state(100_000), strict=True):
@@ -69,7 +73,8 @@ def test_the_newest_generation_is_loaded_over_the_frozen_tensors() -> None:
     load_newest(run, other)
     assert torch.equal(other[2].weight, torch.full((2, 4), 100_000.0))
     assert torch.equal(other[0].weight, model[0].weight)
-    assert [path.name for path in (run.path / "checkpoint").glob("epoch-*")] == ["epoch-100000"]
+    save_checkpoint(run, *state(100_001))
+    assert [path.name for path in (run.path / "checkpoint").glob("epoch-*")] == ["epoch-100001"]
 
 
 def test_what_comes_to_rest_is_kept_and_what_moves_again_is_not_taken_from_there() -> None:
