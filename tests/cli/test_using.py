@@ -22,6 +22,11 @@ def read(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return dict(file)
+
+
 @pytest.fixture
 def few_digits(tmp_path: Path) -> Path:
     """Rows of scikit-learn's digits of the three classes, in an order of their own."""
@@ -51,7 +56,7 @@ def test_all_splits_together(reuse: Any, finetuned: Path) -> None:
 
 def test_classes_are_found_by_name(reuse: Any, finetuned: Path, few_digits: Path) -> None:
     """The file's classes 3, 5, 8 and the run's are the same; in the file of two they have other numbers."""
-    arrays = np.load(few_digits)
+    arrays = arrays_of(few_digits)
     predicted = np.array([row["prediction"] for row in read(reuse("predict", finetuned, "--data", few_digits).out)])
     truth = arrays["y"].astype(str)
     two = np.isin(truth, ["5", "8"])
@@ -71,7 +76,7 @@ def test_predictions_are_those_of_the_model_in_the_order_of_the_data(
 ) -> None:
     rows = read(reuse("predict", finetuned, "--data", few_digits, "--batch-size", 16).out)
     model = package.load_model(finetuned)
-    images = torch.from_numpy(np.load(few_digits)["x"]).float().unsqueeze(1) / model.preprocessing.divisor
+    images = torch.from_numpy(arrays_of(few_digits)["x"]).float().unsqueeze(1) / model.preprocessing.divisor
     with torch.no_grad():
         expected = model.network(images).softmax(1)
     columns = [f"probability {name}" for name in CLASSES]
@@ -83,12 +88,12 @@ def test_predictions_are_those_of_the_model_in_the_order_of_the_data(
 
 
 def test_labels_are_not_needed(reuse: Any, finetuned: Path, few_digits: Path) -> None:
-    np.savez("unlabelled.npz", x=np.load(few_digits)["x"])
+    np.savez("unlabelled.npz", x=arrays_of(few_digits)["x"])
     assert (
         reuse("predict", finetuned, "--data", "unlabelled.npz").out
         == reuse("predict", finetuned, "--data", few_digits).out
     )
-    np.savez("one.npz", x=np.load(few_digits)["x"][:1])
+    np.savez("one.npz", x=arrays_of(few_digits)["x"][:1])
     assert len(read(reuse("predict", finetuned, "--data", "one.npz").out)) == 1
     reuse("evaluate", finetuned, "--data", "unlabelled.npz", "--split", "all").is_refused("no labels")
 
