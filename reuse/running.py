@@ -22,6 +22,7 @@ from reuse.objectives.objective import Objective
 from reuse.runs.fitting import Fitted, fit
 from reuse.runs.folder import RunFolder
 from reuse.runs.reporting import Reporter
+from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
 
 NOT_SETTINGS = ("reporter", "resume", "out")
@@ -130,20 +131,22 @@ def train(
     trainer: Trainer, feed: Feed, settings: Mapping[str, Any], run: RunFolder, reporter: Reporter, resume: bool
 ) -> Trained:
     """Train on a feed and measure the best weights on all splits."""
-    valid = feed.splits["valid"] if len(feed.splits["valid"][0]) else None
-    fitted = fit(
-        trainer,
-        feed.splits["train"],
-        valid,
-        epochs=settings["epochs"],
-        patience=settings["patience"] if settings["early_stopping"] else None,
-        run=run,
-        reporter=reporter,
-        resume=resume,
-    )
     started = time.perf_counter()
-    metrics = {name: trainer.evaluate(*feed.splits[name]) for name in SPLITS if len(feed.splits[name][0])}
-    return Trained(fitted, metrics, fitted.seconds + time.perf_counter() - started)
+    rows = feed.splits["train"]
+    valid = feed.splits["valid"] if len(feed.splits["valid"][0]) else None
+    with fitting_threads(feed.network, trainer.model, rows[0], settings["batch_size"]):
+        fitted = fit(
+            trainer,
+            rows,
+            valid,
+            epochs=settings["epochs"],
+            patience=settings["patience"] if settings["early_stopping"] else None,
+            run=run,
+            reporter=reporter,
+            resume=resume,
+        )
+        metrics = {name: trainer.evaluate(*feed.splits[name]) for name in SPLITS if len(feed.splits[name][0])}
+    return Trained(fitted, metrics, time.perf_counter() - started)
 
 
 def as_list(value: str | Sequence[str] | None) -> list[str]:

@@ -1,0 +1,44 @@
+"""How many processor threads a training is worth."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from reuse.objectives.objective import Network
+from reuse.training.batches import Source
+from reuse.training.evaluation import eval_mode
+
+# Below this many operations a forward pass, a second thread gains nothing, and costs seconds an epoch where other
+# programs want the processor too: the threads then wait for each other longer than they compute.
+SMALL_FLOPS = 5_000_000
+
+
+@contextmanager
+def fitting_threads(network: Network, model: nn.Module, source: Source, batch_size: int) -> Iterator[None]:
+    """Compute with one thread inside the block if a batch is small work, on the CPU; the result is the same.
+
+    Args:
+        network: what is called on a batch.
+        model: whose mode is switched while its operations are counted.
+        source: where a batch comes from.
+        batch_size: its rows.
+    """
+    threads = torch.get_num_threads()
+    if source.device.type == "cpu" and threads > 1 and _flops(network, model, source, batch_size) < SMALL_FLOPS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _flops(network: Network, model: nn.Module, source: Source, batch_size: int) -> int:
+    """Return the operations of one forward pass on a batch: multiplications and additions of its matrix products."""
+    device = next((p.device for p in model.parameters()), source.device)
+    inputs = source.gather(torch.arange(min(batch_size, len(source)), device=source.device))
+    with eval_mode(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(*(tensor.to(device) for tensor in inputs))
+    return int(counter.get_total_flops())

@@ -1,0 +1,32 @@
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from reuse.training.batches import Resident
+from reuse.training.threads import fitting_threads
+
+
+@pytest.fixture(autouse=True)
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("width", "threads"), [(64, 1), (1024, 2)])
+def test_small_work_gets_one_thread(width: int, threads: int) -> None:
+    model = nn.Sequential(nn.Linear(8, width), nn.Dropout(), nn.Linear(width, width)).train()
+    with fitting_threads(model, model, Resident(torch.zeros(100, 8)), 32):
+        assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2
+    assert model[1].training
+
+
+def test_threads_come_back_after_an_error() -> None:
+    model = nn.Linear(2, 2)
+    with pytest.raises(KeyboardInterrupt), fitting_threads(model, model, Resident(torch.zeros(4, 2)), 32):
+        raise KeyboardInterrupt
+    assert torch.get_num_threads() == 2
