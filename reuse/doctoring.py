@@ -15,6 +15,7 @@ import torch
 from reuse.data.catalogue import found_places
 from reuse.devices import free_memory
 from reuse.units import format_bytes
+from reuse.version import __version__
 
 PACKAGES = ("torch", "timm", "torchvision", "h5py", "scikit-learn", "safetensors")
 EXTRAS = {"pandas": "tables", "pyarrow": "tables"}
@@ -54,8 +55,6 @@ def _python() -> list[Finding]:
 
 
 def _reuse_version() -> str:
-    from reuse import __version__
-
     return f"{__version__} at {Path(__file__).parent}"
 
 

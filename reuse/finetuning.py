@@ -127,7 +127,7 @@ def finetune(
         device: auto, cpu, cuda, cuda:N or mps.
         seed: of splits, fresh weights, order and dropout.
         compare: train from scratch and unfrozen too; None: only where `data` is not given.
-        trust: let a source run that names a `package.module:callable` import and call it.
+        trust: let a run or config file that names a `package.module:callable` import and call it.
         out: the run folder; by default a new one under `runs`.
         resume: a run folder to go on with; what is not given otherwise comes from its settings.
         reporter: told of lines and epochs; by default nobody is.

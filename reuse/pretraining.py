@@ -73,6 +73,7 @@ def pretrain(
     precision: str = "float32",
     device: str = "auto",
     seed: int = 0,
+    trust: bool = False,
     out: str | Path | None = None,
     resume: str | Path | None = None,
     reporter: Reporter | None = None,
@@ -114,6 +115,7 @@ def pretrain(
         precision: float32, float64 or bfloat16.
         device: auto, cpu, cuda, cuda:N or mps.
         seed: of splits, initial weights, order and noise.
+        trust: let a resumed run or a config file that names a `package.module:callable` import and call it.
         out: the run folder; by default a new one under `runs`.
         resume: a run folder to go on with; what is not given otherwise comes from its settings.
         reporter: told of lines and epochs; by default nobody is.
@@ -159,7 +161,7 @@ def _pretrain(
     settings = {**settings, **build_options(settings)}
     options = {name: settings[name] for name in BUILD_SETTINGS}
     recipe = ModelRecipe(settings["model"], data.input_shape, max(data.num_outputs, 1), options)
-    encoder, trained, objective = _build(recipe, settings, data)
+    encoder, trained, objective = _build(recipe, settings, data, trust=settings["trust"] or not resume)
     trained.to(compute.device, compute.dtype)
     if run is None:
         run = RunFolder.create("pretrain", out)
@@ -212,10 +214,12 @@ def _load(settings: dict[str, Any], spec: Any, run: RunFolder | None, needs_labe
     return data
 
 
-def _build(recipe: ModelRecipe, settings: dict[str, Any], data: Dataset) -> tuple[nn.Module, nn.Module, Objective]:
+def _build(
+    recipe: ModelRecipe, settings: dict[str, Any], data: Dataset, trust: bool
+) -> tuple[nn.Module, nn.Module, Objective]:
     """Return the module whose layers are reused, the module that is trained, and what is minimised."""
     entry = OBJECTIVES[settings["objective"]]
-    model = recipe.build()
+    model = recipe.build(trust=trust)
     if entry.needs_labels:
         return model, model, entry.make(data.task, data.num_outputs, label_smoothing=settings["label_smoothing"])
     objective = entry.make()

@@ -144,8 +144,9 @@ def restored_model(task: Task, reporter: Reporter, resumed: bool = False) -> tup
     settings, source = task.settings, task.source
     pretrained = source is not None and source.weights is None and not settings["random_weights"]
     pretrained = pretrained and task.recipe.spec.startswith("timm:")
-    trust = settings["trust"] or source is None or not source.manifest or settings["model"] != source.spec
-    model = task.recipe.build(pretrained=pretrained, trust=trust or resumed)
+    named_by_user = source is None or not source.manifest or settings["model"] != source.spec
+    trust = settings["trust"] or (named_by_user and not resumed)
+    model = task.recipe.build(pretrained=pretrained, trust=trust)
     model.to(choose_compute(settings).dtype)  # first, so that a source in float64 loses no digits
     if source is None or source.weights is None:
         if pretrained:

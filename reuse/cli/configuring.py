@@ -1,7 +1,7 @@
 """Settings from a TOML file: the names of the command's own, the types that its function says."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,27 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "Any": ((str,), "text"),
     "Sequence": ((list,), "a list"),
 }
+
+
+def refuse_code(path: str, config: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise where a file, and not the user, names code that would be imported and called.
+
+    Args:
+        path: the file.
+        config: its settings.
+        given: the settings that the user gave.
+
+    Raises:
+        UsageError: it names a `package.module:callable`, and `--trust` is not given.
+    """
+    from reuse.runs.models import OWN_FAMILIES
+
+    for name in ("model", "source"):
+        spec = str(config.get(name, ""))
+        family, colon, _ = spec.partition(":")
+        is_code = bool(colon) and family not in OWN_FAMILIES and not Path(spec).exists()
+        if is_code and name not in given and not given.get("trust"):
+            raise UsageError(f"{path} names the code {spec}, which would be imported and run: allow it by --trust")
 
 
 def read_config(path: str, command: str, settings: Sequence[Setting]) -> dict[str, Any]:
@@ -42,6 +63,8 @@ def read_config(path: str, command: str, settings: Sequence[Setting]) -> dict[st
         raise UsageError(f"{path} holds the settings of `reuse {theirs}`, and this is `reuse {command}`")
     if saved.get("data") == "arrays":
         raise UsageError(f"{path} is of a run on arrays, which it does not hold: run it again from Python")
+    if "trust" in saved:
+        raise UsageError(f"{path} gives trust, which only the command line may: leave it out")
     known = {setting.name: setting for setting in settings}
     chosen = {}
     for name, value in saved.items():

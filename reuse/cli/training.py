@@ -57,9 +57,11 @@ def settings_of(context: click.Context, config: str | None, command: str) -> dic
         chosen.pop(name, None)
     if config is None:
         return chosen
-    from reuse.cli.configuring import read_config
+    from reuse.cli.configuring import read_config, refuse_code
 
-    return {**read_config(config, command, PRETRAIN if command == "pretrain" else FINETUNE), **chosen}
+    saved = read_config(config, command, PRETRAIN if command == "pretrain" else FINETUNE)
+    refuse_code(config, saved, chosen)
+    return {**saved, **chosen}
 
 
 def _train(function: Any, settings: dict[str, Any]) -> Any:

@@ -101,8 +101,8 @@ class RunFolder:
         return read_toml(self.path / SETTINGS)
 
     def write_settings(self, command: str, settings: Mapping[str, Any]) -> None:
-        """Write settings.toml; settings that are None are left out, as TOML has no null."""
-        given = {name: value for name, value in settings.items() if value is not None}
+        """Write settings.toml; None is left out, as TOML has no null, and trust, which is given anew each time."""
+        given = {name: value for name, value in settings.items() if value is not None and name != "trust"}
         write_text(self.path / SETTINGS, tomli_w.dumps({"command": command, **given}))
 
     def write_result(self, result: Mapping[str, Any]) -> None:

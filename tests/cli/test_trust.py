@@ -1,0 +1,58 @@
+"""A folder or file that came from elsewhere does not get its code run by being replayed."""
+
+from pathlib import Path
+
+import pytest
+
+from reuse.errors import UsageError
+from reuse.finetuning import finetune
+from reuse.pretraining import pretrain
+
+MODULE = """
+from pathlib import Path
+from torch import nn
+
+def network(in_features, num_classes):
+    Path("has_run").touch()
+    return nn.Sequential(nn.Flatten(), nn.Linear(in_features, 4), nn.ReLU(), nn.Linear(4, num_classes))
+"""
+SPEC = "brought_along:network"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Path:
+    Path("brought_along.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    result = pretrain("supervised", model=SPEC, epochs=1, out="run")
+    Path("has_run").unlink()
+    return Path(result.run)
+
+
+def test_a_config_that_names_code_needs_trust(run: Path, reuse) -> None:
+    arguments = ["pretrain", "--config", f"{run}/settings.toml", "--out"]
+    refused = reuse(*arguments, "other")
+    assert refused.code == 2
+    assert "allow it by --trust" in refused.err
+    assert not Path("has_run").exists()
+    assert reuse(*arguments, "another", "--trust").code == 0
+    assert Path("has_run").exists()
+
+
+def test_resuming_and_reusing_need_trust(run: Path) -> None:
+    with pytest.raises(UsageError, match="allow it by --trust"):
+        pretrain(resume=run)
+    with pytest.raises(UsageError, match="allow it by --trust"):
+        finetune(run, epochs=1)
+    assert not Path("has_run").exists()
+    assert pretrain(resume=run, trust=True, epochs=2).epochs == 2
+    assert finetune(run, epochs=1, trust=True, compare=False).epochs == 1
+
+
+def test_no_folder_says_that_it_is_trusted(run: Path, reuse) -> None:
+    pretrain(resume=run, trust=True, epochs=2)
+    settings = run / "settings.toml"
+    assert "trust" not in settings.read_text()
+    settings.write_text(settings.read_text() + "trust = true\n")
+    with pytest.raises(UsageError, match="allow it by --trust"):
+        pretrain(resume=run)
+    assert "only the command line may" in reuse("pretrain", "--config", str(settings)).err
