@@ -173,7 +173,7 @@ def print_seconds(rounds: list[Round]) -> None:
 
 def main() -> None:
     quick = begin(__doc__ or "")
-    work, num_rounds = (Work(180, 20, 20, 2), 2) if quick else (Work(1800, 180, 20, 20), 9)
+    work, num_rounds = (Work(180, 20, 20, 2), 2) if quick else (Work(1800, 180, 20, 20), 7)
     arrays = make_arrays(work)
     hand = ByHand(arrays, work)
     one_round(hand, arrays, work)  # kernels chosen, pages mapped
