@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import torch
 from torch.nn import Module
+from torch.nn.modules.dropout import _DropoutNd
 
 from reuse.caching.code_digest import digest
 from reuse.caching.describing import Description
@@ -98,8 +99,10 @@ def _tensors(path: str, module: Module, description: Description) -> Iterator[Co
 
 
 def _plain_attributes(path: str, module: Module, description: Description) -> Iterator[Component]:
+    # A dropout that evaluates does nothing, whatever its rate: sweeping the rate recomputes no frozen layer.
+    idle = {"p", "inplace"} if isinstance(module, _DropoutNd) and not module.training else set()
     for name, value in vars(module).items():
-        if name in INTERNALS or name == HELD_IN_EVAL:
+        if name in INTERNALS or name == HELD_IN_EVAL or name in idle:
             continue
         if isinstance(value, torch.Tensor):
             yield f"weights/{_join(path, name)}", description.text(value)

@@ -52,6 +52,7 @@ SAME = {
         model.first.linear.weight, "data", model.first.linear.weight.data.t().contiguous().t()
     ),
     "traced again": trace,
+    "rate of a dropout that evaluates": lambda model: setattr(model.second[2], "p", 0.7),
 }
 
 
@@ -94,6 +95,10 @@ DIFFERENT = {
     ),
     "mode": (lambda model: model.second.train(), "attributes/second/training"),
     "mode of one inner module": (lambda model: model.second[2].train(), "attributes/second.2/training"),
+    "rate of a live dropout": (
+        lambda model: (model.second[2].train(), setattr(model.second[2], "p", 0.7)),
+        "attributes/second.2/p",
+    ),
     "hook": (lambda model: model.first.act.register_forward_hook(lambda *a: a[2] + 1), "hooks/first.act/forward_hooks"),
     "pre-hook": (lambda model: model.first.register_forward_pre_hook(lambda m, a: (a[0] * 2,)), "forward_pre_hooks"),
     "dropped module": (lambda model: setattr(model, "second", model.second[:2]), "attributes/second/children"),

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.caching.spot_checking import compare
 from reuse.errors import CacheError
+from reuse.layers.frontier_tensor import FrontierTensor
 
 
 def _compare(old, new):

@@ -17,8 +17,8 @@ from reuse.caching import files
 from reuse.caching.cache import ActivationCache
 from reuse.caching.fingerprint import Fingerprint
 from reuse.caching.storage import STORAGE
-from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.errors import CacheError
+from reuse.layers.frontier_tensor import FrontierTensor
 
 
 def test_filled_rows_are_served_bit_for_bit_in_any_order_and_by_another_opener(rows, open_cache):
