@@ -76,13 +76,13 @@ class Feed:
         network: the model, or the suffix of its cut.
         splits: source and targets of each split.
         cache: what the cache gave, as `--json` prints it; None without one.
-        seconds: of digesting, and of computing and writing activations.
+        seconds: of cutting, checking and planning; of digesting; of computing and writing activations.
     """
 
     network: Network
     splits: dict[str, tuple[Source, Tensor | None]]
     cache: dict[str, Any] | None = None
-    seconds: dict[str, float] = field(default_factory=lambda: {"digest": 0.0, "cache": 0.0})
+    seconds: dict[str, float] = field(default_factory=lambda: {"prepare": 0.0, "digest": 0.0, "cache": 0.0})
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Prepared:
         fingerprint: of the prefix.
         store: where the activations are or will be.
         keys: the row keys of each split, `(rows, 16)` uint8.
-        digest_seconds: what these took.
+        seconds: what these took (`digest`), and all the rest (`prepare`).
     """
 
     parts: Cut
@@ -105,7 +105,7 @@ class Prepared:
     fingerprint: Fingerprint
     store: PrefixCache
     keys: dict[str, np.ndarray]
-    digest_seconds: float
+    seconds: dict[str, float]
 
 
 def cache_folder(folder: str | Path | None = None) -> Path:
@@ -134,6 +134,7 @@ def prepare(
     Raises:
         CutError: the model cannot be cut; the message says why.
     """
+    begun = time.perf_counter()
     inputs, targets = _sample(data.train, compute)
     model.train()  # the key holds the modes of the prefix: always the same ones
     dtype = torch.bfloat16 if compute.precision == "bfloat16" else compute.dtype
@@ -154,7 +155,8 @@ def prepare(
         plan = make_plan(
             parts, objective, (inputs,), targets, rows=len(every), missing=missing, epochs=epochs, device=compute.device
         )
-    return Prepared(parts, stored, plan, prints, store, keys, digest_seconds)
+    seconds = {"prepare": time.perf_counter() - begun - digest_seconds, "digest": digest_seconds}
+    return Prepared(parts, stored, plan, prints, store, keys, seconds)
 
 
 def describe_plan(prepared: Prepared) -> list[str]:
@@ -209,7 +211,7 @@ def feed_activations(prepared: Prepared, data: Dataset, compute: Compute, report
         "bytes": sum(f.row_bytes for f in prepared.stored) * sum(found.values()),
         "rows": found,
     }
-    seconds = {"digest": prepared.digest_seconds, "cache": time.perf_counter() - started}
+    seconds = {**prepared.seconds, "cache": time.perf_counter() - started}
     return Feed(prepared.parts.suffix, splits, cache, seconds)
 
 

@@ -224,7 +224,9 @@ def _feed(
     run.update_manifest(cached=cached)
     if not cached:
         reason = prepared.plan.reason or "as it began"
-        return feed_inputs(model, task.data, compute), prepared, f"trained without a cache: {reason}"
+        feed = feed_inputs(model, task.data, compute)
+        feed.seconds.update(prepared.seconds)
+        return feed, prepared, f"trained without a cache: {reason}"
     return feed_activations(prepared, task.data, compute, reporter), prepared, ""
 
 

@@ -180,6 +180,7 @@ def _pretrain(
             save_tensors(run.path / DECODER, savable_tensors(trained.decoder))
     seconds = {
         "load": loaded - started,
+        "prepare": 0.0,
         "digest": 0.0,
         "cache": 0.0,
         "train": done.seconds,

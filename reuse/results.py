@@ -23,8 +23,8 @@ class Result:
         sizes: rows of each split.
         phases: what was frozen from which epoch on.
         metrics: of `train`, `valid` and `test` with the best weights, in evaluation mode, without penalties.
-        seconds: `load`, `digest`, `cache` (computing and writing activations), `train` (the epochs with validation and
-            checkpoints) and `total`.
+        seconds: `load`, `prepare` (cutting, checking the cut, planning), `digest`, `cache` (computing and writing
+            activations), `train` (the epochs with validation and checkpoints) and `total`.
         plan: what was measured beforehand, None without a cut.
         notes: lines worth reading: what was imputed, set aside, assumed, why nothing was cached.
         comparison: metrics of the same training from `scratch`, `frozen` and `unfrozen`; empty unless compared.

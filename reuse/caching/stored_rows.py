@@ -14,6 +14,7 @@ from reuse.layers.frontier_tensor import FrontierTensor
 SHORTEST_RUN = 32  # rows: where runs are shorter on average, rows are gathered one by one
 LONG_RUN_BYTES = 2**20
 PORTION_BYTES = 64 * 2**20
+BATCH_ROWS = 4096  # so many rows, or fewer, are a batch; more are a split on its way into memory
 
 
 class StoredRows:
@@ -55,7 +56,13 @@ class StoredRows:
 
     def read(self, positions: np.ndarray, targets: Sequence[torch.Tensor]) -> None:
         """Copy the rows at `positions` of this list, in that order, into `targets` (on the CPU, as many rows)."""
-        segments, rows = self.segments[positions], self.rows[positions]
+        rows = self.rows[positions]
+        if len(self._maps) == 1 and len(rows) <= BATCH_ROWS:
+            # A batch out of one file: looking for runs would take as long as gathering.
+            for source, target in zip(next(iter(self._maps.values())), targets, strict=True):
+                torch.index_select(source, 0, torch.from_numpy(rows), out=target)
+            return
+        segments = self.segments[positions]
         starts = np.flatnonzero((np.diff(segments) != 0) | (np.diff(rows) != 1)) + 1
         if (len(starts) + 1) * SHORTEST_RUN <= len(positions):
             bounds = [0, *starts.tolist(), len(positions)]
