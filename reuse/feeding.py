@@ -192,7 +192,8 @@ def feed_activations(prepared: Prepared, data: Dataset, compute: Compute, report
     rows = Concatenated([getattr(data, name).inputs for name in SPLITS])
 
     def run_prefix(positions: np.ndarray) -> tuple[Tensor, ...]:
-        with torch.inference_mode(), autocast(compute.precision, compute.device):
+        # Not inference_mode: what a module memorises in its forward would then be useless for training.
+        with torch.no_grad(), autocast(compute.precision, compute.device):
             (inputs,) = rows.gather(torch.from_numpy(positions))
             outputs = prefix(inputs.to(compute.device, compute.dtype))
             return tuple(t.to(f.dtype) for t, f in zip(outputs, prepared.stored, strict=True))

@@ -17,13 +17,19 @@ from reuse.seeding import untouched_random_state
 def unchanged_state(model: nn.Module) -> Iterator[None]:
     """Put back the buffers, the modes and the random state that the block moves."""
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    buffers = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
     with untouched_random_state():
         try:
             yield
         finally:
             with torch.no_grad():
-                for buffer, value in buffers:
+                for module, name, buffer, value in buffers:
+                    module._buffers[name] = buffer  # a forward may have put another tensor there
                     buffer.copy_(value)
             for module, mode in modes:
                 module.training = mode
@@ -48,9 +54,16 @@ def living_branches(model: nn.Module) -> Iterator[None]:
 
 
 def check_cut(model: nn.Module, prefix: nn.Module, suffix: nn.Module, batches: tuple[tuple[Tensor, ...], ...]) -> None:
-    """Compare `suffix(*prefix(x))` with `model(x)` in both modes on every batch, and on rows put in another order.
+    """Compare `suffix(*prefix(x))` with `model(x)` in both modes on every batch, and on rows in other company.
 
     What they do to the model's buffers counts too.
+
+    Args:
+        model: the model.
+        prefix: its frozen part.
+        suffix: the rest.
+        batches: inputs of growing size; the activations of each half of the last one are used without
+            the other, as a cache does, whose rows were computed in one company and are used in another.
 
     Raises:
         CutError: they differ.
@@ -62,11 +75,11 @@ def check_cut(model: nn.Module, prefix: nn.Module, suffix: nn.Module, batches: t
             frontier, _ = _run(model, prefix, batch)
             _compare(expected, _run(model, suffix, frontier), f"{'training' if mode else 'evaluation'} mode")
     batch = batches[-1]
-    order = torch.arange(len(batch[0]) - 1, -1, -1, device=batch[0].device)[: len(batch[0]) - 1]
-    frontier = tuple(t[order] for t in _run(model, prefix, batch)[0])
-    _compare(
-        _run(model, model, tuple(t[order] for t in batch)), _run(model, suffix, frontier), "rows put together anew"
-    )
+    together, _ = _run(model, prefix, batch)
+    for first in (0, 1):  # an extreme of the whole batch lies in one half, so the other half would miss it
+        chosen = torch.arange(first, len(batch[0]), 2, device=batch[0].device).flip(0)
+        frontier, alone = (tuple(t[chosen] for t in tensors) for tensors in (together, batch))
+        _compare(_run(model, model, alone), _run(model, suffix, frontier), "rows of the batch depend on each other")
 
 
 def _run(model: nn.Module, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Any, list[Tensor]]:

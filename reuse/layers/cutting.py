@@ -23,7 +23,8 @@ from reuse.layers.tracing import Traced, has_hooks, is_trainable, trace
 
 Batches = tuple[tuple[Tensor, ...], ...]
 
-ROWS = (2, 3)  # the two batch sizes on which a graph is observed and a cut is checked
+ROWS = (2, 3, 8)  # a graph is observed on the first and last of these batch sizes; a cut is checked on all
+LOUD_ROW = 2  # the first row that only the larger batches hold: what mixes rows must move with it
 
 
 class _NothingToCacheError(CutError):
@@ -78,7 +79,8 @@ def cut(model: nn.Module, example: Tensor | Sequence[Tensor]) -> Cut:
     """
     inputs = (example,) if isinstance(example, Tensor) else tuple(example)
     _refuse_the_hopeless(model)
-    batches = tuple(tuple(_rows(tensor, rows) for tensor in inputs) for rows in ROWS)
+    whole = tuple(_distinct_rows(tensor, ROWS[-1]) for tensor in inputs)
+    batches = tuple(tuple(tensor[:rows] for tensor in whole) for rows in ROWS)
     reasons: list[tuple[str, str]] = []
     found: list[Cut] = []
     for engine, attempt in _ENGINES.items():
@@ -149,9 +151,11 @@ def _divide(tracer: Callable[..., Traced], model: nn.Module, batches: Batches) -
     observed = []
     for mode in (True, False):
         model.train(mode)
-        traced = tracer(model, batches[-1])
-        small, large = (observe(traced, model, batch) for batch in batches)
-        observed.append(Observed(traced, small, large, (len(batches[0][0]), len(batches[1][0]))))
+        traced = tracer(model, batches[1])
+        with torch.no_grad():
+            model(*batches[0])  # what a module prepares on its first call is no state that moves
+        small, large = (observe(traced, model, batches[size]) for size in (0, -1))
+        observed.append(Observed(traced, small, large, (ROWS[0], ROWS[-1])))
     constants = shared_constants(observed[0], observed[1], model)
     return Side(observed[0], constants[0]), Side(observed[1], constants[1])
 
@@ -180,20 +184,26 @@ def _refuse_the_hopeless(model: nn.Module) -> None:
         raise CutError("the model itself has forward or backward hooks, which a cut would not call: remove them")
 
 
-def _rows(tensor: Tensor, rows: int) -> Tensor:
-    """Return the first `rows` rows, making distinct ones from those given where they are too few."""
-    if len(tensor) >= rows:
-        return tensor[:rows]
-    copies = tensor.repeat((rows + len(tensor) - 1) // len(tensor), *[1] * (tensor.dim() - 1))[:rows].clone()
-    for row in range(len(tensor), rows):
-        if tensor.is_floating_point():
-            steps = torch.arange(copies[row].numel(), device=tensor.device, dtype=tensor.dtype).reshape(
-                copies[row].shape
-            )
-            copies[row] += (copies[row].abs().mean() + 0.1) * torch.sin(steps * row)
-        elif tensor.dim() > 1:
-            copies[row] = torch.roll(copies[row], row, dims=-1)
+def _distinct_rows(tensor: Tensor, rows: int) -> Tensor:
+    """Return `rows` rows, no two the same, made of those given where they are too few, and one of them loud.
+
+    With equal rows, or rows of one size, a mean or a maximum over the batch would not show.
+    """
+    repeats = (rows + len(tensor) - 1) // len(tensor)
+    copies = tensor.repeat(repeats, *[1] * (tensor.dim() - 1))[:rows].clone()
+    for row in range(1, rows):
+        if any(torch.equal(copies[row], copies[other]) for other in range(row)):
+            copies[row] = _altered(copies[row], row)
+    if copies.is_floating_point():
+        copies[LOUD_ROW] *= 3
     return copies
+
+
+def _altered(row: Tensor, number: int) -> Tensor:
+    if row.is_floating_point():
+        steps = torch.arange(row.numel(), device=row.device, dtype=row.dtype).reshape(row.shape)
+        return row + (row.abs().mean() + 0.1) * torch.sin((steps + 1) * number)
+    return torch.roll(row, number, dims=-1) if row.dim() else row
 
 
 def _counterpart(node: fx.Node, of: Side, among: Side) -> fx.Node:

@@ -88,12 +88,12 @@ class _Watching(fx.Interpreter):
         arguments = list(tensors_in([self.env[a] for a in n.all_input_nodes]))
         buffers = self._buffers(n)
         versions = [t._version for t in arguments]
-        buffer_versions = [b._version for b in buffers]
+        buffer_versions = [(id(b), b._version) for b in buffers]
         state = _random_states()
         value = super().run_node(n)
         if not _same_states(state, _random_states()):
             self.seen.random.add(n)
-        if [b._version for b in buffers] != buffer_versions:
+        if [(id(b), b._version) for b in self._buffers(n)] != buffer_versions:
             self.seen.stateful.add(n)
         for tensor, version in zip(arguments, versions, strict=True):
             if tensor._version != version:

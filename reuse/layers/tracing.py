@@ -7,7 +7,8 @@ working whatever they are.
 import inspect
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +67,10 @@ def trace(model: nn.Module, num_inputs: int | None = None, entered: frozenset[st
     """
     tracer = _MixedTracer(num_inputs, entered)
     before = set(model.__dict__)
-    try:
+    with _untouched_attributes(model):
         graph = tracer.trace(model)
-    finally:
         # fx hangs the constants it meets on the model; they are ours, the model stays as it was.
-        added = {name: model.__dict__.pop(name) for name in set(model.__dict__) - before}
+        added = {name: model.__dict__[name] for name in set(model.__dict__) - before}
     constants = {name: value for name, value in added.items() if isinstance(value, torch.Tensor)}
     return Traced(graph, constants, tuple(sorted(tracer.opaque)))
 
@@ -81,6 +81,20 @@ def trace_or_none(model: nn.Module) -> fx.Graph | None:
         return trace(model).graph
     except Exception:  # noqa: BLE001 - any error of a user's forward under proxies means just this
         return None
+
+
+@contextmanager
+def _untouched_attributes(model: nn.Module) -> Iterator[None]:
+    """Put back what the forwards of the model assign to their modules while they are traced: proxies."""
+    saved = [(module, dict(module.__dict__), dict(module._buffers)) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes, buffers in saved:
+            module.__dict__.clear()
+            module.__dict__.update(attributes)
+            module._buffers.clear()
+            module._buffers.update(buffers)
 
 
 class _WritingProxy(fx.Proxy):

@@ -1,5 +1,6 @@
 """Small models that each hold one thing that makes cutting hard; the architectures of timm are in test_cutting_timm."""
 
+import contextlib
 import copy
 import random
 from collections.abc import Callable
@@ -245,6 +246,52 @@ def test_rows_that_depend_on_each_other_are_not_cached() -> None:
     model = Centred()
     freeze(model, "a")
     assert [t.name for t in cut(model, X).frontier] == ["a"]
+
+
+class Scaled(nn.Module):
+    def __init__(self, scale: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.a, self.b, self.scale = nn.Linear(4, 4), nn.Linear(4, 2), scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        return self.b(F.relu(y / self.scale(y)))
+
+
+@pytest.mark.parametrize("scale", [lambda y: y.abs().max(), lambda y: 1 + (y - y.mean(0)).abs(), lambda y: y.norm()])
+@pytest.mark.parametrize("example", ["same", "distinct"])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_statistic_over_the_batch_is_found_whatever_the_rows(scale: Any, example: str, seed: int) -> None:
+    torch.manual_seed(seed)
+    model = Scaled(scale)
+    freeze(model, "a")
+    parts = cut(model, torch.zeros(5, 4) if example == "same" else torch.randn(5, 4))
+    assert [t.name for t in parts.frontier] == ["a"]
+    rows = torch.randn(8, 4)
+    for mode in (True, False):
+        model.train(mode)
+        torch.testing.assert_close(parts.suffix(*(t[2:6] for t in parts.prefix(rows))), model(rows[2:6]))
+
+
+def test_a_buffer_that_is_replaced_is_put_back() -> None:
+    class Running(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 2)
+            self.register_buffer("mean", torch.zeros(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.a(x)
+            self.mean = 0.9 * self.mean + 0.1 * y.mean(0).detach()
+            return self.b(y - self.mean)
+
+    model = Running()
+    freeze(model, "a")
+    before = model.mean
+    with contextlib.suppress(CutError):
+        cut(model, X)
+    assert model.mean is before
+    assert torch.equal(before, torch.zeros(4))
 
 
 def test_noise_from_any_generator_is_not_cached() -> None:
