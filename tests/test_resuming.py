@@ -326,6 +326,23 @@ def test_other_layers_may_be_frozen_from_there_on(source: None) -> None:
     assert not torch.equal(weights["output.weight"], newest["output.weight"])
 
 
+def test_a_layer_that_rests_trains_and_rests_again_stays_as_it_came_to_rest_last(source: None) -> None:
+    with pytest.raises(Interrupted):
+        finetuned(**ADAM, epochs=12, freeze="hidden1", out="run", reporter=Interrupt(3))
+    for epoch, frozen in ((5, "hidden1,hidden2"), (8, "hidden1")):
+        with pytest.raises(Interrupted):
+            finetune(resume="run", freeze=frozen, data=(X, Y), reporter=Interrupt(epoch))
+    trained = load_file(next((Path("run") / FOLDER).glob("epoch-*")) / "weights.safetensors")
+    with pytest.raises(Interrupted):
+        finetune(resume="run", freeze="hidden1,hidden2", data=(X, Y), reporter=Interrupt(10))
+    finetune(resume="run", data=(X, Y))
+    weights = load_file("run/weights.safetensors")
+    names = [name for name in trained if name.startswith("hidden2.")]
+    assert names
+    for name in names:
+        assert torch.equal(weights[name], trained[name])
+
+
 def test_what_cannot_be_resumed_says_why(source: None) -> None:
     finetuned(out="run")
     with pytest.raises(UsageError, match="run is a run of `reuse finetune`: resume it with that command"):

@@ -7,6 +7,7 @@ checkpoint/epoch-00007/            what trains: weights.safetensors, best.safete
 
 import pickle
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from reuse.runs.tensor_files import load_tensors_file, save_tensors
 from reuse.training.state import live_tensors, load_tensors
 
 FOLDER = "checkpoint"
+CONTENTS = {
+    "trainer": ("epoch", "optimizer_class", "optimizer", "random"),
+    "stopping": ("best", "best_epoch", "waited"),
+}  # of state.pt
 FROZEN, START = "frozen.safetensors", "start.safetensors"
 
 
@@ -49,7 +54,8 @@ def save_start(run: RunFolder, model: nn.Module) -> None:
 def load_newest(run: RunFolder, model: nn.Module) -> None:
     """Put the whole model back as it was at the newest checkpoint, or at the start.
 
-    Where other layers are frozen now than were before, what has come to rest is written for the next time.
+    Where other layers are frozen now than were before, what has come to rest is written for the next time, in place of
+    what the same layers were when they rested before.
 
     Raises:
         RunError: a file is missing, damaged or of another model.
@@ -60,14 +66,16 @@ def load_newest(run: RunFolder, model: nn.Module) -> None:
     generations = _generations(run)
     load_tensors(model, load_tensors_file(generations[-1] / "weights.safetensors" if generations else folder / START))
     still = _still(model)
-    if not still.keys() <= frozen.keys():
+    if not all(name in frozen and _is_equal(frozen[name], tensor) for name, tensor in still.items()):
         save_tensors(folder / FROZEN, {**frozen, **still})
 
 
 def save_checkpoint(run: RunFolder, trainer: dict[str, Any], stopping: dict[str, Any]) -> None:
     """Write one generation beside the last and then remove the last; a kill leaves one of them whole.
 
-    A generation that is there already stays: nothing has been trained since it was written.
+    A generation that is there already stays: nothing has been trained since it was written. This is for a killed
+    process; the disk is not waited for, as that takes longer than most epochs, so a power cut may leave the newest
+    generation damaged, which loading it says.
 
     Args:
         run: where.
@@ -113,8 +121,19 @@ def load_checkpoint(run: RunFolder) -> tuple[dict[str, Any], dict[str, Any]] | N
         raise RunError(
             f"{newest / 'state.pt'} is damaged: {(str(error).splitlines() or ['it is empty'])[0]}; train again"
         ) from error
-    trainer = {**rest["trainer"], "weights": load_tensors_file(newest / "weights.safetensors")}
-    return trainer, {**rest["stopping"], "weights": load_tensors_file(newest / "best.safetensors")}
+    trainer, stopping = (_part(newest / "state.pt", rest, name) for name in CONTENTS)
+    trainer = {**trainer, "weights": load_tensors_file(newest / "weights.safetensors")}
+    return trainer, {**stopping, "weights": load_tensors_file(newest / "best.safetensors")}
+
+
+def _part(path: Path, rest: Any, name: str) -> dict[str, Any]:
+    """Return the part `name` of what state.pt holds, after checking that it has its entries."""
+    part = rest.get(name) if isinstance(rest, Mapping) else None
+    found = part.keys() if isinstance(part, Mapping) else set()
+    missing = [entry for entry in CONTENTS[name] if entry not in found]
+    if part is None or missing:
+        raise RunError(f"{path} is damaged: it holds no {name} state with {', '.join(missing)}; train again")
+    return dict(part)
 
 
 def _generations(run: RunFolder) -> list[Path]:
@@ -125,3 +144,7 @@ def _still(model: nn.Module) -> dict[str, Tensor]:
     """Return the tensors that training does not change."""
     live = live_tensors(model)
     return {name: tensor for name, tensor in all_tensors(model).items() if name not in live}
+
+
+def _is_equal(stored: Tensor, tensor: Tensor) -> bool:
+    return torch.equal(stored.to(tensor.dtype), tensor.detach().cpu())

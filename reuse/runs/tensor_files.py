@@ -11,7 +11,10 @@ from reuse.errors import RunError
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors to a safetensors file, as a whole or not at all; tied ones are written under each name."""
+    """Write tensors to a safetensors file, as a whole or not at all; tied ones are written under each name.
+
+    That holds for a kill, not for a power cut: the disk is not waited for.
+    """
     draft = path.with_name(f".{path.name}.draft")
     save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, draft)
     draft.replace(path)

@@ -97,6 +97,20 @@ def test_what_comes_to_rest_is_kept_and_what_moves_again_is_not_taken_from_there
     assert torch.equal(other[1].weight, torch.full((4,), 7.0))
 
 
+def test_what_rests_again_after_having_moved_is_stored_as_it_is_now() -> None:
+    model, run = network(), run_folder()
+    freeze(model, "0,1")
+    save_start(run, model)
+    (run.path / "checkpoint" / "start.safetensors").unlink()
+    live = {"1.weight": torch.full((4,), 7.0), "2.weight": torch.ones(2, 4)}  # 1 has trained since
+    save_checkpoint(run, {**state(1)[0], "weights": live}, {**state(1)[1], "weights": live})
+    load_newest(run, model)
+    rest = {"2.weight": torch.zeros(2, 4)}
+    save_checkpoint(run, {**state(2)[0], "weights": rest}, {**state(2)[1], "weights": rest})
+    load_newest(run, model)
+    assert torch.equal(model[1].weight, torch.full((4,), 7.0))
+
+
 class PowerCut(BaseException):
     """Stands for a kill: nothing catches it."""
 
@@ -177,6 +191,16 @@ def test_damage_is_named_and_code_is_not_run(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(RunError, match=r"state\.pt is damaged"):
         load_checkpoint(run)
     assert not Path("executed").exists()
+    whole_state = {
+        name: {n: v for n, v in part.items() if n != "weights"}
+        for name, part in zip(("trainer", "stopping"), state(1), strict=True)
+    }
+    for other in ({}, [1], {**whole_state, "trainer": 3}, {**whole_state, "stopping": {"best": 1.0, "waited": 0}}):
+        torch.save(other, file)
+        with pytest.raises(RunError, match=r"state\.pt is damaged: it holds no (trainer|stopping) state with \w+"):
+            load_checkpoint(run)
+    torch.save(whole_state, file)
+    assert load_checkpoint(run) is not None
     shutil.rmtree(run.path / "checkpoint")
     with pytest.raises(RunError, match=r"frozen\.safetensors is missing"):
         load_newest(run, network())
