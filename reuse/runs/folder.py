@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,11 @@ class RunFolder:
             out: the folder to use instead; it must be new or empty.
 
         Raises:
-            UsageError: `out` is in use, or no folder can be made there.
+            UsageError: `out` is in use, or no folder can be made there or under `runs`.
         """
-        path = _unused(Path("runs"), kind) if out is None else Path(out)
+        if out is None:
+            return cls(_make_unused(Path("runs"), kind))
+        path = Path(out)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UsageError(f"{path} is in use: give another --out, or --resume {path} to go on with that run")
         try:
@@ -166,7 +169,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that it holds the old text or the new, never a part."""
+    """Write a file so that it holds the old text or the new, never a part.
+
+    That holds for a kill, not for a power cut: the disk is not waited for.
+    """
     draft = path.with_name(f".{path.name}.draft")
     draft.write_text(text)
     draft.replace(path)
@@ -188,7 +194,19 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _unused(root: Path, kind: str) -> Path:
+def _make_unused(root: Path, kind: str) -> Path:
+    """Make a folder with a name of its own, also where another process takes names in the same second."""
     stem = f"{kind}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
-    names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
-    return next(root / name for name in names if not (root / name).exists())
+    names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+    return next(root / name for name in names if _make_new(root / name))
+
+
+def _make_new(path: Path) -> bool:
+    """Make a folder and say whether it is a new one."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise UsageError(f"no run folder can be made at {path}: {error.strerror}") from error
+    return True

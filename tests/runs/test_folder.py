@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,28 @@ def test_names_are_made_up_and_never_taken_twice() -> None:
     runs = [RunFolder.create("finetune") for _ in range(3)]
     assert len({run.path for run in runs}) == 3
     assert all(run.path.parent == Path("runs") and run.path.name.startswith("finetune-") for run in runs)
+
+
+def test_a_name_that_another_process_takes_first_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Path.mkdir
+    taken: list[Path] = []
+
+    def late(path: Path, *arguments: Any, **keywords: Any) -> None:
+        if path.parent == Path("runs") and not taken:
+            taken.append(path)
+            path.parent.mkdir()
+            make(path)  # by the other process, just before
+        make(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "mkdir", late)
+    run = RunFolder.create("finetune")
+    assert run.path == taken[0].with_name(f"{taken[0].name}-2")
+
+
+def test_runs_that_is_no_folder_is_said() -> None:
+    Path("runs").touch()
+    with pytest.raises(UsageError, match=r"no run folder can be made at runs.finetune-"):
+        RunFolder.create("finetune")
 
 
 def test_a_folder_in_use_is_refused_and_left_alone() -> None:
