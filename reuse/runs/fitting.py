@@ -1,5 +1,6 @@
 """Running the loop: recording, checkpoints, early stopping, the best weights, going on after an interruption."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +84,7 @@ def fit(
 
     Raises:
         Interrupted: Ctrl-C; the state after the last whole epoch is saved.
+        ReuseError: the loss or the validation metric that is watched is not finite.
     """
     started = time.perf_counter()
     stopping = EarlyStopping(patience if valid is not None else None, trainer.objective.monitor)
@@ -110,6 +112,7 @@ def _loop(
     try:
         for epoch in trainer.epochs(*train, valid_source, valid_targets, epochs=epochs):
             if valid is not None:
+                _refuse_unusable(epoch, stopping.monitor)
                 stop = stopping.update(epoch.number, epoch.valid[stopping.monitor], lambda: live_tensors(trainer.model))
             run.append_history(_history_line(epoch))
             reporter.epoch(epoch, epochs)
@@ -123,6 +126,16 @@ def _loop(
         ) from error
     saver.write()
     return stop
+
+
+def _refuse_unusable(epoch: Epoch, monitor: str) -> None:
+    """Raise where an epoch cannot be compared with others: no weights would ever be the best."""
+    value = epoch.valid[monitor]
+    if not math.isfinite(value):
+        raise ReuseError(
+            f"the validation {monitor} is {value} after epoch {epoch.number}: lower the learning rate, clip the "
+            "gradients with clip_norm, or look for missing or huge values in the validation rows"
+        )
 
 
 class _Saver:

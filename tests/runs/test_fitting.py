@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from reuse.errors import ReuseError
 from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
 from reuse.runs.checkpoints import load_checkpoint, save_start
@@ -89,6 +90,15 @@ def test_the_history_has_a_line_an_epoch() -> None:
     assert [line["epoch"] for line in history] == list(range(1, 9))
     assert [line["valid"]["loss"] for line in history] == list(listener.valid.values())
     assert all(line["train"]["loss"] > 0 and line["learning_rate"] == 0.05 for line in history)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_validation_loss_that_is_not_finite_is_no_success(value: float) -> None:
+    rows = torch.zeros(20, 5)
+    rows[3, 2] = value
+    with pytest.raises(ReuseError, match=r"the validation loss is (nan|inf) after epoch 1: lower the learning rate"):
+        fitted(valid=(Resident(rows), VALID[1]))
+    assert RunFolder(Path("run")).history() == []
 
 
 def test_an_interruption_saves_the_last_whole_epoch_and_says_how_to_go_on() -> None:
