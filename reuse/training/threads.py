@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from reuse.objectives.objective import Network
 from reuse.training.batches import Source
 from reuse.training.evaluation import eval_mode
+from reuse.training.precision import autocast
 
 # Below this many operations a forward pass, a second thread gains nothing, and costs seconds an epoch where other
 # programs want the processor too: the threads then wait for each other longer than they compute.
@@ -17,7 +18,9 @@ SMALL_FLOPS = 5_000_000
 
 
 @contextmanager
-def fitting_threads(network: Network, model: nn.Module, source: Source, batch_size: int) -> Iterator[None]:
+def fitting_threads(
+    network: Network, model: nn.Module, source: Source, batch_size: int, precision: str = "float32"
+) -> Iterator[None]:
     """Compute with one thread inside the block if a batch is small work, on the CPU; the result is the same.
 
     Args:
@@ -25,9 +28,14 @@ def fitting_threads(network: Network, model: nn.Module, source: Source, batch_si
         model: whose mode is switched while its operations are counted.
         source: where a batch comes from.
         batch_size: its rows.
+        precision: that of the training, a name of `reuse.training.precision.PRECISIONS`.
     """
     threads = torch.get_num_threads()
-    if source.device.type == "cpu" and threads > 1 and _flops(network, model, source, batch_size) < SMALL_FLOPS:
+    if (
+        source.device.type == "cpu"
+        and threads > 1
+        and _flops(network, model, source, batch_size, precision) < SMALL_FLOPS
+    ):
         torch.set_num_threads(1)
     try:
         yield
@@ -35,10 +43,10 @@ def fitting_threads(network: Network, model: nn.Module, source: Source, batch_si
         torch.set_num_threads(threads)
 
 
-def _flops(network: Network, model: nn.Module, source: Source, batch_size: int) -> int:
+def _flops(network: Network, model: nn.Module, source: Source, batch_size: int, precision: str) -> int:
     """Return the operations of one forward pass on a batch: multiplications and additions of its matrix products."""
     device = next((p.device for p in model.parameters()), source.device)
     inputs = source.gather(torch.arange(min(batch_size, len(source)), device=source.device))
-    with eval_mode(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with eval_mode(model), torch.no_grad(), autocast(precision, device), FlopCounterMode(display=False) as counter:
         network(*(tensor.to(device) for tensor in inputs))
     return int(counter.get_total_flops())

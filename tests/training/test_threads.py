@@ -25,6 +25,13 @@ def test_small_work_gets_one_thread(width: int, threads: int) -> None:
     assert model[1].training
 
 
+def test_a_suffix_of_cached_bfloat16_rows_is_counted_as_it_computes() -> None:
+    suffix = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    rows = Resident(torch.zeros(100, 8, dtype=torch.bfloat16))
+    with fitting_threads(suffix, suffix, rows, 32, "bfloat16"):
+        assert torch.get_num_threads() == 1
+
+
 def test_threads_come_back_after_an_error() -> None:
     model = nn.Linear(2, 2)
     with pytest.raises(KeyboardInterrupt), fitting_threads(model, model, Resident(torch.zeros(4, 2)), 32):
