@@ -13,7 +13,7 @@ from reuse.objectives.objective import Batch, Network, Objective
 from reuse.optim.named_state import load_named_state, named_state
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.schedules import Schedule, choose_schedule
-from reuse.seeding import generator, random_state, set_random_state
+from reuse.seeding import generator, random_state, seed_everything, set_random_state
 from reuse.training.batches import Source, batch_sizes, batches, beside, row_order
 from reuse.training.epoch import Epoch
 from reuse.training.evaluation import device_of, evaluate
@@ -110,8 +110,8 @@ class Trainer:
         """Train until epoch number `epochs` and yield after each; after `load_state_dict` it goes on from there.
 
         Between two epochs the caller may record, checkpoint, or stop by leaving the loop. Each epoch begins by seeding
-        torch's global random state from the seed and its number and by putting the model in train mode, and leaves
-        both like that: an epoch is the same whatever happened before.
+        Python's, NumPy's and torch's global random states from the seed and its number and by putting the model in
+        train mode, and leaves all of them like that: an epoch is the same whatever happened before.
 
         Args:
             train: the rows to learn from, reshuffled each epoch.
@@ -227,7 +227,7 @@ class Trainer:
         number: int,
         rate_at: Callable[[int], float | None],
     ) -> float:
-        torch.manual_seed(generator(self.seed, number, 1).initial_seed())
+        seed_everything(generator(self.seed, number, 1).initial_seed())
         order = row_order(len(source), seed=self.seed, epoch=number, shuffle=True, device=source.device)
         self.model.train()
         losses = RunningLoss()

@@ -1,8 +1,10 @@
 """Resumed training equals uninterrupted training, bit for bit."""
 
+import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -143,3 +145,31 @@ def test_a_state_of_another_model_is_refused_and_changes_nothing() -> None:
     with pytest.raises(RunError, match=r"'1\.weight'"):
         Trainer(nn.Sequential(nn.Linear(6, 16)), Classification(3)).load_state_dict(trainer.state_dict())
     same(other.state_dict(), before)
+
+
+class Jittered(nn.Module):
+    """Draws from Python's and NumPy's global generators, as model code from elsewhere does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = network()
+
+    def forward(self, rows: Tensor) -> Tensor:
+        scale = 1 + random.random() + np.random.random()  # noqa: NPY002 - that is the point
+        output: Tensor = self.network(rows * scale if self.training else rows)
+        return output
+
+
+def test_a_forward_that_draws_from_other_generators_is_resumed_exactly() -> None:
+    whole, killed, resumed = (Jittered() for _ in range(3))
+    random.seed(1)
+    history = train(whole, Trainer(whole, Classification(3)), EarlyStopping(None), EPOCHS)
+    random.seed(2)
+    trainer = Trainer(killed, Classification(3))
+    train(killed, trainer, EarlyStopping(None), 2)
+    random.seed(3)
+    np.random.seed(3)  # noqa: NPY002
+    again = Trainer(resumed, Classification(3))
+    again.load_state_dict(trainer.state_dict())
+    assert train(resumed, again, EarlyStopping(None), EPOCHS) == history[2:]
+    same(dict(resumed.state_dict()), dict(whole.state_dict()))
