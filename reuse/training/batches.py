@@ -1,6 +1,6 @@
 """Batches: which rows, in which order, and gathering them from where they lie."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import repeat
 from typing import Protocol
 
@@ -92,14 +92,6 @@ def row_order(num_rows: int, *, seed: int, epoch: int, shuffle: bool, device: to
     if not shuffle:
         return torch.arange(num_rows, device=device)
     return torch.randperm(num_rows, generator=generator(seed, epoch)).to(device, non_blocking=True)
-
-
-def batch_indices(
-    num_rows: int, batch_size: int, *, seed: int, epoch: int, shuffle: bool, device: torch.device
-) -> Sequence[Tensor]:
-    """Return the row numbers of each batch of an epoch."""
-    order = row_order(num_rows, seed=seed, epoch=epoch, shuffle=shuffle, device=device)
-    return order.split_with_sizes(batch_sizes(num_rows, batch_size))
 
 
 def batches(

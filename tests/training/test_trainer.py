@@ -13,7 +13,7 @@ from reuse.layers.freezing import freeze
 from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.objective import Batch
 from reuse.objectives.supervised import Classification, Regression
-from reuse.training.batches import Resident, batch_indices
+from reuse.training.batches import Resident, batch_sizes, row_order
 from reuse.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -43,7 +43,7 @@ def by_hand(
     losses, step = [], 0
     for epoch in range(1, epochs + 1):
         total = 0.0
-        for rows in batch_indices(65, 16, seed=5, epoch=epoch, shuffle=True, device=CPU):
+        for rows in row_order(65, seed=5, epoch=epoch, shuffle=True, device=CPU).split(batch_sizes(65, 16)):
             if rate is not None:
                 optimizer.param_groups[0]["lr"] = rate(step)
             optimizer.zero_grad()
