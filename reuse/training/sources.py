@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from reuse.data.inputs import Inputs
+from reuse.data.joining import Joined
 from reuse.training.batches import Source
 
 
@@ -41,21 +42,4 @@ class Converted:
         return tuple([t.to(dtype) for t, dtype in zip(self.source.gather(indices), self.dtypes, strict=True)])
 
 
-class Concatenated:
-    """The inputs of several splits, one after the other."""
-
-    def __init__(self, inputs: list[Inputs]) -> None:
-        self.inputs = inputs
-
-    def __len__(self) -> int:
-        return sum(map(len, self.inputs))
-
-    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
-        """Return the rows `indices`, which ascend."""
-        parts, start = [], 0
-        for inputs in self.inputs:
-            inside = indices[(indices >= start) & (indices < start + len(inputs))]
-            if len(inside):
-                parts.append(inputs.gather(inside - start)[0])
-            start += len(inputs)
-        return (torch.cat(parts) if len(parts) > 1 else parts[0],)
+Concatenated = Joined  # what `reuse.feeding` calls it
