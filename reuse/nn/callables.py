@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from reuse.errors import UnknownNameError, UsageError
+from reuse.errors import ReuseError, UnknownNameError, UsageError
 from reuse.lookup import suggest
 
 
@@ -29,7 +29,7 @@ def build_from_callable(
 
     Raises:
         UnknownNameError: the module holds no such callable.
-        UsageError: the module cannot be imported, the callable needs other arguments or returns no `nn.Module`.
+        UsageError: the module cannot be imported, the callable needs other arguments, fails or returns no `nn.Module`.
     """
     path, _, attribute = spec.partition(":")
     offered = {
@@ -42,7 +42,7 @@ def build_from_callable(
     with _current_folder_on_path():
         function = _find(path, attribute, spec)
         given = {name: offered[name] for name in _wanted(function, offered, spec)}
-        model = function(**given)
+        model = _call(function, given, spec)
     if not isinstance(model, nn.Module):
         raise UsageError(f"{spec} returned a {type(model).__name__}; it must return a torch.nn.Module")
     return model, set(given)
@@ -55,6 +55,8 @@ def can_be_imported(path: str) -> bool:
             return importlib.util.find_spec(path) is not None
         except (ImportError, ValueError):
             return False
+        except (Exception, SystemExit):  # noqa: BLE001 - the package around it fails, and importing it will say how
+            return True
 
 
 @contextmanager
@@ -71,8 +73,8 @@ def _current_folder_on_path() -> Iterator[None]:
 def _find(path: str, attribute: str, spec: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(path)
-    except (ImportError, SyntaxError) as error:
-        raise UsageError(f"the module of {spec} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"the module of {spec} cannot be imported ({_described(error)}): mend it") from error
     if not hasattr(module, attribute):
         names = [name for name, value in vars(module).items() if callable(value)]
         raise UnknownNameError(f"module {path} has no {attribute!r}: {suggest(attribute, names)}")
@@ -80,6 +82,22 @@ def _find(path: str, attribute: str, spec: str) -> Callable[..., Any]:
     if isinstance(found, nn.Module) or not callable(found):
         raise UsageError(f"{spec} is a {type(found).__name__}: name a class or function that makes a new module")
     return found  # type: ignore[no-any-return]
+
+
+def _call(function: Callable[..., Any], given: Mapping[str, Any], spec: str) -> Any:
+    try:
+        return function(**given)
+    except ReuseError:  # it says already what to do
+        raise
+    except (Exception, SystemExit) as error:
+        raise UsageError(
+            f"{spec} failed on {', '.join(given) or 'no arguments'} ({_described(error)}): mend it"
+        ) from error
+
+
+def _described(error: BaseException) -> str:
+    """Return an error's type and its text on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
 def _wanted(function: Callable[..., Any], offered: Mapping[str, Any], spec: str) -> list[str]:

@@ -41,6 +41,16 @@ class Two(nn.Module):
     def forward(self, x):
         return x, x
 
+def failing(num_outputs):
+    return undefined_name
+
+def refusing(num_outputs):
+    from reuse.nn.building import build
+    return build("mpl:3", (5,), num_outputs)
+
+def leaving(num_outputs):
+    raise SystemExit("bye")
+
 def greedy(depth, /, num_outputs, temperature):
     return None
 
@@ -85,6 +95,9 @@ def test_the_path_is_left_as_it_was() -> None:
     ("two", "returns a tuple"),
     ("greedy", "needs temperature, depth"),
     ("made", "makes a new module"),
+    ("failing", "shop_nets:failing failed on num_outputs .NameError: name 'undefined_name' is not defined"),
+    ("refusing", "^unknown model 'mpl:3'"),
+    ("leaving", "SystemExit: bye"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_said_clearly(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
@@ -99,3 +112,21 @@ def test_unknown_attribute_gets_the_nearest() -> None:
 def test_a_module_that_cannot_be_imported_says_why() -> None:
     with pytest.raises(UsageError, match="no_such_package_anywhere"):
         build("broken_nets:Net", (5,), 3)
+
+
+@pytest.mark.parametrize(("source", "message"), [
+    ("undefined_name", "NameError: name 'undefined_name' is not defined"),
+    ("assert False", "AssertionError"),
+    ("def f(:", "SyntaxError"),
+    ("raise SystemExit(3)", "SystemExit: 3"),
+    ("raise RuntimeError('one\\ntwo')", "RuntimeError: one two"),
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["failing_nets", "failing_package.nets"])
+def test_a_module_that_fails_on_import_says_how(tmp_path: Path, name: str, source: str, message: str) -> None:
+    (tmp_path / "failing_nets.py").write_text(source)
+    (tmp_path / "failing_package").mkdir()
+    (tmp_path / "failing_package" / "__init__.py").write_text(source)
+    (tmp_path / "failing_package" / "nets.py").write_text("")
+    with pytest.raises(UsageError, match=rf"the module of {name}:Net cannot be imported \({message}") as caught:
+        build(f"{name}:Net", (5,), 3)
+    assert caught.value.__cause__ is not None
