@@ -1,8 +1,9 @@
 """A hidden layer is one module: the linear or convolutional part, then norm, activation, pooling, dropout."""
 
+import inspect
 import warnings
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
@@ -23,12 +24,14 @@ class HiddenStyle:
             `batch:after,input,output` (see `norms.Norm`).
         init: a name of `initializers.INITIALIZERS`; None follows the activation.
         dropout: probability of dropping an output in training; alpha dropout under SELU (Klambauer et al. 2017).
+        is_mirrored: whether the style was taken over from an encoder, for which the user has been warned already.
     """
 
     activation: str = "relu"
     norm: str | None = None
     init: str | None = None
     dropout: float = 0.0
+    is_mirrored: bool = field(default=False, repr=False, compare=False)
 
     @property
     def placed_norm(self) -> Norm | None:
@@ -40,15 +43,10 @@ class HiddenStyle:
         """The style of a mirrored decoder: no norm on inputs and outputs, no dropout; the encoder's is noise enough."""
         norm = self.placed_norm
         bare = None if norm is None else f"{norm.name}:after" if norm.after else norm.name
-        return replace(self, norm=bare, dropout=0.0)
+        return replace(self, norm=bare, dropout=0.0, is_mirrored=True)
 
     def __post_init__(self) -> None:
         check_probability("dropout", self.dropout)
-        if self.activation == "selu" and not self.initializer.startswith("lecun"):
-            warnings.warn(
-                f"selu normalises itself only with LeCun initial weights, not {self.initializer}: leave init out",
-                stacklevel=3,
-            )
 
     @property
     def initializer(self) -> str:
@@ -91,7 +89,11 @@ def output_linear(num_inputs: int, num_outputs: int, style: HiddenStyle) -> Orde
 def input_layers(
     num_features: int, style: HiddenStyle, dropout: float, *, maps: bool = False
 ) -> OrderedDict[str, nn.Module]:
-    """Return what stands in front of the first hidden layer: `input_norm`, `input_dropout`, where they are wanted."""
+    """Return what stands in front of the first hidden layer: `input_norm`, `input_dropout`, where they are wanted.
+
+    Every network begins here, once; so it is here that a style which does not fit together is warned of.
+    """
+    _warn_of_weights(style)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     norm = style.placed_norm
     if norm is not None and norm.input:
@@ -109,6 +111,19 @@ def initialize(layer: nn.Linear | _ConvNd, name: str = "glorot_uniform") -> None
         raise UsageError(f"initializer {name!r} cannot be used: {error}") from error
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+def _warn_of_weights(style: HiddenStyle) -> None:
+    if style.activation != "selu" or style.initializer.startswith("lecun") or style.is_mirrored:
+        return
+    frame, level = inspect.currentframe(), 1
+    while frame and frame.f_back and frame.f_globals["__name__"].startswith("reuse.nn."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(  # at the line that asked for the network
+        f"activation 'selu' with initial weights {style.initializer!r}: it keeps activations at mean 0 and variance 1 "
+        "only from LeCun initial weights; leave init out, or give init='lecun_normal'",
+        stacklevel=level,
+    )
 
 
 def _norm_follows(style: HiddenStyle) -> bool:

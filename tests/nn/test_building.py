@@ -7,6 +7,7 @@ from torch import Tensor, fx, nn
 from reuse.errors import UnknownNameError, UsageError
 from reuse.nn.activations import ACTIVATIONS
 from reuse.nn.building import build
+from reuse.nn.decoders import build_decoder, encoder_of
 from reuse.nn.norms import MAP_NORMS, VECTOR_NORMS
 
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 9, 5), (2, 1, 1)]
@@ -101,8 +102,12 @@ def test_an_unknown_place_of_a_norm_gets_the_nearest() -> None:
 
 def test_selu_takes_alpha_dropout_and_warns_of_other_initial_weights() -> None:
     assert isinstance(build("mlp:4", (3,), 2, activation="selu", dropout=0.1).hidden1.dropout, nn.AlphaDropout)
-    with pytest.warns(UserWarning, match="he_normal"):
-        build("mlp:4", (3,), 2, activation="selu", init="he_normal")
+    for spec, shape in (("mlp:4,3", (3,)), ("convnet:4,3", (1, 4, 4))):
+        with pytest.warns(UserWarning, match="activation 'selu' with initial weights 'he_normal'") as caught:
+            build_decoder(
+                encoder_of(build(spec, shape, 2, activation="selu", init="he_normal")), torch.zeros(1, *shape)
+            )
+        assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_same_seed_same_model() -> None:
