@@ -15,6 +15,7 @@ from reuse.data.source import Options, Source
 from reuse.data.targets import Targets, encode_targets
 from reuse.errors import DataError, UsageError
 
+ROLES = {f"{role}{suffix}" for role in "xy" for suffix in ("", *(f"_{part}" for part in SPLITS))}
 EXPECTED = "x and y, or x_train, y_train and, where you split yourself, x_valid, y_valid, x_test, y_test"
 
 
@@ -70,12 +71,12 @@ def source_of_arrays(
         )
     pairs = _pairs(arrays, name)
     used = {f"{role}{suffix}" for suffix in pairs for role in "xy"} | {options.group_by}
-    ignored = sorted(set(_folded(arrays)) - {str(u).lower() for u in used})
+    ignored = sorted({_fold(given) for given in arrays} - {str(u).lower() for u in used})
     if ignored:
         notes = (*notes, f"arrays left aside: {', '.join(ignored)}")
     samples = {suffix: as_samples(x, f"x{suffix}") for suffix, (x, _) in pairs.items()}
     raw = _joined(list(samples.values()), name)
-    encoded = _encoded(pairs, name)
+    encoded = None if options.without_targets else _encoded(pairs, name)
     targets, task, classes = (encoded.values, encoded.task, encoded.classes) if encoded else (None, "unlabelled", ())
     if encoded and encoded.note:
         notes = (*notes, encoded.note)
@@ -83,26 +84,48 @@ def source_of_arrays(
         classes = tuple(class_names[int(number)] for number in classes)
     parts = {} if "" in samples else _numbered({suffix[1:]: len(x) for suffix, x in samples.items()})
     groups = _groups(arrays, options.group_by, len(raw))
-    return Source(name, ArraySamples(raw, divisor), targets, task, classes, np.arange(len(raw)), parts, groups, notes)
+    return Source(
+        name, ArraySamples(raw, divisor, name), targets, task, classes, np.arange(len(raw)), parts, groups, notes
+    )
 
 
 def _pairs(arrays: Mapping[str, Any], name: str) -> dict[str, tuple[Any, Any]]:
     """Return (x, y or None) by suffix: "" or "_train", "_valid", "_test"."""
-    folded = _folded(arrays)
+    folded = _folded(arrays, name)
     pairs = {s: (folded[f"x{s}"], folded.get(f"y{s}")) for s in ("", *(f"_{p}" for p in SPLITS)) if f"x{s}" in folded}
     if not pairs or ("" not in pairs and "_train" not in pairs):
         raise DataError(f"{name} holds arrays {', '.join(arrays) or '(none)'}: expected {EXPECTED}")
     if "" in pairs and len(pairs) > 1:
         raise DataError(f"{name} holds both x and x_train, x_valid or x_test: give one or the other")
     for suffix, (x, y) in pairs.items():
-        if y is not None and len(x) != len(y):
-            raise DataError(f"{name}: x{suffix} has {len(x)} rows and y{suffix} has {len(y)}: give one target a row")
+        num_rows = _num_rows(x, f"x{suffix}")
+        if y is not None and num_rows != (num_targets := _num_rows(y, f"y{suffix}")):
+            raise DataError(
+                f"{name}: x{suffix} has {num_rows} rows and y{suffix} has {num_targets}: give one target a row"
+            )
     return pairs
 
 
-def _folded(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arrays by name in lower case, with `x_val` and `x_validation` called `x_valid`."""
-    return {re.sub("_val(idation)?$", "_valid", name.lower()): array for name, array in arrays.items()}
+def _num_rows(array: Any, name: str) -> int:
+    try:
+        return len(array)
+    except TypeError as error:
+        raise DataError(f"{name} is {array!r}, a single value: expected an array with one entry a row") from error
+
+
+def _folded(arrays: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the arrays by folded name."""
+    folded: dict[str, str] = {}
+    for given in arrays:
+        other = folded.setdefault(_fold(given), given)
+        if other != given and _fold(given) in ROLES:
+            raise DataError(f"{name} holds both {other} and {given}, which mean the same: leave one out or rename it")
+    return {short: arrays[given] for short, given in folded.items()}
+
+
+def _fold(name: str) -> str:
+    """Return a name in lower case, with `x_val` and `x_validation` called `x_valid`."""
+    return re.sub("_val(idation)?$", "_valid", name.lower())
 
 
 def _joined(samples: list[np.ndarray], name: str) -> np.ndarray:
@@ -113,6 +136,11 @@ def _joined(samples: list[np.ndarray], name: str) -> np.ndarray:
         raise DataError(
             f"{name}: rows have different shapes in different splits: {', '.join(map(str, sorted(shapes)))}"
         )
+    kinds: dict[str, str] = {}
+    for x in samples:
+        kinds.setdefault("bytes" if x.dtype == np.uint8 else x.dtype.kind, str(x.dtype))
+    if len(kinds) > 1:  # bytes go up to 255 and other types to anything: there is no scale for both
+        raise DataError(f"{name}: splits hold different types ({', '.join(kinds.values())}): give all in one type")
     return np.concatenate(samples)
 
 
@@ -124,7 +152,11 @@ def _encoded(pairs: Mapping[str, tuple[Any, Any]], name: str) -> Targets | None:
         raise DataError(
             f"{name}: {', '.join(f'x{s}' for s in missing)} without y: give targets for every split or none"
         )
-    return encode_targets(np.concatenate([np.asarray(y) for _, y in pairs.values()]))
+    try:
+        joined = np.concatenate([np.asarray(y) for _, y in pairs.values()])
+    except ValueError as error:
+        raise DataError(f"{name}: y is not one array ({error}): give every row and split targets alike") from error
+    return encode_targets(joined)
 
 
 def _numbered(lengths: Mapping[str, int]) -> dict[str, np.ndarray]:

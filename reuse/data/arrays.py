@@ -11,7 +11,7 @@ from reuse.data.digests import digest_rows
 from reuse.data.inputs import BLOCK_ROWS, Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.resizing import resize_arrays
-from reuse.data.source import Options, refuse_image_options
+from reuse.data.source import Options, refuse_image_options, refuse_other_kind
 from reuse.errors import DataError
 
 CHANNEL_COUNTS = (1, 3, 4)
@@ -25,10 +25,12 @@ class ArraySamples:
         raw: `(n, features)` or `(n, channels, height, width)`, as `as_samples` returns it.
         divisor: the largest raw value of an image, where it is known; else 255 for uint8 and the training
             maximum otherwise.
+        name: what the user called the data, for messages.
     """
 
     raw: np.ndarray
     divisor: float | None = None
+    name: str = ""
 
     def fit(self, rows: np.ndarray, options: Options) -> tuple[Preprocessing, tuple[str, ...]]:
         """Return the preprocessing: columns standardised on `rows`, or images scaled to [0, 1]."""
@@ -43,8 +45,7 @@ class ArraySamples:
     def inputs(self, rows: np.ndarray, preprocessing: Preprocessing) -> tuple[Inputs, tuple[str, ...]]:
         """Return `rows` preprocessed."""
         kind = "vectors" if self.raw.ndim == 2 else "images"
-        if preprocessing.kind != kind:
-            raise DataError(f"a preprocessing of {preprocessing.kind} for {kind} of shape {self.raw.shape[1:]}")
+        refuse_other_kind(preprocessing, kind, self.name)
         if kind == "vectors" and preprocessing.mean and len(preprocessing.mean) != self.raw.shape[1]:
             expected, given = len(preprocessing.mean), self.raw.shape[1]
             raise DataError(f"{given} features a row, and the preprocessing expects {expected}: give the same columns")

@@ -112,8 +112,9 @@ def read_openml(name: str, options: Options) -> Source:
         raise DataError(f"openml:{name} needs pandas: pip install 'torch-reuse[tables]'") from error
     except (*UNREACHABLE, ValueError) as error:
         raise DataError(f"openml:{name} could not be fetched ({error}): check the name and the connection") from error
-    target = options.target or ",".join(bunch.target_names) or "none"
-    return source_of_table(columns_of_frame(bunch.frame), f"openml:{name}", _with_target(options, target))
+    target = options.target or ",".join(bunch.target_names)
+    chosen = _with_target(options, target) if target else replace(options, without_targets=True)
+    return source_of_table(columns_of_frame(bunch.frame), f"openml:{name}", chosen)
 
 
 NAMED: dict[str, Callable[[Options], Source]] = {

@@ -11,13 +11,13 @@ from reuse.errors import DataError, UsageError
 from reuse.lookup import suggest
 
 
-def keep_classes(source: Source, classes: str | Sequence[str | int] | None) -> Source:
+def keep_classes(source: Source, classes: str | int | Sequence[str | int] | None) -> Source:
     """Return `source` with only the rows of `classes`; rows keep their numbers in the data set.
 
     Args:
         source: the data set.
-        classes: names, numbers from 0 or ranges of numbers, as a list or separated by commas: "0-7", "5,6", "cat,dog".
-            Where classes are called by numbers, a number is a name. None keeps all.
+        classes: names, numbers from 0 or ranges of numbers: one, a list, or separated by commas: "0-7", "5,6",
+            "cat,dog". Where classes are called by numbers, a number is a name. None keeps all.
 
     Raises:
         UsageError: an unknown class, or a data set without classes.
@@ -31,11 +31,13 @@ def keep_classes(source: Source, classes: str | Sequence[str | int] | None) -> S
     return source
 
 
-def _chosen(source: Source, classes: str | Sequence[str | int]) -> list[int]:
+def _chosen(source: Source, classes: str | int | Sequence[str | int]) -> list[int]:
     if source.task != "classification":
         raise UsageError(f"classes={classes!r}: {source.name} is {source.task}, and has no classes to choose from")
-    items = [item.strip() for item in classes.split(",")] if isinstance(classes, str) else list(classes)
-    numbers = {number for item in items for number in _numbers_of(str(item), source.classes)}
+    if isinstance(classes, (str, int, np.integer)):
+        classes = str(classes).split(",")
+    items = [str(item).strip() for item in classes]
+    numbers = {number for item in items for number in _numbers_of(item, source.classes)}
     if not numbers:
         raise UsageError(f"classes={classes!r} names no class: give names or numbers such as 0-7 or 5,6")
     return sorted(numbers)

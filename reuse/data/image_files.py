@@ -21,12 +21,12 @@ Found = list[tuple[PurePosixPath, Path | bytes]]
 def read_image_folder(folder: Path, options: Options, *, name: str | None = None) -> Source:
     """Return the images below a folder as a data set.
 
-    `folder/CLASS/…` are classes, `folder/train/CLASS/…` beside `test` and `valid` (`val`, `validation`) the user's own
-    splits; images right in the folder have no targets. Classes are sorted by name. Names that begin with a dot are
-    passed over; other files that are not images are counted in the notes.
+    `folder/CLASS/…` are classes, `folder/train/CLASS/…`, alone or beside `test` and `valid` (`val`, `validation`), the
+    user's own splits; images right in the folder have no targets. Classes are sorted by name. Names that begin with a
+    dot are passed over; other files that are not images are counted in the notes.
 
     Raises:
-        DataError: no images, a class folder without any, or images beside class folders.
+        DataError: no images, a class folder without any, or images beside class folders or splits.
     """
     try:
         found, folders = _walk(folder)
@@ -74,7 +74,7 @@ def _source_of_images(found: Found, name: str, where: str, options: Options) -> 
     set_aside = [f"set aside: {samples.files[row].name} ({reason})" for row, reason in samples.broken.items()]
     notes = (*_note_others(path for path, _ in found if not is_image(path)), *set_aside)
     parts = {part: np.flatnonzero(split_names == part) for part in sorted(set(split_names.tolist()) - {""})}
-    if not any(labels):
+    if options.without_targets or not any(labels):
         return Source(name, samples, None, "unlabelled", (), rows, parts, notes=notes)
     classes, targets = np.unique(labels, return_inverse=True)
     return Source(
@@ -84,15 +84,31 @@ def _source_of_images(found: Found, name: str, where: str, options: Options) -> 
 
 def _split_and_label(paths: Sequence[PurePosixPath], where: str) -> tuple[np.ndarray, list[str]]:
     """Return each image's split ("" where the user does not split) and class ("" without classes)."""
-    tops = {path.parts[0] for path in paths}
-    is_split = tops <= set(SPLIT_FOLDERS) and "train" in tops and len(tops) > 1 and all(len(p.parts) > 2 for p in paths)
+    is_split = any(path.parts[0] == "train" and len(path.parts) > 2 for path in paths)
+    if is_split:
+        _refuse_outside_splits(paths, where)
     below = [path.parts[1:] if is_split else path.parts for path in paths]
     splits = np.array([SPLIT_FOLDERS[path.parts[0]] if is_split else "" for path in paths])
     labels = [parts[0] if len(parts) > 1 else "" for parts in below]
     if any(labels) and not all(labels):
         stray = paths[labels.index("")]
-        raise DataError(f"{where}: {stray} lies beside class folders: move it into one")
+        raise DataError(f"{where}: {stray} {_how_to_place(stray, is_split)}")
     return splits, labels
+
+
+def _refuse_outside_splits(paths: Sequence[PurePosixPath], where: str) -> None:
+    outside = sorted({path.parts[0] for path in paths} - set(SPLIT_FOLDERS))
+    if outside:
+        raise DataError(
+            f"{where}: {', '.join(outside[:5])} stands beside train, which holds class folders: move it away or into "
+            f"a split ({', '.join(SPLIT_FOLDERS)}); where train is itself a class, leave no folders in it"
+        )
+
+
+def _how_to_place(stray: PurePosixPath, is_split: bool) -> str:
+    if is_split and SPLIT_FOLDERS[stray.parts[0]] != "train":
+        return "has no class folder: predict it with `reuse predict`, or move it"
+    return "lies beside class folders: move it into one"
 
 
 def _walk(folder: Path) -> tuple[Found, list[PurePosixPath]]:

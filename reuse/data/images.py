@@ -19,7 +19,7 @@ from reuse.data.digests import DIGEST_BYTES, digest_bytes, seed_of
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.resizing import resize_picture
-from reuse.data.source import Options
+from reuse.data.source import Options, refuse_other_kind
 from reuse.devices import free_memory
 from reuse.errors import DataError
 
@@ -127,8 +127,7 @@ def read_images(files: Sequence[ImageFile], name: str, options: Options) -> Imag
     wanted = options.preprocessing or Preprocessing(
         "images", 255.0, image_size=options.image_size, channels=options.channels or 3
     )
-    if wanted.kind != "images":
-        raise DataError(f"a preprocessing of {wanted.kind} for the images of {name}: give one made for images")
+    refuse_other_kind(wanted, "images", name)
     first = _first_readable(files, wanted, name)
     num_bytes = len(files) * first.nbytes
     fits = num_bytes <= free_memory(torch.device("cpu")) // DECODED_SHARE

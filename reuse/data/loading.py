@@ -18,7 +18,8 @@ from reuse.data.labels import few_labels
 from reuse.data.preprocessing import Preprocessing, as_image_size
 from reuse.data.source import Options, Source
 from reuse.data.splitting import Parts, check_parts, split_rows
-from reuse.data.table_files import read_csv, read_parquet
+from reuse.data.table_files import NO_TARGET, read_csv, read_parquet
+from reuse.data.tables import TableSamples
 from reuse.errors import DataError, UnknownNameError, UsageError
 from reuse.lookup import suggest
 
@@ -42,7 +43,7 @@ def load(
     spec: str | Path | Mapping[str, Any] | tuple[Any, Any],
     *,
     labels: int | str | None = None,
-    classes: str | Sequence[str | int] | None = None,
+    classes: str | int | Sequence[str | int] | None = None,
     target: str | None = None,
     group_by: str | None = None,
     image_size: int | Sequence[int] | None = None,
@@ -64,8 +65,9 @@ def load(
             or IDX files), a dict of arrays (`x`, `y`, or `x_train`, `y_train`, …), or the pair `(x, y)`, y None for no
             targets.
         labels: how many labelled rows in all (or "N/class"), a fifth of them for validation; the test split stays.
-        classes: the classes to keep: "0-7", "5,6", names.
-        target: a table's target column, several separated by commas; "none": no targets, for any data.
+        classes: the classes to keep: "0-7", "5,6", names, a number.
+        target: a table's target column, several separated by commas; "none": no targets, for any data but a
+            table with a column called none.
         group_by: a column (or array) whose groups never straddle splits; it is no feature.
         image_size: pixels, one number or height and width; images are resized to it.
         channels: 1 or 3; images are converted.
@@ -95,7 +97,7 @@ def load(
     # Split first: the test rows of some classes, of few labels or without targets are test rows of the whole data set,
     # so that nothing pretrained on one selection has seen the test rows of another.
     parts = split_rows(source, valid_fraction, test_fraction, seed)
-    if target == "none":
+    if target == NO_TARGET and not isinstance(source.samples, TableSamples):  # of a table it may be a column's name
         source = _without_targets(source)
     source = keep_classes(source, classes)
     parts = _with_only(parts, source.rows)

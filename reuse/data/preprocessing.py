@@ -166,6 +166,6 @@ def as_image_size(size: int | Sequence[int]) -> tuple[int, int]:
         UsageError: `size` is not one or two whole numbers above 0.
     """
     pair = tuple(size) if isinstance(size, Sequence) else (size, size)
-    if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
+    if len(pair) != 2 or not all(type(n) is int and n > 0 for n in pair):
         raise UsageError(f"image size {size!r}: give one whole number above 0, or height and width")
     return (pair[0], pair[1])

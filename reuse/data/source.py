@@ -8,12 +8,23 @@ import numpy as np
 
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
-from reuse.errors import UsageError
+from reuse.errors import DataError, UsageError
+
+KINDS_OF_DATA = {
+    "table": ("is a table", "a table"),
+    "images": ("holds images", "images"),
+    "vectors": ("holds feature vectors", "vectors"),
+}
+MADE_FOR = {"table": "tables", "images": "images", "vectors": "feature vectors"}
 
 
 @dataclass(frozen=True)
 class Options:
-    """The settings that readers heed; see `reuse.data.loading.load`."""
+    """The settings that readers heed; see `reuse.data.loading.load`.
+
+    `without_targets` goes before `target`: targets are not read at all, and no column is taken for one. `target` "none"
+    is the users' way to say so for a table without a column of that name.
+    """
 
     target: str | None = None
     group_by: str | None = None
@@ -21,6 +32,7 @@ class Options:
     channels: int | None = None
     preprocessing: Preprocessing | None = None
     skip_bad: bool = False
+    without_targets: bool = False
 
 
 class Samples(Protocol):
@@ -58,6 +70,18 @@ class Source:
     parts: Mapping[str, np.ndarray] = field(default_factory=dict)
     groups: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+
+
+def refuse_other_kind(preprocessing: Preprocessing, kind: str, name: str) -> None:
+    """Raise where a model's `preprocessing` is for other data than those of `kind`, which the user calls `name`."""
+    if preprocessing.kind == kind:
+        return
+    subject = "what was given" if name in ("", "arrays") else name
+    given, alike = KINDS_OF_DATA[kind]
+    raise DataError(
+        f"{subject} {given}, and the model was made for {MADE_FOR[preprocessing.kind]}: "
+        f"choose a source trained on such {alike}, or other data"
+    )
 
 
 def refuse_table_options(options: Options, what: str) -> None:

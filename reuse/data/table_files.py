@@ -85,7 +85,8 @@ def source_of_table(
     Args:
         columns: `(n,)` each, as `TableSamples` takes them.
         name: what the user called it.
-        options: `target` (several separated by commas, "none" for no target) and `group_by`.
+        options: `target` (several separated by commas, "none" for no target, unless a column is called so),
+            `without_targets` and `group_by`.
         notes: what the reader has to say.
 
     Raises:
@@ -102,7 +103,9 @@ def source_of_table(
     if num_rows == 0:
         raise DataError(f"{name} has columns and no rows")
     groups = None if options.group_by is None else _groups(columns, options.group_by)
-    rows, samples, notes = np.arange(num_rows), TableSamples(features), (*notes, *note)
+    rows, samples, notes = np.arange(num_rows), TableSamples(features, name), (*notes, *note)
+    if options.preprocessing is not None:
+        notes = (*notes, *samples.missing(options.preprocessing.columns))
     if not targets:
         return Source(name, samples, None, "unlabelled", (), rows, groups=groups, notes=notes)
     encoded = encode_targets(_stacked([columns[target] for target in targets]), targets)
@@ -112,7 +115,7 @@ def source_of_table(
 
 def _target_columns(columns: Mapping[str, np.ndarray], options: Options) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the target columns and a note where they were guessed."""
-    if options.target == NO_TARGET and NO_TARGET not in columns:
+    if options.without_targets or (options.target == NO_TARGET and NO_TARGET not in columns):
         return (), ()
     if options.target is not None:
         names = (options.target,) if options.target in columns else tuple(t.strip() for t in options.target.split(","))

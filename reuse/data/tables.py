@@ -11,7 +11,7 @@ from torch import Tensor
 from reuse.data.digests import digest_table
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Column, Preprocessing
-from reuse.data.source import Options, refuse_image_options
+from reuse.data.source import Options, refuse_image_options, refuse_other_kind
 from reuse.errors import DataError
 from reuse.lookup import suggest
 
@@ -25,25 +25,44 @@ class TableSamples:
 
     Attributes:
         columns: `(n,)` each, by name: int64, float64 with NaN for what is missing, or objects, `str` or None.
+        name: what the user called the table, for messages.
     """
 
     columns: Mapping[str, np.ndarray]
+    name: str = ""
 
     def fit(self, rows: np.ndarray, options: Options) -> tuple[Preprocessing, tuple[str, ...]]:
-        """Return the preprocessing fitted on `rows`: medians, categories, means and standard deviations."""
+        """Return the preprocessing fitted on `rows`: medians, categories, means and standard deviations.
+
+        Raises:
+            DataError: a column of numbers has no value in `rows`, or holds texts beside numbers.
+        """
         refuse_image_options(options, "a table")
         columns = tuple(_fit_column(name, values, rows) for name, values in self.columns.items())
         encoded = _encode(self.columns, columns, rows)
         scaler = StandardScaler().fit(encoded)
         is_number = np.concatenate([np.full(column.width, column.is_numeric) for column in columns])
         mean, std = np.where(is_number, scaler.mean_, 0.0), np.where(is_number, scaler.scale_, 1.0)
-        notes = tuple(note for column in columns for note in self._notes_on(column))
+        notes = (*(_categorical(column) for column in columns if not column.is_numeric), *self.missing(columns))
         return Preprocessing("table", mean=tuple(mean.tolist()), std=tuple(std.tolist()), columns=columns), notes
+
+    def missing(self, columns: tuple[Column, ...]) -> tuple[str, ...]:
+        """Return a note on each of the fitted `columns` that lacks values in this table: how many, and what is done."""
+        notes = []
+        for column in columns:
+            values = self.columns.get(column.name, np.empty(0))
+            count = sum(v is None for v in values) if values.dtype.kind == "O" else int(np.isnan(values).sum())
+            if count and column.is_numeric:
+                notes.append(
+                    f"column {column.name!r}: {count} missing values, {column.fill:g} (training median) put in"
+                )
+            elif count and MISSING in column.categories:
+                notes.append(f"column {column.name!r}: {count} missing values, a category of their own")
+        return tuple(notes)
 
     def inputs(self, rows: np.ndarray, preprocessing: Preprocessing) -> tuple[Inputs, tuple[str, ...]]:
         """Return `rows` preprocessed, and a note on each category that was not there when it was fitted."""
-        if preprocessing.kind != "table":
-            raise DataError(f"a preprocessing of {preprocessing.kind} for a table: give one fitted on a table")
+        refuse_other_kind(preprocessing, "table", self.name)
         for column in preprocessing.columns:
             if column.name not in self.columns:
                 near = suggest(column.name, self.columns)
@@ -55,19 +74,6 @@ class TableSamples:
             for note in _unseen(column, as_texts(self.columns[column.name][rows]))
         )
         return TableInputs(self.columns, rows, preprocessing), notes
-
-    def _notes_on(self, column: Column) -> list[str]:
-        values = self.columns[column.name]
-        notes = []
-        if column.is_numeric and (missing := int(np.isnan(values.astype(np.float64)).sum())):
-            notes.append(f"column {column.name!r}: {missing} missing values, {column.fill:g} (training median) put in")
-        if not column.is_numeric and (missing := sum(value is None for value in values)):
-            notes.append(f"column {column.name!r}: {missing} missing values, a category of their own")
-        if len(column.categories) > MANY_CATEGORIES:
-            notes.append(
-                f"column {column.name!r} has {len(column.categories)} categories, one input each: is it a feature?"
-            )
-        return notes
 
 
 class TableInputs(Inputs):
@@ -127,11 +133,32 @@ def as_texts(values: np.ndarray) -> np.ndarray:
 
 def _fit_column(name: str, values: np.ndarray, rows: np.ndarray) -> Column:
     if values.dtype.kind == "O":
+        _refuse_unread_numbers(name, values)
         return Column(name, categories=tuple(sorted({MISSING if value is None else value for value in values[rows]})))
     numbers = as_numbers(name, values, rows)
     if np.isnan(numbers).all():
         raise DataError(f"column {name!r} has no value in the training split: remove the column")
     return Column(name, fill=float(np.nanmedian(numbers)))
+
+
+def _refuse_unread_numbers(name: str, values: np.ndarray) -> None:
+    """Raise where a column looks like numbers that were not all read as such: it would become categories."""
+    texts = [(row, text) for row, text in enumerate(values) if text is not None]
+    unread = [(row, text) for row, text in texts if not _is_number(text)]
+    num_numbers = sum(_is_number(text.replace(",", ".")) for _, text in texts)
+    if unread and 2 * num_numbers >= len(texts):
+        row, text = unread[0]
+        raise DataError(
+            f"column {name!r} holds {text!r} in row {row} (from 0), and {num_numbers} of its {len(texts)} values look "
+            "like numbers: write missing values as empty and decimals with a point; put a letter before categories"
+        )
+
+
+def _categorical(column: Column) -> str:
+    count = len(column.categories)
+    return f"column {column.name!r}: text, {count} categories" + (
+        ", one input each: is it a feature?" if count > MANY_CATEGORIES else ""
+    )
 
 
 def _encode(table: Mapping[str, np.ndarray], columns: tuple[Column, ...], rows: np.ndarray) -> np.ndarray:
@@ -163,4 +190,4 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text  # Python reads 1_000 as a number, and no table means one

@@ -8,7 +8,8 @@ import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from reuse.data.loading import load
+from reuse.data.loading import load, read
+from reuse.data.source import Options
 from reuse.errors import DataError, UnknownNameError, UsageError
 
 RNG = np.random.default_rng(0)
@@ -245,3 +246,67 @@ def test_one_pixel_changes_one_digest():
     x[13, 2, 2] ^= 1
     after = load({"x": x}, **settings).train.inputs.digests()
     assert np.flatnonzero((before != after).any(axis=1)).tolist() == [13]
+
+
+@pytest.mark.parametrize(("one", "other"), [("uint8", "float64"), ("int64", "float32"), ("uint8", "uint16")])
+def test_splits_of_different_types_have_no_common_scale(one, other):
+    y = np.arange(10) % 2
+    for shape in ((10, 4, 4), (10, 4)):
+        splits = {"x_train": np.ones(shape, one), "y_train": y, "x_test": np.ones(shape, other), "y_test": y}
+        with pytest.raises(DataError, match=rf"different types \({one}, {other}\)"):
+            load(splits)
+
+
+def test_splits_of_one_kind_of_type_are_joined():
+    y = np.arange(10) % 2
+    data = load({"x_train": np.ones((10, 2), "float32"), "y_train": y, "x_test": np.ones((5, 2)), "y_test": y[:5]})
+    assert data.sizes["test"] == 5
+
+
+@pytest.mark.parametrize("names", [("x_val", "x_valid"), ("X_valid", "x_valid"), ("Y_val", "y_validation")])
+def test_two_names_for_one_array(names, tmp_path):
+    x, y = vectors()
+    arrays = {"x_train": x, "y_train": y, "x_valid": x, "y_valid": y} | {n: x if n in "xX" else y for n in names}
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(DataError, match=rf"holds both .*{names[0]}|holds both .*{names[1]}"):
+        load(str(tmp_path / "a.npz"))
+
+
+def test_names_that_say_nothing_may_differ_in_case():
+    x, y = vectors()
+    assert "arrays left aside: extra" in load({"x": x, "y": y, "Extra": x, "extra": x}).notes
+
+
+@pytest.mark.parametrize(("arrays", "message"), [
+    ({"x": np.ones((4, 2)), "y": 3}, "y is 3, a single value"),
+    ({"x": 5, "y": [1, 2]}, "x is 5, a single value"),
+    ({"x": 5}, "x is 5, a single value"),
+    ({"x": np.ones((2, 2)), "y": np.float64(1.5)}, "y is .*1.5.*, a single value"),
+    ({"x": np.ones((2, 2)), "y": [[1, 0], [1]]}, "y is not one array"),
+])  # fmt: skip
+def test_a_single_value_is_no_array(arrays, message):
+    with pytest.raises(DataError, match=message):
+        load(arrays)
+
+
+def test_one_class_as_a_number():
+    assert len(read("digits", Options()).rows) == 1797
+    with pytest.raises(DataError, match="only the class 5"):
+        load("digits", classes=5)
+    with pytest.raises(UsageError, match="class '12'"):
+        load("digits", classes=12)
+
+
+def test_arrays_for_a_model_of_other_data():
+    digits, wine = load("digits").preprocessing, load("wine").preprocessing
+    with pytest.raises(DataError, match=r"wine holds feature vectors, and the model was made for images: choose"):
+        load("wine", preprocessing=digits)
+    with pytest.raises(DataError, match=r"digits holds images, and the model was made for feature vectors: choose"):
+        load("digits", preprocessing=wine)
+    with pytest.raises(DataError, match=r"what was given holds feature vectors, and the model was made for images"):
+        load(vectors(), preprocessing=digits)
+
+
+def test_targets_that_are_not_wanted_are_not_looked_at():
+    x, _ = vectors()
+    assert read((x, np.full(40, np.nan)), Options(without_targets=True)).targets is None

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from timm.data import create_transform
 
-from reuse.data.loading import load
+from reuse.data.loading import load, read
 from reuse.data.preprocessing import image_preprocessing
+from reuse.data.source import Options
 from reuse.errors import DataError, UsageError
 
 RNG = np.random.default_rng(2)
@@ -189,9 +190,9 @@ def test_settings_that_contradict_the_preprocessing(tmp_path):
     preprocessing = image_preprocessing((0.5,) * 3, (0.25,) * 3, "bicubic", 0.9, 18, 3)
     with pytest.raises(UsageError, match="image_size"):
         load("digits", preprocessing=preprocessing, image_size=20)
-    with pytest.raises(DataError, match="preprocessing of images for vectors"):
+    with pytest.raises(DataError, match="iris holds feature vectors, and the model was made for images"):
         load("iris", preprocessing=preprocessing)
-    for size in (0, -3, (1, 2, 3), 1.5, "8"):
+    for size in (0, -3, (1, 2, 3), 1.5, "8", True, (True, 8)):
         with pytest.raises(UsageError, match="image size"):
             load("digits", image_size=size)
 
@@ -205,3 +206,71 @@ def test_jpeg_bytes_are_what_is_digested():
     pixels = decode(buffer.getvalue(), Preprocessing("images", channels=3))
     assert pixels.shape == (3, 4, 4)
     assert pixels[0].min() > 250
+
+
+def test_train_alone_is_split_further(tmp_path):
+    fill(tmp_path / "pets/train", count=10)
+    data = load(str(tmp_path / "pets"))
+    assert data.classes == ("cat", "dog")
+    assert data.sizes == {"train": 12, "valid": 4, "test": 4}
+
+
+@pytest.mark.parametrize("part", ["test", "val"])
+def test_a_split_without_class_folders_is_no_class(tmp_path, part):
+    fill(tmp_path / "pets/train")
+    (tmp_path / "pets" / part).mkdir()
+    picture().save(tmp_path / "pets" / part / "1.png")
+    with pytest.raises(DataError, match=rf"{part}/1\.png has no class folder: predict it with `reuse predict`"):
+        load(str(tmp_path / "pets"))
+
+
+def test_an_image_beside_the_class_folders_of_train(tmp_path):
+    fill(tmp_path / "pets/train")
+    picture().save(tmp_path / "pets/train/1.png")
+    with pytest.raises(DataError, match=r"train/1\.png lies beside class folders"):
+        load(str(tmp_path / "pets"))
+
+
+def test_nothing_stands_beside_the_splits(tmp_path):
+    for part in ("train", "test"):
+        fill(tmp_path / "pets" / part)
+    fill(tmp_path / "pets/extra", classes=("cat",))
+    with pytest.raises(DataError, match="pets: extra stands beside train"):
+        load(str(tmp_path / "pets"))
+    with tarfile.open(tmp_path / "pets.tar", "w") as archive:
+        archive.add(tmp_path / "pets", "pets")
+    with pytest.raises(DataError, match="extra stands beside train"):
+        load(str(tmp_path / "pets.tar"))
+
+
+@pytest.mark.parametrize(("value", "dtype", "message"), [
+    (200, np.uint16, "16-bit grey with values up to 200: convert to 8 bits, or give arrays"),
+    (3000, np.uint16, "16-bit grey with values up to 3000"),
+    (70_000, np.int32, "32-bit grey with values from 70000 to 70000"),
+    (-3, np.int32, "32-bit grey with values from -3 to -3"),
+    (0.5, np.float32, r"floating-point grey with values up to 0\.5"),
+    (40_000.0, np.float32, "floating-point grey with values up to 40000"),
+])  # fmt: skip
+def test_grey_of_an_unknown_scale_is_broken(tmp_path, value, dtype, message):
+    fill(tmp_path / "scans", count=2)
+    Image.fromarray(np.full((8, 6), value, dtype)).save(tmp_path / "scans/cat/scan.tif")
+    with pytest.raises(DataError, match=rf"1 broken images \(.*scan\.tif: {message}"):
+        load(str(tmp_path / "scans"))
+
+
+@pytest.mark.parametrize("value", [4096, 51_400])
+def test_grey_of_16_bits_keeps_its_highest_8(tmp_path, value):
+    (tmp_path / "scans").mkdir()
+    Image.fromarray(np.full((8, 6), value, np.uint16)).save(tmp_path / "scans/scan.tif")
+    data = load(str(tmp_path / "scans"), channels=1, **EVERY)
+    assert (data.train.inputs.resident() * 255).round().unique().tolist() == [value // 256]
+
+
+def test_images_for_a_model_of_vectors(tmp_path):
+    vectors = load("iris").preprocessing
+    with pytest.raises(DataError, match="pets holds images, and the model was made for feature vectors: choose"):
+        load(str(fill(tmp_path / "pets")), preprocessing=vectors)
+
+
+def test_without_targets_folders_are_no_classes(tmp_path):
+    assert read(str(fill(tmp_path / "pets")), Options(without_targets=True)).targets is None

@@ -11,7 +11,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from reuse.data.loading import load
+from reuse.data.loading import load, read
+from reuse.data.source import Options
 from reuse.errors import DataError, UsageError
 
 RNG = np.random.default_rng(1)
@@ -57,7 +58,7 @@ def test_equals_a_scikit_learn_pipeline(csv):
 
 
 def test_missing_values_are_noted_with_counts(csv):
-    notes = "\n".join(load(str(csv)).notes)
+    notes = "\n".join(load(str(csv), valid_fraction=0, test_fraction=0).notes)
     assert "column 'size': 2 missing values" in notes
     assert "column 'colour': 1 missing values, a category of their own" in notes
 
@@ -177,8 +178,93 @@ def test_a_string_where_the_preprocessing_expects_a_number(csv, tmp_path):
 
 
 def test_semicolons_and_a_byte_order_mark(tmp_path):
-    text = "a;label\n" + "1,5;x\n2,5;y\n" * 10
+    text = "a;label\n" + "1.5;x\n2.5;y\n" * 10
     (tmp_path / "t.csv").write_text(text, encoding="utf-8-sig")
     data = load(str(tmp_path / "t.csv"))
     assert data.preprocessing.columns[0].name == "a"
+    assert data.preprocessing.columns[0].is_numeric
     assert data.classes == ("x", "y")
+
+
+def test_a_missing_text_that_training_rows_do_not_lack_is_no_category_of_its_own(tmp_path):
+    lines = [f"{'ab'[i % 2]},{'xy'[i % 3 > 0]}\n" for i in range(40)]
+    row = load(write(tmp_path / "t.csv", "a,label\n" + "".join(lines))).test.rows[0]
+    lines[row] = "," + lines[row].split(",")[1]
+    notes = load(write(tmp_path / "t.csv", "a,label\n" + "".join(lines))).notes
+    assert "test: column 'a': 1 rows with a category that was not fitted ('(missing)'): all zeros" in notes
+    assert not any("of their own" in note for note in notes)
+
+
+def test_columns_of_text_are_noted(csv):
+    data = load(str(csv))
+    colours = pd.read_csv(csv)["colour"][data.train.rows].fillna("(missing)").nunique()
+    assert f"column 'colour': text, {colours} categories" in data.notes
+
+
+@pytest.mark.parametrize(("cells", "row", "text", "numbers"), [
+    (["1", "2", "-", "4"], 2, "-", 3),
+    (["1,5", "2,5", "3", "4"], 0, "1,5", 4),
+    (["", "low", "7", "high", "8"], 1, "low", 2),
+])  # fmt: skip
+def test_numbers_that_cannot_be_read_are_no_categories(tmp_path, cells, row, text, numbers):
+    lines = "".join(f"{cell};{'xy'[i % 2]}\n" for i, cell in enumerate(cells * 6))
+    num_texts = 6 * sum(cell != "" for cell in cells)
+    message = rf"column 'a' holds '{text}' in row {row} \(from 0\), and {6 * numbers} of its {num_texts} values"
+    with pytest.raises(DataError, match=message):
+        load(write(tmp_path / "t.csv", "a;label\n" + lines))
+
+
+def test_mostly_text_is_text(tmp_path):
+    path = write(tmp_path / "t.csv", "a,label\n" + "12b,x\n7,y\nold,x\n" * 8)
+    assert "column 'a': text, 3 categories" in load(path).notes
+
+
+def test_numbers_that_are_texts_on_purpose_stay_texts(tmp_path):
+    pd.DataFrame({"a": ["1", "2"] * 10, "label": ["x", "y"] * 10}).to_parquet(tmp_path / "t.parquet")
+    assert "column 'a': text, 2 categories" in load(str(tmp_path / "t.parquet")).notes
+
+
+def test_targets_and_groups_may_mix_numbers_and_text(tmp_path):
+    path = write(
+        tmp_path / "t.csv", "a,who,label\n" + "".join(f"{i},{i // 2}{'ab'[i > 30]},{i % 3}+\n" for i in range(40))
+    )
+    assert load(path, group_by="who").classes == ("0+", "1+", "2+")
+
+
+def test_the_census_columns_of_housing(tmp_path):
+    rows = "".join(f"{-122 - i / 100},{i},{i * 7.5},{'NEAR BAY' if i % 3 else 'INLAND'}\n" for i in range(40))
+    path = write(tmp_path / "housing.csv", "longitude,age,value,ocean_proximity\n" + rows)
+    assert "column 'ocean_proximity': text, 2 categories" in load(path, target="value").notes
+
+
+def test_a_column_that_is_called_none(tmp_path):
+    path = write(tmp_path / "t.csv", "a,none,label\n" + "1,u,x\n2,v,y\n" * 10)
+    assert load(path, target="none").classes == ("u", "v")
+    whole = read(path, Options(without_targets=True))
+    assert (whole.targets, whole.task, list(whole.samples.columns)) == (None, "unlabelled", ["a", "none", "label"])
+    assert read(path, Options("label", without_targets=True)).targets is None
+    plain = write(tmp_path / "plain.csv", "a,label\n" + "1,x\n2,y\n" * 10)
+    assert load(plain, target="none").task == "unlabelled"
+    assert read(plain, Options("none")).targets is None
+
+
+def test_missing_values_are_noted_for_a_saved_preprocessing(csv, tmp_path):
+    fitted = load(str(csv)).preprocessing
+    table = pd.read_csv(csv).drop(columns="label")
+    table.loc[[0, 1, 2], "count"] = np.nan
+    table.to_csv(tmp_path / "new.csv", index=False)
+    every = {"valid_fraction": 0, "test_fraction": 0}
+    fill = {column.name: column.fill for column in fitted.columns}
+    read_notes = read(str(tmp_path / "new.csv"), Options(preprocessing=fitted, without_targets=True)).notes
+    for notes in (read_notes, load(str(tmp_path / "new.csv"), preprocessing=fitted, **every).notes):
+        assert f"column 'count': 3 missing values, {fill['count']:g} (training median) put in" in notes
+        assert f"column 'size': 2 missing values, {fill['size']:g} (training median) put in" in notes
+
+
+def test_a_table_for_a_model_of_images_and_back(csv):
+    images, table = load("digits").preprocessing, load(str(csv)).preprocessing
+    message = r"table\.csv is a table, and the model was made for images: choose a source trained on such a table, or"
+    with pytest.raises(DataError, match=message):
+        load(str(csv), preprocessing=images)
+    with pytest.raises(DataError, match="digits holds images, and the model was made for tables"):
+        load("digits", preprocessing=table)
