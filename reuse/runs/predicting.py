@@ -97,7 +97,7 @@ def evaluate_run(
     *,
     data: Any = None,
     target: str | None = None,
-    split: str = "test",
+    split: str | None = None,
     batch_size: int = 256,
     device: str = "auto",
     skip_bad: bool = False,
@@ -109,7 +109,8 @@ def evaluate_run(
         run: the run folder.
         data: a data spec or arrays; None: the run's own data, split as it was for the run.
         target: the target column of a table; None: the run's.
-        split: test, valid, train or all.
+        split: test, valid, train or all; None: test for the run's own data and for data that brings its own test split,
+            else all.
         batch_size: rows at a time.
         device: auto, cpu, cuda, cuda:N or mps.
         skip_bad: set broken images aside instead of stopping.
@@ -131,7 +132,7 @@ def evaluate_run(
     targets = targets.to(dtype) if targets.is_floating_point() else targets
     precision = folder.settings().get("precision", "float32")
     metrics = evaluate(model, objective, source, targets, batch_size=batch_size, precision=precision)
-    return Evaluation(str(run), selected.name, split, len(selected.numbers), metrics, selected.notes)
+    return Evaluation(str(run), selected.name, selected.split, len(selected.numbers), metrics, selected.notes)
 
 
 def predict_run(

@@ -1,6 +1,7 @@
 """Which rows a run is used on: its own, split as it was for the run, or those of other data."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from reuse.data.dataset import SPLITS
 from reuse.data.inputs import Inputs
+from reuse.data.joining import Joined
 from reuse.data.loading import load, read
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.source import Options, Source
@@ -46,8 +48,9 @@ class Selected:
         targets: as they are encoded in the data; None without any.
         task: what the targets mean.
         classes: names of classes or labels in the data.
-        numbers: the rows' numbers in the data set, ascending.
+        numbers: the rows' numbers in the data set, ascending; all rows of the run's own data come split by split.
         notes: lines worth printing.
+        split: which rows these are: train, valid, test or all.
     """
 
     name: str
@@ -57,26 +60,33 @@ class Selected:
     classes: tuple[str, ...]
     numbers: np.ndarray
     notes: tuple[str, ...]
+    split: str
 
 
-def run_rows(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split: str) -> Selected:
+def run_rows(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split: str | None) -> Selected:
     """Return the rows of `split`, preprocessed as for the run.
 
     Args:
         run: whose settings say how its data was split.
         preprocessing: the run's.
         data: the data.
-        split: train, valid, test or all.
+        split: train, valid, test or all; None: the test rows of the run's own data and of data that brings its own test
+            split, else all. A run that was trained on arrays takes arrays for its own.
 
     Raises:
         UsageError: an unknown split, or the run was trained on arrays and none are given.
         DataError: data that cannot be read or does not fit.
     """
-    if split not in CHOICES:
+    if split is None and _is_own(run, data.spec):
+        split = "test"
+    if split is not None and split not in CHOICES:
         raise UsageError(f"split {split!r} is not there: {suggest(split, CHOICES)}")
-    selected = _own(run, preprocessing, data, split) if data.spec is None else _other(run, preprocessing, data, split)
+    if data.spec is None:
+        selected = _own(run, preprocessing, data, split or "test")
+    else:
+        selected = _other(run, preprocessing, data, split)
     if len(selected.numbers) == 0:
-        raise DataError(f"{selected.name} has no rows in its {split} split: choose another split, such as all")
+        raise DataError(f"{selected.name} has no rows in its {selected.split} split: choose another split, such as all")
     return selected
 
 
@@ -111,6 +121,18 @@ def targets_for(selected: Selected, task: str, classes: tuple[str, ...]) -> Tens
     return torch.tensor(places)[selected.targets]
 
 
+def _is_own(run: RunFolder, spec: Any) -> bool:
+    """Return whether `spec` names what the run was trained on, also where it may be: a run does not keep arrays."""
+    if spec is None:
+        return True
+    own = run.settings().get("data")
+    if not isinstance(spec, str | Path):
+        return bool(own == "arrays")
+    return own is not None and (
+        str(spec) == own or Path(spec).expanduser().resolve() == Path(own).expanduser().resolve()
+    )
+
+
 def _own(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split: str) -> Selected:
     settings = run.settings()
     if settings.get("data") is None:
@@ -128,28 +150,38 @@ def _own(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split:
         **chosen,
     )
     parts = [getattr(loaded, name) for name in (SPLITS if split == "all" else (split,))]
-    inputs = parts[0].inputs if len(parts) == 1 else _Joined([part.inputs for part in parts])
+    inputs = parts[0].inputs if len(parts) == 1 else Joined([part.inputs for part in parts])
     targets = None if parts[0].targets is None else torch.cat([part.targets for part in parts])
     rows = np.concatenate([part.rows for part in parts])
-    return Selected(loaded.name, inputs, targets, loaded.task, loaded.classes, rows, loaded.notes)
+    return Selected(loaded.name, inputs, targets, loaded.task, loaded.classes, rows, loaded.notes, split)
 
 
-def _other(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split: str) -> Selected:
+def _other(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split: str | None) -> Selected:
     settings = run.settings()
     is_table = preprocessing.kind == "table"
     target = data.target or (settings.get("target") if is_table else None)
-    group_by = settings.get("group_by") if is_table and split != "all" else None
+    group_by = settings.get("group_by") if split not in (None, "all") else None
     source = read(data.spec, Options(target, group_by, preprocessing=preprocessing, skip_bad=data.skip_bad))
-    if split == "all":
-        return _select(source, source.rows, preprocessing)
-    parts = split_rows(source, VALID_FRACTION, TEST_FRACTION, settings.get("seed", 0))
-    return _select(source, getattr(parts, split), preprocessing)
-
-
-def _select(source: Source, rows: np.ndarray, preprocessing: Preprocessing) -> Selected:
-    inputs, notes = source.samples.inputs(rows, preprocessing)
+    if split is None:
+        split = "test" if "test" in source.parts else "all"
+    rows, notes = _rows_of(source, split, settings.get("seed", 0))
+    inputs, more = source.samples.inputs(rows, preprocessing)
     targets = None if source.targets is None else torch.from_numpy(source.targets[rows])
-    return Selected(source.name, inputs, targets, source.task, source.classes, rows, (*source.notes, *notes))
+    notes = (*source.notes, *notes, *more)
+    return Selected(source.name, inputs, targets, source.task, source.classes, rows, notes, split)
+
+
+def _rows_of(source: Source, split: str, seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the rows of `split`, the user's own or drawn as for a training, and a note where they are drawn."""
+    if split == "all":
+        return source.rows, ()
+    if split != "train" and split in source.parts:
+        return np.intersect1d(source.parts[split], source.rows), ()
+    parts = split_rows(source, VALID_FRACTION, TEST_FRACTION, seed)
+    rows: np.ndarray = getattr(parts, split)
+    if source.parts.keys() >= {"valid", "test"}:  # nothing had to be drawn from the training rows
+        return rows, parts.notes
+    return rows, (*parts.notes, f"{len(rows)} of {len(source.rows)} rows: the {split} split drawn with seed {seed}")
 
 
 def _positions(labels: tuple[str, ...], selected: Selected) -> list[int]:
@@ -173,23 +205,3 @@ def _as_numbers(selected: Selected, targets: Tensor) -> Tensor:
     except ValueError as error:
         raise DataError(f"{selected.name} holds classes, and the run predicts numbers: name another target") from error
     return values[targets][:, None]
-
-
-class _Joined(Inputs):
-    """The inputs of several splits, one after the other."""
-
-    def __init__(self, parts: list[Inputs]) -> None:
-        super().__init__(sum(map(len, parts)))
-        self.shape = parts[0].shape
-        self._parts = parts
-        self._starts = np.cumsum([0, *map(len, parts)])
-
-    def _prepare(self, indices: np.ndarray) -> Tensor:
-        samples = torch.empty(len(indices), *self.shape)
-        for start, part in zip(self._starts, self._parts, strict=False):
-            inside = torch.from_numpy((indices >= start) & (indices < start + len(part)))
-            samples[inside] = part.gather(torch.from_numpy(indices)[inside] - int(start))[0]
-        return samples
-
-    def _digest(self) -> np.ndarray:
-        return np.concatenate([part.digests() for part in self._parts])
