@@ -12,6 +12,8 @@ from types import CodeType, FunctionType, ModuleType
 
 from xxhash import xxh3_64_hexdigest, xxh3_128_hexdigest
 
+from reuse.caching.importing import Import
+
 HAS_DOCSTRING = 0x4000000  # a flag of code objects since Python 3.13
 NOT_CODE = frozenset(
     {"__doc__", "__dict__", "__weakref__", "__module__", "__annotations__", "__slots__", "__qualname__"}
@@ -85,6 +87,20 @@ def global_names(code: CodeType) -> tuple[str, ...]:
     for nested in _nested(code):
         names.update(global_names(nested))
     return tuple(sorted(names))
+
+
+@cache
+def imports(code: CodeType) -> tuple[Import, ...]:
+    """Return the import statements inside a code object and those nested in it."""
+    steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
+    found = [
+        Import(str(step.argval), names.argval, level.argval)  # the two are pushed right before
+        for level, names, step in zip(steps, steps[1:], steps[2:], strict=False)
+        if step.opname == "IMPORT_NAME"
+    ]
+    for nested in _nested(code):
+        found.extend(imports(nested))
+    return tuple(dict.fromkeys(found))
 
 
 @cache

@@ -29,6 +29,7 @@ import torch
 
 from reuse.caching import code_digest as code
 from reuse.caching.code_digest import digest, qualified_name, short
+from reuse.caching.importing import load
 from reuse.caching.tensor_digest import array_text, tensor_text
 from reuse.caching.versions import pinned_version
 
@@ -103,7 +104,9 @@ class Description:
             *(f"{name}: {self.text(value)}" for name, value in code.closure_of(function)),
         ]
         if self._is_followed(function):
-            parts += self._globals(function.__code__, code.globals_of(function), set())
+            seen: set[int] = set()
+            parts += self._globals(function.__code__, code.globals_of(function), seen)
+            parts += self._imports(function, seen)
         return digest("\n".join(parts))
 
     def refer(self, thing: FunctionType | type) -> None:
@@ -219,6 +222,16 @@ class Description:
                 seen.add(id(value))
                 inside = code.members_of(value, code.attribute_names(names))
                 yield from (f"{name}.{line}" for line in self._globals(names, inside, seen))
+
+    def _imports(self, function: FunctionType, seen: set[int]) -> Iterator[str]:
+        for wanted in code.imports(function.__code__):
+            if not self._is_own(wanted.name if wanted.level == 0 else function.__module__ or "__main__"):
+                continue
+            module = load(wanted, function.__globals__)
+            if module is None:
+                yield f"import {wanted.name}: fails"
+            else:
+                yield from self._globals(function.__code__, iter([(f"import {wanted.name}", module)]), seen)
 
     def _is_followed(self, thing: FunctionType | type) -> bool:
         return self._is_own(thing.__module__ or "__main__")

@@ -11,6 +11,7 @@ import torch
 from reuse.caching.code_digest import digest
 from reuse.caching.describing import Description
 from reuse.caching.module_components import describe_module, graph_components
+from reuse.caching.numerics import numerics
 from reuse.caching.versions import base_versions
 from reuse.devices import dtype_name
 from reuse.errors import CacheError
@@ -22,8 +23,8 @@ class Fingerprint:
 
     Attributes:
         components: name → text, flat: `weights/hidden1.0.weight`, `attributes/layer1.0.bn1/eps`,
-            `code/<qualified name>`, `hooks/…`, `graph`, `preprocessing/…`, `dtype`, `device`, `versions/torch`.
-            Large things are digests.
+            `code/<qualified name>`, `hooks/…`, `graph`, `preprocessing/…`, `dtype`, `device`,
+            `numerics/…`, `versions/torch`. Large things are digests.
     """
 
     components: dict[str, str]
@@ -49,7 +50,8 @@ def fingerprint(
     """Return the fingerprint of a prefix: the same in every process for the same computation, another for any other.
 
     It sees the graph; values of all parameters and buffers used; class, plain attributes, mode and hooks of every
-    module; code of all classes and functions, the user's own with all that it refers to; and the versions of packages.
+    module; code of all classes and functions, the user's own with all that it refers to; torch's
+    settings of precision; and the versions of packages.
     It does not see gradients (`requires_grad`), the suffix, or which device of a kind is used.
 
     Args:
@@ -68,7 +70,8 @@ def fingerprint(
             "the frozen layers hold objects nested too deeply to be described for a cache key: train without a cache "
             "(--no-cache), or keep those objects outside of the layers"
         ) from error
-    return Fingerprint(components | {"dtype": dtype_name(dtype), "device": torch.device(device).type})
+    kind = torch.device(device).type
+    return Fingerprint(components | numerics(kind) | {"dtype": dtype_name(dtype), "device": kind})
 
 
 def _components(prefix: torch.fx.GraphModule, preprocessing: Mapping[str, Any]) -> dict[str, str]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 import torch
+from torch import nn
 from torch.nn import Module
-from torch.nn.modules.dropout import _DropoutNd
 
 from reuse.caching.code_digest import digest
 from reuse.caching.describing import Description
@@ -13,6 +13,8 @@ from reuse.errors import CacheError
 INTERNALS = frozenset(vars(Module())) | {"_compiled_call_impl"}
 HELD_IN_EVAL = "train"  # freezing puts a function here that keeps `train()` away; the mode itself is described
 HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+# torch's own and no subclasses: a user's class may use its rate when it evaluates too.
+DROPOUTS = frozenset({nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout})
 
 Component = tuple[str, str]
 
@@ -100,7 +102,7 @@ def _tensors(path: str, module: Module, description: Description) -> Iterator[Co
 
 def _plain_attributes(path: str, module: Module, description: Description) -> Iterator[Component]:
     # A dropout that evaluates does nothing, whatever its rate: sweeping the rate recomputes no frozen layer.
-    idle = {"p", "inplace"} if isinstance(module, _DropoutNd) and not module.training else set()
+    idle = {"p", "inplace"} if _is_idle_dropout(module) else set()
     for name, value in vars(module).items():
         if name in INTERNALS or name == HELD_IN_EVAL or name in idle:
             continue
@@ -108,6 +110,12 @@ def _plain_attributes(path: str, module: Module, description: Description) -> It
             yield f"weights/{_join(path, name)}", description.text(value)
         else:
             yield f"attributes/{path}/{name}", description.text(value)
+
+
+def _is_idle_dropout(module: Module) -> bool:
+    """Whether nothing but torch's dropout runs, and it does nothing: a hook or a forward put on it may use its rate."""
+    own = vars(module)
+    return type(module) in DROPOUTS and not module.training and "forward" not in own and not any(own[k] for k in HOOKS)
 
 
 def _hooks(path: str, module: Module, description: Description) -> Iterator[Component]:

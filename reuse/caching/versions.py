@@ -5,6 +5,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
+from reuse.caching.importing import Import, find, load
 from reuse.caching.segment import FORMAT
 
 RESULTS_DEPEND_ON = ("torch", "torchvision", "timm", "numpy", "pillow")
@@ -35,13 +36,21 @@ def pinned_version(package: str) -> str | None:
     """
     if package in sys.stdlib_module_names and package != "__main__":
         return "python"
-    module = sys.modules.get(package)
-    if module is None or not _is_installed(module):
+    if not _is_installed(package):
         return None
-    found = distribution_version(DISTRIBUTIONS.get(package, package)) or getattr(module, "__version__", None)
+    found = distribution_version(DISTRIBUTIONS.get(package, package)) or getattr(_loaded(package), "__version__", None)
     return None if found is None else str(found)
 
 
-def _is_installed(module: ModuleType) -> bool:
-    places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", [])]
+def _is_installed(package: str) -> bool:
+    if package in sys.modules:
+        module = sys.modules[package]
+        places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", [])]
+    else:  # a function imports it when it runs
+        spec = find(package)
+        places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or [])]
     return any(folder in str(place) for place in places for folder in ("site-packages", "dist-packages"))
+
+
+def _loaded(package: str) -> ModuleType | None:
+    return sys.modules.get(package) or load(Import(package, None, 0), {})

@@ -2,6 +2,8 @@
 
 import copy
 import functools
+import importlib
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -75,6 +77,46 @@ def _patched_forward(self, x):
     return self.linear(x)
 
 
+class Shrunk(nn.Dropout):
+    """Uses its rate when it evaluates too."""
+
+    def forward(self, x):
+        return super().forward(x) if self.training else x * (1 - self.p)
+
+
+def _shrink(self, x):
+    return x * (1 - self.p)
+
+
+def _with_dropout(kind, rate, change=lambda dropout: None):
+    model = nn.Sequential(kind(rate)).eval()
+    change(model[0])
+    return model
+
+
+RATES_THAT_COUNT = {
+    "subclass": (Shrunk, lambda dropout: None),
+    "patched forward": (nn.Dropout, lambda dropout: setattr(dropout, "forward", types.MethodType(_shrink, dropout))),
+    "hook": (nn.Dropout, lambda dropout: dropout.register_forward_hook(lambda module, given, out: out * module.p)),
+    "pre-hook": (nn.Dropout, lambda dropout: dropout.register_forward_pre_hook(lambda module, given: given * module.p)),
+}
+
+
+@pytest.mark.parametrize("way", RATES_THAT_COUNT)
+def test_the_rate_of_a_dropout_that_uses_it_when_it_evaluates_changes_the_key(way):
+    one, other = (
+        print_of(_with_dropout(RATES_THAT_COUNT[way][0], rate, RATES_THAT_COUNT[way][1])) for rate in (0.1, 0.2)
+    )
+    assert any("attributes/0/p" in line for line in one.differences(other))
+
+
+@pytest.mark.parametrize(
+    "kind", ["Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout"]
+)
+def test_the_rate_of_any_dropout_of_torch_that_evaluates_keeps_the_key(kind):
+    assert print_of(_with_dropout(getattr(nn, kind), 0.1)).key == print_of(_with_dropout(getattr(nn, kind), 0.2)).key
+
+
 DIFFERENT = {
     "one weight": (lambda model: _poke(model.first.linear.weight), "weights/first.linear.weight"),
     "parameter outside modules": (lambda model: _poke(model.shift), "weights/shift"),
@@ -127,7 +169,46 @@ def test_what_changes_the_computation_changes_the_key_and_is_named(change):
     ],
 )
 def test_settings_are_part_of_the_key(settings, named):
-    assert print_of(build()).differences(print_of(build(), **settings)) == [named]
+    lines = print_of(build()).differences(print_of(build(), **settings))
+    assert [line for line in lines if not line.startswith("numerics/")] == [named]  # each kind of device has its own
+
+
+@pytest.fixture
+def precision():
+    """Whatever a test sets is set back."""
+    before = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.usefixtures("precision")
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_precision_of_products_is_part_of_the_key(device):
+    keys = {}
+    for name in ("highest", "high", "medium"):
+        torch.set_float32_matmul_precision(name)
+        keys[name] = print_of(build(), device=torch.device(device))
+    line = "numerics/float32_matmul_precision: highest here, medium there"
+    assert line in keys["highest"].differences(keys["medium"])
+    assert len({found.key for found in keys.values()}) == 3
+
+
+def test_tf32_is_part_of_the_key_on_cuda_alone(monkeypatch):
+    settings = [
+        (torch.backends.cuda.matmul, "allow_tf32", "numerics/cuda.matmul.allow_tf32"),
+        (torch.backends.cudnn, "allow_tf32", "numerics/cudnn.allow_tf32"),
+    ]
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    for owner, name, component in settings:
+        before = {device: print_of(build(), device=device) for device in (cpu, cuda)}
+        was = getattr(owner, name)
+        setattr(owner, name, not was)
+        try:
+            after = {device: print_of(build(), device=device) for device in (cpu, cuda)}
+        finally:
+            setattr(owner, name, was)
+        assert f"{component}: {was} here, {not was} there" in before[cuda].differences(after[cuda])
+        assert not any("tf32" in line for line in before[cpu].differences(after[cpu]))
 
 
 def test_which_device_of_a_kind_does_not_matter():
@@ -220,6 +301,58 @@ def test_code_reached_through_the_users_own_module_counts(monkeypatch):
         model = _own("import users_tools as tools\n" + SOURCE.replace("helper(part)", "tools.act(part)"))
         keys.append(print_of(nn.Sequential(model)).key)
     assert len(set(keys)) == 3
+
+
+IMPORTS = {
+    "name": ("from users_package.tools import act", "act(part)"),
+    "name under another": ("from users_package.tools import act as do", "do(part)"),
+    "module": ("import users_package.tools", "users_package.tools.act(part)"),
+    "module under another name": ("import users_package.tools as t", "t.act(part)"),
+    "submodule": ("from users_package import tools", "tools.act(part)"),
+    "relative": ("from .tools import act", "act(part)"),
+    "relative submodule": ("from . import tools", "tools.act(part)"),
+}
+TOOLS = "from users_steps import STEP\ndef act(x):\n    return inner(x) * STEP\ndef inner(x):\n    return x + 1\n"
+
+
+def _importing(folder, monkeypatch, line, call):
+    """The key of a model whose forward imports a package in `folder`, as a new process would make it."""
+    for name in ("users_package", "users_package.tools", "users_package.blocks", "users_steps"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    importlib.invalidate_caches()
+    source = SOURCE.replace("        inner = [helper(part)", f"        {line}\n        inner = [{call}")
+    assert line in source
+    (folder / "users_package" / "blocks.py").write_text(source)
+    model = nn.Sequential(importlib.import_module("users_package.blocks").Own())
+    return model, print_of(model).key
+
+
+@pytest.mark.parametrize("way", IMPORTS)
+def test_code_that_a_forward_imports_counts_loaded_already_or_not(tmp_path, monkeypatch, way):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "users_package").mkdir()
+    (tmp_path / "users_package" / "__init__.py").touch()
+    edits = (TOOLS, TOOLS.replace("x + 1", "x - 1"), TOOLS.replace("* STEP", "/ STEP"), TOOLS)
+    keys = []
+    for text, step in zip(edits, (1, 1, 1, 2), strict=True):
+        (tmp_path / "users_package" / "tools.py").write_text(text)
+        (tmp_path / "users_steps.py").write_text(f"STEP = {step}")
+        model, key = _importing(tmp_path, monkeypatch, *IMPORTS[way])
+        model(torch.ones(2, 3))  # it loads what it imports
+        assert print_of(model).key == key
+        keys.append(key)
+    assert len(set(keys)) == 4
+
+
+def test_an_import_that_fails_or_is_not_the_users_own_is_no_obstacle():
+    statements = ["if times > 9:", "    from users_absent import gone", "    import sklearn", "    import json"]
+    line = "".join(f"        {statement}\n" for statement in statements)
+    source = SOURCE.replace("        inner =", line + "        inner =")
+    first, again = (print_of(nn.Sequential(_own(source))) for _ in range(2))
+    assert first.key == again.key
+    assert first.components["versions/sklearn"] == importlib.metadata.version("scikit-learn")
+    assert "versions/json" not in first.components
 
 
 def test_moved_and_documented_code_keeps_the_key():
