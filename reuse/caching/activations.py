@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 import torch
 
+from reuse.caching.load_checking import LoadCheck
 from reuse.caching.storage import row_bytes
 from reuse.caching.stored_rows import StoredRows
 from reuse.devices import free_memory
@@ -64,7 +65,10 @@ class ResidentActivations(Activations):
 
 
 class MappedActivations(Activations):
-    """Rows that stay on disk and are read through the page cache batch by batch."""
+    """Rows that stay on disk and are read through the page cache batch by batch.
+
+    They are not checked against their CRC-32, which covers a block and not a row; `reuse cache verify` checks them.
+    """
 
     def __init__(self, stored: StoredRows, device: torch.device) -> None:
         self.device = device
@@ -92,6 +96,12 @@ def read_rows(stored: StoredRows, device: torch.device, memory: int | None = Non
         device: where they are used.
         memory: bytes that may be taken on `device`; half of what is free by default. RAM beside another device: always
             half of what is free.
+
+    Blocks that are read into memory at least half are checked against their CRC-32. Those read less, and rows that stay
+    on disk, are not: `reuse cache verify` checks them.
+
+    Raises:
+        CacheError: a checked block is not what was written, or a file can no longer be read.
     """
     needed = len(stored) * row_bytes(stored.frontier)
     allowed = free_memory(device) // 2 if memory is None else memory
@@ -105,18 +115,25 @@ def read_rows(stored: StoredRows, device: torch.device, memory: int | None = Non
 
 def _load(stored: StoredRows, device: torch.device) -> tuple[torch.Tensor, ...]:
     targets = stored.empty(len(stored), device)
-    everything = np.arange(len(stored))
-    if device.type == "cpu":
-        stored.read(everything, targets)
-        return tuple(targets)
-    rows = max(1, STAGING_BYTES // max(1, row_bytes(stored.frontier)))
+    everything, check, rows = np.arange(len(stored)), LoadCheck(stored), _portion_rows(stored)
     for start in range(0, len(stored), rows):
         part = everything[start : start + rows]
-        staged = stored.empty(len(part), pinned=device.type == "cuda")
+        parts = [target[start : start + len(part)] for target in targets]
+        staged = parts if device.type == "cpu" else stored.empty(len(part), pinned=device.type == "cuda")
         stored.read(part, staged)
-        for target, values in zip(targets, staged, strict=True):
-            target[start : start + len(part)].copy_(values, non_blocking=True)
+        check.check(part, staged)
+        for target, values in zip(parts, staged, strict=True):
+            if target is not values:
+                target.copy_(values, non_blocking=True)
+    check.finish()
     return tuple(targets)
+
+
+def _portion_rows(stored: StoredRows) -> int:
+    """Return how many rows are read at once: whole blocks, where the split has the order of the files."""
+    rows = max(1, STAGING_BYTES // max(1, row_bytes(stored.frontier)))
+    block_rows = max((header.block_rows for header in stored.headers), default=1)
+    return rows - rows % block_rows if rows >= block_rows else rows
 
 
 def _pins(device: torch.device, tensor: torch.Tensor) -> bool:

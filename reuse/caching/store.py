@@ -114,6 +114,8 @@ class PrefixCache:
             device: where the rows are used.
             memory: bytes that they may take on `device`; half of its free memory by default.
 
+        Blocks that are read into memory at least half are checked; see `activations.read_rows` for the limit.
+
         Raises:
             CacheError: a row is not published, or a file is damaged.
         """

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+from reuse.caching import activations, stored_rows
 from reuse.caching.cache import ActivationCache
 from reuse.caching.segment import read_header
 from reuse.errors import CacheError
@@ -74,3 +76,73 @@ def test_a_truncated_file_and_a_damaged_record_are_problems_not_errors(segment, 
     assert {problem.path for problem in cache.verify()} == {record, segment}
     (entry,) = cache.entries()
     assert (entry.rows, entry.segments, len(entry.damage)) == (0, 1, 2)
+
+
+@pytest.fixture
+def large_run(monkeypatch):
+    """Every run is long enough to be read past the map."""
+    monkeypatch.setattr(stored_rows, "LONG_RUN_BYTES", 1)
+
+
+ORDERS = {
+    "straight": lambda count: np.arange(count),
+    "shuffled": lambda count: np.random.default_rng(1).permutation(count),
+    "repeated": lambda count: np.arange(2 * count) % count,
+    "most": lambda count: np.arange(1, count),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("column", [0, 1])
+def test_a_flipped_bit_is_an_error_when_rows_are_loaded(segment, rows, open_cache, column, order):
+    data, header = rows(9), read_header(segment)
+    place = header.tensors[column]
+    data.assert_served(open_cache(), ORDERS[order](9))
+    _flip(segment, place.offset + 5 * place.row_bytes + 1, 3)
+    name = header.frontier[column].name
+    with pytest.raises(CacheError, match=f"block 1, rows 4 to 7 of {name}") as error:
+        open_cache().activations(data.keys[ORDERS[order](9)])
+    for part in (str(segment), "`reuse cache verify`", f"`reuse cache clear {segment.parent.name}`"):
+        assert part in str(error.value)
+
+
+@pytest.mark.usefixtures("large_run")
+def test_every_flipped_bit_of_what_is_loaded_is_found(segment, rows, open_cache):
+    data, header, random = rows(9), read_header(segment), np.random.default_rng(0)
+    for place in header.tensors:
+        for offset in random.integers(place.offset, place.end, 12):
+            bit = int(random.integers(8))
+            _flip(segment, int(offset), bit)
+            with pytest.raises(CacheError, match="wrong CRC-32"):
+                open_cache().activations(data.keys)
+            _flip(segment, int(offset), bit)
+    data.assert_served(open_cache(), np.arange(9))
+
+
+def test_a_flipped_bit_is_found_on_the_way_to_a_device(segment, rows, open_cache, monkeypatch):
+    """`meta` stands for a device; portions of 3 rows cut every block of 4 in two."""
+    data, place, meta = rows(9), read_header(segment).tensors[1], torch.device("meta")
+    monkeypatch.setattr(activations, "STAGING_BYTES", 3 * 32)
+    assert len(open_cache().activations(data.keys, device=meta, memory=10**6)) == 9
+    for row in (0, 3, 8):
+        _flip(segment, place.offset + row * place.row_bytes, 0)
+        with pytest.raises(CacheError, match="wrong CRC-32"):
+            open_cache().activations(data.keys, device=meta, memory=10**6)
+        _flip(segment, place.offset + row * place.row_bytes, 0)
+
+
+def test_a_few_rows_of_a_block_are_read_without_the_rest_of_it(segment, rows, open_cache):
+    """The limit that is documented: `verify` finds it."""
+    data, place = rows(9), read_header(segment).tensors[0]
+    _flip(segment, place.offset, 0)
+    data.assert_served(open_cache(), np.array([1]))
+    with pytest.raises(CacheError, match="wrong CRC-32"):
+        open_cache().activations(data.keys[[0, 1]])
+
+
+def test_a_truncated_segment_is_an_error_when_rows_are_loaded(segment, rows, open_cache):
+    whole, data = segment.read_bytes(), rows(9)
+    for length in (0, 100, len(whole) // 2, len(whole) - 1):
+        segment.write_bytes(whole[:length])
+        with pytest.raises(CacheError, match="is damaged"):
+            open_cache().activations(data.keys)

@@ -1,0 +1,97 @@
+"""Checking the blocks that a load reads, while it reads them: a flipped bit is an error and is not trained on."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from reuse.caching.checking import checksum
+from reuse.caching.segment import Header, damaged, rows_of
+from reuse.caching.stored_rows import StoredRows
+
+Block = tuple[int, int]  # position of the segment in the headers, index of the block in the segment
+
+
+class LoadCheck:
+    """Compares blocks with their CRC-32 as the rows of a split come into memory, portion by portion.
+
+    A block has one checksum for all its rows, so those of which a load reads less than half are left out: reading the
+    rest of them would cost more than the load. `ActivationCache.verify` checks every block.
+
+    Args:
+        stored: the rows that are loaded.
+    """
+
+    def __init__(self, stored: StoredRows) -> None:
+        self._stored = stored
+        self._threads = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+        self._begun: list[tuple[Block, Future[list[int]]]] = []
+        self._due: set[Block] = set()
+        for segment in np.unique(stored.segments).tolist():
+            header = stored.headers[segment]
+            wanted = np.zeros(header.rows, bool)
+            wanted[stored.rows[stored.segments == segment]] = True
+            for index, (start, stop) in enumerate(header.blocks):
+                if 2 * np.count_nonzero(wanted[start:stop]) >= stop - start:
+                    self._due.add((segment, index))
+
+    def check(self, positions: np.ndarray, tensors: Sequence[torch.Tensor]) -> None:
+        """Begin to check the blocks whose rows lie in order, and all of them, in a portion that was just read.
+
+        The next portion may be read meanwhile; `finish` waits and raises.
+
+        Args:
+            positions: places in the split of the rows read, (rows,) int64.
+            tensors: what was read, each (rows, …), on the CPU; not to be changed before `finish`.
+        """
+        if not all(tensor.numel() for tensor in tensors):  # rows without values: nothing to check in memory
+            return
+        raw = [tensor.reshape(len(tensor), -1).view(torch.uint8).numpy() for tensor in tensors]
+        for block, first in self._in_order(positions):
+            start, stop = self._bounds(block)
+            self._due.remove(block)
+            self._begin(block, [rows[first : first + stop - start] for rows in raw])
+
+    def finish(self) -> None:
+        """Wait for what was begun, and read once more the blocks that came in another order or in several portions.
+
+        Raises:
+            CacheError: a block is not what was written.
+        """
+        for segment, index in sorted(self._due):
+            header, (start, stop) = self._stored.headers[segment], self._bounds((segment, index))
+            self._begin((segment, index), [rows_of(header, place)[start:stop] for place in header.tensors])
+        with self._threads:
+            for block, found in self._begun:
+                self._require(block, found.result())
+
+    def _begin(self, block: Block, tensors: list[np.ndarray]) -> None:
+        self._begun.append((block, self._threads.submit(lambda: list(map(checksum, tensors)))))
+
+    def _require(self, block: Block, found: list[int]) -> None:
+        header, (start, stop) = self._header(block), self._bounds(block)
+        recorded = rows_of(header, header.block_crc)[block[1]].tolist()
+        for tensor, now, written in zip(header.frontier, found, recorded, strict=False):  # the row keys come last
+            if now != written:
+                what = f"block {block[1]}, rows {start} to {stop - 1} of {tensor.name}, is not what was written"
+                raise damaged(header.path, f"{what}: wrong CRC-32")
+
+    def _in_order(self, positions: np.ndarray) -> Iterator[tuple[Block, int]]:
+        """Yield the due blocks that a portion holds in the order of the file, and where in the portion each begins."""
+        segments, rows = self._stored.segments[positions], self._stored.rows[positions]
+        for segment in np.unique(segments).tolist():
+            header = self._stored.headers[segment]
+            at = np.full(header.rows, -1)
+            at[rows[segments == segment]] = np.flatnonzero(segments == segment)
+            for index, (start, stop) in enumerate(header.blocks):
+                first = int(at[start])
+                if (segment, index) in self._due and first >= 0 and (np.diff(at[start:stop]) == 1).all():
+                    yield (segment, index), first
+
+    def _header(self, block: Block) -> Header:
+        return self._stored.headers[block[0]]
+
+    def _bounds(self, block: Block) -> tuple[int, int]:
+        return self._header(block).blocks[block[1]]
