@@ -1,7 +1,6 @@
 """The project's own files agree with each other."""
 
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -35,26 +34,8 @@ def test_version_is_said_once() -> None:
     assert reuse.__version__.count(".") == 2
 
 
-def test_public_names_exist_and_are_listed() -> None:
-    assert sorted(reuse.__all__) == sorted({*reuse._HOMES, "__version__"})
-    for name in reuse.__all__:
-        assert getattr(reuse, name) is not None
-
-
-def test_an_unknown_public_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'frieze'"):
-        _ = reuse.frieze
-
-
-def test_import_and_help_do_not_import_torch() -> None:
-    code = (
-        "import sys, reuse; from reuse.cli.main import cli; "
-        "cli(['--help'], standalone_mode=False); print('torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False"
-
-
 def test_the_cache_folder_commits_nothing_but_its_readme() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout: an unpacked source distribution has no index to ask")
     done = subprocess.run(["git", "ls-files", "cache"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["cache/.gitignore", "cache/README.md"]
