@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+import time
 
 import click
 import pytest
@@ -21,6 +22,8 @@ HEAVY = ("torch", "timm", "numpy", "sklearn", "h5py")
 # What a command has beside the settings of its function, and what a function has beside those of its command.
 OWN_OPTIONS = {"as_json", "config", "list_objectives"}
 OWN_ARGUMENTS = {"reporter"}
+ANSWER_SECONDS = 0.3  # beyond what the bare interpreter takes
+STARTS = {"help": ["-m", "reuse", "--help"], "import": ["-c", "import reuse"]}
 MIRRORED = {
     "pretrain": (training.pretrain, pretrain, OWN_OPTIONS),
     "finetune": (training.finetune, finetune, OWN_OPTIONS),
@@ -48,6 +51,21 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 def test_the_check_of_imports_sees_an_import() -> None:
     assert "numpy" in imported_by("import numpy")
+
+
+def fastest_start(arguments: list[str], starts: int = 5) -> float:
+    """Return the seconds of the fastest of some starts of Python: a busy machine slows some, seldom all."""
+    seconds = []
+    for _ in range(starts):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_it_answers_at_once(start: str) -> None:
+    assert fastest_start(STARTS[start]) - fastest_start(["-c", "pass"]) < ANSWER_SECONDS
 
 
 @pytest.mark.parametrize("name", MIRRORED)
