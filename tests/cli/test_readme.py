@@ -1,0 +1,168 @@
+"""README's commands run as they stand there, small and without the network; its tree names every file."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_iris
+from torch import nn
+
+import reuse as package
+from reuse.finetuning import finetune
+from reuse.pretraining import pretrain
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+TABLE = re.search(r"^\| you want \| say \|\n\|---\|---\|\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
+PROSE = re.sub(r"^```.*?^```|^\|.*?$", "", TEXT, flags=re.DOTALL | re.MULTILINE)
+TRAINING = ("pretrain", "finetune")
+
+
+def spans(text: str) -> list[str]:
+    return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text)]
+
+
+def shell_lines() -> list[str]:
+    """Return the command lines of this program in the code blocks."""
+    lines = [line.removeprefix("$ ") for language, block in BLOCKS if not language for line in block.splitlines()]
+    return [" && ".join(c for c in line.split(" && ") if c.startswith("reuse ")) for line in lines if "reuse " in line]
+
+
+def table_rows() -> dict[str, list[str]]:
+    """Return what the table of commands says to say, by what is wanted."""
+    assert TABLE, "README has no table of commands"
+    rows = [line.strip("| ").split(" | ") for line in TABLE[1].splitlines()]
+    return {wanted: spans(say) for wanted, say in rows}
+
+
+def completed(codes: list[str]) -> list[str]:
+    """Return whole commands from those of a row, which may leave out the program, or the option they vary."""
+    whole: list[str] = []
+    for code in codes:
+        if code.startswith("reuse "):
+            whole.append(code)
+        elif code.startswith("--freeze"):
+            whole.append(f"reuse plan timm:resnet18 --data photos/ {code}")
+        elif code == "--json":
+            whole.append("reuse plan --json")
+        elif code.startswith("--"):
+            whole.append(f"reuse finetune {code}")
+        else:
+            before = shlex.split(whole[-1])
+            assert before[-2].startswith("--"), f"{code} varies no option of {whole[-1]}"
+            whole.append(f"{shlex.join(before[:-1])} {code}")
+    return whole
+
+
+def small(command: str) -> list[str]:
+    """Return the arguments of a command, with what makes it quick and keeps it off the network."""
+    program, name, *rest = shlex.split(command)
+    assert program == "reuse"
+    run = "tables/run" if name == "predict" else "runs/finetuned"
+    rest = [argument.replace("runs/…", run) for argument in rest]
+    if any(argument.startswith("timm:") for argument in rest):
+        rest += ["--input-shape", "3,32,32"] if name == "inspect" else ["--random-weights", "--image-size", "32"]
+    if name in TRAINING:
+        rest += ["--epochs", "2" if "--resume" in rest else "1"]
+    return [name, *rest]
+
+
+ROWS = {wanted: completed(codes) for wanted, codes in table_rows().items()}
+LINES = dict.fromkeys([*shell_lines(), *(code for code in spans(PROSE) if code.startswith("reuse "))])
+
+
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what README takes for granted: runs, photos, a table to predict."""
+    folder = tmp_path_factory.mktemp("readme")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_photos(folder / "photos")
+        write_table(folder / "new.csv")
+        pretrain(epochs=1, out="runs/pretrained")
+        finetune("runs/pretrained", freeze="hidden1", epochs=1, out="runs/finetuned", cache_dir="cache")
+        pretrain("supervised", data="new.csv", target="kind", model="mlp:5", epochs=1, out="tables/run")
+    return folder
+
+
+def write_photos(folder: Path) -> None:
+    generator = np.random.default_rng(0)
+    for name in ("cats", "dogs"):
+        (folder / name).mkdir(parents=True)
+        for number in range(8):
+            pixels = generator.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+def write_table(path: Path) -> None:
+    iris = load_iris()
+    kinds = iris.target_names[iris.target]
+    rows = [",".join(map(str, [*row, kind])) for row, kind in zip(iris.data, kinds, strict=True)]
+    path.write_text("\n".join(["a,b,c,d,kind", *rows]))
+
+
+@pytest.fixture
+def here(furnished: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, which the test may change, as the current one."""
+    shutil.copytree(furnished, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_runs(line: str, here: Path, reuse: Any) -> None:
+    for command in line.split(" && "):
+        answer = reuse(*small(command))
+        assert answer.code == 0, f"{command}: {answer.err}"
+
+
+@pytest.mark.parametrize("wanted", ROWS)
+def test_a_row_of_the_table_runs(wanted: str, here: Path, reuse: Any) -> None:
+    assert ROWS[wanted]
+    for command in ROWS[wanted]:
+        answer = reuse(*small(command))
+        assert answer.code == 0, f"{command}: {answer.err}"
+
+
+def test_what_is_written_is_there(here: Path, reuse: Any) -> None:
+    (command,) = ROWS["predictions"]
+    assert reuse(*small(command)).code == 0
+    assert len((here / "predictions.csv").read_text().splitlines()) == 1 + len(load_iris().target)
+
+
+def test_the_check_sees_a_command_that_is_wrong(here: Path, reuse: Any) -> None:
+    assert reuse(*small("reuse finetune --freeze hidden9")).code != 0
+
+
+def test_the_python_runs(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """One block after the other in one namespace, as a reader would type them; in few epochs, yet a cache pays."""
+    for function in (pretrain, finetune):
+        short = lambda *args, _function=function, **settings: _function(*args, **settings, epochs=8)  # noqa: E731
+        monkeypatch.setattr(package, function.__name__, short)
+    network = nn.Sequential()
+    network.add_module("backbone", nn.Linear(4, 3))
+    network.add_module("head", nn.Linear(3, 2))
+    example = torch.randn(2, 4)
+    names: dict[str, Any] = {"network": network, "example": example}
+    blocks = [block for language, block in BLOCKS if language == "python"]
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert 0 <= float(capsys.readouterr().out.split()[0]) <= 1
+    parts = names["parts"]
+    assert torch.equal(network(example), parts.suffix(*parts.prefix(example)))
+
+
+def test_the_tree_names_every_file_and_folder() -> None:
+    (tree,) = [block for language, block in BLOCKS if not language and block.startswith("reuse/\n")]
+    files = {path.name for path in (ROOT / "reuse").glob("*.py") if not path.name.startswith("__")}
+    folders = {path.parent.name for path in (ROOT / "reuse").glob("*/__init__.py")}
+    assert files - set(re.findall(r"\w+\.py", tree)) == set()
+    assert folders - set(re.findall(r"(\w+)/", tree)) == set()
+    assert all((ROOT / "reuse" / name).exists() for name in re.findall(r"\w+\.py", tree))
