@@ -12,7 +12,7 @@ import torch
 
 from caching.disk import WAYS, Disk
 from reuse.caching import journal
-from reuse.caching.building import BUILDING, recover
+from reuse.caching.building import BUILDING, JOURNAL, recover
 from reuse.caching.cache import ActivationCache
 from reuse.caching.segment import read_header
 
@@ -82,23 +82,26 @@ def test_a_power_failure_while_recovering_from_one(recorded, rows, open_cache, t
 def test_killed_a_hundred_times_it_loses_at_most_a_block_each_time(rows, open_cache, unsynced, tmp_path):
     """SIGKILL at random moments; a kill leaves the page cache alone, so nothing waits for the disk here."""
     torch.set_num_threads(1)
-    random, data, kills, reader = np.random.default_rng(0), rows(400), 0, open_cache()
+    random, data, kills, reader = np.random.default_rng(0), rows(2000), 0, open_cache(segment_bytes=4000)
     log = tmp_path / "computed"
     log.touch()
-    for attempt in range(100):
+    for _ in range(400):
         survived = len(data.present(reader))
         before = log.stat().st_size
-        wanted, writer = data.keys[: 4 * attempt + 4], open_cache(segment_bytes=4000)
-        child = _fork(partial(writer.fill, wanted, _logged(data, log), **SMALL))
-        kills += _kill_within(child, random.uniform(0.0005, 0.02))
+        child = _fork(partial(reader.fill, data.keys[: survived + 100], _logged(data, log), **SMALL))
+        journal_path = reader.path / BUILDING / JOURNAL
+        killed = _kill_within(child, random.uniform(0, 0.003), after=journal_path)
+        kills += killed and journal_path.exists()
         data.assert_served(reader, data.present(reader))
         recover(reader.path)  # what the next writer does first
         kept = len(data.present(reader))
         computed = log.stat().st_size - before
         assert survived + computed - 2 <= kept <= survived + computed
-    assert kills > 20
+        if kills == 100:
+            break
+    assert kills == 100  # while a segment was being built
     open_cache().fill(data.keys, data.compute, **SMALL)
-    data.assert_served(open_cache(), np.arange(400))
+    data.assert_served(open_cache(), np.arange(2000))
     assert ActivationCache(tmp_path / "cache").verify() == []
 
 
@@ -192,9 +195,11 @@ def _fork(work):
     return child
 
 
-def _kill_within(child, seconds):
-    """Kill the child after `seconds` unless it ends before; returns whether it was killed."""
+def _kill_within(child, seconds, after):
+    """Kill the child `seconds` after the file `after` is there unless it ends before; returns whether it was killed."""
     ended = os.pidfd_open(child)
+    while not after.exists() and not select.select([ended], [], [], 0.0002)[0]:
+        pass
     select.select([ended], [], [], seconds)
     os.kill(child, signal.SIGKILL)
     os.close(ended)
