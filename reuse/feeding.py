@@ -15,7 +15,9 @@ from reuse.caching.cache import ActivationCache
 from reuse.caching.fingerprint import Fingerprint, fingerprint
 from reuse.caching.store import PrefixCache
 from reuse.data.dataset import SPLITS, Dataset, Split
+from reuse.data.joining import Joined
 from reuse.devices import choose_dtype, dtype_name, free_memory
+from reuse.errors import CacheError
 from reuse.layers.cutting import Cut, cut
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.objectives.objective import Network, Objective
@@ -23,8 +25,8 @@ from reuse.planning import SAMPLE_ROWS, Plan, make_plan
 from reuse.runs.reporting import Reporter
 from reuse.training.batches import Resident, Source
 from reuse.training.precision import autocast
-from reuse.training.sources import Concatenated, Converted, ReadInputs
-from reuse.units import format_bytes, format_seconds
+from reuse.training.sources import Converted, ReadInputs
+from reuse.units import format_bytes, format_epochs, format_seconds
 
 COMPUTE_ROWS = 64  # rows that the frozen layers see at once when they fill the cache
 
@@ -153,7 +155,15 @@ def prepare(
     missing = len(store.missing(every))
     with autocast(compute.precision, compute.device):
         plan = make_plan(
-            parts, objective, (inputs,), targets, rows=len(every), missing=missing, epochs=epochs, device=compute.device
+            parts,
+            sum(tensor.row_bytes for tensor in stored),
+            objective,
+            (inputs,),
+            targets,
+            rows=len(every),
+            missing=missing,
+            epochs=epochs,
+            device=compute.device,
         )
     seconds = {"prepare": time.perf_counter() - begun - digest_seconds, "digest": digest_seconds}
     return Prepared(parts, stored, plan, prints, store, keys, seconds)
@@ -169,8 +179,8 @@ def describe_plan(prepared: Prepared) -> list[str]:
     lines = [
         f"frontier: {frontier}; {plan.bytes_per_sample} bytes a sample, {format_bytes(plan.bytes)} in all; {computed}",
         (
-            f"plan for {plan.epochs} epochs: {cached} with the cache, {plain} without, {later} once cached; the frozen "
-            f"layers take {once}, the rest {each} an epoch"
+            f"plan for {format_epochs(plan.epochs)}: {cached} with the cache, {plain} without, {later} once cached; "
+            f"the frozen layers take {once}, the rest {each} an epoch"
         ),
     ]
     if prepared.parts.uncached:
@@ -189,14 +199,14 @@ def feed_activations(prepared: Prepared, data: Dataset, compute: Compute, report
     started = time.perf_counter()
     store, prefix = prepared.store, prepared.parts.prefix
     keys = np.concatenate([prepared.keys[name] for name in SPLITS])
-    rows = Concatenated([getattr(data, name).inputs for name in SPLITS])
+    rows = Joined([getattr(data, name).inputs for name in SPLITS])
 
     def run_prefix(positions: np.ndarray) -> tuple[Tensor, ...]:
         # Not inference_mode: what a module memorises in its forward would then be useless for training.
         with torch.no_grad(), autocast(compute.precision, compute.device):
             (inputs,) = rows.gather(torch.from_numpy(positions))
             outputs = prefix(inputs.to(compute.device, compute.dtype))
-            return tuple(t.to(f.dtype) for t, f in zip(outputs, prepared.stored, strict=True))
+            return tuple(_stored_tensor(t, f) for t, f in zip(outputs, prepared.stored, strict=True))
 
     missing = len(store.missing(keys))
     if missing < len(keys):
@@ -214,6 +224,19 @@ def feed_activations(prepared: Prepared, data: Dataset, compute: Compute, report
     }
     seconds = {**prepared.seconds, "cache": time.perf_counter() - started}
     return Feed(prepared.parts.suffix, splits, cache, seconds)
+
+
+def _stored_tensor(values: Tensor, stored: FrontierTensor) -> Tensor:
+    """Return values in the type in which they are stored, if they fit."""
+    if values.dtype == stored.dtype:
+        return values
+    narrow = values.to(stored.dtype)
+    if bool(values.isfinite().all()) and not bool(narrow.isfinite().all()):
+        raise CacheError(
+            f"activations of {stored.name} reach {values.abs().max().item():.3g} and do not fit "
+            f"{dtype_name(stored.dtype)}: use bfloat16, or leave cache-dtype out"
+        )
+    return narrow
 
 
 def _activations(prepared: Prepared, split: str, compute: Compute) -> Source:

@@ -1,8 +1,8 @@
 """`finetune`: reuse the layers of a source, freeze some, cache what they compute, train the rest."""
 
-import inspect
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from reuse.devices import dtype_name
-from reuse.errors import CutError
+from reuse.errors import CutError, RunError, UsageError
 from reuse.feeding import (
     CacheSettings,
     Compute,
@@ -22,18 +22,29 @@ from reuse.feeding import (
     prepare,
 )
 from reuse.layers.freezing import Freezing
-from reuse.layers.transplanting import Transplant
 from reuse.objectives.objective import Objective
 from reuse.objectives.supervised import supervised
 from reuse.results import Result
-from reuse.running import Trained, check_epochs, choose_compute, continued, make_trainer, plain_settings, train
+from reuse.running import (
+    Trained,
+    check_epochs,
+    checked_names,
+    choose_compute,
+    continued,
+    data_digests,
+    make_trainer,
+    plain_settings,
+    train,
+    unlike_defaults,
+)
 from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
 from reuse.runs.fitting import interruptible
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.reporting import Reporter
+from reuse.runs.sources import find_source
 from reuse.runs.tensor_files import save_tensors
 from reuse.seeding import seed_everything
-from reuse.tasks import Task, freeze_layers, new_task, restored_model, resumed_task
+from reuse.tasks import Origins, Task, freeze_layers, new_task, restored_model, resumed_task
 
 
 def finetune(
@@ -77,6 +88,7 @@ def finetune(
     precision: str = "float32",
     device: str = "auto",
     seed: int = 0,
+    split_seed: int | None = None,
     compare: bool | None = None,
     trust: bool = False,
     out: str | Path | None = None,
@@ -125,7 +137,9 @@ def finetune(
         cache_budget: bytes that all caches together may take.
         precision: float32, float64 or bfloat16.
         device: auto, cpu, cuda, cuda:N or mps.
-        seed: of splits, fresh weights, order and dropout.
+        seed: of labels drawn, fresh weights, order and dropout.
+        split_seed: of the test and validation rows; None: the source run's where its data are the same, so that it has
+            never trained on these test rows, else `seed`.
         compare: train from scratch and unfrozen too; None: only where `data` is not given.
         trust: let a run or config file that names a `package.module:callable` import and call it.
         out: the run folder; by default a new one under `runs`.
@@ -144,13 +158,38 @@ def finetune(
     arguments = dict(locals())
     listener = reporter or Reporter()
     if resume is not None:
-        run = RunFolder.open(resume)
-        settings, spec = continued(finetune, arguments, run)
-        return _run(resumed_task(settings, spec, run, listener), listener, run=run)
+        return go_on(**unlike_defaults(finetune, arguments))
     check_epochs(arguments)
     task = new_task(plain_settings(arguments), data, listener)
     result = _run(task, listener, out=out)
     return _with_comparison(task, result, listener) if task.settings["compare"] else result
+
+
+def go_on(resume: str | Path, *, reporter: Reporter | None = None, **given: Any) -> Result:
+    """Go on with a fine-tuning that was interrupted, or for more epochs.
+
+    `finetune(resume=...)` comes here; it cannot tell an argument that is given its default from one that is not given.
+
+    Args:
+        resume: the run folder.
+        reporter: told of lines and epochs.
+        given: settings of `finetune` that are to differ from those that the run began with.
+
+    Raises:
+        UsageError, DataError, RunError, CacheError: as `finetune`; other rows than those that the run began with.
+    """
+    listener, run = reporter or Reporter(), RunFolder.open(resume)
+    settings, spec = continued(finetune, given, run)
+    task = resumed_task(settings, spec, run, listener)
+    result = _run(task, listener, run=run)
+    if not settings["compare"]:
+        return result
+    try:
+        source = find_source(settings["source"])
+    except RunError as error:
+        listener.line(f"no comparison: {error}")
+        return result
+    return _with_comparison(replace(task, source=source), result, listener)
 
 
 def plan(**settings: Any) -> tuple[Freezing, Prepared]:
@@ -166,15 +205,16 @@ def plan(**settings: Any) -> tuple[Freezing, Prepared]:
         CutError: the model cannot be cut; the message says why.
         UsageError, DataError, RunError: as `finetune`.
     """
-    defaults = {name: p.default for name, p in inspect.signature(finetune).parameters.items()}
-    arguments = {**defaults, **settings}
+    arguments = {**checked_names(finetune, settings), **settings}
+    if arguments["resume"] is not None or arguments["out"] is not None:
+        raise UsageError("a plan writes and resumes nothing: leave resume and out away")
     check_epochs(arguments)
     task = new_task(plain_settings(arguments), arguments["data"], arguments["reporter"] or Reporter())
     compute = choose_compute(task.settings)
     objective = supervised(task.data.task, task.data.num_outputs)
-    model, graft = restored_model(task, Reporter())
+    model, origins = restored_model(task, Reporter())
     model.to(compute.device, compute.dtype)
-    freezing = freeze_layers(model, task.settings, graft, Reporter())
+    freezing = freeze_layers(model, task.settings, origins.fresh, Reporter())
     return freezing, prepare(model, task.data, objective, compute, _cache_settings(task), task.settings["epochs"])
 
 
@@ -183,10 +223,11 @@ def _run(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
     settings, data, resume = task.settings, task.data, run is not None
     compute = choose_compute(settings)
     objective = supervised(data.task, data.num_outputs, label_smoothing=settings["label_smoothing"])
-    model, graft = restored_model(task, reporter, resume)
+    model, origins = restored_model(task, reporter, resume)
     model.to(compute.device, compute.dtype)
-    freezing = freeze_layers(model, settings, graft, reporter)
-    run = _resumed_run(run, task, model) if run else _new_run(task, model, graft, out)
+    fresh = () if run else origins.fresh
+    freezing = freeze_layers(model, settings, fresh, reporter)
+    run = _resumed_run(run, task, model) if run else _new_run(task, model, origins, out)
     with interruptible(run):
         feed, prepared, why_not = _feed(model, task, objective, compute, freezing, run, reporter)
         trainer = make_trainer(model, objective, feed, settings)
@@ -242,7 +283,7 @@ def _resumed_run(run: RunFolder, task: Task, model: nn.Module) -> RunFolder:
     return run
 
 
-def _new_run(task: Task, model: nn.Module, graft: Transplant | None, out: str | Path | None) -> RunFolder:
+def _new_run(task: Task, model: nn.Module, origins: Origins, out: str | Path | None) -> RunFolder:
     run = RunFolder.create("finetune", out)
     save_start(run, model)
     run.write_settings("finetune", task.settings)
@@ -256,8 +297,9 @@ def _new_run(task: Task, model: nn.Module, graft: Transplant | None, out: str | 
             "data": task.data.name,
             "preprocessing": task.data.preprocessing.to_dict(),
             "source": task.source.name if task.source else None,
-            "restored": list(graft.restored) if graft else [],
-            "fresh": list(graft.fresh) if graft else [],
+            "restored": list(origins.restored),
+            "fresh": list(origins.fresh),
+            "rows": data_digests(task.data),
         }
     )
     return run
@@ -297,22 +339,35 @@ def _result(
 
 def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
     """Train from scratch and unfrozen on the same rows and put the test metrics side by side."""
-    rows = {"frozen": result}
-    settings = {**task.settings, "freeze": [], "compare": False}
-    others = {"scratch": replace(task, source=None), "unfrozen": task}
-    for name, other in others.items():
-        reporter.line(f"for comparison: {'from scratch' if name == 'scratch' else 'all layers restored, none frozen'}")
-        seed_everything(settings["seed"])
-        begun = replace(other, settings=settings, started=time.perf_counter())
-        rows[name] = _run(begun, reporter, out=Path(result.run) / f"compared-{name}")
+    folder = Path(result.run)
+    settings = {**task.settings, "freeze": [], "restore": task.settings["restore"], "compare": False}
+    scratch = {**settings, "restore": [], "random_weights": True}
     table = {
-        name: {"epochs": r.epochs, "seconds": r.seconds["train"] + r.seconds["cache"], **_test(r)}
-        for name, r in ((name, rows[name]) for name in ("scratch", "frozen", "unfrozen"))
+        "scratch": _compared(replace(task, settings=scratch), folder / "compared-scratch", "from scratch", reporter),
+        "frozen": _row(result.to_dict()),
+        "unfrozen": _compared(
+            replace(task, settings=settings),
+            folder / "compared-unfrozen",
+            "all layers restored, none frozen",
+            reporter,
+        ),
     }
     compared = replace(result, comparison=table)
-    RunFolder(Path(result.run)).write_result(compared.to_dict())
+    RunFolder(folder).write_result(compared.to_dict())
     return compared
 
 
-def _test(result: Result) -> dict[str, float]:
-    return result.metrics.get("test", {})
+def _compared(task: Task, folder: Path, what: str, reporter: Reporter) -> dict[str, Any]:
+    """Return the table's row for another training on the same rows; one that was interrupted begins anew."""
+    finished = RunFolder(folder).result() if folder.exists() else None
+    if finished is not None:
+        return _row(finished)
+    shutil.rmtree(folder, ignore_errors=True)
+    reporter.line(f"for comparison: {what}")
+    seed_everything(task.settings["seed"])
+    return _row(_run(replace(task, started=time.perf_counter()), reporter, out=folder).to_dict())
+
+
+def _row(result: Mapping[str, Any]) -> dict[str, Any]:
+    seconds = result["seconds"]["train"] + result["seconds"]["cache"]
+    return {"epochs": result["epochs"], "seconds": seconds, **result["metrics"]["test"]}

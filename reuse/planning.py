@@ -16,6 +16,7 @@ from reuse.devices import synchronize
 from reuse.layers.checking import unchanged_state
 from reuse.layers.cutting import Cut
 from reuse.objectives.objective import Batch, Objective
+from reuse.units import format_epochs
 
 WRITE_BANDWIDTH = 0.5e9  # bytes a second, a plain disk: what is written is small beside what is computed
 SAMPLE_ROWS = 32
@@ -76,6 +77,7 @@ def gain(frozen: float, suffix: float, epochs: int, views: int = 1) -> float:
 
 def make_plan(
     parts: Cut,
+    bytes_per_sample: int,
     objective: Objective,
     sample: tuple[Tensor, ...],
     targets: Tensor | None,
@@ -89,6 +91,7 @@ def make_plan(
 
     Args:
         parts: the cut.
+        bytes_per_sample: what is stored of a row.
         objective: what is trained.
         sample: inputs of a batch of rows, on `device`.
         targets: their targets, on `device`.
@@ -105,20 +108,20 @@ def make_plan(
         parts.suffix.train()
         suffix = _seconds(lambda: _half_step(parts.suffix, objective, Batch(frontier, targets)), device) / size
     parts.suffix.model.zero_grad(set_to_none=True)
-    total = parts.bytes_per_sample * rows
-    writing = parts.bytes_per_sample * missing / WRITE_BANDWIDTH
+    total = bytes_per_sample * rows
+    writing = bytes_per_sample * missing / WRITE_BANDWIDTH
     later = epochs * suffix * rows
     with_cache = missing * frozen + writing + later
     without = epochs * (frozen + suffix) * rows
     loses = with_cache > without
-    reason = f"it would take longer than it saves in {epochs} epoch{'s' if epochs != 1 else ''}" if loses else ""
+    reason = f"it would take longer than it saves in {format_epochs(epochs)}" if loses else ""
     return Plan(
         cache=not loses,
         reason=reason,
         rows=rows,
         missing=missing,
         epochs=epochs,
-        bytes_per_sample=parts.bytes_per_sample,
+        bytes_per_sample=bytes_per_sample,
         bytes=total,
         frozen_seconds=frozen * rows,
         suffix_seconds=suffix * rows,

@@ -22,12 +22,15 @@ from reuse.running import (
     BUILD_SETTINGS,
     build_options,
     check_epochs,
+    check_same_data,
     choose_compute,
     continued,
+    data_digests,
     load_data,
     make_trainer,
     plain_settings,
     train,
+    unlike_defaults,
 )
 from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
 from reuse.runs.fitting import interruptible
@@ -73,6 +76,7 @@ def pretrain(
     precision: str = "float32",
     device: str = "auto",
     seed: int = 0,
+    split_seed: int | None = None,
     trust: bool = False,
     out: str | Path | None = None,
     resume: str | Path | None = None,
@@ -114,7 +118,8 @@ def pretrain(
         early_stopping: False trains all epochs; the best weights are kept all the same.
         precision: float32, float64 or bfloat16.
         device: auto, cpu, cuda, cuda:N or mps.
-        seed: of splits, initial weights, order and noise.
+        seed: of labels drawn, initial weights, order and noise.
+        split_seed: of the test and validation rows; None: `seed`.
         trust: let a resumed run or a config file that names a `package.module:callable` import and call it.
         out: the run folder; by default a new one under `runs`.
         resume: a run folder to go on with; what is not given otherwise comes from its settings.
@@ -132,12 +137,28 @@ def pretrain(
     """
     arguments = dict(locals())
     if resume is not None:
-        run = RunFolder.open(resume)
-        settings, spec = continued(pretrain, arguments, run)
-        return _pretrain(settings, spec, run, reporter or Reporter(), resume=True)
+        return go_on(**unlike_defaults(pretrain, arguments))
     settings = plain_settings(arguments)
     check_epochs(settings)
     return _pretrain(settings, data, None, reporter or Reporter(), out=out)
+
+
+def go_on(resume: str | Path, *, reporter: Reporter | None = None, **given: Any) -> Result:
+    """Go on with a pretraining that was interrupted, or for more epochs.
+
+    `pretrain(resume=...)` comes here; it cannot tell an argument that is given its default from one that is not given.
+
+    Args:
+        resume: the run folder.
+        reporter: told of lines and epochs.
+        given: settings of `pretrain` that are to differ from those that the run began with.
+
+    Raises:
+        UsageError, DataError, RunError: as `pretrain`; other rows than those that the run began with.
+    """
+    run = RunFolder.open(resume)
+    settings, spec = continued(pretrain, given, run)
+    return _pretrain(settings, spec, run, reporter or Reporter(), resume=True)
 
 
 def _pretrain(
@@ -169,6 +190,7 @@ def _pretrain(
         run.write_settings("pretrain", settings)
         run.write_manifest(_manifest(settings, recipe, data))
     else:
+        check_same_data(run, data)
         load_newest(run, trained)
         run.write_settings("pretrain", settings)
     reporter.line(f"pretraining {recipe.spec} as {settings['objective']} on {data.name}: {_sizes(data)}")
@@ -242,6 +264,7 @@ def _manifest(settings: dict[str, Any], recipe: ModelRecipe, data: Dataset) -> d
         "model": recipe.to_dict(),
         "data": data.name,
         "preprocessing": data.preprocessing.to_dict(),
+        "rows": data_digests(data),
     }
 
 

@@ -22,7 +22,8 @@ class Result:
         best_epoch: whose weights were kept.
         sizes: rows of each split.
         phases: what was frozen from which epoch on.
-        metrics: of `train`, `valid` and `test` with the best weights, in evaluation mode, without penalties.
+        metrics: of `train`, `valid` and `test` with the best weights, in evaluation mode, without penalties; empty for
+            a split without rows.
         seconds: `load`, `prepare` (cutting, checking the cut, planning), `digest`, `cache` (computing and writing
             activations), `train` (the epochs with validation and checkpoints) and `total`.
         plan: what was measured beforehand, None without a cut.

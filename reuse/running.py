@@ -9,13 +9,15 @@ from types import MappingProxyType
 from typing import Any
 
 from torch import nn
+from xxhash import xxh3_128
 
-from reuse.data.dataset import SPLITS, Dataset
+from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.data.loading import load
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import choose_device
-from reuse.errors import UsageError
+from reuse.errors import DataError, UsageError
 from reuse.feeding import Compute, Feed
+from reuse.lookup import lookup
 from reuse.nn.building import DEFAULT_SETTINGS
 from reuse.nn.specs import LAYER_NAMES
 from reuse.objectives.objective import Objective
@@ -27,7 +29,7 @@ from reuse.training.trainer import Trainer
 
 NOT_SETTINGS = ("reporter", "resume", "out")
 ARRAYS = "arrays"  # data given as arrays: the run can be read, but not replayed from its settings alone
-DATA_SETTINGS = ("classes", "target", "group_by", "image_size", "channels", "skip_bad", "seed")
+DATA_SETTINGS = ("classes", "target", "group_by", "image_size", "channels", "skip_bad", "seed", "split_seed")
 TRAINER_SETTINGS = (
     "optimizer",
     "learning_rate",
@@ -61,10 +63,15 @@ def plain_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def continued(command: Callable[..., Any], arguments: Mapping[str, Any], run: RunFolder) -> tuple[dict[str, Any], Any]:
+def continued(command: Callable[..., Any], given: Mapping[str, Any], run: RunFolder) -> tuple[dict[str, Any], Any]:
     """Return the settings with which `command` goes on with `run`: those it began with, but for what is given now.
 
     What settings.toml does not name was None, or is a setting of a newer version: both are the default.
+
+    Args:
+        command: `pretrain` or `finetune`.
+        given: the arguments given now.
+        run: to go on with.
 
     Returns:
         The settings, and the data: a spec, or the arrays given now.
@@ -77,8 +84,7 @@ def continued(command: Callable[..., Any], arguments: Mapping[str, Any], run: Ru
     begun = saved.pop("command", None)
     if begun != command.__name__:
         raise UsageError(f"{run.path} is a run of `reuse {begun}`: resume it with that command")
-    defaults = {name: p.default for name, p in inspect.signature(command).parameters.items()}
-    given = {name: value for name, value in arguments.items() if not _is_default(value, defaults[name])}
+    defaults = checked_names(command, given)
     data = given.get("data", saved.get("data"))
     if isinstance(data, str) and data == ARRAYS:
         raise UsageError(f"{run.path} was trained on arrays, which a run does not keep: give them as data again")
@@ -86,6 +92,44 @@ def continued(command: Callable[..., Any], arguments: Mapping[str, Any], run: Ru
     settings |= plain_settings(given)
     check_epochs(settings)
     return settings, data
+
+
+def checked_names(command: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of all arguments of `command`.
+
+    Raises:
+        UnknownNameError: a name in `given` is none of them.
+    """
+    defaults = {name: p.default for name, p in inspect.signature(command).parameters.items()}
+    for name in given:
+        lookup(defaults, name, "setting")
+    return defaults
+
+
+def unlike_defaults(command: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call that are not the defaults: what the caller gave, as far as that can be told."""
+    defaults = {name: p.default for name, p in inspect.signature(command).parameters.items()}
+    return {name: value for name, value in arguments.items() if not _is_default(value, defaults[name])}
+
+
+def data_digests(data: Dataset) -> dict[str, str]:
+    """Return a digest of the rows and targets of each split, by which a resumed run knows its data again."""
+    return {name: _split_digest(getattr(data, name)) for name in SPLITS}
+
+
+def check_same_data(run: RunFolder, data: Dataset) -> None:
+    """Raise unless a resumed run reads the rows that it began with.
+
+    Raises:
+        DataError: they differ; the message names the splits.
+    """
+    began = run.manifest().get("rows")
+    changed = [name for name, digest in data_digests(data).items() if began is not None and began.get(name) != digest]
+    if changed:
+        raise DataError(
+            f"{data.name} is not what {run.path} began with: its {', '.join(changed)} rows differ. Resume with the "
+            "same data and settings, or begin a new run"
+        )
 
 
 def build_options(settings: Mapping[str, Any], inherited: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
@@ -135,7 +179,7 @@ def train(
     started = time.perf_counter()
     rows = feed.splits["train"]
     valid = feed.splits["valid"] if len(feed.splits["valid"][0]) else None
-    with fitting_threads(feed.network, trainer.model, rows[0], settings["batch_size"]):
+    with fitting_threads(feed.network, trainer.model, rows[0], settings["batch_size"], settings["precision"]):
         fitted = fit(
             trainer,
             rows,
@@ -146,7 +190,7 @@ def train(
             reporter=reporter,
             resume=resume,
         )
-        metrics = {name: trainer.evaluate(*feed.splits[name]) for name in SPLITS if len(feed.splits[name][0])}
+        metrics = {name: trainer.evaluate(*rows) if len(rows[0]) else {} for name, rows in feed.splits.items()}
     return Trained(fitted, metrics, time.perf_counter() - started)
 
 
@@ -165,3 +209,10 @@ def _plain(value: Any) -> Any:
 
 def _is_default(value: Any, default: Any) -> bool:
     return type(value) is type(default) and bool(value == default)
+
+
+def _split_digest(split: Split) -> str:
+    digest = xxh3_128(split.inputs.digests().tobytes())
+    if split.targets is not None:
+        digest.update(split.targets.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,6 +1,7 @@
 """What a fine-tuning works on: settings filled in from the source, data, and the model with the source's weights."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +9,21 @@ from torch import Tensor, nn
 
 from reuse.data.dataset import Dataset
 from reuse.data.preprocessing import Preprocessing
-from reuse.errors import UsageError
+from reuse.errors import DataError, UsageError
 from reuse.layers.freezing import Freezing, freeze, frozen
-from reuse.layers.transplanting import Transplant, transplant
+from reuse.layers.selecting import summarize
+from reuse.layers.transplanting import transplant
 from reuse.nn.outputs import output_layers
 from reuse.nn.specs import add_layers, drop_layers
-from reuse.running import ARRAYS, BUILD_SETTINGS, as_list, build_options, choose_compute, load_data
+from reuse.running import (
+    ARRAYS,
+    BUILD_SETTINGS,
+    as_list,
+    build_options,
+    check_same_data,
+    choose_compute,
+    load_data,
+)
 from reuse.runs.folder import RunFolder
 from reuse.runs.models import ModelRecipe
 from reuse.runs.preprocessing import preprocessing_for
@@ -58,9 +68,11 @@ def _inherit(settings: dict[str, Any], source: Source) -> dict[str, Any]:
     filled = dict(settings)
     if without_data:
         filled["data"] = theirs["data"]
-        filled["labels"] = settings["labels"] if settings["labels"] is not None else LABELS_WITHOUT_DATA
         filled["target"] = settings["target"] or theirs.get("target")
         filled["group_by"] = settings["group_by"] or theirs.get("group_by")
+    if settings["split_seed"] is None:
+        same = bool(theirs) and theirs["data"] == filled["data"]
+        filled["split_seed"] = theirs.get("split_seed", theirs.get("seed", 0)) if same else settings["seed"]
     if settings["compare"] is None:
         filled["compare"] = without_data
     for name in ("image_size", "channels"):
@@ -87,6 +99,7 @@ def new_task(settings: dict[str, Any], spec: Any, reporter: Reporter) -> Task:
     """
     started = time.perf_counter()
     source = find_source(settings["source"])
+    by_default = settings["data"] is None and settings["labels"] is None
     settings = _inherit(settings, source)
     seed_everything(settings["seed"])
     if source.manifest.get("preprocessing"):
@@ -97,13 +110,28 @@ def new_task(settings: dict[str, Any], spec: Any, reporter: Reporter) -> Task:
     else:
         preprocessing = preprocessing_for(settings["model"], settings["image_size"], settings["channels"])
     begun = time.perf_counter()
-    data = load_data(
-        settings["data"] if spec is None else spec,
-        _sized(settings, preprocessing),
-        preprocessing,
-        labels=settings["labels"],
-    )
+    data_spec, sized = settings["data"] if spec is None else spec, _sized(settings, preprocessing)
+    if by_default:
+        settings, data = _with_few_labels(data_spec, settings, sized, preprocessing, reporter)
+    else:
+        data = load_data(data_spec, sized, preprocessing, labels=settings["labels"])
     return _task(settings, source, data, reporter, started, time.perf_counter() - begun)
+
+
+def _with_few_labels(
+    spec: Any,
+    settings: dict[str, Any],
+    sized: dict[str, Any],
+    preprocessing: Preprocessing | None,
+    reporter: Reporter,
+) -> tuple[dict[str, Any], Dataset]:
+    """Load the source's data with few labels, as none were named; with all of them where there are too few for that."""
+    try:
+        data = load_data(spec, sized, preprocessing, labels=LABELS_WITHOUT_DATA)
+    except (DataError, UsageError):
+        return settings, load_data(spec, sized, preprocessing, labels=None)
+    reporter.line(f"{LABELS_WITHOUT_DATA} labels are drawn, as no data was named: --labels draws others, --data all")
+    return {**settings, "labels": LABELS_WITHOUT_DATA}, data
 
 
 def resumed_task(settings: dict[str, Any], spec: Any, run: RunFolder, reporter: Reporter) -> Task:
@@ -119,6 +147,7 @@ def resumed_task(settings: dict[str, Any], spec: Any, run: RunFolder, reporter: 
     seed_everything(settings["seed"])
     preprocessing = Preprocessing.from_dict(run.manifest()["preprocessing"])
     data = load_data(spec, _sized(settings, preprocessing), preprocessing, labels=settings["labels"])
+    check_same_data(run, data)
     return _task(settings, None, data, reporter, started, time.perf_counter() - started)
 
 
@@ -139,7 +168,15 @@ def _task(
     return Task(settings, source, recipe, data, started, seconds)
 
 
-def restored_model(task: Task, reporter: Reporter, resumed: bool = False) -> tuple[nn.Module, Transplant | None]:
+@dataclass(frozen=True)
+class Origins:
+    """Which layers of a model hold the weights of a source, and which began at random."""
+
+    restored: tuple[str, ...]
+    fresh: tuple[str, ...]
+
+
+def restored_model(task: Task, reporter: Reporter, resumed: bool = False) -> tuple[nn.Module, Origins]:
     """Return the model with the source's weights; a resumed run brings all of them itself."""
     settings, source = task.settings, task.source
     pretrained = source is not None and source.weights is None and not settings["random_weights"]
@@ -148,17 +185,31 @@ def restored_model(task: Task, reporter: Reporter, resumed: bool = False) -> tup
     trust = settings["trust"] or (named_by_user and not resumed)
     model = task.recipe.build(pretrained=pretrained, trust=trust)
     model.to(choose_compute(settings).dtype)  # first, so that a source in float64 loses no digits
-    if source is None or source.weights is None:
+    if source is None or source.weights is None or settings["random_weights"]:
         if pretrained:
             reporter.line(f"restored timm's pretrained weights of {task.recipe.spec}")
-        return model, None
+        every, output = _layers(model), tuple(output_layers(model))
+        if pretrained:
+            return model, Origins(tuple(n for n in every if n not in output), tuple(n for n in every if n in output))
+        return model, Origins((), every)
     graft = transplant(_without_output(source.weights, model, settings), model, restore=as_list(settings["restore"]))
     reporter.line(
         f"restored from {source.name}: {', '.join(graft.restored)}; fresh: {', '.join(graft.fresh) or 'none'}"
     )
     for misfit in graft.misfits:
         reporter.line(f"not restored: {misfit}")
-    return model, graft
+    return model, Origins(graft.restored, graft.fresh)
+
+
+def _layers(model: nn.Module) -> tuple[str, ...]:
+    """Return the uppermost layers, the output layer by itself."""
+    outputs = {n for n, _ in model.named_parameters() if _is_below(n, output_layers(model))}
+    others = {n for n, _ in model.named_parameters()} - outputs
+    return (*summarize(model, others), *summarize(model, outputs))
+
+
+def _is_below(name: str, layers: Sequence[str]) -> bool:
+    return any(name == layer or name.startswith(f"{layer}.") for layer in layers)
 
 
 def _without_output(weights: dict[str, Tensor], model: nn.Module, settings: dict[str, Any]) -> dict[str, Tensor]:
@@ -169,14 +220,21 @@ def _without_output(weights: dict[str, Tensor], model: nn.Module, settings: dict
     return {name: tensor for name, tensor in weights.items() if not name.startswith(outputs)}
 
 
-def freeze_layers(model: nn.Module, settings: dict[str, Any], graft: Transplant | None, reporter: Reporter) -> Freezing:
-    """Freeze what the settings ask for and say what that is."""
+def freeze_layers(model: nn.Module, settings: dict[str, Any], fresh: Sequence[str], reporter: Reporter) -> Freezing:
+    """Freeze what the settings ask for and say what that is.
+
+    Args:
+        model: restored.
+        settings: of the run.
+        fresh: names of the layers that began at random.
+        reporter: told what is frozen.
+    """
     patterns = as_list(settings["freeze"])
     if not patterns:
         return frozen(model)
     freezing = freeze(model, patterns)
     reporter.line(f"frozen: {', '.join(freezing.layers)}")
-    random = [layer for layer in freezing.layers if graft is not None and layer in graft.fresh]
+    random = summarize(model, {name for name in freezing.parameters if _is_below(name, fresh)})
     if random:
         reporter.line(f"careful: frozen but not restored, so they stay as they began, at random: {', '.join(random)}")
     return freezing

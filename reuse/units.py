@@ -41,6 +41,16 @@ def format_bytes(count: float) -> str:
     return f"{count / 1000:.1f} TB"
 
 
+def format_epochs(count: int) -> str:
+    """Return a number of epochs with its noun.
+
+    Example:
+        >>> format_epochs(1)
+        '1 epoch'
+    """
+    return f"{count} epoch" if count == 1 else f"{count} epochs"
+
+
 def format_seconds(seconds: float) -> str:
     """Return a duration in the unit that makes it readable.
 

@@ -70,7 +70,17 @@ def planned(parts: Cut, *, missing: int, epochs: int) -> Plan:
     sample, targets = (torch.randn(SAMPLE, 5),), torch.tensor([0, 1, 1, 0])
     objective = supervised("classification", 2)
     device = torch.device("cpu")
-    return make_plan(parts, objective, sample, targets, rows=ROWS, missing=missing, epochs=epochs, device=device)
+    return make_plan(
+        parts,
+        parts.bytes_per_sample,
+        objective,
+        sample,
+        targets,
+        rows=ROWS,
+        missing=missing,
+        epochs=epochs,
+        device=device,
+    )
 
 
 def test_the_numbers_are_those_worked_out_by_hand(parts: Cut) -> None:

@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         cli(arguments, prog_name="reuse", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        click.echo(f"error: {error.format_message()}", err=True)
         sys.exit(error.exit_code)
     except click.exceptions.Abort:
         click.echo("aborted", err=True)

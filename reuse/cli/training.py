@@ -27,8 +27,10 @@ def pretrain(context: click.Context, /, as_json: bool, list_objectives: bool, co
     if list_objectives:
         _list_objectives(as_json)
         return
-    from reuse.pretraining import pretrain as function
+    from reuse.pretraining import go_on
+    from reuse.pretraining import pretrain as begin
 
+    function = go_on if "resume" in given(context) else begin
     result = _train(function, settings_of(context, config, "pretrain"))
     _show(result, as_json, "reuse finetune --freeze LAYERS")
 
@@ -44,8 +46,10 @@ def finetune(context: click.Context, /, as_json: bool, config: str | None, **_: 
     SOURCE is a run folder, a file of weights, or a model such as timm:resnet18; the newest pretraining run where none
     is named.
     """
-    from reuse.finetuning import finetune as function
+    from reuse.finetuning import finetune as begin
+    from reuse.finetuning import go_on
 
+    function = go_on if "resume" in given(context) else begin
     result = _train(function, settings_of(context, config, "finetune"))
     _show(result, as_json, f"reuse predict {result.run} --data SPEC")
 
@@ -87,7 +91,7 @@ def _show(result: Any, as_json: bool, following: str) -> None:
         click.echo(f"on the test split, after training on the same {sizes['train']} + {sizes['valid']} labels:")
         click.echo(table(rows))
     else:
-        click.echo(table([{"split": name, **values} for name, values in result.metrics.items()]))
+        click.echo(table([{"split": name, **values} for name, values in result.metrics.items() if values]))
     click.echo(_summary(result))
     click.echo(f"run folder: {result.run}; next: {following}")
 

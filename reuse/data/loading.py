@@ -51,6 +51,7 @@ def load(
     valid_fraction: float = 0.2,
     test_fraction: float = 0.2,
     seed: int = 0,
+    split_seed: int | None = None,
     preprocessing: Preprocessing | None = None,
     skip_bad: bool = False,
     transductive: bool = False,
@@ -73,7 +74,8 @@ def load(
         channels: 1 or 3; images are converted.
         valid_fraction: share of the rows left after the test split; 0 for none.
         test_fraction: share of all rows; 0 for none. Both are for splits that the data set does not bring.
-        seed: what rows are drawn with.
+        seed: what labelled rows are drawn with.
+        split_seed: what the test and validation rows are drawn with; None: `seed`.
         preprocessing: used as it is, nothing is fitted: a source run's, or `image_preprocessing(...)`.
         skip_bad: set broken images aside, and name them in the notes.
         transductive: for pretraining without targets: test rows' inputs, never their targets, are trained on too.
@@ -96,7 +98,7 @@ def load(
     source = read(spec, options)
     # Split first: the test rows of some classes, of few labels or without targets are test rows of the whole data set,
     # so that nothing pretrained on one selection has seen the test rows of another.
-    parts = split_rows(source, valid_fraction, test_fraction, seed)
+    parts = split_rows(source, valid_fraction, test_fraction, seed if split_seed is None else split_seed)
     if target == NO_TARGET and not isinstance(source.samples, TableSamples):  # of a table it may be a column's name
         source = _without_targets(source)
     source = keep_classes(source, classes)

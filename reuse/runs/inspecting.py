@@ -146,19 +146,25 @@ def _sized(
         if input_shape is not None:
             raise UsageError("an input shape and data were given: the data says its shape, so give one of the two")
         loaded = load(data, preprocessing=preprocessing_for(recipe.spec, None, None))
-        outputs = loaded.num_outputs or recipe.num_outputs or DIGITS_OUTPUTS
-        outputs = outputs if num_outputs is None else num_outputs
+        outputs, said = _outputs(num_outputs, recipe.num_outputs or loaded.num_outputs)
         rows = torch.arange(min(ROWS, len(loaded.train)))
-        return _with(recipe, loaded.input_shape, outputs), loaded.train.inputs.gather(rows)[0], ()
+        return _with(recipe, loaded.input_shape, outputs), loaded.train.inputs.gather(rows)[0], said
     shape = tuple(input_shape or recipe.input_shape)
     shape, notes = (shape, ()) if shape else _own_shape(recipe.spec)
     generator = torch.Generator().manual_seed(0)
-    outputs = num_outputs if num_outputs is not None else recipe.num_outputs or DIGITS_OUTPUTS
-    return _with(recipe, shape, outputs), torch.randn(ROWS, *shape, generator=generator), notes
+    outputs, said = _outputs(num_outputs, recipe.num_outputs)
+    return _with(recipe, shape, outputs), torch.randn(ROWS, *shape, generator=generator), (*notes, *said)
 
 
 def _with(recipe: ModelRecipe, shape: tuple[int, ...], num_outputs: int) -> ModelRecipe:
     return ModelRecipe(recipe.spec, shape, num_outputs, recipe.options)
+
+
+def _outputs(given: int | None, known: int) -> tuple[int, tuple[str, ...]]:
+    """Return the number of outputs, and a note where nothing says it."""
+    if given is not None or known:
+        return known if given is None else given, ()
+    return DIGITS_OUTPUTS, (f"{DIGITS_OUTPUTS} outputs, those of digits, are assumed: give --num-outputs or --data",)
 
 
 def _own_shape(spec: str) -> tuple[tuple[int, ...], tuple[str, ...]]:

@@ -161,8 +161,8 @@ def predict_run(
         DataError: data that cannot be read or that the run was not made for.
     """
     model, folder = _open(run, device, batch_size, trust)
-    target = "none" if split == "all" else None
-    selected = run_rows(folder, model.preprocessing, OutsideData(data, target, skip_bad), split)
+    outside = OutsideData(data, skip_bad=skip_bad, without_targets=split == "all")
+    selected = run_rows(folder, model.preprocessing, outside, split)
     values = model.predict(selected.inputs, batch_size).float()
     names = selected.inputs.names()
     return Predictions(

@@ -14,15 +14,10 @@ def preprocessing_for(spec: str, image_size: int | Sequence[int] | None, channel
         image_size: pixels, where not those that the model was trained with.
         channels: where not those that the model was trained with.
     """
-    own = preprocessing_of(spec)
+    own = preprocessing_of(spec, channels)
     if own is None:
         return None
-    own_channels, *size = own["input_size"]
-    count = channels or own_channels
-    mean, std = (_for_channels(own[name], count) for name in ("mean", "std"))
-    return image_preprocessing(mean, std, own["interpolation"], own["crop_pct"], image_size or size, count)
-
-
-def _for_channels(values: Sequence[float], count: int) -> list[float]:
-    """Return one value a channel: the model's own, or their mean for each."""
-    return list(values) if len(values) == count else [sum(values) / len(values)] * count
+    count, *size = own["input_size"]
+    pixels = image_size or size
+    look = (own["mean"], own["std"], own["interpolation"], own["crop_pct"], pixels, count)
+    return image_preprocessing(*look, crop_mode=own["crop_mode"])

@@ -31,11 +31,13 @@ class OutsideData:
         spec: a data spec or arrays; None for the run's own.
         target: a table's target column; None for the run's.
         skip_bad: set broken images aside.
+        without_targets: look for none, and take every column of a table for a feature.
     """
 
     spec: Any = None
     target: str | None = None
     skip_bad: bool = False
+    without_targets: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ def _own(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split:
         settings["data"],
         preprocessing=preprocessing,
         seed=settings.get("seed", 0),
+        split_seed=settings.get("split_seed"),
         skip_bad=data.skip_bad or settings.get("skip_bad", False),
         **chosen,
     )
@@ -161,10 +164,17 @@ def _other(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, spli
     is_table = preprocessing.kind == "table"
     target = data.target or (settings.get("target") if is_table else None)
     group_by = settings.get("group_by") if split not in (None, "all") else None
-    source = read(data.spec, Options(target, group_by, preprocessing=preprocessing, skip_bad=data.skip_bad))
+    options = Options(
+        None if data.without_targets else target,
+        group_by,
+        preprocessing=preprocessing,
+        skip_bad=data.skip_bad,
+        without_targets=data.without_targets,
+    )
+    source = read(data.spec, options)
     if split is None:
         split = "test" if "test" in source.parts else "all"
-    rows, notes = _rows_of(source, split, settings.get("seed", 0))
+    rows, notes = _rows_of(source, split, settings.get("split_seed", settings.get("seed", 0)))
     inputs, more = source.samples.inputs(rows, preprocessing)
     targets = None if source.targets is None else torch.from_numpy(source.targets[rows])
     notes = (*source.notes, *notes, *more)

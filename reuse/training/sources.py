@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from reuse.data.inputs import Inputs
-from reuse.data.joining import Joined
 from reuse.training.batches import Source
 
 
@@ -40,6 +39,3 @@ class Converted:
     def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
         """Return the rows `indices` in the types asked for."""
         return tuple([t.to(dtype) for t, dtype in zip(self.source.gather(indices), self.dtypes, strict=True)])
-
-
-Concatenated = Joined  # what `reuse.feeding` calls it

@@ -123,7 +123,7 @@ def test_a_server_that_refuses_counts_as_reachable(monkeypatch: pytest.MonkeyPat
 def test_preprocessing_is_timms_and_none_for_our_own() -> None:
     expected = {
         "input_size": (3, 224, 224), "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225),
-        "interpolation": "bicubic", "crop_pct": 0.95,
+        "interpolation": "bicubic", "crop_pct": 0.95, "crop_mode": "center",
     }  # fmt: skip
     assert preprocessing_of(build("timm:resnet18", (3, 32, 32), 4)) == expected
     assert preprocessing_of("timm:resnet18") == expected

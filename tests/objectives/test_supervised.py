@@ -107,7 +107,7 @@ def test_supervised_picks_by_task() -> None:
     assert isinstance(supervised("multilabel", 4), MultiLabel)
     assert isinstance(supervised("regression", 1), Regression)
     with pytest.raises(UnknownNameError, match="regression"):
-        supervised("regresion", 1)
+        supervised("regressionx", 1)
     with pytest.raises(UsageError, match="label smoothing"):
         supervised("regression", 1, label_smoothing=0.1)
 
