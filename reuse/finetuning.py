@@ -7,44 +7,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from reuse.devices import dtype_name
-from reuse.errors import CutError, RunError, UsageError
+from reuse.errors import RunError, UsageError
 from reuse.feeding import (
-    CacheSettings,
-    Compute,
-    Feed,
     Prepared,
-    describe_plan,
-    feed_activations,
-    feed_inputs,
     prepare,
 )
 from reuse.layers.freezing import Freezing
-from reuse.objectives.objective import Objective
 from reuse.objectives.supervised import supervised
 from reuse.results import Result
 from reuse.running import (
-    Trained,
     check_epochs,
     checked_names,
     choose_compute,
     continued,
-    data_digests,
-    make_trainer,
     plain_settings,
-    train,
     unlike_defaults,
 )
-from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
-from reuse.runs.fitting import interruptible
-from reuse.runs.folder import WEIGHTS, RunFolder
+from reuse.runs.folder import RunFolder
 from reuse.runs.reporting import Reporter
 from reuse.runs.sources import find_source
-from reuse.runs.tensor_files import save_tensors
 from reuse.seeding import seed_everything
-from reuse.tasks import Origins, Task, freeze_layers, new_task, restored_model, resumed_task
+from reuse.tasks import Task, freeze_layers, new_task, restored_model, resumed_task
+from reuse.tuning import cache_settings, tune
 
 
 def finetune(
@@ -161,7 +145,7 @@ def finetune(
         return go_on(**unlike_defaults(finetune, arguments))
     check_epochs(arguments)
     task = new_task(plain_settings(arguments), data, listener)
-    result = _run(task, listener, out=out)
+    result = tune(task, listener, out=out)
     return _with_comparison(task, result, listener) if task.settings["compare"] else result
 
 
@@ -181,7 +165,7 @@ def go_on(resume: str | Path, *, reporter: Reporter | None = None, **given: Any)
     listener, run = reporter or Reporter(), RunFolder.open(resume)
     settings, spec = continued(finetune, given, run)
     task = resumed_task(settings, spec, run, listener)
-    result = _run(task, listener, run=run)
+    result = tune(task, listener, run=run)
     if not settings["compare"]:
         return result
     try:
@@ -215,126 +199,7 @@ def plan(**settings: Any) -> tuple[Freezing, Prepared]:
     model, origins = restored_model(task, Reporter())
     model.to(compute.device, compute.dtype)
     freezing = freeze_layers(model, task.settings, origins.fresh, Reporter())
-    return freezing, prepare(model, task.data, objective, compute, _cache_settings(task), task.settings["epochs"])
-
-
-def _run(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: str | Path | None = None) -> Result:
-    """Build, restore, freeze, cut, cache, train, record: one fine-tuning."""
-    settings, data, resume = task.settings, task.data, run is not None
-    compute = choose_compute(settings)
-    objective = supervised(data.task, data.num_outputs, label_smoothing=settings["label_smoothing"])
-    model, origins = restored_model(task, reporter, resume)
-    model.to(compute.device, compute.dtype)
-    fresh = () if run else origins.fresh
-    freezing = freeze_layers(model, settings, fresh, reporter)
-    run = _resumed_run(run, task, model) if run else _new_run(task, model, origins, out)
-    with interruptible(run):
-        feed, prepared, why_not = _feed(model, task, objective, compute, freezing, run, reporter)
-        trainer = make_trainer(model, objective, feed, settings)
-        done = train(trainer, feed, settings, run, reporter, resume)
-        save_tensors(run.path / WEIGHTS, savable_tensors(model))
-    notes = (*data.notes, *([why_not] if why_not else []))
-    result = _result(task, run, freezing, feed, prepared, done, notes)
-    run.write_result(result.to_dict())
-    return result
-
-
-def _feed(
-    model: nn.Module,
-    task: Task,
-    objective: Objective,
-    compute: Compute,
-    freezing: Freezing,
-    run: RunFolder,
-    reporter: Reporter,
-) -> tuple[Feed, Prepared | None, str]:
-    """Return what the trainer reads, the cut and plan behind it, and why nothing is cached where that is so."""
-    wanted = _cache_settings(task)
-    if not freezing.parameters or not wanted.use:
-        return feed_inputs(model, task.data, compute), None, ""
-    try:
-        prepared = prepare(model, task.data, objective, compute, wanted, task.settings["epochs"])
-    except CutError as error:
-        why_not = f"trained without a cache: {error}"
-        reporter.line(why_not)
-        return feed_inputs(model, task.data, compute), None, why_not
-    for line in describe_plan(prepared):
-        reporter.line(line)
-    # The plan is measured, so it may turn out otherwise another time; what a run began with it goes on with.
-    cached = run.manifest().get("cached", prepared.plan.cache)
-    run.update_manifest(cached=cached)
-    if not cached:
-        reason = prepared.plan.reason or "as it began"
-        feed = feed_inputs(model, task.data, compute)
-        feed.seconds.update(prepared.seconds)
-        return feed, prepared, f"trained without a cache: {reason}"
-    return feed_activations(prepared, task.data, compute, reporter), prepared, ""
-
-
-def _cache_settings(task: Task) -> CacheSettings:
-    settings = task.settings
-    return CacheSettings(settings["cache"], settings["cache_dir"], settings["cache_dtype"], settings["cache_budget"])
-
-
-def _resumed_run(run: RunFolder, task: Task, model: nn.Module) -> RunFolder:
-    """Put the model back as it was and note the settings that go on."""
-    load_newest(run, model)
-    run.write_settings("finetune", task.settings)
-    return run
-
-
-def _new_run(task: Task, model: nn.Module, origins: Origins, out: str | Path | None) -> RunFolder:
-    run = RunFolder.create("finetune", out)
-    save_start(run, model)
-    run.write_settings("finetune", task.settings)
-    run.write_manifest(
-        {
-            "kind": "finetune",
-            "objective": "supervised",
-            "task": task.data.task,
-            "classes": list(task.data.classes),
-            "model": task.recipe.to_dict(),
-            "data": task.data.name,
-            "preprocessing": task.data.preprocessing.to_dict(),
-            "source": task.source.name if task.source else None,
-            "restored": list(origins.restored),
-            "fresh": list(origins.fresh),
-            "rows": data_digests(task.data),
-        }
-    )
-    return run
-
-
-def _result(
-    task: Task,
-    run: RunFolder,
-    freezing: Freezing,
-    feed: Feed,
-    prepared: Prepared | None,
-    done: Trained,
-    notes: tuple[str, ...],
-) -> Result:
-    seconds = {"load": task.load_seconds, **feed.seconds, "train": done.seconds}
-    seconds["total"] = time.perf_counter() - task.started
-    stored, began = prepared.stored if prepared else (), run.manifest()
-    return Result(
-        run=str(run.path),
-        source=task.settings["source"],
-        settings=task.settings,
-        epochs=done.fitted.epochs,
-        best_epoch=done.fitted.best_epoch,
-        sizes=task.data.sizes,
-        metrics=done.metrics,
-        seconds={name: round(value, 4) for name, value in seconds.items()},
-        frozen=freezing.layers,
-        restored=tuple(began.get("restored", ())),
-        fresh=tuple(began.get("fresh", ())),
-        frontier=tuple({"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in stored),
-        cache=feed.cache,
-        phases=({"epoch": 1, "frozen": list(freezing.layers)},),
-        plan=prepared.plan.to_dict() if prepared else None,
-        notes=notes,
-    )
+    return freezing, prepare(model, task.data, objective, compute, cache_settings(task), task.settings["epochs"])
 
 
 def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
@@ -365,7 +230,7 @@ def _compared(task: Task, folder: Path, what: str, reporter: Reporter) -> dict[s
     shutil.rmtree(folder, ignore_errors=True)
     reporter.line(f"for comparison: {what}")
     seed_everything(task.settings["seed"])
-    return _row(_run(replace(task, started=time.perf_counter()), reporter, out=folder).to_dict())
+    return _row(tune(replace(task, started=time.perf_counter()), reporter, out=folder).to_dict())
 
 
 def _row(result: Mapping[str, Any]) -> dict[str, Any]:
