@@ -30,8 +30,12 @@ def spans(text: str) -> list[str]:
 
 
 def shell_lines() -> list[str]:
-    """Return the command lines of this program in the code blocks."""
-    lines = [line.removeprefix("$ ") for language, block in BLOCKS if not language for line in block.splitlines()]
+    """Return the command lines of this program in the code blocks; in a block with prompts the rest is output."""
+    lines: list[str] = []
+    for language, block in BLOCKS:
+        if not language and "\n" in block:
+            prompts = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
+            lines += prompts or block.splitlines()
     return [" && ".join(c for c in line.split(" && ") if c.startswith("reuse ")) for line in lines if "reuse " in line]
 
 
