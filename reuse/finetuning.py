@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reuse.errors import RunError, UsageError
-from reuse.feeding import (
-    Prepared,
-    prepare,
-)
+from reuse.feeding import Prepared, prepare
 from reuse.layers.freezing import Freezing
 from reuse.objectives.supervised import supervised
 from reuse.results import Result
@@ -205,7 +202,7 @@ def plan(**settings: Any) -> tuple[Freezing, Prepared]:
 def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
     """Train from scratch and unfrozen on the same rows and put the test metrics side by side."""
     folder = Path(result.run)
-    settings = {**task.settings, "freeze": [], "restore": task.settings["restore"], "compare": False}
+    settings = {**task.settings, "freeze": [], "compare": False}
     scratch = {**settings, "restore": [], "random_weights": True}
     table = {
         "scratch": _compared(replace(task, settings=scratch), folder / "compared-scratch", "from scratch", reporter),

@@ -22,13 +22,12 @@ from reuse.nn.building import DEFAULT_SETTINGS
 from reuse.nn.specs import LAYER_NAMES
 from reuse.objectives.objective import Objective
 from reuse.runs.fitting import Fitted, fit
-from reuse.runs.folder import RunFolder
+from reuse.runs.folder import ARRAYS, RunFolder
 from reuse.runs.reporting import Reporter
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
 
 NOT_SETTINGS = ("reporter", "resume", "out")
-ARRAYS = "arrays"  # data given as arrays: the run can be read, but not replayed from its settings alone
 DATA_SETTINGS = ("classes", "target", "group_by", "image_size", "channels", "skip_bad", "seed", "split_seed")
 TRAINER_SETTINGS = (
     "optimizer",
@@ -108,7 +107,7 @@ def checked_names(command: Callable[..., Any], given: Mapping[str, Any]) -> dict
 
 def unlike_defaults(command: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a call that are not the defaults: what the caller gave, as far as that can be told."""
-    defaults = {name: p.default for name, p in inspect.signature(command).parameters.items()}
+    defaults = checked_names(command, arguments)
     return {name: value for name, value in arguments.items() if not _is_default(value, defaults[name])}
 
 

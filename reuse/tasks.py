@@ -16,7 +16,6 @@ from reuse.layers.transplanting import transplant
 from reuse.nn.outputs import output_layers
 from reuse.nn.specs import add_layers, drop_layers
 from reuse.running import (
-    ARRAYS,
     BUILD_SETTINGS,
     as_list,
     build_options,
@@ -24,7 +23,7 @@ from reuse.running import (
     choose_compute,
     load_data,
 )
-from reuse.runs.folder import RunFolder
+from reuse.runs.folder import ARRAYS, RunFolder
 from reuse.runs.models import ModelRecipe
 from reuse.runs.preprocessing import preprocessing_for
 from reuse.runs.reporting import Reporter

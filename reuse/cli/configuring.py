@@ -55,13 +55,13 @@ def read_config(path: str, command: str, settings: Sequence[Setting]) -> dict[st
         RunError: the file cannot be read or is no TOML.
         UsageError: it holds another command's settings, an unknown one, or a value of a wrong kind.
     """
-    from reuse.runs.folder import read_toml
+    from reuse.runs.folder import ARRAYS, read_toml
 
     saved = read_toml(Path(path))
     theirs = saved.pop("command", command)
     if theirs != command:
         raise UsageError(f"{path} holds the settings of `reuse {theirs}`, and this is `reuse {command}`")
-    if saved.get("data") == "arrays":
+    if saved.get("data") == ARRAYS:
         raise UsageError(f"{path} is of a run on arrays, which it does not hold: run it again from Python")
     if "trust" in saved:
         raise UsageError(f"{path} gives trust, which only the command line may: leave it out")

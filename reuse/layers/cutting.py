@@ -19,7 +19,7 @@ from reuse.layers.frontier import Side, find_crossing, stored
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.observing import observe
 from reuse.layers.splicing import Suffix, build_prefix, build_suffix
-from reuse.layers.tracing import Traced, has_hooks, is_trainable, trace
+from reuse.layers.tracing import Traced, has_hooks, is_mixed, is_trainable, trace
 
 Batches = tuple[tuple[Tensor, ...], ...]
 
@@ -64,7 +64,7 @@ def cut(model: nn.Module, example: Tensor | Sequence[Tensor]) -> Cut:
         example: its input, or inputs, batch first: any number of rows from 1 on; real rows make a sharper check.
 
     Returns:
-        A cut that computed what the model computes, in training and evaluation mode, on two batch sizes.
+        A cut that computed what the model computes, in training and evaluation mode, on three batch sizes.
 
     Raises:
         CutError: the model cannot be cut; the message says why.
@@ -231,18 +231,14 @@ def _computes_in_vain(result: Cut, model: nn.Module) -> bool:
     return (
         result.engine == "torch.fx"
         and bool(result.uncached)
-        and any(_is_opaque(m) for m in _mixed_calls(result, model))
+        and any(is_mixed(module) and not has_hooks(module) for module in _called(result, model))
     )
 
 
-def _mixed_calls(result: Cut, model: nn.Module) -> list[nn.Module]:
+def _called(result: Cut, model: nn.Module) -> list[nn.Module]:
     graphs: tuple[fx.GraphModule, fx.GraphModule] = result.suffix.graphs
     calls = {str(n.target) for graph in graphs for n in graph.graph.nodes if n.op == "call_module"}
     return [model.get_submodule(name) for name in calls]
-
-
-def _is_opaque(module: nn.Module) -> bool:
-    return is_trainable(module) and any(not p.requires_grad for p in module.parameters()) and not has_hooks(module)
 
 
 def _frozen_in_suffix(result: Cut, model: nn.Module) -> int:

@@ -135,12 +135,13 @@ def _shielded(model: nn.Module) -> list[nn.Module]:
         return []
     live: set[int] = set()
     seen: dict[int, nn.Module] = {}
+    known: dict[fx.Node, bool] = {}
     for node in graph.nodes:
         if node.op == "call_module":
             module = model.get_submodule(str(node.target))
             if next(module.parameters(), None) is None:
                 seen[id(module)] = module
-                if not _meets_frozen_layer(node, model, {}):
+                if not _meets_frozen_layer(node, model, known):
                     live.add(id(module))
     return [module for key, module in seen.items() if key not in live]
 

@@ -23,6 +23,7 @@ from reuse.errors import RunError, UsageError
 from reuse.version import __version__
 
 FORMAT = 1
+ARRAYS = "arrays"  # what settings say of data given as arrays: the run can be read, not replayed from them alone
 MANIFEST, SETTINGS, HISTORY = "run.json", "settings.toml", "history.jsonl"
 WEIGHTS, DECODER, RESULT = "weights.safetensors", "decoder.safetensors", "result.json"
 

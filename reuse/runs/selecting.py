@@ -17,7 +17,7 @@ from reuse.data.source import Options, Source
 from reuse.data.splitting import split_rows
 from reuse.errors import DataError, RunError, UsageError
 from reuse.lookup import suggest
-from reuse.runs.folder import RunFolder
+from reuse.runs.folder import ARRAYS, RunFolder
 
 CHOICES = (*SPLITS, "all")
 VALID_FRACTION, TEST_FRACTION = 0.2, 0.2  # as `reuse.load` draws them
@@ -129,7 +129,7 @@ def _is_own(run: RunFolder, spec: Any) -> bool:
         return True
     own = run.settings().get("data")
     if not isinstance(spec, str | Path):
-        return bool(own == "arrays")
+        return bool(own == ARRAYS)
     return own is not None and (
         str(spec) == own or Path(spec).expanduser().resolve() == Path(own).expanduser().resolve()
     )
@@ -139,7 +139,7 @@ def _own(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split:
     settings = run.settings()
     if settings.get("data") is None:
         raise RunError(f"{run.path / 'settings.toml'} does not say on which data the run was trained: give --data")
-    if settings["data"] == "arrays":
+    if settings["data"] == ARRAYS:
         raise UsageError(f"{run.path} was trained on arrays, which a run does not keep: give data")
     chosen: dict[str, Any] = {n: settings.get(n) for n in ("labels", "classes", "target", "group_by")}
     if data.target is not None:
