@@ -1,7 +1,6 @@
 """Optimizers by name: torch's own, and timm's beyond them."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +8,17 @@ import torch
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from reuse.errors import UnknownNameError, UsageError
-from reuse.lookup import suggest
+from reuse.errors import UsageError
+from reuse.optim.groups import parameter_groups
+from reuse.optim.named_arguments import split_arguments
+from reuse.optim.optimizer_arguments import check_arguments
+from reuse.optim.settings import OptimizerSettings
+from reuse.optim.timm_optimizers import build_timm_optimizer, look_ahead
+
+__all__ = ["OPTIMIZERS", "OptimizerEntry", "OptimizerSettings", "build_optimizer"]
+
+LOOKAHEAD = "lookahead_"
+"""Before any name: Lookahead around it (Zhang et al. 2019, arXiv:1907.08610), timm's with its defaults."""
 
 
 @dataclass(frozen=True)
@@ -22,98 +30,128 @@ class OptimizerEntry:
         momentum: what it takes as `momentum` unless told otherwise; None where it takes none.
         fused: device types on which it has a kernel that updates all parameters at once.
         fixed: further arguments that the name stands for.
+        decays: whether it has a weight decay.
+        only_matrices: whether it moves parameters of two dimensions only.
+        note: what a person should know before choosing it.
+        refused: why it cannot be used here and what to use; empty where it can.
     """
 
     make: Callable[..., Optimizer]
     momentum: float | None = None
     fused: tuple[str, ...] = ()
-    fixed: dict[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    decays: bool = True
+    only_matrices: bool = False
+    note: str = ""
+    refused: str = ""
 
 
 OPTIMIZERS: dict[str, OptimizerEntry] = {
     "sgd": OptimizerEntry(torch.optim.SGD, 0.0, ("cpu", "cuda")),
     "momentum": OptimizerEntry(torch.optim.SGD, 0.9, ("cpu", "cuda")),
     "nesterov": OptimizerEntry(torch.optim.SGD, 0.9, ("cpu", "cuda"), {"nesterov": True}),
-    "adagrad": OptimizerEntry(torch.optim.Adagrad, None, ("cpu",)),
-    "adadelta": OptimizerEntry(torch.optim.Adadelta),
+    "adagrad": OptimizerEntry(
+        torch.optim.Adagrad,
+        fused=("cpu",),
+        note="unfit for deep nets: its rate only ever falls, and training stops too early",
+    ),
+    "adadelta": OptimizerEntry(torch.optim.Adadelta, note="made for a learning rate of 1"),
     "rmsprop": OptimizerEntry(torch.optim.RMSprop, 0.0),
-    "adam": OptimizerEntry(torch.optim.Adam, None, ("cpu", "cuda")),
-    "adamw": OptimizerEntry(torch.optim.AdamW, None, ("cpu", "cuda")),
+    "adam": OptimizerEntry(torch.optim.Adam, fused=("cpu", "cuda")),
+    "adamw": OptimizerEntry(torch.optim.AdamW, fused=("cpu", "cuda")),
     "adamax": OptimizerEntry(torch.optim.Adamax),
     "nadam": OptimizerEntry(torch.optim.NAdam),
+    "radam": OptimizerEntry(torch.optim.RAdam),
+    "adafactor": OptimizerEntry(torch.optim.Adafactor, note="little memory: for matrices, sums of rows and columns"),
+    "asgd": OptimizerEntry(torch.optim.ASGD, note="its average is not used: average with swa or ema"),
+    "rprop": OptimizerEntry(torch.optim.Rprop, decays=False, note="for gradients of all rows at once, not of batches"),
+    "lbfgs": OptimizerEntry(
+        torch.optim.LBFGS,
+        refused="it computes the loss many times a step, always of the same rows, while a training step here computes "
+        "the loss of one batch once: choose adam, or nesterov with a schedule",
+    ),
+    "sparse_adam": OptimizerEntry(
+        torch.optim.SparseAdam,
+        refused="it takes sparse gradients only, and the gradients of all layers here are dense: choose adam",
+    ),
 }
+if hasattr(torch.optim, "Muon"):  # since torch 2.9
+    OPTIMIZERS["muon"] = OptimizerEntry(
+        torch.optim.Muon, 0.95, only_matrices=True, note="moves matrices only; nmuon moves all, the rest by NAdamW"
+    )
 
 
-def build_optimizer(
-    name: str,
-    named_parameters: Sequence[tuple[str, Parameter]],
-    *,
-    learning_rate: float,
-    momentum: float | None = None,
-    weight_decay: float = 0.0,
-) -> Optimizer:
+def build_optimizer(settings: OptimizerSettings, named_parameters: Sequence[tuple[str, Parameter]]) -> Optimizer:
     """Return an optimizer over the trainable ones of `named_parameters`.
 
     Frozen parameters are left out altogether, so neither decay nor momentum can move them.
 
     Args:
-        name: a name of `OPTIMIZERS`, or of `timm.optim.list_optimizers()`.
+        settings: which optimizer, and its numbers.
         named_parameters: names and parameters, as `nn.Module.named_parameters` gives them.
-        learning_rate: the rate, above 0.
-        momentum: for those that have one; None takes the optimizer's own.
-        weight_decay: the optimizer's own kind of decay, 0 or more.
 
     Raises:
-        UsageError: a number is out of range, nothing is trainable, or the optimizer has no momentum or cannot be made.
+        UsageError: nothing is trainable, or the optimizer cannot be used for these parameters or with these settings.
         UnknownNameError: neither torch nor timm has the name.
+
+    Example:
+        >>> model = torch.nn.Linear(3, 2)
+        >>> type(build_optimizer(OptimizerSettings("nesterov", 0.1), list(model.named_parameters()))).__name__
+        'SGD'
     """
-    parameters = [parameter for _, parameter in named_parameters if parameter.requires_grad]
-    if not parameters:
+    trainable = [(name, parameter) for name, parameter in named_parameters if parameter.requires_grad]
+    if not trainable:
         raise UsageError("every parameter is frozen, so there is nothing to train: freeze fewer layers")
-    _check("learning rate", learning_rate, learning_rate > 0, "above 0")
-    _check("weight decay", weight_decay, weight_decay >= 0, "of 0 or more")
-    _check("momentum", momentum, momentum is None or 0 <= momentum < 1, "from 0 up to, not including, 1")
+    groups = parameter_groups(trainable, settings)
+    full_name, positions, arguments = split_arguments(settings.name)
+    if positions:
+        raise UsageError(f"optimizer {settings.name!r} gives {positions[0]!r} without its name: write key=value")
+    name = full_name.removeprefix(LOOKAHEAD)
     if name in OPTIMIZERS:
-        return _build_torch(name, parameters, learning_rate, momentum, weight_decay)
-    return _build_timm(name, parameters, learning_rate, momentum, weight_decay)
-
-
-def _check(what: str, value: float | None, holds: bool, expected: str) -> None:
-    if not holds or (value is not None and not math.isfinite(value)):
-        raise UsageError(f"{what} is {value}: give a finite number {expected}")
+        optimizer = _build_torch(name, settings, trainable, groups, arguments)
+    else:
+        optimizer = build_timm_optimizer(name, settings, groups, arguments, OPTIMIZERS)
+    return look_ahead(optimizer) if full_name != name else optimizer
 
 
 def _build_torch(
-    name: str, parameters: list[Parameter], learning_rate: float, momentum: float | None, weight_decay: float
+    name: str,
+    settings: OptimizerSettings,
+    trainable: Sequence[tuple[str, Parameter]],
+    groups: list[dict[str, Any]],
+    arguments: Mapping[str, Any],
 ) -> Optimizer:
     entry = OPTIMIZERS[name]
-    settings: dict[str, Any] = {"lr": learning_rate, "weight_decay": weight_decay, **entry.fixed}
+    _check_usable(name, entry, settings, trainable)
+    check_arguments(name, entry.make, arguments)
+    if not entry.decays:
+        groups = [{key: value for key, value in group.items() if key != "weight_decay"} for group in groups]
+    given: dict[str, Any] = {"lr": settings.learning_rate, **entry.fixed, **arguments}
     if entry.momentum is not None:
-        settings["momentum"] = entry.momentum if momentum is None else momentum
-    elif momentum is not None:
+        given["momentum"] = entry.momentum if settings.momentum is None else settings.momentum
+    if entry.fused and all(p.device.type in entry.fused and p.is_floating_point() for _, p in trainable):
+        given["fused"] = True
+    try:
+        return entry.make(groups, **given)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UsageError(f"optimizer {settings.name!r} refuses its arguments: {error}") from error
+
+
+def _check_usable(
+    name: str, entry: OptimizerEntry, settings: OptimizerSettings, trainable: Sequence[tuple[str, Parameter]]
+) -> None:
+    if entry.refused:
+        raise UsageError(f"{name} cannot be used here: {entry.refused}")
+    if settings.momentum is not None and entry.momentum is None:
         takers = ", ".join(known for known, other in OPTIMIZERS.items() if other.momentum is not None)
         raise UsageError(f"{name} takes no momentum: leave the setting out, or choose one of {takers}")
-    if name == "nesterov" and settings["momentum"] == 0:
+    if name == "nesterov" and settings.momentum == 0:
         raise UsageError("nesterov needs a momentum above 0: leave the setting out for 0.9, or choose sgd")
-    if entry.fused and all(p.device.type in entry.fused and p.is_floating_point() for p in parameters):
-        settings["fused"] = True
-    return entry.make(parameters, **settings)
-
-
-def _build_timm(
-    name: str, parameters: list[Parameter], learning_rate: float, momentum: float | None, weight_decay: float
-) -> Optimizer:
-    # Importing timm takes over a second, which a training with torch's own optimizers need not spend.
-    from timm.optim import create_optimizer_v2, list_optimizers
-
-    if name not in list_optimizers():
-        raise UnknownNameError(f"unknown optimizer {name!r}: {suggest(name, [*OPTIMIZERS, *list_optimizers()])}")
-    momentum_setting = {} if momentum is None else {"momentum": momentum}
-    try:
-        optimizer: Optimizer = create_optimizer_v2(
-            parameters, name, lr=learning_rate, weight_decay=weight_decay, **momentum_setting
+    if settings.weight_decay and not entry.decays:
+        raise UsageError(f"{name} has no weight decay: leave the setting out, or use the l2 penalty")
+    others = [known for known, parameter in trainable if parameter.ndim != 2]
+    if entry.only_matrices and others:
+        raise UsageError(
+            f"{name} moves matrices only, and {len(others)} of {len(trainable)} trainable parameters are none "
+            f"({others[0]}, for one): choose nmuon, which moves these by NAdamW, or freeze them"
         )
-    except (ImportError, AssertionError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error) or type(error).__name__
-        raise UsageError(f"timm's optimizer {name!r} cannot be used here ({reason}): choose another") from error
-    return optimizer

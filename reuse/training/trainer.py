@@ -11,7 +11,7 @@ from torch.nn.utils import clip_grad_norm_
 from reuse.errors import UsageError
 from reuse.objectives.objective import Batch, Network, Objective
 from reuse.optim.named_state import load_named_state, named_state
-from reuse.optim.optimizers import build_optimizer
+from reuse.optim.optimizers import OptimizerSettings, build_optimizer
 from reuse.optim.schedules import Schedule, choose_schedule
 from reuse.seeding import generator, random_state, seed_everything, set_random_state
 from reuse.training.batches import Source, batch_sizes, batches, beside, row_order
@@ -90,7 +90,7 @@ class Trainer:
         self.batch_size, self.seed, self.precision = batch_size, seed, precision
         self.parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.optimizer = build_optimizer(
-            optimizer, self.parameters, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay
+            OptimizerSettings(optimizer, learning_rate, momentum, weight_decay, decay_all=True), self.parameters
         )
         self.epoch = 0
         self._tensors = [parameter for _, parameter in self.parameters]

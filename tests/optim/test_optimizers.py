@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from reuse.errors import UnknownNameError, UsageError
-from reuse.optim.optimizers import OPTIMIZERS, build_optimizer
+from reuse.optim.optimizers import OPTIMIZERS, OptimizerSettings, build_optimizer
 
 AS_TORCH: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "sgd": (torch.optim.SGD, {}),
@@ -22,12 +22,21 @@ AS_TORCH: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "adamw": (torch.optim.AdamW, {}),
     "adamax": (torch.optim.Adamax, {}),
     "nadam": (torch.optim.NAdam, {}),
+    "radam": (torch.optim.RAdam, {}),
+    "adafactor": (torch.optim.Adafactor, {}),
+    "asgd": (torch.optim.ASGD, {}),
+    "rprop": (torch.optim.Rprop, {}),
+    "muon": (torch.optim.Muon, {}),
 }
 
 
-def network() -> nn.Module:
+def network(bias: bool = True) -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)).double()
+    return nn.Sequential(nn.Linear(4, 5, bias=bias), nn.Tanh(), nn.Linear(5, 2, bias=bias)).double()
+
+
+def build(model: nn.Module, name: str, learning_rate: float = 0.1, **settings: Any) -> torch.optim.Optimizer:
+    return build_optimizer(OptimizerSettings(name, learning_rate, **settings), list(model.named_parameters()))
 
 
 def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 5) -> list[torch.Tensor]:
@@ -39,35 +48,63 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 5) ->
     return [parameter.detach() for parameter in model.parameters()]
 
 
-def test_every_name_is_compared() -> None:
-    assert AS_TORCH.keys() == OPTIMIZERS.keys()
+def test_every_name_that_can_be_used_is_compared() -> None:
+    assert AS_TORCH.keys() == {name for name, entry in OPTIMIZERS.items() if not entry.refused}
+
+
+def test_torch_has_no_optimizer_that_the_menu_lacks() -> None:
+    theirs = {v for v in vars(torch.optim).values() if isinstance(v, type) and issubclass(v, torch.optim.Optimizer)}
+    assert theirs - {torch.optim.Optimizer} == {entry.make for entry in OPTIMIZERS.values()}
 
 
 @pytest.mark.parametrize(("name", "decay"), list(itertools.product(AS_TORCH, [0.0, 0.1])))
 def test_name_moves_weights_as_torch_does(name: str, decay: float) -> None:
-    ours, theirs = network(), network()
-    optimizer = build_optimizer(name, list(ours.named_parameters()), learning_rate=0.05, weight_decay=decay)
+    if decay and not OPTIMIZERS[name].decays:
+        pytest.skip("has no weight decay")
+    ours, theirs = network(bias=name != "muon"), network(bias=name != "muon")
     make, fixed = AS_TORCH[name]
-    found = train(ours, optimizer)
-    torch.testing.assert_close(found, train(theirs, make(theirs.parameters(), lr=0.05, weight_decay=decay, **fixed)))
+    if OPTIMIZERS[name].decays:
+        fixed = {**fixed, "weight_decay": decay}
+    found = train(ours, build(ours, name, 0.05, weight_decay=decay, decay_all=True))
+    torch.testing.assert_close(found, train(theirs, make(theirs.parameters(), lr=0.05, **fixed)))
 
 
-@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "rmsprop"])
+@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "rmsprop", "lamb:betas=0.8/0.99", "sgdp"])
 def test_momentum_setting_goes_to_those_that_take_it(name: str) -> None:
-    optimizer = build_optimizer(name, list(network().named_parameters()), learning_rate=0.1, momentum=0.7)
-    assert [group["momentum"] for group in optimizer.param_groups] == [0.7]
+    if "lamb" in name:
+        with pytest.raises(UsageError, match="takes no momentum"):
+            build(network(), name, momentum=0.7)
+    else:
+        assert [group["momentum"] for group in build(network(), name, momentum=0.7).param_groups] == [0.7]
 
 
 def test_timm_supplies_the_other_names() -> None:
-    optimizer = build_optimizer("lamb", list(network().named_parameters()), learning_rate=0.1, weight_decay=0.02)
+    optimizer = build(network(), "lamb", weight_decay=0.02, decay_all=True)
     assert isinstance(optimizer, timm.optim.Lamb)
     assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(0.1, 0.02)]
+
+
+def test_lookahead_goes_around_any() -> None:
+    ours, theirs = network(), network()
+    found = train(ours, build(ours, "lookahead_sgd"), steps=13)
+    around = timm.optim.Lookahead(torch.optim.SGD(theirs.parameters(), lr=0.1))
+    torch.testing.assert_close(found, train(theirs, around, steps=13))
+
+
+def test_arguments_behind_a_colon_reach_the_optimizer() -> None:
+    ours, theirs = network(), network()
+    found = train(ours, build(ours, "rmsprop:alpha=0.9,eps=1e-3,centered=true"))
+    make = torch.optim.RMSprop(theirs.parameters(), lr=0.1, alpha=0.9, eps=1e-3, centered=True)
+    torch.testing.assert_close(found, train(theirs, make))
+    assert build(network(), "adam:betas=0.5/0.6").param_groups[0]["betas"] == (0.5, 0.6)
+    assert build(network(), "adafactor:eps=none/0.01,d=2").param_groups[0]["eps"] == (None, 0.01)
+    assert build(network(), "adabelief:betas=0.5/0.6").param_groups[0]["betas"] == (0.5, 0.6)
 
 
 def test_frozen_parameters_are_absent() -> None:
     model = network()
     model[0].requires_grad_(False)
-    optimizer = build_optimizer("sgd", list(model.named_parameters()), learning_rate=0.1, weight_decay=1.0)
+    optimizer = build(model, "sgd", weight_decay=1.0)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     assert held == {id(parameter) for parameter in model[2].parameters()}
 
@@ -85,20 +122,42 @@ def test_frozen_parameters_are_absent() -> None:
         {"momentum": float("nan")},
         {"momentum": 0.9, "name": "adam"},
         {"momentum": 0.0, "name": "nesterov"},
+        {"weight_decay": 0.1, "name": "rprop"},
+        {"rates": {"0.weight": 0.0}},
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
-    arguments = {"name": "sgd", "learning_rate": 0.1, **settings}
     with pytest.raises(UsageError):
-        build_optimizer(arguments.pop("name"), list(network().named_parameters()), **arguments)
+        build(network(), **{"name": "sgd", **settings})
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("rmsprop:alfa=0.9", "did you mean 'alpha'.*it takes alpha, eps, centered"),
+        ("rmsprop:lr=0.9", "use the setting learning rate"),
+        ("rmsprop:0.9", "write key=value"),
+        ("rmsprop:alpha=0.9,alpha=0.8", "twice"),
+        ("rmsprop:alpha=high", "refuses its arguments"),
+        ("adam:fused=true", "takes no 'fused'"),
+        ("adabelief:alpha=1", "takes no 'alpha'"),
+        ("lbfgs", "many times a step.*choose adam"),
+        ("sparse_adam", "sparse gradients only.*choose adam"),
+        ("adahessian", "second derivatives"),
+        ("muon", r"2 of 4 .*\(0.bias.*choose nmuon"),
+        ("fusedadam", "cannot be used here"),
+    ],
+)
+def test_the_refusal_says_why_and_what_to_do(name: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        build(network(), name)
 
 
 def test_unknown_name_gives_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="'nesterov'"):
-        build_optimizer("nesterof", list(network().named_parameters()), learning_rate=0.1)
+        build(network(), "nesterof")
 
 
 def test_nothing_to_train_is_refused() -> None:
-    model = network().requires_grad_(False)
     with pytest.raises(UsageError, match="frozen"):
-        build_optimizer("sgd", list(model.named_parameters()), learning_rate=0.1)
+        build(network().requires_grad_(False), "sgd")
