@@ -58,7 +58,8 @@ def build_decoder(encoder: nn.Module, example: Tensor) -> nn.Module:
         A module from the coding, `(batch, …)`, to `(batch, *input_shape)`.
 
     Raises:
-        UsageError: the encoder does not take the example or gives no single tensor with the batch in front.
+        UsageError: the example is of tokens, or the encoder does not take it or gives no single tensor with the batch
+            in front.
 
     Example:
         >>> encoder = encoder_of(reuse.build("mlp:20,10", (4,), 3))
@@ -66,6 +67,10 @@ def build_decoder(encoder: nn.Module, example: Tensor) -> nn.Module:
         torch.Size([2, 4])
     """
     shape = tuple(example.shape[1:])
+    if not example.is_floating_point():
+        raise UsageError(
+            "an autoencoder rebuilds numbers, and these inputs are tokens: pretrain on labels (supervised)"
+        )
     coding = _coding_shape(encoder, example)
     if isinstance(encoder, MLP):
         return _mirrored_mlp(encoder, shape)

@@ -12,11 +12,12 @@ class MLP(nn.Sequential):
     """Dense layers one after the other: `flatten`, `input_dropout` if wanted, `hidden1`, `hidden2`, …, `output`.
 
     Args:
-        input_shape: shape of one sample; it is flattened.
+        input_shape: shape of one sample (behind the embedding, where there is one); it is flattened.
         widths: units of each hidden layer, lowest first.
         num_outputs: units of the output layer, which has no activation.
         style: activation, norm, initial weights and dropout of the hidden layers.
         input_dropout: probability of dropping an input in training.
+        embedding: a layer `embedding` in front of all, from tokens to features.
 
     Takes `(batch, *input_shape)` and returns `(batch, num_outputs)`.
     """
@@ -28,8 +29,11 @@ class MLP(nn.Sequential):
         num_outputs: int,
         style: HiddenStyle | None = None,
         input_dropout: float = 0.0,
+        embedding: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        if embedding is not None:
+            self.add_module("embedding", embedding)
         self.style = style or HiddenStyle()
         self.widths = tuple(widths)
         self.add_module("flatten", nn.Flatten())

@@ -1,4 +1,4 @@
-"""Spec strings of layered networks, `mlp:300,100,50` and `convnet:32,64`: reading, shortening and lengthening them."""
+"""Spec strings of layered networks, `mlp:300,100,50`, `lstm:64`: reading, shortening and lengthening them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from reuse.errors import UnknownNameError, UsageError
 from reuse.lookup import lookup, suggest
 
 # What the hidden layers of each family are called, before their number.
-LAYER_NAMES = {"mlp": "hidden", "convnet": "conv"}
+LAYER_NAMES = {"mlp": "hidden", "convnet": "conv", "lstm": "lstm", "gru": "gru"}
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def test_same_seed_same_model() -> None:
 
 
 @pytest.mark.parametrize(("spec", "message"), [
-    ("mpl:30", "did you mean 'mlp'"), ("lstm:64", "mlp:300"), ("timm", "timm:resnet18"), ("mlp:", "no widths"),
+    ("mpl:30", "did you mean 'mlp'"), ("rnn:64", "mlp:300"), ("timm", "timm:resnet18"), ("mlp:", "no widths"),
     ("no_such_module:Net", "no_such_module"), ("", "package.module:callable"),
 ])  # fmt: skip
 def test_unknown_specs_say_what_there_is(spec: str, message: str) -> None:
