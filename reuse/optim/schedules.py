@@ -1,58 +1,191 @@
-"""Learning-rate schedules: a multiplier on each group's own rate, as a function of the step."""
+"""Learning-rate schedules: a multiplier on each group's own rate, step by step."""
 
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, overload, runtime_checkable
 
 from reuse.errors import UsageError
 from reuse.lookup import lookup
-
-Schedule = Callable[[int, int], float]
-"""`(step, total steps) -> multiplier`, steps counted from 0."""
-
-
-def constant(step: int, total: int) -> float:  # noqa: ARG001 - every schedule takes both
-    """Leave the rate as it is."""
-    return 1.0
+from reuse.optim.curves import Curve, constant, cosine, exponential, halve, linear, piecewise, polynomial, power
+from reuse.optim.durations import Span
+from reuse.optim.named_arguments import split_arguments
+from reuse.optim.one_cycle import one_cycle
+from reuse.optim.plateaus import halve_on_plateau, performance
 
 
-def linear(step: int, total: int) -> float:
-    """Fall in a straight line from the full rate to nothing."""
-    return 1.0 - step / total
+@runtime_checkable
+class Schedule(Protocol):
+    """How rate and momentum change in the course of a run."""
+
+    def multiplier(self, step: int, total: int) -> float:
+        """Return the multiplier of each group's own rate at `step` of `total`, counted from 0."""
+        ...
+
+    def momentum(self, step: int, total: int) -> float | None:
+        """Return the momentum at `step` of `total`, or None to leave it."""
+        ...
+
+    def observe(self, loss: float) -> None:
+        """Take notice of an epoch's loss: the validation loss, or the training loss where there is none."""
+        ...
+
+    def state_dict(self) -> dict[str, float]:
+        """Return what going on needs."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, float], /) -> None:
+        """Put back what `state_dict` returned."""
+        ...
 
 
-def cosine(step: int, total: int) -> float:
-    """Fall along half a cosine from the full rate to nothing (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
-    return 0.5 * (1.0 + math.cos(math.pi * step / total))
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    "constant": constant,
+    "linear": linear,
+    "polynomial": polynomial,
+    "cosine": cosine,
+    "power": power,
+    "exponential": exponential,
+    "piecewise": piecewise,
+    "halve": halve,
+    "performance": performance,
+    "halve_on_plateau": halve_on_plateau,
+    "halving": halve_on_plateau,
+    "1cycle": one_cycle,
+}
+"""Names and what makes the schedule, of the run's `Span` and the arguments behind the colon: `cosine:5`."""
 
 
-SCHEDULES: dict[str, Schedule] = {"constant": constant, "cosine": cosine, "linear": linear}
+@dataclass(frozen=True)
+class WarmUp:
+    """A rise in a straight line over the beginning of a schedule (Goyal et al. 2017, arXiv:1706.02677).
 
-
-def warm_up(schedule: Schedule, num_steps: int) -> Schedule:
-    """Return `schedule` begun by a rise in a straight line to the full rate (Goyal et al. 2017, arXiv:1706.02677).
-
-    Args:
-        schedule: what follows the rise; it takes the steps that are left as its whole.
-        num_steps: length of the rise in steps; the last of them has the full rate.
+    Attributes:
+        schedule: what follows. A curve that spans a run takes the steps that are left as its whole, and waits at its
+            first value until then; others go on below the rise.
+        num_steps: length of the rise; the last of them has the full rate.
     """
-    if num_steps == 0:
-        return schedule
 
-    def warmed_up(step: int, total: int) -> float:
-        if step < num_steps:
-            return (step + 1) / num_steps
-        return schedule(step - num_steps, total - num_steps)
+    schedule: Schedule
+    num_steps: int
 
-    return warmed_up
+    def multiplier(self, step: int, total: int) -> float:
+        """Return the multiplier of each group's own rate."""
+        return min((step + 1) / self.num_steps, 1.0) * self.schedule.multiplier(*self._inner(step, total))
+
+    def momentum(self, step: int, total: int) -> float | None:
+        """Return the schedule's momentum."""
+        return self.schedule.momentum(*self._inner(step, total))
+
+    def observe(self, loss: float) -> None:
+        """Pass the loss on."""
+        self.schedule.observe(loss)
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the schedule's."""
+        return self.schedule.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Put the schedule's back."""
+        self.schedule.load_state_dict(state)
+
+    def _inner(self, step: int, total: int) -> tuple[int, int]:
+        if isinstance(self.schedule, Curve) and self.schedule.from_start:
+            return step, total
+        return max(step - self.num_steps, 0), max(total - self.num_steps, 1)
 
 
-def choose_schedule(schedule: str | Schedule, *, warmup_steps: int = 0) -> Schedule | None:
+@overload
+def choose_schedule(
+    schedule: str | Callable[..., float] | Schedule,
+    *,
+    steps_per_epoch: int,
+    epochs: int | None = None,
+    warmup_epochs: float = 0.0,
+) -> Schedule | None: ...
+
+
+@overload  # for a caller that knows steps only: it gets the multiplier alone
+def choose_schedule(
+    schedule: str | Callable[..., float] | Schedule, *, warmup_steps: int = 0
+) -> Callable[[int, int], float] | None: ...
+
+
+def choose_schedule(
+    schedule: str | Callable[..., float] | Schedule,
+    *,
+    steps_per_epoch: int | None = None,
+    epochs: int | None = None,
+    warmup_epochs: float = 0.0,
+    warmup_steps: int = 0,
+) -> Schedule | Callable[[int, int], float] | None:
     """Return the schedule that a setting means, or None where the rate never changes.
 
+    Args:
+        schedule: a name of `SCHEDULES`, with arguments behind a colon (`piecewise:5,0.1,15,0.01`, `1cycle:phases=3`);
+            a function of `(step, total)`, `(step)` or `(epoch)`, told apart by its parameters' names, that returns a
+            multiplier; or a schedule. Steps and epochs count from 0.
+        steps_per_epoch: optimizer steps in one epoch.
+        epochs: of the whole run, where known: a schedule that is longer is refused.
+        warmup_epochs: epochs in which the rate rises to its full value, a fraction of one included.
+        warmup_steps: the same in steps, for a caller that knows no epochs.
+
     Raises:
-        UsageError: the name is unknown, or the warm-up is negative.
+        UsageError: the arguments are wrong, or the schedule or warm-up is longer than the run.
+        UnknownNameError: there is no such schedule.
+
+    Example:
+        >>> choose_schedule("halve", steps_per_epoch=10).multiplier(25, 100)
+        0.25
     """
-    if warmup_steps < 0:
-        raise UsageError(f"warm-up is {warmup_steps} steps long: give 0 or more")
-    chosen = lookup(SCHEDULES, schedule, "schedule") if isinstance(schedule, str) else schedule
-    return None if chosen is constant and warmup_steps == 0 else warm_up(chosen, warmup_steps)
+    if steps_per_epoch is None:
+        by_step = choose_schedule(schedule, steps_per_epoch=1, warmup_epochs=warmup_steps)
+        return None if by_step is None else by_step.multiplier
+    span = Span(steps_per_epoch, epochs)
+    if isinstance(schedule, str):
+        chosen = _by_name(schedule, span)
+    else:
+        chosen = schedule if isinstance(schedule, Schedule) else _by_function(schedule, span)
+    num_steps = _warmup_steps(span, warmup_epochs)
+    if num_steps:
+        return WarmUp(chosen, num_steps)
+    return None if schedule == "constant" else chosen
+
+
+def _by_name(text: str, span: Span) -> Schedule:
+    name, positions, keywords = split_arguments(text)
+    make = lookup(SCHEDULES, name, "schedule")
+    try:
+        inspect.signature(make).bind(span, *positions, **keywords)
+    except TypeError as error:
+        takes = [str(parameter) for parameter in inspect.signature(make).parameters.values()][1:]
+        listed = f"takes {', '.join(takes)}" if takes else "takes no arguments"
+        raise UsageError(f"schedule {text!r}: {error}; {name} {listed}") from error
+    try:
+        return make(span, *positions, **keywords)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"schedule {text!r} cannot take its arguments: {error}") from error
+
+
+def _by_function(function: Callable[..., float], span: Span) -> Curve:
+    try:
+        parameters = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"the schedule {function!r} is neither a name nor a function with a signature") from error
+    if len(parameters) == 2:
+        return Curve(function, from_start=True)
+    if len(parameters) != 1:
+        raise UsageError(
+            f"a schedule is a function of (step, total), (step) or (epoch); this one takes ({', '.join(parameters)})"
+        )
+    every = span.steps_per_epoch if parameters[0] == "epoch" else 1
+    return Curve(lambda step, _: function(step // every), from_start=True)
+
+
+def _warmup_steps(span: Span, epochs: float) -> int:
+    if not (math.isfinite(epochs) and epochs >= 0):
+        raise UsageError(f"warm-up is {epochs} epochs long: give 0 or more")
+    if epochs and span.epochs is not None and epochs >= span.epochs:
+        raise UsageError(f"warm-up is {epochs} epochs long and the run only {span.epochs}: give fewer, or train longer")
+    return round(epochs * span.steps_per_epoch)
