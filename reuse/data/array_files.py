@@ -11,8 +11,11 @@ import numpy as np
 
 from reuse.data.arrays import ArraySamples, as_samples
 from reuse.data.dataset import SPLITS
-from reuse.data.source import Options, Source
+from reuse.data.sequence_arrays import are_tokens, as_steps, as_tokens, joined_tokens, read_vocabulary
+from reuse.data.sequences import StepSamples, TokenSamples
+from reuse.data.source import Options, Samples, Source
 from reuse.data.targets import Targets, encode_targets
+from reuse.data.text import TextSamples, are_texts, as_texts_of
 from reuse.errors import DataError, UsageError
 
 ROLES = {f"{role}{suffix}" for role in "xy" for suffix in ("", *(f"_{part}" for part in SPLITS))}
@@ -35,11 +38,15 @@ def read_h5(path: Path, options: Options) -> Source:
     """Return the arrays at the top of an HDF5 file as a data set."""
     try:
         with h5py.File(path, "r", locking=False) as file:
-            arrays = {name: item[()] for name, item in file.items() if isinstance(item, h5py.Dataset)}
-    except OSError as error:
-        raise DataError(f"{path} cannot be read as HDF5 ({error})") from error
-    texts = {name: array.astype(str) for name, array in arrays.items() if array.dtype.kind in "OS"}
-    return source_of_arrays(arrays | texts, str(path), options)
+            arrays = {name: _read_dataset(item) for name, item in file.items() if isinstance(item, h5py.Dataset)}
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as HDF5 with strings in UTF-8 ({error})") from error
+    return source_of_arrays(arrays, str(path), options)
+
+
+def _read_dataset(item: h5py.Dataset) -> Any:
+    """Return a data set as an array; strings, which h5py reads as bytes, are decoded."""
+    return item[()] if h5py.check_string_dtype(item.dtype) is None else np.asarray(item.asstr()[()]).astype(str)
 
 
 def source_of_arrays(
@@ -55,7 +62,8 @@ def source_of_arrays(
 
     Args:
         arrays: `x` and `y`, or one pair a split; without any `y` the data set has no targets. Rows are numbered through
-            training, validation and test.
+            training, validation and test. One text a row, or with `options.sequences`, a vocabulary, or an array
+            `vocabulary`, sequences: tokens `(n, time)` or numbers `(n, time, features)`.
         name: what the user called it.
         options: `group_by` names an array of groups, one a row.
         class_names: names of the classes 0, 1, … where the targets are their numbers.
@@ -65,28 +73,50 @@ def source_of_arrays(
     Raises:
         DataError: names, lengths or values that cannot be a data set.
     """
+    if options.text is not None:
+        raise UsageError(f"text={options.text!r} names a column, and {name} holds arrays: leave it out, texts are seen")
     if options.target not in (None, "none"):
         raise UsageError(
             f"target={options.target!r} names a column, and {name} holds arrays: leave it out, or give 'none'"
         )
     pairs = _pairs(arrays, name)
+    samples, num_rows = _samples(arrays, pairs, name, options, divisor)
     used = {f"{role}{suffix}" for suffix in pairs for role in "xy"} | {options.group_by}
+    used |= {"vocabulary"} if isinstance(samples, TokenSamples) else set()
     ignored = sorted({_fold(given) for given in arrays} - {str(u).lower() for u in used})
     if ignored:
         notes = (*notes, f"arrays left aside: {', '.join(ignored)}")
-    samples = {suffix: as_samples(x, f"x{suffix}") for suffix, (x, _) in pairs.items()}
-    raw = _joined(list(samples.values()), name)
     encoded = None if options.without_targets else _encoded(pairs, name)
     targets, task, classes = (encoded.values, encoded.task, encoded.classes) if encoded else (None, "unlabelled", ())
     if encoded and encoded.note:
         notes = (*notes, encoded.note)
     if class_names and task == "classification" and all(n.isdigit() and int(n) < len(class_names) for n in classes):
         classes = tuple(class_names[int(number)] for number in classes)
-    parts = {} if "" in samples else _numbered({suffix[1:]: len(x) for suffix, x in samples.items()})
-    groups = _groups(arrays, options.group_by, len(raw))
-    return Source(
-        name, ArraySamples(raw, divisor, name), targets, task, classes, np.arange(len(raw)), parts, groups, notes
-    )
+    parts = {} if "" in pairs else _numbered({suffix[1:]: len(x) for suffix, (x, _) in pairs.items()})
+    groups = _groups(arrays, options.group_by, num_rows)
+    return Source(name, samples, targets, task, classes, np.arange(num_rows), parts, groups, notes)
+
+
+def _samples(
+    arrays: Mapping[str, Any], pairs: Mapping[str, tuple[Any, Any]], name: str, options: Options, divisor: float | None
+) -> tuple[Samples, int]:
+    """Return the samples of all splits, one after the other, and how many there are."""
+    given = {f"x{suffix}": x for suffix, (x, _) in pairs.items()}
+    if all(map(are_texts, given.values())):
+        texts = np.concatenate([as_texts_of(x) for x in given.values()])
+        return TextSamples(texts, name), len(texts)
+    could_be_tokens = options.kind != "sequences" and all(map(are_tokens, given.values()))
+    named = _folded(arrays, name).get("vocabulary") if could_be_tokens else None
+    meant = named is not None or options.sequences or options.kind == "tokens"
+    if options.vocabulary is not None or (could_be_tokens and meant):
+        vocabulary, words = read_vocabulary(named, name)
+        tokens = joined_tokens([as_tokens(x, called) for called, x in given.items()])
+        return TokenSamples(tokens, vocabulary, words, name), len(tokens)
+    if options.sequences or options.kind == "sequences":
+        steps = _joined([as_steps(x, called) for called, x in given.items()], name)
+        return StepSamples(steps, name), len(steps)
+    raw = _joined([as_samples(x, called) for called, x in given.items()], name)
+    return ArraySamples(raw, divisor, name), len(raw)
 
 
 def _pairs(arrays: Mapping[str, Any], name: str) -> dict[str, tuple[Any, Any]]:

@@ -15,6 +15,8 @@ from reuse.data.source import Options, refuse_image_options, refuse_other_kind
 from reuse.errors import DataError
 
 CHANNEL_COUNTS = (1, 3, 4)
+# How a place in a row is called, by the dimensions of a row.
+PLACES = {1: "column {}", 2: "step {}, feature {}", 3: "channel, line, pixel ({}, {}, {})"}
 
 
 @dataclass(frozen=True)
@@ -115,18 +117,19 @@ def as_samples(x: object, name: str = "x") -> np.ndarray:
     if array.ndim == 4 and array.shape[1] not in CHANNEL_COUNTS and array.shape[3] in CHANNEL_COUNTS:
         array = np.moveaxis(array, 3, 1)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    _refuse_unusable(array, name)
+    refuse_unusable(array, name)
     return array
 
 
-def _refuse_unusable(array: np.ndarray, name: str) -> None:
+def refuse_unusable(array: np.ndarray, name: str) -> None:
+    """Raise where a value of an array `(n, features)`, of images or of sequences is missing or infinite."""
     if array.dtype.kind != "f":
         return
     for start in range(0, len(array), BLOCK_ROWS):
         bad = np.argwhere(~np.isfinite(array[start : start + BLOCK_ROWS]))
         if len(bad):
             row, *place = bad[0].tolist()
-            where = f"column {place[0]}" if len(place) == 1 else f"channel, line, pixel {tuple(place)}"
+            where = PLACES[len(place)].format(*place)
             value = array[(start + row, *place)]
             raise DataError(
                 f"{name} holds {value} in row {start + row} (from 0), {where}: fill it in or remove the row"

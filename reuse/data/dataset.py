@@ -59,6 +59,11 @@ class Dataset:
         return self.train.inputs.shape
 
     @property
+    def num_tokens(self) -> int | None:
+        """How many different tokens the inputs are made of, padding among them; None where they are no tokens."""
+        return self.preprocessing.num_tokens
+
+    @property
     def num_outputs(self) -> int:
         """How many outputs a model of this task has: classes, labels or numbers; 0 without targets."""
         if self.train.targets is None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from reuse.devices import free_memory
 
 BLOCK_ROWS = 2048  # rows that are prepared at a time, so that no second copy of a data set is made
-RESIDENT_SHARE = 3  # one part in three of the free memory may hold a split as float32
+RESIDENT_SHARE = 3  # one part in three of the free memory may hold a split
 
 
 class Inputs(ABC):
@@ -18,9 +18,11 @@ class Inputs(ABC):
 
     Attributes:
         shape: the shape of one preprocessed sample, e.g. `(64,)` or `(3, 64, 64)`.
+        dtype: float32, or int64 for tokens.
     """
 
     shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
 
     def __init__(self, num_samples: int) -> None:
         self._num_samples = num_samples
@@ -33,7 +35,7 @@ class Inputs(ABC):
 
     @abstractmethod
     def _prepare(self, indices: np.ndarray) -> Tensor:
-        """Return the samples at `indices` (int64) as a float32 CPU tensor `(len(indices), *shape)`."""
+        """Return the samples at `indices` (int64) as a CPU tensor of `dtype`, `(len(indices), *shape)`."""
 
     @abstractmethod
     def _digest(self) -> np.ndarray:
@@ -46,19 +48,19 @@ class Inputs(ABC):
             indices: positions in the split, int64 on the CPU, in any order, repeats allowed.
 
         Returns:
-            One tensor in a tuple: float32, on the CPU, `(len(indices), *shape)`.
+            One tensor in a tuple: of `dtype`, on the CPU, `(len(indices), *shape)`.
         """
         if self._resident is not None:
             return (self._resident.index_select(0, indices),)
         return (self._prepare(indices.numpy()),)
 
     def resident(self) -> Tensor | None:
-        """Return all samples as one float32 CPU tensor `(n, *shape)`, or None where it would take too much memory.
+        """Return all samples as one CPU tensor `(n, *shape)`, or None where it would take too much memory.
 
         Too much is more than a third of what is free at the first call; the answer is kept.
         """
         if self._resident is None and not self._is_too_large:
-            num_bytes = 4 * len(self) * math.prod(self.shape)
+            num_bytes = self.dtype.itemsize * len(self) * math.prod(self.shape)
             self._is_too_large = num_bytes > free_memory(torch.device("cpu")) // RESIDENT_SHARE
             if not self._is_too_large:
                 self._resident = self._prepare_all()
@@ -78,7 +80,7 @@ class Inputs(ABC):
         return None
 
     def _prepare_all(self) -> Tensor:
-        samples = torch.empty((len(self), *self.shape), dtype=torch.float32)
+        samples = torch.empty((len(self), *self.shape), dtype=self.dtype)
         for start in range(0, len(self), BLOCK_ROWS):
             indices = np.arange(start, min(start + BLOCK_ROWS, len(self)))
             samples[start : start + len(indices)] = self._prepare(indices)

@@ -14,24 +14,24 @@ class Joined(Inputs):
     """The samples of several inputs, one after the other; they are read from where they lie.
 
     Args:
-        parts: the inputs, all of one shape; some may be empty.
+        parts: the inputs, all of one shape and type; some may be empty.
 
     Raises:
-        DataError: there are none, or they differ in shape.
+        DataError: there are none, or they differ in shape or type.
     """
 
     def __init__(self, parts: Sequence[Inputs]) -> None:
         shapes = {part.shape for part in parts}
-        if len(shapes) != 1:
-            raise DataError(f"inputs of one shape can be joined, and these have {sorted(shapes) or 'none'}")
+        if len(shapes) != 1 or len({part.dtype for part in parts}) != 1:
+            raise DataError(f"inputs of one shape and type can be joined, and these have {sorted(shapes) or 'none'}")
         super().__init__(sum(map(len, parts)))
-        self.shape = parts[0].shape
+        self.shape, self.dtype = parts[0].shape, parts[0].dtype
         self._parts = tuple(parts)
         self._ends = np.cumsum([len(part) for part in parts])
 
     def _prepare(self, indices: np.ndarray) -> Tensor:
         owners = np.searchsorted(self._ends, indices, side="right")
-        samples = torch.empty(len(indices), *self.shape)
+        samples = torch.empty(len(indices), *self.shape, dtype=self.dtype)
         for number, part in enumerate(self._parts):
             places = np.flatnonzero(owners == number)
             if len(places) == 0:

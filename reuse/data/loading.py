@@ -16,10 +16,12 @@ from reuse.data.idx import find_idx, read_idx_folder
 from reuse.data.image_files import read_image_archive, read_image_folder
 from reuse.data.labels import few_labels
 from reuse.data.preprocessing import Preprocessing, as_image_size
+from reuse.data.sequences import StepSamples, TokenSamples
 from reuse.data.source import Options, Source
 from reuse.data.splitting import Parts, check_parts, split_rows
 from reuse.data.table_files import NO_TARGET, read_csv, read_parquet
 from reuse.data.tables import TableSamples
+from reuse.data.text import TextSamples
 from reuse.errors import DataError, UnknownNameError, UsageError
 from reuse.lookup import suggest
 
@@ -55,11 +57,16 @@ def load(
     preprocessing: Preprocessing | None = None,
     skip_bad: bool = False,
     transductive: bool = False,
+    text: str | None = None,
+    vocabulary: int | None = None,
+    sequence_length: int | None = None,
+    sequences: bool = False,
 ) -> Dataset:
     """Return a data set, split and preprocessed.
 
     Without a `preprocessing`, tables and feature vectors are standardised by the mean and standard deviation of the
-    training split alone, and images scaled to [0, 1].
+    training split alone, and images scaled to [0, 1]. Texts become tokens: the numbers of their lower-case words, 0 for
+    padding, 1 for a word that is rare or does not occur in the training split.
 
     Args:
         spec: a name ("digits"), "openml:NAME", a file (.npz .h5 .csv .parquet .tar), a folder (class folders of images,
@@ -79,6 +86,13 @@ def load(
         preprocessing: used as it is, nothing is fitted: a source run's, or `image_preprocessing(...)`.
         skip_bad: set broken images aside, and name them in the notes.
         transductive: for pretraining without targets: test rows' inputs, never their targets, are trained on too.
+        text: the column of a table that holds texts, which are then the inputs; arrays of strings are texts anyway.
+        vocabulary: of texts, how many words are told apart (the most frequent; None: 10,000); of arrays, how many
+            tokens there are, padding among them, which makes whole numbers `(rows, time)` tokens.
+        sequence_length: tokens a row, which is cut or filled up; None: as many as 95 % of the training texts have, or
+            as an array has columns.
+        sequences: take arrays for sequences: whole numbers `(rows, time)` for tokens (None told: up to the largest),
+            numbers `(rows, time, features)` for steps, standardised by feature, and not for vectors and images.
 
     Returns:
         The training, validation and test split, with notes worth printing.
@@ -93,13 +107,26 @@ def load(
         {'train': 80, 'valid': 20, 'test': 360}
     """
     size = None if image_size is None else as_image_size(image_size)
-    options = Options(target, group_by, size, channels, preprocessing, skip_bad)
+    _check_sizes(vocabulary=vocabulary, sequence_length=sequence_length)
+    options = Options(
+        target,
+        group_by,
+        size,
+        channels,
+        preprocessing,
+        skip_bad,
+        text=text,
+        vocabulary=vocabulary,
+        sequence_length=sequence_length,
+        sequences=sequences,
+    )
     _refuse_two_sizes(options)
     source = read(spec, options)
+    _refuse_unused(source, options)
     # Split first: the test rows of some classes, of few labels or without targets are test rows of the whole data set,
     # so that nothing pretrained on one selection has seen the test rows of another.
     parts = split_rows(source, valid_fraction, test_fraction, seed if split_seed is None else split_seed)
-    if target == NO_TARGET and not isinstance(source.samples, TableSamples):  # of a table it may be a column's name
+    if target == NO_TARGET and not _is_table(source):  # of a table it may be a column's name
         source = _without_targets(source)
     source = keep_classes(source, classes)
     parts = _with_only(parts, source.rows)
@@ -148,9 +175,29 @@ def _read_path(spec: str, options: Options) -> Source:
     return READERS[path.suffix.lower()](path, options)
 
 
+def _is_table(source: Source) -> bool:
+    samples = source.samples
+    return isinstance(samples, TableSamples) or (isinstance(samples, TextSamples) and samples.column != "")
+
+
+def _check_sizes(**given: int | None) -> None:
+    for name, value in given.items():
+        if value is not None and (type(value) is not int or value < 1):
+            raise UsageError(f"{name}={value!r}: give a whole number above 0")
+
+
+def _refuse_unused(source: Source, options: Options) -> None:
+    """Raise where a setting for tokens is given though there are none."""
+    if isinstance(source.samples, TextSamples | TokenSamples | StepSamples):
+        return
+    for name in ("text", "vocabulary", "sequence_length"):
+        if (given := getattr(options, name)) is not None:
+            raise UsageError(f"{name}={given!r} is for texts and tokens, and {source.name} holds none: leave it out")
+
+
 def _refuse_two_sizes(options: Options) -> None:
-    """Raise where the given preprocessing and the settings ask for different images."""
-    for name in ("image_size", "channels"):
+    """Raise where the given preprocessing and the settings ask for different inputs."""
+    for name in ("image_size", "channels", "vocabulary", "sequence_length"):
         asked, given = getattr(options, name), getattr(options.preprocessing, name, None)
         if asked is not None and options.preprocessing is not None and asked != given:
             raise UsageError(f"{name}={asked} and a preprocessing made for {given}: the model takes only the latter")
@@ -179,6 +226,8 @@ def _assemble(source: Source, parts: Parts, options: Options) -> Dataset:
     if preprocessing is None:
         preprocessing, fit_notes = source.samples.fit(parts.train, options)
         notes += fit_notes
+    elif preprocessing.kind == "text" and options.text is not None:  # the same words, in a column of another name
+        preprocessing = replace(preprocessing, text=options.text)
     splits = {}
     for name in SPLITS:
         rows = getattr(parts, name)

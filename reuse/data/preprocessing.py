@@ -9,7 +9,7 @@ from torch import Tensor
 
 from reuse.errors import DataError, UsageError
 
-KINDS = ("vectors", "images", "table")
+KINDS = ("vectors", "images", "table", "sequences", "tokens", "text")
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From raw samples to float32 inputs: sized images or encoded columns, then `(x / divisor - mean) / std`.
+    """From raw samples to inputs: sized images or encoded columns, then `(x / divisor - mean) / std`; or tokens.
 
     Attributes:
-        kind: "vectors" (rows of an array), "images" or "table".
+        kind: "vectors" (rows of an array), "images", "table", "sequences" (of feature vectors), "tokens" or "text".
         divisor: what raw values are divided by first, e.g. 255.
         mean: one value a feature or image channel; empty: nothing is subtracted or divided by.
         std: one value a feature or image channel.
@@ -53,6 +53,10 @@ class Preprocessing:
             `image_size / crop_pct`, then the centre is cut out.
         crop_mode: timm's "center", "squash" or "border"; used where there is a `crop_pct`.
         columns: a table's feature columns, in the order of the inputs.
+        vocabulary: how many tokens there are; of texts, how many words were asked for.
+        words: what tokens are called: all of them, or of texts those from 2 on (0 is padding, 1 an unknown word).
+        sequence_length: to how many tokens each row is cut or filled up.
+        text: the column of a table that holds the texts.
     """
 
     kind: str
@@ -65,6 +69,20 @@ class Preprocessing:
     crop_pct: float | None = None
     crop_mode: str = "center"
     columns: tuple[Column, ...] = ()
+    vocabulary: int | None = None
+    words: tuple[str, ...] = ()
+    sequence_length: int | None = None
+    text: str | None = None
+
+    @property
+    def num_tokens(self) -> int | None:
+        """How many different tokens inputs are made of, padding among them; None where inputs are no tokens."""
+        return len(self.token_names) if self.kind == "text" else self.vocabulary
+
+    @property
+    def token_names(self) -> tuple[str, ...]:
+        """What each token is called, "" for those that are no words; empty where nothing says so."""
+        return ("", "", *self.words) if self.kind == "text" else self.words
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

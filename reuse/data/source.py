@@ -14,8 +14,18 @@ KINDS_OF_DATA = {
     "table": ("is a table", "a table"),
     "images": ("holds images", "images"),
     "vectors": ("holds feature vectors", "vectors"),
+    "sequences": ("holds sequences of numbers", "sequences"),
+    "tokens": ("holds sequences of tokens", "tokens"),
+    "text": ("holds texts", "texts"),
 }
-MADE_FOR = {"table": "tables", "images": "images", "vectors": "feature vectors"}
+MADE_FOR = {
+    "table": "tables",
+    "images": "images",
+    "vectors": "feature vectors",
+    "sequences": "sequences of numbers",
+    "tokens": "sequences of tokens",
+    "text": "texts",
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,21 @@ class Options:
     preprocessing: Preprocessing | None = None
     skip_bad: bool = False
     without_targets: bool = False
+    text: str | None = None
+    vocabulary: int | None = None
+    sequence_length: int | None = None
+    sequences: bool = False
+
+    @property
+    def text_column(self) -> str | None:
+        """The column of a table whose texts are the inputs, as asked for or as a model expects it."""
+        expected = self.preprocessing.text if self.preprocessing is not None else None
+        return self.text if self.text is not None else expected
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of the preprocessing that is given."""
+        return self.preprocessing.kind if self.preprocessing is not None else None
 
 
 class Samples(Protocol):
@@ -86,6 +111,8 @@ def refuse_other_kind(preprocessing: Preprocessing, kind: str, name: str) -> Non
 
 def refuse_table_options(options: Options, what: str) -> None:
     """Raise where a column is named though `what` has none."""
+    if options.text is not None:
+        raise UsageError(f"text={options.text!r} names a column, and {what} has none: leave it out")
     if options.target not in (None, "none"):
         raise UsageError(f"target={options.target!r} names a column, and {what} has none: leave it out, or give 'none'")
     if options.group_by is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from reuse.data.source import Options, Source
 from reuse.data.tables import TableSamples, as_texts
 from reuse.data.targets import encode_targets
+from reuse.data.text import TextSamples
 from reuse.errors import DataError, UsageError
 from reuse.lookup import suggest
 
@@ -86,7 +87,7 @@ def source_of_table(
         columns: `(n,)` each, as `TableSamples` takes them.
         name: what the user called it.
         options: `target` (several separated by commas, "none" for no target, unless a column is called so),
-            `without_targets` and `group_by`.
+            `without_targets`, `group_by`, and `text`: the one column that is read, as a text.
         notes: what the reader has to say.
 
     Raises:
@@ -95,7 +96,11 @@ def source_of_table(
     """
     if options.group_by is not None:
         _refuse_unknown(options.group_by, columns, "group_by")
+    if options.text_column is not None:
+        _refuse_unknown(options.text_column, columns, "text")
     targets, note = _target_columns(columns, options)
+    if options.text_column is not None and options.text_column in (*targets, options.group_by):
+        raise UsageError(f"text={options.text_column!r} is the target or the group too: name another column")
     features = {n: v for n, v in columns.items() if n not in targets and n != options.group_by}
     if not features:
         raise DataError(f"{name}: no feature columns are left beside {', '.join(targets)}: give more columns")
@@ -103,14 +108,26 @@ def source_of_table(
     if num_rows == 0:
         raise DataError(f"{name} has columns and no rows")
     groups = None if options.group_by is None else _groups(columns, options.group_by)
-    rows, samples, notes = np.arange(num_rows), TableSamples(features, name), (*notes, *note)
-    if options.preprocessing is not None:
-        notes = (*notes, *samples.missing(options.preprocessing.columns))
+    samples, more = _samples(features, name, options)
+    rows, notes = np.arange(num_rows), (*notes, *note, *more)
     if not targets:
         return Source(name, samples, None, "unlabelled", (), rows, groups=groups, notes=notes)
     encoded = encode_targets(_stacked([columns[target] for target in targets]), targets)
     notes = (*notes, encoded.note) if encoded.note else notes
     return Source(name, samples, encoded.values, encoded.task, encoded.classes, rows, groups=groups, notes=notes)
+
+
+def _samples(
+    features: Mapping[str, np.ndarray], name: str, options: Options
+) -> tuple[TableSamples | TextSamples, tuple[str, ...]]:
+    """Return the feature columns, or the one that holds texts, and notes on them."""
+    text = options.text_column
+    if text is None:
+        samples = TableSamples(features, name)
+        return samples, samples.missing(options.preprocessing.columns) if options.preprocessing else ()
+    others = [column for column in features if column != text]
+    notes = (f"columns left aside beside the text {text!r}: {', '.join(others)}",) if others else ()
+    return TextSamples(as_texts(features[text]), name, text), notes
 
 
 def _target_columns(columns: Mapping[str, np.ndarray], options: Options) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -122,11 +139,9 @@ def _target_columns(columns: Mapping[str, np.ndarray], options: Options) -> tupl
         for name in names:
             _refuse_unknown(name, columns, "target")
         return names, ()
-    taken = (
-        {options.group_by, *(c.name for c in options.preprocessing.columns)}
-        if options.preprocessing
-        else {options.group_by}
-    )
+    taken = {options.group_by, options.text_column}
+    if options.preprocessing:
+        taken |= {column.name for column in options.preprocessing.columns}
     free = [name for name in columns if name not in taken]
     named = next((name for name in free if name.lower() in TARGET_NAMES), None)
     if named is not None or not free:

@@ -40,8 +40,8 @@ def test_fitted_preprocessing_survives_too():
 def test_unknown_entries_are_refused():
     with pytest.raises(DataError, match="colour"):
         Preprocessing.from_dict({"kind": "images", "colour": 1})
-    with pytest.raises(DataError, match="'text'"):
-        Preprocessing("text")
+    with pytest.raises(DataError, match="'video'"):
+        Preprocessing("video")
     with pytest.raises(UsageError, match="1 means"):
         image_preprocessing((0.5,), (0.5,), "bilinear", None, 8, 3)
 

@@ -1,0 +1,106 @@
+"""Arrays of sequences as they come: numbers `(n, time, features)`, tokens `(n, time)`, and what tokens are called."""
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from reuse.data.arrays import refuse_unusable
+from reuse.errors import DataError
+
+
+def fit_length(rows: np.ndarray, length: int) -> np.ndarray:
+    """Return `(n, length)`: the first tokens of each row, filled up with 0."""
+    kept = rows[:, :length]
+    return np.pad(kept, ((0, 0), (0, length - kept.shape[1])))
+
+
+def as_steps(x: object, name: str) -> np.ndarray:
+    """Return an array as sequences of feature vectors `(n, time, features)`; two dimensions are of one feature.
+
+    Raises:
+        DataError: not numbers, other dimensions, nothing in it, or a value that is missing or infinite.
+    """
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise DataError(f"{name} is not an array ({error}): give every row as many steps as the others") from error
+    if array.dtype.kind not in "biuf" or array.ndim not in (2, 3) or array.size == 0:
+        raise DataError(
+            f"{name} holds {array.dtype} values of shape {array.shape}: expected sequences of numbers "
+            "(rows, time, features), or tokens (rows, time)"
+        )
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    steps = array[:, :, None] if array.ndim == 2 else array
+    refuse_unusable(steps, name)
+    return steps
+
+
+def as_tokens(x: object, name: str) -> np.ndarray:
+    """Return whole numbers as int64 `(n, time)`; rows of different lengths are filled up with 0 behind.
+
+    Raises:
+        DataError: other values, other dimensions, or nothing in it.
+    """
+    array = _filled_up(x, name)
+    if array.dtype.kind not in "iu" or array.ndim != 2 or array.size == 0:
+        raise DataError(
+            f"{name} holds {array.dtype} values of shape {array.shape}: expected tokens, whole numbers (rows, time)"
+        )
+    negative = np.argwhere(array < 0)
+    if len(negative):
+        row, place = negative[0].tolist()
+        raise DataError(f"{name} holds {array[row, place]} in row {row} (from 0): tokens are whole numbers from 0")
+    return array.astype(np.int64)
+
+
+def are_tokens(x: object) -> bool:
+    """Return whether `x` holds rows of whole numbers."""
+    try:
+        array = np.asarray(x)
+    except ValueError:
+        return True  # rows of different lengths
+    return array.dtype.kind == "O" or (array.dtype.kind in "iu" and array.ndim == 2)
+
+
+def joined_tokens(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the rows of several arrays of tokens as one array, as wide as the widest."""
+    width = max(part.shape[1] for part in parts)
+    return np.concatenate([fit_length(part, width) for part in parts])
+
+
+def read_vocabulary(given: Any, name: str) -> tuple[int | None, tuple[str, ...]]:
+    """Return how many tokens an array `vocabulary` says there are, and what they are called.
+
+    Args:
+        given: one whole number, `(tokens,)` strings, or None.
+        name: what the user called the data.
+
+    Raises:
+        DataError: anything else.
+    """
+    if given is None:
+        return None, ()
+    array = np.asarray(given)
+    if array.ndim == 0 and array.dtype.kind in "iu" and array > 1:
+        return int(array), ()
+    if array.ndim == 1 and array.dtype.kind in "OSU" and len(array) > 1:
+        return len(array), tuple(map(str, array.astype(str).tolist()))
+    raise DataError(
+        f"{name}: vocabulary is {array.dtype} of shape {array.shape}: expected how many tokens there are, padding "
+        "among them, or what each is called"
+    )
+
+
+def _filled_up(x: Any, name: str) -> np.ndarray:
+    try:
+        array = np.asarray(x)
+    except ValueError:
+        array = np.empty(0, object)
+    if array.dtype.kind != "O":
+        return array
+    try:
+        return np.array(list(zip_longest(*x, fillvalue=0))).T
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} is neither an array nor rows of tokens ({error}): give whole numbers") from error
