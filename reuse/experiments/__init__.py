@@ -1,0 +1,18 @@
+"""Experiments: networks trained with several seeds, recorded as JSON, put into tables beside published figures."""
+
+from reuse.experiments.experiment import Column, Experiment
+from reuse.experiments.recording import Record, run_experiment
+from reuse.experiments.rows import hold_out_last
+from reuse.experiments.statistics import mean_and_error, paired_interval
+from reuse.experiments.training import train_network
+
+__all__ = [
+    "Column",
+    "Experiment",
+    "Record",
+    "hold_out_last",
+    "mean_and_error",
+    "paired_interval",
+    "run_experiment",
+    "train_network",
+]

@@ -1,0 +1,33 @@
+"""How sure a mean is."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats  # type: ignore[import-untyped]
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and its standard error, the error of a single value being NaN."""
+    numbers = np.asarray(values, np.float64)
+    error = numbers.std(ddof=1) / math.sqrt(len(numbers)) if len(numbers) > 1 else math.nan
+    return float(numbers.mean()), float(error)
+
+
+def paired_interval(
+    first: Sequence[float], second: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Return the mean of `second - first`, and the interval that holds the true mean with this confidence.
+
+    Student's interval of paired differences: what the members of a pair share, such as the rows they were trained on,
+    falls out.
+
+    Args:
+        first: one value a pair, at least two.
+        second: as many, in the same order.
+        confidence: between 0 and 1.
+    """
+    differences = np.asarray(second, np.float64) - np.asarray(first, np.float64)
+    mean, error = mean_and_error(differences.tolist())
+    width = float(stats.t.ppf((1 + confidence) / 2, len(differences) - 1)) * error
+    return mean, mean - width, mean + width

@@ -1,0 +1,124 @@
+"""From records to Markdown: published, reference and our figures side by side. Nothing is typed by hand."""
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from reuse.errors import RunError
+from reuse.experiments.statistics import mean_and_error
+
+REFERENCE = ".keras.json"
+HEAD = (
+    "# Results\n\nMade by `python -m reuse.experiments` from `results/*.json`, which the recipes and "
+    "`tests/benchmarks/keras_reference` write; do not edit. Means over seeds ± one standard error; the difference is "
+    "ours minus Keras', in standard errors of that difference. Seconds are the median over the seeds of a whole "
+    "training with validation, in one thread of a machine shared with others.\n"
+)
+
+
+def render_results(folder: str | Path) -> str:
+    """Return the whole page.
+
+    Args:
+        folder: of the records, `NAME.json` of a recipe and `NAME.keras.json` of its reference.
+
+    Raises:
+        RunError: there are none, or one cannot be read.
+    """
+    paths = [path for path in sorted(Path(folder).glob("*.json")) if not path.name.endswith(REFERENCE)]
+    if not paths:
+        raise RunError(f"{folder} holds no records of experiments: run a recipe first")
+    return "\n".join([HEAD, *(render_record(path) for path in paths)])
+
+
+def render_record(path: Path) -> str:
+    """Return the section of one experiment."""
+    ours = _read(path)
+    beside = path.with_name(path.stem + REFERENCE)
+    reference = _read(beside) if beside.exists() else None
+    lines = [f"## {ours['title']}", "", ours["about"], "", *_table(ours, reference), ""]
+    lines += [f"- {conclusion}" for conclusion in ours["conclusions"]] + ([""] if ours["conclusions"] else [])
+    return "\n".join([*lines, *(_origin(record) for record in (ours, reference) if record), ""])
+
+
+def _table(ours: dict[str, Any], reference: dict[str, Any] | None) -> list[str]:
+    head, rows = ["row"], [[row] for row in ours["rows"]]
+    for column in ours["columns"]:
+        for title, cells in _columns(column, ours, reference).items():
+            if any(cells):
+                head.append(title)
+                rows = [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
+    return [_line(head), _line(["---"] * len(head)), *map(_line, rows)]
+
+
+def _columns(column: dict[str, Any], ours: dict[str, Any], reference: dict[str, Any] | None) -> dict[str, list[str]]:
+    """Return the cells of a figure by heading: published, the reference's, ours, the difference."""
+    title, figure, rows = column["title"], column["figure"], list(ours["rows"])
+    published = [ours["published"].get(row, {}).get(figure, "") for row in rows]
+    theirs = [_scaled(reference, row, column["reference"] or figure, column["scale"]) for row in rows]
+    mine = [_scaled(ours, row, figure, column["scale"]) for row in rows]
+    show = _seconds if figure == "seconds" else _mean
+    cells = {
+        f"{title}: published": published,
+        f"{title}: Keras": [show(values, column["digits"]) for values in theirs],
+        f"{title}: ours": [show(values, column["digits"]) for values in mine],
+    }
+    if figure != "seconds":
+        cells["difference"] = [_difference(a, b) for a, b in zip(mine, theirs, strict=True)]
+    return cells
+
+
+def _scaled(record: dict[str, Any] | None, row: str, figure: str, scale: float) -> list[float]:
+    return [] if record is None else [value * scale for value in _values(record, row, figure)]
+
+
+def _values(record: dict[str, Any], row: str, figure: str) -> list[float]:
+    return [run[figure] for run in record["runs"] if run["row"] == row and figure in run]
+
+
+def _mean(values: Sequence[float], digits: int) -> str:
+    if not values:
+        return ""
+    mean, error = mean_and_error(values)
+    return f"{mean:.{digits}f}" if math.isnan(error) else f"{mean:.{digits}f} ± {error:.{digits}f}"
+
+
+def _seconds(values: Sequence[float], digits: int) -> str:
+    return f"{statistics.median(values):.{digits}f}" if values else ""
+
+
+def _difference(mine: Sequence[float], theirs: Sequence[float]) -> str:
+    """Return how many standard errors of the difference ours lies above theirs."""
+    if len(mine) < 2 or len(theirs) < 2:
+        return ""
+    (mean, error), (other, other_error) = mean_and_error(mine), mean_and_error(theirs)
+    spread = math.hypot(error, other_error)
+    if spread == 0:
+        return "0" if mean == other else "∞"
+    return f"{(mean - other) / spread:+.1f}"
+
+
+def _origin(record: dict[str, Any]) -> str:
+    """Return date, machine and command of a record."""
+    dates = sorted({run["date"] for run in record["runs"]})
+    when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+    seeds = len({run["seed"] for run in record["runs"]})
+    versions = ", ".join(f"{name} {value}" for name, value in record["machine"].items())
+    return f"{record['by']}: {when}, {seeds} seeds, `{record['command']}`; {versions}.\n"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is no record of an experiment ({error}): remove it") from error
+    if not record.get("runs"):
+        raise RunError(f"{path} holds no runs: run the recipe again, or remove it")
+    return record
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
