@@ -205,7 +205,7 @@ def feed_activations(prepared: Prepared, data: Dataset, compute: Compute, report
         # Not inference_mode: what a module memorises in its forward would then be useless for training.
         with torch.no_grad(), autocast(compute.precision, compute.device):
             (inputs,) = rows.gather(torch.from_numpy(positions))
-            outputs = prefix(inputs.to(compute.device, compute.dtype))
+            outputs = prefix(_moved(inputs, compute))
             return tuple(_stored_tensor(t, f) for t, f in zip(outputs, prepared.stored, strict=True))
 
     missing = len(store.missing(keys))
@@ -254,9 +254,14 @@ def _activations(prepared: Prepared, split: str, compute: Compute) -> Source:
 def _inputs(split: Split, compute: Compute) -> tuple[Source, Tensor | None]:
     resident, targets = split.inputs.resident(), _targets(split, compute)
     if resident is not None and resident.numel() * compute.dtype.itemsize < free_memory(compute.device) // 2:
-        return Resident(resident.to(compute.device, compute.dtype)), targets
+        return Resident(_moved(resident, compute)), targets
     source = ReadInputs(split.inputs)
     return (source if compute.dtype == torch.float32 else Converted(source, (compute.dtype,))), targets
+
+
+def _moved(inputs: Tensor, compute: Compute) -> Tensor:
+    """Return inputs where and in the type in which is computed; tokens stay whole numbers."""
+    return inputs.to(compute.device, compute.dtype if inputs.is_floating_point() else inputs.dtype)
 
 
 def _targets(split: Split, compute: Compute) -> Tensor | None:
@@ -267,7 +272,7 @@ def _targets(split: Split, compute: Compute) -> Tensor | None:
 
 def _sample(split: Split, compute: Compute) -> tuple[Tensor, Tensor | None]:
     rows = torch.arange(min(SAMPLE_ROWS, len(split)))
-    inputs = split.inputs.gather(rows)[0].to(compute.device, compute.dtype)
+    inputs = _moved(split.inputs.gather(rows)[0], compute)
     targets = _targets(split, compute)
     return inputs, None if targets is None else targets[rows].to(compute.device)
 

@@ -27,7 +27,7 @@ class Converted:
 
     Args:
         source: the rows.
-        dtypes: one type for each of its tensors.
+        dtypes: one type for each of its tensors; whole numbers (tokens, lengths) stay what they are.
     """
 
     def __init__(self, source: Source, dtypes: tuple[torch.dtype, ...]) -> None:
@@ -38,4 +38,5 @@ class Converted:
 
     def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
         """Return the rows `indices` in the types asked for."""
-        return tuple([t.to(dtype) for t, dtype in zip(self.source.gather(indices), self.dtypes, strict=True)])
+        pairs = zip(self.source.gather(indices), self.dtypes, strict=True)
+        return tuple([tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor, dtype in pairs])
