@@ -19,9 +19,6 @@ SUBJECTS = {
     "cooking": "pan oil onion garlic stir simmer salt oven",
     "sailing": "wind sail harbour rope keel tide mast bow",
 }
-    "cooking": "pan oil onion garlic stir simmer salt oven",
-    "sailing": "wind sail harbour rope keel tide mast bow",
-}
 SHARED = "the a of and it was with then we they after before"
 
 
