@@ -67,6 +67,24 @@ def test_steps_are_learned() -> None:
     assert trainer.evaluate(*feed.splits["test"])["accuracy"] > 0.8
 
 
+def test_tokens_that_do_not_fit_into_memory_are_read_as_whole_numbers(
+    table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, compute = reuse.load(table, text="review"), Compute(torch.device("cpu"), "float64")
+    tokens = reuse.load((texts.train.inputs.resident(), texts.train.targets), vocabulary=texts.num_tokens)
+    model = network(tokens, "gru:4").double()
+    resident, _ = feed_inputs(model, tokens, compute).splits["test"]
+    monkeypatch.setattr("reuse.data.inputs.free_memory", lambda device: 1)
+    tokens = reuse.load((texts.train.inputs.resident(), texts.train.targets), vocabulary=texts.num_tokens)
+    rows, _ = feed_inputs(model, tokens, compute).splits["test"]
+    assert type(rows) is not type(resident)
+    indices = torch.tensor([2, 0])
+    (found,), (expected,) = rows.gather(indices), resident.gather(indices)
+    assert found.dtype == torch.int64
+    assert torch.equal(found, expected)
+    assert torch.equal(model(found), model(expected))
+
+
 @pytest.mark.parametrize("freeze", ["embedding,lstm1", "embedding,lstm1,lstm2"])
 def test_texts_are_cached_and_train_the_same(freeze: str, table: Path) -> None:
     data, compute = reuse.load(table, text="review"), Compute(torch.device("cpu"), "float64")

@@ -132,10 +132,13 @@ def _text_records(
     if size < 1:
         raise DataError(f"{path}, line {number}: no vector; expected a word and its numbers, separated by spaces")
     for at, line in enumerate(lines, start=number):
-        fields = line.rstrip().rsplit(b" ", size)
+        record = line.rstrip()
+        if record.count(b" ") == size and record[: record.index(b" ")] not in words:
+            continue
+        fields = record.rsplit(b" ", size)  # from the right: some words hold spaces
         if len(fields) != size + 1 or (b" " in fields[0] and _is_number(fields[0].rsplit(b" ", 1)[1])):
-            count = len(line.split()) - 1
-            raise DataError(f"{path}, line {at}: {max(count, 0)} numbers behind a word, and vectors here have {size}")
+            count = max(len(record.split()) - 1, 0)
+            raise DataError(f"{path}, line {at}: {count} numbers behind a word, and vectors here have {size}")
         if fields[0] in words:
             yield fields[0], _vector(fields[1:], path, at)
 
