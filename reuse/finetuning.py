@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from reuse.errors import RunError, UsageError
 from reuse.feeding import Prepared, prepare
@@ -24,6 +24,7 @@ from reuse.runs.folder import RunFolder
 from reuse.runs.reporting import Reporter
 from reuse.runs.sources import find_source
 from reuse.seeding import seed_everything
+from reuse.settings import Settings, all_settings
 from reuse.tasks import Task, freeze_layers, new_task, restored_model, resumed_task
 from reuse.tuning import cache_settings, tune
 
@@ -38,43 +39,17 @@ def finetune(
     drop_layers: str | None = None,
     add_layers: str | None = None,
     random_weights: bool = False,
-    labels: int | str | None = None,
-    classes: str | Sequence[str | int] | None = None,
-    target: str | None = None,
-    group_by: str | None = None,
-    image_size: int | Sequence[int] | None = None,
-    channels: int | None = None,
-    skip_bad: bool = False,
-    activation: str | None = None,
-    norm: str | None = None,
-    init: str | None = None,
-    dropout: float | None = None,
-    input_dropout: float | None = None,
-    label_smoothing: float = 0.0,
     epochs: int = 200,
-    batch_size: int = 32,
     learning_rate: float = 1e-3,
-    optimizer: str = "adam",
-    momentum: float | None = None,
-    weight_decay: float = 0.0,
-    schedule: str = "constant",
-    warmup: float = 0.0,
-    clip_norm: float | None = None,
-    patience: int = 20,
-    early_stopping: bool = True,
     cache: bool = True,
     cache_dir: str | Path | None = None,
     cache_dtype: str | None = None,
     cache_budget: int | None = None,
-    precision: str = "float32",
-    device: str = "auto",
-    seed: int = 0,
-    split_seed: int | None = None,
     compare: bool | None = None,
-    trust: bool = False,
     out: str | Path | None = None,
     resume: str | Path | None = None,
     reporter: Reporter | None = None,
+    **settings: Unpack[Settings],
 ) -> Result:
     """Train a model on labels from layers that are already trained, and leave a run folder.
 
@@ -88,44 +63,17 @@ def finetune(
         drop_layers: upper hidden layers to leave out, such as `hidden3`.
         add_layers: widths of hidden layers to add on top, such as `50,20`.
         random_weights: do without timm's pretrained weights.
-        labels: how many labelled rows in all, a fifth of them for validation; `10/class` too.
-        classes: which classes to keep, such as `5,6`.
-        target: the target column of a table; None: the source run's.
-        group_by: a column whose groups never straddle splits; None: the source run's.
-        image_size: pixels, one number or height and width; None: the source's.
-        channels: of images, 1 or 3; None: the source's.
-        skip_bad: set broken images aside instead of stopping.
-        activation: of hidden layers; None: the source run's.
-        norm: of hidden layers; None: the source run's.
-        init: initial weights of fresh hidden layers; None: the source run's.
-        dropout: of hidden layers; None: the source run's.
-        input_dropout: of the inputs; None: the source run's.
-        label_smoothing: for classification.
         epochs: the greatest number of epochs.
-        batch_size: rows a step.
         learning_rate: the full rate.
-        optimizer: a name of torch's or timm's.
-        momentum: for optimizers that have one.
-        weight_decay: the optimizer's.
-        schedule: `constant`, `linear` or `cosine`.
-        warmup: epochs in which the rate rises to its full value.
-        clip_norm: greatest norm of all gradients together.
-        patience: epochs without a better validation loss before stopping.
-        early_stopping: False trains all epochs; the best weights are kept all the same.
         cache: False computes the frozen layers anew each epoch.
         cache_dir: where activations are kept; None: `$REUSE_CACHE` or `./cache`.
         cache_dtype: in which type they are stored, such as `float16`; None: as computed.
         cache_budget: bytes that all caches together may take.
-        precision: float32, float64 or bfloat16.
-        device: auto, cpu, cuda, cuda:N or mps.
-        seed: of labels drawn, fresh weights, order and dropout.
-        split_seed: of the test and validation rows; None: the source run's where its data are the same, so that it has
-            never trained on these test rows, else `seed`.
         compare: train from scratch and unfrozen too; None: only where `data` is not given.
-        trust: let a run or config file that names a `package.module:callable` import and call it.
         out: the run folder; by default a new one under `runs`.
         resume: a run folder to go on with; what is not given otherwise comes from its settings.
         reporter: told of lines and epochs; by default nobody is.
+        settings: what both commands take (see `reuse.settings.Settings`).
 
     Returns:
         What the training came to.
@@ -136,7 +84,7 @@ def finetune(
     Example:
         >>> finetune("timm:resnet18", freeze="!fc", data="photos/", epochs=20)  # doctest: +SKIP
     """
-    arguments = dict(locals())
+    arguments = all_settings(finetune, locals())
     listener = reporter or Reporter()
     if resume is not None:
         return go_on(**unlike_defaults(finetune, arguments))

@@ -1,15 +1,15 @@
 """`pretrain`: train layers that others will reuse, without labels or on the labels of another task."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
 
 from reuse.data.dataset import Dataset
 from reuse.data.preprocessing import Preprocessing
+from reuse.equipping import make_trainer
 from reuse.errors import UsageError
 from reuse.feeding import feed_inputs
 from reuse.lookup import lookup
@@ -27,7 +27,6 @@ from reuse.running import (
     continued,
     data_digests,
     load_data,
-    make_trainer,
     plain_settings,
     train,
     unlike_defaults,
@@ -40,6 +39,7 @@ from reuse.runs.preprocessing import preprocessing_for
 from reuse.runs.reporting import Reporter
 from reuse.runs.tensor_files import save_tensors
 from reuse.seeding import seed_everything
+from reuse.settings import Settings, all_settings
 
 
 def pretrain(
@@ -47,40 +47,14 @@ def pretrain(
     *,
     data: Any = "digits",
     model: str = "mlp:100,50,25",
-    labels: int | str | None = None,
-    classes: str | Sequence[str | int] | None = None,
-    target: str | None = None,
-    group_by: str | None = None,
-    image_size: int | Sequence[int] | None = None,
-    channels: int | None = None,
-    skip_bad: bool = False,
     transductive: bool = False,
-    activation: str | None = None,
-    norm: str | None = None,
-    init: str | None = None,
-    dropout: float | None = None,
-    input_dropout: float | None = None,
     noise: float | None = None,
-    label_smoothing: float = 0.0,
     epochs: int = 100,
-    batch_size: int = 32,
     learning_rate: float = 3e-3,
-    optimizer: str = "adam",
-    momentum: float | None = None,
-    weight_decay: float = 0.0,
-    schedule: str = "constant",
-    warmup: float = 0.0,
-    clip_norm: float | None = None,
-    patience: int = 20,
-    early_stopping: bool = True,
-    precision: str = "float32",
-    device: str = "auto",
-    seed: int = 0,
-    split_seed: int | None = None,
-    trust: bool = False,
     out: str | Path | None = None,
     resume: str | Path | None = None,
     reporter: Reporter | None = None,
+    **settings: Unpack[Settings],
 ) -> Result:
     """Train a model whose lower layers are to be reused, and leave a run folder.
 
@@ -89,41 +63,15 @@ def pretrain(
             labels of a similar task with more of them.
         data: a data spec or arrays (see `reuse.load`).
         model: a model spec (see `reuse.build`); an autoencoder's decoder is built from it.
-        labels: how many labelled rows; for `supervised` only.
-        classes: which classes to keep, such as `0-7`.
-        target: the target column of a table.
-        group_by: a column whose groups never straddle splits.
-        image_size: pixels, one number or height and width.
-        channels: of images, 1 or 3.
-        skip_bad: set broken images aside instead of stopping.
         transductive: train on the test rows' inputs too, without their labels.
-        activation: of hidden layers; None: elu.
-        norm: of hidden layers.
-        init: initial weights of hidden layers; None follows the activation.
-        dropout: of hidden layers.
-        input_dropout: of the inputs.
         noise: for autoencoders: the standard deviation of Gaussian noise on the inputs, or the share of them that a
             `denoising_autoencoder` masks; None takes the objective's own.
-        label_smoothing: for `supervised` classification.
         epochs: the greatest number of epochs.
-        batch_size: rows a step.
         learning_rate: the full rate.
-        optimizer: a name of torch's or timm's.
-        momentum: for optimizers that have one.
-        weight_decay: the optimizer's.
-        schedule: `constant`, `linear` or `cosine`.
-        warmup: epochs in which the rate rises to its full value.
-        clip_norm: greatest norm of all gradients together.
-        patience: epochs without a better validation loss before stopping.
-        early_stopping: False trains all epochs; the best weights are kept all the same.
-        precision: float32, float64 or bfloat16.
-        device: auto, cpu, cuda, cuda:N or mps.
-        seed: of labels drawn, initial weights, order and noise.
-        split_seed: of the test and validation rows; None: `seed`.
-        trust: let a resumed run or a config file that names a `package.module:callable` import and call it.
         out: the run folder; by default a new one under `runs`.
         resume: a run folder to go on with; what is not given otherwise comes from its settings.
         reporter: told of lines and epochs; by default nobody is.
+        settings: what both commands take (see `reuse.settings.Settings`).
 
     Returns:
         What the training came to.
@@ -135,12 +83,12 @@ def pretrain(
         >>> result = pretrain(data="digits", model="mlp:100,50,25", epochs=5)  # doctest: +SKIP
         >>> finetune(result.run, freeze="hidden1,hidden2")  # doctest: +SKIP
     """
-    arguments = dict(locals())
+    arguments = all_settings(pretrain, locals())
     if resume is not None:
         return go_on(**unlike_defaults(pretrain, arguments))
-    settings = plain_settings(arguments)
-    check_epochs(settings)
-    return _pretrain(settings, data, None, reporter or Reporter(), out=out)
+    chosen = plain_settings(arguments)
+    check_epochs(chosen)
+    return _pretrain(chosen, data, None, reporter or Reporter(), out=out)
 
 
 def go_on(resume: str | Path, *, reporter: Reporter | None = None, **given: Any) -> Result:
@@ -196,7 +144,7 @@ def _pretrain(
     reporter.line(f"pretraining {recipe.spec} as {settings['objective']} on {data.name}: {_sizes(data)}")
     with interruptible(run):
         feed = feed_inputs(trained, data, compute)
-        done = train(make_trainer(trained, objective, feed, settings), feed, settings, run, reporter, resume)
+        done = train(make_trainer(trained, objective, feed, settings, data), feed, settings, run, reporter, resume)
         save_tensors(run.path / WEIGHTS, savable_tensors(encoder))
         if isinstance(trained, Autoencoder):
             save_tensors(run.path / DECODER, savable_tensors(trained.decoder))

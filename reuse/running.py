@@ -1,6 +1,5 @@
 """From settings, a model and its feed to a trained, recorded, evaluated model: what both commands share."""
 
-import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from torch import nn
 from xxhash import xxh3_128
 
 from reuse.data.dataset import SPLITS, Dataset, Split
@@ -20,27 +18,15 @@ from reuse.feeding import Compute, Feed
 from reuse.lookup import lookup
 from reuse.nn.building import DEFAULT_SETTINGS
 from reuse.nn.specs import LAYER_NAMES
-from reuse.objectives.objective import Objective
 from reuse.runs.fitting import Fitted, fit
 from reuse.runs.folder import ARRAYS, RunFolder
 from reuse.runs.reporting import Reporter
+from reuse.settings import defaults_of
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
 
 NOT_SETTINGS = ("reporter", "resume", "out")
 DATA_SETTINGS = ("classes", "target", "group_by", "image_size", "channels", "skip_bad", "seed", "split_seed")
-TRAINER_SETTINGS = (
-    "optimizer",
-    "learning_rate",
-    "momentum",
-    "weight_decay",
-    "schedule",
-    "warmup",
-    "clip_norm",
-    "batch_size",
-    "seed",
-    "precision",
-)
 # The other settings of `reuse.build`, with what they are where neither the user nor a source run says anything.
 BUILD_SETTINGS: dict[str, Any] = {"activation": "elu", "norm": None, "init": None, "dropout": 0.0, "input_dropout": 0.0}
 
@@ -94,12 +80,12 @@ def continued(command: Callable[..., Any], given: Mapping[str, Any], run: RunFol
 
 
 def checked_names(command: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the defaults of all arguments of `command`.
+    """Return the defaults of all settings of `command`.
 
     Raises:
         UnknownNameError: a name in `given` is none of them.
     """
-    defaults = {name: p.default for name, p in inspect.signature(command).parameters.items()}
+    defaults = defaults_of(command)
     for name in given:
         lookup(defaults, name, "setting")
     return defaults
@@ -165,12 +151,6 @@ def check_epochs(settings: Mapping[str, Any]) -> None:
         raise UsageError(f"patience is {settings['patience']}: give 1 epoch or more, or --no-early-stopping")
 
 
-def make_trainer(model: nn.Module, objective: Objective, feed: Feed, settings: Mapping[str, Any]) -> Trainer:
-    """Return the trainer that the settings describe."""
-    chosen = {name: settings[name] for name in TRAINER_SETTINGS}
-    return Trainer(model, objective, network=feed.network, **chosen)
-
-
 def train(
     trainer: Trainer, feed: Feed, settings: Mapping[str, Any], run: RunFolder, reporter: Reporter, resume: bool
 ) -> Trained:
@@ -185,6 +165,8 @@ def train(
             valid,
             epochs=settings["epochs"],
             patience=settings["patience"] if settings["early_stopping"] else None,
+            max_gap=settings["max_gap"],
+            precise_norm=settings["precise_norm"],
             run=run,
             reporter=reporter,
             resume=resume,

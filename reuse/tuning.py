@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from reuse.devices import dtype_name
+from reuse.equipping import make_trainer
 from reuse.errors import CutError
 from reuse.feeding import (
     CacheSettings,
@@ -25,7 +26,6 @@ from reuse.running import (
     Trained,
     choose_compute,
     data_digests,
-    make_trainer,
     train,
 )
 from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
@@ -55,7 +55,7 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
     run = _resumed_run(run, task, model) if run else _new_run(task, model, origins, out)
     with interruptible(run):
         feed, prepared, why_not = _feed(model, task, objective, compute, freezing, run, reporter)
-        trainer = make_trainer(model, objective, feed, settings)
+        trainer = make_trainer(model, objective, feed, settings, data)
         done = train(trainer, feed, settings, run, reporter, resume)
         save_tensors(run.path / WEIGHTS, savable_tensors(model))
     notes = (*data.notes, *([why_not] if why_not else []))

@@ -46,6 +46,13 @@ def _size(text: str) -> int | list[int]:
     return sizes[0] if len(sizes) == 1 else sizes
 
 
+def _amount(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 # Settings whose text means something else than their type alone would say.
 TYPES: dict[str, Parsed] = {
     "labels": Parsed("N or N/class", _count),
@@ -86,6 +93,8 @@ def _parameter(setting: Setting) -> Callable[[Command], Command]:
         return click.argument(setting.name, required=setting.required, metavar=setting.name.upper(), **optional)
     if setting.annotation == "bool":
         return _switch(setting, flag)
+    if setting.annotation == "bool | str":
+        return _switch_with_value(setting, flag)
     if setting.annotation == "bool | None":
         return click.option(f"--{flag}/--no-{flag}", setting.name, default=None, help=_help(setting))
     # A default of None, given as such, would count as an answer to what is required.
@@ -109,10 +118,18 @@ def _switch(setting: Setting, flag: str) -> Callable[[Command], Command]:
     return click.option(f"--{flag}", setting.name, is_flag=True, default=False, help=_help(setting))
 
 
+def _switch_with_value(setting: Setting, flag: str) -> Callable[[Command], Command]:
+    """A switch that may be given a word: `--compile`, `--compile auto`."""
+    settings: dict[str, Any] = {"is_flag": False, "flag_value": True, "default": setting.default, "metavar": "[auto]"}
+    return click.option(f"--{flag}", setting.name, help=_help(setting), type=click.UNPROCESSED, **settings)
+
+
 def _type(setting: Setting) -> Any:
     if setting.name in TYPES:
         return TYPES[setting.name]
     names = {name.strip() for name in setting.annotation.split("|")}
+    if names >= {"float", "str"}:
+        return Parsed("NUMBER or LAYER=NUMBER,…", _amount)
     if "float" in names:
         return float
     return int if "int" in names and "str" not in names else str

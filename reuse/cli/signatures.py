@@ -1,7 +1,8 @@
 """Reading a command's settings from the source of the function that it calls, without importing it.
 
-The function's signature and docstring are the one place where a setting has its name, type, default and help; the
-command line mirrors them, and `--help` does not wait for torch.
+The function's signature and docstring, and `reuse/settings.py` for what several functions take as `**settings`, are the
+one place where a setting has its name, type, default and help; the command line mirrors them, and `--help` does not
+wait for torch.
 """
 
 import ast
@@ -45,18 +46,38 @@ def read_settings(module: str, function: str) -> list[Setting]:
     Raises:
         LookupError: there is no such module or function.
     """
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        raise LookupError(f"there is no module {module}")
-    tree = ast.parse(Path(spec.origin).read_text())
-    for node in tree.body:
+    for node in _source_of(module).body:
         if isinstance(node, ast.FunctionDef) and node.name == function:
-            return [s for s in _settings(node) if s.name not in NOT_ON_THE_COMMAND_LINE]
+            shared = read_shared_settings() if node.args.kwarg else []
+            return [s for s in (*_settings(node), *shared) if s.name not in NOT_ON_THE_COMMAND_LINE]
     raise LookupError(f"{module} has no function {function}")
 
 
+def read_shared_settings() -> list[Setting]:
+    """Return the settings of `reuse.settings` in their order."""
+    tree = _source_of("reuse.settings")
+    (declared,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings")
+    (defaults,) = (node.value for node in tree.body if isinstance(node, ast.AnnAssign) and _is(node.target, "DEFAULTS"))
+    values = ast.literal_eval(defaults) if defaults else {}
+    helps = _entries(ast.get_docstring(declared) or "", "Attributes")
+    fields = [node for node in declared.body if isinstance(node, ast.AnnAssign)]
+    named = [(ast.unparse(field.target), ast.unparse(field.annotation)) for field in fields]
+    return [Setting(name, kind, values[name], helps.get(name, ""), positional=False) for name, kind in named]
+
+
+def _source_of(module: str) -> ast.Module:
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise LookupError(f"there is no module {module}")
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+
+
+def _is(target: ast.expr, name: str) -> bool:
+    return isinstance(target, ast.Name) and target.id == name
+
+
 def _settings(node: ast.FunctionDef) -> list[Setting]:
-    helps = _argument_docs(ast.get_docstring(node) or "")
+    helps = _entries(ast.get_docstring(node) or "", "Args")
     arguments, absent = node.args.args, [None] * (len(node.args.args) - len(node.args.defaults))
     positional = list(zip(arguments, [*absent, *node.args.defaults], strict=True))
     named = list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
@@ -73,9 +94,9 @@ def _settings(node: ast.FunctionDef) -> list[Setting]:
     ]
 
 
-def _argument_docs(docstring: str) -> dict[str, str]:
-    """Return the entries of a Google-style `Args:` section."""
-    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", docstring, re.MULTILINE | re.DOTALL)
+def _entries(docstring: str, title: str) -> dict[str, str]:
+    """Return the entries of a section of a Google-style docstring."""
+    section = re.search(rf"^{title}:\n(.*?)(?=^\S|\Z)", docstring, re.MULTILINE | re.DOTALL)
     entries: dict[str, str] = {}
     name = ""
     for line in section.group(1).splitlines() if section else []:

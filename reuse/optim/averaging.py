@@ -36,8 +36,8 @@ class Average(Protocol):
 class ExponentialAverage:
     """A moving average that forgets: each update keeps `decay` of it and takes the rest from the weights.
 
-    timm's ModelEmaV3: with a warm-up the decay at step n is `1 - n ** (-2 / 3)` where that is less. Buffers are averaged
-    along, so that a batch norm has the statistics that belong to the averaged weights.
+    timm's ModelEmaV3: with a warm-up the decay at step n is `1 - n ** (-2 / 3)` where that is less. Buffers are
+    averaged along, so that a batch norm has the statistics that belong to the averaged weights.
 
     Args:
         decay: from 0 up to, not with, 1.

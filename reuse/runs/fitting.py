@@ -69,6 +69,8 @@ def fit(
     run: RunFolder,
     reporter: Reporter,
     resume: bool = False,
+    max_gap: float | None = None,
+    precise_norm: bool = False,
 ) -> Fitted:
     """Train, keep the weights of the best epoch on the validation rows, and put them back at the end.
 
@@ -81,17 +83,24 @@ def fit(
         run: where history and checkpoints go; its start is saved.
         reporter: told of every epoch.
         resume: go on from the run's last checkpoint.
+        max_gap: stop when the validation loss exceeds that of the training rows in eval mode by this share of it.
+        precise_norm: compute the batch norms' statistics of the best weights anew over all training rows.
 
     Raises:
         Interrupted: Ctrl-C; the state after the last whole epoch is saved.
         ReuseError: the loss or the validation metric that is watched is not finite.
     """
     started = time.perf_counter()
-    stopping = EarlyStopping(patience if valid is not None else None, trainer.objective.monitor)
+    if valid is None:
+        patience, max_gap = None, None
+    stopping = EarlyStopping(patience, trainer.objective.monitor, max_gap)
     if resume:
         _go_on(trainer, stopping, run, reporter)
     stopped_early = _loop(trainer, stopping, train, valid, epochs, run, reporter)
     best_epoch = stopping.restore(trainer.model) or trainer.epoch
+    if precise_norm:
+        count = trainer.precise_statistics(train[0])
+        reporter.line(f"computed the statistics of {count} batch norms anew over all training rows")
     return Fitted(trainer.epoch, best_epoch, stopped_early, time.perf_counter() - started)
 
 
@@ -113,9 +122,12 @@ def _loop(
         for epoch in trainer.epochs(*train, valid_source, valid_targets, epochs=epochs):
             if valid is not None:
                 _refuse_unusable(epoch, stopping.monitor)
-                stop = stopping.update(epoch.number, epoch.valid[stopping.monitor], lambda: live_tensors(trainer.model))
+                stop = stopping.update(epoch.number, epoch.valid[stopping.monitor], trainer.kept_tensors)
+                stop = stop or stopping.is_gap_too_wide(epoch.train, epoch.valid)
             run.append_history(_history_line(epoch))
             reporter.epoch(epoch, epochs)
+            for note in epoch.notes:
+                reporter.line(note)
             saver.keep()
             if stop:
                 break

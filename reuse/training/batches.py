@@ -1,8 +1,8 @@
 """Batches: which rows, in which order, and gathering them from where they lie."""
 
 from collections.abc import Iterator
-from itertools import repeat
-from typing import Protocol
+from itertools import islice, repeat
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +10,8 @@ from torch import Tensor
 from reuse.errors import DataError, UsageError
 from reuse.objectives.objective import Batch
 from reuse.seeding import generator
+
+T = TypeVar("T")
 
 
 class Source(Protocol):
@@ -127,3 +129,18 @@ def beside(source: Source, targets: Tensor | None) -> Tensor | None:
     if len(targets) != len(source):
         raise DataError(f"there are {len(source)} rows and {len(targets)} targets: give one target a row")
     return targets.to(source.device)
+
+
+def grouped(items: Iterator[T], count: int) -> Iterator[list[T]]:
+    """Yield `items` in lists of `count`, the last one perhaps shorter; one list is held at a time."""
+    while some := list(islice(items, count)):
+        yield some
+
+
+def split_batch(batch: Batch, count: int) -> list[Batch]:
+    """Return a batch in `count` batches of equally many rows."""
+    rows = len(batch.inputs[0]) // count
+    sizes = [rows] * count
+    inputs = zip(*[tensor.split_with_sizes(sizes) for tensor in batch.inputs], strict=True)
+    labels = [None] * count if batch.targets is None else batch.targets.split_with_sizes(sizes)
+    return [Batch(tuple(some), label) for some, label in zip(inputs, labels, strict=True)]

@@ -9,7 +9,13 @@ from reuse.devices import dtype_name
 from reuse.errors import UsageError
 from reuse.lookup import lookup
 
-PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "float64": None, "bfloat16": torch.bfloat16}
+PRECISIONS: dict[str, torch.dtype | None] = {
+    "float32": None,
+    "float64": None,
+    "tf32": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 """What autocast computes matrix products in; None leaves everything in the type of the weights."""
 
 
@@ -17,10 +23,23 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
     """Return a context, to be entered once a step, in which the network computes in `precision`.
 
     Raises:
-        UsageError: the precision is not one of `PRECISIONS`.
+        UsageError: the precision is not one of `PRECISIONS`, or the device has no such arithmetic.
     """
     dtype = lookup(PRECISIONS, precision, "precision")
+    if precision == "tf32":
+        _check_tf32(device)
+        return _TensorFloat32()
+    if precision == "float16" and device.type == "cpu" and not _cpu_has_float16():
+        raise UsageError("precision is float16, and this CPU has no float16 arithmetic: choose bfloat16 or float32")
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+def loss_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler | None:
+    """Return what keeps small float16 gradients from vanishing (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740).
+
+    None for every other precision, which needs none.
+    """
+    return torch.amp.GradScaler(device.type) if precision == "float16" else None
 
 
 def check_precision(precision: str, model: nn.Module) -> None:
@@ -35,3 +54,29 @@ def check_precision(precision: str, model: nn.Module) -> None:
         if parameter.is_floating_point() and parameter.dtype != torch.float64:
             found = dtype_name(parameter.dtype)
             raise UsageError(f"precision is float64 and {name} is {found}: call model.double() and give float64 inputs")
+
+
+class _TensorFloat32(AbstractContextManager[None]):
+    """Lets float32 matrix products and convolutions round their factors to TensorFloat-32, and then as before."""
+
+    def __enter__(self) -> None:
+        self.products, self.convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_float32_matmul_precision(self.products)
+        torch.backends.cudnn.allow_tf32 = self.convolutions
+
+
+def _check_tf32(device: torch.device) -> None:
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0):
+        raise UsageError(
+            f"precision is tf32, which CUDA devices since Ampere have, and the device is {device}: choose float32 or "
+            "bfloat16"
+        )
+
+
+def _cpu_has_float16() -> bool:
+    """Return whether oneDNN multiplies float16 matrices here; without it torch would do so very slowly."""
+    return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())

@@ -18,7 +18,7 @@ class RunningLoss:
         self._joined: list[Tensor] = []
 
     def add(self, loss: Tensor) -> None:
-        """Take the detached loss of a step, a scalar."""
+        """Take the detached loss of a step, a scalar, or of several steps, one after the other."""
         self._recent.append(loss)
         if len(self._recent) == _FOLD:
             self._join()
@@ -46,5 +46,5 @@ class RunningLoss:
 
     def _join(self) -> None:
         if self._recent:
-            self._joined.append(torch.stack(self._recent))
+            self._joined.append(torch.cat([loss.reshape(-1) for loss in self._recent]))
             self._recent = []

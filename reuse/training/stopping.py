@@ -16,9 +16,10 @@ class EarlyStopping:
     Args:
         patience: epochs without a new best after which to stop; None never stops and still keeps the best weights.
         monitor: name of the metric, for whoever reports; lower is better.
+        max_gap: by what share of the loss of the training rows the one of the validation rows may exceed it.
 
     Raises:
-        UsageError: the patience is below 1.
+        UsageError: the patience is below 1, or the gap negative.
 
     Example:
         >>> stopping = EarlyStopping(patience=2)
@@ -26,10 +27,12 @@ class EarlyStopping:
         [False, False, True]
     """
 
-    def __init__(self, patience: int | None, monitor: str = "loss") -> None:
+    def __init__(self, patience: int | None, monitor: str = "loss", max_gap: float | None = None) -> None:
         if patience is not None and patience < 1:
             raise UsageError(f"patience is {patience}: give 1 epoch or more, or none to train to the end")
-        self.patience = patience
+        if max_gap is not None and not max_gap >= 0:
+            raise UsageError(f"max_gap is {max_gap}: give a share of the training loss, 0 or more, or none")
+        self.patience, self.max_gap = patience, max_gap
         self.monitor = monitor
         self.best = math.inf
         self.best_epoch: int | None = None
@@ -50,6 +53,15 @@ class EarlyStopping:
         else:
             self.waited += 1
         return self.patience is not None and self.waited >= self.patience
+
+    def is_gap_too_wide(self, train: Mapping[str, float], valid: Mapping[str, float]) -> bool:
+        """Say whether to stop because the network has begun to learn its training rows by heart.
+
+        Args:
+            train: metrics of an epoch, with `eval_loss`, that of the training rows in eval mode.
+            valid: metrics on the validation rows.
+        """
+        return self.max_gap is not None and valid["loss"] > (1 + self.max_gap) * train["eval_loss"]
 
     def restore(self, model: nn.Module) -> int | None:
         """Put the best weights back into `model` and return their epoch; None where no epoch had a result."""

@@ -1,26 +1,34 @@
 """The one training loop."""
 
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 
 from reuse.errors import UsageError
 from reuse.objectives.objective import Batch, Network, Objective
+from reuse.optim.averaging import Average, swapped
+from reuse.optim.momentum import set_momentum
 from reuse.optim.named_state import load_named_state, named_state
-from reuse.optim.optimizers import OptimizerSettings, build_optimizer
+from reuse.optim.optimizers import build_optimizer
 from reuse.optim.schedules import Schedule, choose_schedule
+from reuse.optim.settings import OptimizerSettings
 from reuse.seeding import generator, random_state, seed_everything, set_random_state
-from reuse.training.batches import Source, batch_sizes, batches, beside, row_order
+from reuse.training.batches import Source, batch_sizes, batches, beside, grouped, row_order, split_batch
+from reuse.training.compiling import STEPS, Compiling
+from reuse.training.dropout import switch_off_dropout
 from reuse.training.epoch import Epoch
 from reuse.training.evaluation import device_of, evaluate
-from reuse.training.gradients import check_gradients
 from reuse.training.precision import autocast, check_precision
 from reuse.training.running_loss import RunningLoss
 from reuse.training.state import copied, live_tensors, load_tensors
+from reuse.training.statistics import batch_statistics, compute_statistics
+from reuse.training.step import Step, StepParts
 
 
 class Trainer:
@@ -30,18 +38,25 @@ class Trainer:
         model: whose parameters, modes and state these are; it is moved to `device`.
         objective: what is minimised.
         network: what is called on a batch: the model itself, or the suffix of a cut, which shares its parameters.
-        optimizer: a name of `reuse.optim.optimizers.OPTIMIZERS` or of timm's.
+        optimizer: a name of `reuse.optim.optimizers.OPTIMIZERS` or of timm's, or settings, which leave the four
+            arguments after this one aside.
         learning_rate: the full rate.
         momentum: for optimizers that have one; None takes the optimizer's own.
-        weight_decay: the optimizer's own kind of decay.
+        weight_decay: the optimizer's own kind of decay; norms and biases are spared.
+        rates: multipliers of the rate by parameter name; what is not named has 1.
+        switches: other optimizers, by the number of the first epoch that they train.
         schedule: a name of `reuse.optim.schedules.SCHEDULES`, or a function `(step, total steps) -> multiplier`.
         warmup: length of the rise to the full rate, in epochs.
-        clip_norm: greatest norm of all gradients together; None leaves them as they are.
-        batch_size: rows a step.
+        parts: what is done in each step beside: transforms, penalties, clipping, sharpness, constraints.
+        average: of the weights, which is what is measured and kept then; None: the weights themselves.
+        alternate: train every other epoch, from the second on, without dropout, transforms and penalties.
+        train_metrics: measure the training rows too after each epoch, in eval mode.
+        batch_size: rows a batch.
+        accumulate: batches a step.
         seed: decides the order of rows and all random numbers of the epochs.
-        precision: "float32", "float64" (the model and its inputs must be) or "bfloat16" (autocast).
+        precision: a name of `reuse.training.precision.PRECISIONS`; for "float64" the model and its inputs must be.
+        compile: compile whole steps: True, or "auto" where that saves time (see `reuse.training.compiling`).
         device: where to compute; None stays where the model is.
-        constraints: called on the model after each step, without gradients, such as a bound on the weights' norm.
 
     Raises:
         UsageError: a setting is out of range or unknown, or every parameter is frozen.
@@ -61,42 +76,49 @@ class Trainer:
         objective: Objective,
         *,
         network: Network | None = None,
-        optimizer: str = "adam",
+        optimizer: str | OptimizerSettings = "adam",
         learning_rate: float = 1e-3,
         momentum: float | None = None,
         weight_decay: float = 0.0,
-        schedule: str | Schedule = "constant",
+        rates: Mapping[str, float] = MappingProxyType({}),
+        switches: Mapping[int, OptimizerSettings] = MappingProxyType({}),
+        schedule: str | Schedule | Callable[..., float] = "constant",
         warmup: float = 0.0,
-        clip_norm: float | None = None,
+        parts: StepParts | None = None,
+        average: Average | None = None,
+        alternate: bool = False,
+        train_metrics: bool = False,
         batch_size: int = 32,
+        accumulate: int = 1,
         seed: int = 0,
         precision: str = "float32",
+        compile: bool | str = False,  # noqa: A002 - the setting's name everywhere
         device: torch.device | None = None,
-        constraints: Sequence[Callable[[nn.Module], object]] = (),
     ) -> None:
-        if clip_norm is not None and not clip_norm > 0:
-            raise UsageError(f"clip_norm is {clip_norm}: give a norm above 0, or none")
-        if not warmup >= 0:
-            raise UsageError(f"warmup is {warmup}: give 0 epochs or more")
         batch_sizes(1, batch_size)
-        choose_schedule(schedule)
+        if not isinstance(accumulate, int) or accumulate < 1:
+            raise UsageError(f"accumulate is {accumulate}: give the batches of a step, 1 or more")
         check_precision(precision, model)
         self.device = device_of(model, torch.device("cpu")) if device is None else device
         self.model = model.to(self.device)
         self.network: Network = model if network is None else network
         self.objective = objective
         self.schedule, self.warmup = schedule, warmup
-        self.clip_norm, self.constraints = clip_norm, tuple(constraints)
-        self.batch_size, self.seed, self.precision = batch_size, seed, precision
+        self.parts = parts or StepParts()
+        self.average, self.alternate, self.train_metrics = average, alternate, train_metrics
+        self.batch_size, self.accumulate, self.seed, self.precision = batch_size, accumulate, seed, precision
         self.parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        self.optimizer = build_optimizer(
-            OptimizerSettings(optimizer, learning_rate, momentum, weight_decay, decay_all=True), self.parameters
-        )
+        if isinstance(optimizer, str):
+            optimizer = OptimizerSettings(optimizer, learning_rate, momentum, weight_decay, rates=rates)
+        self._optimizers = {1: optimizer, **switches}
+        self.compiling = Compiling(compile)
         self.epoch = 0
-        self._tensors = [parameter for _, parameter in self.parameters]
-        self._rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._autocast = autocast(precision, self.device)
-        self._gradients_checked = False
+        choose_schedule(schedule, steps_per_epoch=1, warmup_epochs=warmup)
+        self._schedule: Schedule | None = None
+        self._schedule_state: Mapping[str, float] = {}
+        self._statistics: dict[str, Tensor] = {}
+        self._steps_taken = 0
+        self._use(self._optimizers[1])
 
     def epochs(
         self,
@@ -128,36 +150,24 @@ class Trainer:
             raise UsageError(f"epochs is {epochs}: give 0 or more")
         train_targets = beside(train, train_targets)
         sizes = batch_sizes(len(train), self.batch_size)
-        self._gradients_checked = False
-        return self._train(train, train_targets, sizes, valid, valid_targets, epochs)
+        steps = math.ceil(len(sizes) / self.accumulate)
+        self._schedule = choose_schedule(self.schedule, steps_per_epoch=steps, epochs=epochs, warmup_epochs=self.warmup)
+        if self._schedule is not None and self._schedule_state.keys() >= self._schedule.state_dict().keys():
+            self._schedule.load_state_dict(self._schedule_state)
+        self._step.gradients_checked = False
+        return self._train(train, train_targets, sizes, valid, valid_targets, steps * epochs, epochs)
 
-    def step(self, batch: Batch, multiplier: float | None = None) -> Tensor:
+    def step(self, *batches: Batch) -> Tensor:
         """Take one optimizer step and return the loss, a detached scalar that is still on the device.
 
         Args:
-            batch: the rows, on the trainer's device.
-            multiplier: of each parameter group's own learning rate; None leaves the rates as they are.
+            batches: the rows, on the trainer's device; several make one step together.
         """
-        for parameter in self._tensors:  # what zero_grad(set_to_none=True) does, in a tenth of its time
-            parameter.grad = None
-        with self._autocast:
-            loss, *others = self.objective.losses(self.network, batch).values()
-            for other in others:
-                loss = loss + other
-        loss.backward()  # type: ignore[no-untyped-call]
-        if not self._gradients_checked:
-            check_gradients(self.parameters)
-            self._gradients_checked = True
-        if self.clip_norm is not None:
-            clip_grad_norm_(self._tensors, self.clip_norm)
-        if multiplier is not None:
-            self._set_rates(multiplier)
-        self.optimizer.step()
-        if self.constraints:
-            with torch.no_grad():
-                for constrain in self.constraints:
-                    constrain(self.model)
-        return loss.detach()
+        loss = self._step(batches)
+        self._steps_taken += 1
+        if self.average is not None and self.average.every_step:
+            self.average.update(self._live, self._steps_taken)
+        return loss
 
     def evaluate(self, source: Source, targets: Tensor | None) -> dict[str, float]:
         """Return the objective's metrics over `source`, in eval mode; every module keeps its mode."""
@@ -171,6 +181,22 @@ class Trainer:
             precision=self.precision,
         )
 
+    def precise_statistics(self, train: Source) -> int:
+        """Compute the batch norms' statistics anew over all training rows and return how many norms there are.
+
+        Args:
+            train: the rows.
+        """
+        sizes = batch_sizes(len(train), self.batch_size)
+        order = row_order(len(train), seed=self.seed, epoch=0, shuffle=True, device=train.device)
+        with autocast(self.precision, self.device):
+            return compute_statistics(self.model, self.network, batches(train, None, order, sizes, self.device))
+
+    def kept_tensors(self) -> Mapping[str, Tensor]:
+        """Return what is measured and worth keeping after an epoch: the live tensors, or their averages; not copied."""
+        averages = {} if self.average is None else self.average.average
+        return {**live_tensors(self.model), **averages, **self._statistics}
+
     def state_dict(self) -> dict[str, Any]:
         """Return all that going on needs, copied to the CPU: counters, optimizer, random state, weights; no settings.
 
@@ -178,10 +204,15 @@ class Trainer:
         """
         return {
             "epoch": self.epoch,
+            "steps": self._steps_taken,
             "optimizer_class": type(self.optimizer).__name__,
             "optimizer": named_state(self.optimizer, self.parameters),
             "random": random_state(),
             "weights": copied(live_tensors(self.model), "cpu"),
+            "schedule": self._schedule.state_dict() if self._schedule else {},
+            "average": self.average.state_dict() if self.average else {},
+            "scaler": self._step.scaler.state_dict() if self._step.scaler else {},
+            "compiled": self.compiling.chosen,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> list[str]:
@@ -195,11 +226,39 @@ class Trainer:
             RunError: the weights do not fit the model.
         """
         load_tensors(self.model, state["weights"])
+        self._use(self._optimizers[max(first for first in self._optimizers if first <= max(state["epoch"], 1))])
         same = state["optimizer_class"] == type(self.optimizer).__name__
         fresh = load_named_state(self.optimizer, self.parameters, state["optimizer"] if same else {})
         set_random_state(state["random"])
-        self.epoch = state["epoch"]
+        self.epoch, self._steps_taken = state["epoch"], state.get("steps", 0)
+        self._schedule_state = state.get("schedule", {})
+        if self.average is not None and state.get("average"):
+            self.average.load_state_dict(state["average"])
+        if self._step.scaler is not None and state.get("scaler"):
+            self._step.scaler.load_state_dict(state["scaler"])
+        self.compiling.chosen = state.get("compiled", self.compiling.chosen)
         return fresh
+
+    def _use(self, settings: OptimizerSettings) -> None:
+        """Train with a new optimizer from here on."""
+        self.optimizer = build_optimizer(settings, self.parameters)
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._step = Step(
+            self.model,
+            self.network,
+            self.objective,
+            self.optimizer,
+            self.parameters,
+            self.parts,
+            self.precision,
+            self.device,
+        )
+        self._live = live_tensors(self.model)
+        self.compiling.forget()
+
+    def _take_notes(self) -> tuple[str, ...]:
+        notes, self.compiling.notes = tuple(self.compiling.notes), []
+        return notes
 
     def _train(
         self,
@@ -208,40 +267,95 @@ class Trainer:
         sizes: list[int],
         valid: Source | None,
         valid_targets: Tensor | None,
+        total: int,
         epochs: int,
     ) -> Iterator[Epoch]:
-        rate_at = self._rates_over(len(sizes), epochs)
         while self.epoch < epochs:
-            start = time.perf_counter()
-            loss = self._train_epoch(train, train_targets, sizes, self.epoch + 1, rate_at)
-            metrics = {} if valid is None else self.evaluate(valid, valid_targets)
-            self.epoch += 1
+            start, number = time.perf_counter(), self.epoch + 1
+            if number > 1 and number in self._optimizers:
+                self._use(self._optimizers[number])
+            loss = self._train_epoch(train, train_targets, sizes, number, total)
+            self.compiling.decide(self._step, time.perf_counter() - start, epochs - number)
+            with self._averaged(train, number):
+                validated = {} if valid is None else self.evaluate(valid, valid_targets)
+                trained = self.evaluate(train, train_targets) if self.train_metrics else {}
+            if self._schedule is not None:
+                self._schedule.observe(validated.get(self.objective.monitor, loss))
+            self.epoch = number
             rate = float(self.optimizer.param_groups[0]["lr"])
-            yield Epoch(self.epoch, {"loss": loss}, metrics, time.perf_counter() - start, rate)
+            trained = {"loss": loss, **{f"eval_{name}": value for name, value in trained.items()}}
+            yield Epoch(number, trained, validated, time.perf_counter() - start, rate, self._take_notes())
 
-    def _train_epoch(
-        self,
-        source: Source,
-        targets: Tensor | None,
-        sizes: list[int],
-        number: int,
-        rate_at: Callable[[int], float | None],
-    ) -> float:
+    def _train_epoch(self, source: Source, targets: Tensor | None, sizes: list[int], number: int, total: int) -> float:
         seed_everything(generator(self.seed, number, 1).initial_seed())
         order = row_order(len(source), seed=self.seed, epoch=number, shuffle=True, device=source.device)
         self.model.train()
-        losses = RunningLoss()
-        for step, batch in enumerate(batches(source, targets, order, sizes, self.device), (number - 1) * len(sizes)):
-            losses.add(self.step(batch, rate_at(step)))
-        return losses.mean(sizes, number)
+        self._step.regularised = not (self.alternate and number % 2 == 0)
+        if not self._step.regularised:
+            switch_off_dropout(self.model)
+        first, chunks = self._compiled_part(sizes)
+        rest = sizes[first + chunks * STEPS :]
+        every = batches(source, targets, order, sizes[:first] + [STEPS * self.batch_size] * chunks + rest, self.device)
+        losses, at = RunningLoss(), (number - 1) * math.ceil(len(sizes) / self.accumulate)
+        for position, some in enumerate(grouped(every, self.accumulate)):
+            if first <= position < first + chunks:
+                losses.add(self._take_compiled(some[0], at, total))
+                at += STEPS
+            else:
+                self._set_rates(at, total)
+                losses.add(self.step(*some))
+                at += 1
+        return losses.mean([sum(some) for some in grouped(iter(sizes), self.accumulate)], number)
 
-    def _rates_over(self, steps_per_epoch: int, epochs: int) -> Callable[[int], float | None]:
-        """Return what gives each step its multiplier, None where the rate never changes."""
-        schedule = choose_schedule(self.schedule, warmup_steps=round(self.warmup * steps_per_epoch))
-        if schedule is None:
-            return lambda _: None
-        return lambda step: schedule(step, epochs * steps_per_epoch)
+    def _compiled_part(self, sizes: list[int]) -> tuple[int, int]:
+        """Return how many batches come before those that are compiled, and how many times `STEPS` these are.
 
-    def _set_rates(self, multiplier: float) -> None:
-        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * multiplier
+        The first step of all is never compiled: it makes the optimizer's state.
+        """
+        moves = self._schedule is not None and self._schedule.momentum(0, 1) is not None
+        averages = self.average is not None and self.average.every_step
+        if self.accumulate > 1 or not self.compiling.possible(self._step, moves, averages):
+            return 0, 0
+        first = 0 if self.optimizer.state else 1
+        whole = sum(size == self.batch_size for size in sizes[first:])
+        return first, whole // STEPS
+
+    def _take_compiled(self, batch: Batch, at: int, total: int) -> Tensor:
+        """Take `STEPS` steps at once; one by one where they cannot be compiled."""
+        rates = torch.tensor([self._rates_at(step, total) for step in range(at, at + STEPS)])
+        losses = self.compiling.run(self._step, batch, rates.to(self.device))
+        if losses is not None:
+            return losses
+        parts = split_batch(batch, STEPS)
+        one_by_one = []
+        for step, part in enumerate(parts, at):
+            self._set_rates(step, total)
+            one_by_one.append(self.step(part))
+        return torch.stack(one_by_one)
+
+    @contextmanager
+    def _averaged(self, train: Source, number: int) -> Iterator[None]:
+        """Put the average of the weights, where there is one, in their place, with its own batch-norm statistics."""
+        if self.average is not None and not self.average.every_step:
+            self.average.update(self._live, number)
+        if self.average is None or not self.average.average:
+            yield
+            return
+        with swapped(self._live, self.average.average):
+            if self.average.needs_statistics:
+                self.precise_statistics(train)
+                self._statistics = copied(batch_statistics(self.model))
+            yield
+
+    def _rates_at(self, step: int, total: int) -> list[float]:
+        multiplier = 1.0 if self._schedule is None else self._schedule.multiplier(step, total)
+        return [rate * multiplier for rate in self._rates]
+
+    def _set_rates(self, step: int, total: int) -> None:
+        if self._schedule is None and not self.compiling.chosen:
+            return
+        for group, rate in zip(self.optimizer.param_groups, self._rates_at(step, total), strict=True):
+            group["lr"] = rate
+        momentum = None if self._schedule is None else self._schedule.momentum(step, total)
+        if momentum is not None:
+            set_momentum(self.optimizer, momentum)

@@ -17,6 +17,7 @@ from reuse.finetuning import finetune
 from reuse.pretraining import pretrain
 from reuse.runs.inspecting import inspect_model
 from reuse.runs.predicting import evaluate_run, predict_run
+from reuse.settings import DEFAULTS, SHARED
 
 HEAVY = ("torch", "timm", "numpy", "sklearn", "h5py")
 # What a command has beside the settings of its function, and what a function has beside those of its command.
@@ -73,8 +74,11 @@ def test_options_mirror_the_function(name: str) -> None:
     command, function, own = MIRRORED[name]
     options = {option.name: option for option in command.params if option.name not in own}
     arguments = {n: p for n, p in inspect.signature(function).parameters.items() if n not in OWN_ARGUMENTS}
-    assert list(options) == list(arguments)
+    shared = DEFAULTS if arguments.pop(SHARED, None) else {}
+    assert list(options) == [*arguments, *shared]
     context = click.Context(command)
+    for setting, default in shared.items():
+        assert options[setting].get_default(context) == default
     for setting, argument in arguments.items():
         option = options[setting]
         assert isinstance(option, click.Argument) == (argument.kind is argument.POSITIONAL_OR_KEYWORD)

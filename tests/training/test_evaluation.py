@@ -83,7 +83,7 @@ def test_lower_precision_is_close_and_not_equal() -> None:
     rough = evaluate(model, Classification(3), Resident(rows), LABELS, batch_size=8, precision="bfloat16")
     assert exact["loss"] != rough["loss"] == pytest.approx(exact["loss"], rel=0.02)
     with pytest.raises(UnknownNameError):
-        evaluate(model, Classification(3), Resident(rows), LABELS, batch_size=8, precision="float16")
+        evaluate(model, Classification(3), Resident(rows), LABELS, batch_size=8, precision="float8")
 
 
 def test_nothing_to_measure_is_refused() -> None:

@@ -1,6 +1,7 @@
 """Resumed training equals uninterrupted training, bit for bit."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,16 @@ from torch import Tensor, nn
 
 from reuse.errors import RunError
 from reuse.layers.freezing import freeze, unfreeze
+from reuse.objectives.objective import Batch
 from reuse.objectives.supervised import Classification
+from reuse.optim.averaging import ExponentialAverage, StochasticWeightAverage
+from reuse.optim.clipping import clip_by_norm
+from reuse.optim.constraints import max_norm
+from reuse.optim.penalties import l1
+from reuse.optim.settings import OptimizerSettings
 from reuse.training.batches import Resident
 from reuse.training.state import live_tensors
+from reuse.training.step import StepParts
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
 
@@ -37,7 +45,7 @@ def train(
     history = []
     for epoch in trainer.epochs(ROWS, LABELS, VALID, VALID_LABELS, epochs=EPOCHS):
         history.append((epoch.number, epoch.train, epoch.valid, epoch.learning_rate))
-        if stopping.update(epoch.number, epoch.valid["loss"], lambda: live_tensors(model)) or epoch.number == until:
+        if stopping.update(epoch.number, epoch.valid["loss"], trainer.kept_tensors) or epoch.number == until:
             break
     return history
 
@@ -46,19 +54,52 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
+def weights_of(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.ndim > 1}
+
+
+def penalised(model: nn.Module) -> StepParts:
+    """Everything in its place of the step, drawing random numbers where it can."""
+
+    def noisy(batch: Batch) -> Batch:
+        return Batch((batch.inputs[0] + 0.1 * torch.randn_like(batch.inputs[0]),), batch.targets)
+
+    return StepParts(
+        transforms=[noisy],
+        penalties=[l1(weights_of(model), {"0.weight": 0.01})],
+        clipping=[clip_by_norm(0.5)],
+        sharpness=0.05,
+        constraints=[max_norm(1.0)],
+    )
+
+
+# What keeps a state of its own beside weights and optimizer, made anew for each trainer.
+WAYS: dict[str, Callable[[nn.Module], dict[str, Any]]] = {
+    "adam": lambda _: {"optimizer": "adam"},
+    "nesterov": lambda _: {"optimizer": "nesterov"},
+    "lamb": lambda _: {"optimizer": "lamb"},
+    "performance": lambda _: {"schedule": "performance:0.3,0", "warmup": 0.0},
+    "1cycle": lambda _: {"schedule": "1cycle", "optimizer": "momentum", "warmup": 0.0},
+    "piecewise": lambda _: {"schedule": "piecewise:2,0.1,4,0.01"},
+    "ema": lambda _: {"average": ExponentialAverage(0.9)},
+    "swa": lambda _: {"average": StochasticWeightAverage(3)},
+    "switch": lambda _: {"switches": {4: OptimizerSettings("momentum", 0.01)}},
+    "accumulate": lambda _: {"accumulate": 3},
+    "alternate": lambda _: {"alternate": True},
+    "parts": lambda model: {"parts": penalised(model)},
+}
+
+
 @pytest.mark.parametrize("killed_after", range(1, EPOCHS))
-@pytest.mark.parametrize("optimizer", ["adam", "nesterov", "lamb"])
-def test_killed_and_resumed_equals_uninterrupted(killed_after: int, optimizer: str, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {
-        "optimizer": optimizer,
-        "learning_rate": 0.05,
-        "schedule": "cosine",
-        "warmup": 1.0,
-        "batch_size": 16,
-        "seed": 3,
-    }
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_and_resumed_equals_uninterrupted(killed_after: int, way: str, tmp_path: Path) -> None:
+    common = {"learning_rate": 0.05, "schedule": "cosine", "warmup": 1.0, "batch_size": 16, "seed": 3}
+
+    def trainer_of(model: nn.Module) -> Trainer:
+        return Trainer(model, Classification(3), **{**common, **WAYS[way](model)})
+
     whole_model, killed_model = network(), network()
-    whole, killed = (Trainer(model, Classification(3), **settings) for model in (whole_model, killed_model))
+    whole, killed = trainer_of(whole_model), trainer_of(killed_model)
     whole_stopping, killed_stopping = EarlyStopping(2), EarlyStopping(2)
     history = train(whole_model, whole, whole_stopping, EPOCHS)
     first = train(killed_model, killed, killed_stopping, killed_after)
@@ -70,7 +111,7 @@ def test_killed_and_resumed_equals_uninterrupted(killed_after: int, optimizer: s
     for parameter in model.parameters():
         nn.init.constant_(parameter, 0.3)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
-    resumed, stopping = Trainer(model, Classification(3), **settings), EarlyStopping(2)
+    resumed, stopping = trainer_of(model), EarlyStopping(2)
     assert resumed.load_state_dict(state["trainer"]) == []
     stopping.load_state_dict(state["stopping"])
     stopped_before = len(first) < killed_after or stopping.waited >= 2

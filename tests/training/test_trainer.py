@@ -13,7 +13,10 @@ from reuse.layers.freezing import freeze
 from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.objective import Batch
 from reuse.objectives.supervised import Classification, Regression
+from reuse.optim.clipping import clip_by_norm
+from reuse.optim.settings import OptimizerSettings
 from reuse.training.batches import Resident, batch_sizes, row_order
+from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -63,17 +66,21 @@ def by_hand(
     [
         ({"optimizer": "sgd"}, lambda p: torch.optim.SGD(p, lr=0.1)),
         (
-            {"optimizer": "momentum", "momentum": 0.8, "weight_decay": 0.01},
+            {"optimizer": OptimizerSettings("momentum", 0.1, 0.8, weight_decay=0.01, decay_all=True)},
             lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.8, weight_decay=0.01),
         ),
-        ({"optimizer": "adam", "clip_norm": 0.05}, lambda p: torch.optim.Adam(p, lr=0.1)),
+        ({"optimizer": "adam"}, lambda p: torch.optim.Adam(p, lr=0.1)),
     ],
 )
-def test_training_is_the_loop_written_by_hand(settings: dict[str, Any], reference: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("clip_norm", [None, 0.05])
+def test_training_is_the_loop_written_by_hand(
+    settings: dict[str, Any], reference: Callable[..., Any], clip_norm: float | None
+) -> None:
     ours, theirs = network(), network()
-    trainer = Trainer(ours, Classification(3), learning_rate=0.1, batch_size=16, seed=5, **settings)
+    parts = StepParts(clipping=[clip_by_norm(clip_norm)] if clip_norm else [])
+    trainer = Trainer(ours, Classification(3), learning_rate=0.1, batch_size=16, seed=5, parts=parts, **settings)
     epochs = list(trainer.epochs(Resident(ROWS), LABELS, epochs=3))
-    losses = by_hand(theirs, reference(theirs.parameters()), 3, clip_norm=settings.get("clip_norm"))
+    losses = by_hand(theirs, reference(theirs.parameters()), 3, clip_norm=clip_norm)
     assert [epoch.train["loss"] for epoch in epochs] == pytest.approx(losses, rel=1e-12)
     assert [epoch.number for epoch in epochs] == [1, 2, 3]
     torch.testing.assert_close(weights(ours), weights(theirs))
@@ -165,7 +172,8 @@ def test_losses_are_minimised_together_and_constraints_run_after_each_step() -> 
 
     model = nn.Linear(6, 1, bias=False)
     nn.init.zeros_(model.weight)
-    trainer = Trainer(model, TwoLosses(), optimizer="sgd", learning_rate=1.0, constraints=[lambda m: m.weight.add_(7)])
+    parts = StepParts(constraints=[lambda m: m.weight.add_(7)])
+    trainer = Trainer(model, TwoLosses(), optimizer="sgd", learning_rate=1.0, parts=parts)
     rows = torch.randn(8, 6)
     loss = trainer.step(Batch((rows,)))
     assert loss.item() == 0
@@ -213,11 +221,13 @@ def test_a_trainable_tensor_without_gradient_is_named() -> None:
     "settings",
     [
         {"batch_size": 0},
-        {"clip_norm": 0.0},
+        {"accumulate": 0},
+        {"compile": "perhaps"},
         {"warmup": -1.0},
         {"schedule": "cosin"},
         {"optimizer": "adan_"},
-        {"precision": "float16"},
+        {"precision": "float8"},
+        {"precision": "tf32"},
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:

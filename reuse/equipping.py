@@ -1,0 +1,176 @@
+"""From settings to a trainer: what each setting stands for in a training step."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from reuse.amounts import of_weights, read_amounts
+from reuse.data.dataset import Dataset
+from reuse.errors import UsageError
+from reuse.feeding import Feed
+from reuse.objectives.objective import Objective
+from reuse.optim.averaging import Average, ExponentialAverage, StochasticWeightAverage
+from reuse.optim.clipping import Clip, clip_adaptive, clip_by_layer_norm, clip_by_norm, clip_by_value
+from reuse.optim.constraints import max_norm
+from reuse.optim.groups import layer_decay
+from reuse.optim.penalties import Penalty, l1, l2, l2_sp
+from reuse.optim.settings import OptimizerSettings
+from reuse.training.step import StepParts
+from reuse.training.trainer import Trainer
+
+TRAINER_SETTINGS = (
+    "schedule",
+    "warmup",
+    "alternate",
+    "batch_size",
+    "accumulate",
+    "seed",
+    "precision",
+    "compile",
+)
+
+CLIPS: dict[str, Callable[[float], Clip]] = {
+    "clip_value": clip_by_value,
+    "clip_norm": clip_by_norm,
+    "clip_layer_norm": clip_by_layer_norm,
+    "clip_adaptive": clip_adaptive,
+}
+
+
+def make_trainer(
+    model: nn.Module,
+    objective: Objective,
+    feed: Feed,
+    settings: Mapping[str, Any],
+    data: Dataset,
+    anchors: Mapping[str, Tensor] | None = None,
+) -> Trainer:
+    """Return the trainer that the settings describe.
+
+    Args:
+        model: with its frozen layers.
+        objective: what is minimised.
+        feed: what the trainer reads.
+        settings: of a command.
+        data: what it learns from.
+        anchors: the weights that `l2_sp` pulls towards, by name.
+
+    Raises:
+        UsageError: a setting cannot be taken; the message says why.
+    """
+    chosen = {name: settings[name] for name in TRAINER_SETTINGS}
+    rates = _rates(model, settings)
+    optimizer = OptimizerSettings(
+        settings["optimizer"],
+        settings["learning_rate"],
+        settings["momentum"],
+        settings["weight_decay"],
+        settings["decay_all"],
+        rates,
+    )
+    parts = StepParts(
+        penalties=_penalties(model, settings, anchors),
+        clipping=[clip(settings[name]) for name, clip in CLIPS.items() if settings[name] is not None],
+        sharpness=_at_least("sharpness", settings["sharpness"], 0),
+        constraints=_constraints(model, settings),
+    )
+    return Trainer(
+        model,
+        objective,
+        network=feed.network,
+        optimizer=optimizer,
+        switches=read_switches(settings["switch_optimizer"], optimizer),
+        parts=parts,
+        average=_average(settings),
+        train_metrics=settings["train_metrics"] or settings["max_gap"] is not None,
+        **chosen,
+    )
+
+
+def read_switches(text: str | None, first: OptimizerSettings) -> dict[int, OptimizerSettings]:
+    """Return the optimizers that follow the first one, by the epoch after which they begin plus one.
+
+    Args:
+        text: `epochs:optimizer:rate`, several separated by commas: `10:sgd:0.01` trains 10 epochs with the first one.
+        first: whose decay and multipliers of the rate they take over.
+
+    Raises:
+        UsageError: the text is none of this.
+    """
+    switches: dict[int, OptimizerSettings] = {}
+    for entry in (text or "").split(";"):
+        if not entry.strip():
+            continue
+        epochs, _, rest = entry.strip().partition(":")
+        name, _, rate = rest.rpartition(":")
+        try:
+            after, number = int(epochs), float(rate)
+        except ValueError:
+            after, number = 0, 0.0
+        if after < 1 or not name:
+            raise UsageError(
+                f"switch_optimizer holds {entry!r}: give epochs:optimizer:rate, as in 10:sgd:0.01, which trains 10 "
+                "epochs with the first optimizer and then with sgd; several are separated by ;"
+            )
+        switches[after + 1] = OptimizerSettings(name, number, None, first.weight_decay, first.decay_all, first.rates)
+    return switches
+
+
+def _rates(model: nn.Module, settings: Mapping[str, Any]) -> dict[str, float]:
+    """Return multipliers of the rate by parameter: by layer, times those of the layer decay."""
+    rates = {}
+    if settings["layer_decay"] is not None:
+        rates.update(layer_decay(model, settings["layer_decay"]))
+    if settings["layer_rates"] is not None and "=" not in str(settings["layer_rates"]):
+        raise UsageError(
+            f"layer_rates is {settings['layer_rates']!r}: give layers with multipliers, as in hidden1=0.1,conv*=0.5"
+        )
+    for name, rate in read_amounts(settings["layer_rates"], model, "layer_rates").items():
+        rates[name] = rates.get(name, 1.0) * rate
+    return rates
+
+
+def _penalties(model: nn.Module, settings: Mapping[str, Any], anchors: Mapping[str, Tensor] | None) -> list[Penalty]:
+    weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    penalties = []
+    for name, make in (("l1", l1), ("l2", l2)):
+        amounts = of_weights(read_amounts(settings[name], model, name), model)
+        if amounts:
+            penalties.append(make(weights, amounts))
+    if settings.get("l2_sp") is not None:
+        matrices = {name: p for name, p in weights.items() if p.ndim > 1}
+        known = {name: tensor for name, tensor in (anchors or {}).items() if name in matrices}
+        penalties.append(l2_sp(matrices, known, settings["l2_sp"], settings["l2_sp"]))
+    return penalties
+
+
+def _constraints(model: nn.Module, settings: Mapping[str, Any]) -> list[Callable[[nn.Module], object]]:
+    if isinstance(settings["max_norm"], int | float):
+        return [max_norm(settings["max_norm"])]
+    limits = of_weights(read_amounts(settings["max_norm"], model, "max_norm"), model)
+    by_limit: dict[float, list[str]] = {}
+    for name, limit in limits.items():
+        layer = name.partition(".parametrizations.")[0] if ".parametrizations." in name else name.rpartition(".")[0]
+        by_limit.setdefault(limit, []).append(layer)
+    return [max_norm(limit, layers) for limit, layers in by_limit.items()]
+
+
+def _average(settings: Mapping[str, Any]) -> Average | None:
+    if settings["ema"] is not None and settings["swa"] is not None:
+        raise UsageError("ema and swa are two averages of the weights, and one can be kept: leave one of them out")
+    if settings["ema"] is not None:
+        return ExponentialAverage(settings["ema"])
+    if settings["swa"] is not None:
+        if settings["swa"] > settings["epochs"]:
+            raise UsageError(
+                f"swa averages from epoch {settings['swa']} on, and the run has {settings['epochs']}: begin earlier"
+            )
+        return StochasticWeightAverage(settings["swa"])
+    return None
+
+
+def _at_least(name: str, value: float, least: float) -> float:
+    if not value >= least:
+        raise UsageError(f"{name} is {value}: give {least} or more")
+    return value

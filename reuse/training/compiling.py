@@ -1,0 +1,151 @@
+"""Whole steps as compiled code: forward, backward, clipping and optimizer in one graph, several steps a call.
+
+The network alone compiled leaves the optimizer and the many small kernels of a small network as they are; a graph of
+whole steps is what gains there.
+"""
+
+import inspect
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from reuse.errors import UsageError
+from reuse.objectives.objective import Batch
+from reuse.training.batches import split_batch
+from reuse.training.step import Step
+
+STEPS = 4
+"""Steps in one graph: more gain little and cost their time in compiling."""
+
+# What compiling costs, in seconds, as measured on small networks: a base, and for each parameter tensor of each step.
+BASE_SECONDS, TENSOR_SECONDS = 10.0, 0.15
+EXPECTED_GAIN = 1.4
+
+CHOICES = {False: False, True: True, "auto": "auto", "true": True, "false": False, "yes": True, "no": False}
+
+
+class Compiling:
+    """Decides whether steps are compiled, compiles them, and runs them.
+
+    Args:
+        wanted: True, False or "auto", which compiles after an epoch when the epochs to come repay it.
+
+    Attributes:
+        notes: what there is to say: that nothing is compiled and why.
+    """
+
+    def __init__(self, wanted: bool | str) -> None:
+        if wanted not in CHOICES:
+            raise UsageError(f"compile is {wanted!r}: give True, False or auto")
+        self.wanted = CHOICES[wanted]
+        self.chosen: bool | None = self.wanted if isinstance(self.wanted, bool) else None
+        self.notes: list[str] = []
+        self._steps: _CompiledSteps | None = None
+
+    def forget(self) -> None:
+        """Compile anew, as another optimizer or other layers are trained: an old graph would train the old ones."""
+        self._steps = None
+
+    def decide(self, step: Step, epoch_seconds: float, epochs_left: int) -> None:
+        """Choose, if that is left to us, after an epoch that took `epoch_seconds`."""
+        if self.chosen is None:
+            cost = BASE_SECONDS + TENSOR_SECONDS * STEPS * len(step.parameters)
+            self.chosen = epochs_left * epoch_seconds * (1 - 1 / EXPECTED_GAIN) > 2 * cost
+
+    def possible(self, step: Step, moves_momentum: bool, averages: bool) -> bool:
+        """Return whether steps are to be run compiled; where they cannot be, a note says why, once.
+
+        Args:
+            step: what a step does.
+            moves_momentum: whether the schedule does.
+            averages: whether something happens after every step.
+        """
+        if self.chosen:
+            obstacle = _obstacle(step, moves_momentum, averages)
+            if obstacle:
+                self._give_up(obstacle)
+        return bool(self.chosen)
+
+    def run(self, step: Step, batch: Batch, rates: Tensor) -> Tensor | None:
+        """Take `STEPS` steps on their rows together, or return None where they cannot be compiled.
+
+        Args:
+            step: what is to be done.
+            batch: the rows of all steps, one after the other, equally many for each.
+            rates: `(STEPS, groups)`, the learning rates.
+
+        Returns:
+            The losses, `(STEPS,)`, still on the device.
+        """
+        if self._steps is None:
+            self._steps = _CompiledSteps(step)
+        try:
+            return self._steps(batch, rates)
+        except Exception as error:
+            if self._steps.has_run:
+                raise
+            self._give_up(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+            return None
+
+    def _give_up(self, reason: str) -> None:
+        self.chosen, self._steps = False, None
+        self.notes.append(f"steps are not compiled: {reason}")
+
+
+def _obstacle(step: Step, moves_momentum: bool, averages: bool) -> str:
+    """Return what keeps steps from being compiled, empty where nothing does."""
+    obstacles = {
+        "float16 scales its loss by what it meets": step.scaler is not None,
+        "a sharpness-aware step is two": step.parts.sharpness > 0,
+        "the schedule moves the momentum": moves_momentum,
+        "a moving average of the weights is kept at each step": averages,
+        "the optimizer is not torch's own": not type(step.optimizer).__module__.startswith("torch.optim"),
+    }
+    return next((reason for reason, holds in obstacles.items() if holds), "")
+
+
+class _CompiledSteps:
+    """A graph of `STEPS` whole steps."""
+
+    def __init__(self, step: Step) -> None:
+        self.step, self.has_run = step, False
+        self.gradients = [torch.zeros_like(parameter) for parameter in step.parameters]
+        groups = step.optimizer.param_groups
+        self.rates = [torch.tensor(float(group["lr"]), device=step.device) for group in groups]
+        # The raw method: what torch wraps around it breaks the graph.
+        self._move: Callable[..., object] = inspect.unwrap(type(step.optimizer).step)
+        mode = "reduce-overhead" if step.device.type == "cuda" else None
+        self._compiled = torch.compile(self._take, fullgraph=True, dynamic=False, mode=mode)
+
+    def __call__(self, batch: Batch, rates: Tensor) -> Tensor:
+        optimizer = self.step.optimizer
+        for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate
+            group.update({name: value for name, value in (("fused", False), ("foreach", True)) if name in group})
+        for parameter, gradient in zip(self.step.parameters, self.gradients, strict=True):
+            parameter.grad = gradient
+        with torch._dynamo.config.patch(trace_autograd_ops=True):
+            losses: Tensor = self._compiled(batch.inputs, batch.targets, rates)
+        self.has_run = True
+        return losses.clone() if losses.is_cuda else losses  # a captured graph writes to the same place again
+
+    def _take(self, inputs: tuple[Tensor, ...], targets: Tensor | None, rates: Tensor) -> Tensor:
+        parts = split_batch(Batch(inputs, targets), STEPS)
+        return torch.stack([self._take_one(part, rate) for part, rate in zip(parts, rates.unbind(), strict=True)])
+
+    def _take_one(self, batch: Batch, rates: Tensor) -> Tensor:
+        step = self.step
+        loss, total = step.loss(batch)
+        gradients = torch.autograd.grad(total, step.parameters)
+        with torch.no_grad():
+            for own, gradient in zip(self.gradients, gradients, strict=True):
+                own.copy_(gradient)
+            for clip in step.parts.clipping:
+                clip(step.parameters)
+            for rate, own in zip(self.rates, rates.unbind(), strict=True):
+                rate.copy_(own)
+            self._move(step.optimizer)
+            for constrain in step.parts.constraints:
+                constrain(step.model)
+        return loss.detach()

@@ -1,0 +1,142 @@
+"""One optimizer step: everything that may change it in its one place."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+from reuse.objectives.objective import Batch, Network, Objective
+from reuse.optim.sharpness import perturbed
+from reuse.training.gradients import check_gradients
+from reuse.training.precision import autocast, loss_scaler
+from reuse.training.statistics import kept_statistics
+
+Transform = Callable[[Batch], Batch]
+Penalty = Callable[[], Tensor]
+Clip = Callable[[Sequence[Parameter]], object]
+Constraint = Callable[[nn.Module], object]
+
+
+@dataclass(frozen=True)
+class StepParts:
+    """What is done in a step beside the step itself, each kind in its place, in this order.
+
+    Attributes:
+        transforms: of a batch before the network sees it, such as augmentation or mixup.
+        penalties: scalars that are added to the loss, such as l1; they are not part of the loss that is reported.
+        clipping: of the gradients.
+        sharpness: radius of a sharpness-aware step (Foret et al. 2021, https://arxiv.org/abs/2010.01412); 0: none.
+        constraints: called on the model after the step, without gradients, such as a bound on the weights' norm.
+    """
+
+    transforms: Sequence[Transform] = ()
+    penalties: Sequence[Penalty] = ()
+    clipping: Sequence[Clip] = ()
+    sharpness: float = 0.0
+    constraints: Sequence[Constraint] = ()
+
+
+@dataclass
+class Step:
+    """Takes optimizer steps.
+
+    Attributes:
+        model: whose parameters are trained.
+        network: what is called on a batch.
+        objective: what is minimised.
+        optimizer: what moves the parameters.
+        named_parameters: what is trained, with names.
+        parts: what is done beside.
+        precision: a name of `PRECISIONS`.
+        device: where the network computes.
+        regularised: False leaves transforms, penalties and sharpness out, as every other epoch may.
+    """
+
+    model: nn.Module
+    network: Network
+    objective: Objective
+    optimizer: Optimizer
+    named_parameters: Sequence[tuple[str, Parameter]]
+    parts: StepParts
+    precision: str
+    device: torch.device
+    regularised: bool = True
+    gradients_checked: bool = False
+    parameters: list[Parameter] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parameters = [parameter for _, parameter in self.named_parameters]
+        self.scaler = loss_scaler(self.precision, self.device)
+        self._autocast = autocast(self.precision, self.device)
+
+    def __call__(self, batches: Sequence[Batch]) -> Tensor:
+        """Take one step on one batch, or on the gradients of several, and return the loss, a detached scalar.
+
+        Several batches count by their rows: without batch norm they move the weights as one large batch would.
+        """
+        loss = self._backward(batches)
+        if not self.gradients_checked:
+            check_gradients(self.named_parameters)
+            self.gradients_checked = True
+        if self.regularised and self.parts.sharpness:
+            self._unscale()
+            with perturbed(self.parameters, self.parts.sharpness), kept_statistics(self.model):
+                self._backward(batches)
+        self._move()
+        return loss
+
+    def loss(self, batch: Batch, *, penalised: bool = True) -> tuple[Tensor, Tensor]:
+        """Return the objective's loss on a batch, and the same with penalties: what is reported, and minimised."""
+        if self.regularised:
+            for transform in self.parts.transforms:
+                batch = transform(batch)
+        with self._autocast:
+            loss, *others = self.objective.losses(self.network, batch).values()
+            for other in others:
+                loss = loss + other
+        return loss, (loss + self._penalty() if penalised and self.parts.penalties else loss)
+
+    def _penalty(self) -> Tensor | float:
+        """Return the sum of all penalties."""
+        return sum((penalty() for penalty in self.parts.penalties), start=0.0) if self.regularised else 0.0
+
+    def _backward(self, batches: Sequence[Batch]) -> Tensor:
+        """Fill the gradients of the mean loss over all rows, and return that loss without penalties."""
+        for parameter in self.parameters:  # what zero_grad(set_to_none=True) does, in a tenth of its time
+            parameter.grad = None
+        if len(batches) == 1:
+            loss, total = self.loss(batches[0])
+            self._differentiate(total)
+            return loss.detach()
+        rows, losses = sum(len(batch.inputs[0]) for batch in batches), []
+        for number, batch in enumerate(batches):
+            loss, total = self.loss(batch, penalised=False)
+            share = len(batch.inputs[0]) / rows
+            losses.append(loss.detach() * share)
+            self._differentiate(total * share + self._penalty() if number == 0 else total * share)
+        return torch.stack(losses).sum()
+
+    def _differentiate(self, loss: Tensor) -> None:
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+
+    def _unscale(self) -> None:
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+
+    def _move(self) -> None:
+        if self.parts.clipping:
+            self._unscale()
+            for clip in self.parts.clipping:
+                clip(self.parameters)
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        if self.parts.constraints:
+            with torch.no_grad():
+                for constrain in self.parts.constraints:
+                    constrain(self.model)
