@@ -13,20 +13,25 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 NamedState = dict[str, dict[str, Any]]
-GROUP_STEP = "group_step"
-"""Where the step count of a group is kept, for optimizers that have no count a parameter (timm's LAMB and Adan)."""
+
+GROUP_COUNTS = {"step": "group_step", "lookahead_step": "group_lookahead_step"}
+"""Counts that an optimizer keeps for a group (timm's LAMB, Adan, Lookahead), and what they are called in the state."""
+
+WHOLE = ""
+"""In place of a parameter's name: what the optimizer keeps beside all groups, such as a random state (timm's Kron)."""
 
 
 def named_state(optimizer: Optimizer, named_parameters: Iterable[tuple[str, Parameter]]) -> NamedState:
     """Return `{parameter name: {"exp_avg": tensor, "step": …}}`, copied to the CPU, of what the optimizer moves."""
     names = {id(parameter): name for name, parameter in named_parameters}
+    held = _within(optimizer).state
     state: NamedState = {}
     for group in optimizer.param_groups:
-        shared = {GROUP_STEP: _copied(group["step"])} if "step" in group else {}
+        shared = {own: _copied(group[count]) for count, own in GROUP_COUNTS.items() if count in group}
         for parameter in group["params"]:
-            own = {key: _copied(value) for key, value in optimizer.state.get(parameter, {}).items()}
-            state[names[id(parameter)]] = own | shared
-    return state
+            state[names[id(parameter)]] = _copied(dict(held.get(parameter, {}))) | shared
+    whole = {k: _copied(v) for k, v in optimizer.state_dict().items() if k not in ("state", "param_groups")}
+    return state | {WHOLE: whole} if whole else state
 
 
 def load_named_state(
@@ -46,20 +51,32 @@ def load_named_state(
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     order = [names[id(parameter)] for parameter in parameters]
     current = optimizer.state_dict()
-    known = {number: _without_group_step(state[name]) for number, name in enumerate(order) if name in state}
-    _put_group_steps(current["param_groups"], order, state)
-    optimizer.load_state_dict({"state": {**current["state"], **known}, "param_groups": current["param_groups"]})
+    known = {number: _own(state[name]) for number, name in enumerate(order) if name in state}
+    _put_group_counts(current["param_groups"], order, state)
+    whole = _copied(dict(state.get(WHOLE, {})))
+    optimizer.load_state_dict({**current, **whole, "state": {**current["state"], **known}})
+    held = _within(optimizer).state
     for number, entry in known.items():
-        _keep_types(optimizer.state[parameters[number]], entry)
-    _fill_momentum(optimizer)
+        for key, saved in entry.items():
+            held[parameters[number]][key] = _in_type(held[parameters[number]][key], saved)
+    _fill_momentum(_within(optimizer))
     return [name for name in order if name not in state]
 
 
-def _keep_types(loaded: dict[str, Any], saved: Mapping[str, Any]) -> None:
+def _within(optimizer: Optimizer) -> Optimizer:
+    """Return the optimizer that holds the state: timm's Lookahead keeps it in the one that it goes around."""
+    inner = getattr(optimizer, "_base_optimizer", optimizer)
+    assert isinstance(inner, Optimizer)
+    return inner
+
+
+def _in_type(loaded: Any, saved: Any) -> Any:
     """Undo torch's conversion to the parameter's type: Nadam's float32 product would go on as float64, and differ."""
-    for key, value in saved.items():
-        if isinstance(value, Tensor) and loaded[key].dtype != value.dtype:
-            loaded[key] = value.to(loaded[key].device)
+    if isinstance(saved, Tensor):
+        return loaded if loaded.dtype == saved.dtype else saved.to(loaded.device)
+    if isinstance(saved, list):
+        return [_in_type(old, new) for old, new in zip(loaded, saved, strict=True)]
+    return loaded
 
 
 def _fill_momentum(optimizer: Optimizer) -> None:
@@ -74,16 +91,22 @@ def _fill_momentum(optimizer: Optimizer) -> None:
                     optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
-def _put_group_steps(groups: list[dict[str, Any]], order: list[str], state: Mapping[str, Mapping[str, Any]]) -> None:
+def _put_group_counts(groups: list[dict[str, Any]], order: list[str], state: Mapping[str, Mapping[str, Any]]) -> None:
     for group in groups:
-        steps = [state[order[n]][GROUP_STEP] for n in group["params"] if GROUP_STEP in state.get(order[n], {})]
-        if steps:
-            group["step"] = _copied(steps[0])
+        for count, own in GROUP_COUNTS.items():
+            counts = [state[order[n]][own] for n in group["params"] if own in state.get(order[n], {})]
+            if counts:
+                group[count] = _copied(counts[0])
 
 
-def _without_group_step(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _copied(value) for key, value in entry.items() if key != GROUP_STEP}
+def _own(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of what is one parameter's own in its entry."""
+    return {key: _copied(value) for key, value in entry.items() if key not in GROUP_COUNTS.values()}
 
 
 def _copied(value: Any) -> Any:
-    return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(entry) for key, entry in value.items()}
+    return [_copied(entry) for entry in value] if isinstance(value, list) else value
