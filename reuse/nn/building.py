@@ -9,27 +9,31 @@ from torch import nn
 from reuse.errors import UnknownNameError, UsageError
 from reuse.lookup import suggest
 from reuse.nn.callables import build_from_callable, can_be_imported
-from reuse.nn.convnet import ConvNet
-from reuse.nn.embeddings import Tokens, mean_embedding, token_embedding
-from reuse.nn.hidden import HiddenStyle, check_probability
-from reuse.nn.mlp import MLP
+from reuse.nn.cautions import warn_caller
+from reuse.nn.defaults import LAYERED, with_defaults
+from reuse.nn.exchanging import exchange
+from reuse.nn.hidden import check_probability
+from reuse.nn.layered import build_layered, take_tokens
 from reuse.nn.outputs import output_layer, replace_output
 from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.probing import check_outputs
-from reuse.nn.recurrent import RecurrentNet
-from reuse.nn.recurrent_layers import RECURRENCES
-from reuse.nn.specs import LAYER_NAMES, LayeredSpec, parse_layered
-from reuse.nn.word_vectors import WordVectors, read_word_vectors
+from reuse.nn.selu import network_concerns
+from reuse.nn.specs import LAYER_NAMES
+from reuse.nn.word_vectors import WordVectors
 
 __all__ = ["build", "output_layer", "preprocessing_of", "replace_output"]
 
-FORMS = "mlp:300,100 · convnet:32,64 · lstm:64 · gru:64,32 · timm:resnet18 · package.module:callable"
+FORMS = (
+    "default · mlp:300,100 · convnet:32,64 · highway:64,64 · lstm:64 · gru:64,32 · timm:resnet18 · "
+    "package.module:callable"
+)
 DEFAULT_SETTINGS = {
-    "activation": "relu",
+    "activation": None,
     "norm": None,
     "init": None,
-    "dropout": 0.0,
+    "dropout": None,
     "input_dropout": 0.0,
+    "drop_path": 0.0,
     "recurrent_dropout": 0.0,
     "embedding_size": None,
     "embeddings": None,
@@ -41,11 +45,12 @@ def build(
     input_shape: tuple[int, ...],
     num_outputs: int,
     *,
-    activation: str = "relu",
+    activation: str | None = None,
     norm: str | None = None,
     init: str | None = None,
-    dropout: float = 0.0,
+    dropout: float | None = None,
     input_dropout: float = 0.0,
+    drop_path: float = 0.0,
     recurrent_dropout: float = 0.0,
     num_tokens: int | None = None,
     embedding_size: int | None = None,
@@ -56,19 +61,29 @@ def build(
     """Return the model that `spec` describes.
 
     Args:
-        spec: `mlp:300,100` (layers `hidden1`, `hidden2`, `output`), `convnet:32,64` (`conv1`, `conv2`, `output`),
-            `lstm:64`, `gru:64,32` (`gru1`, `gru2`, `output`), `timm:NAME`, or `package.module:callable`, which is
-            called with what its signature names. Over tokens, `embedding` stands in front of a recurrent net, and of an
-            mlp, which sees the mean over a row's tokens.
+        spec: `mlp:300,100` (layers `hidden1`, `hidden2`, `output`), `convnet:32,64` (`conv1`, `conv2`, `output`; for
+            5×5 kernels, blocks and dense layers behind see `conv_specs`: `convnet:20k5,residual64+residual64/128`),
+            `highway:64,64` (layers of one width that learn how much of their inputs to pass on), `lstm:64`, `gru:64,32`
+            (`gru1`, `gru2`, `output`), `default` (`default:300,100`: an mlp with He's initial weights, ELU, batch norm
+            and dropout 0.2), `timm:NAME`, or `package.module:callable`, which is called with what its signature names.
+            Over tokens, `embedding` stands in front of a recurrent net, and of dense layers, which see the mean over a
+            row's tokens.
         input_shape: shape of one sample, `(features,)`, `(channels, height, width)`, `(time, features)` or, where
             there is a `num_tokens`, `(time,)`.
         num_outputs: units of the output layer, which has no activation.
-        activation: of the hidden layers, a name of `activations.ACTIVATIONS`.
-        norm: between the linear part of a hidden layer and its activation: batch, layer, group, rms, instance; with
-            places behind a colon also after the activation, on the inputs, on the outputs: `batch:after,input,output`.
+        activation: of the hidden layers, a name of `activations.ACTIVATIONS`; None: relu, or the default network's. The
+            activations of timm's and users' models are exchanged for it (see `exchanging`).
+        norm: between the linear part of a hidden layer and its activation: batch, layer, group, rms, instance,
+            local_response, or, of the weights of that part, weight or spectral; none for no norm. Behind a colon come
+            arguments and where else it stands, after the activation instead, on the inputs, on the outputs:
+            `batch:eps=0.001,momentum=0.01,after,input,output`. None: none, or the default network's. The norms of
+            timm's and users' models are exchanged for it.
         init: initial weights of the hidden layers; None follows the activation. The output layer has Glorot's.
-        dropout: probability of dropping an output of a hidden layer; for timm its `drop_rate`.
+        dropout: probability of dropping an output of a hidden layer, in a convnet with dense layers of these alone;
+            for timm its `drop_rate`; None: 0, or the default network's.
         input_dropout: probability of dropping an input, or a feature of a token.
+        drop_path: probability of leaving out a residual layer, in a convnet the last one; for timm its
+            `drop_path_rate`.
         recurrent_dropout: probability of dropping a connection between hidden states of an lstm or gru.
         num_tokens: inputs are whole numbers below this, of which 0 is padding; None: inputs are numbers that count.
         embedding_size: features of each token; None: 64, or those of `embeddings`.
@@ -79,7 +94,7 @@ def build(
 
     Returns:
         A module from `(batch, *input_shape)` to `(batch, num_outputs)`; timm's and the user's have been tried on two
-        samples.
+        samples. What an exchange did is in `reuse.nn.exchanging.exchange_notes(model)`.
 
     Raises:
         UsageError: a spec, shape or setting that cannot be taken; `UnknownNameError` names the nearest.
@@ -96,84 +111,24 @@ def build(
         "init": init,
         "dropout": dropout,
         "input_dropout": input_dropout,
+        "drop_path": drop_path,
         "recurrent_dropout": recurrent_dropout,
         "embedding_size": embedding_size,
         "embeddings": embeddings,
     }
-    check_probability("dropout", dropout)
-    check_probability("input_dropout", input_dropout)
-    check_probability("recurrent_dropout", recurrent_dropout)
+    for setting in ("dropout", "input_dropout", "recurrent_dropout", "drop_path"):
+        check_probability(setting, settings[setting] or 0.0)
     family, _, name = spec.partition(":")
     if family in LAYER_NAMES:
-        tokens = _tokens(spec, num_tokens, settings, words)
-        return _build_layered(spec, tuple(input_shape), num_outputs, settings, tokens, pretrained)
+        if pretrained:
+            raise UsageError(f"{spec} has no pretrained weights: give a run or a file of weights to restore from")
+        tokens = take_tokens(spec, num_tokens, settings, words)
+        return build_layered(spec, tuple(input_shape), num_outputs, with_defaults(spec, settings), tokens)
     if family == "timm" and name:
         return _build_timm(name, tuple(input_shape), num_outputs, settings, pretrained)
     if num_tokens is not None:
         settings["num_tokens"] = num_tokens
     return _build_users(spec, tuple(input_shape), num_outputs, settings, pretrained)
-
-
-def _build_layered(
-    spec: str,
-    shape: tuple[int, ...],
-    num_outputs: int,
-    settings: dict[str, Any],
-    tokens: Tokens | None,
-    pretrained: bool,
-) -> nn.Module:
-    if pretrained:
-        raise UsageError(f"{spec} has no pretrained weights: give a run or a file of weights to restore from")
-    parsed = parse_layered(spec)
-    input_dropout, recurrent_dropout = settings.pop("input_dropout"), settings.pop("recurrent_dropout")
-    style = HiddenStyle(**settings)
-    if parsed.family in RECURRENCES:
-        return _build_recurrent(parsed, shape, num_outputs, style, (input_dropout, recurrent_dropout), tokens)
-    if recurrent_dropout:
-        raise UsageError(
-            f"{spec} has no recurrent layers, so recurrent_dropout={recurrent_dropout} cannot be: use dropout"
-        )
-    if parsed.family == "mlp" and tokens is not None:
-        embedding = mean_embedding(tokens)
-        return MLP((tokens.features,), parsed.widths, num_outputs, style, input_dropout, embedding)
-    if parsed.family == "mlp":
-        return MLP(shape, parsed.widths, num_outputs, style, input_dropout)
-    if len(shape) != 3:
-        raise UsageError(f"{spec} takes images (channels, height, width); one input here is {shape}")
-    return ConvNet((shape[0], shape[1], shape[2]), parsed.widths, num_outputs, style, input_dropout)
-
-
-def _build_recurrent(
-    spec: LayeredSpec,
-    shape: tuple[int, ...],
-    num_outputs: int,
-    style: HiddenStyle,
-    dropouts: tuple[float, float],
-    tokens: Tokens | None,
-) -> nn.Module:
-    if tokens is not None:
-        embedding = token_embedding(tokens)
-        return RecurrentNet(spec.family, tokens.features, spec.widths, num_outputs, style, *dropouts, embedding)
-    if len(shape) != 2:
-        raise UsageError(
-            f"{spec} takes sequences (time, features), or tokens (time,) where num_tokens is given; one input here is "
-            f"{shape}: load arrays with sequences=True, or a table's column of texts with text=COLUMN"
-        )
-    return RecurrentNet(spec.family, shape[1], spec.widths, num_outputs, style, *dropouts)
-
-
-def _tokens(spec: str, num_tokens: int | None, settings: dict[str, Any], words: Sequence[str]) -> Tokens | None:
-    """Take what is about tokens out of `settings` and return it, None where the inputs are no tokens."""
-    size, embeddings = settings.pop("embedding_size"), settings.pop("embeddings")
-    if num_tokens is None:
-        if size is not None or embeddings is not None:
-            raise UsageError(
-                f"embeddings are of tokens, and the inputs of {spec} are none: leave them out, or use texts"
-            )
-        return None
-    if isinstance(embeddings, str | Path):
-        embeddings = read_word_vectors(embeddings, words)
-    return Tokens(num_tokens, size, embeddings)
 
 
 def _build_timm(
@@ -182,8 +137,10 @@ def _build_timm(
     from reuse.nn.timm_models import build_timm, takes  # timm takes seconds to import
 
     spec = f"timm:{name}"
-    _refuse_unused(spec, settings, {"dropout"})
-    model = build_timm(name, shape, num_outputs, pretrained=pretrained, dropout=settings["dropout"])
+    _refuse_unused(spec, settings, {"dropout", "drop_path", "norm", "activation"})
+    dropouts = {"dropout": settings["dropout"] or 0.0, "drop_path": settings["drop_path"]}
+    model = build_timm(name, shape, num_outputs, pretrained=pretrained, **dropouts)
+    _exchange(model, spec, settings["norm"], settings["activation"])
     check_outputs(model, shape, num_outputs, spec, takes(name))
     return model
 
@@ -194,11 +151,19 @@ def _build_users(
     path, _, attribute = spec.partition(":")
     if not attribute or not can_be_imported(path):
         raise _unknown_form(spec, path)
-    offered = settings | {"pretrained": pretrained}
-    model, given = build_from_callable(spec, shape, num_outputs, offered)
-    _refuse_unused(spec, settings, given)
+    filled = {name: LAYERED.get(name) if value is None else value for name, value in settings.items()}
+    model, given = build_from_callable(spec, shape, num_outputs, filled | {"pretrained": pretrained})
+    _refuse_unused(spec, settings, given | {"norm", "activation"})
+    wanted = {name: None if name in given else settings[name] for name in ("norm", "activation")}
+    _exchange(model, spec, wanted["norm"], wanted["activation"])
     check_outputs(model, shape, num_outputs, spec, "make it take input_shape (or in_features) and num_outputs")
     return model
+
+
+def _exchange(model: nn.Module, spec: str, norm: str | None, activation: str | None) -> None:
+    exchange(model, norm, activation)
+    for concern in network_concerns(spec, {"norm": norm, "activation": activation}):
+        warn_caller(concern)
 
 
 def _unknown_form(spec: str, family: str) -> UsageError:

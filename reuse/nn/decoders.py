@@ -46,8 +46,8 @@ def build_decoder(encoder: nn.Module, example: Tensor) -> nn.Module:
     """Return a fresh decoder from the coding of `encoder` to the shape of its inputs.
 
     - An mlp's is the mlp of the same widths in reverse; its last layer has no activation.
-    - A convnet's goes up through the same maps: each layer enlarges to the size that the encoder's layer started from
-      (nearest neighbour: no checkerboards, Odena et al. 2016) and convolves.
+    - A plain convnet's goes up through the same maps: each layer enlarges to the size that the encoder's layer started
+      from (nearest neighbour: no checkerboards, Odena et al. 2016) and convolves.
     - Any other goes from a vector, tokens or a map by doublings to an image, or through one hidden layer to a vector.
 
     Args:
@@ -74,7 +74,7 @@ def build_decoder(encoder: nn.Module, example: Tensor) -> nn.Module:
     coding = _coding_shape(encoder, example)
     if isinstance(encoder, MLP):
         return _mirrored_mlp(encoder, shape)
-    if isinstance(encoder, ConvNet):
+    if isinstance(encoder, ConvNet) and encoder.has_mirror:
         return _mirrored_convnet(encoder, (shape[0], shape[1], shape[2]))
     if len(shape) != 3:
         return _to_vector(math.prod(coding), shape)
@@ -101,10 +101,11 @@ def _mirrored_mlp(encoder: MLP, shape: tuple[int, ...]) -> nn.Module:
 
 
 def _mirrored_convnet(encoder: ConvNet, shape: tuple[int, int, int]) -> nn.Module:
-    sizes = map_sizes((shape[1], shape[2]), len(encoder.widths))
-    start = (encoder.widths[-1], *sizes[-1])
+    sizes = map_sizes((shape[1], shape[2]), encoder.convolutions)
+    *lower, top = [layer.width for layer in encoder.convolutions]
+    start = (top, *sizes[-1])
     spread = nn.Unflatten(1, start)
-    channels = [*encoder.widths[-2::-1], shape[0]] if len(encoder.widths) > 1 else [shape[0]]
+    channels = [*lower[::-1], shape[0]]
     return MapDecoder(spread, start[0], channels, sizes[-2::-1], encoder.style.for_decoder)
 
 

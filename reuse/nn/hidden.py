@@ -1,9 +1,7 @@
-"""A hidden layer is one module: the linear or convolutional part, then norm, activation, pooling, dropout."""
+"""A hidden layer is one module: the linear or convolutional part, then norm, activation, dropout."""
 
-import inspect
-import warnings
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
@@ -11,7 +9,11 @@ from torch.nn.modules.conv import _ConvNd
 from reuse.errors import UsageError
 from reuse.nn.activations import build_activation
 from reuse.nn.initializers import default_initializer, initializer
-from reuse.nn.norms import Norm, build_norm, parse_norm
+from reuse.nn.norm_specs import Norm, parse_norm
+from reuse.nn.norms import SHIFTING, build_norm
+from reuse.nn.weight_norms import normalise_weight
+
+Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -20,33 +22,33 @@ class HiddenStyle:
 
     Attributes:
         activation: a name of `activations.ACTIVATIONS`.
-        norm: a name of `norms`, between the linear part and the activation, or None; places may follow a colon:
-            `batch:after,input,output` (see `norms.Norm`).
+        norm: a name of `norms`, between the linear part and the activation, of `weight_norms`, or None; arguments and
+            places may follow a colon: `batch:eps=0.001,after,input,output` (see `norm_specs.parse_norm`).
         init: a name of `initializers.INITIALIZERS`; None follows the activation.
         dropout: probability of dropping an output in training; alpha dropout under SELU (Klambauer et al. 2017).
-        is_mirrored: whether the style was taken over from an encoder, for which the user has been warned already.
+        drop_path: probability of leaving out what a residual layer adds, row by row, in training.
     """
 
     activation: str = "relu"
     norm: str | None = None
     init: str | None = None
     dropout: float = 0.0
-    is_mirrored: bool = field(default=False, repr=False, compare=False)
+    drop_path: float = 0.0
 
     @property
     def placed_norm(self) -> Norm | None:
         """The norm and its places, None without one."""
-        return None if self.norm is None else parse_norm(self.norm)
+        return parse_norm(self.norm)
 
     @property
     def for_decoder(self) -> "HiddenStyle":
         """The style of a mirrored decoder: no norm on inputs and outputs, no dropout; the encoder's is noise enough."""
         norm = self.placed_norm
-        bare = None if norm is None else f"{norm.name}:after" if norm.after else norm.name
-        return replace(self, norm=bare, dropout=0.0, is_mirrored=True)
+        return replace(self, norm=None if norm is None else str(norm.within), dropout=0.0)
 
     def __post_init__(self) -> None:
         check_probability("dropout", self.dropout)
+        check_probability("drop_path", self.drop_path)
 
     @property
     def initializer(self) -> str:
@@ -63,43 +65,63 @@ def check_probability(name: str, value: float) -> None:
 def hidden_linear(num_inputs: int, width: int, style: HiddenStyle) -> nn.Sequential:
     """Return a layer from `(batch, num_inputs)` to `(batch, width)`: `linear`, `norm`, `activation`, `dropout`.
 
-    The bias goes when a norm follows, because the norm takes the mean away and has its own.
+    The bias goes when a norm follows that takes the mean away and has a bias of its own.
     """
-    linear = nn.Linear(num_inputs, width, bias=not _norm_follows(style))
+    linear = nn.Linear(num_inputs, width, bias=not _shift_follows(style))
     return _assemble("linear", linear, width, style)
 
 
-def hidden_conv(num_inputs: int, width: int, style: HiddenStyle, pool: nn.Module | None = None) -> nn.Sequential:
-    """Return a 3x3 layer from `(batch, num_inputs, h, w)` to `(batch, width, h, w)`, then `pool` if one is given."""
-    conv = nn.Conv2d(num_inputs, width, 3, padding=1, bias=not _norm_follows(style))
-    return _assemble("conv", conv, width, style, pool)
+def hidden_conv(
+    num_inputs: int,
+    width: int,
+    style: HiddenStyle,
+    *,
+    kernel: Pair = (3, 3),
+    groups: int = 1,
+) -> nn.Sequential:
+    """Return a layer from `(batch, num_inputs, h, w)` to `(batch, width, h, w)`: `conv`, and so on.
+
+    Args:
+        num_inputs: channels of its inputs.
+        width: channels of its outputs.
+        style: activation, norm, initial weights and dropout.
+        kernel: height and width, both odd.
+        groups: into how many independent parts the channels go.
+    """
+    padding, bias = (kernel[0] // 2, kernel[1] // 2), not _shift_follows(style)
+    conv = nn.Conv2d(num_inputs, width, kernel, padding=padding, groups=groups, bias=bias)
+    return _assemble("conv", conv, width, style)
+
+
+def hidden_dropout(style: HiddenStyle, probability: float) -> nn.Module | None:
+    """Return the dropout that goes with the activation, None for a probability of 0."""
+    return (nn.AlphaDropout if style.activation == "selu" else nn.Dropout)(probability) if probability else None
 
 
 def output_linear(num_inputs: int, num_outputs: int, style: HiddenStyle) -> OrderedDict[str, nn.Module]:
     """Return `output`, a linear layer with Glorot's weights, and `output_norm` where the style wants one."""
-    norm = style.placed_norm
-    output = nn.Linear(num_inputs, num_outputs, bias=norm is None or not norm.output)
+    norm = style.placed_norm if style.placed_norm is not None and style.placed_norm.output else None
+    output = nn.Linear(num_inputs, num_outputs, bias=norm is None or norm.name not in SHIFTING)
     initialize(output)
     layers: OrderedDict[str, nn.Module] = OrderedDict(output=output)
-    if norm is not None and norm.output:
-        layers["output_norm"] = build_norm(norm.name, num_outputs)
+    if norm is not None and norm.is_layer:
+        layers["output_norm"] = build_norm(norm.name, num_outputs, arguments=norm.arguments)
+    elif norm is not None:
+        normalise_weight(output, norm.name)
     return layers
 
 
 def input_layers(
     num_features: int, style: HiddenStyle, dropout: float, *, maps: bool = False
 ) -> OrderedDict[str, nn.Module]:
-    """Return what stands in front of the first hidden layer: `input_norm`, `input_dropout`, where they are wanted.
-
-    Every network begins here, once; so it is here that a style which does not fit together is warned of.
-    """
-    _warn_of_weights(style)
+    """Return what stands in front of the first hidden layer: `input_norm`, `input_dropout`, where they are wanted."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     norm = style.placed_norm
     if norm is not None and norm.input:
-        layers["input_norm"] = build_norm(norm.name, num_features, maps=maps)
-    if dropout:
-        layers["input_dropout"] = nn.Dropout(dropout)
+        layers["input_norm"] = build_norm(norm.name, num_features, maps=maps, arguments=norm.arguments)
+    drop = hidden_dropout(style, dropout)
+    if drop is not None:
+        layers["input_dropout"] = drop
     return layers
 
 
@@ -113,31 +135,27 @@ def initialize(layer: nn.Linear | _ConvNd, name: str = "glorot_uniform") -> None
         nn.init.zeros_(layer.bias)
 
 
-def _warn_of_weights(style: HiddenStyle) -> None:
-    if style.activation != "selu" or style.initializer.startswith("lecun") or style.is_mirrored:
-        return
-    frame, level = inspect.currentframe(), 1
-    while frame and frame.f_back and frame.f_globals["__name__"].startswith("reuse.nn."):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(  # at the line that asked for the network
-        f"activation 'selu' with initial weights {style.initializer!r}: it keeps activations at mean 0 and variance 1 "
-        "only from LeCun initial weights; leave init out, or give init='lecun_normal'",
-        stacklevel=level,
-    )
+def norm_and_activation(width: int, style: HiddenStyle, *, maps: bool = False) -> list[tuple[str, nn.Module]]:
+    """Return `norm` and `activation`, those that the style wants, in its order."""
+    norm = style.placed_norm
+    parts: list[tuple[str, nn.Module]] = []
+    if norm is not None and norm.is_layer:
+        parts.append(("norm", build_norm(norm.name, width, maps=maps, arguments=norm.arguments)))
+    if style.activation != "none":
+        parts.append(("activation", build_activation(style.activation)))
+    return parts[::-1] if norm is not None and norm.after else parts
 
 
-def _norm_follows(style: HiddenStyle) -> bool:
-    return style.placed_norm is not None and not style.placed_norm.after
+def _shift_follows(style: HiddenStyle) -> bool:
+    norm = style.placed_norm
+    return norm is not None and norm.name in SHIFTING and not norm.after
 
 
-def _assemble(
-    kind: str, layer: nn.Linear | nn.Conv2d, width: int, style: HiddenStyle, pool: nn.Module | None = None
-) -> nn.Sequential:
+def _assemble(kind: str, layer: nn.Linear | nn.Conv2d, width: int, style: HiddenStyle) -> nn.Sequential:
     initialize(layer, style.initializer)
     norm = style.placed_norm
-    built = None if norm is None else build_norm(norm.name, width, maps=kind == "conv")
-    activation = None if style.activation == "none" else build_activation(style.activation)
-    drop = (nn.AlphaDropout if style.activation == "selu" else nn.Dropout)(style.dropout) if style.dropout else None
-    middle = [("norm", built), ("activation", activation)]
-    parts = [(kind, layer), *(middle[::-1] if norm is not None and norm.after else middle), ("pool", pool)]
-    return nn.Sequential(OrderedDict((name, part) for name, part in [*parts, ("dropout", drop)] if part is not None))
+    if norm is not None and not norm.is_layer:
+        normalise_weight(layer, norm.name)
+    parts = [(kind, layer), *norm_and_activation(width, style, maps=kind == "conv")]
+    drop = hidden_dropout(style, style.dropout)
+    return nn.Sequential(OrderedDict(parts if drop is None else [*parts, ("dropout", drop)]))

@@ -1,45 +1,28 @@
 """Normalisation layers by name: one menu for vectors `(batch, features)`, one for maps `(batch, channels, h, w)`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from torch import Tensor, nn
 
 from reuse.errors import UsageError
-from reuse.lookup import lookup
+from reuse.lookup import lookup, suggest
 
+NO_ARGUMENTS: Mapping[str, float] = MappingProxyType({})
 
-@dataclass(frozen=True)
-class Norm:
-    """Which norm, and where it stands.
+# Norms that take the mean away and have a bias of their own: a bias in front of them would do nothing.
+SHIFTING = frozenset({"batch", "layer", "group", "instance"})
 
-    Attributes:
-        name: a name of the menus below.
-        after: behind the activation of each hidden layer; otherwise in front of it (Ioffe and Szegedy 2015).
-        input: on the inputs too, where it does what standardising them would.
-        output: on the outputs (logits) too.
-    """
-
-    name: str
-    after: bool = False
-    input: bool = False
-    output: bool = False
-
-
-PLACES = ("after", "input", "output")
-
-
-def parse_norm(text: str) -> Norm:
-    """Return the norm in `text`: `batch`, or with places behind a colon, `batch:after,input,output`.
-
-    Raises:
-        UnknownNameError: a place that is none of the three.
-    """
-    name, _, tail = text.partition(":")
-    given = [place.strip() for place in tail.split(",") if place.strip()]
-    for place in given:
-        lookup(dict.fromkeys(PLACES), place, "place of a norm")
-    return Norm(name.strip(), **dict.fromkeys(given, True))
+# What may be written behind each name, as in `batch:eps=0.001,momentum=0.01` (Keras's batch norm: momentum in torch's
+# sense is the share of the new statistics, 1 - 0.99).
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "batch": ("eps", "momentum"),
+    "layer": ("eps",),
+    "group": ("groups", "eps"),
+    "instance": ("eps",),
+    "rms": ("eps",),
+    "local_response": ("size", "alpha", "beta", "k"),
+}
 
 
 class RMSNormOfMaps(nn.RMSNorm):
@@ -50,6 +33,14 @@ class RMSNormOfMaps(nn.RMSNorm):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
+class LocalResponseNormOfVectors(nn.LocalResponseNorm):
+    """Local response norm over neighbouring features, as that of maps is over neighbouring channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised vectors, `(batch, features)`."""
+        return super().forward(x.unsqueeze(-1)).squeeze(-1)
+
+
 def num_groups(width: int) -> int:
     """Return into how many groups `width` features go: at most 32, all equal, of at least 4 features.
 
@@ -58,41 +49,75 @@ def num_groups(width: int) -> int:
     return max(count for count in range(1, max(2, min(32, width // 4) + 1)) if width % count == 0)
 
 
-def _group(width: int) -> nn.GroupNorm:
-    return nn.GroupNorm(num_groups(width), width)
+def _group(width: int, groups: float | None = None, eps: float = 1e-5) -> nn.GroupNorm:
+    return nn.GroupNorm(num_groups(width) if groups is None else _whole("groups", groups), width, eps)
 
 
-def _layer_of_maps(width: int) -> nn.GroupNorm:
-    return nn.GroupNorm(1, width)  # over channels and positions, whatever the size of the map
+def _layer_of_maps(width: int, eps: float = 1e-5) -> nn.GroupNorm:
+    return nn.GroupNorm(1, width, eps)  # over channels and positions, whatever the size of the map
 
 
-def _instance(width: int) -> nn.InstanceNorm2d:
-    return nn.InstanceNorm2d(width, affine=True)
+def _instance(width: int, eps: float = 1e-5) -> nn.InstanceNorm2d:
+    return nn.InstanceNorm2d(width, eps, affine=True)
 
 
-VECTOR_NORMS: dict[str, Callable[[int], nn.Module]] = {
+def _local_response(_: int, size: float = 5, **arguments: float) -> nn.LocalResponseNorm:
+    """Return the norm over 5 neighbours of Krizhevsky et al. 2012, with torch's other defaults."""
+    return nn.LocalResponseNorm(_whole("size", size), **arguments)
+
+
+def _local_response_of_vectors(_: int, size: float = 5, **arguments: float) -> nn.LocalResponseNorm:
+    return LocalResponseNormOfVectors(_whole("size", size), **arguments)
+
+
+VECTOR_NORMS: dict[str, Callable[..., nn.Module]] = {
     "batch": nn.BatchNorm1d,
     "layer": nn.LayerNorm,
     "group": _group,
     "rms": nn.RMSNorm,
+    "local_response": _local_response_of_vectors,
 }
 
-MAP_NORMS: dict[str, Callable[[int], nn.Module]] = {
+MAP_NORMS: dict[str, Callable[..., nn.Module]] = {
     "batch": nn.BatchNorm2d,
     "layer": _layer_of_maps,
     "group": _group,
     "instance": _instance,
     "rms": RMSNormOfMaps,
+    "local_response": _local_response,
 }
 
 
-def build_norm(name: str, width: int, *, maps: bool = False) -> nn.Module:
+def build_norm(
+    name: str, width: int, *, maps: bool = False, arguments: Mapping[str, float] = NO_ARGUMENTS
+) -> nn.Module:
     """Return a new norm over `width` features of vectors, or channels of maps.
+
+    The local response norm of vectors is over neighbouring features.
+
+    Args:
+        name: of `VECTOR_NORMS`, or of `MAP_NORMS` for maps.
+        width: features or channels.
+        maps: whether the norm is of maps.
+        arguments: of `ARGUMENTS`.
 
     Raises:
         UnknownNameError: no norm has that name.
-        UsageError: the norm needs maps and would set every feature of a vector to zero.
+        UsageError: the norm needs maps and would set every feature of a vector to zero, or an argument is none of its.
     """
     if not maps and name == "instance":
         raise UsageError("norm 'instance' needs maps (a convnet); for dense layers choose batch, layer, group or rms")
-    return lookup(MAP_NORMS if maps else VECTOR_NORMS, name, "norm")(width)
+    make = lookup(MAP_NORMS if maps else VECTOR_NORMS, name, "norm")
+    for argument in arguments:
+        if argument not in ARGUMENTS[name]:
+            raise UsageError(f"norm {name!r} takes no {argument!r}: {suggest(argument, ARGUMENTS[name])}")
+    try:
+        return make(width, **arguments)
+    except ValueError as error:
+        raise UsageError(f"norm {name!r} cannot be made for {width} features: {error}") from error
+
+
+def _whole(name: str, value: float) -> int:
+    if value != int(value) or value < 1:
+        raise UsageError(f"{name} of a norm is a whole number of at least 1; {value} was given")
+    return int(value)

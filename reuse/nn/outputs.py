@@ -8,6 +8,7 @@ from torch.nn.modules.conv import _ConvNd
 from reuse.errors import UsageError
 from reuse.nn.convnet import ConvNet
 from reuse.nn.hidden import initialize, output_linear
+from reuse.nn.highway import HighwayNet
 from reuse.nn.mlp import MLP
 from reuse.nn.recurrent import RecurrentNet
 
@@ -15,13 +16,13 @@ from reuse.nn.recurrent import RecurrentNet
 def output_layers(model: nn.Module) -> list[str]:
     """Return the qualified names of the layers that give the outputs: one, but for models with a second head.
 
-    `output` of an mlp, convnet or recurrent net, with `output_norm` where it has one; what timm says is the classifier;
-    of any other module the linear or convolutional layer that was registered last.
+    `output` of an mlp, convnet, highway or recurrent net, with `output_norm` where it has one; what timm says is the
+    classifier; of any other module the linear or convolutional layer that was registered last.
 
     Raises:
         UsageError: there is none.
     """
-    if isinstance(model, MLP | ConvNet | RecurrentNet):
+    if isinstance(model, MLP | ConvNet | HighwayNet | RecurrentNet):
         return [name for name, _ in model.named_children() if name in ("output", "output_norm")]
     if is_timm(model):
         return _timm_classifiers(model)
@@ -63,7 +64,7 @@ def replace_output(model: nn.Module, num_outputs: int) -> list[str]:
         model.reset_classifier(num_outputs)  # type: ignore[operator]
         return names
     fresh: Mapping[str, nn.Module]
-    if isinstance(model, MLP | ConvNet | RecurrentNet) and isinstance(model.output, nn.Linear):
+    if isinstance(model, MLP | ConvNet | HighwayNet | RecurrentNet) and isinstance(model.output, nn.Linear):
         fresh = output_linear(model.output.in_features, num_outputs, model.style)
     else:
         fresh = {name: _fresh(model.get_submodule(name), num_outputs, name) for name in names}

@@ -1,33 +1,65 @@
-"""Spec strings of layered networks, `mlp:300,100,50`, `lstm:64`: reading, shortening and lengthening them."""
+"""Spec strings of layered networks, `mlp:300,100,50`, `lstm:64`: reading, shortening and lengthening them.
+
+What follows the colon of a `convnet` is described in `conv_specs`. `highway` layers are all equally wide. `default` is
+`default:300,100`, an mlp with settings of its own (see `defaults`).
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reuse.errors import UnknownNameError, UsageError
 from reuse.lookup import lookup, suggest
+from reuse.nn.conv_specs import ConvLayer, conv_layers_text, parse_conv_layers
 
 # What the hidden layers of each family are called, before their number.
-LAYER_NAMES = {"mlp": "hidden", "convnet": "conv", "lstm": "lstm", "gru": "gru"}
+LAYER_NAMES = {
+    "mlp": "hidden",
+    "convnet": "conv",
+    "lstm": "lstm",
+    "gru": "gru",
+    "highway": "hidden",
+    "default": "hidden",
+}
+DEFAULT_FAMILY, CONVNET = "default", "convnet"
+DENSE_NAME = "hidden"  # of the dense layers behind the convolutions of a convnet
+DEFAULT_WIDTHS = (300, 100)  # of `default` without widths
 
 
 @dataclass(frozen=True)
 class LayeredSpec:
-    """A family and the widths of its hidden layers, lowest first."""
+    """A family and its hidden layers, lowest first.
+
+    Attributes:
+        family: of `LAYER_NAMES`.
+        widths: units of the dense or recurrent layers; of a convnet those behind the convolutions.
+        convolutions: of a convnet.
+    """
 
     family: str
     widths: tuple[int, ...]
+    convolutions: tuple[ConvLayer, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.family}:{','.join(map(str, self.widths))}"
+        widths = ",".join(map(str, self.widths))
+        if not self.convolutions:
+            return f"{self.family}:{widths}"
+        return f"{self.family}:{conv_layers_text(self.convolutions)}" + (f"/{widths}" if widths else "")
 
     @property
     def layers(self) -> tuple[str, ...]:
         """The names of the hidden layers, lowest first."""
-        return tuple(f"{LAYER_NAMES[self.family]}{number + 1}" for number in range(len(self.widths)))
+        name = LAYER_NAMES[self.family]
+        convolutions = _numbered(name, len(self.convolutions))
+        return convolutions + _numbered(DENSE_NAME if convolutions else name, len(self.widths))
+
+    def lowest(self, count: int) -> "LayeredSpec":
+        """Return the spec of the lowest `count` hidden layers."""
+        convolutions = self.convolutions[:count]
+        return replace(self, convolutions=convolutions, widths=self.widths[: count - len(convolutions)])
 
 
 def parse_layered(spec: str) -> LayeredSpec:
-    """Return family and widths of a spec such as `mlp:300,100,50`.
+    """Return what a spec such as `mlp:300,100,50` says; `conv_specs` has the layers of a convnet.
 
     Raises:
         UnknownNameError: the family is not layered.
@@ -35,7 +67,12 @@ def parse_layered(spec: str) -> LayeredSpec:
     """
     family, _, tail = spec.partition(":")
     lookup(LAYER_NAMES, family, "layered family")
-    return LayeredSpec(family, parse_widths(tail, spec))
+    if family == DEFAULT_FAMILY and not tail.strip():
+        return LayeredSpec(family, DEFAULT_WIDTHS)
+    if family != CONVNET or not tail.strip():
+        return LayeredSpec(family, parse_widths(tail, spec))
+    convolutions, slash, widths = tail.partition("/")
+    return LayeredSpec(family, parse_widths(widths, spec) if slash else (), parse_conv_layers(convolutions, spec))
 
 
 def parse_widths(text: str, spec: str) -> tuple[int, ...]:
@@ -73,11 +110,14 @@ def drop_layers(spec: str, names: str | Sequence[str]) -> str:
         raise UsageError(
             f"only the uppermost layers of {spec} can be dropped, here {uppermost}; {', '.join(unwanted)} was given"
         )
-    return str(LayeredSpec(parsed.family, parsed.widths[: len(kept)]))
+    return str(parsed.lowest(len(kept)))
 
 
 def add_layers(spec: str, widths: str | Sequence[int]) -> str:
     """Return `spec` with hidden layers of `widths` (`50,20` or a sequence) added above its own.
+
+    To a convnet they are convolutional layers (`residual64`), dense ones behind a slash (`64/100`, `/100`), and all
+    dense where it has dense ones already.
 
     Raises:
         UsageError: a width is not a positive whole number, none is given, or `spec` is not layered.
@@ -88,7 +128,19 @@ def add_layers(spec: str, widths: str | Sequence[int]) -> str:
     """
     parsed = _parse_to_change(spec, "add layers to")
     text = widths if isinstance(widths, str) else ",".join(map(str, widths))
-    return str(LayeredSpec(parsed.family, parsed.widths + parse_widths(text, text)))
+    if parsed.family != CONVNET or parsed.widths:
+        more = parse_widths(text.removeprefix("/") if parsed.convolutions else text, text)
+        return str(replace(parsed, widths=parsed.widths + more))
+    below, slash, dense = text.partition("/")
+    if not below.strip() and not slash:
+        raise UsageError(f"no layers to add to {spec}: give their widths, as in 64,64 or /100")
+    convolutions = parse_conv_layers(below, text) if below.strip() else ()
+    more = parse_widths(dense, text) if slash else ()
+    return str(replace(parsed, convolutions=parsed.convolutions + convolutions, widths=more))
+
+
+def _numbered(name: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{name}{number}" for number in range(1, count + 1))
 
 
 def _parse_to_change(spec: str, what: str) -> LayeredSpec:

@@ -12,7 +12,13 @@ from reuse.nn.reachability import can_be_had
 
 
 def build_timm(
-    name: str, input_shape: tuple[int, ...], num_outputs: int, *, pretrained: bool = False, dropout: float = 0.0
+    name: str,
+    input_shape: tuple[int, ...],
+    num_outputs: int,
+    *,
+    pretrained: bool = False,
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
 ) -> nn.Module:
     """Return timm's model `name` for images of `input_shape` with `num_outputs` outputs.
 
@@ -22,6 +28,7 @@ def build_timm(
         num_outputs: units of the output layer.
         pretrained: load timm's weights; the output layer is fresh, the first convolution adapted to the channels.
         dropout: timm's `drop_rate`: dropout in front of the output layer.
+        drop_path: timm's `drop_path_rate`: how often a residual branch is left out, growing towards the output.
 
     Raises:
         UnknownNameError: timm has no such model.
@@ -34,11 +41,14 @@ def build_timm(
     if pretrained:
         _check_weights(name)
     settings: dict[str, Any] = {"num_classes": num_outputs, "in_chans": input_shape[0], "pretrained": pretrained}
-    if dropout:
-        settings["drop_rate"] = dropout
+    settings |= {key: value for key, value in (("drop_rate", dropout), ("drop_path_rate", drop_path)) if value}
     try:
         return _create(name, input_shape[1:], settings)
-    except (AssertionError, ValueError, TypeError, NotImplementedError, ArithmeticError) as error:
+    except TypeError as error:
+        if drop_path and "drop_path_rate" in str(error):
+            raise UsageError(f"timm:{name} has no residual branches to leave out: it takes no drop_path") from error
+        raise _refused(name, input_shape, error) from error
+    except (AssertionError, ValueError, NotImplementedError, ArithmeticError) as error:
         raise _refused(name, input_shape, error) from error
     except (OSError, RuntimeError) as error:
         raise (_not_fetched(name, reason(error)) if pretrained else _refused(name, input_shape, error)) from error

@@ -75,7 +75,9 @@ def test_a_callable_gets_what_its_signature_names(name: str, shape: tuple[int, .
 def test_settings_go_to_those_who_name_them_and_are_not_dropped_in_silence() -> None:
     assert build("shop_nets:Net", (5,), 3, activation="elu").activation == "elu"
     with pytest.raises(UsageError, match="activation"):
-        build("shop_nets:conv", (3, 8, 8), 3, activation="elu")
+        build("shop_nets:conv", (3, 8, 8), 3, activation="elu")  # its activation is no module
+    with pytest.raises(UsageError, match="input_dropout"):
+        build("shop_nets:conv", (3, 8, 8), 3, input_dropout=0.1)
 
 
 def test_an_installed_module_will_do() -> None:

@@ -1,26 +1,79 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reuse.errors import UnknownNameError, UsageError
+from reuse.nn.conv_blocks import BLOCKS
+from reuse.nn.conv_specs import ConvLayer
 from reuse.nn.specs import LayeredSpec, add_layers, drop_layers, parse_layered
 
-WIDTHS = st.lists(st.integers(1, 5000), min_size=1, max_size=6)
-FAMILIES = st.sampled_from(["mlp", "convnet"])
+SIZES = st.integers(1, 5000)
+WIDTHS = st.lists(SIZES, min_size=1, max_size=6)
+FAMILIES = st.sampled_from(["mlp", "highway", "default", "lstm", "gru"])
+CONVS = st.builds(ConvLayer, SIZES, st.sampled_from(list(BLOCKS)), st.sampled_from([1, 3, 5, 7]), st.booleans())
+DENSE_SPECS = st.builds(LayeredSpec, FAMILIES, WIDTHS.map(tuple))
 
 
-@given(FAMILIES, WIDTHS)
-def test_text_and_parsed_spec_are_two_forms_of_one_thing(family: str, widths: list[int]) -> None:
-    spec = LayeredSpec(family, tuple(widths))
+@st.composite
+def conv_specs(draw: st.DrawFn) -> LayeredSpec:
+    """A convnet; pooling stands behind the last convolution."""
+    lower, top = draw(st.lists(CONVS, max_size=5)), replace(draw(CONVS), pooled=True)
+    return LayeredSpec("convnet", tuple(draw(st.lists(SIZES, max_size=3))), (*lower, top))
+
+
+SPECS = DENSE_SPECS | conv_specs()
+
+
+@given(SPECS)
+def test_text_and_parsed_spec_are_two_forms_of_one_thing(spec: LayeredSpec) -> None:
     assert parse_layered(str(spec)) == spec
+    assert len(spec.layers) == len(spec.widths) + len(spec.convolutions)
 
 
-@given(FAMILIES, WIDTHS, WIDTHS)
-def test_dropping_what_was_added_gives_the_spec_back(family: str, widths: list[int], more: list[int]) -> None:
-    spec = str(LayeredSpec(family, tuple(widths)))
-    longer = add_layers(spec, more)
-    assert parse_layered(longer).widths == (*widths, *more)
-    assert drop_layers(longer, parse_layered(longer).layers[len(widths) :]) == spec
+@given(SPECS, WIDTHS)
+def test_dropping_what_was_added_gives_the_spec_back(spec: LayeredSpec, more: list[int]) -> None:
+    longer = parse_layered(add_layers(str(spec), more))
+    assert longer.layers[: len(spec.layers)] == spec.layers
+    assert len(longer.layers) == len(spec.layers) + len(more)
+    assert drop_layers(str(longer), longer.layers[len(spec.layers) :]) == str(spec)
+
+
+@given(conv_specs(), CONVS)
+def test_convolutions_go_under_dense_layers_alone(spec: LayeredSpec, layer: ConvLayer) -> None:
+    if spec.widths and str(layer) != str(layer.width):
+        with pytest.raises(UsageError, match="not a width"):
+            add_layers(str(spec), str(layer))
+    elif not spec.widths:
+        longer = parse_layered(add_layers(str(spec), f"{layer}/7"))
+        assert (longer.convolutions, longer.widths) == ((*spec.convolutions, replace(layer, pooled=True)), (7,))
+
+
+def test_the_grammar_of_convolutional_layers() -> None:
+    spec = parse_layered("convnet: 20k5, residual64 + dense8k7,32/128, 64")
+    assert spec.convolutions == (
+        ConvLayer(20, kernel=5), ConvLayer(64, "residual", pooled=False), ConvLayer(8, "dense", 7), ConvLayer(32),
+    )  # fmt: skip
+    assert spec.layers == ("conv1", "conv2", "conv3", "conv4", "hidden1", "hidden2")
+    assert str(spec) == "convnet:20k5,residual64+dense8k7,32/128,64"
+    assert drop_layers(str(spec), "conv3,conv4,hidden1,hidden2") == "convnet:20k5,residual64"
+    assert add_layers("convnet:8", "/50") == "convnet:8/50"
+
+
+def test_default_without_widths_has_its_own() -> None:
+    assert str(parse_layered("default")) == "default:300,100"
+    assert add_layers("default", "50") == "default:300,100,50"
+
+
+@pytest.mark.parametrize(("spec", "message"), [
+    ("convnet:4k2", "odd"), ("convnet:residul4", "did you mean 'residual'"), ("convnet:4,", "not a width"),
+    ("convnet:4+", "not a width"), ("convnet:/5", "not a width"), ("convnet:4/", "no widths"),
+    ("convnet:4/residual5", "not a width"), ("convnet:0k3", "not a width"), ("mlp:3/4", "not a width"),
+])  # fmt: skip
+def test_convolutional_layers_that_cannot_be_read_say_why(spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_layered(spec)
 
 
 def test_spaces_do_not_matter() -> None:

@@ -73,7 +73,7 @@ def test_inputs_that_the_model_cannot_take_are_refused_with_what_it_takes() -> N
 
 
 @pytest.mark.parametrize(
-    "setting", [{"norm": "layer"}, {"activation": "elu"}, {"init": "zeros"}, {"input_dropout": 0.1}]
+    "setting", [{"init": "zeros"}, {"input_dropout": 0.1}, {"recurrent_dropout": 0.1}, {"embedding_size": 3}]
 )
 def test_settings_that_timm_does_not_take_are_not_dropped_in_silence(setting: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=next(iter(setting))):

@@ -1,0 +1,106 @@
+"""Networks whose layers a spec names: dense, convolutional, highway and recurrent ones."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from reuse.errors import UsageError
+from reuse.nn.cautions import warn_caller
+from reuse.nn.conv_blocks import RESIDUAL
+from reuse.nn.convnet import ConvNet
+from reuse.nn.embeddings import Tokens, mean_embedding, token_embedding
+from reuse.nn.hidden import HiddenStyle
+from reuse.nn.highway import HighwayNet
+from reuse.nn.mlp import MLP
+from reuse.nn.recurrent import RecurrentNet
+from reuse.nn.recurrent_layers import RECURRENCES
+from reuse.nn.selu import network_concerns
+from reuse.nn.specs import CONVNET, LayeredSpec, parse_layered
+from reuse.nn.word_vectors import read_word_vectors
+
+DENSE_FAMILIES: dict[str, type[MLP] | type[HighwayNet]] = {"mlp": MLP, "default": MLP, "highway": HighwayNet}
+
+
+def build_layered(
+    spec: str, shape: tuple[int, ...], num_outputs: int, settings: dict[str, Any], tokens: Tokens | None
+) -> nn.Module:
+    """Return the network of a layered spec.
+
+    Args:
+        spec: of a family of `specs.LAYER_NAMES`.
+        shape: of one sample.
+        num_outputs: units of the output layer.
+        settings: fields of `HiddenStyle`, `input_dropout` and `recurrent_dropout`.
+        tokens: what the embedding is to know where the inputs are tokens.
+
+    Raises:
+        UsageError: a shape or setting that such a network does not take.
+    """
+    parsed = parse_layered(spec)
+    if parsed.family not in RECURRENCES:  # these warn themselves
+        for concern in network_concerns(spec, settings):
+            warn_caller(concern)
+    input_dropout, recurrent_dropout = settings.pop("input_dropout"), settings.pop("recurrent_dropout")
+    style = HiddenStyle(**settings)
+    _check_drop_path(parsed, style)
+    if parsed.family in RECURRENCES:
+        return _build_recurrent(parsed, shape, num_outputs, style, (input_dropout, recurrent_dropout), tokens)
+    if recurrent_dropout:
+        raise UsageError(
+            f"{spec} has no recurrent layers, so recurrent_dropout={recurrent_dropout} cannot be: use dropout"
+        )
+    if parsed.family in DENSE_FAMILIES:
+        kind, embedding = DENSE_FAMILIES[parsed.family], None if tokens is None else mean_embedding(tokens)
+        inputs = shape if tokens is None else (tokens.features,)
+        return kind(inputs, parsed.widths, num_outputs, style, input_dropout, embedding)
+    if len(shape) != 3:
+        raise UsageError(f"{spec} takes images (channels, height, width); one input here is {shape}")
+    image = (shape[0], shape[1], shape[2])
+    return ConvNet(image, parsed.convolutions, num_outputs, style, input_dropout, parsed.widths)
+
+
+def take_tokens(spec: str, num_tokens: int | None, settings: dict[str, Any], words: Sequence[str]) -> Tokens | None:
+    """Take what is about tokens out of `settings` and return it, None where the inputs are no tokens.
+
+    Raises:
+        UsageError: there are embeddings for inputs that are no tokens.
+    """
+    size, embeddings = settings.pop("embedding_size"), settings.pop("embeddings")
+    if num_tokens is None:
+        if size is not None or embeddings is not None:
+            raise UsageError(
+                f"embeddings are of tokens, and the inputs of {spec} are none: leave them out, or use texts"
+            )
+        return None
+    if isinstance(embeddings, str | Path):
+        embeddings = read_word_vectors(embeddings, words)
+    return Tokens(num_tokens, size, embeddings)
+
+
+def _check_drop_path(spec: LayeredSpec, style: HiddenStyle) -> None:
+    if style.drop_path and not any(layer.kind == RESIDUAL for layer in spec.convolutions):
+        raise UsageError(
+            f"drop_path={style.drop_path} leaves out residual layers, and {spec} has none: use dropout, or residual "
+            f"layers, as in {CONVNET}:32,residual64"
+        )
+
+
+def _build_recurrent(
+    spec: LayeredSpec,
+    shape: tuple[int, ...],
+    num_outputs: int,
+    style: HiddenStyle,
+    dropouts: tuple[float, float],
+    tokens: Tokens | None,
+) -> nn.Module:
+    if tokens is not None:
+        embedding = token_embedding(tokens)
+        return RecurrentNet(spec.family, tokens.features, spec.widths, num_outputs, style, *dropouts, embedding)
+    if len(shape) != 2:
+        raise UsageError(
+            f"{spec} takes sequences (time, features), or tokens (time,) where num_tokens is given; one input here is "
+            f"{shape}: load arrays with sequences=True, or a table's column of texts with text=COLUMN"
+        )
+    return RecurrentNet(spec.family, shape[1], spec.widths, num_outputs, style, *dropouts)

@@ -1,0 +1,81 @@
+"""When SELU does not do what it is chosen for: to keep activations at mean 0 and variance 1 by itself.
+
+Klambauer et al. 2017, https://arxiv.org/abs/1706.02515, prove it for plain stacks of layers with LeCun's initial
+weights on standardised inputs. Its alpha dropout needs no warning: it is what `dropout` means under SELU here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from reuse.nn.conv_blocks import DENSE, RESIDUAL
+from reuse.nn.defaults import with_defaults
+from reuse.nn.initializers import default_initializer
+from reuse.nn.norm_specs import parse_norm
+from reuse.nn.specs import CONVNET, LAYER_NAMES, parse_layered
+
+RECURRENT = ("lstm", "gru")
+
+
+def selu_concerns(spec: str, settings: Mapping[str, Any], standardised: bool) -> list[str]:
+    """Return in one sentence each why SELU will not normalise by itself; none where another activation is chosen.
+
+    Args:
+        spec: as `reuse.build` takes it.
+        settings: of `reuse.build`: `activation`, `norm`, `init`, `dropout`; what is missing or None is the default.
+        standardised: whether each input feature has mean 0 and variance 1.
+
+    Example:
+        >>> selu_concerns("mlp:10", {"activation": "selu"}, standardised=True)
+        []
+    """
+    return network_concerns(spec, settings) + input_concerns(spec, settings, standardised)
+
+
+def input_concerns(spec: str, settings: Mapping[str, Any], standardised: bool) -> list[str]:
+    """Return that of `selu_concerns` which is about the data; `reuse.build` warns of the others itself."""
+    norm = parse_norm(settings.get("norm"))
+    if standardised or not _is_selu(spec, settings) or (norm is not None and norm.input):
+        return []
+    return ["activation 'selu' on inputs that are not standardised: it needs inputs of mean 0 and variance 1"]
+
+
+def network_concerns(spec: str, settings: Mapping[str, Any]) -> list[str]:
+    """Return those of `selu_concerns` that are about the network."""
+    if not _is_selu(spec, settings):
+        return []
+    found = [
+        (_weights(spec, settings), "only from LeCun initial weights; leave init out, or give init='lecun_normal'"),
+        (_norm(spec, settings), "by itself, and a norm is in its way; leave one of the two out"),
+        (_shape(spec), "only in a plain sequential stack; choose elu, or another model"),
+    ]
+    kept = "it keeps activations at mean 0 and variance 1"
+    return [f"activation 'selu' {what}: {kept} {only}" for what, only in found if what is not None]
+
+
+def _is_selu(spec: str, settings: Mapping[str, Any]) -> bool:
+    return bool(with_defaults(spec, {"activation": settings.get("activation")})["activation"] == "selu")
+
+
+def _weights(spec: str, settings: Mapping[str, Any]) -> str | None:
+    if spec.partition(":")[0] not in LAYER_NAMES:
+        return None
+    init = settings.get("init") or default_initializer("selu")
+    return None if init.startswith("lecun") else f"with initial weights {init!r}"
+
+
+def _norm(spec: str, settings: Mapping[str, Any]) -> str | None:
+    norm = parse_norm(with_defaults(spec, {"norm": settings.get("norm")})["norm"])
+    return None if norm is None or spec.partition(":")[0] in RECURRENT else f"with norm {str(norm)!r}"
+
+
+def _shape(spec: str) -> str | None:
+    family = spec.partition(":")[0]
+    if family in RECURRENT:
+        return f"in a recurrent net ({family})"
+    if family == "highway":
+        return "in highway layers"
+    if family not in LAYER_NAMES:
+        return f"in {spec}"
+    kinds = {layer.kind for layer in parse_layered(spec).convolutions} if family == CONVNET else set()
+    skipping = [kind for kind in (RESIDUAL, DENSE) if kind in kinds]
+    return f"in {' and '.join(skipping)} layers" if skipping else None
