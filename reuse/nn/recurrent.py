@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from reuse.nn.cautions import warn_caller
 from reuse.nn.embeddings import PADDING
 from reuse.nn.hidden import HiddenStyle, output_linear
-from reuse.nn.recurrent_layers import RecurrentLayer, build_step_norm
+from reuse.nn.recurrent_layers import RecurrentLayer, norm_of_steps, over_steps
 
-OWN_ACTIVATIONS = ("relu", "tanh")  # the default of all networks, and what torch's recurrences have
+SAID_BY_DEFAULT = ("relu", "elu", "tanh")  # defaults for other networks, of which nobody need be told; and the own
 
 
 class RecurrentNet(nn.Module):
@@ -54,7 +54,7 @@ class RecurrentNet(nn.Module):
         if embedding is not None:
             layers["embedding"] = embedding
         if norm is not None and norm.input:
-            layers["input_norm"] = build_step_norm(norm.name, num_features)
+            layers["input_norm"] = norm_of_steps(norm, num_features)
         if input_dropout:
             layers["input_dropout"] = nn.Dropout(input_dropout)
         for number, width in enumerate(self.widths, start=1):
@@ -70,7 +70,8 @@ class RecurrentNet(nn.Module):
         """Return the outputs, `(batch, num_outputs)`."""
         lengths = None if self.lengths is None else self.lengths(x)
         for name in self.below:
-            x = self.get_submodule(name)(x)
+            layer = self.get_submodule(name)
+            x = over_steps(layer, x) if name == "input_norm" else layer(x)
         x = self.get_submodule("last")(x, lengths)
         for name in self.above:
             x = self.get_submodule(name)(x)
@@ -107,12 +108,12 @@ def _warn_of_style(family: str, style: HiddenStyle) -> None:
             f"norm 'batch' in a recurrent net ({family}): its statistics mix steps of all ages and padding, which "
             "harms more than it helps; clip gradients instead (clip_norm), or choose norm layer or rms"
         )
-    if style.activation.partition(":")[0] == "selu":
+    if style.activation == "selu":
         warn_caller(
             f"activation 'selu' in a recurrent net ({family}): it keeps activations at mean 0 and variance 1 only in "
             "plain stacks of dense layers, and is not used: recurrent layers keep torch's tanh and sigmoid"
         )
-    elif style.activation not in OWN_ACTIVATIONS:
+    elif style.activation not in SAID_BY_DEFAULT:
         warn_caller(
             f"activation {style.activation!r} is not used: recurrent layers ({family}) keep torch's tanh and sigmoid"
         )

@@ -10,40 +10,13 @@ from reuse.errors import UsageError
 from reuse.lookup import lookup
 from reuse.nn.hidden import HiddenStyle, check_probability
 from reuse.nn.initializers import initializer
-from reuse.nn.norms import num_groups
+from reuse.nn.norm_specs import Norm
+from reuse.nn.norms import build_norm
 
 RECURRENCES: dict[str, Callable[..., nn.LSTM | nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 FORGET_GATE = 1  # torch's order of an LSTM's gates: input, forget, cell, output
 FORGET_BIAS = 1.0
-
-
-class BatchNormOfSteps(nn.BatchNorm1d):
-    """Batch norm of each feature over all rows and steps, padding among them."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised steps, `(batch, time, features)`."""
-        return super().forward(x.transpose(1, 2)).transpose(1, 2)
-
-
-class GroupNormOfSteps(nn.GroupNorm):
-    """Group norm of each step by itself, so that no step knows of later ones."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(num_groups(width), width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised steps, `(batch, time, features)`."""
-        normalised: Tensor = super().forward(x.flatten(0, 1))
-        return normalised.view_as(x)
-
-
-STEP_NORMS: dict[str, Callable[[int], nn.Module]] = {
-    "batch": BatchNormOfSteps,
-    "layer": nn.LayerNorm,
-    "group": GroupNormOfSteps,
-    "rms": nn.RMSNorm,
-}
 
 
 class RecurrentLayer(nn.Module):
@@ -70,17 +43,16 @@ class RecurrentLayer(nn.Module):
         self.recurrent = lookup(RECURRENCES, family, "recurrence")(num_inputs, width, batch_first=True)
         initialize_recurrent(self.recurrent, style.init or "glorot_uniform")
         norm = style.placed_norm
-        self.norm = None if norm is None else build_step_norm(norm.name, width)
+        self.norm = None if norm is None else norm_of_steps(norm, width)
         self.dropout = nn.Dropout(style.dropout) if style.dropout else None
         self.recurrent_dropout = recurrent_dropout
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the hidden state of every step."""
         steps = self._recur(x)
-        for behind in (self.norm, self.dropout):
-            if behind is not None:
-                steps = behind(steps)
-        return steps
+        if self.norm is not None:
+            steps = over_steps(self.norm, steps)
+        return steps if self.dropout is None else self.dropout(steps)
 
     def _recur(self, x: Tensor) -> Tensor:
         layer = self.recurrent
@@ -123,10 +95,21 @@ def initialize_recurrent(layer: nn.LSTM | nn.GRU, init: str = "glorot_uniform") 
         bias.split(width)[FORGET_GATE].fill_(FORGET_BIAS)
 
 
-def build_step_norm(name: str, width: int) -> nn.Module:
-    """Return a new norm over the features of steps `(batch, time, width)`.
+def norm_of_steps(norm: Norm, width: int) -> nn.Module:
+    """Return a new norm of feature vectors, for `over_steps`.
 
     Raises:
-        UnknownNameError: no norm of steps has that name.
+        UsageError: a norm of weights, or another that is not of vectors.
     """
-    return lookup(STEP_NORMS, name, "norm of a recurrent net")(width)
+    if not norm.is_layer:
+        raise UsageError(f"norm {norm.name!r} is of linear and convolutional layers: take layer or rms")
+    return build_norm(norm.name, width, arguments=norm.arguments)
+
+
+def over_steps(norm: nn.Module, steps: Tensor) -> Tensor:
+    """Return `steps`, `(batch, time, features)`, each normalised as a row by itself, so that none knows of later ones.
+
+    Only batch norm's statistics are over rows and steps together, padding among them.
+    """
+    normalised: Tensor = norm(steps.flatten(0, 1))
+    return normalised.view_as(steps)

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,9 +14,15 @@ from reuse.errors import UnknownNameError, UsageError
 from reuse.nn.building import build
 from reuse.nn.decoders import build_decoder, encoder_of
 from reuse.nn.outputs import output_layers, replace_output
-from reuse.nn.recurrent_layers import STEP_NORMS
+from reuse.nn.recurrent_layers import over_steps
 from reuse.nn.specs import add_layers, drop_layers
 
+OWN = """
+from torch import nn
+
+def network(num_tokens, embedding_size, num_outputs):
+    return nn.Sequential(nn.EmbeddingBag(num_tokens, embedding_size), nn.Linear(embedding_size, num_outputs))
+"""
 TOKENS = torch.tensor([[3, 4, 5, 0, 0], [1, 2, 3, 4, 5], [0, 0, 0, 0, 0], [0, 2, 0, 0, 0], [5, 5, 0, 5, 0]])
 LAST = (2, 4, 0, 1, 3)  # the place of the rightmost token of each row
 
@@ -134,14 +141,23 @@ def test_traceable_and_gradient_reaches_every_parameter(spec: str) -> None:
     torch.testing.assert_close(fx.symbolic_trace(model.eval())(TOKENS), model(TOKENS))
 
 
-@pytest.mark.parametrize("norm", ["layer", "group", "rms"])
+@pytest.mark.parametrize("norm", ["layer", "group", "rms", "local_response"])
 def test_norms_do_not_look_ahead(norm: str) -> None:
-    assert STEP_NORMS.keys() == {"batch", "layer", "group", "rms"}
     layer = build("lstm:8", (6, 2), 3, norm=norm).lstm1
     x = torch.randn(3, 6, 2)
     other = torch.cat([x[:, :4], torch.randn(3, 2, 2)], 1)
     torch.testing.assert_close(layer(x)[:, :4], layer(other)[:, :4])
     assert not torch.allclose(layer(x)[:, 4:], layer(other)[:, 4:])
+
+
+def test_norms_are_of_the_features_of_a_step() -> None:
+    model = build("lstm:8", (6, 2), 3, norm="layer:eps=0.5,input")
+    x = torch.randn(3, 6, 2)
+    torch.testing.assert_close(functional.layer_norm(x, (2,), eps=0.5), over_steps(model.input_norm, x))
+    plain = model.lstm1._recur(x)
+    torch.testing.assert_close(model.lstm1(x), functional.layer_norm(plain, (8,), eps=0.5))
+    assert reuse.freeze(model, "input_norm,lstm1").layers == ("input_norm", "lstm1")
+    assert [tensor.shape for tensor in reuse.cut(model, x).frontier] == [(8,)]
 
 
 def test_batch_norm_warns_at_the_caller_and_normalises_rows_and_steps_together() -> None:
@@ -152,7 +168,7 @@ def test_batch_norm_warns_at_the_caller_and_normalises_rows_and_steps_together()
     torch.testing.assert_close(steps.mean((0, 1)), torch.zeros(8), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("activation", ["selu", "elu"])
+@pytest.mark.parametrize("activation", ["selu", "gelu"])
 def test_activations_that_are_not_used_are_warned_of(activation: str) -> None:
     with pytest.warns(UserWarning, match=f"{activation}.*tanh and sigmoid") as caught:
         build("gru:8", (6, 2), 3, activation=activation)
@@ -205,6 +221,16 @@ def losses(model: nn.Module, network: nn.Module, inputs: tuple[Tensor, ...], lab
     return said
 
 
+def test_modules_of_the_users_own_are_told_how_many_tokens_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("own_bag.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    model = build("own_bag:network", (5,), 3, num_tokens=6, embedding_size=4)
+    assert model(TOKENS).shape == (5, 3)
+    assert model[0].weight.shape == (6, 4)
+    with pytest.raises(UsageError, match="recurrent_dropout"):
+        build("own_bag:network", (5,), 3, num_tokens=6, embedding_size=4, recurrent_dropout=0.1)
+
+
 def test_layers_are_restored_by_name() -> None:
     source, target = token_net("lstm:7,6"), token_net("lstm:7,5")
     for parameter in source.parameters():
@@ -239,7 +265,8 @@ def test_outputs_are_taken_away_and_replaced() -> None:
         ("lstm:8", (5, 2), {"recurrent_dropout": 1.0}, "recurrent_dropout"),
         ("mlp:8", (5,), {"recurrent_dropout": 0.1}, "no recurrent layers"),
         ("convnet:8", (5,), {"num_tokens": 9}, "takes images"),
-        ("lstm:8", (5, 2), {"norm": "instance"}, "norm of a recurrent net"),
+        ("lstm:8", (5, 2), {"norm": "instance"}, "needs maps"),
+        ("lstm:8", (5, 2), {"norm": "weight"}, "layer or rms"),
         ("lstm:", (5, 2), {}, "no widths"),
     ],
 )
