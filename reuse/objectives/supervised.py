@@ -1,7 +1,8 @@
 """Learning from labels: classes, several labels a row, numbers."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -13,31 +14,49 @@ from reuse.lookup import lookup
 from reuse.objectives.counting import accuracy, confusion, macro_f1
 from reuse.objectives.objective import Batch, Network, Objective, add_up, count_rows, labels_of
 
+Weights = tuple[float, ...] | None
+"""How much each class counts, in the order of the outputs; None: all alike."""
+
 
 @dataclass(frozen=True)
 class Classification:
-    """Cross-entropy between logits `(batch, classes)` and class numbers `(batch,)`.
+    """Cross-entropy between logits `(batch, classes)` and class numbers `(batch,)`, or shares `(batch, classes)`.
+
+    With class weights w the loss of a batch is the sum over rows and classes of -w · share · log(probability), divided
+    by the sum of w · share: the weighted mean over rows, as torch's `cross_entropy` has it for class numbers, and the
+    same for shares (where torch divides by the rows). Keras divides by the rows.
 
     Attributes:
         num_classes: how many classes there are, at least two.
         label_smoothing: share of each label spread over all classes, in [0, 1) (Szegedy et al. 2016,
             https://arxiv.org/abs/1512.00567). It belongs to training: metrics are measured without it.
+        class_weights: how much each class counts, above 0; None: all alike. They belong to training too.
     """
 
     num_classes: int
     label_smoothing: float = 0.0
+    class_weights: Weights = None
     monitor: ClassVar[str] = "loss"
+    _placed: dict[tuple[torch.device, torch.dtype], Tensor] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
+        _check_weights(self.class_weights, self.num_classes)
         if self.num_classes < 2:
             raise UsageError(f"classification needs at least 2 classes, and there are {self.num_classes}")
         if not 0 <= self.label_smoothing < 1:
             raise UsageError(f"label smoothing is {self.label_smoothing}: give a share from 0 up to, not including, 1")
 
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
-        """Return the mean cross-entropy, smoothed."""
-        logits = network(*batch.inputs)
-        return {"loss": functional.cross_entropy(logits, labels_of(batch), label_smoothing=self.label_smoothing)}
+        """Return the mean cross-entropy, smoothed and weighted."""
+        logits, targets = network(*batch.inputs), labels_of(batch)
+        if self.class_weights is None:
+            return {"loss": functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)}
+        weights = _on_device(self.class_weights, logits, self._placed)
+        reduction = "sum" if targets.is_floating_point() else "mean"
+        loss = functional.cross_entropy(logits, targets, weights, None, -100, None, reduction, self.label_smoothing)
+        return {"loss": loss / (targets @ weights.to(targets.dtype)).sum() if reduction == "sum" else loss}
 
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the summed cross-entropy and the confusion matrix."""
@@ -60,14 +79,28 @@ class Classification:
 
 @dataclass(frozen=True)
 class MultiLabel:
-    """Binary cross-entropy between logits `(batch, labels)` and zeros and ones of that shape."""
+    """Binary cross-entropy between logits `(batch, labels)` and zeros and ones of that shape.
 
+    Attributes:
+        class_weights: how much more a row counts that has a label than one that has not, for each label (torch's
+            `pos_weight`); None: alike. They belong to training: metrics are measured without them.
+    """
+
+    class_weights: Weights = None
     monitor: ClassVar[str] = "loss"
+    _placed: dict[tuple[torch.device, torch.dtype], Tensor] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        _check_weights(self.class_weights, None)
 
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
-        """Return the mean binary cross-entropy over rows and labels."""
+        """Return the mean binary cross-entropy over rows and labels, weighted."""
         logits = network(*batch.inputs)
-        return {"loss": functional.binary_cross_entropy_with_logits(logits, labels_of(batch).to(logits.dtype))}
+        targets = labels_of(batch).to(logits.dtype)
+        weights = None if self.class_weights is None else _on_device(self.class_weights, logits, self._placed)
+        return {"loss": functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)}
 
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the summed loss and, for each label, the rows that have it, were given it, and both."""
@@ -121,34 +154,72 @@ class Regression:
         return {"loss": mse, "mse": mse, "r2": _explained_variance(tally)}
 
 
-TASKS: dict[str, Callable[[int], Objective]] = {
-    "classification": lambda num_outputs: Classification(num_outputs),
-    "multilabel": lambda _: MultiLabel(),
-    "regression": lambda _: Regression(),
-}
-
-
-def supervised(task: str, num_outputs: int, *, label_smoothing: float = 0.0) -> Objective:
+def supervised(
+    task: str,
+    num_outputs: int,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Weights = None,
+) -> Objective:
     """Return the objective of a task.
 
     Args:
         task: "classification", "multilabel" or "regression", as `reuse.data` names them.
         num_outputs: classes, labels or numbers a row.
         label_smoothing: for classification only.
+        class_weights: one a class or label, as `reuse.objectives.weighting` gives them; not for regression.
 
     Raises:
-        UsageError: the task is not one of these, or it is not classification and smoothing is asked for.
+        UsageError: the task is not one of these, or smoothing or weights are asked for where there are none.
 
     Example:
         >>> supervised("classification", 10).monitor
         'loss'
     """
-    make = lookup(TASKS, task, "supervised task")
-    if label_smoothing == 0.0:
-        return make(num_outputs)
-    if task != "classification":
+    return lookup(TASKS, task, "supervised task")(num_outputs, label_smoothing, class_weights)
+
+
+def _several_labels(_: int, label_smoothing: float, class_weights: Weights) -> MultiLabel:
+    _refuse_smoothing(label_smoothing, "multilabel")
+    return MultiLabel(class_weights)
+
+
+def _numbers(_: int, label_smoothing: float, class_weights: Weights) -> Regression:
+    _refuse_smoothing(label_smoothing, "regression")
+    if class_weights is not None:
+        raise UsageError("class weights are for classes and labels, and the task is regression: leave them out")
+    return Regression()
+
+
+def _refuse_smoothing(label_smoothing: float, task: str) -> None:
+    if label_smoothing != 0.0:
         raise UsageError(f"label smoothing is for classification, and the task is {task}: leave it out")
-    return Classification(num_outputs, label_smoothing)
+
+
+TASKS: dict[str, Callable[[int, float, Weights], Objective]] = {
+    "classification": Classification,
+    "multilabel": _several_labels,
+    "regression": _numbers,
+}
+
+
+def _check_weights(weights: Weights, num_classes: int | None) -> None:
+    if weights is None:
+        return
+    if num_classes is not None and len(weights) != num_classes:
+        raise UsageError(f"there are {len(weights)} class weights for {num_classes} classes: give one a class")
+    if not all(math.isfinite(weight) and weight > 0 for weight in weights):
+        raise UsageError(f"class weights are {weights}: give numbers above 0")
+
+
+def _on_device(
+    weights: tuple[float, ...], logits: Tensor, placed: dict[tuple[torch.device, torch.dtype], Tensor]
+) -> Tensor:
+    """Return the weights as a tensor beside `logits`, copied there once and not at every step."""
+    key = (logits.device, logits.dtype)
+    if key not in placed:
+        placed[key] = torch.tensor(weights, dtype=logits.dtype, device=logits.device)
+    return placed[key]
 
 
 def _shaped_like(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -1,0 +1,166 @@
+"""Changing batches before the network sees them: augmented inputs, and rows and labels mixed in pairs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.distributions import Beta
+from torch.nn import functional
+
+from reuse.errors import UsageError
+from reuse.objectives.objective import Batch
+
+Transform = Callable[[Batch], Batch]
+
+
+def augmented(augment: Callable[[Tensor], Tensor]) -> Transform:
+    """Return what applies `augment` to the first input of a batch, and to nothing else of it.
+
+    It is for inputs, not for the frontier of a cut: what frozen layers make of an augmented row is something else.
+    """
+    return lambda batch: replace(batch, inputs=(augment(batch.inputs[0]), *batch.inputs[1:]))
+
+
+@dataclass(frozen=True)
+class Mixup:
+    """Weighted means of pairs of rows and of their targets (Zhang et al. 2018, https://arxiv.org/abs/1710.09412).
+
+    x = λ xᵢ + (1 − λ) xⱼ and y = λ yᵢ + (1 − λ) yⱼ, j a random order of the batch and λ ~ Beta(alpha, alpha), one for
+    the batch. Every input is mixed, by the same λ and the same pairs: of a cut, all tensors of the frontier.
+
+    Attributes:
+        alpha: above 0; 0.1 to 0.4 mix a little, 1 makes every λ as likely.
+        num_classes: how many classes there are, where targets are class numbers, which become `(batch, classes)`; None
+            where they are numbers, or zeros and ones, and are mixed as they are.
+    """
+
+    alpha: float
+    num_classes: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_alpha("mixup", self.alpha)
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return a batch of as many rows, each a mix of two.
+
+        Raises:
+            UsageError: inputs are whole numbers, such as tokens.
+        """
+        _check_numbers("mixup", batch)
+        order, share = _pairs(batch), _share(batch, self.alpha)
+        inputs = tuple([share * tensor + (1 - share) * tensor[order] for tensor in batch.inputs])
+        return Batch(inputs, _mixed_targets(batch.targets, order, share, self.num_classes))
+
+
+@dataclass(frozen=True)
+class CutMix:
+    """Patches of one image pasted into another, labels by area (Yun et al. 2019, https://arxiv.org/abs/1905.04899).
+
+    The patch has the image's shape and the share 1 − λ of its area, λ ~ Beta(alpha, alpha), its centre anywhere; what
+    of it lies outside is lost, and the targets are mixed by the area that is left.
+
+    Attributes:
+        alpha: above 0; 1 in the paper.
+        num_classes: as `Mixup.num_classes`.
+    """
+
+    alpha: float
+    num_classes: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_alpha("cutmix", self.alpha)
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return a batch of as many images, each with a patch of another.
+
+        Raises:
+            UsageError: the input is not one tensor of maps `(batch, channels, height, width)`.
+        """
+        if len(batch.inputs) != 1 or batch.inputs[0].ndim != 4:
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in batch.inputs)
+            raise UsageError(f"cutmix is for images (batch, channels, height, width), and it got {shapes}: take mixup")
+        (images,) = batch.inputs
+        order = _pairs(batch)
+        inside = patch(images, _share(batch, self.alpha))
+        left = 1 - inside.to(images.dtype).mean()
+        return Batch(
+            (torch.where(inside, images[order], images),),
+            _mixed_targets(batch.targets, order, left, self.num_classes),
+        )
+
+
+def mixing(mixup: float, cutmix: float, num_classes: int | None) -> Transform | None:
+    """Return mixup, cutmix, for each batch one of them at random where both are wanted, or None.
+
+    Args:
+        mixup: alpha of `Mixup`; 0 for none.
+        cutmix: alpha of `CutMix`; 0 for none.
+        num_classes: for classification; None where targets are numbers, or zeros and ones.
+
+    Raises:
+        UsageError: an alpha that is negative or not finite.
+    """
+    chosen: list[Transform] = []
+    if mixup:
+        chosen.append(Mixup(mixup, num_classes))
+    if cutmix:
+        chosen.append(CutMix(cutmix, num_classes))
+    if len(chosen) < 2:
+        return chosen[0] if chosen else None
+    # Drawn on the CPU, where looking at it waits for nothing.
+    return lambda batch: chosen[int(torch.randint(2, ()))](batch)
+
+
+def patch(images: Tensor, share: Tensor, centre: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Return where a patch of the area `1 - share` lies, true inside: `(height, width)`.
+
+    Args:
+        images: `(batch, channels, height, width)`.
+        share: what is to be left of the image, a scalar from 0 to 1.
+        centre: line and column, scalars; None: anywhere.
+    """
+    sides = zip(images.shape[2:], centre or (None, None), strict=True)
+    lines, columns = (_span(images, size, (1 - share).sqrt(), place) for size, place in sides)
+    return lines[:, None] & columns
+
+
+def _span(images: Tensor, size: int, ratio: Tensor, centre: Tensor | None) -> Tensor:
+    length = (size * ratio).long()
+    place = torch.randint(size, (), device=images.device) if centre is None else centre
+    positions = torch.arange(size, device=images.device)
+    return (positions >= place - length // 2) & (positions < place + (length + 1) // 2)
+
+
+def _pairs(batch: Batch) -> Tensor:
+    rows = batch.inputs[0]
+    return torch.randperm(len(rows), device=rows.device)
+
+
+def _share(batch: Batch, alpha: float) -> Tensor:
+    """Draw λ on the device of the batch, so that nothing waits for it."""
+    rows = batch.inputs[0]
+    shape = torch.full((), alpha, dtype=rows.dtype, device=rows.device)
+    return Beta(shape, shape, validate_args=False).sample()
+
+
+def _mixed_targets(targets: Tensor | None, order: Tensor, share: Tensor, num_classes: int | None) -> Tensor | None:
+    if targets is None:
+        return None
+    if num_classes is not None and not targets.is_floating_point():
+        targets = functional.one_hot(targets, num_classes)
+    values = targets.to(share.dtype) if not targets.is_floating_point() else targets
+    share = share.to(values.dtype)
+    return share * values + (1 - share) * values[order]
+
+
+def _check_numbers(name: str, batch: Batch) -> None:
+    for tensor in batch.inputs:
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UsageError(f"{name} mixes numbers, and the inputs are {kind}, such as tokens: leave it out")
+
+
+def _check_alpha(name: str, alpha: float) -> None:
+    if not 0 < alpha < float("inf"):
+        raise UsageError(f"{name} is {alpha}: give an alpha above 0, such as 0.2, or 0 for none")
