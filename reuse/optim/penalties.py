@@ -6,6 +6,7 @@ decay of plain SGD does the same at twice the amount.
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,13 +30,13 @@ def l1(weights: Mapping[str, Parameter], amounts: Mapping[str, float]) -> Penalt
         UsageError: an amount is out of range or of no weight, or nothing that trains is penalised.
     """
     chosen, factors = _bind(weights, amounts, "l1")
-    return lambda: torch.stack(torch._foreach_norm(chosen, 1)) @ factors
+    return lambda: _sum(_AbsoluteSum, factors, chosen)
 
 
 def l2(weights: Mapping[str, Parameter], amounts: Mapping[str, float]) -> Penalty:
     """Return the penalty `sum of amount * sum(w ** 2)`; arguments and errors as of `l1`."""
     chosen, factors = _bind(weights, amounts, "l2")
-    return lambda: torch.stack(torch._foreach_norm(chosen)).square() @ factors
+    return lambda: _sum(_SquareSum, factors, chosen)
 
 
 def l1_l2(
@@ -79,17 +80,54 @@ def l2_sp(
 
     def penalty() -> Tensor:
         moved = _differences(chosen[: len(fixed)], fixed)
-        return torch.stack(torch._foreach_norm([*moved, *chosen[len(fixed) :]])).square() @ factors
+        return _sum(_SquareSum, factors, [*moved, *chosen[len(fixed) :]])
 
     return penalty
+
+
+class _AbsoluteSum(torch.autograd.Function):
+    """`sum of factor * sum(|w|)`, with a gradient of three kernels; autograd's own takes twice the time."""
+
+    @staticmethod
+    def forward(ctx: Any, factors: list[float], *weights: Tensor) -> Tensor:
+        ctx.save_for_backward(*weights)
+        ctx.factors = factors
+        return torch.stack(torch._foreach_mul(torch._foreach_norm(weights, 1), factors)).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        signs = torch._foreach_sign(ctx.saved_tensors)
+        return None, *torch._foreach_mul(torch._foreach_mul(signs, ctx.factors), slopes[0])
+
+
+class _SquareSum(torch.autograd.Function):
+    """`sum of factor * sum(w ** 2)`, as `_AbsoluteSum`."""
+
+    @staticmethod
+    def forward(ctx: Any, factors: list[float], *weights: Tensor) -> Tensor:
+        ctx.save_for_backward(*weights)
+        ctx.factors = [2 * factor for factor in factors]
+        norms = torch._foreach_norm(weights)
+        return torch.stack(torch._foreach_mul(torch._foreach_mul(norms, norms), factors)).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *torch._foreach_mul(torch._foreach_mul(ctx.saved_tensors, ctx.factors), slopes[0])
+
+
+def _sum(kind: type[torch.autograd.Function], factors: list[float], weights: list[Tensor]) -> Tensor:
+    total: Tensor = kind.apply(factors, *weights)
+    return total
 
 
 def _differences(weights: list[Tensor], anchors: list[Tensor]) -> list[Tensor]:
     return [*torch._foreach_sub(weights, anchors)] if weights else []
 
 
-def _bind(weights: Mapping[str, Parameter], amounts: Mapping[str, float], name: str) -> tuple[list[Tensor], Tensor]:
-    """Return the weights that train and have an amount, in the order of `weights`, and these amounts as a vector."""
+def _bind(
+    weights: Mapping[str, Parameter], amounts: Mapping[str, float], name: str
+) -> tuple[list[Tensor], list[float]]:
+    """Return the weights that train and have an amount, in the order of `weights`, and these amounts."""
     for weight, amount in amounts.items():
         if weight not in weights:
             raise UsageError(f"{name} has an amount for {weight!r}, which is no weight: {suggest(weight, weights)}")
@@ -99,4 +137,4 @@ def _bind(weights: Mapping[str, Parameter], amounts: Mapping[str, float], name: 
     if not names:
         raise UsageError(f"{name} penalises no weight that trains: give an amount above 0 for one that is not frozen")
     chosen: list[Tensor] = [weights[known] for known in names]
-    return chosen, torch.tensor([amounts[known] for known in names]).to(chosen[0])
+    return chosen, [float(amounts[known]) for known in names]

@@ -53,6 +53,17 @@ def test_weights_of_zero_have_a_gradient_of_zero(make: Callable[..., Penalty]) -
     assert zero.grad.tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("make", [l1, l2])
+def test_it_is_a_term_of_the_loss_like_any_other(make: Callable[..., Penalty]) -> None:
+    given = weights()
+    loss = make(given, AMOUNTS)() * 3 + given["high"].sum()
+    loss.backward()
+    alone = weights()
+    make(alone, AMOUNTS)().backward()
+    torch.testing.assert_close(given["high"].grad, 3 * alone["high"].grad + 1)
+    assert torch.autograd.gradcheck(lambda w: make({"w": w}, {"w": 0.3})(), (weights()["high"],))
+
+
 def test_a_penalty_follows_the_weights_as_they_move() -> None:
     given = weights()
     penalty = l2(given, AMOUNTS)
