@@ -14,6 +14,7 @@ from reuse.errors import UsageError
 from reuse.objectives.supervised import supervised
 from reuse.runs.folder import RunFolder
 from reuse.runs.models import SavedModel, load_model
+from reuse.runs.sampling import sample_predictions
 from reuse.runs.selecting import OutsideData, run_rows, targets_for
 from reuse.training.evaluation import evaluate
 from reuse.training.sources import Converted, ReadInputs
@@ -58,6 +59,7 @@ class Predictions:
         values: probabilities of classes or labels, or predicted numbers, `(rows, outputs)`.
         files: the images' files; None for other data.
         notes: lines worth reading on the data.
+        uncertainty: of Monte-Carlo dropout (see `reuse.runs.sampling.Sampled`); None without it.
     """
 
     run: str
@@ -69,22 +71,24 @@ class Predictions:
     values: Tensor
     files: list[str] | None
     notes: tuple[str, ...]
+    uncertainty: Tensor | None = None
 
     @property
     def header(self) -> list[str]:
         """The names of the columns of `lines`."""
         first = ["row", "file"] if self.files else ["row"]
-        outputs = self.values.shape[1]
+        uncertain = [] if self.uncertainty is None else _numbered("uncertainty", self.uncertainty.shape[1])
         if self.task == "regression":
-            return [*first, *(["prediction"] if outputs == 1 else [f"prediction {i + 1}" for i in range(outputs)])]
-        return [*first, "prediction", *(f"probability {name}" for name in self.classes)]
+            return [*first, *_numbered("prediction", self.values.shape[1]), *uncertain]
+        return [*first, "prediction", *(f"probability {name}" for name in self.classes), *uncertain]
 
     def lines(self) -> Iterator[list[Any]]:
-        """Yield one list of cells a row: its number, its file, what is predicted, the probability of each class."""
+        """Yield a list of cells a row: number, file, what is predicted, the probability of each class, uncertainty."""
+        uncertain = [[]] * len(self.numbers) if self.uncertainty is None else self.uncertainty.tolist()
         for place, (number, values) in enumerate(zip(self.numbers.tolist(), self.values.tolist(), strict=True)):
             cells = [number, self.files[place]] if self.files else [number]
-            rounded = [float(f"{value:.7g}") for value in values]
-            yield cells + (rounded if self.task == "regression" else [self._named(values), *rounded])
+            predicted = [] if self.task == "regression" else [self._named(values)]
+            yield [*cells, *predicted, *(float(f"{value:.7g}") for value in (*values, *uncertain[place]))]
 
     def _named(self, values: list[float]) -> str:
         if self.task == "classification":
@@ -143,6 +147,8 @@ def predict_run(
     batch_size: int = 256,
     device: str = "auto",
     skip_bad: bool = False,
+    mc_dropout: int = 0,
+    seed: int = 0,
     trust: bool = False,
 ) -> Predictions:
     """Return what a trained run predicts for the rows of `data`, in the order of the data set.
@@ -154,20 +160,33 @@ def predict_run(
         batch_size: rows at a time.
         device: auto, cpu, cuda, cuda:N or mps.
         skip_bad: set broken images aside instead of stopping.
+        mc_dropout: how many times to predict with dropout at work (Monte-Carlo dropout, Gal & Ghahramani 2016): the
+            mean is predicted, and a column says how uncertain it is, by entropy of classes or by standard deviation of
+            numbers; 0 predicts once without dropout.
+        seed: of what is dropped.
         trust: let a run that names a `package.module:callable` import and call it.
 
     Raises:
         RunError: the run is damaged, of another version, or predicts nothing.
         DataError: data that cannot be read or that the run was not made for.
+        UsageError: Monte-Carlo dropout with one pass or without a dropout in the model.
     """
     model, folder = _open(run, device, batch_size, trust)
     outside = OutsideData(data, skip_bad=skip_bad, without_targets=split == "all")
     selected = run_rows(folder, model.preprocessing, outside, split)
-    values = model.predict(selected.inputs, batch_size).float()
-    names = selected.inputs.names()
-    return Predictions(
-        str(run), selected.name, split, model.task, model.classes, selected.numbers, values, names, selected.notes
-    )
+    uncertainty = None
+    if mc_dropout:
+        sampled = sample_predictions(model, selected.inputs, mc_dropout, batch_size=batch_size, seed=seed)
+        values, uncertainty = sampled.mean, sampled.uncertainty.float()
+    else:
+        values = model.predict(selected.inputs, batch_size)
+    names, notes = selected.inputs.names(), selected.notes
+    shown = (str(run), selected.name, split, model.task, model.classes, selected.numbers)
+    return Predictions(*shown, values.float(), names, notes, uncertainty)
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [name] if count == 1 else [f"{name} {i + 1}" for i in range(count)]
 
 
 def _open(run: str | Path, device: str, batch_size: int, trust: bool) -> tuple[SavedModel, RunFolder]:
