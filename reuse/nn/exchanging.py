@@ -6,7 +6,7 @@ from torch import nn
 
 from reuse.errors import UsageError
 from reuse.nn.activations import build_activation
-from reuse.nn.norm_replacing import find_norms, replacement
+from reuse.nn.norm_replacing import find_norms, own_tensors, replacement
 from reuse.nn.norm_specs import parse_norm
 
 # Found by the names of their classes, so that those of timm and of users count too.
@@ -78,10 +78,7 @@ def exchange_norms(model: nn.Module, norm: str) -> Exchange:
     for one in found:  # all are made before any is replaced: a refusal leaves the model as it was
         if id(one.module) not in replacements:
             replacements[id(one.module)], carried = replacement(one, wanted)
-            own = [
-                name
-                for name, _ in (*one.module.named_parameters(recurse=False), *one.module.named_buffers(recurse=False))
-            ]
+            own = own_tensors(one.module)
             kept += [f"{one.name}.{name}" for name in own if name in carried]
             discarded += [f"{one.name}.{name}" for name in own if name not in carried]
     for one in found:

@@ -93,6 +93,11 @@ def replacement(found: FoundNorm, norm: Norm) -> tuple[nn.Module, set[str]]:
     return whole, carried
 
 
+def own_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and buffers of a module, without those of modules inside it."""
+    return {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
+
+
 def _build(found: FoundNorm, norm: Norm) -> nn.Module:
     kind = OF_DIMENSIONS.get((norm.name, found.dimensions or 0))
     if kind is not None:
@@ -107,7 +112,7 @@ def _build(found: FoundNorm, norm: Norm) -> nn.Module:
 def _carry(old: nn.Module, new: nn.Module) -> set[str]:
     """Copy what has the same name and shape in both, and whether it trains; return the names."""
     carried: set[str] = set()
-    theirs = {**dict(old.named_parameters(recurse=False)), **dict(old.named_buffers(recurse=False))}
+    theirs = own_tensors(old)
     for name, tensor in (*new.named_parameters(), *new.named_buffers()):
         if name in theirs and theirs[name].shape == tensor.shape:
             tensor.copy_(theirs[name])

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
+import reuse
 from reuse.errors import UnknownNameError, UsageError
 from reuse.nn.activations import ACTIVATIONS
 from reuse.nn.building import build
+from reuse.nn.conv_blocks import BLOCKS
 from reuse.nn.decoders import build_decoder, encoder_of
 from reuse.nn.norms import MAP_NORMS, VECTOR_NORMS
 
@@ -50,9 +52,8 @@ def test_convnet_takes_images_of_any_size(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("spec", ["mlp:12,8", "convnet:12,8"])
 def test_traceable_and_gradient_reaches_every_parameter(spec: str, activation: str) -> None:
     torch.manual_seed(0)
-    model = build(
-        spec, (2, 6, 6), 3, activation=activation, norm=None if activation == "selu" else "batch", dropout=0.1
-    )
+    norm = None if activation == "selu" else "batch"
+    model = build(spec, (2, 6, 6), 3, activation=activation, norm=norm, dropout=0.1, input_dropout=0.1)
     x = torch.randn(16, 2, 6, 6)
     model(x).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
@@ -66,6 +67,27 @@ def test_every_norm_is_traceable(spec: str, norm: str) -> None:
     model = build(spec, (2, 6, 6), 3, norm=norm).eval()
     x = torch.randn(5, 2, 6, 6)
     torch.testing.assert_close(fx.symbolic_trace(model)(x), model(x))
+
+
+NETWORKS = [
+    *((f"convnet:{'' if kind == 'plain' else kind}6k5,4/5", "batch") for kind in BLOCKS),
+    *(("convnet:residual6+4", norm) for norm in (None, "lrn", "weight", "spectral:output")),
+    *((spec, norm) for spec in ("highway:6,6,6", "default:6,5") for norm in (None, "lrn", "spectral")),
+]
+
+
+@pytest.mark.parametrize(("spec", "norm"), NETWORKS)
+def test_every_network_is_frozen_cut_and_restored_by_name(spec: str, norm: str | None) -> None:
+    torch.manual_seed(0)
+    model, other = (build(spec, (2, 6, 6), 3, norm=norm, dropout=0.1) for _ in range(2))
+    assert reuse.transplant(model.state_dict(), other).fresh == ()
+    x = torch.randn(7, 2, 6, 6)
+    torch.testing.assert_close(other.eval()(x), model.eval()(x))
+    first = next(name for name, module in model.named_children() if any(True for _ in module.parameters()))
+    reuse.freeze(model.train(), first)
+    parts = reuse.cut(model, x)
+    assert [tensor.name.split(".")[0] for tensor in parts.frontier] in ([first], [first, "flatten"], ["flatten"])
+    torch.testing.assert_close(parts.suffix.eval()(*parts.prefix(x)), model.eval()(x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

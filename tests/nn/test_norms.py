@@ -48,6 +48,16 @@ def test_rms_of_vectors_and_of_maps_divides_by_the_root_mean_square_of_the_featu
     torch.testing.assert_close(build_norm("rms", 5).double()(x), x / x.square().mean(-1, True).sqrt())
 
 
+def test_local_response_divides_by_the_neighbours_of_the_same_place() -> None:
+    x = torch.randn(2, 7, 3, 4, dtype=torch.float64) * 50
+    sums = torch.stack([x[:, max(i - 2, 0) : i + 3].square().sum(1) for i in range(7)], 1)
+    expected = x / (2 + 0.01 / 5 * sums) ** 0.75
+    arguments = {"size": 5.0, "alpha": 0.01, "beta": 0.75, "k": 2.0}
+    torch.testing.assert_close(build_norm("local_response", 7, maps=True, arguments=arguments)(x), expected)
+    vectors = build_norm("local_response", 7, arguments=arguments)(x[:, :, 0, 0])
+    torch.testing.assert_close(vectors, expected[:, :, 0, 0])
+
+
 @given(st.integers(1, 4096))
 def test_groups_are_equal_and_never_of_a_single_feature(width: int) -> None:
     groups = num_groups(width)
