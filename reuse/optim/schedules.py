@@ -4,7 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, overload, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from reuse.errors import UsageError
 from reuse.lookup import lookup
@@ -96,30 +96,13 @@ class WarmUp:
         return max(step - self.num_steps, 0), max(total - self.num_steps, 1)
 
 
-@overload
 def choose_schedule(
     schedule: str | Callable[..., float] | Schedule,
     *,
     steps_per_epoch: int,
     epochs: int | None = None,
     warmup_epochs: float = 0.0,
-) -> Schedule | None: ...
-
-
-@overload  # for a caller that knows steps only: it gets the multiplier alone
-def choose_schedule(
-    schedule: str | Callable[..., float] | Schedule, *, warmup_steps: int = 0
-) -> Callable[[int, int], float] | None: ...
-
-
-def choose_schedule(
-    schedule: str | Callable[..., float] | Schedule,
-    *,
-    steps_per_epoch: int | None = None,
-    epochs: int | None = None,
-    warmup_epochs: float = 0.0,
-    warmup_steps: int = 0,
-) -> Schedule | Callable[[int, int], float] | None:
+) -> Schedule | None:
     """Return the schedule that a setting means, or None where the rate never changes.
 
     Args:
@@ -129,7 +112,6 @@ def choose_schedule(
         steps_per_epoch: optimizer steps in one epoch.
         epochs: of the whole run, where known: a schedule that is longer is refused.
         warmup_epochs: epochs in which the rate rises to its full value, a fraction of one included.
-        warmup_steps: the same in steps, for a caller that knows no epochs.
 
     Raises:
         UsageError: the arguments are wrong, or the schedule or warm-up is longer than the run.
@@ -139,9 +121,6 @@ def choose_schedule(
         >>> choose_schedule("halve", steps_per_epoch=10).multiplier(25, 100)
         0.25
     """
-    if steps_per_epoch is None:
-        by_step = choose_schedule(schedule, steps_per_epoch=1, warmup_epochs=warmup_steps)
-        return None if by_step is None else by_step.multiplier
     span = Span(steps_per_epoch, epochs)
     if isinstance(schedule, str):
         chosen = _by_name(schedule, span)

@@ -5,7 +5,7 @@ whole steps is what gains there.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -53,18 +53,17 @@ class Compiling:
             cost = BASE_SECONDS + TENSOR_SECONDS * STEPS * len(step.parameters)
             self.chosen = epochs_left * epoch_seconds * (1 - 1 / EXPECTED_GAIN) > 2 * cost
 
-    def possible(self, step: Step, moves_momentum: bool, averages: bool) -> bool:
+    def possible(self, step: Step, obstacles: Mapping[str, bool]) -> bool:
         """Return whether steps are to be run compiled; where they cannot be, a note says why, once.
 
         Args:
             step: what a step does.
-            moves_momentum: whether the schedule does.
-            averages: whether something happens after every step.
+            obstacles: what the trainer does beside it, in words, and whether it does.
         """
         if self.chosen:
-            obstacle = _obstacle(step, moves_momentum, averages)
-            if obstacle:
-                self._give_up(obstacle)
+            standing = [what for what, is_so in {**obstacles, **_obstacles(step)}.items() if is_so]
+            if standing:
+                self._give_up(standing[0])
         return bool(self.chosen)
 
     def run(self, step: Step, batch: Batch, rates: Tensor) -> Tensor | None:
@@ -78,6 +77,8 @@ class Compiling:
         Returns:
             The losses, `(STEPS,)`, still on the device.
         """
+        if not self.chosen:
+            return None
         if self._steps is None:
             self._steps = _CompiledSteps(step)
         try:
@@ -93,16 +94,13 @@ class Compiling:
         self.notes.append(f"steps are not compiled: {reason}")
 
 
-def _obstacle(step: Step, moves_momentum: bool, averages: bool) -> str:
-    """Return what keeps steps from being compiled, empty where nothing does."""
-    obstacles = {
+def _obstacles(step: Step) -> dict[str, bool]:
+    """Return what in a step keeps it from being compiled, and whether it is there."""
+    return {
         "float16 scales its loss by what it meets": step.scaler is not None,
         "a sharpness-aware step is two": step.parts.sharpness > 0,
-        "the schedule moves the momentum": moves_momentum,
-        "a moving average of the weights is kept at each step": averages,
         "the optimizer is not torch's own": not type(step.optimizer).__module__.startswith("torch.optim"),
     }
-    return next((reason for reason, holds in obstacles.items() if holds), "")
 
 
 class _CompiledSteps:
@@ -113,6 +111,8 @@ class _CompiledSteps:
         self.gradients = [torch.zeros_like(parameter) for parameter in step.parameters]
         groups = step.optimizer.param_groups
         self.rates = [torch.tensor(float(group["lr"]), device=step.device) for group in groups]
+        # Written out, the update of each tensor is fused by the compiler; torch's own grouping would take no rate tensors.
+        self.flags = {"fused": False, "foreach": False, "capturable": step.device.type == "cuda"}
         # The raw method: what torch wraps around it breaks the graph.
         self._move: Callable[..., object] = inspect.unwrap(type(step.optimizer).step)
         mode = "reduce-overhead" if step.device.type == "cuda" else None
@@ -122,7 +122,7 @@ class _CompiledSteps:
         optimizer = self.step.optimizer
         for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate
-            group.update({name: value for name, value in (("fused", False), ("foreach", True)) if name in group})
+            group.update({name: value for name, value in self.flags.items() if name in group})
         for parameter, gradient in zip(self.step.parameters, self.gradients, strict=True):
             parameter.grad = gradient
         with torch._dynamo.config.patch(trace_autograd_ops=True):

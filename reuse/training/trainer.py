@@ -312,9 +312,12 @@ class Trainer:
 
         The first step of all is never compiled: it makes the optimizer's state.
         """
-        moves = self._schedule is not None and self._schedule.momentum(0, 1) is not None
-        averages = self.average is not None and self.average.every_step
-        if self.accumulate > 1 or not self.compiling.possible(self._step, moves, averages):
+        obstacles = {
+            "several batches make a step": self.accumulate > 1,
+            "the schedule moves the momentum": self._schedule is not None and self._schedule.momentum(0, 1) is not None,
+            "a moving average is kept at each step": self.average is not None and self.average.every_step,
+        }
+        if not self.compiling.possible(self._step, obstacles):
             return 0, 0
         first = 0 if self.optimizer.state else 1
         whole = sum(size == self.batch_size for size in sizes[first:])
