@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from reuse.errors import UsageError
 from reuse.objectives.objective import Batch, Network, Objective
@@ -181,6 +182,28 @@ class Trainer:
             precision=self.precision,
         )
 
+    def trial(self) -> Step:
+        """Return a step like the trainer's on the same weights, with an optimizer and scaler of its own to try things.
+
+        The optimizer begins in the state of the trainer's; what the step does to the weights is done to the model.
+        """
+        optimizer = build_optimizer(self._settings, self.parameters)
+        if self.optimizer.state:
+            load_named_state(optimizer, self.parameters, named_state(self.optimizer, self.parameters))
+        return self._new_step(optimizer)
+
+    @property
+    def learning_rate(self) -> float:
+        """The full rate, without multipliers of layers and schedules."""
+        return self._settings.learning_rate
+
+    @property
+    def gradient_scale(self) -> float:
+        """By what the gradients that the last step left are multiplied: fused optimizers take float16's as they are."""
+        scaler = self._step.scaler
+        fused = any(group.get("fused") for group in self.optimizer.param_groups)
+        return scaler.get_scale() if scaler is not None and fused and not self.parts.clipping else 1.0
+
     def precise_statistics(self, train: Source) -> int:
         """Compute the batch norms' statistics anew over all training rows and return how many norms there are.
 
@@ -241,20 +264,24 @@ class Trainer:
 
     def _use(self, settings: OptimizerSettings) -> None:
         """Train with a new optimizer from here on."""
+        self._settings = settings
         self.optimizer = build_optimizer(settings, self.parameters)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._step = Step(
+        self._step = self._new_step(self.optimizer)
+        self._live = live_tensors(self.model)
+        self.compiling.forget()
+
+    def _new_step(self, optimizer: Optimizer) -> Step:
+        return Step(
             self.model,
             self.network,
             self.objective,
-            self.optimizer,
+            optimizer,
             self.parameters,
             self.parts,
             self.precision,
             self.device,
         )
-        self._live = live_tensors(self.model)
-        self.compiling.forget()
 
     def _take_notes(self) -> tuple[str, ...]:
         notes, self.compiling.notes = tuple(self.compiling.notes), []

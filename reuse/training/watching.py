@@ -1,0 +1,114 @@
+"""Watching the layers of a network as it trains: gradients, weights, how far these moved, and how units answer."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reuse.training.activity import Activity, measure_activity
+from reuse.training.advising import Advice, advise
+from reuse.training.batches import Source, batch_sizes, batches
+from reuse.training.evaluation import eval_mode
+from reuse.training.precision import autocast
+from reuse.training.trainer import Trainer
+
+ROWS = 2000
+"""Training rows that the activations are looked at on, at most."""
+
+PARTS = ("linear", "conv", "recurrent", "norm", "activation")
+"""What the modules within a layer of ours are called; what they show is said of the layer."""
+
+Figures = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What was seen after an epoch.
+
+    Attributes:
+        layers: figures by layer, from the first to the last: `gradient` and `weight`, Euclidean norms of all that
+            trains in it, the gradient being that of the last step; `change`, by what share of its norm it moved since
+            it was looked at before; `dead` or `saturated`, the share of units that are (see `Activity`).
+        advice: where something is wrong and has not been said before.
+    """
+
+    layers: Figures
+    advice: tuple[Advice, ...]
+
+
+def watch(
+    trainer: Trainer,
+    source: Source,
+    *,
+    before: Mapping[str, Tensor] | None = None,
+    said: Collection[tuple[str, str]] = (),
+) -> Watched:
+    """Look at the layers between two epochs; nothing of the training is changed.
+
+    Args:
+        trainer: after an epoch: the gradients of its last step are still there, as they were clipped.
+        source: the training rows.
+        before: the weights that `change` is counted from, by name (see `reuse.training.state.copied`); None: leave it
+            out.
+        said: layer and kind of advice that is not to be given again.
+    """
+    rows = min(len(source), ROWS)
+    layers = _parameter_figures(trainer, before)
+    for name, activity in _activities(trainer, source, rows).items():
+        entry = layers.setdefault(layer_of(name), {})
+        entry[activity.kind] = max(entry.get(activity.kind, 0.0), activity.share)
+    matrices = {_layer_of_parameter(name) for name, parameter in trainer.parameters if parameter.ndim > 1}
+    return Watched(layers, advise(layers, matrices, rows, rows == len(source), said))
+
+
+def layer_of(name: str) -> str:
+    """Return the layer that a module is of: `hidden1` for `hidden1.linear` and `hidden1.activation`."""
+    outer, _, last = name.rpartition(".")
+    return outer if outer and last in PARTS else name
+
+
+def _parameter_figures(trainer: Trainer, before: Mapping[str, Tensor] | None) -> Figures:
+    """Return the norms of each layer's gradients and weights, and their change, with one wait for the device."""
+    named = [(name, parameter) for name, parameter in trainer.parameters if parameter.grad is not None]
+    weights = [parameter.detach() for _, parameter in named]
+    gradients = [parameter.grad for _, parameter in named if parameter.grad is not None]
+    norms = {"gradient": _norms(gradients), "weight": _norms(weights)}
+    if before is not None:
+        moved = [
+            weight - before[name] if name in before else weight
+            for (name, _), weight in zip(named, weights, strict=True)
+        ]
+        norms["change"] = _norms(moved)
+    layers: Figures = {}
+    for number, (name, _) in enumerate(named):
+        entry = layers.setdefault(_layer_of_parameter(name), dict.fromkeys(norms, 0.0))
+        for kind, values in norms.items():
+            entry[kind] = math.hypot(entry[kind], values[number])
+    for entry in layers.values():
+        entry["gradient"] /= trainer.gradient_scale
+        if "change" in entry:
+            entry["change"] = entry["change"] / entry["weight"] if entry["weight"] else 0.0
+    return layers
+
+
+def _norms(tensors: Sequence[Tensor]) -> list[float]:
+    """Return Euclidean norms in float32 at least, computed together."""
+    if not tensors:
+        return []
+    wide = [tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor for tensor in tensors]
+    return [float(norm) for norm in torch.stack([norm.double() for norm in torch._foreach_norm(wide)]).tolist()]
+
+
+def _layer_of_parameter(name: str) -> str:
+    owner = name.partition(".parametrizations.")[0] if ".parametrizations." in name else name.rpartition(".")[0]
+    return layer_of(owner) if owner else name
+
+
+def _activities(trainer: Trainer, source: Source, rows: int) -> dict[str, Activity]:
+    """Measure on rows evenly spread over all of them."""
+    order = torch.linspace(0, len(source) - 1, rows, dtype=torch.float64).round().long().to(source.device)
+    some = batches(source, None, order, batch_sizes(rows, trainer.batch_size), trainer.device)
+    with eval_mode(trainer.model), autocast(trainer.precision, trainer.device):
+        return measure_activity(trainer.model, trainer.network, some)
