@@ -6,8 +6,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from reuse.distributed import sum_over_processes
 from reuse.objectives.objective import Network, Objective
 from reuse.training.batches import Source, batch_sizes, batches, beside, row_order
+from reuse.training.parallel import ALONE, Share
 from reuse.training.precision import autocast
 
 
@@ -34,6 +36,7 @@ def evaluate(
     batch_size: int,
     model: nn.Module | None = None,
     precision: str = "float32",
+    share: Share = ALONE,
 ) -> dict[str, float]:
     """Return the metrics of `network` over all rows, in their order.
 
@@ -45,15 +48,17 @@ def evaluate(
         batch_size: rows at a time.
         model: whose mode is switched and on whose device is computed, where that is not `network` itself.
         precision: a name of `PRECISIONS`.
+        share: of this process in the rows; all processes that share them must call this together.
 
     Raises:
         DataError: there are no rows, or not as many targets as rows.
     """
     owner = model if model is not None else network
     if not isinstance(owner, nn.Module):
-        return _measure(network, objective, source, targets, batch_size, source.device, precision)
+        return _measure(network, objective, source, targets, batch_size, source.device, precision, share)
     with eval_mode(owner):
-        return _measure(network, objective, source, targets, batch_size, device_of(owner, source.device), precision)
+        device = device_of(owner, source.device)
+        return _measure(network, objective, source, targets, batch_size, device, precision, share)
 
 
 def device_of(model: nn.Module, otherwise: torch.device) -> torch.device:
@@ -69,13 +74,17 @@ def _measure(
     batch_size: int,
     device: torch.device,
     precision: str,
+    share: Share,
 ) -> dict[str, float]:
     targets, totals = beside(source, targets), dict[str, Tensor]()
     sizes = batch_sizes(len(source), batch_size)
     order = row_order(len(source), seed=0, epoch=0, shuffle=False, device=source.device)
+    order, sizes, shared = share.measured(order, sizes)
     # Not inference_mode: what a module memorises in its forward would then be useless for training.
     with torch.no_grad(), autocast(precision, device):
         for batch in batches(source, targets, order, sizes, device):
             for name, amount in objective.tally(network, batch).items():
                 totals[name] = totals[name] + amount if name in totals else amount
+    if shared:
+        totals = sum_over_processes(totals)
     return objective.metrics({name: total.cpu() for name, total in totals.items()})

@@ -1,6 +1,7 @@
 """The training loss of an epoch, gathered without ever waiting for the device."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -11,9 +12,14 @@ _FOLD = 1024  # losses are joined to one tensor now and then: a GPU keeps 512 by
 
 
 class RunningLoss:
-    """Losses of the steps of an epoch; they leave the device together, at its end."""
+    """Losses of the steps of an epoch; they leave the device together, at its end.
 
-    def __init__(self) -> None:
+    Args:
+        combine: makes one of the losses of all processes; None where there is one process.
+    """
+
+    def __init__(self, combine: Callable[[Tensor], Tensor] | None = None) -> None:
+        self._combine = combine
         self._recent: list[Tensor] = []
         self._joined: list[Tensor] = []
 
@@ -34,7 +40,8 @@ class RunningLoss:
             ReuseError: a loss is not finite; the message names the first such step.
         """
         self._join()
-        losses = torch.cat(self._joined).cpu()  # the one wait of the epoch
+        losses = torch.cat(self._joined)
+        losses = (losses if self._combine is None else self._combine(losses)).cpu()  # the one wait of the epoch
         mean = float((losses.double() * torch.tensor(sizes, dtype=torch.float64)).sum() / sum(sizes))
         if not math.isfinite(mean):
             step = int((~losses.isfinite()).nonzero()[0]) + 1

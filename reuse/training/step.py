@@ -1,6 +1,7 @@
 """One optimizer step: everything that may change it in its one place."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +12,7 @@ from torch.optim import Optimizer
 from reuse.objectives.objective import Batch, Network, Objective
 from reuse.optim.sharpness import perturbed
 from reuse.training.gradients import check_gradients
+from reuse.training.parallel import unsynchronized
 from reuse.training.precision import autocast, loss_scaler
 from reuse.training.statistics import kept_statistics
 
@@ -72,19 +74,22 @@ class Step:
         self.scaler = loss_scaler(self.precision, self.device)
         self._autocast = autocast(self.precision, self.device)
 
-    def __call__(self, batches: Sequence[Batch]) -> Tensor:
+    def __call__(self, batches: Sequence[Batch], weights: Sequence[float] | None = None) -> Tensor:
         """Take one step on one batch, or on the gradients of several, and return the loss, a detached scalar.
 
-        Several batches count by their rows: without batch norm they move the weights as one large batch would.
+        Args:
+            batches: the rows.
+            weights: by what the batches' mean losses are multiplied (see `reuse.training.parallel.Share`); None: they
+                count by their rows, so that without batch norm they move the weights as one large batch would.
         """
-        loss = self._backward(batches)
+        loss = self._backward(batches, weights)
         if not self.gradients_checked:
             check_gradients(self.named_parameters)
             self.gradients_checked = True
         if self.regularised and self.parts.sharpness:
             self._unscale()
             with perturbed(self.parameters, self.parts.sharpness), kept_statistics(self.model):
-                self._backward(batches)
+                self._backward(batches, weights)
         self._move()
         return loss
 
@@ -103,20 +108,23 @@ class Step:
         """Return the sum of all penalties."""
         return sum((penalty() for penalty in self.parts.penalties), start=0.0) if self.regularised else 0.0
 
-    def _backward(self, batches: Sequence[Batch]) -> Tensor:
+    def _backward(self, batches: Sequence[Batch], weights: Sequence[float] | None) -> Tensor:
         """Fill the gradients of the mean loss over all rows, and return that loss without penalties."""
         for parameter in self.parameters:  # what zero_grad(set_to_none=True) does, in a tenth of its time
             parameter.grad = None
-        if len(batches) == 1:
+        if len(batches) == 1 and weights is None:
             loss, total = self.loss(batches[0])
             self._differentiate(total)
             return loss.detach()
-        rows, losses = sum(len(batch.inputs[0]) for batch in batches), []
-        for number, batch in enumerate(batches):
-            loss, total = self.loss(batch, penalised=False)
-            share = len(batch.inputs[0]) / rows
-            losses.append(loss.detach() * share)
-            self._differentiate(total * share + self._penalty() if number == 0 else total * share)
+        if weights is None:
+            rows = sum(len(batch.inputs[0]) for batch in batches)
+            weights = [len(batch.inputs[0]) / rows for batch in batches]
+        losses = []
+        for number, (batch, weight) in enumerate(zip(batches, weights, strict=True), 1):
+            with nullcontext() if number == len(batches) else unsynchronized(self.network):
+                loss, total = self.loss(batch, penalised=False)
+                losses.append(loss.detach() * weight)
+                self._differentiate(total * weight + self._penalty() if number == 1 else total * weight)
         return torch.stack(losses).sum()
 
     def _differentiate(self, loss: Tensor) -> None:

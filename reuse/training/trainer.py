@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +25,7 @@ from reuse.training.compiling import STEPS, Compiling
 from reuse.training.dropout import switch_off_dropout
 from reuse.training.epoch import Epoch
 from reuse.training.evaluation import device_of, evaluate
+from reuse.training.parallel import average_buffers, share_of
 from reuse.training.precision import autocast, check_precision
 from reuse.training.running_loss import RunningLoss
 from reuse.training.state import copied, live_tensors, load_tensors
@@ -103,6 +104,7 @@ class Trainer:
         self.device = device_of(model, torch.device("cpu")) if device is None else device
         self.model = model.to(self.device)
         self.network: Network = model if network is None else network
+        self.share = share_of(self.network)
         self.objective = objective
         self.schedule, self.warmup = schedule, warmup
         self.parts = parts or StepParts()
@@ -164,7 +166,10 @@ class Trainer:
         Args:
             batches: the rows, on the trainer's device; several make one step together.
         """
-        loss = self._step(batches)
+        return self._take(batches, None)
+
+    def _take(self, batches: Sequence[Batch], weights: Sequence[float] | None) -> Tensor:
+        loss = self._step(batches, weights)
         self._steps_taken += 1
         if self.average is not None and self.average.every_step:
             self.average.update(self._live, self._steps_taken)
@@ -180,6 +185,7 @@ class Trainer:
             batch_size=self.batch_size,
             model=self.model,
             precision=self.precision,
+            share=self.share,
         )
 
     def trial(self) -> Step:
@@ -314,7 +320,8 @@ class Trainer:
             yield Epoch(number, trained, validated, time.perf_counter() - start, rate, self._take_notes())
 
     def _train_epoch(self, source: Source, targets: Tensor | None, sizes: list[int], number: int, total: int) -> float:
-        seed_everything(generator(self.seed, number, 1).initial_seed())
+        own = (self.share.rank,) if self.share.rank else ()
+        seed_everything(generator(self.seed, number, 1, *own).initial_seed())
         order = row_order(len(source), seed=self.seed, epoch=number, shuffle=True, device=source.device)
         self.model.train()
         self._step.regularised = not (self.alternate and number % 2 == 0)
@@ -322,17 +329,27 @@ class Trainer:
             switch_off_dropout(self.model)
         first, chunks = self._compiled_part(sizes)
         rest = sizes[first + chunks * STEPS :]
-        every = batches(source, targets, order, sizes[:first] + [STEPS * self.batch_size] * chunks + rest, self.device)
-        losses, at = RunningLoss(), (number - 1) * math.ceil(len(sizes) / self.accumulate)
+        order, own_sizes = self.share.rows(order, sizes[:first] + [STEPS * self.batch_size] * chunks + rest)
+        every = batches(source, targets, order, own_sizes, self.device)
+        of_steps = list(grouped(iter(sizes), self.accumulate))
+        losses, at = RunningLoss(self.share.combine), (number - 1) * len(of_steps)
         for position, some in enumerate(grouped(every, self.accumulate)):
             if first <= position < first + chunks:
                 losses.add(self._take_compiled(some[0], at, total))
                 at += STEPS
             else:
                 self._set_rates(at, total)
-                losses.add(self.step(*some))
+                losses.add(self._take(some, self.share.weights(of_steps[at % len(of_steps)])))
                 at += 1
-        return losses.mean([sum(some) for some in grouped(iter(sizes), self.accumulate)], number)
+        self._average_buffers()
+        return losses.mean([sum(some) for some in of_steps], number)
+
+    def _average_buffers(self) -> None:
+        """Give all processes the same running statistics, where each has gathered those of its own rows."""
+        if self.share.count > 1:
+            buffers, averages = dict(self.model.named_buffers()), {} if self.average is None else self.average.average
+            both = (*self._live.items(), *averages.items())
+            average_buffers([tensor for name, tensor in both if name in buffers])
 
     def _compiled_part(self, sizes: list[int]) -> tuple[int, int]:
         """Return how many batches come before those that are compiled, and how many times `STEPS` these are.
@@ -340,6 +357,7 @@ class Trainer:
         The first step of all is never compiled: it makes the optimizer's state.
         """
         obstacles = {
+            "several processes train together": self.share.count > 1,
             "several batches make a step": self.accumulate > 1,
             "the schedule moves the momentum": self._schedule is not None and self._schedule.momentum(0, 1) is not None,
             "a moving average is kept at each step": self.average is not None and self.average.every_step,

@@ -1,0 +1,201 @@
+"""Several processes that train one model together, as `torchrun` starts them: who is who, and waiting for each other.
+
+Without `torchrun` there is one process, everything here returns at once, and no process group is made.
+"""
+
+import atexit
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from reuse.errors import ReuseError
+
+T = TypeVar("T")
+
+STEP_TIMEOUT = timedelta(minutes=10)
+"""How long processes wait for each other within a training before they say that one is stuck."""
+
+WORK_TIMEOUT = timedelta(days=7)
+"""How long they wait while the first one works for all, as a cache may take hours; one that dies is noticed at once."""
+
+_waiting: dict[str, Any] = {}  # the group for waiting, once it is made
+
+
+class LostProcessError(ReuseError):
+    """Another process of the same training has failed, has been stopped, or is stuck."""
+
+
+def launched() -> bool:
+    """Say whether this process is one of several that `torchrun` (or what sets the same variables) has started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def rank() -> int:
+    """Return the number of this process, from 0."""
+    return dist.get_rank() if _is_joined() else 0
+
+
+def world_size() -> int:
+    """Return how many processes train together."""
+    return dist.get_world_size() if _is_joined() else 1
+
+
+def is_main() -> bool:
+    """Say whether this process is the one that prints, writes and builds for all."""
+    return rank() == 0
+
+
+def join() -> None:
+    """Join the other processes, if there are any; each takes the GPU of its number.
+
+    CUDA tensors travel by NCCL where each process of a machine has a GPU of its own, everything else by gloo.
+
+    Raises:
+        LostProcessError: the others cannot be reached.
+    """
+    if not launched() or _is_joined():
+        return
+    backend, local = "gloo", int(os.environ.get("LOCAL_RANK", "0"))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local % torch.cuda.device_count())
+        if int(os.environ.get("LOCAL_WORLD_SIZE", "1")) <= torch.cuda.device_count():
+            backend = "cpu:gloo,cuda:nccl"
+    with others_needed():
+        dist.init_process_group(backend, timeout=STEP_TIMEOUT)
+        _waiting["group"] = dist.new_group(backend="gloo", timeout=WORK_TIMEOUT)
+    atexit.register(leave)
+
+
+def leave() -> None:
+    """Leave the other processes; without any nothing happens."""
+    _waiting.clear()
+    if _is_joined():
+        dist.destroy_process_group()
+
+
+@contextmanager
+def others_needed() -> Iterator[None]:
+    """Say in one line that another process is gone or stuck, in place of what gloo or NCCL say.
+
+    Raises:
+        LostProcessError: one is.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not _tells_of_others(error):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        raise LostProcessError(
+            f"process {rank()} lost the others: one has failed, was stopped, or has not answered for "
+            f"{STEP_TIMEOUT.seconds // 60} minutes, and its own message says why ({reason[:200]})"
+        ) from error
+
+
+def from_main(function: Callable[[], T]) -> T:
+    """Return what `function` gives in the first process to all of them, which wait for it; it runs in no other.
+
+    Args:
+        function: what it returns must be picklable.
+
+    Raises:
+        ReuseError: `function` has raised; all processes then raise the same.
+    """
+    if world_size() == 1:
+        return function()
+    outcome: list[Any] = [None, None]
+    if is_main():
+        try:
+            outcome[0] = function()
+        except Exception as error:
+            _tell(error)
+            raise
+    _share(outcome)
+    if outcome[1] is not None:
+        raise outcome[1]
+    value: T = outcome[0]
+    return value
+
+
+@contextmanager
+def main_first() -> Iterator[None]:
+    """Run the block in the first process while the others wait, then in these: they find what it has built.
+
+    Raises:
+        ReuseError: the block has failed in the first process; all then raise the same.
+    """
+    if world_size() == 1:
+        yield
+        return
+    if not is_main():
+        outcome: list[Any] = [None, None]
+        _share(outcome)
+        if outcome[1] is not None:
+            raise outcome[1]
+        yield
+        return
+    try:
+        yield
+    except Exception as error:
+        _tell(error)
+        raise
+    _share([None, None])
+
+
+def mean_over_processes(tensor: Tensor) -> Tensor:
+    """Return the mean of the tensors, alike in shape, that all processes give."""
+    total = tensor.detach().clone()
+    with others_needed():
+        dist.all_reduce(total)
+    return total / world_size()
+
+
+def sum_over_processes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the sums of the tensors of each name that all processes give, added up in float64 in one exchange."""
+    flat = torch.cat([tensor.reshape(-1).double() for tensor in tensors.values()])
+    with others_needed():
+        dist.all_reduce(flat)
+    parts = flat.split_with_sizes([tensor.numel() for tensor in tensors.values()])
+    return {
+        name: part.view_as(tensor).to(tensor.dtype) for (name, tensor), part in zip(tensors.items(), parts, strict=True)
+    }
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor of which each process holds a part (a DTensor) as a whole; any other is returned as it is.
+
+    All processes must call it together.
+    """
+    gather = getattr(tensor, "full_tensor", None)
+    if gather is None:
+        return tensor
+    with others_needed():
+        gathered: Tensor = gather()
+    return gathered
+
+
+def _is_joined() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _share(outcome: list[Any]) -> None:
+    """Give the first process's list to all."""
+    with others_needed():
+        dist.broadcast_object_list(outcome, src=0, group=_waiting.get("group"), device=torch.device("cpu"))
+
+
+def _tell(error: Exception) -> None:
+    """Let the others raise an error of the first process; one that may not be picklable goes as its text."""
+    same = error if isinstance(error, ReuseError) else ReuseError(f"process 0 failed: {type(error).__name__}: {error}")
+    _share([None, same])
+
+
+def _tells_of_others(error: RuntimeError) -> bool:
+    """Say whether an error comes from the exchange between processes; gloo's are plain RuntimeErrors."""
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "NCCL", "ProcessGroup"))

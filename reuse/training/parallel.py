@@ -1,0 +1,179 @@
+"""One model trained by several processes: each takes its share of every batch, and gradients are averaged.
+
+The batch size is that of all processes together, and the order of rows is common to them, so several processes take
+the steps that one process takes. What draws at random (dropout, noise) draws in each process by itself.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+from timm.layers import convert_sync_batchnorm
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from reuse.distributed import mean_over_processes, rank, sum_over_processes, world_size
+from reuse.errors import UsageError
+from reuse.layers.splicing import Suffix
+from reuse.lookup import lookup
+from reuse.objectives.objective import Network
+from reuse.training.statistics import live_batch_norms
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which rows of each batch are this process's.
+
+    A batch of fewer than two rows a process is taken by all of them as a whole: batch norm cannot train on one row.
+
+    Attributes:
+        rank: number of this process, from 0.
+        count: of the processes that train together.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    def rows(self, order: Tensor, sizes: Sequence[int]) -> tuple[Tensor, list[int]]:
+        """Return the numbers of this process's rows and how many each batch has.
+
+        Args:
+            order: numbers of all rows, `(rows,)`.
+            sizes: rows of each batch of all processes.
+        """
+        if self.count == 1:
+            return order, list(sizes)
+        return self._chosen(order, sizes, [self._part(size) for size in sizes])
+
+    def measured(self, order: Tensor, sizes: Sequence[int]) -> tuple[Tensor, list[int], bool]:
+        """Return what `rows` does for rows that are only measured, and whether the processes have different ones.
+
+        Each row is then one process's alone, so that what is counted can be added up.
+        """
+        if self.count == 1 or max(sizes) < 2 * self.count:
+            return order, list(sizes), False
+        parts = [self._part(size) if size >= 2 * self.count or self.rank == 0 else (0, 0) for size in sizes]
+        order, kept = self._chosen(order, sizes, parts)
+        return order, [size for size in kept if size], True
+
+    def weights(self, sizes: Sequence[int]) -> list[float] | None:
+        """Return by what the mean losses of this process's parts of the batches of one step are multiplied.
+
+        The mean over the processes of their sum is then the mean over all rows. None for one process, where batches
+        count by their rows.
+
+        Args:
+            sizes: rows of each batch of the step, of all processes.
+        """
+        if self.count == 1:
+            return None
+        parts = [(size, *self._part(size)) for size in sizes]
+        return [(b - a) * (1 if b - a == size else self.count) / sum(sizes) for size, a, b in parts]
+
+    @property
+    def combine(self) -> Callable[[Tensor], Tensor] | None:
+        """What makes the mean of what all processes give; None for one process."""
+        return None if self.count == 1 else mean_over_processes
+
+    def _chosen(self, order: Tensor, sizes: Sequence[int], parts: list[tuple[int, int]]) -> tuple[Tensor, list[int]]:
+        starts = [end - size for end, size in zip(accumulate(sizes), sizes, strict=True)]
+        rows = torch.cat([order[start + a : start + b] for start, (a, b) in zip(starts, parts, strict=True)])
+        return rows, [b - a for a, b in parts]
+
+    def _part(self, size: int) -> tuple[int, int]:
+        if size < 2 * self.count:
+            return 0, size
+        return size * self.rank // self.count, size * (self.rank + 1) // self.count
+
+
+ALONE = Share()
+
+
+def share_of(network: Network) -> Share:
+    """Return the share of this process in training a network: all of it, unless `spread` has returned the network."""
+    return Share(rank(), world_size()) if isinstance(network, DistributedDataParallel) else ALONE
+
+
+def spread(model: nn.Module, network: Network, kind: str = "ddp") -> Network:
+    """Return the network as it trains together with the other processes; the same one where there are none.
+
+    Call it where the optimizer and all that holds parameters is not yet made, and again when other layers train: what
+    is averaged is fixed here (Lightning #20340).
+
+    Args:
+        model: whose parameters train; its names and state dict stay what they are.
+        network: the model, or the suffix of its cut.
+        kind: a name of `KINDS`.
+
+    Raises:
+        UsageError: the kind is unknown, or the device or network cannot train together.
+    """
+    make = lookup(KINDS, kind, "parallel")
+    plain = network.module if isinstance(network, DistributedDataParallel) else network
+    if world_size() == 1 or not any(parameter.requires_grad for parameter in model.parameters()):
+        return plain
+    device = next(model.parameters()).device
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"several processes train on cpu or cuda, and the device is {device}: choose one of these")
+    if not isinstance(plain, nn.Module):
+        raise UsageError(f"several processes train a module, and the network is a {type(plain).__name__}")
+    if device.type == "cuda":
+        synchronize_batch_norms(model, plain)
+    return make(plain)
+
+
+def describe_spread(model: nn.Module) -> list[str]:
+    """Return in one sentence each what a person should know of a training on several processes."""
+    count = world_size()
+    if count == 1:
+        return []
+    lines = [f"{count} processes train together, each on its share of every batch"]
+    if next(model.parameters()).device.type == "cpu" and live_batch_norms(model.train()):
+        lines.append("batch norm: each process normalises its own rows; the synchronised form needs a GPU")
+    return lines
+
+
+def synchronize_batch_norms(model: nn.Module, network: nn.Module) -> None:
+    """Let live batch norms use the statistics of the rows of all processes; names and tensors stay what they are.
+
+    Args:
+        model: whose batch norms these are.
+        network: the model, or a suffix that shares its modules.
+    """
+    model.train()
+    live = {id(norm): convert_sync_batchnorm(norm) for norm in live_batch_norms(model)}
+    tops = (model, network, *(network.graphs if isinstance(network, Suffix) else ()))
+    for module in {id(m): m for top in tops for m in top.modules()}.values():
+        for name, child in module.named_children():
+            if id(child) in live:
+                setattr(module, name, live[id(child)])
+
+
+def unsynchronized(network: Network) -> AbstractContextManager[object]:
+    """Return a context in which gradients are added up and not averaged yet: more batches of the same step follow."""
+    return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
+
+
+def average_buffers(tensors: Sequence[Tensor]) -> None:
+    """Give all processes the mean of their running statistics, in place."""
+    held = [tensor for tensor in tensors if tensor.is_floating_point()]
+    if held:
+        means = sum_over_processes({str(number): tensor / world_size() for number, tensor in enumerate(held)})
+        with torch.no_grad():
+            for tensor, mean in zip(held, means.values(), strict=True):
+                tensor.copy_(mean)
+
+
+def _replicate(network: nn.Module) -> Network:
+    """Return a copy-holding network whose gradients are averaged while they are computed.
+
+    Buffers are averaged once an epoch (see `average_buffers`), not sent at each step. A parameter without a gradient is
+    an error here as everywhere, so unused ones are not sought (lightly #1434).
+    """
+    return DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=False)
+
+
+KINDS: dict[str, Callable[[nn.Module], Network]] = {"ddp": _replicate}
+"""How a model is trained by several processes: `ddp` keeps it whole in each."""

@@ -1,0 +1,71 @@
+"""Shares of batches against the rows themselves; the same steps by one process and by several threads of rows."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from reuse.errors import UnknownNameError
+from reuse.training.batches import batch_sizes
+from reuse.training.parallel import Share, share_of, spread
+
+COUNTS = st.integers(2, 5)
+
+
+@given(st.integers(1, 200), st.integers(1, 40), COUNTS)
+@settings(max_examples=60, deadline=None)
+def test_weighted_means_of_the_shares_average_to_the_mean_of_each_batch(rows: int, batch: int, count: int) -> None:
+    values = torch.randn(rows, dtype=torch.float64)
+    order, sizes = torch.randperm(rows), batch_sizes(rows, batch)
+    means = []
+    for rank in range(count):
+        share = Share(rank, count)
+        chosen, own = share.rows(order, sizes)
+        assert min(own) > 1 or min(sizes) == 1
+        weights = [share.weights([size]) for size in sizes]
+        parts = values[chosen].split(own)
+        means.append([weight[0] * part.mean() for weight, part in zip(weights, parts, strict=True)])
+    expected = [part.mean() for part in values[order].split(sizes)]
+    torch.testing.assert_close(torch.tensor(means).mean(0), torch.stack(expected))
+
+
+@given(st.integers(1, 200), st.integers(1, 40), COUNTS)
+@settings(max_examples=60, deadline=None)
+def test_rows_that_are_measured_are_shared_without_repeats_or_measured_by_all(
+    rows: int, batch: int, count: int
+) -> None:
+    order, sizes = torch.arange(rows), batch_sizes(rows, batch)
+    parts = [Share(rank, count).measured(order, sizes) for rank in range(count)]
+    assert len({shared for _, _, shared in parts}) == 1
+    for chosen, own, shared in parts:
+        assert sum(own) == len(chosen) > 0
+        assert shared or chosen.tolist() == order.tolist()
+    if parts[0][2]:
+        assert sorted(torch.cat([chosen for chosen, _, _ in parts]).tolist()) == order.tolist()
+
+
+def test_batches_of_one_step_count_by_the_rows_of_all_processes() -> None:
+    values, sizes = torch.randn(23, dtype=torch.float64), [20, 3]
+    sums = []
+    for rank in range(2):
+        share = Share(rank, 2)
+        chosen, own = share.rows(torch.arange(23), sizes)
+        weights = share.weights(sizes)
+        assert weights is not None
+        parts = values[chosen].split(own)
+        sums.append(sum(weight * part.mean() for weight, part in zip(weights, parts, strict=True)))
+    torch.testing.assert_close(torch.stack(sums).mean(), values.mean())
+
+
+def test_one_process_has_all_rows_and_its_network_as_it_is() -> None:
+    model, order = nn.Linear(2, 2), torch.randperm(9)
+    assert spread(model, model) is model
+    assert share_of(model) == Share(0, 1)
+    assert Share().rows(order, [4, 5])[0] is order
+    assert Share().weights([4, 5]) is None
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="ddp"):
+        spread(nn.Linear(2, 2), nn.Linear(2, 2), "dpp")
