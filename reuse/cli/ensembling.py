@@ -1,0 +1,76 @@
+"""`reuse ensemble`."""
+
+from typing import Any
+
+import click
+
+from reuse.cli.inspecting import chosen
+from reuse.cli.options import with_settings
+from reuse.cli.signatures import read_settings
+from reuse.cli.training import JSON
+
+# The runs are the command's own argument, as there are several.
+ENSEMBLE = [s for s in read_settings("reuse.runs.ensembling", "evaluate_ensemble") if s.name != "runs"]
+METHOD = next(s for s in read_settings("reuse.runs.souping", "soup_runs") if s.name == "method")
+FOR_PREDICTIONS = ("mix", "data", "target", "split", "skip_bad")
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN…")
+@with_settings(ENSEMBLE)
+@click.option("--soup", metavar="METHOD", help=f"Average weights instead of predictions: {METHOD.help}")
+@click.option("--out", type=click.Path(file_okay=False), help="The run folder of a soup; by default a new one.")
+@JSON
+@click.pass_context
+def ensemble(context: click.Context, /, as_json: bool, soup: str | None, out: str | None, **_: Any) -> None:
+    """Measure several trained RUNs together: the mean of their predictions, or of their weights.
+
+    All runs are measured on the rows that are in the test split for each of them.
+    """
+    settings = {name: value for name, value in chosen(context).items() if name != "soup"}
+    if soup is None:
+        _refuse(["out"] if out else [], "is for --soup, which leaves a run; leave it out")
+        _average(settings, as_json)
+    else:
+        _refuse([name for name in FOR_PREDICTIONS if name in settings], "is not for --soup: leave it out")
+        _cook({**settings, "method": soup, "out": out}, as_json)
+
+
+def _average(settings: dict[str, Any], as_json: bool) -> None:
+    from reuse.cli.printing import print_json, table
+    from reuse.runs.ensembling import evaluate_ensemble
+
+    result = evaluate_ensemble(**settings)
+    if as_json:
+        print_json(result.to_dict())
+        return
+    for note in result.notes:
+        click.echo(note, err=True)
+    rows = [{"run": member["run"], "weight": member["weight"], **member["metrics"]} for member in result.members]
+    click.echo(table([*rows, {"run": f"all, on {result.rows} {result.split} rows", "weight": 1.0, **result.metrics}]))
+
+
+def _cook(settings: dict[str, Any], as_json: bool) -> None:
+    from reuse.cli.printing import print_json, table
+    from reuse.runs.souping import soup_runs
+
+    result = soup_runs(**settings)
+    if as_json:
+        print_json(result.to_dict())
+        return
+    for note in result.notes:
+        click.echo(note, err=True)
+    rows: list[dict[str, Any]] = [
+        {"run": one["run"], "split": "valid", "in the soup": one["run"] in result.ingredients, **one["valid"]}
+        for one in result.candidates
+    ]
+    for split, metrics in (("valid", result.valid), ("test", result.test)):
+        rows.append({"run": result.run, "split": split, "in the soup": None, **metrics})
+    click.echo(table(rows))
+
+
+def _refuse(names: list[str], why: str) -> None:
+    from reuse.errors import UsageError
+
+    if names:
+        raise UsageError(f"--{names[0].replace('_', '-')} {why}")
