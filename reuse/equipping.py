@@ -6,9 +6,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from reuse.amounts import of_weights, read_amounts
+from reuse.data.augmenting import parse_augmentation
 from reuse.data.dataset import Dataset
 from reuse.errors import UsageError
 from reuse.feeding import Feed
+from reuse.objectives.mixing import augmented, mixing
 from reuse.objectives.objective import Objective
 from reuse.optim.averaging import Average, ExponentialAverage, StochasticWeightAverage
 from reuse.optim.clipping import Clip, clip_adaptive, clip_by_layer_norm, clip_by_norm, clip_by_value
@@ -16,7 +18,7 @@ from reuse.optim.constraints import max_norm
 from reuse.optim.groups import layer_decay
 from reuse.optim.penalties import Penalty, l1, l2, l2_sp
 from reuse.optim.settings import OptimizerSettings
-from reuse.training.step import StepParts
+from reuse.training.step import StepParts, Transform
 from reuse.training.trainer import Trainer
 
 TRAINER_SETTINGS = (
@@ -70,6 +72,7 @@ def make_trainer(
         rates,
     )
     parts = StepParts(
+        transforms=_transforms(settings, data, feed),
         penalties=_penalties(model, settings, anchors),
         clipping=[clip(settings[name]) for name, clip in CLIPS.items() if settings[name] is not None],
         sharpness=_at_least("sharpness", settings["sharpness"], 0),
@@ -154,6 +157,19 @@ def _constraints(model: nn.Module, settings: Mapping[str, Any]) -> list[Callable
         layer = name.partition(".parametrizations.")[0] if ".parametrizations." in name else name.rpartition(".")[0]
         by_limit.setdefault(limit, []).append(layer)
     return [max_norm(limit, layers) for limit, layers in by_limit.items()]
+
+
+def _transforms(settings: Mapping[str, Any], data: Dataset, feed: Feed) -> list[Transform]:
+    transforms: list[Transform] = []
+    if settings["augment"]:
+        if feed.cache is not None:
+            raise UsageError("augmentation changes the inputs, and the cached activations are of unchanged ones")
+        if data.num_tokens is not None:
+            raise UsageError("augment changes numbers, and the inputs are tokens: leave it out")
+        augmentation = parse_augmentation(settings["augment"], data.input_shape, data.preprocessing)
+        transforms.append(augmented(augmentation))
+    mixed = mixing(settings["mixup"], settings["cutmix"], data.num_outputs if data.task == "classification" else None)
+    return transforms if mixed is None else [*transforms, mixed]
 
 
 def _average(settings: Mapping[str, Any]) -> Average | None:

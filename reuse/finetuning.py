@@ -7,17 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from reuse.distributed import from_main
 from reuse.errors import RunError, UsageError
 from reuse.feeding import Prepared, prepare
 from reuse.layers.freezing import Freezing
-from reuse.objectives.supervised import supervised
 from reuse.results import Result
 from reuse.running import (
     check_epochs,
     checked_names,
     choose_compute,
     continued,
+    make_objective,
     plain_settings,
+    take_part,
     unlike_defaults,
 )
 from reuse.runs.folder import RunFolder
@@ -39,6 +41,8 @@ def finetune(
     drop_layers: str | None = None,
     add_layers: str | None = None,
     random_weights: bool = False,
+    unfreeze: str | None = None,
+    l2_sp: float | None = None,
     epochs: int = 200,
     learning_rate: float = 1e-3,
     cache: bool = True,
@@ -63,6 +67,8 @@ def finetune(
         drop_layers: upper hidden layers to leave out, such as `hidden3`.
         add_layers: widths of hidden layers to add on top, such as `50,20`.
         random_weights: do without timm's pretrained weights.
+        unfreeze: what trains after so many epochs though it was frozen, such as `5:hidden2,10:all`.
+        l2_sp: pull of the reused weights that train towards where they began.
         epochs: the greatest number of epochs.
         learning_rate: the full rate.
         cache: False computes the frozen layers anew each epoch.
@@ -85,7 +91,7 @@ def finetune(
         >>> finetune("timm:resnet18", freeze="!fc", data="photos/", epochs=20)  # doctest: +SKIP
     """
     arguments = all_settings(finetune, locals())
-    listener = reporter or Reporter()
+    listener = take_part(reporter)
     if resume is not None:
         return go_on(**unlike_defaults(finetune, arguments))
     check_epochs(arguments)
@@ -107,7 +113,7 @@ def go_on(resume: str | Path, *, reporter: Reporter | None = None, **given: Any)
     Raises:
         UsageError, DataError, RunError, CacheError: as `finetune`; other rows than those that the run began with.
     """
-    listener, run = reporter or Reporter(), RunFolder.open(resume)
+    listener, run = take_part(reporter), RunFolder.open(resume)
     settings, spec = continued(finetune, given, run)
     task = resumed_task(settings, spec, run, listener)
     result = tune(task, listener, run=run)
@@ -140,7 +146,7 @@ def plan(**settings: Any) -> tuple[Freezing, Prepared]:
     check_epochs(arguments)
     task = new_task(plain_settings(arguments), arguments["data"], arguments["reporter"] or Reporter())
     compute = choose_compute(task.settings)
-    objective = supervised(task.data.task, task.data.num_outputs)
+    objective = make_objective(task.settings, task.data)
     model, origins = restored_model(task, Reporter())
     model.to(compute.device, compute.dtype)
     freezing = freeze_layers(model, task.settings, origins.fresh, Reporter())
@@ -150,8 +156,8 @@ def plan(**settings: Any) -> tuple[Freezing, Prepared]:
 def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
     """Train from scratch and unfrozen on the same rows and put the test metrics side by side."""
     folder = Path(result.run)
-    settings = {**task.settings, "freeze": [], "compare": False}
-    scratch = {**settings, "restore": [], "random_weights": True}
+    settings = {**task.settings, "freeze": [], "unfreeze": None, "compare": False}
+    scratch = {**settings, "restore": [], "random_weights": True, "l2_sp": None}
     table = {
         "scratch": _compared(replace(task, settings=scratch), folder / "compared-scratch", "from scratch", reporter),
         "frozen": _row(result.to_dict()),
@@ -169,13 +175,20 @@ def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
 
 def _compared(task: Task, folder: Path, what: str, reporter: Reporter) -> dict[str, Any]:
     """Return the table's row for another training on the same rows; one that was interrupted begins anew."""
-    finished = RunFolder(folder).result() if folder.exists() else None
+    finished = from_main(lambda: _finished(folder))
     if finished is not None:
         return _row(finished)
-    shutil.rmtree(folder, ignore_errors=True)
     reporter.line(f"for comparison: {what}")
     seed_everything(task.settings["seed"])
     return _row(tune(replace(task, started=time.perf_counter()), reporter, out=folder).to_dict())
+
+
+def _finished(folder: Path) -> dict[str, Any] | None:
+    """Return what another training came to, or None after clearing away what there is of it."""
+    result = RunFolder(folder).result() if folder.exists() else None
+    if result is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return result
 
 
 def _row(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,25 +9,30 @@ from torch import nn
 
 from reuse.data.dataset import Dataset
 from reuse.data.preprocessing import Preprocessing
+from reuse.distributed import from_main
 from reuse.equipping import make_trainer
 from reuse.errors import UsageError
 from reuse.feeding import feed_inputs
 from reuse.lookup import lookup
 from reuse.nn.decoders import Autoencoder, build_decoder, encoder_of
+from reuse.nn.word_vectors import WordVectors
 from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.menu import OBJECTIVES
 from reuse.objectives.objective import Objective
 from reuse.results import Result
 from reuse.running import (
-    BUILD_SETTINGS,
     build_options,
     check_epochs,
     check_same_data,
     choose_compute,
     continued,
     data_digests,
+    describe_model,
     load_data,
+    make_objective,
+    make_recipe,
     plain_settings,
+    take_part,
     train,
     unlike_defaults,
 )
@@ -40,6 +45,7 @@ from reuse.runs.reporting import Reporter
 from reuse.runs.tensor_files import save_tensors
 from reuse.seeding import seed_everything
 from reuse.settings import Settings, all_settings
+from reuse.training.parallel import describe_spread, spread
 
 
 def pretrain(
@@ -88,7 +94,7 @@ def pretrain(
         return go_on(**unlike_defaults(pretrain, arguments))
     chosen = plain_settings(arguments)
     check_epochs(chosen)
-    return _pretrain(chosen, data, None, reporter or Reporter(), out=out)
+    return _pretrain(chosen, data, None, take_part(reporter), out=out)
 
 
 def go_on(resume: str | Path, *, reporter: Reporter | None = None, **given: Any) -> Result:
@@ -104,9 +110,9 @@ def go_on(resume: str | Path, *, reporter: Reporter | None = None, **given: Any)
     Raises:
         UsageError, DataError, RunError: as `pretrain`; other rows than those that the run began with.
     """
-    run = RunFolder.open(resume)
+    listener, run = take_part(reporter), RunFolder.open(resume)
     settings, spec = continued(pretrain, given, run)
-    return _pretrain(settings, spec, run, reporter or Reporter(), resume=True)
+    return _pretrain(settings, spec, run, listener, resume=True)
 
 
 def _pretrain(
@@ -128,22 +134,24 @@ def _pretrain(
     for note in data.notes:
         reporter.line(note)
     settings = {**settings, **build_options(settings)}
-    options = {name: settings[name] for name in BUILD_SETTINGS}
-    recipe = ModelRecipe(settings["model"], data.input_shape, max(data.num_outputs, 1), options)
-    encoder, trained, objective = _build(recipe, settings, data, trust=settings["trust"] or not resume)
+    recipe, vectors = make_recipe(settings, data)
+    vectors = None if resume else vectors
+    encoder, trained, objective = _build(recipe, settings, data, vectors, trust=settings["trust"] or not resume)
+    for line in (*([vectors.note] if vectors else []), *describe_model(encoder, settings, data)):
+        reporter.line(line)
     trained.to(compute.device, compute.dtype)
     if run is None:
-        run = RunFolder.create("pretrain", out)
-        save_start(run, trained)
-        run.write_settings("pretrain", settings)
-        run.write_manifest(_manifest(settings, recipe, data))
+        run = from_main(lambda: _new_run(trained, settings, recipe, data, out))
     else:
         check_same_data(run, data)
         load_newest(run, trained)
         run.write_settings("pretrain", settings)
+    for line in describe_spread(trained):
+        reporter.line(line)
     reporter.line(f"pretraining {recipe.spec} as {settings['objective']} on {data.name}: {_sizes(data)}")
     with interruptible(run):
         feed = feed_inputs(trained, data, compute)
+        feed.network = spread(trained, feed.network, settings["parallel"])
         done = train(make_trainer(trained, objective, feed, settings, data), feed, settings, run, reporter, resume)
         save_tensors(run.path / WEIGHTS, savable_tensors(encoder))
         if isinstance(trained, Autoencoder):
@@ -173,6 +181,16 @@ def _pretrain(
     return result
 
 
+def _new_run(
+    trained: nn.Module, settings: dict[str, Any], recipe: ModelRecipe, data: Dataset, out: str | Path | None
+) -> RunFolder:
+    run = RunFolder.create("pretrain", out)
+    save_start(run, trained)
+    run.write_settings("pretrain", settings)
+    run.write_manifest(_manifest(settings, recipe, data))
+    return run
+
+
 def _load(settings: dict[str, Any], spec: Any, run: RunFolder | None, needs_labels: bool) -> Dataset:
     if run is not None:
         preprocessing: Preprocessing | None = Preprocessing.from_dict(run.manifest()["preprocessing"])
@@ -186,19 +204,19 @@ def _load(settings: dict[str, Any], spec: Any, run: RunFolder | None, needs_labe
 
 
 def _build(
-    recipe: ModelRecipe, settings: dict[str, Any], data: Dataset, trust: bool
+    recipe: ModelRecipe, settings: dict[str, Any], data: Dataset, vectors: WordVectors | None, trust: bool
 ) -> tuple[nn.Module, nn.Module, Objective]:
     """Return the module whose layers are reused, the module that is trained, and what is minimised."""
     entry = OBJECTIVES[settings["objective"]]
-    model = recipe.build(trust=trust)
+    model = recipe.build(embeddings=vectors, trust=trust)
     if entry.needs_labels:
-        return model, model, entry.make(data.task, data.num_outputs, label_smoothing=settings["label_smoothing"])
+        return model, model, make_objective(settings, data)
     objective = entry.make()
     if settings["noise"] is not None:
         kind = objective.kind if isinstance(objective, Reconstruction) else "gaussian"
         objective = Reconstruction(settings["noise"], kind)
     encoder = encoder_of(model)
-    decoder = build_decoder(encoder, torch.zeros(1, *data.input_shape))
+    decoder = build_decoder(encoder, torch.zeros(1, *data.input_shape, dtype=data.train.inputs.dtype))
     return encoder, Autoencoder(encoder, decoder), objective
 
 
@@ -225,6 +243,11 @@ def _refuse_unused(settings: dict[str, Any], needs_labels: bool) -> None:
         raise UsageError(f"{name} uses no labels, so labels would change nothing but the rows: leave it out")
     if not needs_labels and settings["label_smoothing"]:
         raise UsageError(f"{name} uses no labels, so there are none to smooth: leave label_smoothing out")
+    if not needs_labels and settings["class_weights"] is not None:
+        raise UsageError(f"{name} uses no labels, so there are no classes to weigh: leave class_weights out")
+    for mix in ("mixup", "cutmix"):
+        if not needs_labels and settings[mix]:
+            raise UsageError(f"{name} uses no labels, and {mix} mixes labels: leave it out")
 
 
 def _sizes(data: Dataset) -> str:

@@ -15,13 +15,13 @@ class Result:
         frozen: names of the frozen layers.
         restored: names of the layers that hold weights of the source.
         fresh: names of the layers that began at random.
-        frontier: name, shape and dtype of each cached tensor; empty without a cut.
+        frontier: name, shape and dtype of each tensor at the cut, of the first phase; empty without a cut.
         cache: None without a cache, else `hit` (no row had to be computed), `key`, `path`, `bytes` and `rows`, those
             `computed` and those `found`.
         epochs: how many have run.
         best_epoch: whose weights were kept.
         sizes: rows of each split.
-        phases: what was frozen from which epoch on.
+        phases: for each, its first `epoch`, what was `frozen`, and its `frontier`.
         metrics: of `train`, `valid` and `test` with the best weights, in evaluation mode, without penalties; empty for
             a split without rows.
         seconds: `load`, `prepare` (cutting, checking the cut, planning), `digest`, `cache` (computing and writing

@@ -7,28 +7,60 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from torch import nn
 from xxhash import xxh3_128
 
 from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.data.loading import load
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import choose_device
+from reuse.distributed import is_main, join, main_first
 from reuse.errors import DataError, UsageError
 from reuse.feeding import Compute, Feed
 from reuse.lookup import lookup
 from reuse.nn.building import DEFAULT_SETTINGS
-from reuse.nn.specs import LAYER_NAMES
+from reuse.nn.defaults import family_settings
+from reuse.nn.exchanging import exchange_notes
+from reuse.nn.selu import input_concerns
+from reuse.nn.specs import LAYER_NAMES, is_recurrent
+from reuse.nn.word_vectors import WordVectors, read_word_vectors
+from reuse.objectives.objective import Objective
+from reuse.objectives.supervised import supervised
+from reuse.objectives.weighting import parse_class_weights
 from reuse.runs.fitting import Fitted, fit
 from reuse.runs.folder import ARRAYS, RunFolder
+from reuse.runs.models import ModelRecipe
 from reuse.runs.reporting import Reporter
 from reuse.settings import defaults_of
+from reuse.training.stopping import EarlyStopping
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
 
 NOT_SETTINGS = ("reporter", "resume", "out")
-DATA_SETTINGS = ("classes", "target", "group_by", "image_size", "channels", "skip_bad", "seed", "split_seed")
+DATA_SETTINGS = (
+    "classes",
+    "target",
+    "group_by",
+    "image_size",
+    "channels",
+    "skip_bad",
+    "text",
+    "vocabulary",
+    "sequence_length",
+    "seed",
+    "split_seed",
+)
 # The other settings of `reuse.build`, with what they are where neither the user nor a source run says anything.
-BUILD_SETTINGS: dict[str, Any] = {"activation": "elu", "norm": None, "init": None, "dropout": 0.0, "input_dropout": 0.0}
+BUILD_SETTINGS: dict[str, Any] = {
+    "activation": "elu",
+    "norm": None,
+    "init": None,
+    "dropout": 0.0,
+    "input_dropout": 0.0,
+    "drop_path": 0.0,
+    "recurrent_dropout": 0.0,
+    "embedding_size": None,
+}
 
 
 @dataclass(frozen=True)
@@ -122,12 +154,57 @@ def build_options(settings: Mapping[str, Any], inherited: Mapping[str, Any] = Ma
 
     timm's models and a user's own bring their layers along, so for them nothing is filled in.
     """
-    ours = settings["model"].partition(":")[0] in LAYER_NAMES
+    family = settings["model"].partition(":")[0]
+    defaults = {**BUILD_SETTINGS, **family_settings(settings["model"])} if family in LAYER_NAMES else DEFAULT_SETTINGS
     options = {}
-    for name, default in BUILD_SETTINGS.items():
-        filled = inherited.get(name, default if ours else DEFAULT_SETTINGS[name])
+    for name in BUILD_SETTINGS:
+        filled = inherited.get(name, defaults[name])
         options[name] = filled if settings[name] is None else settings[name]
     return options
+
+
+def make_recipe(settings: dict[str, Any], data: Dataset) -> tuple[ModelRecipe, WordVectors | None]:
+    """Return how the model is built for the data, and what its embedding layer is filled from at first.
+
+    Args:
+        settings: resolved; the size of word vectors is put into them.
+        data: what the model is for.
+
+    Raises:
+        UsageError: embeddings for inputs that are not words.
+        DataError: a file of word vectors that cannot be read.
+    """
+    vectors = None
+    if settings["embeddings"] is not None:
+        if not data.preprocessing.token_names:
+            raise UsageError(f"embeddings are for words, and the inputs of {data.name} are none: leave embeddings out")
+        vectors = read_word_vectors(settings["embeddings"], data.preprocessing.token_names)
+        settings["embedding_size"] = vectors.size
+    options = {name: settings[name] for name in BUILD_SETTINGS}
+    if data.num_tokens is not None:
+        options["num_tokens"] = data.num_tokens
+    return ModelRecipe(settings["model"], data.input_shape, max(data.num_outputs, 1), options), vectors
+
+
+def describe_model(model: nn.Module, settings: Mapping[str, Any], data: Dataset) -> list[str]:
+    """Return in one sentence each what a person should know of a model that has been built, before it is trained."""
+    standardised = bool(data.preprocessing.mean)
+    return [*exchange_notes(model), *input_concerns(settings["model"], settings, standardised)]
+
+
+def make_objective(settings: Mapping[str, Any], data: Dataset) -> Objective:
+    """Return what is minimised for the labels of the data."""
+    weights = None
+    if settings["class_weights"] is not None and data.train.targets is not None:
+        weights = parse_class_weights(settings["class_weights"], data.classes, data.train.targets)
+    smoothing = settings["label_smoothing"]
+    return supervised(data.task, data.num_outputs, label_smoothing=smoothing, class_weights=weights)
+
+
+def take_part(reporter: Reporter | None) -> Reporter:
+    """Join the processes that train together, if there are several, and return who is told: in the others nobody."""
+    join()
+    return reporter if reporter is not None and is_main() else Reporter()
 
 
 def choose_compute(settings: Mapping[str, Any]) -> Compute:
@@ -138,7 +215,9 @@ def choose_compute(settings: Mapping[str, Any]) -> Compute:
 def load_data(spec: Any, settings: Mapping[str, Any], preprocessing: Preprocessing | None, **others: Any) -> Dataset:
     """Return the data of a command from its settings."""
     chosen = {name: settings[name] for name in DATA_SETTINGS}
-    return load(spec, preprocessing=preprocessing, **{**chosen, **others})
+    chosen["sequences"] = is_recurrent(settings["model"])
+    with main_first():  # what is downloaded is downloaded once
+        return load(spec, preprocessing=preprocessing, **{**chosen, **others})
 
 
 def check_epochs(settings: Mapping[str, Any]) -> None:
@@ -152,27 +231,59 @@ def check_epochs(settings: Mapping[str, Any]) -> None:
 
 
 def train(
-    trainer: Trainer, feed: Feed, settings: Mapping[str, Any], run: RunFolder, reporter: Reporter, resume: bool
+    trainer: Trainer,
+    feed: Feed,
+    settings: Mapping[str, Any],
+    run: RunFolder,
+    reporter: Reporter,
+    resume: bool,
+    *,
+    stopping: EarlyStopping | None = None,
+    since: int = 1,
+    until: int | None = None,
 ) -> Trained:
-    """Train on a feed and measure the best weights on all splits."""
+    """Train on a feed and measure the best weights on all splits.
+
+    Args:
+        trainer: what trains.
+        feed: what it reads.
+        settings: of the command.
+        run: where the training is recorded.
+        reporter: told of lines and epochs.
+        resume: go on from the last checkpoint.
+        stopping: that of the phases before; None begins anew.
+        since: number of the first epoch of this phase.
+        until: number of the last epoch of a phase that others follow, which measures and restores nothing; None: the
+            training ends here.
+    """
     started = time.perf_counter()
     rows = feed.splits["train"]
     valid = feed.splits["valid"] if len(feed.splits["valid"][0]) else None
+    if stopping is None:
+        stopping = make_stopping(trainer.objective, settings)
     with fitting_threads(feed.network, trainer.model, rows[0], settings["batch_size"], settings["precision"]):
         fitted = fit(
             trainer,
             rows,
             valid,
+            stopping=stopping,
             epochs=settings["epochs"],
-            patience=settings["patience"] if settings["early_stopping"] else None,
-            max_gap=settings["max_gap"],
-            precise_norm=settings["precise_norm"],
+            since=since,
+            until=until,
             run=run,
             reporter=reporter,
             resume=resume,
+            precise_norm=settings["precise_norm"],
         )
-        metrics = {name: trainer.evaluate(*rows) if len(rows[0]) else {} for name, rows in feed.splits.items()}
+        done = until is None
+        metrics = {name: trainer.evaluate(*rows) if done and len(rows[0]) else {} for name, rows in feed.splits.items()}
     return Trained(fitted, metrics, time.perf_counter() - started)
+
+
+def make_stopping(objective: Objective, settings: Mapping[str, Any]) -> EarlyStopping:
+    """Return what decides when to stop and keeps the best weights."""
+    patience = settings["patience"] if settings["early_stopping"] else None
+    return EarlyStopping(patience, objective.monitor, settings["max_gap"])
 
 
 def as_list(value: str | Sequence[str] | None) -> list[str]:

@@ -24,11 +24,18 @@ class Settings(TypedDict, total=False):
         image_size: pixels, one number or height and width; fine-tuning takes the source's where none is given.
         channels: of images, 1 or 3; fine-tuning takes the source's where none are given.
         skip_bad: set broken images aside instead of stopping.
+        text: the column of a table that holds texts, which are then the inputs.
+        vocabulary: how many words of texts are told apart, or how many tokens arrays have.
+        sequence_length: tokens a row of text or of tokens, cut or filled up; None: what 95 % of the texts have.
         activation: of hidden layers, such as `relu` or `leaky_relu:0.2`; None: the source run's, else elu.
         norm: of hidden layers, such as `batch` or `batch:after,input,output`; None: the source run's, else none.
         init: initial weights of fresh hidden layers; None: the source run's, else what the activation needs.
         dropout: of hidden layers; None: the source run's, else 0.
         input_dropout: of the inputs; None: the source run's, else 0.
+        recurrent_dropout: of connections between hidden states of an lstm or gru; None: as dropout.
+        drop_path: probability of leaving out a residual layer; None: the source run's, else 0.
+        embeddings: a word2vec or GloVe file that fills the embedding layer.
+        embedding_size: features of each token; None: the source run's, else 64.
         label_smoothing: share of each label that is spread over all classes.
         class_weights: `balanced`, or weights of classes such as `cat=2,dog=1`.
         augment: what is done to training images or tables at random, such as `shift:2,mirror` or `noise:0.1`.
@@ -66,6 +73,7 @@ class Settings(TypedDict, total=False):
         precision: float32, tf32, bfloat16, float16 or float64.
         compile: compile whole training steps: True, or `auto` where that saves time.
         device: auto, cpu, cuda, cuda:N or mps.
+        parallel: how processes that torchrun has started train one model: `ddp` keeps it whole in each.
         seed: of labels drawn, initial weights, order, noise and dropout.
         split_seed: of the test and validation rows; None: the source run's where its data are the same, so that it has
             never trained on these test rows, else `seed`.
@@ -79,11 +87,18 @@ class Settings(TypedDict, total=False):
     image_size: int | Sequence[int] | None
     channels: int | None
     skip_bad: bool
+    text: str | None
+    vocabulary: int | None
+    sequence_length: int | None
     activation: str | None
     norm: str | None
     init: str | None
     dropout: float | None
     input_dropout: float | None
+    recurrent_dropout: float | None
+    drop_path: float | None
+    embeddings: str | None
+    embedding_size: int | None
     label_smoothing: float
     class_weights: str | None
     augment: str | None
@@ -121,6 +136,7 @@ class Settings(TypedDict, total=False):
     precision: str
     compile: bool | str
     device: str
+    parallel: str
     seed: int
     split_seed: int | None
     trust: bool
@@ -134,11 +150,18 @@ DEFAULTS: dict[str, Any] = {
     "image_size": None,
     "channels": None,
     "skip_bad": False,
+    "text": None,
+    "vocabulary": None,
+    "sequence_length": None,
     "activation": None,
     "norm": None,
     "init": None,
     "dropout": None,
     "input_dropout": None,
+    "recurrent_dropout": None,
+    "drop_path": None,
+    "embeddings": None,
+    "embedding_size": None,
     "label_smoothing": 0.0,
     "class_weights": None,
     "augment": None,
@@ -176,6 +199,7 @@ DEFAULTS: dict[str, Any] = {
     "precision": "float32",
     "compile": False,
     "device": "auto",
+    "parallel": "ddp",
     "seed": 0,
     "split_seed": None,
     "trust": False,

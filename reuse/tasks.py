@@ -15,13 +15,15 @@ from reuse.layers.selecting import summarize
 from reuse.layers.transplanting import transplant
 from reuse.nn.outputs import output_layers
 from reuse.nn.specs import add_layers, drop_layers
+from reuse.nn.word_vectors import WordVectors
 from reuse.running import (
-    BUILD_SETTINGS,
     as_list,
     build_options,
     check_same_data,
     choose_compute,
+    describe_model,
     load_data,
+    make_recipe,
 )
 from reuse.runs.folder import ARRAYS, RunFolder
 from reuse.runs.models import ModelRecipe
@@ -46,6 +48,7 @@ class Task:
         preprocessing: what is done to them.
         started: when the command began, in seconds of `time.perf_counter`.
         load_seconds: what reading took.
+        vectors: what the embedding layer is filled from at first; None for none.
     """
 
     settings: dict[str, Any]
@@ -54,6 +57,7 @@ class Task:
     data: Dataset
     started: float
     load_seconds: float
+    vectors: WordVectors | None = None
 
 
 def _inherit(settings: dict[str, Any], source: Source) -> dict[str, Any]:
@@ -69,6 +73,7 @@ def _inherit(settings: dict[str, Any], source: Source) -> dict[str, Any]:
         filled["data"] = theirs["data"]
         filled["target"] = settings["target"] or theirs.get("target")
         filled["group_by"] = settings["group_by"] or theirs.get("group_by")
+        filled["text"] = settings["text"] or theirs.get("text")
     if settings["split_seed"] is None:
         same = bool(theirs) and theirs["data"] == filled["data"]
         filled["split_seed"] = theirs.get("split_seed", theirs.get("seed", 0)) if same else settings["seed"]
@@ -162,9 +167,10 @@ def _task(
         reporter.line(note)
     if data.task == "unlabelled":
         raise UsageError(f"{data.name} has no labels to fine-tune on: name them, for a table with --target")
-    options = {name: settings[name] for name in BUILD_SETTINGS}
-    recipe = ModelRecipe(settings["model"], data.input_shape, data.num_outputs, options)
-    return Task(settings, source, recipe, data, started, seconds)
+    recipe, vectors = make_recipe(settings, data)
+    if vectors is not None:
+        reporter.line(vectors.note)
+    return Task(settings, source, recipe, data, started, seconds, vectors)
 
 
 @dataclass(frozen=True)
@@ -182,7 +188,9 @@ def restored_model(task: Task, reporter: Reporter, resumed: bool = False) -> tup
     pretrained = pretrained and task.recipe.spec.startswith("timm:")
     named_by_user = source is None or not source.manifest or settings["model"] != source.spec
     trust = settings["trust"] or (named_by_user and not resumed)
-    model = task.recipe.build(pretrained=pretrained, trust=trust)
+    model = task.recipe.build(pretrained=pretrained, embeddings=None if resumed else task.vectors, trust=trust)
+    for line in describe_model(model, settings, task.data):
+        reporter.line(line)
     model.to(choose_compute(settings).dtype)  # first, so that a source in float64 loses no digits
     if source is None or source.weights is None or settings["random_weights"]:
         if pretrained:

@@ -1,13 +1,16 @@
 """One fine-tuning, from a task to a recorded run."""
 
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from reuse.devices import dtype_name
+from reuse.distributed import from_main, main_first
 from reuse.equipping import make_trainer
-from reuse.errors import CutError
+from reuse.errors import CutError, UsageError
 from reuse.feeding import (
     CacheSettings,
     Compute,
@@ -18,26 +21,32 @@ from reuse.feeding import (
     feed_inputs,
     prepare,
 )
-from reuse.layers.freezing import Freezing
+from reuse.layers.freezing import Freezing, frozen, unfreeze
+from reuse.layers.selecting import select
 from reuse.objectives.objective import Objective
-from reuse.objectives.supervised import supervised
+from reuse.phases import Phase, read_phases
 from reuse.results import Result
 from reuse.running import (
     Trained,
     choose_compute,
     data_digests,
+    make_objective,
+    make_stopping,
     train,
 )
-from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
+from reuse.runs.checkpoints import ANCHORS, load_newest, newest_epoch, savable_tensors, save_start
 from reuse.runs.fitting import interruptible
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.reporting import Reporter
-from reuse.runs.tensor_files import save_tensors
+from reuse.runs.tensor_files import load_tensors_file, save_tensors
 from reuse.tasks import Origins, Task, freeze_layers, restored_model
+from reuse.training.parallel import describe_spread, spread
+from reuse.training.stopping import EarlyStopping
+from reuse.training.trainer import Trainer
 
 
 def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: str | Path | None = None) -> Result:
-    """Build, restore, freeze, cut, cache, train, record.
+    """Build, restore, freeze, and in each phase cut, cache and train; record.
 
     Args:
         task: what to work on.
@@ -46,22 +55,140 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
         out: the folder of a new run; None chooses one.
     """
     settings, data, resume = task.settings, task.data, run is not None
+    phases = read_phases(settings["unfreeze"], settings["epochs"])
     compute = choose_compute(settings)
-    objective = supervised(data.task, data.num_outputs, label_smoothing=settings["label_smoothing"])
+    objective = make_objective(settings, data)
     model, origins = restored_model(task, reporter, resume)
     model.to(compute.device, compute.dtype)
-    fresh = () if run else origins.fresh
-    freezing = freeze_layers(model, settings, fresh, reporter)
-    run = _resumed_run(run, task, model) if run else _new_run(task, model, origins, out)
+    begun = freeze_layers(model, settings, () if run else origins.fresh, reporter)
+    run = _resumed_run(run, task, model) if run else from_main(lambda: _new_run(task, model, origins, out))
+    _check_phases(phases, model, begun)
+    for line in describe_spread(model):
+        reporter.line(line)
+    with main_first():
+        anchors = _anchors(run, model, settings)
+    tuned = _Tuned(objective, compute, make_stopping(objective, settings), anchors, resume)
     with interruptible(run):
-        feed, prepared, why_not = _feed(model, task, objective, compute, freezing, run, reporter)
-        trainer = make_trainer(model, objective, feed, settings, data)
-        done = train(trainer, feed, settings, run, reporter, resume)
+        for phase in _remaining(phases, run):
+            _train_phase(task, model, tuned, phase, phases, run, reporter)
         save_tensors(run.path / WEIGHTS, savable_tensors(model))
-    notes = (*data.notes, *([why_not] if why_not else []))
-    result = _result(task, run, freezing, feed, prepared, done, notes)
+    result = _result(task, run, begun, tuned)
     run.write_result(result.to_dict())
     return result
+
+
+@dataclass
+class _Tuned:
+    """What the phases of a fine-tuning hand on.
+
+    Attributes:
+        objective: what is minimised.
+        compute: where and in which types.
+        stopping: decides when to stop, and holds the best weights.
+        anchors: what `l2_sp` pulls towards.
+        resume: whether the next phase goes on from a checkpoint.
+        trainer: of the phase before, None before the first.
+        feed: of the first phase trained, with the seconds of all.
+        prepared: the cut of the first phase trained.
+        done: what the last phase came to.
+        notes: why nothing was cached.
+    """
+
+    objective: Objective
+    compute: Compute
+    stopping: EarlyStopping
+    anchors: dict[str, Tensor]
+    resume: bool
+    trainer: Trainer | None = None
+    feed: Feed | None = None
+    prepared: Prepared | None = None
+    done: Trained | None = None
+    train_seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+
+def _train_phase(
+    task: Task, model: nn.Module, tuned: _Tuned, phase: Phase, phases: list[Phase], run: RunFolder, reporter: Reporter
+) -> None:
+    """Train the epochs of a phase, on from where the phase before left off: its optimizer's state goes with it."""
+    freezing = _begin(model, phase, phases, reporter)
+    feed, prepared, why_not = _feed(model, task, tuned.objective, tuned.compute, freezing, phase, run, reporter)
+    feed.network = spread(model, feed.network, task.settings["parallel"])
+    trainer = make_trainer(model, tuned.objective, feed, task.settings, task.data, tuned.anchors)
+    if tuned.trainer is not None:
+        trainer.load_state_dict(tuned.trainer.state_dict())
+    until = phase.last if phase is not phases[-1] else None
+    done = train(
+        trainer,
+        feed,
+        task.settings,
+        run,
+        reporter,
+        tuned.resume,
+        stopping=tuned.stopping,
+        since=phase.first,
+        until=until,
+    )
+    if tuned.feed is None:
+        tuned.feed, tuned.prepared = feed, prepared
+    else:
+        tuned.feed.seconds = {name: value + feed.seconds[name] for name, value in tuned.feed.seconds.items()}
+    tuned.trainer, tuned.done, tuned.resume = trainer, done, False
+    tuned.train_seconds += done.seconds
+    _note_phase(run, phase, freezing, prepared)
+    tuned.notes.extend([why_not] if why_not else [])
+
+
+def _note_phase(run: RunFolder, phase: Phase, freezing: Freezing, prepared: Prepared | None) -> None:
+    """Keep in the run what a phase is, so that one that is resumed tells of all of them."""
+    stored = prepared.stored if prepared else ()
+    frontier = [{"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in stored]
+    told = {"epoch": phase.first, "frozen": list(freezing.layers), "frontier": frontier}
+    others = [other for other in run.manifest().get("phases", ()) if other["epoch"] != phase.first]
+    run.update_manifest(phases=sorted([*others, told], key=lambda entry: int(entry["epoch"])))
+
+
+def _begin(model: nn.Module, phase: Phase, phases: list[Phase], reporter: Reporter) -> Freezing:
+    """Unfreeze what trains in a phase, what its predecessors unfroze included, which a resumed run has not done yet."""
+    for earlier in phases[: phases.index(phase) + 1]:
+        if earlier.unfrozen:
+            unfreeze(model, earlier.unfrozen)
+    freezing = frozen(model)
+    if phase.unfrozen:
+        still = f"; still frozen: {', '.join(freezing.layers)}" if freezing.layers else ""
+        reporter.line(f"from epoch {phase.first} on {', '.join(phase.unfrozen)} trains too{still}")
+    return freezing
+
+
+def _check_phases(phases: list[Phase], model: nn.Module, freezing: Freezing) -> None:
+    """Raise where a pattern to unfreeze matches nothing, before hours are spent."""
+    for phase in phases[1:]:
+        matched = set(select(model, phase.unfrozen).parameters)
+        if not matched & set(freezing.parameters):
+            raise UsageError(
+                f"unfreeze names {', '.join(phase.unfrozen)}, which is not frozen: name layers that --freeze freezes"
+            )
+
+
+def _remaining(phases: list[Phase], run: RunFolder) -> list[Phase]:
+    """Return the phases that a run has not ended yet, at least the last one."""
+    epoch = newest_epoch(run)
+    return [phase for phase in phases if phase.last > epoch or phase is phases[-1]]
+
+
+def _anchors(run: RunFolder, model: nn.Module, settings: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the restored weights as they began, where something pulls towards them; a resumed run reads them again."""
+    if settings["l2_sp"] is None:
+        return {}
+    path = run.path / ANCHORS
+    if not path.exists():
+        restored = run.manifest()["restored"]
+        if not restored:
+            raise UsageError("l2_sp pulls towards reused weights, and none are restored: leave it out, or use l2")
+        names = select(model, restored).parameters
+        tensors = dict(model.named_parameters(remove_duplicate=False))
+        save_tensors(path, {name: tensors[name].detach() for name in names})
+    return load_tensors_file(path)
 
 
 def _feed(
@@ -70,6 +197,7 @@ def _feed(
     objective: Objective,
     compute: Compute,
     freezing: Freezing,
+    phase: Phase,
     run: RunFolder,
     reporter: Reporter,
 ) -> tuple[Feed, Prepared | None, str]:
@@ -77,8 +205,12 @@ def _feed(
     wanted = cache_settings(task)
     if not freezing.parameters or not wanted.use:
         return feed_inputs(model, task.data, compute), None, ""
+    if task.settings["augment"]:
+        why_not = "trained without a cache: augmentation gives the frozen layers other inputs each epoch"
+        reporter.line(why_not)
+        return feed_inputs(model, task.data, compute), None, why_not
     try:
-        prepared = prepare(model, task.data, objective, compute, wanted, task.settings["epochs"])
+        prepared = prepare(model, task.data, objective, compute, wanted, phase.last - phase.first + 1)
     except CutError as error:
         why_not = f"trained without a cache: {error}"
         reporter.line(why_not)
@@ -86,14 +218,16 @@ def _feed(
     for line in describe_plan(prepared):
         reporter.line(line)
     # The plan is measured, so it may turn out otherwise another time; what a run began with it goes on with.
-    cached = run.manifest().get("cached", prepared.plan.cache)
-    run.update_manifest(cached=cached)
+    began = from_main(lambda: run.manifest().get("cached", {}))
+    cached = from_main(lambda: began.get(str(phase.first), prepared.plan.cache))
+    run.update_manifest(cached={**began, str(phase.first): cached})
     if not cached:
         reason = prepared.plan.reason or "as it began"
         feed = feed_inputs(model, task.data, compute)
         feed.seconds.update(prepared.seconds)
         return feed, prepared, f"trained without a cache: {reason}"
-    return feed_activations(prepared, task.data, compute, reporter), prepared, ""
+    with main_first():
+        return feed_activations(prepared, task.data, compute, reporter), prepared, ""
 
 
 def cache_settings(task: Task) -> CacheSettings:
@@ -131,33 +265,28 @@ def _new_run(task: Task, model: nn.Module, origins: Origins, out: str | Path | N
     return run
 
 
-def _result(
-    task: Task,
-    run: RunFolder,
-    freezing: Freezing,
-    feed: Feed,
-    prepared: Prepared | None,
-    done: Trained,
-    notes: tuple[str, ...],
-) -> Result:
-    seconds = {"load": task.load_seconds, **feed.seconds, "train": done.seconds}
+def _result(task: Task, run: RunFolder, freezing: Freezing, tuned: _Tuned) -> Result:
+    assert tuned.feed is not None
+    assert tuned.done is not None
+    feed, prepared, fitted = tuned.feed, tuned.prepared, tuned.done.fitted
+    seconds = {"load": task.load_seconds, **feed.seconds, "train": tuned.train_seconds}
     seconds["total"] = time.perf_counter() - task.started
-    stored, began = prepared.stored if prepared else (), run.manifest()
+    began = run.manifest()
     return Result(
         run=str(run.path),
         source=task.settings["source"],
         settings=task.settings,
-        epochs=done.fitted.epochs,
-        best_epoch=done.fitted.best_epoch,
+        epochs=fitted.epochs,
+        best_epoch=fitted.best_epoch,
         sizes=task.data.sizes,
-        metrics=done.metrics,
+        metrics=tuned.done.metrics,
         seconds={name: round(value, 4) for name, value in seconds.items()},
         frozen=freezing.layers,
         restored=tuple(began.get("restored", ())),
         fresh=tuple(began.get("fresh", ())),
-        frontier=tuple({"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in stored),
+        frontier=tuple(began["phases"][0]["frontier"]),
         cache=feed.cache,
-        phases=({"epoch": 1, "frozen": list(freezing.layers)},),
+        phases=tuple(began["phases"]),
         plan=prepared.plan.to_dict() if prepared else None,
-        notes=notes,
+        notes=(*task.data.notes, *dict.fromkeys(tuned.notes)),
     )

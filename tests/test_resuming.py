@@ -25,7 +25,7 @@ from reuse.runs.fitting import Interrupted
 from reuse.runs.folder import RunFolder
 from reuse.runs.reporting import Reporter
 from reuse.training.epoch import Epoch
-from reuse.training.trainer import Trainer
+from reuse.training.step import Step
 
 ROWS = 70
 RANDOM = np.random.default_rng(0)
@@ -84,7 +84,8 @@ def assert_same(run: str, whole: str) -> None:
     results = [RunFolder(Path(path)).result() for path in (run, whole)]
     assert results[0] is not None
     assert results[1] is not None
-    for entry in ("metrics", "epochs", "best_epoch", "frozen", "restored", "fresh", "frontier", "sizes", "settings"):
+    entries = ("metrics", "epochs", "best_epoch", "phases", "frozen", "restored", "fresh", "frontier", "sizes")
+    for entry in (*entries, "settings"):
         assert results[0][entry] == results[1][entry], entry
 
 
@@ -97,7 +98,19 @@ COMMANDS: dict[str, tuple[Callable[..., Result], dict[str, Any]]] = {
     "uncached": (finetuned, {**ADAM, "cache": False}),
     "uncached with momentum": (finetuned, {**MOMENTUM, "cache": False, "clip_norm": 1.0}),
     "unfrozen, few labels": (finetuned, {**ADAM, "freeze": [], "labels": 30}),
+    "unfreezing": (finetuned, {**ADAM, "unfreeze": "2:hidden2,4:all", "l2_sp": 0.01}),
+    "averaged": (finetuned, {**MOMENTUM, "ema": 0.9, "schedule": "1cycle", "norm": "batch", "precise_norm": True}),
+    "switched": (finetuned, {**ADAM, "swa": 3, "switch_optimizer": "3:nesterov:0.01", "schedule": "performance:0.5,0"}),
+    "regularised": (
+        finetuned,
+        {**ADAM, "cache": False, "l1": 0.001, "max_norm": 1.0, "mixup": 0.4, "dropout": 0.3, "alternate": True},
+    ),
+    "augmented": (
+        finetuned,
+        {**ADAM, "augment": "noise:0.1", "sharpness": 0.05, "accumulate": 2, "class_weights": "balanced"},
+    ),
 }
+AT_RANDOM_STEPS = ["autoencoder", "cached", "uncached with momentum", "unfreezing", "averaged", "switched"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -199,21 +212,21 @@ def _kill_at_step(number: int) -> Callable[[], None]:
     """Kill this process by -9 as it begins optimizer step `number`."""
 
     def arm() -> None:
-        take, count = Trainer.step, [0]
+        take, count = Step.__call__, [0]
 
-        def step(self: Trainer, *arguments: Any) -> Any:
+        def step(self: Step, *arguments: Any) -> Any:
             count[0] += 1
             if count[0] == number:
                 os.kill(os.getpid(), signal.SIGKILL)
             return take(self, *arguments)
 
-        Trainer.step = step  # type: ignore[method-assign]
+        Step.__call__ = step  # type: ignore[method-assign]
 
     return arm
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("name", ["autoencoder", "cached", "uncached with momentum"])
+@pytest.mark.parametrize("name", AT_RANDOM_STEPS)
 def test_killed_at_random_steps_and_resumed_is_uninterrupted(
     name: str, source: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,9 +11,7 @@ from reuse.nn.conv_blocks import DENSE, RESIDUAL
 from reuse.nn.defaults import with_defaults
 from reuse.nn.initializers import default_initializer
 from reuse.nn.norm_specs import parse_norm
-from reuse.nn.specs import CONVNET, LAYER_NAMES, parse_layered
-
-RECURRENT = ("lstm", "gru")
+from reuse.nn.specs import CONVNET, LAYER_NAMES, is_recurrent, parse_layered
 
 
 def selu_concerns(spec: str, settings: Mapping[str, Any], standardised: bool) -> list[str]:
@@ -65,12 +63,12 @@ def _weights(spec: str, settings: Mapping[str, Any]) -> str | None:
 
 def _norm(spec: str, settings: Mapping[str, Any]) -> str | None:
     norm = parse_norm(with_defaults(spec, {"norm": settings.get("norm")})["norm"])
-    return None if norm is None or spec.partition(":")[0] in RECURRENT else f"with norm {str(norm)!r}"
+    return None if norm is None or is_recurrent(spec) else f"with norm {str(norm)!r}"
 
 
 def _shape(spec: str) -> str | None:
     family = spec.partition(":")[0]
-    if family in RECURRENT:
+    if is_recurrent(spec):
         return f"in a recurrent net ({family})"
     if family == "highway":
         return "in highway layers"

@@ -21,6 +21,7 @@ LAYER_NAMES = {
     "default": "hidden",
 }
 DEFAULT_FAMILY, CONVNET = "default", "convnet"
+RECURRENT = ("lstm", "gru")
 DENSE_NAME = "hidden"  # of the dense layers behind the convolutions of a convnet
 DEFAULT_WIDTHS = (300, 100)  # of `default` without widths
 
@@ -56,6 +57,11 @@ class LayeredSpec:
         """Return the spec of the lowest `count` hidden layers."""
         convolutions = self.convolutions[:count]
         return replace(self, convolutions=convolutions, widths=self.widths[: count - len(convolutions)])
+
+
+def is_recurrent(spec: str) -> bool:
+    """Return whether `spec` is of a net that reads sequences step by step."""
+    return spec.partition(":")[0] in RECURRENT
 
 
 def parse_layered(spec: str) -> LayeredSpec:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from reuse.distributed import is_main
 from reuse.errors import RunError
 from reuse.runs.folder import RunFolder
 from reuse.runs.tensor_files import load_tensors_file, save_tensors
@@ -25,6 +26,8 @@ CONTENTS = {
     "stopping": ("best", "best_epoch", "waited"),
 }  # of state.pt
 FROZEN, START = "frozen.safetensors", "start.safetensors"
+ANCHORS = f"{FOLDER}/anchors.safetensors"
+"""In a run folder: reused weights as they began, where the training is pulled towards them."""
 
 
 def all_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -82,6 +85,8 @@ def save_checkpoint(run: RunFolder, trainer: dict[str, Any], stopping: dict[str,
         trainer: `Trainer.state_dict()`.
         stopping: `EarlyStopping.state_dict()`.
     """
+    if not is_main():
+        return
     folder = run.path / FOLDER
     draft, final = folder / ".draft", folder / f"epoch-{trainer['epoch']:05d}"
     older = [generation for generation in _generations(run) if generation != final]
@@ -134,6 +139,12 @@ def _part(path: Path, rest: Any, name: str) -> dict[str, Any]:
     if part is None or missing:
         raise RunError(f"{path} is damaged: it holds no {name} state with {', '.join(missing)}; train again")
     return dict(part)
+
+
+def newest_epoch(run: RunFolder) -> int:
+    """Return after which epoch the newest checkpoint was written, 0 where there is none."""
+    generations = _generations(run)
+    return int(generations[-1].name.removeprefix("epoch-")) if generations else 0
 
 
 def _generations(run: RunFolder) -> list[Path]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from reuse.distributed import LostProcessError
 from reuse.errors import ReuseError
 from reuse.runs.checkpoints import load_checkpoint, save_checkpoint
 from reuse.runs.folder import RunFolder
@@ -40,6 +41,8 @@ def interruptible(run: RunFolder) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         raise Interrupted(f"interrupted; go on with --resume {run.path}") from error
+    except LostProcessError as error:
+        raise LostProcessError(f"{error}; go on with --resume {run.path}") from error
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,13 @@ def fit(
     train: Rows,
     valid: Rows | None,
     *,
+    stopping: EarlyStopping,
     epochs: int,
-    patience: int | None,
+    since: int = 1,
+    until: int | None = None,
     run: RunFolder,
     reporter: Reporter,
     resume: bool = False,
-    max_gap: float | None = None,
     precise_norm: bool = False,
 ) -> Fitted:
     """Train, keep the weights of the best epoch on the validation rows, and put them back at the end.
@@ -78,12 +82,14 @@ def fit(
         trainer: with its model in the state to start from.
         train: rows and targets to learn from.
         valid: rows and targets to choose by; None keeps the last epoch's weights.
-        epochs: number of the last epoch.
-        patience: epochs without a new best before stopping; None trains to the end.
+        stopping: decides when to stop and keeps the best weights, those of earlier phases included.
+        epochs: number of the last epoch of all.
+        since: number of the first epoch of this phase: patience begins anew with it.
+        until: number of the last epoch of this phase, where others follow: it does not stop early, and what it comes to
+            stays; None: this phase is the last.
         run: where history and checkpoints go; its start is saved.
         reporter: told of every epoch.
         resume: go on from the run's last checkpoint.
-        max_gap: stop when the validation loss exceeds that of the training rows in eval mode by this share of it.
         precise_norm: compute the batch norms' statistics of the best weights anew over all training rows.
 
     Raises:
@@ -91,12 +97,13 @@ def fit(
         ReuseError: the loss or the validation metric that is watched is not finite.
     """
     started = time.perf_counter()
-    if valid is None:
-        patience, max_gap = None, None
-    stopping = EarlyStopping(patience, trainer.objective.monitor, max_gap)
     if resume:
         _go_on(trainer, stopping, run, reporter)
-    stopped_early = _loop(trainer, stopping, train, valid, epochs, run, reporter)
+    if trainer.epoch == since - 1:
+        stopping.begin_phase(live_tensors(trainer.model))
+    stopped_early = _loop(trainer, stopping, train, valid, epochs, until, run, reporter)
+    if until is not None:
+        return Fitted(trainer.epoch, trainer.epoch, False, time.perf_counter() - started)
     best_epoch = stopping.restore(trainer.model) or trainer.epoch
     if precise_norm:
         count = trainer.precise_statistics(train[0])
@@ -110,10 +117,11 @@ def _loop(
     train: Rows,
     valid: Rows | None,
     epochs: int,
+    until: int | None,
     run: RunFolder,
     reporter: Reporter,
 ) -> bool:
-    if stopping.patience is not None and stopping.waited >= stopping.patience:
+    if until is None and valid is not None and stopping.is_over():
         return True  # the run that is resumed had stopped already
     saver = _Saver(trainer, stopping, run)
     valid_source, valid_targets = valid if valid is not None else (None, None)
@@ -124,6 +132,8 @@ def _loop(
                 _refuse_unusable(epoch, stopping.monitor)
                 stop = stopping.update(epoch.number, epoch.valid[stopping.monitor], trainer.kept_tensors)
                 stop = stop or stopping.is_gap_too_wide(epoch.train, epoch.valid)
+            if until is not None:
+                stop = epoch.number == until
             run.append_history(_history_line(epoch))
             reporter.epoch(epoch, epochs)
             for note in epoch.notes:
@@ -136,6 +146,9 @@ def _loop(
         raise Interrupted(
             f"interrupted after epoch {saver.epoch} of {epochs}; go on with --resume {run.path}"
         ) from error
+    except LostProcessError:
+        saver.write()
+        raise
     saver.write()
     return stop
 
@@ -173,16 +186,17 @@ class _Saver:
 def _go_on(trainer: Trainer, stopping: EarlyStopping, run: RunFolder, reporter: Reporter) -> None:
     """Put back the last checkpoint and forget the epochs recorded after it.
 
-    Where other layers are frozen now, the best weights so far do not fit those that are frozen, and are forgotten too.
+    Where layers are frozen now that were not, the best weights so far do not fit them, and are forgotten too.
     """
     saved = load_checkpoint(run)
     if saved is not None:
         trainer.load_state_dict(saved[0])
-        best = saved[1]["weights"]
-        if best and best.keys() != live_tensors(trainer.model).keys():
-            reporter.line(f"other layers are frozen now: the best epoch is sought anew after epoch {trainer.epoch}")
-        else:
+        best, live = saved[1]["weights"], live_tensors(trainer.model)
+        if best.keys() <= live.keys():
             stopping.load_state_dict(saved[1])
+            stopping.extend(live)
+        else:
+            reporter.line(f"other layers are frozen now: the best epoch is sought anew after epoch {trainer.epoch}")
     run.truncate_history(trainer.epoch)
 
 

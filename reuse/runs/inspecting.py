@@ -15,6 +15,7 @@ from reuse.layers.cutting import Cut, cut
 from reuse.layers.describing import Layer, describe_layers
 from reuse.layers.freezing import freeze as freeze_layers
 from reuse.nn.preprocessing import preprocessing_of
+from reuse.nn.specs import is_recurrent
 from reuse.runs.folder import RunFolder
 from reuse.runs.models import OWN_FAMILIES, ModelRecipe
 from reuse.runs.preprocessing import preprocessing_for
@@ -145,19 +146,26 @@ def _sized(
     if data is not None:
         if input_shape is not None:
             raise UsageError("an input shape and data were given: the data says its shape, so give one of the two")
-        loaded = load(data, preprocessing=preprocessing_for(recipe.spec, None, None))
+        loaded = load(
+            data, preprocessing=preprocessing_for(recipe.spec, None, None), sequences=is_recurrent(recipe.spec)
+        )
         outputs, said = _outputs(num_outputs, recipe.num_outputs or loaded.num_outputs)
         rows = torch.arange(min(ROWS, len(loaded.train)))
-        return _with(recipe, loaded.input_shape, outputs), loaded.train.inputs.gather(rows)[0], said
+        options = recipe.options if loaded.num_tokens is None else {**recipe.options, "num_tokens": loaded.num_tokens}
+        sized = ModelRecipe(recipe.spec, loaded.input_shape, outputs, options)
+        return sized, loaded.train.inputs.gather(rows)[0], said
     shape = tuple(input_shape or recipe.input_shape)
     shape, notes = (shape, ()) if shape else _own_shape(recipe.spec)
-    generator = torch.Generator().manual_seed(0)
     outputs, said = _outputs(num_outputs, recipe.num_outputs)
-    return _with(recipe, shape, outputs), torch.randn(ROWS, *shape, generator=generator), (*notes, *said)
+    return ModelRecipe(recipe.spec, shape, outputs, recipe.options), _example(recipe, shape), (*notes, *said)
 
 
-def _with(recipe: ModelRecipe, shape: tuple[int, ...], num_outputs: int) -> ModelRecipe:
-    return ModelRecipe(recipe.spec, shape, num_outputs, recipe.options)
+def _example(recipe: ModelRecipe, shape: tuple[int, ...]) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    num_tokens = recipe.options.get("num_tokens")
+    if num_tokens is not None:
+        return torch.randint(1, num_tokens, (ROWS, *shape), generator=generator)
+    return torch.randn(ROWS, *shape, generator=generator)
 
 
 def _outputs(given: int | None, known: int) -> tuple[int, tuple[str, ...]]:

@@ -12,12 +12,14 @@ from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.errors import RunError, UsageError
 from reuse.nn.building import build
+from reuse.nn.specs import LAYER_NAMES
+from reuse.nn.word_vectors import WordVectors
 from reuse.runs.checkpoints import all_tensors
 from reuse.runs.folder import MANIFEST, WEIGHTS, RunFolder
 from reuse.runs.tensor_files import load_tensors_file
 from reuse.training.state import load_tensors
 
-OWN_FAMILIES = ("mlp", "convnet", "timm")
+OWN_FAMILIES = (*LAYER_NAMES, "timm")
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,14 @@ class ModelRecipe:
     num_outputs: int
     options: dict[str, Any]
 
-    def build(self, *, pretrained: bool = False, trust: bool = True) -> nn.Module:
+    def build(
+        self, *, pretrained: bool = False, embeddings: WordVectors | None = None, trust: bool = True
+    ) -> nn.Module:
         """Return a fresh model.
 
         Args:
             pretrained: load timm's weights.
+            embeddings: what the embedding layer is filled from.
             trust: whether a `package.module:callable` may be imported and called.
 
         Raises:
@@ -50,7 +55,8 @@ class ModelRecipe:
             raise UsageError(
                 f"the run names the code {self.spec}, which would be imported and run: allow it by --trust"
             )
-        return build(self.spec, self.input_shape, self.num_outputs, pretrained=pretrained, **self.options)
+        options = {**self.options, "pretrained": pretrained, "embeddings": embeddings}
+        return build(self.spec, self.input_shape, self.num_outputs, **options)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for run.json."""
@@ -108,7 +114,8 @@ class SavedModel(nn.Module):
         with torch.inference_mode():
             for rows in torch.split(torch.arange(len(inputs)), batch_size):
                 samples = inputs[rows] if isinstance(inputs, Tensor) else inputs.gather(rows)[0]
-                parts.append(self._probabilities(self(samples.to(device, dtype))).cpu())
+                moved = samples.to(device, dtype) if samples.is_floating_point() else samples.to(device)
+                parts.append(self._probabilities(self(moved)).cpu())
         return torch.cat(parts)
 
     def _probabilities(self, outputs: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ def _own(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split:
         raise RunError(f"{run.path / 'settings.toml'} does not say on which data the run was trained: give --data")
     if settings["data"] == ARRAYS:
         raise UsageError(f"{run.path} was trained on arrays, which a run does not keep: give data")
-    chosen: dict[str, Any] = {n: settings.get(n) for n in ("labels", "classes", "target", "group_by")}
+    chosen: dict[str, Any] = {n: settings.get(n) for n in ("labels", "classes", "target", "group_by", "text")}
     if data.target is not None:
         chosen["target"] = data.target
     loaded = load(
@@ -161,7 +161,7 @@ def _own(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split:
 
 def _other(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split: str | None) -> Selected:
     settings = run.settings()
-    is_table = preprocessing.kind == "table"
+    is_table = preprocessing.kind == "table" or preprocessing.text is not None
     target = data.target or (settings.get("target") if is_table else None)
     group_by = settings.get("group_by") if split not in (None, "all") else None
     options = Options(

@@ -111,7 +111,7 @@ class _CompiledSteps:
         self.gradients = [torch.zeros_like(parameter) for parameter in step.parameters]
         groups = step.optimizer.param_groups
         self.rates = [torch.tensor(float(group["lr"]), device=step.device) for group in groups]
-        # Written out, the update of each tensor is fused by the compiler; torch's own grouping would take no rate tensors.
+        # The compiler fuses the update of each tensor; torch's own kernels for all of them take no rate that is one.
         self.flags = {"fused": False, "foreach": False, "capturable": step.device.type == "cuda"}
         # The raw method: what torch wraps around it breaks the graph.
         self._move: Callable[..., object] = inspect.unwrap(type(step.optimizer).step)

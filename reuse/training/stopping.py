@@ -52,7 +52,29 @@ class EarlyStopping:
             self._weights = copied(snapshot())
         else:
             self.waited += 1
+        return self.is_over()
+
+    def is_over(self) -> bool:
+        """Say whether patience has run out already."""
         return self.patience is not None and self.waited >= self.patience
+
+    def begin_phase(self, live: Mapping[str, Tensor]) -> None:
+        """Wait anew, as other layers train from here on, and keep those with the best weights too.
+
+        Args:
+            live: what trains now.
+        """
+        self.waited = 0
+        self.extend(live)
+
+    def extend(self, live: Mapping[str, Tensor]) -> None:
+        """Take into the best weights, if there are any, what has begun to train: it was frozen then, and is as it was.
+
+        Args:
+            live: what trains now; copied.
+        """
+        if self._weights:
+            self._weights = {**copied(live), **self._weights}
 
     def is_gap_too_wide(self, train: Mapping[str, float], valid: Mapping[str, float]) -> bool:
         """Say whether to stop because the network has begun to learn its training rows by heart.

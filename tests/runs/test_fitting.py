@@ -16,6 +16,7 @@ from reuse.runs.folder import RunFolder
 from reuse.runs.reporting import Reporter
 from reuse.training.batches import Resident
 from reuse.training.epoch import Epoch
+from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
 
 DRAW = torch.Generator().manual_seed(0)
@@ -56,7 +57,8 @@ def fitted(path: str = "run", **changes: Any) -> tuple[Fitted, Listener, RunFold
         save_start(run, model)
         run.write_manifest({})
     trainer = Trainer(model, Classification(3), learning_rate=0.05, batch_size=16)
-    settings = {"valid": VALID, "epochs": 8, "patience": None, **changes}
+    stopping = EarlyStopping(changes.pop("patience", None))
+    settings = {"valid": VALID, "epochs": 8, "stopping": stopping, **changes}
     return fit(trainer, TRAIN, run=run, reporter=listener, **settings), listener, run
 
 

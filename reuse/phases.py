@@ -1,0 +1,65 @@
+"""Phases of a fine-tuning: which frozen layers train from which epoch on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reuse.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Epochs in which the same layers are frozen.
+
+    Attributes:
+        first: number of its first epoch.
+        last: number of its last epoch.
+        unfrozen: patterns of the layers that train from this phase on.
+    """
+
+    first: int
+    last: int
+    unfrozen: tuple[str, ...] = ()
+
+
+def read_phases(unfreeze: str | None, epochs: int) -> list[Phase]:
+    """Return the phases that `unfreeze` asks for, in order; one where it is None.
+
+    Args:
+        unfreeze: `epochs:layers`, several separated by commas: `5:hidden2,10:all` keeps `hidden2` frozen for 5 epochs
+            and everything else for 10. A layer without epochs before it goes with the entry before.
+        epochs: of the whole run.
+
+    Raises:
+        UsageError: an entry is none of this, or its epochs do not rise or reach the end of the run.
+
+    Example:
+        >>> [(phase.first, phase.last, phase.unfrozen) for phase in read_phases("5:hidden2,10:all", 20)]
+        [(1, 5, ()), (6, 10, ('hidden2',)), (11, 20, ('*',))]
+    """
+    changes = _read(unfreeze)
+    starts = [1, *(after + 1 for after, _ in changes)]
+    if starts != sorted(set(starts)):
+        raise UsageError(f"unfreeze is {unfreeze!r}: the epochs must rise, as in 5:hidden2,10:all")
+    if starts[-1] > epochs:
+        raise UsageError(
+            f"unfreeze is {unfreeze!r}, and the run ends after epoch {epochs}: unfreeze earlier, or train longer"
+        )
+    patterns: Sequence[tuple[str, ...]] = [(), *(tuple(layers) for _, layers in changes)]
+    lasts = [*(start - 1 for start in starts[1:]), epochs]
+    return [Phase(*three) for three in zip(starts, lasts, patterns, strict=True)]
+
+
+def _read(unfreeze: str | None) -> list[tuple[int, list[str]]]:
+    changes: list[tuple[int, list[str]]] = []
+    for entry in (unfreeze or "").split(","):
+        before, colon, layer = entry.strip().partition(":")
+        if colon and before.isdecimal() and layer:
+            changes.append((int(before), ["*" if layer == "all" else layer]))
+        elif entry.strip() and changes:
+            changes[-1][1].append(entry.strip())
+        elif entry.strip():
+            raise UsageError(
+                f"unfreeze is {unfreeze!r}: write epochs:layers, as in 5:hidden2,10:all, which keeps hidden2 frozen "
+                "for 5 epochs and everything else for 10"
+            )
+    return changes
