@@ -11,6 +11,30 @@ from reuse.errors import ReuseError
 _FOLD = 1024  # losses are joined to one tensor now and then: a GPU keeps 512 bytes for each scalar
 
 
+class LossError(ReuseError):
+    """A training loss that is not finite.
+
+    Args:
+        value: the loss, NaN or infinite.
+        epoch: in which epoch.
+        step: in which step of it, from 1.
+        steps: how many the epoch has.
+        where: what was found to be the first that is not finite, behind "first"; empty where nobody has looked.
+    """
+
+    def __init__(self, value: float, epoch: int, step: int, steps: int, where: str = "") -> None:
+        first = f", first {where}" if where else ""
+        super().__init__(
+            f"the training loss became {value} in epoch {epoch}, step {step} of {steps}{first}: "
+            "try a lower learning rate, gradient clipping (clip_norm) or a warm-up, and look for NaN in the data"
+        )
+        self.value, self.epoch, self.step, self.steps = value, epoch, step, steps
+
+    def at(self, where: str) -> "LossError":
+        """Return the same with the place that has been found."""
+        return LossError(self.value, self.epoch, self.step, self.steps, where)
+
+
 class RunningLoss:
     """Losses of the steps of an epoch; they leave the device together, at its end.
 
@@ -37,7 +61,7 @@ class RunningLoss:
             epoch: the number of the epoch, for the message.
 
         Raises:
-            ReuseError: a loss is not finite; the message names the first such step.
+            LossError: a loss is not finite; the message names the first such step.
         """
         self._join()
         losses = torch.cat(self._joined)
@@ -45,10 +69,7 @@ class RunningLoss:
         mean = float((losses.double() * torch.tensor(sizes, dtype=torch.float64)).sum() / sum(sizes))
         if not math.isfinite(mean):
             step = int((~losses.isfinite()).nonzero()[0]) + 1
-            raise ReuseError(
-                f"the training loss became {float(losses[step - 1])} in epoch {epoch}, step {step} of {len(losses)}: "
-                "try a lower learning rate, gradient clipping (clip_norm) or a warm-up, and look for NaN in the data"
-            )
+            raise LossError(float(losses[step - 1]), epoch, step, len(losses))
         return mean
 
     def _join(self) -> None:
