@@ -23,6 +23,8 @@ COMMANDS = {
     "recipes": ("reuse.cli.recipes", "List and run the recipes."),
     "doctor": ("reuse.cli.doctor", "Check the installation, devices, data and folders."),
 }
+TOGETHER = ("pretrain", "finetune")
+"""Commands that `torchrun` may start in several processes."""
 
 
 class Commands(click.Group):
@@ -61,17 +63,24 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and leave with its exit code: 0 done, 2 wrong usage or bad input, 1 anything else."""
+    """Run the command line and leave with its exit code: 0 done, 2 wrong usage or bad input, 1 anything else.
+
+    Of several processes that `torchrun` has started the first one shows results; errors are shown by each.
+    """
+    who = _process()
     try:
+        if who is not None:
+            _refuse_alone(sys.argv[1:] if arguments is None else arguments)
         cli(arguments, prog_name="reuse", standalone_mode=False)
     except click.ClickException as error:
-        click.echo(f"error: {error.format_message()}", err=True)
+        click.echo(f"{who or ''}error: {error.format_message()}", err=True)
         sys.exit(error.exit_code)
     except click.exceptions.Abort:
         click.echo("aborted", err=True)
         sys.exit(1)
     except ReuseError as error:
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)  # one line, whatever a library's reason held
+        one_line = " ".join(str(error).split())  # whatever a library's reason held
+        click.echo(f"{who or ''}error: {one_line}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
@@ -80,3 +89,22 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(0)
+
+
+def _process() -> str | None:
+    """Return what precedes this process's errors, None where it is the only one; silence it unless it is the first."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "RANK" not in os.environ:
+        return None
+    if os.environ["RANK"] == "0":
+        return ""
+    sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the process lives
+    return f"process {os.environ['RANK']}: "
+
+
+def _refuse_alone(arguments: list[str]) -> None:
+    """Raise where a command is for one process."""
+    if arguments and arguments[0] in COMMANDS and arguments[0] not in TOGETHER:
+        raise click.UsageError(
+            f"{arguments[0]} is for one process, and torchrun has started {os.environ['WORLD_SIZE']}: "
+            f"run it without torchrun, which is for {' and '.join(TOGETHER)}"
+        )

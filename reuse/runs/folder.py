@@ -19,6 +19,7 @@ from typing import Any
 
 import tomli_w
 
+from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.version import __version__
 
@@ -30,7 +31,7 @@ WEIGHTS, DECODER, RESULT = "weights.safetensors", "decoder.safetensors", "result
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run on disk."""
+    """One run on disk. Where several processes train together, the first one writes and all read."""
 
     path: Path
 
@@ -119,8 +120,9 @@ class RunFolder:
 
     def append_history(self, line: Mapping[str, Any]) -> None:
         """Add one epoch to history.jsonl."""
-        with (self.path / HISTORY).open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        if is_main():
+            with (self.path / HISTORY).open("a") as file:
+                file.write(json.dumps(line) + "\n")
 
     def history(self) -> list[dict[str, Any]]:
         """Return the epochs so far; a last line that a kill cut short is left out.
@@ -172,8 +174,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it holds the old text or the new, never a part.
 
-    That holds for a kill, not for a power cut: the disk is not waited for.
+    That holds for a kill, not for a power cut: the disk is not waited for. Of several processes the first one writes.
     """
+    if not is_main():
+        return
     draft = path.with_name(f".{path.name}.draft")
     draft.write_text(text)
     draft.replace(path)

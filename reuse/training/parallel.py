@@ -4,6 +4,7 @@ The batch size is that of all processes together, and the order of rows is commo
 the steps that one process takes. What draws at random (dropout, noise) draws in each process by itself.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -172,7 +173,9 @@ def _replicate(network: nn.Module) -> Network:
     Buffers are averaged once an epoch (see `average_buffers`), not sent at each step. A parameter without a gradient is
     an error here as everywhere, so unused ones are not sought (lightly #1434).
     """
-    return DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=False)
+    # The argument has changed its name since torch 2.6, and its old one warns.
+    new = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    return DistributedDataParallel(network, **{"forward_sync_buffers" if new else "broadcast_buffers": False})
 
 
 KINDS: dict[str, Callable[[nn.Module], Network]] = {"ddp": _replicate}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from reuse.distributed import others_needed
 from reuse.errors import UsageError
 from reuse.objectives.objective import Batch, Network, Objective
 from reuse.optim.averaging import Average, swapped
@@ -307,7 +308,8 @@ class Trainer:
             start, number = time.perf_counter(), self.epoch + 1
             if number > 1 and number in self._optimizers:
                 self._use(self._optimizers[number])
-            loss = self._train_epoch(train, train_targets, sizes, number, total)
+            with others_needed():
+                loss = self._train_epoch(train, train_targets, sizes, number, total)
             self.compiling.decide(self._step, time.perf_counter() - start, epochs - number)
             with self._averaged(train, number):
                 validated = {} if valid is None else self.evaluate(valid, valid_targets)
