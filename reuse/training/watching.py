@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from reuse.distributed import whole
 from reuse.training.activity import Activity, measure_activity
 from reuse.training.advising import Advice, advise
 from reuse.training.batches import Source, batch_sizes, batches
@@ -72,8 +73,8 @@ def layer_of(name: str) -> str:
 def _parameter_figures(trainer: Trainer, before: Mapping[str, Tensor] | None) -> Figures:
     """Return the norms of each layer's gradients and weights, and their change, with one wait for the device."""
     named = [(name, parameter) for name, parameter in trainer.parameters if parameter.grad is not None]
-    weights = [parameter.detach() for _, parameter in named]
-    gradients = [parameter.grad for _, parameter in named if parameter.grad is not None]
+    weights = [whole(parameter.detach()) for _, parameter in named]
+    gradients = [whole(parameter.grad) for _, parameter in named if parameter.grad is not None]
     norms = {"gradient": _norms(gradients), "weight": _norms(weights)}
     if before is not None:
         moved = [

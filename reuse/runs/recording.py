@@ -1,0 +1,128 @@
+"""Recording epochs: the history, what the layers show, TensorBoard, snapshots; and telling whoever listens."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from reuse.runs.checkpoints import savable_tensors
+from reuse.runs.folder import RunFolder
+from reuse.runs.reporting import Reporter
+from reuse.runs.snapshots import forget_snapshots, kept_epochs, save_snapshot
+from reuse.runs.tensorboard import FOLDER, TensorBoard
+from reuse.training.batches import Source, batch_sizes
+from reuse.training.epoch import Epoch
+from reuse.training.state import copied
+from reuse.training.trainer import Trainer
+from reuse.training.watching import Figures, watch
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is recorded beside the history.
+
+    Attributes:
+        watch: look at the layers after each epoch and give advice (see `reuse.training.watching`).
+        tensorboard: write events for TensorBoard.
+        snapshots: keep the weights of every so many epochs, or cycles (see `reuse.runs.snapshots`); 0: of none.
+    """
+
+    watch: bool = False
+    tensorboard: bool = False
+    snapshots: int = 0
+
+
+class Recorder:
+    """Records the epochs of a trainer in a run; what the run holds of later epochs than the trainer's is forgotten.
+
+    Args:
+        trainer: before its next epoch.
+        train: the training rows.
+        epochs: number of the last epoch.
+        run: where.
+        reporter: told of every epoch and of what there is to say.
+        recording: what is recorded.
+
+    Raises:
+        UsageError: tensorboard is not installed, or snapshots cannot be taken as given.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        train: Source,
+        epochs: int,
+        run: RunFolder,
+        reporter: Reporter,
+        recording: Recording,
+    ) -> None:
+        self.trainer, self.train, self.epochs = trainer, train, epochs
+        self.run, self.reporter, self.recording = run, reporter, recording
+        self._snapshots = _kept(trainer, train, epochs, recording.snapshots)
+        run.truncate_history(trainer.epoch)
+        forget_snapshots(run, trainer.epoch)
+        advice = [one for line in run.history() for one in line.get("advice", ())]
+        self._said = {(layer, one["kind"]) for one in advice for layer in one["layers"]}
+        self._before = self._weights()
+        self._board = TensorBoard(run.path / FOLDER, trainer.epoch + 1) if recording.tensorboard else None
+
+    def record(self, epoch: Epoch) -> None:
+        """Record an epoch that has just ended."""
+        line, advice = _history_line(epoch), list[str]()
+        if self.recording.watch:
+            seen = watch(self.trainer, self.train, before=self._before, said=self._said)
+            self._before = self._weights()
+            self._said |= {(layer, one.kind) for one in seen.advice for layer in one.layers}
+            line |= {"layers": _rounded(seen.layers), "advice": [asdict(one) for one in seen.advice]}
+            advice = [one.text for one in seen.advice]
+        self.run.append_history(line)
+        if epoch.number in self._snapshots:
+            whole = {**savable_tensors(self.trainer.model), **self.trainer.kept_tensors()}
+            save_snapshot(self.run, epoch, whole)
+        if self._board is not None:
+            self._board.write(epoch, self.trainer.parameters)
+        self.reporter.epoch(epoch, self.epochs)
+        for text in (*epoch.notes, *advice):
+            self.reporter.line(text)
+
+    def close(self) -> None:
+        """Finish what is open."""
+        if self._board is not None:
+            self._board.close()
+
+    def _weights(self) -> dict[str, Tensor]:
+        return copied(dict(self.trainer.parameters)) if self.recording.watch else {}
+
+
+@contextmanager
+def recorder(
+    trainer: Trainer, train: Source, epochs: int, run: RunFolder, reporter: Reporter, recording: Recording
+) -> Iterator[Recorder]:
+    """Give a `Recorder`, and close it whatever ends the block."""
+    opened = Recorder(trainer, train, epochs, run, reporter, recording)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _kept(trainer: Trainer, train: Source, epochs: int, snapshots: int) -> set[int]:
+    steps = math.ceil(len(batch_sizes(len(train), trainer.batch_size)) / trainer.accumulate)
+    return kept_epochs(snapshots, epochs, schedule=trainer.schedule, warmup=trainer.warmup, steps_per_epoch=steps)
+
+
+def _rounded(layers: Figures) -> Figures:
+    return {name: {kind: float(f"{value:.6g}") for kind, value in entry.items()} for name, entry in layers.items()}
+
+
+def _history_line(epoch: Epoch) -> dict[str, Any]:
+    return {
+        "epoch": epoch.number,
+        "train": epoch.train,
+        "valid": epoch.valid,
+        "learning_rate": epoch.learning_rate,
+        "seconds": round(epoch.seconds, 6),
+    }
