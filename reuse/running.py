@@ -30,7 +30,10 @@ from reuse.objectives.weighting import parse_class_weights
 from reuse.runs.fitting import Fitted, fit
 from reuse.runs.folder import ARRAYS, RunFolder
 from reuse.runs.models import ModelRecipe
+from reuse.runs.recording import Recording
 from reuse.runs.reporting import Reporter
+from reuse.runs.snapshots import kept_epochs
+from reuse.runs.tensorboard import check_tensorboard
 from reuse.settings import defaults_of
 from reuse.training.stopping import EarlyStopping
 from reuse.training.threads import fitting_threads
@@ -228,6 +231,9 @@ def check_epochs(settings: Mapping[str, Any]) -> None:
         raise UsageError(f"batch size is {settings['batch_size']!r}: give a whole number of 1 or more")
     if settings["patience"] is not None and settings["patience"] < 1:
         raise UsageError(f"patience is {settings['patience']}: give 1 epoch or more, or --no-early-stopping")
+    kept_epochs(settings["snapshots"], settings["epochs"], schedule=settings["schedule"])
+    if settings["tensorboard"]:
+        check_tensorboard()
 
 
 def train(
@@ -274,6 +280,7 @@ def train(
             reporter=reporter,
             resume=resume,
             precise_norm=settings["precise_norm"],
+            recording=Recording(settings["watch"], settings["tensorboard"], settings["snapshots"]),
         )
         done = until is None
         metrics = {name: trainer.evaluate(*rows) if done and len(rows[0]) else {} for name, rows in feed.splits.items()}

@@ -70,10 +70,11 @@ class Settings(TypedDict, total=False):
         train_metrics: measure the training rows without dropout after each epoch, as the validation rows are.
         watch: look at gradients, weights and dead units of each layer, and advise where something is wrong.
         tensorboard: write losses, metrics and histograms for TensorBoard into the run folder.
+        snapshots: keep the weights of every so many epochs, or cycles of a schedule with restarts such as `cosine:5`.
         precision: float32, tf32, bfloat16, float16 or float64.
         compile: compile whole training steps: True, or `auto` where that saves time.
         device: auto, cpu, cuda, cuda:N or mps.
-        parallel: how processes that torchrun has started train one model: `ddp` keeps it whole in each.
+        parallel: how processes that torchrun has started train one model: `ddp` keeps it whole in each, `fsdp` a part in each.
         seed: of labels drawn, initial weights, order, noise and dropout.
         split_seed: of the test and validation rows; None: the source run's where its data are the same, so that it has
             never trained on these test rows, else `seed`.
@@ -133,6 +134,7 @@ class Settings(TypedDict, total=False):
     train_metrics: bool
     watch: bool
     tensorboard: bool
+    snapshots: int
     precision: str
     compile: bool | str
     device: str
@@ -196,6 +198,7 @@ DEFAULTS: dict[str, Any] = {
     "train_metrics": False,
     "watch": False,
     "tensorboard": False,
+    "snapshots": 0,
     "precision": "float32",
     "compile": False,
     "device": "auto",

@@ -12,9 +12,12 @@ from reuse.distributed import LostProcessError
 from reuse.errors import ReuseError
 from reuse.runs.checkpoints import load_checkpoint, save_checkpoint
 from reuse.runs.folder import RunFolder
+from reuse.runs.recording import Recorder, Recording, recorder
 from reuse.runs.reporting import Reporter
 from reuse.training.batches import Source
 from reuse.training.epoch import Epoch
+from reuse.training.locating import locate
+from reuse.training.running_loss import LossError
 from reuse.training.state import live_tensors
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
@@ -75,6 +78,7 @@ def fit(
     reporter: Reporter,
     resume: bool = False,
     precise_norm: bool = False,
+    recording: Recording | None = None,
 ) -> Fitted:
     """Train, keep the weights of the best epoch on the validation rows, and put them back at the end.
 
@@ -91,17 +95,21 @@ def fit(
         reporter: told of every epoch.
         resume: go on from the run's last checkpoint.
         precise_norm: compute the batch norms' statistics of the best weights anew over all training rows.
+        recording: what is recorded beside the history; None: nothing.
 
     Raises:
         Interrupted: Ctrl-C; the state after the last whole epoch is saved.
-        ReuseError: the loss or the validation metric that is watched is not finite.
+        UsageError: what is to be recorded cannot be.
+        ReuseError: the loss or the validation metric that is watched is not finite; the message names the layer where
+            that began.
     """
     started = time.perf_counter()
     if resume:
         _go_on(trainer, stopping, run, reporter)
     if trainer.epoch == since - 1:
         stopping.begin_phase(live_tensors(trainer.model))
-    stopped_early = _loop(trainer, stopping, train, valid, epochs, until, run, reporter)
+    with recorder(trainer, train[0], epochs, run, reporter, recording or Recording()) as records:
+        stopped_early = _loop(trainer, stopping, train, valid, epochs, until, records)
     if until is not None:
         return Fitted(trainer.epoch, trainer.epoch, False, time.perf_counter() - started)
     best_epoch = stopping.restore(trainer.model) or trainer.epoch
@@ -118,12 +126,11 @@ def _loop(
     valid: Rows | None,
     epochs: int,
     until: int | None,
-    run: RunFolder,
-    reporter: Reporter,
+    records: Recorder,
 ) -> bool:
     if until is None and valid is not None and stopping.is_over():
         return True  # the run that is resumed had stopped already
-    saver = _Saver(trainer, stopping, run)
+    run, saver = records.run, _Saver(trainer, stopping, records.run)
     valid_source, valid_targets = valid if valid is not None else (None, None)
     stop = False
     try:
@@ -134,10 +141,7 @@ def _loop(
                 stop = stop or stopping.is_gap_too_wide(epoch.train, epoch.valid)
             if until is not None:
                 stop = epoch.number == until
-            run.append_history(_history_line(epoch))
-            reporter.epoch(epoch, epochs)
-            for note in epoch.notes:
-                reporter.line(note)
+            records.record(epoch)
             saver.keep()
             if stop:
                 break
@@ -146,6 +150,9 @@ def _loop(
         raise Interrupted(
             f"interrupted after epoch {saver.epoch} of {epochs}; go on with --resume {run.path}"
         ) from error
+    except LossError as error:
+        records.reporter.line(f"{str(error).partition(':')[0]}: looking for the layer")
+        raise locate(error, trainer, saver.state[0], *train, epochs=epochs) from error
     except LostProcessError:
         saver.write()
         raise
@@ -184,7 +191,7 @@ class _Saver:
 
 
 def _go_on(trainer: Trainer, stopping: EarlyStopping, run: RunFolder, reporter: Reporter) -> None:
-    """Put back the last checkpoint and forget the epochs recorded after it.
+    """Put back the last checkpoint; what was recorded after it is forgotten as the next epochs are.
 
     Where layers are frozen now that were not, the best weights so far do not fit them, and are forgotten too.
     """
@@ -197,14 +204,3 @@ def _go_on(trainer: Trainer, stopping: EarlyStopping, run: RunFolder, reporter: 
             stopping.extend(live)
         else:
             reporter.line(f"other layers are frozen now: the best epoch is sought anew after epoch {trainer.epoch}")
-    run.truncate_history(trainer.epoch)
-
-
-def _history_line(epoch: Epoch) -> dict[str, object]:
-    return {
-        "epoch": epoch.number,
-        "train": epoch.train,
-        "valid": epoch.valid,
-        "learning_rate": epoch.learning_rate,
-        "seconds": round(epoch.seconds, 6),
-    }

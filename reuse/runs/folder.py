@@ -6,6 +6,8 @@ history.jsonl        one line an epoch
 weights.safetensors  the best weights, under the model's own names
 result.json          what the command printed with --json
 checkpoint/          what going on needs
+snapshots/           the weights of some epochs, where they are wanted
+tensorboard/         events for TensorBoard, where they are wanted
 """
 
 import json

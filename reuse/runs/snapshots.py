@@ -137,7 +137,8 @@ def _cycles(schedule: object) -> int:
     if not isinstance(schedule, str):
         return 1
     name, positions, keywords = split_arguments(schedule)
-    return int([*positions, keywords.get("cycles", 1)][0]) if name == "cosine" else 1
+    cycles = [*positions, keywords.get("cycles", 1)][0]
+    return int(cycles) if name == "cosine" and isinstance(cycles, int | float) and cycles > 1 else 1
 
 
 def _cycle_ends(cycles: int, epochs: int, warmup: float, steps_per_epoch: int) -> list[int]:
