@@ -1,0 +1,31 @@
+"""Phases of a fine-tuning from the text of `unfreeze`."""
+
+import pytest
+
+from reuse.errors import UsageError
+from reuse.phases import Phase, read_phases
+
+
+def test_phases_cover_the_run() -> None:
+    assert read_phases(None, 7) == [Phase(1, 7)]
+    assert read_phases("5:hidden2,hidden1.*,10:all", 20) == [
+        Phase(1, 5),
+        Phase(6, 10, ("hidden2", "hidden1.*")),
+        Phase(11, 20, ("*",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hidden2", "write epochs:layers"),
+        ("10:hidden2,5:all", "must rise"),
+        ("5:hidden2,5:all", "must rise"),
+        ("0:all", "must rise"),
+        ("20:all", "ends after epoch 20"),
+        ("-1:all", "write epochs:layers"),
+    ],
+)
+def test_what_makes_no_phases_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_phases(text, 20)
