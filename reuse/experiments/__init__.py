@@ -4,6 +4,7 @@ from reuse.experiments.experiment import Column, Experiment
 from reuse.experiments.recording import Record, run_experiment
 from reuse.experiments.rows import hold_out_last
 from reuse.experiments.statistics import mean_and_error, paired_interval
+from reuse.experiments.stepping import train_until
 from reuse.experiments.training import train_network
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "paired_interval",
     "run_experiment",
     "train_network",
+    "train_until",
 ]

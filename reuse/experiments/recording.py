@@ -17,6 +17,7 @@ from reuse.experiments.statistics import mean_and_error
 
 RECORD = Path("recipes") / "results"
 ELSEWHERE = Path("runs") / "experiments"
+LOOKS = Path("runs") / "quick"
 
 Measure = Callable[..., Figures]
 """`(seed=…, **settings of a row) -> figures`."""
@@ -48,8 +49,10 @@ class Record:
 
 
 def results_folder(quick: bool = False) -> Path:
-    """Return where results go: into the record of a checkout, elsewhere and for quick looks into `runs/experiments`."""
-    return RECORD if RECORD.is_dir() and not quick else ELSEWHERE
+    """Return where results go: into the record of a checkout, elsewhere into `runs`; quick looks always into `runs`."""
+    if quick:
+        return LOOKS
+    return RECORD if RECORD.is_dir() else ELSEWHERE
 
 
 def run_experiment(
@@ -80,7 +83,7 @@ def run_experiment(
     for seed in range(seeds):
         for row, settings in experiment.rows.items():
             if (row, seed) not in done:
-                figures = {name: round(value, 6) for name, value in measure(seed=seed, **settings).items()}
+                figures = {name: round(value, 9) for name, value in measure(seed=seed, **settings).items()}
                 run = {"row": row, "seed": seed, "date": datetime.now(UTC).date().isoformat(), **figures}
                 record = replace(record, runs=(*record.runs, run))
                 _write(record, experiment)

@@ -6,7 +6,7 @@ from typing import Any
 
 from reuse.data.dataset import SPLITS, Dataset
 from reuse.experiments.experiment import Figures
-from reuse.feeding import feed_inputs
+from reuse.feeding import Feed, feed_inputs
 from reuse.nn.building import build
 from reuse.objectives.supervised import supervised
 from reuse.running import choose_compute
@@ -36,20 +36,25 @@ def train_network(data: Dataset, *, model: str, epochs: int, seed: int, **settin
         UsageError: a setting that neither takes.
         ReuseError: the loss is not finite.
     """
-    seed_everything(seed)
-    building, training = _parted(settings)
-    network = build(model, data.input_shape, data.num_outputs, **building)
-    compute = choose_compute({"device": "auto", "precision": "float32"})
-    network.to(compute.device)
-    feed = feed_inputs(network, data, compute)
-    trainer = Trainer(network, supervised(data.task, data.num_outputs), seed=seed, **training)
+    trainer, feed = begin(data, model=model, seed=seed, **settings)
     rows = feed.splits["train"]
-    with fitting_threads(network, network, rows[0], trainer.batch_size):
+    with fitting_threads(feed.network, trainer.model, rows[0], trainer.batch_size):
         history = list(trainer.epochs(*rows, *feed.splits["valid"], epochs=epochs))
         measured = {name: trainer.evaluate(*feed.splits[name]) for name in SPLITS}
     figures = {f"{split}_{name}": value for split, metrics in measured.items() for name, value in metrics.items()}
     best = min(epoch.valid["loss"] for epoch in history)
     return figures | {"best_valid_loss": best, "seconds": sum(epoch.seconds for epoch in history)}
+
+
+def begin(data: Dataset, *, model: str, seed: int, **settings: Any) -> tuple[Trainer, Feed]:
+    """Return a trainer of a new network, and the rows as it reads them; the arguments are those of `train_network`."""
+    seed_everything(seed)
+    building, training = _parted(settings)
+    network = build(model, data.input_shape, data.num_outputs, **building)
+    compute = choose_compute({"device": "auto", "precision": "float32"})
+    network.to(compute.device)
+    trainer = Trainer(network, supervised(data.task, data.num_outputs), seed=seed, **training)
+    return trainer, feed_inputs(network, data, compute)
 
 
 def _parted(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
