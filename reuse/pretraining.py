@@ -4,33 +4,19 @@ import time
 from pathlib import Path
 from typing import Any, Unpack
 
-import torch
-from torch import nn
-
 from reuse.data.dataset import Dataset
-from reuse.data.preprocessing import Preprocessing
 from reuse.distributed import from_main
 from reuse.equipping import make_trainer
-from reuse.errors import UsageError
 from reuse.feeding import feed_inputs
-from reuse.lookup import lookup
-from reuse.nn.decoders import Autoencoder, build_decoder, encoder_of
-from reuse.nn.word_vectors import WordVectors
-from reuse.objectives.autoencoder import Reconstruction
+from reuse.nn.decoders import Autoencoder
 from reuse.objectives.menu import OBJECTIVES
-from reuse.objectives.objective import Objective
+from reuse.pretexts import Pretext, new_pretext
 from reuse.results import Result
 from reuse.running import (
-    build_options,
     check_epochs,
     check_same_data,
-    choose_compute,
     continued,
     data_digests,
-    describe_model,
-    load_data,
-    make_objective,
-    make_recipe,
     plain_settings,
     take_part,
     train,
@@ -39,11 +25,8 @@ from reuse.running import (
 from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
 from reuse.runs.fitting import interruptible
 from reuse.runs.folder import DECODER, WEIGHTS, RunFolder
-from reuse.runs.models import ModelRecipe
-from reuse.runs.preprocessing import preprocessing_for
 from reuse.runs.reporting import Reporter
 from reuse.runs.tensor_files import save_tensors
-from reuse.seeding import seed_everything
 from reuse.settings import Settings, all_settings
 from reuse.training.parallel import describe_spread, spread
 
@@ -125,39 +108,27 @@ def _pretrain(
     out: str | Path | None = None,
 ) -> Result:
     started = time.perf_counter()
-    menu_entry = lookup(OBJECTIVES, settings["objective"], "objective")
-    _refuse_unused(settings, menu_entry.needs_labels)
-    compute = choose_compute(settings)
-    seed_everything(settings["seed"])
-    data = _load(settings, data_spec, run, menu_entry.needs_labels)
-    loaded = time.perf_counter()
-    for note in data.notes:
-        reporter.line(note)
-    settings = {**settings, **build_options(settings)}
-    recipe, vectors = make_recipe(settings, data)
-    vectors = None if resume else vectors
-    encoder, trained, objective = _build(recipe, settings, data, vectors, trust=settings["trust"] or not resume)
-    for line in (*([vectors.note] if vectors else []), *describe_model(encoder, settings, data)):
-        reporter.line(line)
-    trained.to(compute.device, compute.dtype)
+    pretext = new_pretext(settings, data_spec, reporter, run)
+    settings, data, trained, compute = pretext.settings, pretext.data, pretext.trained, pretext.compute
     if run is None:
-        run = from_main(lambda: _new_run(trained, settings, recipe, data, out))
+        run = from_main(lambda: _new_run(pretext, out))
     else:
         check_same_data(run, data)
         load_newest(run, trained)
         run.write_settings("pretrain", settings)
     for line in describe_spread(trained):
         reporter.line(line)
-    reporter.line(f"pretraining {recipe.spec} as {settings['objective']} on {data.name}: {_sizes(data)}")
+    reporter.line(f"pretraining {pretext.recipe.spec} as {settings['objective']} on {data.name}: {_sizes(data)}")
     with interruptible(run):
         feed = feed_inputs(trained, data, compute)
         feed.network = spread(trained, feed.network, settings["parallel"])
-        done = train(make_trainer(trained, objective, feed, settings, data), feed, settings, run, reporter, resume)
-        save_tensors(run.path / WEIGHTS, savable_tensors(encoder))
+        trainer = make_trainer(trained, pretext.objective, feed, settings, data)
+        done = train(trainer, feed, settings, run, reporter, resume)
+        save_tensors(run.path / WEIGHTS, savable_tensors(pretext.encoder))
         if isinstance(trained, Autoencoder):
             save_tensors(run.path / DECODER, savable_tensors(trained.decoder))
     seconds = {
-        "load": loaded - started,
+        "load": pretext.load_seconds,
         "prepare": 0.0,
         "digest": 0.0,
         "cache": 0.0,
@@ -173,7 +144,7 @@ def _pretrain(
         sizes=data.sizes,
         metrics=done.metrics,
         seconds={name: round(value, 4) for name, value in seconds.items()},
-        fresh=tuple(name for name, _ in encoder.named_children()),
+        fresh=tuple(name for name, _ in pretext.encoder.named_children()),
         phases=({"epoch": 1, "frozen": []},),
         notes=data.notes,
     )
@@ -181,73 +152,27 @@ def _pretrain(
     return result
 
 
-def _new_run(
-    trained: nn.Module, settings: dict[str, Any], recipe: ModelRecipe, data: Dataset, out: str | Path | None
-) -> RunFolder:
+def _new_run(pretext: Pretext, out: str | Path | None) -> RunFolder:
     run = RunFolder.create("pretrain", out)
-    save_start(run, trained)
-    run.write_settings("pretrain", settings)
-    run.write_manifest(_manifest(settings, recipe, data))
+    save_start(run, pretext.trained)
+    run.write_settings("pretrain", pretext.settings)
+    run.write_manifest(_manifest(pretext))
     return run
 
 
-def _load(settings: dict[str, Any], spec: Any, run: RunFolder | None, needs_labels: bool) -> Dataset:
-    if run is not None:
-        preprocessing: Preprocessing | None = Preprocessing.from_dict(run.manifest()["preprocessing"])
-    else:
-        preprocessing = preprocessing_for(settings["model"], settings["image_size"], settings["channels"])
-    others = {"labels": settings["labels"], "transductive": settings["transductive"]}
-    data = load_data(spec, settings, preprocessing, **others)
-    if needs_labels and data.task == "unlabelled":
-        raise UsageError(f"objective {settings['objective']} needs labels, and {data.name} has none")
-    return data
-
-
-def _build(
-    recipe: ModelRecipe, settings: dict[str, Any], data: Dataset, vectors: WordVectors | None, trust: bool
-) -> tuple[nn.Module, nn.Module, Objective]:
-    """Return the module whose layers are reused, the module that is trained, and what is minimised."""
-    entry = OBJECTIVES[settings["objective"]]
-    model = recipe.build(embeddings=vectors, trust=trust)
-    if entry.needs_labels:
-        return model, model, make_objective(settings, data)
-    objective = entry.make()
-    if settings["noise"] is not None:
-        kind = objective.kind if isinstance(objective, Reconstruction) else "gaussian"
-        objective = Reconstruction(settings["noise"], kind)
-    encoder = encoder_of(model)
-    decoder = build_decoder(encoder, torch.zeros(1, *data.input_shape, dtype=data.train.inputs.dtype))
-    return encoder, Autoencoder(encoder, decoder), objective
-
-
-def _manifest(settings: dict[str, Any], recipe: ModelRecipe, data: Dataset) -> dict[str, Any]:
+def _manifest(pretext: Pretext) -> dict[str, Any]:
+    settings, data = pretext.settings, pretext.data
     labelled = OBJECTIVES[settings["objective"]].needs_labels
     return {
         "kind": "pretrain",
         "objective": settings["objective"],
         "task": data.task if labelled else None,
         "classes": list(data.classes) if labelled else [],
-        "model": recipe.to_dict(),
+        "model": pretext.recipe.to_dict(),
         "data": data.name,
         "preprocessing": data.preprocessing.to_dict(),
         "rows": data_digests(data),
     }
-
-
-def _refuse_unused(settings: dict[str, Any], needs_labels: bool) -> None:
-    """Raise where a setting would be taken and not used."""
-    name = settings["objective"]
-    if needs_labels and settings["noise"] is not None:
-        raise UsageError(f"noise is for autoencoders, and the objective is {name}: leave it out")
-    if not needs_labels and settings["labels"] is not None:
-        raise UsageError(f"{name} uses no labels, so labels would change nothing but the rows: leave it out")
-    if not needs_labels and settings["label_smoothing"]:
-        raise UsageError(f"{name} uses no labels, so there are none to smooth: leave label_smoothing out")
-    if not needs_labels and settings["class_weights"] is not None:
-        raise UsageError(f"{name} uses no labels, so there are no classes to weigh: leave class_weights out")
-    for mix in ("mixup", "cutmix"):
-        if not needs_labels and settings[mix]:
-            raise UsageError(f"{name} uses no labels, and {mix} mixes labels: leave it out")
 
 
 def _sizes(data: Dataset) -> str:

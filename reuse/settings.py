@@ -12,6 +12,19 @@ from reuse.lookup import lookup
 SHARED = "settings"
 """What the functions that take shared settings call them: `**settings: Unpack[Settings]`."""
 
+UNUSED_BY_RANGE_TEST = (
+    "out",
+    "resume",
+    "compare",
+    "unfreeze",
+    "learning_rate",
+    "cache",
+    "cache_dir",
+    "cache_dtype",
+    "cache_budget",
+)
+"""Settings of a training that a range test has no use for: it writes nothing, and tries the rates itself."""
+
 
 class Settings(TypedDict, total=False):
     """What both commands take by name.

@@ -16,6 +16,7 @@ COMMANDS = {
     "finetune": ("reuse.cli.training", "Reuse layers, freeze some, train the rest on labels."),
     "inspect": ("reuse.cli.inspecting", "Show a model's layers, what is frozen, and where it would be cut."),
     "plan": ("reuse.cli.inspecting", "Say what a fine-tuning would compute, cache and cost."),
+    "lr-find": ("reuse.cli.rate_finding", "Propose a learning rate for a training."),
     "evaluate": ("reuse.cli.using", "Measure a trained run on data."),
     "predict": ("reuse.cli.using", "Write predictions of a trained run as CSV."),
     "ensemble": ("reuse.cli.ensembling", "Measure several trained runs together, or average their weights."),
@@ -38,7 +39,7 @@ class Commands(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 
