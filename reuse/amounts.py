@@ -6,6 +6,7 @@ from torch import nn
 
 from reuse.errors import UsageError
 from reuse.layers.selecting import select
+from reuse.optim.groups import is_weight
 
 Amount = float | str | None
 
@@ -38,8 +39,8 @@ def read_amounts(amount: Amount, model: nn.Module, setting: str) -> dict[str, fl
 
 
 def of_weights(amounts: Mapping[str, float], model: nn.Module) -> dict[str, float]:
-    """Return the amounts of weights alone, parameters of two dimensions or more: not of biases and scales of norms."""
-    weights = {name for name, parameter in model.named_parameters() if parameter.ndim > 1}
+    """Return the amounts of weights alone, not those of biases and scales of norms."""
+    weights = {name for name, parameter in model.named_parameters() if is_weight(name, parameter)}
     return {name: amount for name, amount in amounts.items() if name in weights and amount}
 
 

@@ -10,13 +10,16 @@ from reuse.data.augmenting import parse_augmentation
 from reuse.data.dataset import Dataset
 from reuse.errors import UsageError
 from reuse.feeding import Feed
+from reuse.nn.outputs import output_layers
 from reuse.objectives.mixing import augmented, mixing
 from reuse.objectives.objective import Objective
 from reuse.optim.averaging import Average, ExponentialAverage, StochasticWeightAverage
 from reuse.optim.clipping import Clip, clip_adaptive, clip_by_layer_norm, clip_by_norm, clip_by_value
 from reuse.optim.constraints import max_norm
 from reuse.optim.groups import layer_decay
+from reuse.optim.optimizers import build_optimizer
 from reuse.optim.penalties import Penalty, l1, l2, l2_sp
+from reuse.optim.schedules import choose_schedule
 from reuse.optim.settings import OptimizerSettings
 from reuse.training.step import StepParts, Transform
 from reuse.training.trainer import Trainer
@@ -36,7 +39,6 @@ CLIPS: dict[str, Callable[[float], Clip]] = {
     "clip_value": clip_by_value,
     "clip_norm": clip_by_norm,
     "clip_layer_norm": clip_by_layer_norm,
-    "clip_adaptive": clip_adaptive,
 }
 
 
@@ -61,54 +63,67 @@ def make_trainer(
     Raises:
         UsageError: a setting cannot be taken; the message says why.
     """
-    chosen = {name: settings[name] for name in TRAINER_SETTINGS}
-    rates = _rates(model, settings)
-    optimizer = OptimizerSettings(
-        settings["optimizer"],
-        settings["learning_rate"],
-        settings["momentum"],
-        settings["weight_decay"],
-        settings["decay_all"],
-        rates,
+    return Trainer(model, objective, network=feed.network, **equip(model, settings, data, anchors))
+
+
+def equip(
+    model: nn.Module, settings: Mapping[str, Any], data: Dataset, anchors: Mapping[str, Tensor] | None = None
+) -> dict[str, Any]:
+    """Return what the settings stand for as arguments of `Trainer`, checked: nothing is left to be refused hours later.
+
+    Args:
+        model: whose parameters penalties and the like are bound to.
+        settings: of a command.
+        data: what the model learns from.
+        anchors: the weights that `l2_sp` pulls towards, by name; None where they are not known yet.
+
+    Raises:
+        UsageError: a setting cannot be taken; the message says why.
+    """
+    epochs, named = settings["epochs"], ("learning_rate", "momentum", "weight_decay", "decay_all")
+    first = OptimizerSettings(
+        settings["optimizer"], **{name: settings[name] for name in named}, rates=_rates(model, settings)
     )
+    switches = read_switches(settings["switch_optimizer"], first, epochs)
+    parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    for optimizer in (first, *switches.values()):
+        build_optimizer(optimizer, parameters)
+    choose_schedule(settings["schedule"], steps_per_epoch=1, epochs=epochs, warmup_epochs=settings["warmup"])
     parts = StepParts(
-        transforms=_transforms(settings, data, feed),
+        transforms=_transforms(settings, data),
         penalties=_penalties(model, settings, anchors),
-        clipping=[clip(settings[name]) for name, clip in CLIPS.items() if settings[name] is not None],
+        clipping=_clipping(model, settings),
         sharpness=_at_least("sharpness", settings["sharpness"], 0),
         constraints=_constraints(model, settings),
     )
-    return Trainer(
-        model,
-        objective,
-        network=feed.network,
-        optimizer=optimizer,
-        switches=read_switches(settings["switch_optimizer"], optimizer),
-        parts=parts,
-        average=_average(settings),
-        train_metrics=settings["train_metrics"] or settings["max_gap"] is not None,
-        **chosen,
-    )
+    return {name: settings[name] for name in TRAINER_SETTINGS} | {
+        "optimizer": first,
+        "switches": switches,
+        "parts": parts,
+        "average": _average(settings),
+        "train_metrics": settings["train_metrics"] or settings["max_gap"] is not None,
+    }
 
 
-def read_switches(text: str | None, first: OptimizerSettings) -> dict[int, OptimizerSettings]:
-    """Return the optimizers that follow the first one, by the epoch after which they begin plus one.
+def read_switches(text: str | None, first: OptimizerSettings, epochs: int) -> dict[int, OptimizerSettings]:
+    """Return the optimizers that follow the first one, by the number of the first epoch that they train.
 
     Args:
-        text: `epochs:optimizer:rate`, several separated by commas: `10:sgd:0.01` trains 10 epochs with the first one.
+        text: `epochs:optimizer:rate`, several separated by `;`: `10:sgd:0.01` trains 10 epochs with the first one.
         first: whose decay and multipliers of the rate they take over.
+        epochs: of the whole run.
 
     Raises:
-        UsageError: the text is none of this.
+        UsageError: the text is none of this, or a switch comes after the run.
     """
     switches: dict[int, OptimizerSettings] = {}
     for entry in (text or "").split(";"):
         if not entry.strip():
             continue
-        epochs, _, rest = entry.strip().partition(":")
+        before, _, rest = entry.strip().partition(":")
         name, _, rate = rest.rpartition(":")
         try:
-            after, number = int(epochs), float(rate)
+            after, number = int(before), float(rate)
         except ValueError:
             after, number = 0, 0.0
         if after < 1 or not name:
@@ -116,6 +131,8 @@ def read_switches(text: str | None, first: OptimizerSettings) -> dict[int, Optim
                 f"switch_optimizer holds {entry!r}: give epochs:optimizer:rate, as in 10:sgd:0.01, which trains 10 "
                 "epochs with the first optimizer and then with sgd; several are separated by ;"
             )
+        if after >= epochs:
+            raise UsageError(f"switch_optimizer holds {entry!r}, and the run ends after epoch {epochs}: switch earlier")
         switches[after + 1] = OptimizerSettings(name, number, None, first.weight_decay, first.decay_all, first.rates)
     return switches
 
@@ -134,6 +151,19 @@ def _rates(model: nn.Module, settings: Mapping[str, Any]) -> dict[str, float]:
     return rates
 
 
+def _clipping(model: nn.Module, settings: Mapping[str, Any]) -> list[Clip]:
+    clips = [clip(settings[name]) for name, clip in CLIPS.items() if settings[name] is not None]
+    if settings["clip_adaptive"] is not None:
+        clips.append(_below_output(model, clip_adaptive(settings["clip_adaptive"])))
+    return clips
+
+
+def _below_output(model: nn.Module, clip: Clip) -> Clip:
+    """Leave the output layer out, as the paper of adaptive clipping does."""
+    outputs = {id(p) for name in output_layers(model) for p in model.get_submodule(name).parameters()}
+    return lambda parameters: clip([parameter for parameter in parameters if id(parameter) not in outputs])
+
+
 def _penalties(model: nn.Module, settings: Mapping[str, Any], anchors: Mapping[str, Tensor] | None) -> list[Penalty]:
     weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
     penalties = []
@@ -141,9 +171,9 @@ def _penalties(model: nn.Module, settings: Mapping[str, Any], anchors: Mapping[s
         amounts = of_weights(read_amounts(settings[name], model, name), model)
         if amounts:
             penalties.append(make(weights, amounts))
-    if settings.get("l2_sp") is not None:
+    if settings.get("l2_sp") is not None and anchors is not None:
         matrices = {name: p for name, p in weights.items() if p.ndim > 1}
-        known = {name: tensor for name, tensor in (anchors or {}).items() if name in matrices}
+        known = {name: tensor for name, tensor in anchors.items() if name in matrices}
         penalties.append(l2_sp(matrices, known, settings["l2_sp"], settings["l2_sp"]))
     return penalties
 
@@ -159,11 +189,9 @@ def _constraints(model: nn.Module, settings: Mapping[str, Any]) -> list[Callable
     return [max_norm(limit, layers) for limit, layers in by_limit.items()]
 
 
-def _transforms(settings: Mapping[str, Any], data: Dataset, feed: Feed) -> list[Transform]:
+def _transforms(settings: Mapping[str, Any], data: Dataset) -> list[Transform]:
     transforms: list[Transform] = []
     if settings["augment"]:
-        if feed.cache is not None:
-            raise UsageError("augmentation changes the inputs, and the cached activations are of unchanged ones")
         if data.num_tokens is not None:
             raise UsageError("augment changes numbers, and the inputs are tokens: leave it out")
         augmentation = parse_augmentation(settings["augment"], data.input_shape, data.preprocessing)

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from reuse.devices import dtype_name
-from reuse.distributed import from_main, main_first
-from reuse.equipping import make_trainer
+from reuse.distributed import from_main, main_first, world_size
+from reuse.equipping import equip, make_trainer
 from reuse.errors import CutError, UsageError
 from reuse.feeding import (
     CacheSettings,
@@ -61,8 +61,11 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
     model, origins = restored_model(task, reporter, resume)
     model.to(compute.device, compute.dtype)
     begun = freeze_layers(model, settings, () if run else origins.fresh, reporter)
-    run = _resumed_run(run, task, model) if run else from_main(lambda: _new_run(task, model, origins, out))
     _check_phases(phases, model, begun)
+    equip(model, settings, data)  # what cannot be taken is refused before anything is written
+    run = _resumed_run(run, task, model) if run else from_main(lambda: _new_run(task, model, origins, out))
+    if len(phases) > 1 and world_size() > 1 and settings["parallel"] == "fsdp":
+        raise UsageError("unfreezing needs a model that is whole, and fsdp divides it once: choose parallel=ddp")
     for line in describe_spread(model):
         reporter.line(line)
     with main_first():

@@ -9,6 +9,9 @@ from torch.nn import Parameter
 from reuse.errors import UsageError
 from reuse.optim.settings import OptimizerSettings
 
+WEIGHT_NORM_LENGTHS = ".parametrizations.weight.original0"
+"""How torch calls the lengths that weight norm parts from the directions; spectral norm has no such tensor."""
+
 
 def parameter_groups(
     named_parameters: Iterable[tuple[str, Parameter]], settings: OptimizerSettings
@@ -16,8 +19,8 @@ def parameter_groups(
     """Return one group `{"params": [...], "lr": rate, "weight_decay": decay}` for each distinct pair of the two.
 
     Frozen parameters are left out. Weight decay spares parameters of one dimension or none (biases, the scales of
-    norms), as timm's does, unless `settings.decay_all`. Groups and their parameters keep the order of registration,
-    and there are no more of them than needed: each is a kernel launch of its own.
+    norms), as timm's does, and the lengths under weight norm, unless `settings.decay_all`. Groups and their parameters
+    keep the order of registration, and there are no more of them than needed: each is a kernel launch of its own.
 
     Args:
         named_parameters: names and parameters, as `nn.Module.named_parameters` gives them.
@@ -26,13 +29,18 @@ def parameter_groups(
     groups: dict[tuple[float, float], list[Parameter]] = {}
     for name, parameter in named_parameters:
         if parameter.requires_grad:
-            decays = settings.decay_all or parameter.ndim > 1
+            decays = settings.decay_all or is_weight(name, parameter)
             key = settings.rates.get(name, 1.0), settings.weight_decay if decays else 0.0
             groups.setdefault(key, []).append(parameter)
     return [
         {"params": parameters, "lr": settings.learning_rate * rate, "weight_decay": decay}
         for (rate, decay), parameters in groups.items()
     ]
+
+
+def is_weight(name: str, parameter: Parameter) -> bool:
+    """Return whether a parameter is a matrix or kernel: no bias, no scale of a norm, no length under weight norm."""
+    return parameter.ndim > 1 and not name.endswith(WEIGHT_NORM_LENGTHS)
 
 
 def layer_decay(model: nn.Module, decay: float) -> dict[str, float]:
