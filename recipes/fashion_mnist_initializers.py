@@ -5,7 +5,8 @@ Zeros make all units of a layer equal, and so do ones: neither learns. The other
 
 from typing import Any
 
-from reuse.experiments import Column, Experiment, hold_out_last, run_experiment, train_network
+import reuse
+from reuse.experiments import Column, Experiment, last_held_out, run_experiment, train_network
 
 MODEL, EPOCHS, SEEDS = "mlp:300,100,50,50,50", 20, 5
 ROWS: dict[str, dict[str, Any]] = {
@@ -58,7 +59,7 @@ EXPERIMENT = Experiment(
 
 def main(quick: bool = False) -> dict[str, Any]:
     """Train all rows with five seeds; quick: the digits of scikit-learn, two epochs, one seed."""
-    data = hold_out_last("digits" if quick else "fashion-mnist")
+    data = reuse.load(last_held_out("digits" if quick else "fashion-mnist"))
 
     def measure(seed: int, **settings: Any) -> dict[str, float]:
         training = {"optimizer": "sgd", "learning_rate": 1e-3, "batch_size": 32}

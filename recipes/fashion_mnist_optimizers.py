@@ -5,7 +5,8 @@ Where torch's optimizer of a name begins otherwise than Keras', a second row set
 
 from typing import Any
 
-from reuse.experiments import Column, Experiment, hold_out_last, run_experiment, train_network
+import reuse
+from reuse.experiments import Column, Experiment, last_held_out, run_experiment, train_network
 
 MODEL, EPOCHS, SEEDS = "mlp:300,100,50,50,50", 20, 5
 ROWS: dict[str, dict[str, Any]] = {
@@ -51,7 +52,7 @@ EXPERIMENT = Experiment(
 
 def main(quick: bool = False) -> dict[str, Any]:
     """Train all rows with five seeds; quick: the digits of scikit-learn, two epochs, one seed."""
-    data = hold_out_last("digits" if quick else "fashion-mnist")
+    data = reuse.load(last_held_out("digits" if quick else "fashion-mnist"))
 
     def measure(seed: int, optimizer: str) -> dict[str, float]:
         network = {"init": "he_normal", "activation": "relu"}

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from reuse.experiments import Column, Experiment, hold_out_last, run_experiment, train_network
+import reuse
+from reuse.experiments import Column, Experiment, last_held_out, run_experiment, train_network
 
 MODEL, SEEDS = "mlp:300,100", 5
 ROWS: dict[str, dict[str, Any]] = {
@@ -43,7 +44,7 @@ EXPERIMENT = Experiment(
 def main(quick: bool = False) -> dict[str, Any]:
     """Train all rows with five seeds; quick: the digits of scikit-learn, two epochs, one seed."""
     name = "digits" if quick else "mnist"
-    images, standardised_pixels = hold_out_last(name), hold_out_last(name, standardised=True)
+    images, standardised_pixels = (reuse.load(last_held_out(name, flat=flat)) for flat in (False, True))
 
     def measure(seed: int, epochs: int, standardised: bool = False, **settings: Any) -> dict[str, float]:
         data, training = standardised_pixels if standardised else images, {"optimizer": "sgd", "learning_rate": 0.01}

@@ -2,7 +2,7 @@
 
 from reuse.experiments.experiment import Column, Experiment
 from reuse.experiments.recording import Record, run_experiment
-from reuse.experiments.rows import hold_out_last
+from reuse.experiments.rows import last_held_out
 from reuse.experiments.statistics import mean_and_error, paired_interval
 from reuse.experiments.stepping import train_until
 from reuse.experiments.training import train_network
@@ -11,7 +11,7 @@ __all__ = [
     "Column",
     "Experiment",
     "Record",
-    "hold_out_last",
+    "last_held_out",
     "mean_and_error",
     "paired_interval",
     "run_experiment",

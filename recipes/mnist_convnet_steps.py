@@ -1,0 +1,76 @@
+"""A convolutional net on MNIST, one change at a time: from a dense net to an ensemble of five."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import reuse
+from reuse.experiments import Column, Experiment, last_held_out, run_experiment
+from reuse.runs.ensembling import evaluate_ensemble
+
+EPOCHS, MEMBERS = 15, 5
+SIGMOID = {"activation": "sigmoid", "init": "glorot_uniform"}
+RELU = {"activation": "relu", "init": "he_normal"}
+SHIFTED = RELU | {"augment": "shift:2"}
+DROPPED = SHIFTED | {"model": "convnet:20k5,40k5/1000,1000", "dropout": 0.5}
+ROWS: dict[str, dict[str, Any]] = {
+    "dense net": SIGMOID | {"model": "mlp:100"},
+    "one conv and pool": SIGMOID | {"model": "convnet:20k5/100"},
+    "two conv and pool": SIGMOID | {"model": "convnet:20k5,40k5/100"},
+    "ReLU": RELU | {"model": "convnet:20k5,40k5/100"},
+    "shifts": SHIFTED | {"model": "convnet:20k5,40k5/100"},
+    "second dense layer": SHIFTED | {"model": "convnet:20k5,40k5/100,100"},
+    "dropout": DROPPED,
+    "ensemble of five": DROPPED | {"members": MEMBERS},
+}
+# Test accuracy in per cent, recalled: the document's own figures are lost.
+PUBLISHED = dict(zip(ROWS, ("97.80", "98.78", "99.06", "99.23", "99.37", "99.43", "99.60", "99.67"), strict=True))
+COLUMNS = (
+    Column("test_accuracy", "test accuracy, %", 100),
+    Column("valid_accuracy", "validation accuracy, %", 100),
+    Column("seconds", "seconds", digits=0),
+)
+EXPERIMENT = Experiment(
+    "mnist_convnet_steps",
+    "MNIST: a convolutional net, one change at a time",
+    "A dense layer of 100 units; 5x5 convolutions of 20 and 40 channels, each pooled, in front of it; ReLU for "
+    "sigmoid; training images shifted by up to two pixels as they are read; a second dense layer of 100; two of 1,000"
+    " with dropout 0.5 instead, as the textbook has them; the mean of five such nets. 15 epochs of Adam with a rate "
+    "that falls along a cosine from 1e-3, batch 50, the last tenth of the training rows held out, test figures of the"
+    " best validated epoch, one seed. One standard error of 10,000 test images is 0.06 points at 99.6 %. Published: a"
+    " textbook's figures, as recalled, with SGD and up to 60 epochs.",
+    ROWS,
+    COLUMNS,
+    {row: {"test_accuracy": accuracy} for row, accuracy in PUBLISHED.items()},
+)
+
+
+def main(quick: bool = False) -> dict[str, Any]:
+    """Train the eight; quick: the digits of scikit-learn, one epoch, two members."""
+    data = last_held_out("digits" if quick else "mnist")
+    epochs = 1 if quick else EPOCHS
+    training: dict[str, Any] = {"learning_rate": 1e-3, "schedule": "cosine", "batch_size": 50, "early_stopping": False}
+    with TemporaryDirectory() as folder:
+
+        @cache
+        def trained(seed: int, **settings: Any) -> reuse.Result:
+            out = Path(folder) / f"{len(list(Path(folder).iterdir()))}"
+            return reuse.pretrain("supervised", data=data, epochs=epochs, seed=seed, out=out, **settings, **training)
+
+        def measure(seed: int, members: int = 1, **settings: Any) -> dict[str, float]:
+            results = [trained(seed + number, **settings) for number in range(2 if quick and members > 1 else members)]
+            seconds = sum(result.seconds["train"] for result in results)
+            return accuracies(results, data) | {"seconds": seconds}
+
+        record = run_experiment(EXPERIMENT, measure, seeds=1, quick=quick)
+    return {"run": str(record.path), "test accuracy": record.means("test_accuracy")}
+
+
+def accuracies(results: list[reuse.Result], data: Any) -> dict[str, float]:
+    """Return test and validation accuracy of a net, or of several together."""
+    if len(results) == 1:
+        return {f"{split}_accuracy": results[0].metrics[split]["accuracy"] for split in ("test", "valid")}
+    runs = [result.run for result in results]
+    measured = {split: evaluate_ensemble(runs, data=data, split=split) for split in ("test", "valid")}
+    return {f"{split}_accuracy": found.metrics["accuracy"] for split, found in measured.items()}
