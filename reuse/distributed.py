@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from reuse.errors import ReuseError
+from reuse.errors import ReuseError, UsageError
 
 T = TypeVar("T")
 
@@ -81,20 +81,28 @@ def leave() -> None:
 
 @contextmanager
 def others_needed() -> Iterator[None]:
-    """Say in one line that another process is gone or stuck, in place of what gloo or NCCL say.
+    """Say in one line that another process is gone or stuck, or what is not possible with parameters that are divided.
+
+    gloo, NCCL and torch say it otherwise.
 
     Raises:
         LostProcessError: one is.
+        UsageError: torch cannot do with divided parameters what a setting asks for.
     """
     try:
         yield
-    except RuntimeError as error:
+    except RuntimeError as error:  # NotImplementedError is one
+        reason = str(error).strip().partition("\n")[0][:200]
+        if any(word in reason for word in ("DTensor", "sharding strategy", "placement")):
+            raise UsageError(
+                f"torch cannot do all that these settings ask for with parameters that are divided among processes "
+                f"({reason}): choose parallel=ddp, or leave out what is special in the step or the optimizer"
+            ) from error
         if not _tells_of_others(error):
             raise
-        reason = str(error).strip().partition("\n")[0]
         raise LostProcessError(
             f"process {rank()} lost the others: one has failed, was stopped, or has not answered for "
-            f"{STEP_TIMEOUT.seconds // 60} minutes, and its own message says why ({reason[:200]})"
+            f"{STEP_TIMEOUT.seconds // 60} minutes, and its own message says why ({reason})"
         ) from error
 
 
@@ -172,12 +180,32 @@ def whole(tensor: Tensor) -> Tensor:
 
     All processes must call it together.
     """
-    gather = getattr(tensor, "full_tensor", None)
-    if gather is None:
+    if not is_divided(tensor):
         return tensor
     with others_needed():
-        gathered: Tensor = gather()
+        gathered: Tensor = tensor.full_tensor()  # type: ignore[attr-defined]
     return gathered
+
+
+def is_divided(tensor: Tensor) -> bool:
+    """Say whether each process holds a part of a tensor (a DTensor, whose import takes a second)."""
+    return hasattr(tensor, "full_tensor")
+
+
+def fill(own: Tensor, values: Tensor) -> None:
+    """Copy `values` into `own`, of which each process may hold a part; all processes must then call it together."""
+    own.copy_(divided_like(own, values))
+
+
+def divided_like(own: Tensor, values: Tensor) -> Tensor:
+    """Return values divided among the processes as `own` is, if it is, and then on its device."""
+    if not is_divided(own) or is_divided(values):
+        return values
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(own, DTensor)
+    with others_needed():
+        return distribute_tensor(values.to(own.device), own.device_mesh, own.placements)
 
 
 def _is_joined() -> bool:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from reuse.distributed import divided_like, is_divided, whole
 from reuse.errors import ReuseError, UsageError
 
 WIDER = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
@@ -171,7 +172,7 @@ def swapped(tensors: Mapping[str, Tensor], average: Mapping[str, Tensor]) -> Ite
 def _begun(average: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the average in the order of `tensors`, on their devices, with the values of those that are new."""
     return {
-        name: average[name].to(tensor.device)
+        name: divided_like(tensor, average[name].to(tensor.device))
         if name in average
         else tensor.detach().to(WIDER.get(tensor.dtype, tensor.dtype), copy=True)
         for name, tensor in tensors.items()
@@ -180,11 +181,11 @@ def _begun(average: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict
 
 def _lerp(average: Mapping[str, Tensor], tensors: Mapping[str, Tensor], weight: float) -> None:
     """Go `weight` of the way from each average to its tensor, one kernel for each type and device."""
-    groups: dict[tuple[torch.dtype, torch.device], tuple[list[Tensor], list[Tensor]]] = {}
+    groups: dict[tuple[torch.dtype, torch.device, bool], tuple[list[Tensor], list[Tensor]]] = {}
     for name, tensor in tensors.items():
         own = average[name]
         if own.is_floating_point():
-            held = groups.setdefault((own.dtype, own.device), ([], []))
+            held = groups.setdefault((own.dtype, own.device, is_divided(own)), ([], []))
             held[0].append(own)
             held[1].append(tensor.detach().to(own.dtype))
         else:
@@ -194,4 +195,4 @@ def _lerp(average: Mapping[str, Tensor], tensors: Mapping[str, Tensor], weight: 
 
 
 def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+    return {name: whole(tensor.detach()).to("cpu", copy=True) for name, tensor in tensors.items()}

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from reuse.distributed import divided_like, whole
+
 NamedState = dict[str, dict[str, Any]]
 
 GROUP_COUNTS = {"step": "group_step", "lookahead_step": "group_lookahead_step"}
@@ -58,7 +60,7 @@ def load_named_state(
     held = _within(optimizer).state
     for number, entry in known.items():
         for key, saved in entry.items():
-            held[parameters[number]][key] = _in_type(held[parameters[number]][key], saved)
+            held[parameters[number]][key] = _divided(parameters[number], _in_type(held[parameters[number]][key], saved))
     _fill_momentum(_within(optimizer))
     return [name for name in order if name not in state]
 
@@ -77,6 +79,12 @@ def _in_type(loaded: Any, saved: Any) -> Any:
     if isinstance(saved, list):
         return [_in_type(old, new) for old, new in zip(loaded, saved, strict=True)]
     return loaded
+
+
+def _divided(parameter: Parameter, value: Any) -> Any:
+    """Divide what is like a parameter among the processes, as the parameter is where FSDP trains it."""
+    alike = isinstance(value, Tensor) and value.shape == parameter.shape
+    return divided_like(parameter, value) if alike else value
 
 
 def _fill_momentum(optimizer: Optimizer) -> None:
@@ -106,7 +114,7 @@ def _own(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _copied(value: Any) -> Any:
     if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
+        return whole(value.detach()).to("cpu", copy=True)
     if isinstance(value, dict):
         return {key: _copied(entry) for key, entry in value.items()}
     return [_copied(entry) for entry in value] if isinstance(value, list) else value

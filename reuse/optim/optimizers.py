@@ -8,6 +8,7 @@ import torch
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from reuse.distributed import is_divided
 from reuse.errors import UsageError
 from reuse.optim.groups import parameter_groups
 from reuse.optim.named_arguments import split_arguments
@@ -130,7 +131,9 @@ def _build_torch(
     if entry.momentum is not None:
         given["momentum"] = entry.momentum if settings.momentum is None else settings.momentum
     if entry.fused and all(p.device.type in entry.fused and p.is_floating_point() for _, p in trainable):
-        given["fused"] = True
+        # Of the fused kernels torch has Adam's alone for parameters that are divided among processes.
+        whole = name in ("adam", "adamw") or not any(is_divided(p) for _, p in trainable)
+        given["fused" if whole else "foreach"] = True
     try:
         return entry.make(groups, **given)
     except (RuntimeError, TypeError, ValueError) as error:

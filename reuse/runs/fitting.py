@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from reuse.distributed import LostProcessError
+from reuse.distributed import LostProcessError, others_needed
 from reuse.errors import ReuseError
 from reuse.runs.checkpoints import load_checkpoint, save_checkpoint
 from reuse.runs.folder import RunFolder
@@ -41,7 +41,8 @@ def interruptible(run: RunFolder) -> Iterator[None]:
         Interrupted: Ctrl-C.
     """
     try:
-        yield
+        with others_needed():
+            yield
     except KeyboardInterrupt as error:
         raise Interrupted(f"interrupted; go on with --resume {run.path}") from error
     except LostProcessError as error:

@@ -79,12 +79,14 @@ def _measure(
     targets, totals = beside(source, targets), dict[str, Tensor]()
     sizes = batch_sizes(len(source), batch_size)
     order = row_order(len(source), seed=0, epoch=0, shuffle=False, device=source.device)
-    order, sizes, shared = share.measured(order, sizes)
+    counts = share.counted(sizes)
+    order, sizes = share.rows(order, sizes)
     # Not inference_mode: what a module memorises in its forward would then be useless for training.
     with torch.no_grad(), autocast(precision, device):
-        for batch in batches(source, targets, order, sizes, device):
-            for name, amount in objective.tally(network, batch).items():
+        for batch, counted in zip(batches(source, targets, order, sizes, device), counts, strict=True):
+            for name, tallied in objective.tally(network, batch).items():
+                amount = tallied if counted else torch.zeros_like(tallied)
                 totals[name] = totals[name] + amount if name in totals else amount
-    if shared:
+    if share.count > 1:
         totals = sum_over_processes(totals)
     return objective.metrics({name: total.cpu() for name, total in totals.items()})

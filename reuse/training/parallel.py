@@ -5,10 +5,12 @@ the steps that one process takes. What draws at random (dropout, noise) draws in
 """
 
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import torch
 from timm.layers import convert_sync_batchnorm
@@ -46,18 +48,18 @@ class Share:
         """
         if self.count == 1:
             return order, list(sizes)
-        return self._chosen(order, sizes, [self._part(size) for size in sizes])
+        starts = [end - size for end, size in zip(accumulate(sizes), sizes, strict=True)]
+        parts = [self._part(size) for size in sizes]
+        chosen = torch.cat([order[start + a : start + b] for start, (a, b) in zip(starts, parts, strict=True)])
+        return chosen, [b - a for a, b in parts]
 
-    def measured(self, order: Tensor, sizes: Sequence[int]) -> tuple[Tensor, list[int], bool]:
-        """Return what `rows` does for rows that are only measured, and whether the processes have different ones.
+    def counted(self, sizes: Sequence[int]) -> list[bool]:
+        """Return whether this process counts its part of each batch, so that each row is counted by one process.
 
-        Each row is then one process's alone, so that what is counted can be added up.
+        Args:
+            sizes: rows of each batch of all processes.
         """
-        if self.count == 1 or max(sizes) < 2 * self.count:
-            return order, list(sizes), False
-        parts = [self._part(size) if size >= 2 * self.count or self.rank == 0 else (0, 0) for size in sizes]
-        order, kept = self._chosen(order, sizes, parts)
-        return order, [size for size in kept if size], True
+        return [self.rank == 0 or size >= 2 * self.count for size in sizes]
 
     def weights(self, sizes: Sequence[int]) -> list[float] | None:
         """Return by what the mean losses of this process's parts of the batches of one step are multiplied.
@@ -78,11 +80,6 @@ class Share:
         """What makes the mean of what all processes give; None for one process."""
         return None if self.count == 1 else mean_over_processes
 
-    def _chosen(self, order: Tensor, sizes: Sequence[int], parts: list[tuple[int, int]]) -> tuple[Tensor, list[int]]:
-        starts = [end - size for end, size in zip(accumulate(sizes), sizes, strict=True)]
-        rows = torch.cat([order[start + a : start + b] for start, (a, b) in zip(starts, parts, strict=True)])
-        return rows, [b - a for a, b in parts]
-
     def _part(self, size: int) -> tuple[int, int]:
         if size < 2 * self.count:
             return 0, size
@@ -94,7 +91,8 @@ ALONE = Share()
 
 def share_of(network: Network) -> Share:
     """Return the share of this process in training a network: all of it, unless `spread` has returned the network."""
-    return Share(rank(), world_size()) if isinstance(network, DistributedDataParallel) else ALONE
+    together = isinstance(network, DistributedDataParallel) or _is_divided(network)
+    return Share(rank(), world_size()) if together else ALONE
 
 
 def spread(model: nn.Module, network: Network, kind: str = "ddp") -> Network:
@@ -106,7 +104,7 @@ def spread(model: nn.Module, network: Network, kind: str = "ddp") -> Network:
     Args:
         model: whose parameters train; its names and state dict stay what they are.
         network: the model, or the suffix of its cut.
-        kind: a name of `KINDS`.
+        kind: a name of `KINDS`; "fsdp" divides the model itself, once and for all, and replaces its parameters.
 
     Raises:
         UsageError: the kind is unknown, or the device or network cannot train together.
@@ -123,6 +121,11 @@ def spread(model: nn.Module, network: Network, kind: str = "ddp") -> Network:
     if device.type == "cuda":
         synchronize_batch_norms(model, plain)
     return make(plain)
+
+
+def _is_divided(network: Network) -> bool:
+    """Say whether the parameters of a network are divided among processes (FSDP2)."""
+    return hasattr(network, "set_requires_gradient_sync")  # FSDPModule, whose import takes a second
 
 
 def describe_spread(model: nn.Module) -> list[str]:
@@ -175,8 +178,51 @@ def _replicate(network: nn.Module) -> Network:
     """
     # The argument has changed its name since torch 2.6, and its old one warns.
     new = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
-    return DistributedDataParallel(network, **{"forward_sync_buffers" if new else "broadcast_buffers": False})
+    options: dict[str, Any] = {"forward_sync_buffers" if new else "broadcast_buffers": False}
+    return DistributedDataParallel(network, **options)
 
 
-KINDS: dict[str, Callable[[nn.Module], Network]] = {"ddp": _replicate}
-"""How a model is trained by several processes: `ddp` keeps it whole in each."""
+def _divide(network: nn.Module) -> Network:
+    """Return the network with its parameters divided among the processes (FSDP2), which gather them layer by layer.
+
+    Frozen and trainable layers are divided apart (pytorch #104690), blocks in lists one by one.
+    """
+    from torch.distributed.fsdp import fully_shard
+
+    if _is_divided(network):
+        raise UsageError("the network is divided among the processes already: build the model anew")
+    _refuse_indivisible(network)
+    # Nothing is done in place to what the whole network returns, so that it may be a view.
+    warnings.filterwarnings("ignore", rf"FSDP2-wrapped module \(FSDP{type(network).__name__}\) returned a view")
+    for module in _units(network):
+        fully_shard(module)
+    fully_shard(network)
+    return network
+
+
+def _units(module: nn.Module) -> list[nn.Module]:
+    """Return the modules that are called as a whole and hold parameters that all train, or are all frozen."""
+    units = list[nn.Module]()
+    for child in module.children():
+        trains = {parameter.requires_grad for parameter in child.parameters()}
+        is_list = type(child) is nn.Module or isinstance(child, nn.Sequential | nn.ModuleList | nn.ModuleDict)
+        if len(trains) == 1 and not is_list:
+            units.append(child)
+        elif trains:
+            units.extend(_units(child))
+    return list(dict.fromkeys(units))
+
+
+def _refuse_indivisible(network: nn.Module) -> None:
+    """Raise where a parameter is reached by several ways, of which only one would be divided."""
+    held: dict[int, str] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        if held.setdefault(id(parameter), name) != name:
+            raise UsageError(f"fsdp cannot divide {name}, which is also {held[id(parameter)]}: choose parallel=ddp")
+    own = [name for name, _ in network.named_parameters(recurse=False)] if isinstance(network, Suffix) else []
+    if own:
+        raise UsageError(f"fsdp cannot divide {own[0]}, which belongs to no layer, behind a cut: go without a cache")
+
+
+KINDS: dict[str, Callable[[nn.Module], Network]] = {"ddp": _replicate, "fsdp": _divide}
+"""How a model is trained by several processes: `ddp` keeps it whole in each, `fsdp` (FSDP2) a part in each."""

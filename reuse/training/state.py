@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from reuse.distributed import fill, whole
 from reuse.errors import RunError
 from reuse.lookup import suggest
 
@@ -22,8 +23,10 @@ def live_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def copied(tensors: Mapping[str, Tensor], device: str | torch.device | None = None) -> dict[str, Tensor]:
-    """Return clones of `tensors`, on `device` or where they are."""
-    return {name: t.detach().to(t.device if device is None else device, copy=True) for name, t in tensors.items()}
+    """Return clones of `tensors`, on `device` as a whole, or where and as they are."""
+    if device is None:
+        return {name: tensor.detach().to(tensor.device, copy=True) for name, tensor in tensors.items()}
+    return {name: whole(tensor.detach()).to(device, copy=True) for name, tensor in tensors.items()}
 
 
 def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -41,7 +44,7 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             raise RunError(f"{name} is {shapes}: build the model with the settings of the run it comes from")
     with torch.no_grad():
         for name, tensor in tensors.items():
-            own[name].copy_(tensor)
+            fill(own[name], tensor)
 
 
 def _wholly_frozen(model: nn.Module) -> set[str]:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from reuse.distributed import is_divided, whole
+from reuse.errors import UsageError
 from reuse.objectives.objective import Batch, Network, Objective
 from reuse.optim.sharpness import perturbed
 from reuse.training.gradients import check_gradients
@@ -72,6 +74,11 @@ class Step:
     def __post_init__(self) -> None:
         self.parameters = [parameter for _, parameter in self.named_parameters]
         self.scaler = loss_scaler(self.precision, self.device)
+        self._divided = any(is_divided(parameter) for parameter in self.parameters)
+        if self._divided and self.scaler is not None:
+            raise UsageError(
+                "float16 scales its loss by what all gradients say, and fsdp divides them: choose bfloat16"
+            )
         self._autocast = autocast(self.precision, self.device)
 
     def __call__(self, batches: Sequence[Batch], weights: Sequence[float] | None = None) -> Tensor:
@@ -106,7 +113,10 @@ class Step:
 
     def _penalty(self) -> Tensor | float:
         """Return the sum of all penalties."""
-        return sum((penalty() for penalty in self.parts.penalties), start=0.0) if self.regularised else 0.0
+        if not self.regularised:
+            return 0.0
+        penalties = [penalty() for penalty in self.parts.penalties]
+        return sum(map(whole, penalties) if self._divided else penalties, start=0.0)
 
     def _backward(self, batches: Sequence[Batch], weights: Sequence[float] | None) -> Tensor:
         """Fill the gradients of the mean loss over all rows, and return that loss without penalties."""
