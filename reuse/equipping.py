@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from reuse.amounts import of_weights, read_amounts
@@ -21,6 +22,9 @@ from reuse.optim.optimizers import build_optimizer
 from reuse.optim.penalties import Penalty, l1, l2, l2_sp
 from reuse.optim.schedules import choose_schedule
 from reuse.optim.settings import OptimizerSettings
+from reuse.training.compiling import Compiling
+from reuse.training.evaluation import device_of
+from reuse.training.precision import autocast, check_precision
 from reuse.training.step import StepParts, Transform
 from reuse.training.trainer import Trainer
 
@@ -80,6 +84,9 @@ def equip(
     Raises:
         UsageError: a setting cannot be taken; the message says why.
     """
+    check_precision(settings["precision"], model)
+    autocast(settings["precision"], device_of(model, torch.device("cpu")))
+    Compiling(settings["compile"])
     epochs, named = settings["epochs"], ("learning_rate", "momentum", "weight_decay", "decay_all")
     first = OptimizerSettings(
         settings["optimizer"], **{name: settings[name] for name in named}, rates=_rates(model, settings)

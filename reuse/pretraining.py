@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from reuse.data.dataset import Dataset
 from reuse.distributed import from_main
-from reuse.equipping import make_trainer
+from reuse.equipping import equip, make_trainer
 from reuse.feeding import feed_inputs
 from reuse.nn.decoders import Autoencoder
 from reuse.objectives.menu import OBJECTIVES
@@ -110,6 +110,7 @@ def _pretrain(
     started = time.perf_counter()
     pretext = new_pretext(settings, data_spec, reporter, run)
     settings, data, trained, compute = pretext.settings, pretext.data, pretext.trained, pretext.compute
+    equip(trained, settings, data)  # what cannot be taken is refused before anything is written
     if run is None:
         run = from_main(lambda: _new_run(pretext, out))
     else:

@@ -94,7 +94,7 @@ class Step:
             check_gradients(self.named_parameters)
             self.gradients_checked = True
         if self.regularised and self.parts.sharpness:
-            self._unscale()
+            # The way uphill is a direction, so gradients of a scaled loss point the same way.
             with perturbed(self.parameters, self.parts.sharpness), kept_statistics(self.model):
                 self._backward(batches, weights)
         self._move()

@@ -10,6 +10,7 @@ from torch.nn import functional
 from reuse.objectives.objective import Batch
 from reuse.objectives.supervised import Classification
 from reuse.optim.averaging import ExponentialAverage, StochasticWeightAverage
+from reuse.optim.clipping import clip_by_norm
 from reuse.optim.penalties import l1
 from reuse.optim.settings import OptimizerSettings
 from reuse.training.batches import Resident
@@ -153,3 +154,18 @@ def test_training_rows_are_measured_without_dropout_where_it_is_wanted() -> None
     assert epoch.train["eval_loss"] == pytest.approx(functional.cross_entropy(model(ROWS), LABELS).item())
     assert epoch.train["eval_loss"] != epoch.train["loss"]
     assert set(epoch.train) == {"loss", "eval_loss", "eval_accuracy", "eval_macro_f1"}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [StepParts(), StepParts(clipping=[clip_by_norm(0.1)]), StepParts(sharpness=0.3)],
+    ids=["plain", "clipped", "sharpness"],
+)
+def test_scaling_the_loss_changes_no_step(parts: StepParts) -> None:
+    """What float16 needs, on which a CPU cannot train: gradients are what they were, scaled and back by a power of 2."""
+    plain, scaled = network(), network()
+    trainer(plain, parts=parts).step(Batch((ROWS,), LABELS))
+    ours = trainer(scaled, parts=parts)
+    ours._step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    ours.step(Batch((ROWS,), LABELS))
+    torch.testing.assert_close(plain.state_dict(), scaled.state_dict(), rtol=1e-12, atol=1e-14)
