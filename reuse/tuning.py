@@ -56,6 +56,8 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
     """
     settings, data, resume = task.settings, task.data, run is not None
     phases = read_phases(settings["unfreeze"], settings["epochs"])
+    if len(phases) > 1 and world_size() > 1 and settings["parallel"] == "fsdp":
+        raise UsageError("unfreezing needs a model that is whole, and fsdp divides it once: choose parallel=ddp")
     compute = choose_compute(settings)
     objective = make_objective(settings, data)
     model, origins = restored_model(task, reporter, resume)
@@ -64,8 +66,6 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
     _check_phases(phases, model, begun)
     equip(model, settings, data)  # what cannot be taken is refused before anything is written
     run = _resumed_run(run, task, model) if run else from_main(lambda: _new_run(task, model, origins, out))
-    if len(phases) > 1 and world_size() > 1 and settings["parallel"] == "fsdp":
-        raise UsageError("unfreezing needs a model that is whole, and fsdp divides it once: choose parallel=ddp")
     for line in describe_spread(model):
         reporter.line(line)
     with main_first():
@@ -75,7 +75,7 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
         for phase in _remaining(phases, run):
             _train_phase(task, model, tuned, phase, phases, run, reporter)
         save_tensors(run.path / WEIGHTS, savable_tensors(model))
-    result = _result(task, run, begun, tuned)
+    result = from_main(lambda: _result(task, run, begun, tuned))  # it reads what the first process has written
     run.write_result(result.to_dict())
     return result
 

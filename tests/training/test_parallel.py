@@ -5,10 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+import reuse
 from reuse.errors import UnknownNameError
 from reuse.training.batches import batch_sizes
-from reuse.training.parallel import Share, share_of, spread
+from reuse.training.parallel import Share, share_of, spread, synchronize_batch_norms
 
 COUNTS = st.integers(2, 5)
 
@@ -61,6 +63,20 @@ def test_one_process_has_all_rows_and_its_network_as_it_is() -> None:
     assert share_of(model) == Share(0, 1)
     assert Share().rows(order, [4, 5])[0] is order
     assert Share().weights([4, 5]) is None
+
+
+def test_live_batch_norms_are_synchronised_in_the_model_and_behind_its_cut() -> None:
+    model = reuse.build("mlp:6,5,4", (3,), 2, norm="batch")
+    reuse.freeze(model, "hidden1")
+    suffix = reuse.cut(model, torch.randn(8, 3)).suffix
+    before = {name: tensor.data_ptr() for name, tensor in model.state_dict().items()}
+    synchronize_batch_norms(model, suffix)
+    assert {name: tensor.data_ptr() for name, tensor in model.state_dict().items()} == before
+    norms = [name for name, module in model.named_modules() if isinstance(module, nn.SyncBatchNorm)]
+    assert {name.partition(".")[0] for name in norms} == {"hidden2", "hidden3"}
+    called = [m for graph in suffix.graphs for m in graph.modules() if isinstance(m, _BatchNorm)]
+    assert called
+    assert {id(norm) for norm in called} <= {id(model.get_submodule(name)) for name in norms}
 
 
 def test_an_unknown_kind_is_refused() -> None:
