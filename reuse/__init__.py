@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from reuse.layers.transplanting import transplant
     from reuse.nn.building import build
     from reuse.pretraining import pretrain
+    from reuse.rate_finding import lr_find
     from reuse.results import Result
+    from reuse.runs.ensembling import ensemble_runs
     from reuse.runs.models import load_model
+    from reuse.runs.souping import soup_runs
     from reuse.training.trainer import Trainer
 
 # The public names and where they are, imported when they are first used: `import reuse` does not wait for torch.
@@ -33,11 +36,14 @@ _HOMES = {
     "UsageError": "reuse.errors",
     "build": "reuse.nn.building",
     "cut": "reuse.layers.cutting",
+    "ensemble_runs": "reuse.runs.ensembling",
     "finetune": "reuse.finetuning",
     "freeze": "reuse.layers.freezing",
     "load": "reuse.data.loading",
     "load_model": "reuse.runs.models",
+    "lr_find": "reuse.rate_finding",
     "pretrain": "reuse.pretraining",
+    "soup_runs": "reuse.runs.souping",
     "transplant": "reuse.layers.transplanting",
     "unfreeze": "reuse.layers.freezing",
 }
@@ -56,11 +62,14 @@ __all__ = [
     "__version__",
     "build",
     "cut",
+    "ensemble_runs",
     "finetune",
     "freeze",
     "load",
     "load_model",
+    "lr_find",
     "pretrain",
+    "soup_runs",
     "transplant",
     "unfreeze",
 ]

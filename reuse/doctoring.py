@@ -18,7 +18,13 @@ from reuse.units import format_bytes
 from reuse.version import __version__
 
 PACKAGES = ("torch", "timm", "torchvision", "h5py", "scikit-learn", "safetensors")
-EXTRAS = {"pandas": "tables", "pyarrow": "tables"}
+# What needs an extra, and which.
+EXTRAS = {
+    "pandas": (".parquet", "tables"),
+    "pyarrow": (".parquet", "tables"),
+    "matplotlib": ("lr-find --plot", "report"),
+    "tensorboard": ("--tensorboard", "report"),
+}
 COMPILERS = ("c++", "g++", "clang++", "cl")
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p")
 LITTLE_SPACE = 10**9
@@ -63,9 +69,9 @@ def _packages() -> list[Finding]:
     for name in PACKAGES:
         found = _version(name)
         findings.append(Finding(name, found or "missing", "" if found else f"install it: pip install {name}"))
-    for name, extra in EXTRAS.items():
-        found = _version(name)
-        findings.append(Finding(name, found or f"not installed; .parquet needs it: pip install 'torch-reuse[{extra}]'"))
+    for name, (what, extra) in EXTRAS.items():
+        missing = f"not installed; {what} needs it: pip install 'torch-reuse[{extra}]'"
+        findings.append(Finding(name, _version(name) or missing))
     return findings
 
 

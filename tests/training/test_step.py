@@ -162,7 +162,7 @@ def test_training_rows_are_measured_without_dropout_where_it_is_wanted() -> None
     ids=["plain", "clipped", "sharpness"],
 )
 def test_scaling_the_loss_changes_no_step(parts: StepParts) -> None:
-    """What float16 needs, on which a CPU cannot train: gradients are what they were, scaled and back by a power of 2."""
+    """What float16 needs: by a power of 2 and back, gradients are what they were."""
     plain, scaled = network(), network()
     trainer(plain, parts=parts).step(Batch((ROWS,), LABELS))
     ours = trainer(scaled, parts=parts)
