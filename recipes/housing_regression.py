@@ -63,7 +63,8 @@ EXPERIMENT = Experiment(
     "by the training rows; 20 epochs of SGD for the five ways to begin, 40 epochs of He normal with ReLU for the "
     "optimizers (the source does not say with which network). Raw inputs are normalised by the batch norm in front of"
     " the first layer; batch norm stands in front of every dense layer, the output's included. The validation error "
-    "is noisy from epoch to epoch on both sides: a few districts have extreme averages.",
+    "is noisy from epoch to epoch on both sides: a few districts have extreme averages; and the rows of one side share "
+    "their initial weights seed by seed, so that rows err together.",
     ROWS,
     COLUMNS,
     {row: {"valid_mse": mse} for row, mse in LAST.items()}

@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,40 +35,46 @@ def render_results(folder: str | Path) -> str:
 
 
 def render_record(path: Path) -> str:
-    """Return the section of one experiment."""
+    """Return the section of one experiment: a table for each figure that is compared, one for all others."""
     ours = _read(path)
     beside = path.with_name(path.stem + REFERENCE)
     reference = _read(beside) if beside.exists() else None
-    lines = [f"## {ours['title']}", "", ours["about"], "", *_table(ours, reference), ""]
+    cells = {column["title"]: _cells(column, ours, reference) for column in ours["columns"]}
+    plain = {title: found["ours"] for title, found in cells.items() if list(found) == ["ours"]}
+    lines = [f"## {ours['title']}", "", ours["about"], ""]
+    for title, found in cells.items():
+        if title not in plain:
+            lines += _table(title, list(ours["rows"]), found)
+    if plain:
+        lines += _table("", list(ours["rows"]), plain)
     lines += [f"- {conclusion}" for conclusion in ours["conclusions"]] + ([""] if ours["conclusions"] else [])
     return "\n".join([*lines, *(_origin(record) for record in (ours, reference) if record), ""])
 
 
-def _table(ours: dict[str, Any], reference: dict[str, Any] | None) -> list[str]:
-    head, rows = ["row"], [[row] for row in ours["rows"]]
-    for column in ours["columns"]:
-        for title, cells in _columns(column, ours, reference).items():
-            if any(cells):
-                head.append(title)
-                rows = [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
-    return [_line(head), _line(["---"] * len(head)), *map(_line, rows)]
+def _table(title: str, rows: Sequence[str], columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a Markdown table of the rows in which anything stands."""
+    filled = [(row, cells) for row, *cells in zip(rows, *columns.values(), strict=True) if any(cells)]
+    return [
+        _line([title, *columns]),
+        _line(["---", *["---:"] * len(columns)]),
+        *(_line([row, *cells]) for row, cells in filled),
+        "",
+    ]
 
 
-def _columns(column: dict[str, Any], ours: dict[str, Any], reference: dict[str, Any] | None) -> dict[str, list[str]]:
-    """Return the cells of a figure by heading: published, the reference's, ours, the difference."""
-    title, figure, rows = column["title"], column["figure"], list(ours["rows"])
-    published = [ours["published"].get(row, {}).get(figure, "") for row in rows]
+def _cells(column: dict[str, Any], ours: dict[str, Any], reference: dict[str, Any] | None) -> dict[str, list[str]]:
+    """Return a figure's cells, one a row, under `published`, `Keras`, `ours` and `difference`, where there are any."""
+    figure, rows = column["figure"], list(ours["rows"])
     theirs = [_scaled(reference, row, column["reference"] or figure, column["scale"]) for row in rows]
     mine = [_scaled(ours, row, figure, column["scale"]) for row in rows]
     show = _seconds if figure == "seconds" else _mean
     cells = {
-        f"{title}: published": published,
-        f"{title}: Keras": [show(values, column["digits"]) for values in theirs],
-        f"{title}: ours": [show(values, column["digits"]) for values in mine],
+        "published": [ours["published"].get(row, {}).get(figure, "") for row in rows],
+        "Keras": [show(values, column["digits"]) for values in theirs],
+        "ours": [show(values, column["digits"]) for values in mine],
+        "difference": [_difference(a, b) if figure != "seconds" else "" for a, b in zip(mine, theirs, strict=True)],
     }
-    if figure != "seconds":
-        cells["difference"] = [_difference(a, b) for a, b in zip(mine, theirs, strict=True)]
-    return cells
+    return {title: values for title, values in cells.items() if any(values)}
 
 
 def _scaled(record: dict[str, Any] | None, row: str, figure: str, scale: float) -> list[float]:

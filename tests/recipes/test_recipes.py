@@ -1,6 +1,7 @@
 """Every recipe runs on small data, and is imported the way a pipeline would."""
 
 import importlib
+import json
 import pkgutil
 from pathlib import Path
 
@@ -19,9 +20,20 @@ def test_recipes_are_those_of_the_top_folder() -> None:
     assert sorted(NAMES) == sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
 
 
+@pytest.mark.filterwarnings("ignore:activation 'selu' with norm")  # one published row has both
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_runs(name: str) -> None:
-    assert importlib.import_module(f"reuse.recipes.{name}").main(quick=True)["run"]
+    recipe = importlib.import_module(f"reuse.recipes.{name}")
+    run = recipe.main(quick=True)["run"]
+    assert Path(run).exists()
+    if experiment := getattr(recipe, "EXPERIMENT", None):
+        assert experiment.name == name
+        runs = json.loads(Path(run).read_text())["runs"]
+        assert {entry["row"] for entry in runs} == set(experiment.rows)
+        assert set(experiment.published) <= set(experiment.rows)
+        shown = [entry[column.figure] for entry in runs for column in experiment.columns if column.figure in entry]
+        assert shown
+        assert np.isfinite(shown).all()
 
 
 def test_a_second_frozen_finetuning_computes_no_row() -> None:

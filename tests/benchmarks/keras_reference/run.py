@@ -1,4 +1,4 @@
-"""Train the experiments' networks in Keras 3, several seeds each, and record what came out; what is recorded is skipped.
+"""Train the experiments' networks in Keras 3 with several seeds and record what comes out; what is recorded is skipped.
 
     REUSE_DATA=… python tests/benchmarks/keras_reference/run.py fashion_mnist_initializers --seeds 5
 
@@ -23,6 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from configurations import EXPERIMENTS, Configuration
+
 from data import Rows, load
 
 RESULTS = Path(__file__).resolve().parents[3] / "recipes" / "results"
@@ -126,9 +127,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def run(experiment: str, seeds: int) -> None:
+def run(experiment: str, seeds: int, results: Path) -> None:
     """Train every row of an experiment with each seed, seeds outside, so that whole columns are complete early."""
-    path = RESULTS / f"{experiment}.keras.json"
+    path = results / f"{experiment}.keras.json"
     found = record(path, experiment)
     done = {(entry["row"], entry["seed"]) for entry in found["runs"]}
     for seed in range(seeds):
@@ -148,11 +149,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("experiment", choices=EXPERIMENTS)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the records")
     arguments = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    run(arguments.experiment, arguments.seeds)
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    run(arguments.experiment, arguments.seeds, arguments.results)
 
 
 if __name__ == "__main__":
