@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -14,18 +13,19 @@ from torch.optim import Optimizer
 from reuse.distributed import others_needed
 from reuse.errors import UsageError
 from reuse.objectives.objective import Batch, Network, Objective
-from reuse.optim.averaging import Average, swapped
-from reuse.optim.momentum import set_momentum
+from reuse.optim.averaging import Average
 from reuse.optim.named_state import load_named_state, named_state
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.schedules import Schedule, choose_schedule
 from reuse.optim.settings import OptimizerSettings
 from reuse.seeding import generator, random_state, seed_everything, set_random_state
+from reuse.training.averaging import WeightAverage
 from reuse.training.batches import Source, batch_sizes, batches, beside, grouped, row_order, split_batch
 from reuse.training.compiling import STEPS, Compiling
 from reuse.training.dropout import switch_off_dropout
 from reuse.training.epoch import Epoch
 from reuse.training.evaluation import device_of, evaluate
+from reuse.training.pacing import Pace
 from reuse.training.parallel import average_buffers, share_of
 from reuse.training.precision import autocast, check_precision
 from reuse.training.running_loss import RunningLoss
@@ -66,7 +66,8 @@ class Trainer:
 
     Example:
         >>> from reuse.objectives.supervised import Classification
-        >>> from reuse.training.batches import Resident
+        >>> from reuse.training.averaging import WeightAverage
+    from reuse.training.batches import Resident
         >>> rows, labels = torch.randn(64, 4), torch.randint(3, (64,))
         >>> trainer = Trainer(nn.Linear(4, 3), Classification(3), learning_rate=0.01)
         >>> [epoch.number for epoch in trainer.epochs(Resident(rows), labels, epochs=2)]
@@ -109,7 +110,8 @@ class Trainer:
         self.objective = objective
         self.schedule, self.warmup = schedule, warmup
         self.parts = parts or StepParts()
-        self.average, self.alternate, self.train_metrics = average, alternate, train_metrics
+        self.average = WeightAverage(average, {})
+        self.alternate, self.train_metrics = alternate, train_metrics
         self.batch_size, self.accumulate, self.seed, self.precision = batch_size, accumulate, seed, precision
         self.parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         if isinstance(optimizer, str):
@@ -120,8 +122,7 @@ class Trainer:
         choose_schedule(schedule, steps_per_epoch=1, warmup_epochs=warmup)
         self._schedule: Schedule | None = None
         self._schedule_state: Mapping[str, float] = {}
-        self._statistics: dict[str, Tensor] = {}
-        self._steps_taken = 0
+        self._steps_taken = self._total_steps = 0
         self._use(self._optimizers[1])
 
     def epochs(
@@ -159,7 +160,8 @@ class Trainer:
         if self._schedule is not None and self._schedule_state.keys() >= self._schedule.state_dict().keys():
             self._schedule.load_state_dict(self._schedule_state)
         self._step.gradients_checked = False
-        return self._train(train, train_targets, sizes, valid, valid_targets, steps * epochs, epochs)
+        self._total_steps = steps * epochs
+        return self._train(train, train_targets, sizes, valid, valid_targets, epochs)
 
     def step(self, *batches: Batch) -> Tensor:
         """Take one optimizer step and return the loss, a detached scalar that is still on the device.
@@ -172,8 +174,7 @@ class Trainer:
     def _take(self, batches: Sequence[Batch], weights: Sequence[float] | None) -> Tensor:
         loss = self._step(batches, weights)
         self._steps_taken += 1
-        if self.average is not None and self.average.every_step:
-            self.average.update(self._live, self._steps_taken)
+        self.average.after_step(self._steps_taken)
         return loss
 
     def evaluate(self, source: Source, targets: Tensor | None) -> dict[str, float]:
@@ -224,8 +225,7 @@ class Trainer:
 
     def kept_tensors(self) -> Mapping[str, Tensor]:
         """Return what is measured and worth keeping after an epoch: the live tensors, or their averages; not copied."""
-        averages = {} if self.average is None else self.average.average
-        return {**live_tensors(self.model), **averages, **self._statistics}
+        return {**live_tensors(self.model), **self.average.tensors}
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that going on needs, copied to the CPU: counters, optimizer, random state, weights; no settings.
@@ -240,7 +240,7 @@ class Trainer:
             "random": random_state(),
             "weights": copied(live_tensors(self.model), "cpu"),
             "schedule": self._schedule.state_dict() if self._schedule else {},
-            "average": self.average.state_dict() if self.average else {},
+            "average": self.average.state_dict(),
             "scaler": self._step.scaler.state_dict() if self._step.scaler else {},
             "compiled": self.compiling.chosen,
         }
@@ -262,8 +262,7 @@ class Trainer:
         set_random_state(state["random"])
         self.epoch, self._steps_taken = state["epoch"], state.get("steps", 0)
         self._schedule_state = state.get("schedule", {})
-        if self.average is not None and state.get("average"):
-            self.average.load_state_dict(state["average"])
+        self.average.load_state_dict(state.get("average", {}))
         if self._step.scaler is not None and state.get("scaler"):
             self._step.scaler.load_state_dict(state["scaler"])
         self.compiling.chosen = state.get("compiled", self.compiling.chosen)
@@ -275,7 +274,7 @@ class Trainer:
         self.optimizer = build_optimizer(settings, self.parameters)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._step = self._new_step(self.optimizer)
-        self._live = live_tensors(self.model)
+        self.average.live = live_tensors(self.model)
         self.compiling.forget()
 
     def _new_step(self, optimizer: Optimizer) -> Step:
@@ -301,7 +300,6 @@ class Trainer:
         sizes: list[int],
         valid: Source | None,
         valid_targets: Tensor | None,
-        total: int,
         epochs: int,
     ) -> Iterator[Epoch]:
         while self.epoch < epochs:
@@ -309,9 +307,9 @@ class Trainer:
             if number > 1 and number in self._optimizers:
                 self._use(self._optimizers[number])
             with others_needed():
-                loss = self._train_epoch(train, train_targets, sizes, number, total)
+                loss = self._train_epoch(train, train_targets, sizes, number)
             self.compiling.decide(self._step, time.perf_counter() - start, epochs - number)
-            with self._averaged(train, number):
+            with self.average.in_place(number, lambda: self._own_statistics(train)):
                 validated = {} if valid is None else self.evaluate(valid, valid_targets)
                 trained = self.evaluate(train, train_targets) if self.train_metrics else {}
             if self._schedule is not None:
@@ -321,7 +319,7 @@ class Trainer:
             trained = {"loss": loss, **{f"eval_{name}": value for name, value in trained.items()}}
             yield Epoch(number, trained, validated, time.perf_counter() - start, rate, self._take_notes())
 
-    def _train_epoch(self, source: Source, targets: Tensor | None, sizes: list[int], number: int, total: int) -> float:
+    def _train_epoch(self, source: Source, targets: Tensor | None, sizes: list[int], number: int) -> float:
         own = (self.share.rank,) if self.share.rank else ()
         seed_everything(generator(self.seed, number, 1, *own).initial_seed())
         order = row_order(len(source), seed=self.seed, epoch=number, shuffle=True, device=source.device)
@@ -329,7 +327,8 @@ class Trainer:
         self._step.regularised = not (self.alternate and number % 2 == 0)
         if not self._step.regularised:
             switch_off_dropout(self.model)
-        first, chunks = self._compiled_part(sizes)
+        pace = Pace(self.optimizer, self._rates, self._schedule, self._total_steps)
+        first, chunks = self._compiled_part(sizes, pace)
         rest = sizes[first + chunks * STEPS :]
         order, own_sizes = self.share.rows(order, sizes[:first] + [STEPS * self.batch_size] * chunks + rest)
         every = batches(source, targets, order, own_sizes, self.device)
@@ -337,10 +336,10 @@ class Trainer:
         losses, at = RunningLoss(self.share.combine), (number - 1) * len(of_steps)
         for position, some in enumerate(grouped(every, self.accumulate)):
             if first <= position < first + chunks:
-                losses.add(self._take_compiled(some[0], at, total))
+                losses.add(self._take_compiled(some[0], at, pace))
                 at += STEPS
             else:
-                self._set_rates(at, total)
+                pace.set(at)
                 losses.add(self._take(some, self.share.weights(of_steps[at % len(of_steps)])))
                 at += 1
         self._average_buffers()
@@ -349,11 +348,15 @@ class Trainer:
     def _average_buffers(self) -> None:
         """Give all processes the same running statistics, where each has gathered those of its own rows."""
         if self.share.count > 1:
-            buffers, averages = dict(self.model.named_buffers()), {} if self.average is None else self.average.average
-            both = (*self._live.items(), *averages.items())
+            buffers = dict(self.model.named_buffers())
+            both = (*self.average.live.items(), *self.average.tensors.items())
             average_buffers([tensor for name, tensor in both if name in buffers])
 
-    def _compiled_part(self, sizes: list[int]) -> tuple[int, int]:
+    def _own_statistics(self, train: Source) -> dict[str, Tensor]:
+        self.precise_statistics(train)
+        return batch_statistics(self.model)
+
+    def _compiled_part(self, sizes: list[int], pace: Pace) -> tuple[int, int]:
         """Return how many batches come before those that are compiled, and how many times `STEPS` these are.
 
         The first step of all is never compiled: it makes the optimizer's state.
@@ -361,8 +364,8 @@ class Trainer:
         obstacles = {
             "several processes train together": self.share.count > 1,
             "several batches make a step": self.accumulate > 1,
-            "the schedule moves the momentum": self._schedule is not None and self._schedule.momentum(0, 1) is not None,
-            "a moving average is kept at each step": self.average is not None and self.average.every_step,
+            "the schedule moves the momentum": pace.moves_momentum,
+            "a moving average is kept at each step": self.average.every_step,
         }
         if not self.compiling.possible(self._step, obstacles):
             return 0, 0
@@ -370,42 +373,15 @@ class Trainer:
         whole = sum(size == self.batch_size for size in sizes[first:])
         return first, whole // STEPS
 
-    def _take_compiled(self, batch: Batch, at: int, total: int) -> Tensor:
+    def _take_compiled(self, batch: Batch, at: int, pace: Pace) -> Tensor:
         """Take `STEPS` steps at once; one by one where they cannot be compiled."""
-        rates = torch.tensor([self._rates_at(step, total) for step in range(at, at + STEPS)])
+        rates = torch.tensor([pace.rates(step) for step in range(at, at + STEPS)])
         losses = self.compiling.run(self._step, batch, rates.to(self.device))
         if losses is not None:
             return losses
         parts = split_batch(batch, STEPS)
         one_by_one = []
         for step, part in enumerate(parts, at):
-            self._set_rates(step, total)
+            pace.set(step)
             one_by_one.append(self.step(part))
         return torch.stack(one_by_one)
-
-    @contextmanager
-    def _averaged(self, train: Source, number: int) -> Iterator[None]:
-        """Put the average of the weights, where there is one, in their place, with its own batch-norm statistics."""
-        if self.average is not None and not self.average.every_step:
-            self.average.update(self._live, number)
-        if self.average is None or not self.average.average:
-            yield
-            return
-        with swapped(self._live, self.average.average):
-            if self.average.needs_statistics:
-                self.precise_statistics(train)
-                self._statistics = copied(batch_statistics(self.model))
-            yield
-
-    def _rates_at(self, step: int, total: int) -> list[float]:
-        multiplier = 1.0 if self._schedule is None else self._schedule.multiplier(step, total)
-        return [rate * multiplier for rate in self._rates]
-
-    def _set_rates(self, step: int, total: int) -> None:
-        if self._schedule is None and not self.compiling.chosen:
-            return
-        for group, rate in zip(self.optimizer.param_groups, self._rates_at(step, total), strict=True):
-            group["lr"] = rate
-        momentum = None if self._schedule is None else self._schedule.momentum(step, total)
-        if momentum is not None:
-            set_momentum(self.optimizer, momentum)

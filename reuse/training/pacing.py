@@ -1,0 +1,40 @@
+"""The rate and momentum of each step."""
+
+from collections.abc import Sequence
+
+from torch.optim import Optimizer
+
+from reuse.optim.momentum import set_momentum
+from reuse.optim.schedules import Schedule
+
+
+class Pace:
+    """Sets the learning rates, and the momentum where the schedule moves it, before each step.
+
+    Args:
+        optimizer: whose groups these are.
+        rates: the full rate of each group; a schedule is a multiplier of each group's own.
+        schedule: None where the rates never change.
+        total: steps of the whole training.
+    """
+
+    def __init__(self, optimizer: Optimizer, rates: Sequence[float], schedule: Schedule | None, total: int) -> None:
+        self.optimizer, self.full, self.schedule, self.total = optimizer, rates, schedule, total
+
+    @property
+    def moves_momentum(self) -> bool:
+        """Whether the schedule changes the momentum too."""
+        return self.schedule is not None and self.schedule.momentum(0, self.total) is not None
+
+    def rates(self, step: int) -> list[float]:
+        """Return the rate of each group at a step, counted from 0."""
+        multiplier = 1.0 if self.schedule is None else self.schedule.multiplier(step, self.total)
+        return [rate * multiplier for rate in self.full]
+
+    def set(self, step: int) -> None:
+        """Set rates and momentum for a step, counted from 0."""
+        for group, rate in zip(self.optimizer.param_groups, self.rates(step), strict=True):
+            group["lr"] = rate
+        momentum = None if self.schedule is None else self.schedule.momentum(step, self.total)
+        if momentum is not None:
+            set_momentum(self.optimizer, momentum)
