@@ -7,7 +7,6 @@ from typing import Any
 
 import reuse
 from reuse.experiments import Column, Experiment, last_held_out, run_experiment
-from reuse.runs.ensembling import evaluate_ensemble
 
 EPOCHS, MEMBERS = 15, 5
 SIGMOID = {"activation": "sigmoid", "init": "glorot_uniform"}
@@ -71,6 +70,6 @@ def accuracies(results: list[reuse.Result], data: Any) -> dict[str, float]:
     """Return test and validation accuracy of a net, or of several together."""
     if len(results) == 1:
         return {f"{split}_accuracy": results[0].metrics[split]["accuracy"] for split in ("test", "valid")}
-    runs = [result.run for result in results]
-    measured = {split: evaluate_ensemble(runs, data=data, split=split) for split in ("test", "valid")}
+    ensemble = reuse.ensemble_runs([result.run for result in results])
+    measured = {split: ensemble.evaluate(data, split=split) for split in ("test", "valid")}
     return {f"{split}_accuracy": found.metrics["accuracy"] for split, found in measured.items()}
