@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from reuse.distributed import is_main
 from reuse.runs.checkpoints import savable_tensors
 from reuse.runs.folder import RunFolder
 from reuse.runs.reporting import Reporter
@@ -67,7 +68,8 @@ class Recorder:
         advice = [one for line in run.history() for one in line.get("advice", ())]
         self._said = {(layer, one["kind"]) for one in advice for layer in one["layers"]}
         self._before = self._weights()
-        self._board = TensorBoard(run.path / FOLDER, trainer.epoch + 1) if recording.tensorboard else None
+        shows = recording.tensorboard and is_main()
+        self._board = TensorBoard(run.path / FOLDER, trainer.epoch + 1) if shows else None
 
     def record(self, epoch: Epoch) -> None:
         """Record an epoch that has just ended."""
