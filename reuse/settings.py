@@ -87,7 +87,7 @@ class Settings(TypedDict, total=False):
         precision: float32, tf32, bfloat16, float16 or float64.
         compile: compile whole training steps: True, or `auto` where that saves time.
         device: auto, cpu, cuda, cuda:N or mps.
-        parallel: how processes that torchrun has started train one model: `ddp` keeps it whole in each, `fsdp` a part in each.
+        parallel: how the processes that torchrun starts train one model: `ddp` keeps it whole in each, `fsdp` divides it.
         seed: of labels drawn, initial weights, order, noise and dropout.
         split_seed: of the test and validation rows; None: the source run's where its data are the same, so that it has
             never trained on these test rows, else `seed`.

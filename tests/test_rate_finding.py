@@ -54,7 +54,7 @@ def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(UsageError, match="give one of the two"):
         lr_find("mlp:8", objective="autoencoder")
     with pytest.raises(UsageError, match="did you mean 'freeze'"):
-        lr_find("mlp:8", freez="hidden1")
+        lr_find("mlp:8", freeze_="hidden1")
 
 
 def test_a_picture_is_drawn() -> None:

@@ -195,7 +195,7 @@ def test_it_compiles_as_one_graph(images: Tensor) -> None:
     [
         ("shift:1", (20,), "for images.*noise, mask"),
         ("mask:0.1", (1, 8, 8), "unknown augmentation of images 'mask'"),
-        ("mirorr", (1, 8, 8), "did you mean 'mirror'"),
+        ("mirrors_", (1, 8, 8), "did you mean 'mirror'"),
         ("nois:1", (20,), "did you mean 'noise'"),
         ("shift", (1, 8, 8), "needs a number"),
         ("shift:x", (1, 8, 8), "one number"),

@@ -49,4 +49,4 @@ def test_what_a_norm_does_not_take_is_refused(text: str, message: str) -> None:
 
 def test_unknown_places_get_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="'after'"):
-        parse_norm("batch:afte")
+        parse_norm("batch:aftr")
