@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from reuse import build, feeding, load_model
 from reuse.finetuning import finetune
 from reuse.results import Result
-from reuse.training.trainer import Trainer
+from reuse.training.step import Step
 
 ROWS, CLASSES = 56, 3
 UNTRACEABLE = """
@@ -90,10 +90,11 @@ class Steps:
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Steps]:
     """Starts a new record of the steps taken from now on."""
-    current, take = [Steps()], Trainer.step
+    current, take = [Steps()], Step.__call__
 
-    def recorded(self: Trainer, batch: Any, multiplier: float | None = None) -> Tensor:
-        loss = take(self, batch, multiplier)
+    def recorded(self: Step, batches: Any, weights: Any = None) -> Tensor:
+        loss = take(self, batches, weights)
+        (batch,) = batches
         current[0].losses.append(loss.item())
         current[0].targets.append(batch.targets.clone())
         current[0].widths.add(sum(tensor[0].numel() for tensor in batch.inputs))
@@ -103,7 +104,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Steps]:
         current[0] = Steps()
         return current[0]
 
-    monkeypatch.setattr(Trainer, "step", recorded)
+    monkeypatch.setattr(Step, "__call__", recorded)
     return begin
 
 

@@ -105,12 +105,18 @@ class RunFolder:
         Raises:
             RunError: settings.toml is missing or damaged.
         """
-        return read_toml(self.path / SETTINGS)
+        settings = read_toml(self.path / SETTINGS)
+        if "command" not in settings:
+            raise RunError(f"{self.path / SETTINGS} is damaged: it does not end by naming its command; train again")
+        return settings
 
     def write_settings(self, command: str, settings: Mapping[str, Any]) -> None:
-        """Write settings.toml; None is left out, as TOML has no null, and trust, which is given anew each time."""
+        """Write settings.toml; None is left out, as TOML has no null, and trust, which is given anew each time.
+
+        The command comes last, so that a file that was cut off is known by its absence: part of TOML is TOML too.
+        """
         given = {name: value for name, value in settings.items() if value is not None and name != "trust"}
-        write_text(self.path / SETTINGS, tomli_w.dumps({"command": command, **given}))
+        write_text(self.path / SETTINGS, tomli_w.dumps({**given, "command": command}))
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write result.json."""

@@ -17,6 +17,11 @@ def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def cut_off_behind_a_line(path: Path) -> None:
+    """What is left of a TOML file is one too."""
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
 def empty(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -121,3 +126,9 @@ def test_a_run_that_names_code_is_not_run_unasked(reuse: Any, run: Path, tmp_pat
     for command in (("evaluate", run), ("inspect", run), ("predict", run, "--data", "digits")):
         reuse(*command).is_refused("evil:make", "--trust")
     assert not (tmp_path / "ran").exists()
+
+
+def test_settings_that_are_cut_off_behind_a_line_are_not_taken_for_all(reuse: Any, run: Path) -> None:
+    cut_off_behind_a_line(run / "settings.toml")
+    reuse("evaluate", run).is_refused("settings.toml", "does not end by naming its command")
+    reuse("finetune", "--resume", run).is_refused("settings.toml")
