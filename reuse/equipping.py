@@ -11,6 +11,7 @@ from reuse.data.augmenting import parse_augmentation
 from reuse.data.dataset import Dataset
 from reuse.errors import UsageError
 from reuse.feeding import Feed
+from reuse.nn.callables import can_be_imported, import_callable, names_code
 from reuse.nn.outputs import output_layers
 from reuse.objectives.mixing import augmented, mixing
 from reuse.objectives.objective import Objective
@@ -20,7 +21,7 @@ from reuse.optim.constraints import max_norm
 from reuse.optim.groups import layer_decay
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.penalties import Penalty, l1, l2, l2_sp
-from reuse.optim.schedules import choose_schedule
+from reuse.optim.schedules import SCHEDULES, choose_schedule
 from reuse.optim.settings import OptimizerSettings
 from reuse.training.compiling import Compiling
 from reuse.training.evaluation import device_of
@@ -29,7 +30,6 @@ from reuse.training.step import StepParts, Transform
 from reuse.training.trainer import Trainer
 
 TRAINER_SETTINGS = (
-    "schedule",
     "warmup",
     "alternate",
     "batch_size",
@@ -95,7 +95,8 @@ def equip(
     parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     for optimizer in (first, *switches.values()):
         build_optimizer(optimizer, parameters)
-    choose_schedule(settings["schedule"], steps_per_epoch=1, epochs=epochs, warmup_epochs=settings["warmup"])
+    schedule = read_schedule(settings["schedule"])
+    choose_schedule(schedule, steps_per_epoch=1, epochs=epochs, warmup_epochs=settings["warmup"])
     parts = StepParts(
         transforms=_transforms(settings, data),
         penalties=_penalties(model, settings, anchors),
@@ -106,10 +107,22 @@ def equip(
     return {name: settings[name] for name in TRAINER_SETTINGS} | {
         "optimizer": first,
         "switches": switches,
+        "schedule": schedule,
         "parts": parts,
         "average": _average(settings),
         "train_metrics": settings["train_metrics"] or settings["max_gap"] is not None,
     }
+
+
+def read_schedule(text: str) -> str | Callable[..., float]:
+    """Return a schedule's name as it is, and the function that `package.module:function` names.
+
+    Raises:
+        UsageError: the module cannot be imported or holds no such function.
+    """
+    module = text.partition(":")[0]
+    is_code = names_code(text, tuple(SCHEDULES)) and can_be_imported(module)
+    return import_callable(text) if is_code else text
 
 
 def read_switches(text: str | None, first: OptimizerSettings, epochs: int) -> dict[int, OptimizerSettings]:

@@ -19,6 +19,7 @@ from reuse.errors import DataError, UsageError
 from reuse.feeding import Compute, Feed
 from reuse.lookup import lookup
 from reuse.nn.building import DEFAULT_SETTINGS
+from reuse.nn.callables import names_code
 from reuse.nn.defaults import family_settings
 from reuse.nn.exchanging import exchange_notes
 from reuse.nn.selu import input_concerns
@@ -27,6 +28,7 @@ from reuse.nn.word_vectors import WordVectors, read_word_vectors
 from reuse.objectives.objective import Objective
 from reuse.objectives.supervised import supervised
 from reuse.objectives.weighting import parse_class_weights
+from reuse.optim.schedules import SCHEDULES
 from reuse.runs.fitting import Fitted, fit
 from reuse.runs.folder import ARRAYS, RunFolder
 from reuse.runs.models import ModelRecipe
@@ -109,6 +111,11 @@ def continued(command: Callable[..., Any], given: Mapping[str, Any], run: RunFol
     if isinstance(data, str) and data == ARRAYS:
         raise UsageError(f"{run.path} was trained on arrays, which a run does not keep: give them as data again")
     settings = {name: saved.get(name, default) for name, default in plain_settings(defaults).items()}
+    if names_code(str(settings["schedule"]), tuple(SCHEDULES)) and "schedule" not in given and not given.get("trust"):
+        raise UsageError(
+            f"the run's schedule is the code {settings['schedule']}, which would be imported and called: allow it by "
+            "--trust"
+        )
     settings |= plain_settings(given)
     check_epochs(settings)
     return settings, data

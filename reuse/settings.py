@@ -63,7 +63,8 @@ class Settings(TypedDict, total=False):
         layer_rates: multipliers of the rate by layer, such as `hidden1=0.1,conv*=0.5`.
         layer_decay: multiplier of the rate from each layer to the one below.
         switch_optimizer: a change in mid-training, epoch:optimizer:rate, such as `10:sgd:0.01`.
-        schedule: of the rate, such as `cosine`, `1cycle`, `exponential:10`, `piecewise:5,0.1` or `performance:0.5,5`.
+        schedule: of the rate, such as `cosine`, `1cycle`, `exponential:10`, `piecewise:5,0.1`, `performance:0.5,5`, or
+            `package.module:function`, a function of (step, total), (step) or (epoch).
         warmup: epochs in which the rate rises to its full value.
         clip_norm: greatest norm of all gradients together.
         clip_value: greatest value of a gradient.
@@ -87,7 +88,7 @@ class Settings(TypedDict, total=False):
         precision: float32, tf32, bfloat16, float16 or float64.
         compile: compile whole training steps: True, or `auto` where that saves time.
         device: auto, cpu, cuda, cuda:N or mps.
-        parallel: how the processes that torchrun starts train one model: `ddp` keeps it whole in each, `fsdp` divides it.
+        parallel: how the processes that torchrun starts share a model: `ddp` keeps it whole in each, `fsdp` divides it.
         seed: of labels drawn, initial weights, order, noise and dropout.
         split_seed: of the test and validation rows; None: the source run's where its data are the same, so that it has
             never trained on these test rows, else `seed`.

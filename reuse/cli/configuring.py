@@ -33,13 +33,13 @@ def refuse_code(path: str, config: Mapping[str, Any], given: Mapping[str, Any]) 
     Raises:
         UsageError: it names a `package.module:callable`, and `--trust` is not given.
     """
+    from reuse.nn.callables import names_code
+    from reuse.optim.schedules import SCHEDULES
     from reuse.runs.models import OWN_FAMILIES
 
-    for name in ("model", "source"):
+    for name, ours in (("model", OWN_FAMILIES), ("source", OWN_FAMILIES), ("schedule", tuple(SCHEDULES))):
         spec = str(config.get(name, ""))
-        family, colon, _ = spec.partition(":")
-        is_code = bool(colon) and family not in OWN_FAMILIES and not Path(spec).exists()
-        if is_code and name not in given and not given.get("trust"):
+        if names_code(spec, ours) and name not in given and not given.get("trust"):
             raise UsageError(f"{path} names the code {spec}, which would be imported and run: allow it by --trust")
 
 

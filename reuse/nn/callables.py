@@ -5,7 +5,7 @@ import importlib.util
 import inspect
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,24 @@ def build_from_callable(
     if not isinstance(model, nn.Module):
         raise UsageError(f"{spec} returned a {type(model).__name__}; it must return a torch.nn.Module")
     return model, set(given)
+
+
+def import_callable(spec: str) -> Callable[..., Any]:
+    """Return the function that `package.module:function` names, with the current folder on the path.
+
+    Raises:
+        UnknownNameError: the module holds no such function.
+        UsageError: the module cannot be imported.
+    """
+    path, _, attribute = spec.partition(":")
+    with _current_folder_on_path():
+        return _find(path, attribute, spec)
+
+
+def names_code(spec: str, families: Collection[str]) -> bool:
+    """Return whether `spec` is `package.module:name` and not one of `families` with what it takes behind its colon."""
+    family, colon, _ = spec.partition(":")
+    return bool(colon) and family not in families and not Path(spec).exists()
 
 
 def can_be_imported(path: str) -> bool:

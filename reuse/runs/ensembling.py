@@ -105,8 +105,9 @@ def ensemble_runs(
     Their settings, seeds and kinds may differ; task and classes may not.
 
     Args:
-        runs: run folders, and fitted scikit-learn models with `predict_proba` (for numbers, `predict`), which are given
-            what the first run's preprocessing makes of a row, flattened.
+        runs: run folders, folders `snapshots` of runs, which stand for all that are in them, and fitted scikit-learn
+            models with `predict_proba` (for numbers, `predict`), which are given what the first run's preprocessing
+            makes of a row, flattened.
         weights: how much each counts; None: all alike.
         mix: fit the weights on the validation rows, which belong to that split for all runs (see `fit_weights`).
         data: the arrays that the runs were trained on, for `mix`; a run keeps none.
@@ -122,13 +123,13 @@ def ensemble_runs(
         >>> ensemble = ensemble_runs(["runs/a", "runs/b"], mix=True)  # doctest: +SKIP
         >>> ensemble.evaluate().metrics["accuracy"]  # doctest: +SKIP
     """
-    if len(runs) < 2:
-        raise UsageError(f"an ensemble of {len(runs)} members: give two runs or more")
     if batch_size < 1:
         raise UsageError(f"batch size is {batch_size}: give a whole number of 1 or more")
     if mix and weights is not None:
         raise UsageError("weights and mix exclude each other: mix fits the weights")
     members = tuple(find_members(runs, device, trust))
+    if len(members) < 2:
+        raise UsageError(f"an ensemble of {len(members)} members: give two runs or more, or a run's folder snapshots")
     if mix:
         rows = find_rows(members, own_data(members, data), "valid")
         fitted = fit_weights(rows.predict_all(members, batch_size), rows.targets(members), members[0].model.task)
@@ -151,7 +152,7 @@ def evaluate_ensemble(
     """Measure several trained runs together: the mean of their probabilities or numbers.
 
     Args:
-        runs: run folders.
+        runs: run folders, or the folder `snapshots` of a run.
         mix: fit on the validation rows how much each run counts, instead of all alike.
         data: a data spec or arrays; None: the runs' own data, split as it was for the runs.
         target: the target column of a table; None: the runs'.

@@ -13,9 +13,11 @@ from torch import Tensor
 from reuse.data.inputs import Inputs
 from reuse.devices import choose_device
 from reuse.errors import DataError, UsageError
-from reuse.runs.folder import ARRAYS, RunFolder
+from reuse.runs.folder import ARRAYS, MANIFEST, RunFolder
 from reuse.runs.models import SavedModel, load_model
 from reuse.runs.selecting import OutsideData, Selected, run_rows, targets_for
+from reuse.runs.snapshots import FOLDER as SNAPSHOTS
+from reuse.runs.snapshots import snapshot_epochs, snapshot_models
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ def find_members(runs: Sequence[Any], device: str, trust: bool) -> list[Member]:
     """Return runs and scikit-learn models as members of one ensemble.
 
     Args:
-        runs: run folders, and fitted scikit-learn models with `predict_proba` (for numbers, `predict`). These take what
-            the first run's preprocessing makes of a row, flattened.
+        runs: run folders; the folder `snapshots` of a run, which stands for all that are in it; and fitted scikit-learn
+            models with `predict_proba` (for numbers, `predict`). These take what the first run's preprocessing makes of
+            a row, flattened.
         device: auto, cpu, cuda, cuda:N or mps.
         trust: let runs that name a `package.module:callable` import and call it.
 
@@ -57,20 +60,26 @@ def find_members(runs: Sequence[Any], device: str, trust: bool) -> list[Member]:
         RunError: a run that is damaged or predicts nothing.
     """
     chosen = choose_device(device)
-    members: dict[int, Member] = {}
-    for place, run in enumerate(runs):
-        if isinstance(run, str | Path):
-            model = load_model(run, trust=trust).to(chosen)
-            members[place] = Member(str(run), model, RunFolder.open(run))
-    if not members:
+    found = [_trained(run, trust) if isinstance(run, str | Path) else [] for run in runs]
+    trained = [member for members in found for member in members]
+    if not trained:
         raise UsageError("an ensemble needs a run: give run folders, beside which scikit-learn models may stand")
-    first = next(iter(members.values()))
-    for member in members.values():
+    first = trained[0]
+    for member in trained:
+        member.model.to(chosen)
         _check_alike(first, member)
-    for place, run in enumerate(runs):
-        if place not in members:
-            members[place] = Member(type(run).__name__, first.model, first.folder, run)
-    return [members[place] for place in range(len(runs))]
+    estimators = [[Member(type(run).__name__, first.model, first.folder, run)] for run in runs]
+    return [member for some, other in zip(found, estimators, strict=True) for member in some or other]
+
+
+def _trained(run: str | Path, trust: bool) -> list[Member]:
+    """Return a run as a member, or the snapshots in a folder of them as several."""
+    path = Path(run)
+    if path.name != SNAPSHOTS or not (path.parent / MANIFEST).exists():
+        return [Member(str(run), load_model(run, trust=trust), RunFolder.open(run))]
+    folder, models = RunFolder.open(path.parent), snapshot_models(path.parent, trust=trust)
+    named = zip(snapshot_epochs(folder), models, strict=True)
+    return [Member(f"{run} of epoch {epoch}", model, folder) for epoch, model in named]
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "reviews.csv").write_text("\n".join(["review,mood", *lines]) + "\n")
     vectors = [f"{word} {draw.random():.3f} {draw.random():.3f}" for word in (*words["happy"], *words["sad"], "the")]
     (folder / "vectors.txt").write_text("\n".join(vectors) + "\n")
+    (folder / "rates.py").write_text("def falling(epoch):\n    return 1 / (1 + epoch)\n")
     for name, dropout in (("with-dropout", 0.5), ("without", 0.0)):
         pretrain(
             "supervised",
             data="digits",
             model="mlp:20",
             labels=60,
-            epochs=1,
+            epochs=2,
+            snapshots=1,
             dropout=dropout,
             out=folder / "runs" / name,
         )

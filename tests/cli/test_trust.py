@@ -1,6 +1,7 @@
 """A folder or file that came from elsewhere does not get its code run by being replayed."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,3 +57,13 @@ def test_no_folder_says_that_it_is_trusted(run: Path, reuse) -> None:
     with pytest.raises(UsageError, match="allow it by --trust"):
         pretrain(resume=run)
     assert "only the command line may" in reuse("pretrain", "--config", str(settings)).err
+
+
+def test_a_schedule_that_is_code_needs_trust_when_a_file_names_it(reuse: Any) -> None:
+    Path("rates.py").write_text("def falling(epoch):\n    return 1 / (1 + epoch)\n")
+    begin = ("pretrain", "supervised", "--data", "digits", "--model", "mlp:8", "--labels", "60", "--epochs", "1")
+    assert reuse(*begin, "--schedule", "rates:falling", "--out", "coded").code == 0
+    reuse("pretrain", "--resume", "coded", "--epochs", "2").is_refused("rates:falling", "--trust")
+    reuse("pretrain", "--config", "coded/settings.toml").is_refused("rates:falling", "--trust")
+    assert reuse("pretrain", "--resume", "coded", "--epochs", "2", "--trust").code == 0
+    reuse(*begin, "--schedule", "rates:rising").is_refused("no 'rising'", "falling")
