@@ -9,6 +9,8 @@ import numpy as np
 from reuse.data.arrays import refuse_unusable
 from reuse.errors import DataError
 
+LARGEST_TOKEN = 2**31 - 1  # what is larger is a hash or an identifier, and an embedding for it would not fit anywhere
+
 
 def fit_length(rows: np.ndarray, length: int) -> np.ndarray:
     """Return `(n, length)`: the first tokens of each row, filled up with 0."""
@@ -41,7 +43,7 @@ def as_tokens(x: object, name: str) -> np.ndarray:
     """Return whole numbers as int64 `(n, time)`; rows of different lengths are filled up with 0 behind.
 
     Raises:
-        DataError: other values, other dimensions, or nothing in it.
+        DataError: other values, other dimensions, a number that cannot be a token's, or nothing in it.
     """
     array = _filled_up(x, name)
     if array.dtype.kind not in "iu" or array.ndim != 2 or array.size == 0:
@@ -52,6 +54,11 @@ def as_tokens(x: object, name: str) -> np.ndarray:
     if len(negative):
         row, place = negative[0].tolist()
         raise DataError(f"{name} holds {array[row, place]} in row {row} (from 0): tokens are whole numbers from 0")
+    if array.max() > LARGEST_TOKEN:
+        raise DataError(
+            f"{name} holds {array.max()}, and each token up to the largest has weights of its own: number what occurs "
+            f"from 1 on, so that none is above {LARGEST_TOKEN}"
+        )
     return array.astype(np.int64)
 
 

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -127,12 +128,20 @@ def are_texts(x: object) -> bool:
 
 
 def as_texts_of(x: object) -> np.ndarray:
-    """Return texts as objects `(n,)`, `str` or None."""
-    return np.asarray(x).astype(object)
+    """Return texts as objects `(n,)`, `str` or None where one is missing."""
+    texts = np.asarray(x).astype(object)
+    texts[[not isinstance(text, str) for text in texts]] = None
+    return texts
 
 
 def _hold_texts(array: np.ndarray) -> bool:
-    return any(isinstance(text, str) for text in array) and all(text is None or isinstance(text, str) for text in array)
+    are = [isinstance(text, str) for text in array]
+    return any(are) and all(is_text or _is_missing(value) for is_text, value in zip(are, array, strict=True))
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a value is what a column of texts has in place of one: None, NaN, or pandas' NA."""
+    return value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ == "NAType"
 
 
 def _words_of(texts: Iterable[str | None]) -> Iterator[list[str]]:

@@ -1,5 +1,6 @@
 """Normalisation layers by name: one menu for vectors `(batch, features)`, one for maps `(batch, channels, h, w)`."""
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -23,6 +24,9 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "rms": ("eps",),
     "local_response": ("size", "alpha", "beta", "k"),
 }
+
+MAY_BE_ZERO = ("momentum", "alpha", "beta", "k")
+HIGHEST = {"momentum": 1.0, "size": 1024.0}  # torch pads the features by the size of the neighbourhood, however few
 
 
 class RMSNormOfMaps(nn.RMSNorm):
@@ -108,16 +112,25 @@ def build_norm(
     if not maps and name == "instance":
         raise UsageError("norm 'instance' needs maps (a convnet); for dense layers choose batch, layer, group or rms")
     make = lookup(MAP_NORMS if maps else VECTOR_NORMS, name, "norm")
-    for argument in arguments:
+    for argument, value in arguments.items():
         if argument not in ARGUMENTS[name]:
             raise UsageError(f"norm {name!r} takes no {argument!r}: {suggest(argument, ARGUMENTS[name])}")
+        _check_value(name, argument, value)
     try:
         return make(width, **arguments)
     except ValueError as error:
         raise UsageError(f"norm {name!r} cannot be made for {width} features: {error}") from error
 
 
+def _check_value(name: str, argument: str, value: float) -> None:
+    """Refuse what torch would take and fail on, or give NaN for, only when the network is used."""
+    may_be_zero, highest = argument in MAY_BE_ZERO, HIGHEST.get(argument, math.inf)
+    if not (math.isfinite(value) and (value > 0 or (may_be_zero and value == 0)) and value <= highest):
+        bounds = ("from 0" if may_be_zero else "above 0") + (f" up to {highest:g}" if math.isfinite(highest) else "")
+        raise UsageError(f"{argument} of norm {name!r} is {value:g}: give a finite number {bounds}")
+
+
 def _whole(name: str, value: float) -> int:
-    if value != int(value) or value < 1:
-        raise UsageError(f"{name} of a norm is a whole number of at least 1; {value} was given")
+    if value != int(value):
+        raise UsageError(f"{name} of a norm is a whole number; {value} was given")
     return int(value)

@@ -74,6 +74,8 @@ def cosine(span: Span, cycles: int = 1) -> Curve:
         raise UsageError(f"cosine is given {cycles} cycles and the run has {span.epochs} epochs: give fewer cycles")
 
     def of_step(step: int, total: int) -> float:
+        if step >= total:
+            return 0.0
         length = math.ceil(total / cycles)
         place = step % length
         length = min(length, total - (step - place))

@@ -58,7 +58,7 @@ def one_cycle(
         )
     if not (divide > 0 and final_divide > 0):
         raise UsageError(f"1cycle divides by {divide} and {final_divide}: give numbers above 0")
-    way = lookup(SHAPES, shape, "shape of 1cycle")
+    way = lookup(SHAPES, str(shape), "shape of 1cycle")
     first, last = 1 / divide, 1 / divide / final_divide
 
     def value(step: int, total: int, which: str) -> float:

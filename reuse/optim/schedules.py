@@ -143,7 +143,7 @@ def _by_name(text: str, span: Span) -> Schedule:
         raise UsageError(f"schedule {text!r}: {error}; {name} {listed}") from error
     try:
         return make(span, *positions, **keywords)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise UsageError(f"schedule {text!r} cannot take its arguments: {error}") from error
 
 

@@ -117,6 +117,8 @@ def test_digests_tell_rows_by_their_content() -> None:
     [
         (-tokens(), {"sequences": True}, r"holds -\d in row 0"),
         (tokens() + 0.5, {"vocabulary": 9}, "holds float64 values"),
+        (tokens() + 10**12, {"sequences": True}, "number what occurs from 1 on"),
+        (tokens().astype(np.uint64) + np.uint64(2**63), {"sequences": True}, "number what occurs from 1 on"),
         (tokens(), {"vocabulary": 8}, "token 8 in row .*only 8"),
         (np.full((40, 5, 2), np.nan), {"sequences": True}, "row 0 .*step 0, feature 0"),
         ([[1.5], [2.5, 3]] * 20, {"sequences": True}, "float64"),

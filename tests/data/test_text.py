@@ -98,6 +98,19 @@ def test_parquet_and_missing_texts(tmp_path: Path) -> None:
     assert bytes(digests[0]) != bytes(digests[1])
 
 
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
+def test_arrays_of_texts_may_have_gaps(missing: object) -> None:
+    given, empty = [
+        load((np.array([gap, *TEXTS[1:]], object), LABELS), valid_fraction=0, test_fraction=0) for gap in (missing, "")
+    ]
+    assert given.notes == empty.notes
+    assert torch.equal(given.train.inputs.resident(), empty.train.inputs.resident())
+
+
+def test_a_column_of_pandas_with_a_gap_is_texts() -> None:
+    assert load((pd.Series([None, *TEXTS[1:]]), LABELS)).preprocessing.kind == "text"
+
+
 def test_numbers_can_be_texts(tmp_path: Path) -> None:
     path = write(tmp_path / "codes.csv", {"code": [n % 7 for n in range(80)], "label": LABELS})
     assert set(load(path, text="code").preprocessing.words) == set("0123456")

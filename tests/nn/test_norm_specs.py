@@ -40,7 +40,9 @@ def test_batch_norm_as_keras_has_it() -> None:
     ("batch:epsilon=0.1", "takes no 'epsilon': did you mean 'eps'"), ("batch:eps=small", "is no number"),
     ("weight:after", "of a layer's weights"), ("spectral:input", "of a layer's weights"),
     ("weight:dim=1", "takes no arguments"), ("group:groups=3", "cannot be made for 4"),
-    ("group:groups=1.5", "whole number"), ("lrn:size=0", "whole number"),
+    ("group:groups=1.5", "whole number"), ("group:groups=inf", "finite number above 0"), ("lrn:size=0", "above 0"),
+    ("lrn:size=1e9", "up to 1024"), ("batch:eps=0", "eps of norm 'batch' is 0"), ("layer:eps=-1", "above 0"),
+    ("rms:eps=nan", "above 0"), ("batch:momentum=7", "from 0 up to 1"), ("batch:momentum=-1", "from 0"),
 ])  # fmt: skip
 def test_what_a_norm_does_not_take_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):

@@ -140,6 +140,8 @@ def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
         ("rmsprop:alpha=0.9,alpha=0.8", "twice"),
         ("rmsprop:alpha=high", "refuses its arguments"),
         ("adam:fused=true", "takes no 'fused'"),
+        ("adam:amsgrad=abc", "true or false"),
+        ("nadamw:caution=2", "true or false"),
         ("adabelief:alpha=1", "takes no 'alpha'"),
         ("lbfgs", "many times a step.*choose adam"),
         ("sparse_adam", "sparse gradients only.*choose adam"),

@@ -163,6 +163,11 @@ def test_every_multiplier_is_finite_and_at_most_one(name: str, total: int, warmu
         assert found.momentum(step, total) is None or 0.85 <= found.momentum(step, total) <= 0.95  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("text", ["cosine", "cosine:4", "linear", "polynomial:0.5"])
+def test_what_falls_to_nothing_is_there_at_the_end_of_the_run(text: str) -> None:
+    assert chosen(text).multiplier(TOTAL, TOTAL) == 0
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -176,6 +181,7 @@ def test_every_multiplier_is_finite_and_at_most_one(name: str, total: int, warmu
         ("cosine:21", "20 epochs"),
         ("cosine:1.5", "whole number"),
         ("cosine:many", "cannot take its arguments"),
+        ("cosine:inf", "cannot take its arguments"),
         ("cosine:1,2", "cosine takes cycles"),
         ("linear:2", "takes no arguments"),
         ("exponential:0", "above 0"),
@@ -188,6 +194,7 @@ def test_every_multiplier_is_finite_and_at_most_one(name: str, total: int, warmu
         ("1cycle:0.5,3", "below 1"),
         ("1cycle:phases=4", "2 or 3"),
         ("1cycle:shape=round", "cosine"),
+        ("1cycle:shape=3", "cosine"),
         ("1cycle:size=3", "size"),
     ],
 )
