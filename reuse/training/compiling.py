@@ -5,7 +5,8 @@ whole steps is what gains there.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -42,6 +43,11 @@ class Compiling:
         self.chosen: bool | None = self.wanted if isinstance(self.wanted, bool) else None
         self.notes: list[str] = []
         self._steps: _CompiledSteps | None = None
+
+    def resume(self, chosen: bool | None) -> None:
+        """Take up what was chosen before, if the choice is left to us; a setting is as it is now."""
+        if self.wanted == "auto":
+            self.chosen = chosen
 
     def forget(self) -> None:
         """Compile anew, as another optimizer or other layers are trained: an old graph would train the old ones."""
@@ -119,16 +125,25 @@ class _CompiledSteps:
         self._compiled = torch.compile(self._take, fullgraph=True, dynamic=False, mode=mode)
 
     def __call__(self, batch: Batch, rates: Tensor) -> Tensor:
-        optimizer = self.step.optimizer
-        for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate
-            group.update({name: value for name, value in self.flags.items() if name in group})
         for parameter, gradient in zip(self.step.parameters, self.gradients, strict=True):
             parameter.grad = gradient
-        with torch._dynamo.config.patch(trace_autograd_ops=True):
+        with self._own_flags(), torch._dynamo.config.patch(trace_autograd_ops=True):
             losses: Tensor = self._compiled(batch.inputs, batch.targets, rates)
         self.has_run = True
         return losses.clone() if losses.is_cuda else losses  # a captured graph writes to the same place again
+
+    @contextmanager
+    def _own_flags(self) -> Iterator[None]:
+        """Give the optimizer the graph's flags and rates, and its own again: the steps between graphs are as ever."""
+        groups = self.step.optimizer.param_groups
+        before = [{name: group[name] for name in ("lr", *self.flags) if name in group} for group in groups]
+        for group, rate in zip(groups, self.rates, strict=True):
+            group.update({name: value for name, value in self.flags.items() if name in group}, lr=rate)
+        try:
+            yield
+        finally:
+            for group, own in zip(groups, before, strict=True):
+                group.update(own)
 
     def _take(self, inputs: tuple[Tensor, ...], targets: Tensor | None, rates: Tensor) -> Tensor:
         parts = split_batch(Batch(inputs, targets), STEPS)

@@ -66,8 +66,7 @@ class Trainer:
 
     Example:
         >>> from reuse.objectives.supervised import Classification
-        >>> from reuse.training.averaging import WeightAverage
-    from reuse.training.batches import Resident
+        >>> from reuse.training.batches import Resident
         >>> rows, labels = torch.randn(64, 4), torch.randint(3, (64,))
         >>> trainer = Trainer(nn.Linear(4, 3), Classification(3), learning_rate=0.01)
         >>> [epoch.number for epoch in trainer.epochs(Resident(rows), labels, epochs=2)]
@@ -265,7 +264,7 @@ class Trainer:
         self.average.load_state_dict(state.get("average", {}))
         if self._step.scaler is not None and state.get("scaler"):
             self._step.scaler.load_state_dict(state["scaler"])
-        self.compiling.chosen = state.get("compiled", self.compiling.chosen)
+        self.compiling.resume(state.get("compiled"))
         return fresh
 
     def _use(self, settings: OptimizerSettings) -> None:

@@ -51,10 +51,11 @@ def test_compiled_steps_train_as_others(optimizer: str) -> None:
 
 
 @pytest.mark.slow
-def test_resumed_equals_uninterrupted_when_compiled() -> None:
-    _, whole, _ = train(compiled=True, optimizer="momentum", epochs=4, schedule="constant")
-    _, _, killed = train(compiled=True, optimizer="momentum", epochs=2, schedule="constant")
-    _, _, resumed = train(compiled=True, optimizer="momentum", epochs=0, schedule="constant")
+@pytest.mark.parametrize("optimizer", ["momentum", "sgd"])  # without state, and so with an eager step each epoch
+def test_resumed_equals_uninterrupted_when_compiled(optimizer: str) -> None:
+    _, whole, _ = train(compiled=True, optimizer=optimizer, epochs=4, schedule="constant")
+    _, _, killed = train(compiled=True, optimizer=optimizer, epochs=2, schedule="constant")
+    _, _, resumed = train(compiled=True, optimizer=optimizer, epochs=0, schedule="constant")
     resumed.load_state_dict(killed.state_dict())
     list(resumed.epochs(ROWS, LABELS, epochs=4))
     torch.testing.assert_close(resumed.model.state_dict(), whole, rtol=0, atol=0)
@@ -72,7 +73,16 @@ def test_without_a_compiler_training_goes_on_and_says_so(monkeypatch: pytest.Mon
     epochs, ours, _ = train(compiled=True, optimizer="sgd")
     assert epochs[0].notes == ("steps are not compiled: RuntimeError: no working C++ compiler",)
     assert epochs[1].notes == ()
-    torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-6)  # foreach instead of fused
+    torch.testing.assert_close(ours, plain, rtol=0, atol=0)  # the optimizer is given back as it was
+
+
+@pytest.mark.parametrize(("before", "now", "chosen"), [(False, True, True), (True, False, False), (True, "auto", True)])
+def test_resuming_takes_the_setting_of_now_and_the_choice_of_auto(before: bool, now: bool | str, chosen: bool) -> None:
+    _, _, begun = train(compiled=False, epochs=0)
+    state = {**begun.state_dict(), "compiled": before}
+    _, _, resumed = train(compiled=now, epochs=0)
+    resumed.load_state_dict(state)
+    assert resumed.compiling.chosen is chosen
 
 
 @pytest.mark.parametrize(
