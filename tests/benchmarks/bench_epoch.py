@@ -52,16 +52,22 @@ TARGETS = {
 }
 
 
-def start(name: str, part: int, threads: int, stack: ExitStack) -> Block:
-    """Start a side, wait until it is ready, and return its block: an epoch."""
+def start(name: str, how: Sequence[str], stack: ExitStack) -> Block:
+    """Start a side, wait until it is ready, and return its block: an epoch.
+
+    Args:
+        name: of the side.
+        how: the part of the rows, threads and clock, as `peers.turns` takes them.
+        stack: ends the side.
+    """
     folder, (function, module, _) = Path(__file__).parent, SIDES[name]
     paths = (str(folder), str(folder.parents[1]), os.environ.get("PYTHONPATH", ""))
     process = subprocess.Popen(
-        [sys.executable, "-m", "peers.turns", function, module, str(part), str(threads)],
+        [sys.executable, "-m", "peers.turns", function, module, *how],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        env={**os.environ, "OMP_NUM_THREADS": how[1], "PYTHONPATH": os.pathsep.join(filter(None, paths))},
     )
     stack.enter_context(process)  # its end closes the side's input, which ends the side
     orders, answers = process.stdin, process.stdout
@@ -120,16 +126,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of every side (default 1)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"epochs of each side (default {ROUNDS})")
     parser.add_argument("--part", type=int, default=1, help="train on a part: 5 takes a fifth of the rows (default 1)")
+    parser.add_argument("--clock", choices=("wall", "processor"), default="wall", help="processor: seconds computed")
     parser.add_argument("--sides", default="", help=f"only these, with ; between them: {'; '.join(SIDES)}")
     arguments = parser.parse_args()
     part, rounds = (100, 3) if arguments.quick else (arguments.part, arguments.rounds)
     quick = [HAND, "ours", "ours, batch norm", *PEERS] if arguments.quick else list(SIDES)
     names = [name.strip() for name in arguments.sides.split(";")] if arguments.sides else quick
     with ExitStack() as stack:
-        sides = {name: start(name, part, arguments.threads, stack) for name in installed(names)}
+        how = (str(part), str(arguments.threads), arguments.clock)
+        sides = {name: start(name, how, stack) for name in installed(names)}
         times = alternate(sides, rounds)
     print_seconds(times)
-    print_table(f"An epoch of {54_000 // part} rows in batches of 32", compare(times))
+    print_table(f"An epoch of {54_000 // part} rows in batches of 32, {arguments.clock} seconds", compare(times))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """One side of `bench_epoch` in a process of its own: it trains an epoch each time it is told to, and waits in between.
 
 Processes keep the sides apart: one framework's threads, memory and settings cannot slow another, and Keras can run on
-two backends. A waiting side takes no processor time. It reads a line for each epoch and answers with the seconds.
+two backends. A waiting side takes no processor time. It reads a line for each epoch and answers with the seconds: those
+that passed, or those of the processor that it used, which a machine shared with others bends much less.
 """
 
 import importlib
@@ -16,11 +17,12 @@ import torch
 from peers.rows import Ended, Rows, load_rows
 
 Train = Callable[[Rows, Ended], None]
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
 def main() -> None:
-    """Train side `sys.argv[1]` of the module `sys.argv[2]` on one `sys.argv[3]`-th of the rows, on so many threads."""
-    side, module, part, threads = sys.argv[1:5]
+    """Train the side of a module on one part-th of the rows: the arguments that follow say which and how."""
+    side, module, part, threads, clock = sys.argv[1:6]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a framework prints is no answer
     torch.set_num_threads(int(threads))
@@ -28,18 +30,18 @@ def main() -> None:
     train: Train = getattr(importlib.import_module(f"peers.{module}"), side)
     rows = load_rows(int(part))
     _answer(answers, "ready")
-    train(rows, _turns(answers))
+    train(rows, _turns(answers, CLOCKS[clock]))
 
 
-def _turns(answers: TextIO) -> Ended:
+def _turns(answers: TextIO, seconds: Callable[[], float]) -> Ended:
     _wait()
-    started = time.perf_counter()
+    started = seconds()
 
     def ended() -> None:
         nonlocal started
-        _answer(answers, repr(time.perf_counter() - started))
+        _answer(answers, repr(seconds() - started))
         _wait()
-        started = time.perf_counter()
+        started = seconds()
 
     return ended
 
