@@ -103,7 +103,7 @@ def _difference(mine: Sequence[float], theirs: Sequence[float]) -> str:
     (mean, error), (other, other_error) = mean_and_error(mine), mean_and_error(theirs)
     spread = math.hypot(error, other_error)
     if spread == 0:
-        return "0" if mean == other else "∞"
+        return "0" if math.isclose(mean, other, rel_tol=1e-5) else "∞"  # records are rounded
     return f"{(mean - other) / spread:+.1f}"
 
 
