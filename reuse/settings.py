@@ -79,7 +79,7 @@ class Settings(TypedDict, total=False):
         swa: epoch from which the average of each epoch's weights is validated and kept.
         precise_norm: compute the batch norms' statistics anew over all training rows at the end.
         patience: epochs without a better validation loss before stopping.
-        early_stopping: False trains all epochs; the best weights are kept all the same.
+        early_stopping: False trains all epochs, unless max_gap ends them; the best weights are kept all the same.
         max_gap: stop when the validation loss exceeds the training loss, measured without dropout, by this share of it.
         train_metrics: measure the training rows without dropout after each epoch, as the validation rows are.
         watch: look at gradients, weights and dead units of each layer, and advise where something is wrong.

@@ -37,6 +37,7 @@ class EarlyStopping:
         self.best = math.inf
         self.best_epoch: int | None = None
         self.waited = 0
+        self.losses: tuple[float, float] | None = None
         self._weights: dict[str, Tensor] = {}
 
     def update(self, epoch: int, value: float, snapshot: Callable[[], Mapping[str, Tensor]]) -> bool:
@@ -52,11 +53,11 @@ class EarlyStopping:
             self._weights = copied(snapshot())
         else:
             self.waited += 1
-        return self.is_over()
+        return self._is_out_of_patience()
 
     def is_over(self) -> bool:
-        """Say whether patience has run out already."""
-        return self.patience is not None and self.waited >= self.patience
+        """Say whether patience has run out already, or the gap was too wide after the last epoch."""
+        return self._is_out_of_patience() or self._is_gap_too_wide()
 
     def begin_phase(self, live: Mapping[str, Tensor]) -> None:
         """Wait anew, as other layers train from here on, and keep those with the best weights too.
@@ -64,7 +65,7 @@ class EarlyStopping:
         Args:
             live: what trains now.
         """
-        self.waited = 0
+        self.waited, self.losses = 0, None
         self.extend(live)
 
     def extend(self, live: Mapping[str, Tensor]) -> None:
@@ -83,7 +84,8 @@ class EarlyStopping:
             train: metrics of an epoch, with `eval_loss`, that of the training rows in eval mode.
             valid: metrics on the validation rows.
         """
-        return self.max_gap is not None and valid["loss"] > (1 + self.max_gap) * train["eval_loss"]
+        self.losses = (train["eval_loss"], valid["loss"]) if self.max_gap is not None else None
+        return self._is_gap_too_wide()
 
     def restore(self, model: nn.Module) -> int | None:
         """Put the best weights back into `model` and return their epoch; None where no epoch had a result."""
@@ -91,11 +93,21 @@ class EarlyStopping:
         return self.best_epoch
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counters and the best weights, copied to the CPU; never the settings."""
-        counters = {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
+        """Return the counters, the last losses and the best weights, copied to the CPU; never the settings."""
+        counters = {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited, "losses": self.losses}
         return {**counters, "weights": copied(self._weights, "cpu")}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned; patience stays as it is set now."""
+        """Put back what `state_dict` returned; patience and gap stay as they are set now."""
         self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
+        self.losses = state.get("losses")  # older checkpoints have none
         self._weights = copied(state["weights"])
+
+    def _is_out_of_patience(self) -> bool:
+        return self.patience is not None and self.waited >= self.patience
+
+    def _is_gap_too_wide(self) -> bool:
+        if self.max_gap is None or self.losses is None:
+            return False
+        train, valid = self.losses
+        return valid > (1 + self.max_gap) * train

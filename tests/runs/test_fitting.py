@@ -56,8 +56,9 @@ def fitted(path: str = "run", **changes: Any) -> tuple[Fitted, Listener, RunFold
     if not changes.get("resume"):
         save_start(run, model)
         run.write_manifest({})
-    trainer = Trainer(model, Classification(3), learning_rate=0.05, batch_size=16)
-    stopping = EarlyStopping(changes.pop("patience", None))
+    gap = changes.pop("max_gap", None)
+    trainer = Trainer(model, Classification(3), learning_rate=0.05, batch_size=16, train_metrics=gap is not None)
+    stopping = EarlyStopping(changes.pop("patience", None), max_gap=gap)
     settings = {"valid": VALID, "epochs": 8, "stopping": stopping, **changes}
     return fit(trainer, TRAIN, run=run, reporter=listener, **settings), listener, run
 
@@ -131,6 +132,18 @@ def test_a_run_that_had_stopped_early_is_not_trained_on_but_for_more_patience() 
     assert listener.weights == {}
     more, listener, _ = fitted(patience=5, epochs=20, resume=True)
     assert more.epochs >= first.epochs + 2
+    assert min(listener.weights) == first.epochs + 1
+
+
+def test_a_run_that_a_gap_had_ended_is_not_trained_on_but_for_a_wider_one() -> None:
+    first, listener, run = fitted(max_gap=0.5, epochs=20)
+    gaps = [line["valid"]["loss"] / line["train"]["eval_loss"] - 1 for line in run.history()]
+    assert [gap > 0.5 for gap in gaps] == [False] * (first.epochs - 1) + [True]
+    again, listener, _ = fitted(max_gap=0.5, epochs=20, resume=True)
+    assert (again.epochs, again.best_epoch, again.stopped_early) == (first.epochs, first.best_epoch, True)
+    assert listener.weights == {}
+    more, listener, _ = fitted(max_gap=gaps[-1] + 0.5, epochs=20, resume=True)
+    assert more.epochs > first.epochs
     assert min(listener.weights) == first.epochs + 1
 
 
