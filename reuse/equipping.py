@@ -194,7 +194,10 @@ def _penalties(model: nn.Module, settings: Mapping[str, Any], anchors: Mapping[s
     if settings.get("l2_sp") is not None and anchors is not None:
         matrices = {name: p for name, p in weights.items() if p.ndim > 1}
         known = {name: tensor for name, tensor in anchors.items() if name in matrices}
-        penalties.append(l2_sp(matrices, known, settings["l2_sp"], settings["l2_sp"]))
+        amount = settings["l2_sp"]
+        # Nothing reused trains yet where a later phase unfreezes it: the rest is pulled towards zero as it will be.
+        pull = l2_sp(matrices, known, amount, amount) if known else l2(matrices, dict.fromkeys(matrices, amount))
+        penalties.append(pull)
     return penalties
 
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from reuse.anchoring import reused_weights
 from reuse.equipping import make_trainer
 from reuse.errors import UsageError
 from reuse.feeding import Feed, feed_inputs
 from reuse.finetuning import finetune
-from reuse.layers.selecting import select
 from reuse.pretexts import new_pretext
 from reuse.pretraining import pretrain
 from reuse.running import check_epochs, checked_names, choose_compute, make_objective, plain_settings, take_part
@@ -114,10 +114,7 @@ def _of_finetuning(given: dict[str, Any], reporter: Reporter) -> tuple[Trainer, 
     model, origins = restored_model(task, reporter)
     model.to(compute.device, compute.dtype)
     freeze_layers(model, task.settings, origins.fresh, reporter)
-    anchors = {}
-    if task.settings["l2_sp"] is not None and origins.restored:
-        tensors = dict(model.named_parameters(remove_duplicate=False))
-        anchors = {name: tensors[name].detach().clone() for name in select(model, origins.restored).parameters}
+    anchors = {} if task.settings["l2_sp"] is None else reused_weights(model, origins.restored)
     feed = feed_inputs(model, task.data, compute)
     objective = make_objective(task.settings, task.data)
     return make_trainer(model, objective, feed, task.settings, task.data, anchors), feed

@@ -13,7 +13,7 @@ from xxhash import xxh3_128
 from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.data.loading import load
 from reuse.data.preprocessing import Preprocessing
-from reuse.devices import choose_device
+from reuse.devices import choose_device, choose_dtype
 from reuse.distributed import is_main, join, main_first
 from reuse.errors import DataError, UsageError
 from reuse.feeding import Compute, Feed
@@ -37,6 +37,7 @@ from reuse.runs.reporting import Reporter
 from reuse.runs.snapshots import kept_epochs
 from reuse.runs.tensorboard import check_tensorboard
 from reuse.settings import defaults_of
+from reuse.training.parallel import KINDS
 from reuse.training.stopping import EarlyStopping
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
@@ -234,10 +235,15 @@ def check_epochs(settings: Mapping[str, Any]) -> None:
     """Raise unless the settings that no other part checks before hours are spent can be taken."""
     if not isinstance(settings["epochs"], int) or settings["epochs"] < 1:
         raise UsageError(f"epochs is {settings['epochs']!r}: give a whole number of 1 or more")
-    if not isinstance(settings["batch_size"], int) or settings["batch_size"] < 1:
-        raise UsageError(f"batch size is {settings['batch_size']!r}: give a whole number of 1 or more")
+    for name in ("batch_size", "accumulate"):
+        if not isinstance(settings[name], int) or settings[name] < 1:
+            raise UsageError(f"{name.replace('_', ' ')} is {settings[name]!r}: give a whole number of 1 or more")
     if settings["patience"] is not None and settings["patience"] < 1:
         raise UsageError(f"patience is {settings['patience']}: give 1 epoch or more, or --no-early-stopping")
+    EarlyStopping(None, max_gap=settings["max_gap"])
+    lookup(KINDS, settings["parallel"], "parallel")
+    if settings.get("cache_dtype") is not None:
+        choose_dtype(settings["cache_dtype"])
     kept_epochs(settings["snapshots"], settings["epochs"], schedule=settings["schedule"])
     if settings["tensorboard"]:
         check_tensorboard()

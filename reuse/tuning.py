@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from reuse.anchoring import kept_anchors, reused_weights
 from reuse.devices import dtype_name
 from reuse.distributed import from_main, main_first, world_size
 from reuse.equipping import equip, make_trainer
@@ -38,7 +39,7 @@ from reuse.runs.checkpoints import ANCHORS, load_newest, newest_epoch, savable_t
 from reuse.runs.fitting import interruptible
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.reporting import Reporter
-from reuse.runs.tensor_files import load_tensors_file, save_tensors
+from reuse.runs.tensor_files import save_tensors
 from reuse.tasks import Origins, Task, freeze_layers, restored_model
 from reuse.training.parallel import describe_spread, spread
 from reuse.training.stopping import EarlyStopping
@@ -64,12 +65,11 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
     model.to(compute.device, compute.dtype)
     begun = freeze_layers(model, settings, () if run else origins.fresh, reporter)
     _check_phases(phases, model, begun)
-    equip(model, settings, data)  # what cannot be taken is refused before anything is written
-    run = _resumed_run(run, task, model) if run else from_main(lambda: _new_run(task, model, origins, out))
+    anchors = _anchors(model, settings, phases, origins, run)
+    equip(model, settings, data, anchors)  # what cannot be taken is refused before anything is written
+    run = _resumed_run(run, task, model) if run else from_main(lambda: _new_run(task, model, origins, out, anchors))
     for line in describe_spread(model):
         reporter.line(line)
-    with main_first():
-        anchors = _anchors(run, model, settings)
     tuned = _Tuned(objective, compute, make_stopping(objective, settings), anchors, resume)
     with interruptible(run):
         for phase in _remaining(phases, run):
@@ -179,19 +179,14 @@ def _remaining(phases: list[Phase], run: RunFolder) -> list[Phase]:
     return [phase for phase in phases if phase.last > epoch or phase is phases[-1]]
 
 
-def _anchors(run: RunFolder, model: nn.Module, settings: dict[str, Any]) -> dict[str, Tensor]:
+def _anchors(
+    model: nn.Module, settings: dict[str, Any], phases: list[Phase], origins: Origins, run: RunFolder | None
+) -> dict[str, Tensor]:
     """Return the restored weights as they began, where something pulls towards them; a resumed run reads them again."""
     if settings["l2_sp"] is None:
         return {}
-    path = run.path / ANCHORS
-    if not path.exists():
-        restored = run.manifest()["restored"]
-        if not restored:
-            raise UsageError("l2_sp pulls towards reused weights, and none are restored: leave it out, or use l2")
-        names = select(model, restored).parameters
-        tensors = dict(model.named_parameters(remove_duplicate=False))
-        save_tensors(path, {name: tensors[name].detach() for name in names})
-    return load_tensors_file(path)
+    later = [pattern for phase in phases for pattern in phase.unfrozen]
+    return kept_anchors(run) if run else reused_weights(model, origins.restored, later)
 
 
 def _feed(
@@ -246,9 +241,13 @@ def _resumed_run(run: RunFolder, task: Task, model: nn.Module) -> RunFolder:
     return run
 
 
-def _new_run(task: Task, model: nn.Module, origins: Origins, out: str | Path | None) -> RunFolder:
+def _new_run(
+    task: Task, model: nn.Module, origins: Origins, out: str | Path | None, anchors: dict[str, Tensor]
+) -> RunFolder:
     run = RunFolder.create("finetune", out)
     save_start(run, model)
+    if anchors:
+        save_tensors(run.path / ANCHORS, anchors)
     run.write_settings("finetune", task.settings)
     run.write_manifest(
         {

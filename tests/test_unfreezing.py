@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from reuse.errors import UsageError
-from reuse.finetuning import finetune
+from reuse.finetuning import finetune, go_on
 from reuse.pretraining import pretrain
 from reuse.results import Result
 from reuse.runs.reporting import Reporter
@@ -103,3 +103,18 @@ def test_the_pull_towards_reused_weights_holds_them() -> None:
         assert near < 0.3 * far
     with pytest.raises(UsageError, match="none are restored"):
         finetune("mlp:5", random_weights=True, data=(X, Y), l2_sp=0.1, epochs=1)
+
+
+def test_the_pull_waits_for_the_layers_that_train_later() -> None:
+    tuned("free", unfreeze="3:hidden2", early_stopping=False)
+    tuned("held", unfreeze="3:hidden2", early_stopping=False, l2_sp=10.0)
+    before = load_file("source/weights.safetensors")["hidden2.linear.weight"]
+    far, near = ((weights(run)["hidden2.linear.weight"] - before).norm() for run in ("free", "held"))
+    assert near < 0.3 * far
+    assert weights("held")["output.weight"].norm() < weights("free")["output.weight"].norm()
+
+
+def test_a_pull_cannot_begin_once_the_weights_have_moved() -> None:
+    tuned("plain", freeze=[])
+    with pytest.raises(UsageError, match="plain began without it"):
+        go_on("plain", data=(X, Y), l2_sp=0.1, epochs=8)

@@ -113,13 +113,20 @@ def test_names_and_numbers(reuse: Any, arguments: tuple[object, ...], words: tup
         (("--cache-dtype", "float7"), ("float7",)),
         (("--label-smoothing", 2), ("2",)),
         (("--patience", 0), ("patience",)),
+        (("--accumulate", 0), ("accumulate is 0",)),
+        (("--max-gap", -1), ("max_gap is -1",)),
+        (("--parallel", "fdsp"), ("'fdsp'", "'fsdp'")),
+        (("--l2-sp", -1, "--labels", 50), ("l2_sp", "-1")),
+        (("--l2-sp", 1, "--labels", 50, "--random-weights"), ("none are restored",)),
+        (("--l2-sp", 1, "--labels", 50, "--freeze", "hidden2"), ("stay frozen",)),
     ],
     ids=str,
 )
 def test_settings_of_finetune(
-    reuse: Any, pretrained: Path, options: tuple[object, ...], words: tuple[str, ...]
+    reuse: Any, pretrained: Path, tmp_path: Path, options: tuple[object, ...], words: tuple[str, ...]
 ) -> None:
     reuse("finetune", pretrained, "--freeze", "hidden1", *options, "--epochs", 2).is_refused(*words)
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
