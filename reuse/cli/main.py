@@ -3,6 +3,10 @@
 import importlib
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -72,7 +76,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if who is not None:
             _refuse_alone(sys.argv[1:] if arguments is None else arguments)
-        cli(arguments, prog_name="reuse", standalone_mode=False)
+        with _warnings_as_lines():
+            cli(arguments, prog_name="reuse", standalone_mode=False)
     except click.ClickException as error:
         click.echo(f"{who or ''}error: {error.format_message()}", err=True)
         sys.exit(error.exit_code)
@@ -90,6 +95,18 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(0)
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Show warnings as they read, one line each, without the file and the line of code that Python puts around them."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        yield
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"warning: {' '.join(str(message).split())}", err=True)
 
 
 def _process() -> str | None:

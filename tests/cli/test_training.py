@@ -1,6 +1,7 @@
 """`reuse pretrain` and `reuse finetune` as a user calls them: what they print, and replaying a run."""
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,16 @@ def test_json_is_one_object_everywhere(reuse: Any, command: tuple[str, ...]) -> 
     assert answer.code == 0
     assert answer.json
     assert reuse(*command).out
+
+
+def test_a_warning_is_one_line_without_code(reuse: Any) -> None:
+    settings = ("--model", "mlp:4", "--activation", "selu", "--norm", "batch", "--epochs", 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        lines = reuse("pretrain", "supervised", *settings).err.splitlines()
+    (line,) = [line for line in lines if "it keeps activations at mean 0" in line]
+    assert line.startswith("warning: activation 'selu' with norm 'batch'")
+    assert not any("UserWarning" in line or line.startswith(" ") for line in lines)
 
 
 def test_objectives_are_listed(reuse: Any) -> None:
