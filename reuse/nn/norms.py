@@ -33,8 +33,12 @@ class RMSNormOfMaps(nn.RMSNorm):
     """Root-mean-square norm over the channels of each position of a map (Zhang and Sennrich 2019)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised map, `(batch, channels, height, width)`."""
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+        """Return the normalised map, `(batch, channels, height, width)`, in memory in the order of `x`.
+
+        A convolution rounds otherwise in another order, and what a cache stores is in torch's own.
+        """
+        normalised: Tensor = super().forward(x.movedim(1, -1)).movedim(-1, 1)
+        return normalised.contiguous() if x.is_contiguous() else normalised
 
 
 class LocalResponseNormOfVectors(nn.LocalResponseNorm):
@@ -107,7 +111,8 @@ def build_norm(
 
     Raises:
         UnknownNameError: no norm has that name.
-        UsageError: the norm needs maps and would set every feature of a vector to zero, or an argument is none of its.
+        UsageError: the norm needs maps, or is over a single feature, which it would set to zero or, `rms`, to its sign;
+            or an argument is none of its.
     """
     if not maps and name == "instance":
         raise UsageError("norm 'instance' needs maps (a convnet); for dense layers choose batch, layer, group or rms")
@@ -116,10 +121,20 @@ def build_norm(
         if argument not in ARGUMENTS[name]:
             raise UsageError(f"norm {name!r} takes no {argument!r}: {suggest(argument, ARGUMENTS[name])}")
         _check_value(name, argument, value)
+    _check_width(name, width, arguments.get("groups"), maps=maps)
     try:
         return make(width, **arguments)
     except ValueError as error:
         raise UsageError(f"norm {name!r} cannot be made for {width} features: {error}") from error
+
+
+def _check_width(name: str, width: int, groups: float | None, *, maps: bool) -> None:
+    """Refuse a norm of vectors that has one feature to look at, the same at every input; of maps it has positions."""
+    together = 1 if name == "group" and groups == width else width
+    if together == 1 and (name == "rms" or (not maps and name in ("layer", "group"))):
+        raise UsageError(
+            f"norm {name!r} over a single feature leaves nothing of it but its sign at most: choose batch, or none"
+        )
 
 
 def _check_value(name: str, argument: str, value: float) -> None:

@@ -48,6 +48,27 @@ def test_rms_of_vectors_and_of_maps_divides_by_the_root_mean_square_of_the_featu
     torch.testing.assert_close(build_norm("rms", 5).double()(x), x / x.square().mean(-1, True).sqrt())
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_rms_of_maps_keeps_the_layout(layout: torch.memory_format) -> None:
+    """Convolutions round otherwise in another layout, so that stored maps would train another model than fresh ones."""
+    x = torch.randn(3, 12, 4, 5).contiguous(memory_format=layout)
+    assert build_norm("rms", 12, maps=True)(x).is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "arguments"), [("layer", 1, {}), ("rms", 1, {}), ("group", 1, {}), ("group", 6, {"groups": 6.0})]
+)
+def test_a_norm_over_a_single_feature_is_refused(name: str, width: int, arguments: dict[str, float]) -> None:
+    """Its outputs would be the same for all inputs, or nothing but their signs."""
+    with pytest.raises(UsageError, match="single feature"):
+        build_norm(name, width, arguments=arguments)
+    if name == "rms":
+        with pytest.raises(UsageError, match="single feature"):
+            build_norm(name, width, maps=True)
+    else:  # these are over the positions of a map too
+        build_norm(name, width, maps=True, arguments=arguments)
+
+
 def test_local_response_divides_by_the_neighbours_of_the_same_place() -> None:
     x = torch.randn(2, 7, 3, 4, dtype=torch.float64) * 50
     sums = torch.stack([x[:, max(i - 2, 0) : i + 3].square().sum(1) for i in range(7)], 1)
