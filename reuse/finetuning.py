@@ -7,17 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from reuse.beginning import begin
 from reuse.distributed import from_main
-from reuse.errors import RunError, UsageError
+from reuse.errors import CutError, RunError, UsageError
 from reuse.feeding import Prepared, prepare
 from reuse.layers.freezing import Freezing
 from reuse.results import Result
 from reuse.running import (
     check_epochs,
     checked_names,
-    choose_compute,
     continued,
-    make_objective,
     plain_settings,
     take_part,
     unlike_defaults,
@@ -27,8 +26,8 @@ from reuse.runs.reporting import Reporter
 from reuse.runs.sources import find_source
 from reuse.seeding import seed_everything
 from reuse.settings import Settings, all_settings
-from reuse.tasks import Task, freeze_layers, new_task, restored_model, resumed_task
-from reuse.tuning import cache_settings, tune
+from reuse.tasks import Task, new_task, resumed_task
+from reuse.tuning import AUGMENTED, cache_settings, tune
 
 
 def finetune(
@@ -134,10 +133,11 @@ def plan(**settings: Any) -> tuple[Freezing, Prepared]:
         settings: those of `finetune`.
 
     Returns:
-        What is frozen, and the cut with its plan, fingerprint and place in the cache.
+        What is frozen at first, and the cut with its plan, fingerprint and place in the cache: those of the first
+        phase where `unfreeze` makes several.
 
     Raises:
-        CutError: the model cannot be cut; the message says why.
+        CutError: the model cannot be cut, or augmentation leaves nothing to cache; the message says why.
         UsageError, DataError, RunError: as `finetune`.
     """
     arguments = {**checked_names(finetune, settings), **settings}
@@ -145,12 +145,11 @@ def plan(**settings: Any) -> tuple[Freezing, Prepared]:
         raise UsageError("a plan writes and resumes nothing: leave resume and out away")
     check_epochs(arguments)
     task = new_task(plain_settings(arguments), arguments["data"], arguments["reporter"] or Reporter())
-    compute = choose_compute(task.settings)
-    objective = make_objective(task.settings, task.data)
-    model, origins = restored_model(task, Reporter())
-    model.to(compute.device, compute.dtype)
-    freezing = freeze_layers(model, task.settings, origins.fresh, Reporter())
-    return freezing, prepare(model, task.data, objective, compute, cache_settings(task), task.settings["epochs"])
+    begun = begin(task, Reporter())
+    if task.settings["augment"]:
+        raise CutError(AUGMENTED)
+    wanted, epochs = cache_settings(task), begun.phases[0].last
+    return begun.freezing, prepare(begun.model, task.data, begun.objective, begun.compute, wanted, epochs)
 
 
 def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:

@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from reuse.anchoring import reused_weights
+from reuse.beginning import begin
 from reuse.equipping import make_trainer
 from reuse.errors import UsageError
 from reuse.feeding import Feed, feed_inputs
 from reuse.finetuning import finetune
 from reuse.pretexts import new_pretext
 from reuse.pretraining import pretrain
-from reuse.running import check_epochs, checked_names, choose_compute, make_objective, plain_settings, take_part
+from reuse.running import check_epochs, checked_names, plain_settings, take_part
 from reuse.runs.reporting import Reporter
 from reuse.settings import UNUSED_BY_RANGE_TEST
-from reuse.tasks import freeze_layers, new_task, restored_model
+from reuse.tasks import new_task
 from reuse.training.range_test import RateCurve, range_test
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
@@ -110,14 +110,9 @@ def _of_finetuning(given: dict[str, Any], reporter: Reporter) -> tuple[Trainer, 
     arguments = {**checked_names(finetune, given), **given}
     check_epochs(arguments)
     task = new_task(plain_settings(arguments), arguments["data"], reporter)
-    compute = choose_compute(task.settings)
-    model, origins = restored_model(task, reporter)
-    model.to(compute.device, compute.dtype)
-    freeze_layers(model, task.settings, origins.fresh, reporter)
-    anchors = {} if task.settings["l2_sp"] is None else reused_weights(model, origins.restored)
-    feed = feed_inputs(model, task.data, compute)
-    objective = make_objective(task.settings, task.data)
-    return make_trainer(model, objective, feed, task.settings, task.data, anchors), feed
+    begun = begin(task, reporter)
+    feed = feed_inputs(begun.model, task.data, begun.compute)
+    return make_trainer(begun.model, begun.objective, feed, task.settings, task.data, begun.anchors), feed
 
 
 def _of_pretraining(given: dict[str, Any], reporter: Reporter) -> tuple[Trainer, Feed]:

@@ -3,14 +3,13 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
-from reuse.anchoring import kept_anchors, reused_weights
+from reuse.beginning import Beginning, begin
 from reuse.devices import dtype_name
 from reuse.distributed import from_main, main_first, world_size
-from reuse.equipping import equip, make_trainer
+from reuse.equipping import make_trainer
 from reuse.errors import CutError, UsageError
 from reuse.feeding import (
     CacheSettings,
@@ -23,15 +22,12 @@ from reuse.feeding import (
     prepare,
 )
 from reuse.layers.freezing import Freezing, frozen, unfreeze
-from reuse.layers.selecting import select
 from reuse.objectives.objective import Objective
-from reuse.phases import Phase, read_phases
+from reuse.phases import Phase
 from reuse.results import Result
 from reuse.running import (
     Trained,
-    choose_compute,
     data_digests,
-    make_objective,
     make_stopping,
     train,
 )
@@ -40,10 +36,13 @@ from reuse.runs.fitting import interruptible
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.reporting import Reporter
 from reuse.runs.tensor_files import save_tensors
-from reuse.tasks import Origins, Task, freeze_layers, restored_model
+from reuse.tasks import Task
 from reuse.training.parallel import describe_spread, spread
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
+
+AUGMENTED = "augmentation gives the frozen layers other inputs each epoch"
+"""Why nothing is cached where training inputs are changed at random."""
 
 
 def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: str | Path | None = None) -> Result:
@@ -55,27 +54,20 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
         run: to go on with; None begins a new one.
         out: the folder of a new run; None chooses one.
     """
-    settings, data, resume = task.settings, task.data, run is not None
-    phases = read_phases(settings["unfreeze"], settings["epochs"])
-    if len(phases) > 1 and world_size() > 1 and settings["parallel"] == "fsdp":
+    settings, resume = task.settings, run is not None
+    if settings["unfreeze"] and world_size() > 1 and settings["parallel"] == "fsdp":
         raise UsageError("unfreezing needs a model that is whole, and fsdp divides it once: choose parallel=ddp")
-    compute = choose_compute(settings)
-    objective = make_objective(settings, data)
-    model, origins = restored_model(task, reporter, resume)
-    model.to(compute.device, compute.dtype)
-    begun = freeze_layers(model, settings, () if run else origins.fresh, reporter)
-    _check_phases(phases, model, begun)
-    anchors = _anchors(model, settings, phases, origins, run)
-    equip(model, settings, data, anchors)  # what cannot be taken is refused before anything is written
-    run = _resumed_run(run, task, model) if run else from_main(lambda: _new_run(task, model, origins, out, anchors))
+    begun = begin(task, reporter, run)  # what cannot be taken is refused before anything is written
+    model, phases = begun.model, begun.phases
+    run = _resumed_run(run, task, model) if run else from_main(lambda: _new_run(task, begun, out))
     for line in describe_spread(model):
         reporter.line(line)
-    tuned = _Tuned(objective, compute, make_stopping(objective, settings), anchors, resume)
+    tuned = _Tuned(begun.objective, begun.compute, make_stopping(begun.objective, settings), begun.anchors, resume)
     with interruptible(run):
         for phase in _remaining(phases, run):
             _train_phase(task, model, tuned, phase, phases, run, reporter)
         save_tensors(run.path / WEIGHTS, savable_tensors(model))
-    result = from_main(lambda: _result(task, run, begun, tuned))  # it reads what the first process has written
+    result = from_main(lambda: _result(task, run, begun.freezing, tuned))  # it reads what the first process has written
     run.write_result(result.to_dict())
     return result
 
@@ -163,30 +155,10 @@ def _begin(model: nn.Module, phase: Phase, phases: list[Phase], reporter: Report
     return freezing
 
 
-def _check_phases(phases: list[Phase], model: nn.Module, freezing: Freezing) -> None:
-    """Raise where a pattern to unfreeze matches nothing, before hours are spent."""
-    for phase in phases[1:]:
-        matched = set(select(model, phase.unfrozen).parameters)
-        if not matched & set(freezing.parameters):
-            raise UsageError(
-                f"unfreeze names {', '.join(phase.unfrozen)}, which is not frozen: name layers that --freeze freezes"
-            )
-
-
 def _remaining(phases: list[Phase], run: RunFolder) -> list[Phase]:
     """Return the phases that a run has not ended yet, at least the last one."""
     epoch = newest_epoch(run)
     return [phase for phase in phases if phase.last > epoch or phase is phases[-1]]
-
-
-def _anchors(
-    model: nn.Module, settings: dict[str, Any], phases: list[Phase], origins: Origins, run: RunFolder | None
-) -> dict[str, Tensor]:
-    """Return the restored weights as they began, where something pulls towards them; a resumed run reads them again."""
-    if settings["l2_sp"] is None:
-        return {}
-    later = [pattern for phase in phases for pattern in phase.unfrozen]
-    return kept_anchors(run) if run else reused_weights(model, origins.restored, later)
 
 
 def _feed(
@@ -204,7 +176,7 @@ def _feed(
     if not freezing.parameters or not wanted.use:
         return feed_inputs(model, task.data, compute), None, ""
     if task.settings["augment"]:
-        why_not = "trained without a cache: augmentation gives the frozen layers other inputs each epoch"
+        why_not = f"trained without a cache: {AUGMENTED}"
         reporter.line(why_not)
         return feed_inputs(model, task.data, compute), None, why_not
     try:
@@ -241,13 +213,11 @@ def _resumed_run(run: RunFolder, task: Task, model: nn.Module) -> RunFolder:
     return run
 
 
-def _new_run(
-    task: Task, model: nn.Module, origins: Origins, out: str | Path | None, anchors: dict[str, Tensor]
-) -> RunFolder:
+def _new_run(task: Task, begun: Beginning, out: str | Path | None) -> RunFolder:
     run = RunFolder.create("finetune", out)
-    save_start(run, model)
-    if anchors:
-        save_tensors(run.path / ANCHORS, anchors)
+    save_start(run, begun.model)
+    if begun.anchors:
+        save_tensors(run.path / ANCHORS, begun.anchors)
     run.write_settings("finetune", task.settings)
     run.write_manifest(
         {
@@ -259,8 +229,8 @@ def _new_run(
             "data": task.data.name,
             "preprocessing": task.data.preprocessing.to_dict(),
             "source": task.source.name if task.source else None,
-            "restored": list(origins.restored),
-            "fresh": list(origins.fresh),
+            "restored": list(begun.origins.restored),
+            "fresh": list(begun.origins.fresh),
             "rows": data_digests(task.data),
         }
     )

@@ -9,7 +9,7 @@ from reuse.cli.signatures import read_settings
 from reuse.cli.training import CONFIG, FINETUNE, JSON, settings_of
 
 INSPECT = read_settings("reuse.runs.inspecting", "inspect_model")
-# A plan resumes nothing; where its run would go makes no difference to it.
+# A plan resumes nothing.
 PLAN = [setting for setting in FINETUNE if setting.name != "resume"]
 
 
@@ -53,8 +53,10 @@ def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any)
     from reuse.feeding import describe_plan
     from reuse.finetuning import plan as make_plan
 
+    settings = settings_of(context, config, "finetune")
+    settings.pop("out", None)  # where its run would go makes no difference
     try:
-        freezing, prepared = make_plan(**settings_of(context, config, "finetune"))
+        freezing, prepared = make_plan(**settings)
     except CutError as error:
         if as_json:
             print_json(
@@ -73,7 +75,7 @@ def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any)
 
 def chosen(context: click.Context) -> dict[str, Any]:
     """Return the arguments of the library's function that the user gave."""
-    return {name: value for name, value in given(context).items() if name not in ("as_json", "out")}
+    return {name: value for name, value in given(context).items() if name not in ("as_json",)}
 
 
 def _plan_values(freezing: Any, prepared: Any) -> dict[str, Any]:

@@ -67,6 +67,18 @@ def test_a_plan_writes_nothing(reuse: Any, pretrained: Path, tmp_path: Path) -> 
     assert "410 of 410 rows to compute" in text.out
 
 
+def test_a_plan_is_that_of_the_first_phase_and_refuses_what_the_training_would(reuse: Any, pretrained: Path) -> None:
+    options = ("plan", pretrained, "--freeze", "hidden1,hidden2", "--data", "digits", "--labels", 50, "--epochs", 20)
+    values = reuse(*options, "--unfreeze", "5:hidden2", "--out", "anywhere", "--json").json
+    assert values["plan"]["epochs"] == 5
+    assert reuse(*options, "--augment", "shift:1").out == (
+        "no cache: augmentation gives the frozen layers other inputs each epoch\n"
+    )
+    reuse(*options, "--learning-rate", -1).is_refused("learning rate is -1")
+    reuse(*options, "--unfreeze", "5:output").is_refused("output", "not frozen")
+    reuse(*options, "--l2-sp", 0.1).is_refused("stay frozen")
+
+
 @pytest.mark.parametrize("freeze", [(), ("--freeze", "output")])
 def test_a_plan_says_why_nothing_can_be_cut(reuse: Any, pretrained: Path, freeze: tuple[str, ...]) -> None:
     answer = reuse("plan", pretrained, *freeze)
