@@ -26,7 +26,7 @@ from reuse.training.statistics import compute_statistics
 
 METHODS = {"greedy": True, "uniform": False}
 NOT_COPIED = ("format", "reuse", "created")
-NOT_ARCHITECTURE = ("init", "dropout", "input_dropout")
+NOT_ARCHITECTURE = ("init", "dropout", "input_dropout", "recurrent_dropout", "drop_path")
 """Settings of a model that change nothing of what its trained weights compute."""
 
 

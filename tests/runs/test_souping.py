@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -119,6 +120,23 @@ def test_frozen_statistics_stay(source: str, folder: str) -> None:
     changed = [name for name in soup if name.startswith("hidden2") and name.endswith("running_mean")]
     assert changed
     assert all(not torch.equal(soup[name], first[name]) for name in changed)
+
+
+def test_runs_may_differ_in_what_training_alone_drops(folder: str) -> None:
+    rows = (np.random.default_rng(0).normal(size=(60, 1, 4, 4)).astype(np.float32), np.arange(60) % 2)
+    settings: dict[str, Any] = {"data": rows, "model": "convnet:residual4", "epochs": 1, "split_seed": 3}
+    pair = [
+        pretrain("supervised", out=f"{folder}/paths{number}", **settings, drop_path=share, input_dropout=share).run
+        for number, share in enumerate((0.0, 0.2))
+    ]
+    assert soup_runs(pair, method="uniform", data=rows, out=f"{folder}/paths").ingredients
+    sequences = (rows[0][:, 0], rows[1])
+    settings |= {"data": sequences, "model": "lstm:4"}
+    pair = [
+        pretrain("supervised", out=f"{folder}/steps{number}", **settings, recurrent_dropout=share).run
+        for number, share in enumerate((0.0, 0.2))
+    ]
+    assert soup_runs(pair, method="uniform", data=sequences, out=f"{folder}/steps").ingredients
 
 
 def test_what_cannot_be_averaged_is_refused(runs: list[str], folder: str) -> None:
