@@ -10,6 +10,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from reuse.data.inputs import Inputs
 from reuse.errors import UsageError
+from reuse.nn.outputs import is_timm
 from reuse.nn.recurrent_layers import RecurrentLayer
 from reuse.runs.models import SavedModel
 from reuse.seeding import untouched_random_state
@@ -74,7 +75,9 @@ def dropping(model: nn.Module) -> Iterator[None]:
     """
     chosen = dropouts(model)
     if not chosen:
-        raise UsageError("the model has no dropout to sample with: train it with dropout, such as --dropout 0.2")
+        raise UsageError(
+            "the model has no dropout to sample with, as a module: train it with dropout, such as --dropout 0.2"
+        )
     modes = [(module, module.training) for module in chosen]
     for module in chosen:
         module.training = True
@@ -86,11 +89,15 @@ def dropping(model: nn.Module) -> Iterator[None]:
 
 
 def dropouts(model: nn.Module) -> list[nn.Module]:
-    """Return the modules that, in train mode, do no more than drop values with a probability above 0."""
+    """Return the modules that, in train mode, do no more than drop values with a probability above 0.
+
+    A model of timm without any is among them by itself where it has a `drop_rate`: in front of its classifier it drops
+    by a function (resnet, efficientnet, mobilenet and others), by the mode of the whole, not of what is in it.
+    """
     found: list[nn.Module] = [m for m in model.modules() if isinstance(m, _DropoutNd) and m.p > 0]
     found += [m for m in model.modules() if isinstance(m, nn.RNNBase) and m.dropout > 0]
     found += [m.recurrent for m in model.modules() if isinstance(m, RecurrentLayer) and m.recurrent_dropout > 0]
-    return found
+    return found or [m for m in model.modules() if is_timm(m) and getattr(m, "drop_rate", 0) > 0]
 
 
 def _entropy(probabilities: Tensor, task: str) -> Tensor:

@@ -88,6 +88,20 @@ def test_recurrent_dropout_drops_too() -> None:
     assert not torch.allclose(found.mean.float(), model.predict(rows))
 
 
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit"])
+def test_dropout_in_front_of_the_classifier_of_timm_drops(name: str) -> None:
+    """Some of timm's models drop by a function, not by a module."""
+    torch.manual_seed(0)
+    model = saved(build(f"timm:{name}", (3, 32, 32), 3, dropout=0.5, drop_path=0.3))
+    rows = torch.randn(2, 3, 32, 32)
+    plain = model.predict(rows)
+    assert not torch.equal(sample_predictions(model, rows, 3).mean.float(), plain)
+    assert torch.equal(model.predict(rows), plain)
+    assert not any(module.training for module in model.modules())
+    with pytest.raises(UsageError, match="has no dropout"):
+        sample_predictions(saved(build(f"timm:{name}", (3, 32, 32), 3)), rows, 3)
+
+
 def test_without_dropout_it_is_refused() -> None:
     model = saved(nn.Sequential(nn.Linear(5, 3), nn.Dropout(0.0)))
     with pytest.raises(UsageError, match="has no dropout"):
