@@ -60,6 +60,6 @@ class WeightAverage:
         return {} if self.average is None else self.average.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned, if an average is kept now and was then."""
-        if self.average is not None and state:
+        """Put back what `state_dict` returned, if an average of the same kind is kept now; another begins anew."""
+        if self.average is not None and state.keys() == self.average.state_dict().keys():
             self.average.load_state_dict(state)
