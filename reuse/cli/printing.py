@@ -10,6 +10,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from reuse.runs.folder import without_infinities
 from reuse.runs.reporting import Progress, Reporter
 from reuse.training.epoch import Epoch
 from reuse.units import format_seconds
@@ -75,7 +76,7 @@ class _BarProgress(Progress):
 
 def print_json(values: Mapping[str, Any] | Sequence[Any]) -> None:
     """Print one JSON object on standard output."""
-    click.echo(json.dumps(values, indent=2, default=str))
+    click.echo(json.dumps(without_infinities(values), indent=2, default=str))
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

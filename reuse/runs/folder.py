@@ -11,6 +11,7 @@ tensorboard/         events for TensorBoard, where they are wanted
 """
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ class RunFolder:
         """Add one epoch to history.jsonl."""
         if is_main():
             with (self.path / HISTORY).open("a") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json.dumps(without_infinities(line)) + "\n")
 
     def history(self) -> list[dict[str, Any]]:
         """Return the epochs so far; a last line that a kill cut short is left out.
@@ -191,8 +192,17 @@ def write_text(path: Path, text: str) -> None:
     draft.replace(path)
 
 
+def without_infinities(value: Any) -> Any:
+    """Return a value for JSON with None in place of NaN and infinities, which JSON has not and its readers reject."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: without_infinities(entry) for name, entry in value.items()}
+    return [without_infinities(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
 def _json(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, indent=2, default=str) + "\n"
+    return json.dumps(without_infinities(values), indent=2, default=str) + "\n"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -147,6 +147,21 @@ def test_history_survives_a_line_cut_short_and_forgets_what_is_trained_again() -
         run.history()
 
 
+def test_json_is_what_every_reader_takes() -> None:
+    run = RunFolder.create("finetune")
+    run.write_manifest({"mean": (1.5, float("-inf"))})
+    run.append_history({"epoch": 1, "layers": {"hidden1": {"gradient": float("nan"), "weight": 2.0}}})
+    run.write_result({"metrics": {"test": {"r2": float("inf")}}, "epochs": 3})
+
+    def refuse(name: str) -> None:
+        pytest.fail(f"{name} is no JSON")
+
+    read = [json.loads(path.read_text(), parse_constant=refuse) for path in sorted(run.path.glob("*.json*"))]
+    assert read[0] == {"epoch": 1, "layers": {"hidden1": {"gradient": None, "weight": 2.0}}}
+    assert read[1] == {"metrics": {"test": {"r2": None}}, "epochs": 3}
+    assert read[2]["mean"] == [1.5, None]
+
+
 def test_a_text_is_written_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path("file.txt")
     write_text(path, "old")
