@@ -116,7 +116,8 @@ def fit(
     best_epoch = stopping.restore(trainer.model) or trainer.epoch
     if precise_norm:
         count = trainer.precise_statistics(train[0])
-        reporter.line(f"computed the statistics of {count} batch norms anew over all training rows")
+        done = f"computed the statistics of {count} batch norm{'s' if count > 1 else ''} anew over all training rows"
+        reporter.line(done if count else "precise_norm changed nothing: no batch norm trains")
     return Fitted(trainer.epoch, best_epoch, stopped_early, time.perf_counter() - started)
 
 

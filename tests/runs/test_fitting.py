@@ -157,6 +157,15 @@ def test_a_best_epoch_with_other_frozen_layers_is_forgotten_aloud() -> None:
     assert listener.lines == ["other layers are frozen now: the best epoch is sought anew after epoch 6"]
 
 
+@pytest.mark.parametrize("norms", [0, 1])
+def test_precise_statistics_say_what_they_changed(norms: int) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 4), *[nn.BatchNorm1d(4) for _ in range(norms)], nn.Linear(4, 3))
+    _, listener, _ = fitted(model=model, epochs=1, precise_norm=True)
+    changed = "computed the statistics of 1 batch norm anew over all training rows"
+    assert listener.lines == [changed if norms else "precise_norm changed nothing: no batch norm trains"]
+
+
 def test_whatever_is_interrupted_says_how_to_go_on() -> None:
     run = RunFolder.create("finetune", "run")
     with pytest.raises(Interrupted, match=r"^interrupted; go on with --resume run$"), interruptible(run):
