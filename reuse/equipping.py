@@ -153,6 +153,8 @@ def read_switches(text: str | None, first: OptimizerSettings, epochs: int) -> di
             )
         if after >= epochs:
             raise UsageError(f"switch_optimizer holds {entry!r}, and the run ends after epoch {epochs}: switch earlier")
+        if after + 1 in switches:
+            raise UsageError(f"switch_optimizer is {text!r}: it switches twice after epoch {after}; leave one out")
         switches[after + 1] = OptimizerSettings(name, number, None, first.weight_decay, first.decay_all, first.rates)
     return switches
 
@@ -219,6 +221,8 @@ def _transforms(settings: Mapping[str, Any], data: Dataset) -> list[Transform]:
             raise UsageError("augment changes numbers, and the inputs are tokens: leave it out")
         augmentation = parse_augmentation(settings["augment"], data.input_shape, data.preprocessing)
         transforms.append(augmented(augmentation))
+    if settings["cutmix"] and len(data.input_shape) != 3:  # channels, height, width
+        raise UsageError(f"cutmix is for images, and the rows of {data.name} are {data.input_shape}: take mixup")
     mixed = mixing(settings["mixup"], settings["cutmix"], data.num_outputs if data.task == "classification" else None)
     return transforms if mixed is None else [*transforms, mixed]
 

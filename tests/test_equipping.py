@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from reuse.data.loading import load
-from reuse.equipping import make_trainer, read_switches
+from reuse.equipping import equip, make_trainer, read_switches
 from reuse.errors import UsageError
 from reuse.feeding import Compute, feed_inputs
 from reuse.finetuning import finetune
@@ -102,6 +102,7 @@ def test_switches_of_the_optimizer() -> None:
         ({"switch_optimizer": "0:sgd:0.1"}, "epochs:optimizer:rate"),
         ({"switch_optimizer": "3:sgd:0.1"}, "ends after epoch 3"),
         ({"switch_optimizer": "1:sgdd:0.1"}, "sgdd"),
+        ({"switch_optimizer": "1:sgd:0.1;1:adam:0.1"}, "twice after epoch 1"),
         ({"learning_rate": -1.0}, "learning rate is -1.0"),
         ({"schedule": "piecewise:5,0.1"}, "5"),
         ({"warmup": 3.0}, "warm-up"),
@@ -122,3 +123,9 @@ def test_switches_of_the_optimizer() -> None:
 def test_what_cannot_be_taken_is_refused_at_once(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         trainer(**settings)
+
+
+def test_patches_are_of_images() -> None:
+    table = load("breast-cancer", labels=60)
+    with pytest.raises(UsageError, match=r"cutmix is for images, and the rows of breast-cancer are \(30,\)"):
+        equip(build("mlp:8", (30,), 2), {**defaults_of(finetune), "cutmix": 1.0}, table)
