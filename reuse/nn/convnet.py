@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from torch import nn
 
+from reuse.errors import UsageError
 from reuse.nn.conv_blocks import BLOCKS, PLAIN, RESIDUAL
 from reuse.nn.conv_specs import ConvLayer
 from reuse.nn.hidden import HiddenStyle, hidden_dropout, hidden_linear, input_layers, output_linear
@@ -31,6 +32,9 @@ class ConvNet(nn.Sequential):
         input_dropout: probability of dropping an input in training.
         widths: units of each dense layer, lowest first.
 
+    Raises:
+        UsageError: instance norm of a map of one position.
+
     Takes `(batch, channels, height, width)` and returns `(batch, num_outputs)`.
     """
 
@@ -47,9 +51,10 @@ class ConvNet(nn.Sequential):
         self.style = style or HiddenStyle()
         self.convolutions, self.widths = tuple(convolutions), tuple(widths)
         channels, *size = input_shape
+        sizes = map_sizes((size[0], size[1]), self.convolutions)
+        _check_instances(self.style, sizes[: len(self.convolutions)])
         for name, layer in input_layers(channels, self.style, input_dropout, maps=True).items():
             self.add_module(name, layer)
-        sizes = map_sizes((size[0], size[1]), self.convolutions)
         styles = _styles(self.style, self.convolutions, has_dense=bool(widths))
         for number, (conv, own, before) in enumerate(zip(self.convolutions, styles, sizes, strict=False), start=1):
             self.add_module(f"conv{number}", _conv_layer(channels, conv, own, before))
@@ -75,6 +80,19 @@ def map_sizes(size: Size, convolutions: Sequence[ConvLayer]) -> list[Size]:
         height, width = sizes[-1]
         sizes.append((max(height // 2, 1), max(width // 2, 1)) if layer.pooled else sizes[-1])
     return sizes
+
+
+def _check_instances(style: HiddenStyle, sizes: Sequence[Size]) -> None:
+    """Refuse instance norm where there is nothing to take a mean over; `sizes` are of the map that each layer gets."""
+    norm = style.placed_norm
+    if norm is None or norm.name != "instance" or (1, 1) not in sizes:
+        return
+    number = sizes.index((1, 1)) + 1
+    where = "the inputs are" if number == 1 else f"conv{number} makes"
+    raise UsageError(
+        f"norm 'instance' is over the positions of each map, and {where} maps of one position: choose layer or group, "
+        "fewer layers, or some without pooling, as in 32+32"
+    )
 
 
 def _styles(style: HiddenStyle, convolutions: Sequence[ConvLayer], *, has_dense: bool) -> list[HiddenStyle]:

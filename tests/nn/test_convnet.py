@@ -55,6 +55,16 @@ def test_each_kind_computes_its_formula(kind: str, kernel: str) -> None:
     torch.testing.assert_close(layer(x), FORMULAS[kind](x, layer.state_dict()))
 
 
+def test_instance_norm_of_a_single_position_is_refused() -> None:
+    """It would be zero; torch says so only in training."""
+    for spec, norm in (("convnet:4,4,4", "instance"), ("convnet:4,4,residual4", "instance:after")):
+        with pytest.raises(UsageError, match=r"conv3 .* one position"):
+            build(spec, (1, 4, 4), 2, norm=norm)
+    with pytest.raises(UsageError, match=r"inputs .* one position"):
+        build("convnet:4", (3, 1, 1), 2, norm="instance:input")
+    assert build("convnet:4,4", (1, 4, 4), 2, norm="instance")(torch.randn(2, 1, 4, 4)).shape == (2, 2)
+
+
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_each_kind_has_the_weights_that_it_saves(kind: str) -> None:
     parts = BLOCKS[kind](8, 12, 3, HiddenStyle())
