@@ -101,6 +101,11 @@ def signatures(observed: Observed) -> dict[fx.Node, str]:
     return result
 
 
+def tainted_by_writes(observed: Observed, constant: set[fx.Node]) -> set[fx.Node]:
+    """Return nodes that cannot be constant if these are, because of a write in place across the cut."""
+    return _tainted(observed.small.writes, constant, observed.traced.graph.nodes)
+
+
 def rows_dimension(small: Tensor, large: Tensor, rows: tuple[int, int]) -> tuple[int, int] | None:
     """Return `(dimension, k)` where the two shapes differ in one dimension of k × rows elements, else None."""
     if small.dim() != large.dim():

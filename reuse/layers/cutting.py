@@ -3,7 +3,7 @@
 Two engines are tried, torch.fx and torch.export; each cut is compared with the model before anyone may use it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,12 +14,13 @@ from reuse.errors import CutError
 from reuse.layers.checking import check_cut, living_branches, unchanged_state
 from reuse.layers.constancy import Observed, holds_frozen, shared_constants
 from reuse.layers.crossing import NotStorable
+from reuse.layers.earlier import Earlier, earlier_cuts, without
 from reuse.layers.exporting import trace_by_export
 from reuse.layers.frontier import Side, find_crossing, stored
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.observing import observe
 from reuse.layers.splicing import Suffix, build_prefix, build_suffix
-from reuse.layers.tracing import Traced, has_hooks, is_mixed, is_trainable, trace
+from reuse.layers.tracing import Traced, has_hooks, is_frozen, is_mixed, is_trainable, trace
 
 Batches = tuple[tuple[Tensor, ...], ...]
 
@@ -40,8 +41,9 @@ class Cut:
         suffix: takes these tensors, returns what the model returns; training it trains the model.
         frontier: name, shape and type of each frontier tensor for one row.
         engine: `torch.fx` or `torch.export`.
-        uncached: frozen layers that the suffix computes: behind a layer that trains, or inside a module that could not
-            be traced.
+        uncached: frozen layers that the suffix computes: behind a layer that trains, inside a module that could not be
+            traced, or because they were kept there.
+        earlier: where else it could be cut, the deepest first.
     """
 
     prefix: fx.GraphModule
@@ -49,6 +51,7 @@ class Cut:
     frontier: tuple[FrontierTensor, ...]
     engine: str
     uncached: tuple[str, ...]
+    earlier: tuple[Earlier, ...] = ()
 
     @property
     def bytes_per_sample(self) -> int:
@@ -56,12 +59,13 @@ class Cut:
         return sum(tensor.row_bytes for tensor in self.frontier)
 
 
-def cut(model: nn.Module, example: Tensor | Sequence[Tensor]) -> Cut:
+def cut(model: nn.Module, example: Tensor | Sequence[Tensor], *, keep: Collection[str] = ()) -> Cut:
     """Cut `model` into what depends only on inputs and frozen parameters, and the rest.
 
     Args:
         model: a model with some parameters frozen (`reuse.freeze`).
         example: its input, or inputs, batch first: any number of rows from 1 on; real rows make a sharper check.
+        keep: signatures of frozen computations that are to stay in the suffix, as `Cut.earlier` names them.
 
     Returns:
         A cut that computed what the model computes, in training and evaluation mode, on three batch sizes.
@@ -85,7 +89,7 @@ def cut(model: nn.Module, example: Tensor | Sequence[Tensor]) -> Cut:
     found: list[Cut] = []
     for engine, attempt in _ENGINES.items():
         try:
-            result = attempt(model, batches)
+            result = attempt(model, batches, frozenset(keep))
         except _NothingToCacheError:
             raise
         except Exception as error:  # noqa: BLE001 - users' forwards and torch.export raise anything; it is reported
@@ -99,20 +103,20 @@ def cut(model: nn.Module, example: Tensor | Sequence[Tensor]) -> Cut:
     return min(found, key=lambda parts: _frozen_in_suffix(parts, model))
 
 
-def _cut_by_fx(model: nn.Module, batches: Batches) -> Cut:
+def _cut_by_fx(model: nn.Module, batches: Batches, keep: frozenset[str]) -> Cut:
     """Cut, then enter wholly trainable modules at the frontier as long as that makes it smaller.
 
     A classifier head that pools before its linear layer is one call at first; entered, its pooling joins the prefix.
     """
     entered: frozenset[str] = frozenset()
-    best = _cut_with("torch.fx", _trace_by_fx, model, batches)
+    best = _cut_with("torch.fx", _trace_by_fx, model, batches, keep)
     while True:
         doors = _modules_at_frontier(best) - entered
         if not doors:
             return best
         entered |= doors
         try:
-            deeper = _cut_with("torch.fx", partial(_trace_by_fx, entered=entered), model, batches)
+            deeper = _cut_with("torch.fx", partial(_trace_by_fx, entered=entered), model, batches, keep)
         except Exception:  # noqa: BLE001 - the cut in hand is good, whatever a forward raises here
             return best
         if deeper.bytes_per_sample >= best.bytes_per_sample:
@@ -120,16 +124,20 @@ def _cut_by_fx(model: nn.Module, batches: Batches) -> Cut:
         best = deeper
 
 
-def _cut_by_export(model: nn.Module, batches: Batches) -> Cut:
-    return _cut_with("torch.export", trace_by_export, model, batches)
+def _cut_by_export(model: nn.Module, batches: Batches, keep: frozenset[str]) -> Cut:
+    return _cut_with("torch.export", trace_by_export, model, batches, keep)
 
 
-def _cut_with(engine: str, tracer: Callable[..., Traced], model: nn.Module, batches: Batches) -> Cut:
+def _cut_with(
+    engine: str, tracer: Callable[..., Traced], model: nn.Module, batches: Batches, keep: frozenset[str]
+) -> Cut:
     with unchanged_state(model), living_branches(model):
-        sides = _divide(tracer, model, batches)
+        sides = without(_divide(tracer, model, batches), keep)
         for side in sides:
             find_crossing(side, model)
         training, evaluation = sides
+        if not keep <= set(training.signatures.values()):
+            raise CutError("what is to be kept in the suffix is not computed by this model")
         names = list(dict.fromkeys(side.signatures[node] for side in sides for node in side.frontier()))
         by_signature = {training.signatures[node]: node for node in training.order}
         frontier = [by_signature[name] for name in names]
@@ -141,7 +149,8 @@ def _cut_with(engine: str, tracer: Callable[..., Traced], model: nn.Module, batc
         specs = tuple(stored(node, training.observed) for node in frontier)
         prefix = build_prefix(training, model, frontier)
         suffix = Suffix(model, build_suffix(training, model, names), build_suffix(evaluation, model, names))
-        result = Cut(prefix, suffix, specs, engine, _uncached(training, model))
+        others = earlier_cuts(sides, frontier, model)
+        result = Cut(prefix, suffix, specs, engine, _uncached(training, model), others)
         check_cut(model, prefix, suffix, batches)
     return result
 
@@ -164,15 +173,19 @@ def _trace_by_fx(model: nn.Module, inputs: tuple[Tensor, ...], entered: frozense
     return trace(model, len(inputs), entered)
 
 
-_ENGINES: dict[str, Callable[[nn.Module, Batches], Cut]] = {"torch.fx": _cut_by_fx, "torch.export": _cut_by_export}
+_ENGINES: dict[str, Callable[[nn.Module, Batches, frozenset[str]], Cut]] = {
+    "torch.fx": _cut_by_fx,
+    "torch.export": _cut_by_export,
+}
 
 
 def _modules_at_frontier(parts: Cut) -> set[str]:
-    """Return the modules with children that the suffix calls on frontier tensors alone."""
+    """Return the trainable modules with children that the suffix calls on frontier tensors alone."""
     graph: fx.Graph = parts.suffix.graphs[0].graph
     calls = [n for n in graph.nodes if n.op == "call_module" and n.all_input_nodes]
     calls = [n for n in calls if all(a.op in ("placeholder", "get_attr") for a in n.all_input_nodes)]
-    return {str(n.target) for n in calls if any(parts.suffix.model.get_submodule(str(n.target)).children())}
+    modules = {str(n.target): parts.suffix.model.get_submodule(str(n.target)) for n in calls}
+    return {name for name, module in modules.items() if any(module.children()) and not is_frozen(module)}
 
 
 def _refuse_the_hopeless(model: nn.Module) -> None:

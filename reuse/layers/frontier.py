@@ -34,7 +34,11 @@ class Side:
     def needed_suffix(self) -> list[fx.Node]:
         """Return the nodes that the suffix has to run, in order: for the output, and to move the model's buffers."""
         output = next(reversed(self.observed.traced.graph.nodes))
-        return self._needed([output, *self.observed.small.stateful], lambda node: node not in self.prefix)
+        return self.needed_suffix_of([output, *self.observed.small.stateful])
+
+    def needed_suffix_of(self, wanted: list[fx.Node]) -> list[fx.Node]:
+        """Return the nodes of the suffix that compute `wanted`, in order."""
+        return self._needed(wanted, lambda node: node not in self.prefix)
 
     def needed_prefix(self, wanted: list[fx.Node]) -> list[fx.Node]:
         """Return the nodes that compute `wanted`, in order."""
@@ -72,11 +76,16 @@ def find_crossing(side: Side, model: nn.Module) -> None:
             return
 
 
+def rows_of(node: fx.Node, observed: Observed) -> Rows:
+    """Return how a frontier tensor holds the rows."""
+    form = crossing_form(observed.small.values[node], observed.large.values[node], observed.rows)
+    assert isinstance(form, Rows)
+    return form
+
+
 def stored(node: fx.Node, observed: Observed) -> FrontierTensor:
     """Return what is stored of a node's value for one row."""
-    value = observed.small.values[node]
-    form = crossing_form(value, observed.large.values[node], observed.rows)
-    assert isinstance(form, Rows)
+    value, form = observed.small.values[node], rows_of(node, observed)
     shape = list(value.shape)
     rest = shape[: form.dimension] + shape[form.dimension + 1 :]
     fold = [] if form.fold == 1 else [form.fold]

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from reuse.layers.crossing import BatchSize, Form, Rows, Same, Shape
+from reuse.layers.crossing import BatchSize, Form, NotStorable, Rows, Same, Shape
 from reuse.layers.frontier import Side
 from reuse.layers.observing import targets
 
@@ -67,7 +67,35 @@ def build_suffix(side: Side, model: nn.Module, frontier: list[str]) -> fx.GraphM
         frontier: the signatures of all frontier tensors in the order in which they are given.
     """
     graph = fx.Graph()
-    needed = side.needed_suffix()
+    _, constants = _copy_onwards(graph, side, frontier, side.needed_suffix())
+    return _module(graph, side, model, constants, "SuffixGraph")
+
+
+def build_bridge(side: Side, model: nn.Module, frontier: list[str], deeper: dict[fx.Node, Rows]) -> fx.GraphModule:
+    """Return a module that computes the frontier of a deeper cut from that of an earlier one.
+
+    Args:
+        side: the graph as the earlier cut divides it.
+        model: the model.
+        frontier: signatures of the earlier frontier, in the order in which its tensors are given.
+        deeper: the nodes of the deeper frontier, in order, and how each holds the rows.
+
+    Raises:
+        NotStorable: it needs of the inputs what does not cross the earlier frontier.
+    """
+    graph = fx.Graph()
+    needed = side.needed_suffix_of(list(deeper))
+    copies, constants = _copy_onwards(graph, side, frontier, needed)
+    if not copies.keys() >= deeper.keys():
+        raise NotStorable
+    graph.output(tuple(_rows_first(graph, copies[node], form) for node, form in deeper.items()))
+    return _module(graph, side, model, constants, "Bridge")
+
+
+def _copy_onwards(
+    graph: fx.Graph, side: Side, frontier: list[str], needed: list[fx.Node]
+) -> tuple[dict[fx.Node, Any], dict[str, Tensor]]:
+    """Copy into a graph what a side computes behind its frontier; return each node's copy, and constants by name."""
     inputs = {name: graph.placeholder(f"frontier_{i}") for i, name in enumerate(frontier)}
     materializer = _Materializer(graph, inputs[frontier[0]])
     copies: dict[fx.Node, Any] = {}
@@ -83,7 +111,7 @@ def build_suffix(side: Side, model: nn.Module, frontier: list[str]) -> fx.GraphM
                 copies[argument] = graph.node_copy(argument)
         if node not in copies:
             copies[node] = _copy(graph, node, copies)
-    return _module(graph, side, model, materializer.constants, "SuffixGraph")
+    return copies, materializer.constants
 
 
 class _Materializer:

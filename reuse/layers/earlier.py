@@ -1,0 +1,116 @@
+"""Earlier cuts: before some of the frozen layers, where less has to be stored for each row.
+
+A widening just before the frontier makes a cache large for little computation; a cut in front of it stores less, and
+the suffix computes the frozen layers behind it in every epoch. What an earlier cut has stored spares a deeper one all
+that comes before it: the bridge between them computes the rest.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import fx, nn
+
+from reuse.layers.constancy import holds_frozen, tainted_by_writes
+from reuse.layers.crossing import NotStorable
+from reuse.layers.frontier import Side, find_crossing, rows_of, stored
+from reuse.layers.frontier_tensor import FrontierTensor
+from reuse.layers.splicing import build_bridge, build_prefix
+
+Sides = tuple[Side, Side]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A cut in front of some frozen layers.
+
+    Attributes:
+        frontier: what would be stored of a row.
+        signatures: of the frozen computations that the suffix would do, for `cut(model, example, keep=signatures)`.
+        behind: the frozen layers among them, by name, in order.
+        prefix: takes the model's inputs, returns its frontier; its nodes are named as in the deepest prefix.
+        bridge: takes its frontier, returns that of the deepest cut.
+    """
+
+    frontier: tuple[FrontierTensor, ...]
+    signatures: frozenset[str]
+    behind: tuple[str, ...]
+    prefix: fx.GraphModule
+    bridge: fx.GraphModule
+
+    @property
+    def bytes_per_sample(self) -> int:
+        """Bytes of the frontier for one row."""
+        return sum(tensor.row_bytes for tensor in self.frontier)
+
+
+def earlier_cuts(sides: Sides, frontier: Sequence[fx.Node], model: nn.Module) -> tuple[Earlier, ...]:
+    """Return the cuts before each frozen layer of a prefix, the deepest first; those that cannot be are left out.
+
+    Args:
+        sides: the training and the evaluation graph, cut as deep as they can be.
+        frontier: what crosses, nodes of the training graph.
+        model: the model.
+    """
+    training = sides[0]
+    layers = [node for node in training.needed_prefix(list(frontier)) if holds_frozen(node, model)]
+    found: list[Earlier] = []
+    for first in range(len(layers) - 1, 0, -1):
+        behind = layers[first:]
+        signatures = frozenset(training.signatures[node] for node in behind)
+        names = tuple(dict.fromkeys(_layer_name(node, model) for node in behind))
+        try:
+            found.append(_earlier(sides, signatures, names, frontier, model))
+        except NotStorable:
+            continue
+    return tuple(found)
+
+
+def without(sides: Sides, signatures: Iterable[str]) -> Sides:
+    """Return both graphs divided anew: what computes one of these signatures, or follows from it, is in the suffix."""
+    barred = frozenset(signatures)
+    return _divided_before(sides[0], barred), _divided_before(sides[1], barred)
+
+
+def _earlier(
+    sides: Sides, signatures: frozenset[str], behind: tuple[str, ...], deepest: Sequence[fx.Node], model: nn.Module
+) -> Earlier:
+    divided = without(sides, signatures)
+    for side in divided:
+        find_crossing(side, model)
+    training, evaluation = divided
+    frontier = training.frontier()
+    names = [training.signatures[node] for node in frontier]
+    alone = {evaluation.signatures[node] for node in evaluation.frontier()}.difference(names)
+    if alone or not any(holds_frozen(node, model) for node in training.needed_prefix(frontier)):
+        raise NotStorable
+    observed = training.observed
+    return Earlier(
+        tuple(stored(node, observed) for node in frontier),
+        signatures,
+        behind,
+        build_prefix(training, model, frontier),
+        build_bridge(training, model, names, {node: rows_of(node, observed) for node in deepest}),
+    )
+
+
+def _divided_before(side: Side, signatures: frozenset[str]) -> Side:
+    constants = side.prefix | side.pulled
+    barred = {node for node in side.order if side.signatures[node] in signatures}
+    while True:
+        prefix: set[fx.Node] = set()
+        for node in side.order:
+            if node in constants - barred and prefix.issuperset(node.all_input_nodes):
+                prefix.add(node)
+        tainted = tainted_by_writes(side.observed, prefix)
+        if not tainted:
+            return Side(side.observed, prefix)
+        barred |= tainted
+
+
+def _layer_name(node: fx.Node, model: nn.Module) -> str:
+    """Return the layer whose parameters a node computes with."""
+    if node.op == "call_module":
+        return str(node.target)
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    reads = [str(a.target) for a in node.all_input_nodes if a.op == "get_attr" and str(a.target) in parameters]
+    return reads[0].rpartition(".")[0] or reads[0]
