@@ -33,12 +33,11 @@ class RMSNormOfMaps(nn.RMSNorm):
     """Root-mean-square norm over the channels of each position of a map (Zhang and Sennrich 2019)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised map, `(batch, channels, height, width)`, in memory in the order of `x`.
+        """Return the normalised map, `(batch, channels, height, width)`, contiguous.
 
-        A convolution rounds otherwise in another order, and what a cache stores is in torch's own.
+        A convolution rounds otherwise in another order in memory, and maps come contiguous from a cache.
         """
-        normalised: Tensor = super().forward(x.movedim(1, -1)).movedim(-1, 1)
-        return normalised.contiguous() if x.is_contiguous() else normalised
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1).contiguous()
 
 
 class LocalResponseNormOfVectors(nn.LocalResponseNorm):
