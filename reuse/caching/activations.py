@@ -1,6 +1,7 @@
 """What a trainer reads: cached frontier tensors by row number, from the fastest place that holds them all."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -8,7 +9,9 @@ import torch
 from reuse.caching.load_checking import LoadCheck
 from reuse.caching.storage import row_bytes
 from reuse.caching.stored_rows import StoredRows
+from reuse.caching.unpacking import Unpacking
 from reuse.devices import free_memory
+from reuse.layers.frontier_tensor import FrontierTensor
 
 STAGING_BYTES = 64 * 2**20  # what is on its way to the device at once while a split is loaded
 
@@ -64,16 +67,39 @@ class ResidentActivations(Activations):
         return chosen.to(self.device, non_blocking=True)
 
 
+class PackedActivations(Activations):
+    """All rows in memory as they are stored, where they take less than as computed; batches are unpacked.
+
+    Args:
+        rows: what is stored, in memory.
+        unpacking: to what was computed, on `rows.device`.
+    """
+
+    def __init__(self, rows: ResidentActivations, unpacking: Unpacking) -> None:
+        self.device, self.shapes = rows.device, rows.shapes
+        self._rows, self._unpacking = rows, unpacking
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def gather(self, indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the rows `indices` on `device`; see `Activations.gather`."""
+        return self._unpacking.unpack(self._rows.gather(indices), indices.to(self.device))
+
+    def resident(self) -> None:
+        """Return None: unpacked, the rows would not fit."""
+
+
 class MappedActivations(Activations):
     """Rows that stay on disk and are read through the page cache batch by batch.
 
     They are not checked against their CRC-32, which covers a block and not a row; `reuse cache verify` checks them.
     """
 
-    def __init__(self, stored: StoredRows, device: torch.device) -> None:
+    def __init__(self, stored: StoredRows, unpacking: Unpacking, device: torch.device) -> None:
         self.device = device
         self.shapes = tuple(tensor.shape for tensor in stored.frontier)
-        self._stored = stored
+        self._stored, self._unpacking = stored, unpacking
 
     def __len__(self) -> int:
         return len(self._stored)
@@ -82,17 +108,23 @@ class MappedActivations(Activations):
         """Return the rows `indices` on `device`; see `Activations.gather`."""
         targets = self._stored.empty(len(indices), pinned=self.device.type == "cuda")
         self._stored.read(indices.cpu().numpy(), targets)
-        return tuple(target.to(self.device, non_blocking=True) for target in targets)
+        moved = tuple(target.to(self.device, non_blocking=True) for target in targets)
+        return self._unpacking.unpack(moved, indices.to(self.device)) if self._unpacking.needed else moved
 
     def resident(self) -> None:
         """Return None: the rows stay on disk."""
 
 
-def read_rows(stored: StoredRows, device: torch.device, memory: int | None = None) -> Activations:
+def read_rows(
+    stored: StoredRows, frontier: Sequence[FrontierTensor], device: torch.device, memory: int | None = None
+) -> Activations:
     """Return the rows from the fastest tier that they fit into: the device, RAM, the disk.
+
+    Rows that are stored in fewer bits lie in memory as they were computed, or else as they are stored.
 
     Args:
         stored: the rows of a split.
+        frontier: what was computed of a row, which is what is returned.
         device: where they are used.
         memory: bytes that may be taken on `device`; half of what is free by default. RAM beside another device: always
             half of what is free.
@@ -103,26 +135,40 @@ def read_rows(stored: StoredRows, device: torch.device, memory: int | None = Non
     Raises:
         CacheError: a checked block is not what was written, or a file can no longer be read.
     """
-    needed = len(stored) * row_bytes(stored.frontier)
-    allowed = free_memory(device) // 2 if memory is None else memory
-    if needed <= allowed:
-        return ResidentActivations(_load(stored, device), len(stored), device)
-    host = torch.device("cpu")
-    if device.type != "cpu" and needed <= free_memory(host) // 2:
-        return ResidentActivations(_load(stored, host), len(stored), device)
-    return MappedActivations(stored, device)
+    unpacking = Unpacking(stored, frontier, device)
+    tiers = [(device, free_memory(device) // 2 if memory is None else memory)]
+    if device.type != "cpu":
+        host = torch.device("cpu")
+        tiers.append((host, free_memory(host) // 2))
+    for place, allowed in tiers:
+        if len(stored) * row_bytes(frontier) <= allowed and (place == device or not unpacking.needed):
+            return ResidentActivations(_load(stored, frontier, unpacking, place), len(stored), device)
+        if unpacking.needed and len(stored) * row_bytes(stored.frontier) <= allowed:
+            rows = ResidentActivations(_load(stored, stored.frontier, None, place), len(stored), device)
+            return PackedActivations(rows, unpacking)
+    return MappedActivations(stored, unpacking, device)
 
 
-def _load(stored: StoredRows, device: torch.device) -> tuple[torch.Tensor, ...]:
-    targets = stored.empty(len(stored), device)
+def _load(
+    stored: StoredRows, frontier: Sequence[FrontierTensor], unpacking: Unpacking | None, device: torch.device
+) -> tuple[torch.Tensor, ...]:
+    """Return all rows on `device`, unpacked there if they are to be."""
+    unpack = unpacking if unpacking is not None and unpacking.needed else None
+    targets = [torch.empty((len(stored), *t.shape), dtype=t.dtype, device=device) for t in frontier]
     everything, check, rows = np.arange(len(stored)), LoadCheck(stored), _portion_rows(stored)
     for start in range(0, len(stored), rows):
         part = everything[start : start + rows]
         parts = [target[start : start + len(part)] for target in targets]
-        staged = parts if device.type == "cpu" else stored.empty(len(part), pinned=device.type == "cuda")
+        straight = device.type == "cpu" and unpack is None
+        staged = parts if straight else stored.empty(len(part), pinned=device.type == "cuda")
         stored.read(part, staged)
         check.check(part, staged)
-        for target, values in zip(parts, staged, strict=True):
+        if unpack is not None:
+            moved = [values.to(device, non_blocking=True) for values in staged]
+            values_of_part = unpack.unpack(moved, torch.from_numpy(part).to(device))
+        else:
+            values_of_part = tuple(staged)
+        for target, values in zip(parts, values_of_part, strict=True):
             if target is not values:
                 target.copy_(values, non_blocking=True)
     check.finish()

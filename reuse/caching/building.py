@@ -9,7 +9,7 @@ its published name, and that name before the journal goes. The caller holds the 
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +53,16 @@ def begin(folder: Path, prefix_key: str, frontier: Sequence[FrontierTensor], row
     return read_header(segment)
 
 
-def write_block(header: Header, start: int, tensors: Iterable[np.ndarray], keys: np.ndarray) -> Block:
-    """Put `len(keys)` rows and their keys at row `start`, and note them in the journal; both are on the disk then."""
-    block = _write(header, start, tensors, keys)
+def write_block(header: Header, start: int, parts: Sequence[np.ndarray], rows: int) -> Block:
+    """Put a block of `rows` rows at row `start` and note it in the journal; both are on the disk then.
+
+    Args:
+        header: where everything goes.
+        start: the first row, at the beginning of a block.
+        parts: what goes into each data set of `header.checked`.
+        rows: how many.
+    """
+    block = _write(header, start, parts, rows)
     files.fsync(header.path)
     journal.record(header.path.parent / JOURNAL, block)
     return block
@@ -99,12 +106,12 @@ def recover(folder: Path) -> int:
     return rows
 
 
-def _write(header: Header, start: int, tensors: Iterable[np.ndarray], keys: np.ndarray) -> Block:
-    parts = [*tensors, keys]
+def _write(header: Header, start: int, parts: Sequence[np.ndarray], rows: int) -> Block:
     for place, part in zip(header.checked, parts, strict=True):
         content = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
-        files.write_at(header.path, content.data, place.offset + start * place.row_bytes)
-    return Block(start // header.block_rows, start, start + len(keys), tuple(map(checksum, parts)))
+        first = header.part(place, start, start + rows).start
+        files.write_at(header.path, content.data, place.offset + first * place.row_bytes)
+    return Block(start // header.block_rows, start, start + rows, tuple(map(checksum, parts)))
 
 
 def _salvage(folder: Path, segment: Path, blocks: list[Block]) -> int:
@@ -140,7 +147,8 @@ def _publish_copy(folder: Path, source: Header, blocks: list[Block]) -> None:
     target, start, copied = read_header(path), 0, []
     maps = [rows_of(source, place) for place in source.checked]
     for block in blocks:
-        *tensors, keys = (rows[block.start : block.stop] for rows in maps)
-        copied.append(_write(target, start, tensors, keys))
+        places = (source.part(place, block.start, block.stop) for place in source.checked)
+        parts = [content[place] for content, place in zip(maps, places, strict=True)]
+        copied.append(_write(target, start, parts, block.stop - block.start))
         start = copied[-1].stop
     publish(target, copied, folder)

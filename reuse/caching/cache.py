@@ -10,6 +10,7 @@ from reuse.caching import building, files
 from reuse.caching.checking import Problem, check_segment
 from reuse.caching.fingerprint import Fingerprint
 from reuse.caching.locking import LOCK, disk_errors, writing_if_free
+from reuse.caching.packing import packed
 from reuse.caching.prefix_record import RECORD, PrefixRecord, read_record
 from reuse.caching.segment import read_header
 from reuse.caching.storage import describe, storage_of
@@ -74,22 +75,28 @@ class ActivationCache:
         fingerprint: Fingerprint,
         frontier: Sequence[FrontierTensor],
         description: Mapping[str, str] = NO_DESCRIPTION,
+        dtype: str | None = None,
     ) -> PrefixCache:
         """Return the cache of one prefix; writes nothing yet.
+
+        What is stored in fewer bits comes back in the types that the prefix computes. The fingerprint must say how it
+        is stored, such as by `packed(frontier, dtype)`.
 
         Args:
             fingerprint: what the prefix computes.
             frontier: the tensors it hands on, one row each.
             description: words for `reuse cache list`, e.g. the model and the data.
+            dtype: in which type floating-point tensors are stored, a name of `packing.STORAGE_TYPES`; None: as is.
 
         Raises:
             CacheError: a frontier tensor has a type that cannot be stored.
         """
-        for tensor in frontier:
+        stored = packed(frontier, dtype)
+        for tensor in (*frontier, *stored):
             _ = storage_of(tensor)  # raises for a type that cannot be stored
-        record = PrefixRecord(fingerprint.key, "", dict(description), describe(frontier), fingerprint.components)
+        record = PrefixRecord(fingerprint.key, "", dict(description), describe(stored), fingerprint.components)
         path = self.root / fingerprint.key
-        return PrefixCache(path, record, frontier, self._make_room, self._segment_bytes)
+        return PrefixCache(path, record, frontier, stored, self._make_room, self._segment_bytes)
 
     def entries(self) -> list[Entry]:
         """Return all prefixes that hold anything, the most recently used first."""

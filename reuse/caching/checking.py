@@ -31,7 +31,7 @@ def checksum(rows: np.ndarray) -> int:
 
 def block_checksums(header: Header, start: int, stop: int) -> tuple[int, ...]:
     """Return the CRC-32 of rows `start` to `stop` of every data set as they are in the file, row keys last."""
-    return tuple(checksum(rows_of(header, place)[start:stop]) for place in header.checked)
+    return tuple(checksum(rows_of(header, place)[header.part(place, start, stop)]) for place in header.checked)
 
 
 def check_segment(path: Path, prefix_key: str) -> list[Problem]:
@@ -49,9 +49,9 @@ def check_segment(path: Path, prefix_key: str) -> list[Problem]:
 
 def _wrong_blocks(header: Header, place: Place) -> Iterator[Problem]:
     column = header.checked.index(place)
-    name = header.frontier[column].name if column < len(header.frontier) else "row_key"
+    name = header.checked_names[column]
     recorded = rows_of(header, header.block_crc)
     rows = rows_of(header, place)
     for index, (start, stop) in enumerate(header.blocks):
-        if checksum(rows[start:stop]) != recorded[index, column]:
+        if checksum(rows[header.part(place, start, stop)]) != recorded[index, column]:
             yield Problem(header.path, f"rows {start} to {stop - 1} of {name} are not what was written (wrong CRC-32)")

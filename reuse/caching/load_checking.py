@@ -73,7 +73,7 @@ class LoadCheck:
     def _require(self, block: Block, found: list[int]) -> None:
         header, (start, stop) = self._header(block), self._bounds(block)
         recorded = rows_of(header, header.block_crc)[block[1]].tolist()
-        for tensor, now, written in zip(header.frontier, found, recorded, strict=False):  # the row keys come last
+        for tensor, now, written in zip(header.frontier, found, recorded, strict=False):  # keys and scales come last
             if now != written:
                 what = f"block {block[1]}, rows {start} to {stop - 1} of {tensor.name}, is not what was written"
                 raise damaged(header.path, f"{what}: wrong CRC-32")

@@ -2,14 +2,16 @@
 
     /frontier/<i>_<name>   (rows, …)        one a frontier tensor, uncompressed
     /row_key               (rows, 16)       digest of the content and the view of each row
-    /block_crc             (blocks, sets)   CRC-32 of every block of rows of every data set, row keys last
+    /scale/<i>_<name>      (blocks, 2, channels)  low and step of each block's codes, of tensors stored in 8 bits only
+    /block_crc             (blocks, sets)   CRC-32 of every block of rows of every data set in the order above
 
 HDF5 (1.10 format, whose metadata carries checksums of its own) describes the file; rows are written and read past it.
 No HDF5 handle outlives a call: one that is inherited by a forked process returns wrong data.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
@@ -20,8 +22,15 @@ import h5py
 import numpy as np
 import torch
 
-from reuse.caching.storage import describe, storage_of
-from reuse.devices import dtype_name
+from reuse.caching.labelling import (
+    WORDS_ON_KEYS,
+    words_on_checksums,
+    words_on_file,
+    words_on_scales,
+    words_on_tensor,
+)
+from reuse.caching.quantizing import QuantizedTensor, quantized
+from reuse.caching.storage import storage_of
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
 
@@ -32,11 +41,15 @@ PAGE = 4096
 
 @dataclass(frozen=True)
 class Place:
-    """Where one data set lies in the file: `shape` values of type `storage` from byte `offset`."""
+    """Where one data set lies in the file: `shape` values of type `storage` from byte `offset`.
+
+    `per_block`: its rows belong to blocks of rows, one each.
+    """
 
     offset: int
     shape: tuple[int, ...]
     storage: np.dtype[np.generic]
+    per_block: bool = False
 
     @property
     def row_bytes(self) -> int:
@@ -64,17 +77,29 @@ class Header:
     frontier: tuple[FrontierTensor, ...]
     tensors: tuple[Place, ...]
     row_key: Place
+    scales: tuple[Place, ...]
     block_crc: Place
 
     @property
     def checked(self) -> tuple[Place, ...]:
         """The data sets that `block_crc` covers, in its order."""
-        return (*self.tensors, self.row_key)
+        return (*self.tensors, self.row_key, *self.scales)
+
+    @property
+    def checked_names(self) -> tuple[str, ...]:
+        """What the data sets of `checked` hold, for messages."""
+        scales = (f"the scales of {tensor.name}" for tensor in quantized(self.frontier))
+        return (*(tensor.name for tensor in self.frontier), "row_key", *scales)
 
     @property
     def blocks(self) -> list[tuple[int, int]]:
         """First row and row after the last of each block."""
         return [(at, min(at + self.block_rows, self.rows)) for at in range(0, self.rows, self.block_rows)]
+
+    def part(self, place: Place, start: int, stop: int) -> slice:
+        """Return which rows of a data set belong to the block of rows `start` to `stop`."""
+        index = start // self.block_rows
+        return slice(index, index + 1) if place.per_block else slice(start, stop)
 
 
 def identify(path: Path) -> tuple[int, ...]:
@@ -88,23 +113,34 @@ def identity_of(status: os.stat_result) -> tuple[int, ...]:
 
 
 def lay_out(path: Path, prefix_key: str, frontier: Sequence[FrontierTensor], rows: int, block_rows: int) -> None:
-    """Create the segment's file at its full size, described but without content."""
-    with h5py.File(
-        path, "w", libver=("v110", "v110"), locking=False, alignment_threshold=1, alignment_interval=PAGE
-    ) as file:
-        file.attrs.update(_words_on_file(prefix_key, frontier, rows, block_rows))
+    """Create the segment's file at its full size, described but without content.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with (
+        _errors_of_the_disk(),
+        h5py.File(
+            path, "w", libver=("v110", "v110"), locking=False, alignment_threshold=1, alignment_interval=PAGE
+        ) as file,
+    ):
         file.create_group("frontier")
+        num_blocks, scaled = ceil(rows / block_rows), quantized(frontier)
+        file.attrs.update(words_on_file(FORMAT, prefix_key, frontier, rows, block_rows))
         for index, tensor in enumerate(frontier):
-            name = f"frontier/{index}_{tensor.name.replace('/', '_')}"
-            data_set = _preallocated(file, name, (rows, *tensor.shape), storage_of(tensor))
-            data_set.attrs.update(_words_on_tensor(tensor))
+            data_set = _preallocated(file, _name("frontier", index, tensor), (rows, *tensor.shape), storage_of(tensor))
+            data_set.attrs.update(words_on_tensor(tensor))
         row_key = _preallocated(file, "row_key", (rows, KEY_BYTES), np.dtype(np.uint8))
-        row_key.attrs["what_this_is"] = "128-bit digest of the content and the view of the row at the same index"
-        num_blocks = ceil(rows / block_rows)
-        block_crc = _preallocated(file, "block_crc", (num_blocks, len(frontier) + 1), np.dtype("<u4"))
-        block_crc.attrs["what_this_is"] = (
-            f"CRC-32 (zlib) of each block of {block_rows} rows; one column a frontier data set in order, row_key last"
-        )
+        row_key.attrs["what_this_is"] = WORDS_ON_KEYS
+        if scaled:
+            file.create_group("scale")
+        for index, tensor in enumerate(scaled):
+            shape = (num_blocks, 2, tensor.channels)
+            scale = _preallocated(file, _name("scale", index, tensor), shape, np.dtype("<f4"))
+            scale.attrs.update(words_on_scales(tensor, block_rows))
+        columns = len(frontier) + 1 + len(scaled)
+        block_crc = _preallocated(file, "block_crc", (num_blocks, columns), np.dtype("<u4"))
+        block_crc.attrs["what_this_is"] = words_on_checksums(block_rows)
 
 
 def read_header(path: Path) -> Header:
@@ -170,6 +206,18 @@ def row_keys(header: Header) -> np.ndarray:
 
 
 @contextmanager
+def _errors_of_the_disk() -> Iterator[None]:
+    """Raise an `OSError` where HDF5 wraps one, as when the disk is full while it closes a file."""
+    try:
+        yield
+    except RuntimeError as error:
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
+@contextmanager
 def _same_file(header: Header) -> Iterator[FileIO]:
     try:
         with FileIO(header.path) as file:
@@ -189,57 +237,42 @@ def _preallocated(file: h5py.File, name: str, shape: tuple[int, ...], storage: n
     return h5py.Dataset(h5py.h5d.create(file.id, name.encode(), kind, space, creation))
 
 
-def _words_on_file(
-    prefix_key: str, frontier: Sequence[FrontierTensor], rows: int, block_rows: int
-) -> dict[str, object]:
-    return {
-        "what_this_is": "activations of frozen layers, stored by torch-reuse: what they computed for each input row",
-        "how_to_read": "row i of every /frontier data set belongs to the input whose digest is row i of /row_key",
-        "format": FORMAT,
-        "prefix_key": prefix_key,
-        "frontier": describe(frontier)[:4000],  # an attribute has room for 64 KB
-        "rows": rows,
-        "block_rows": block_rows,
-    }
-
-
-def _words_on_tensor(tensor: FrontierTensor) -> dict[str, object]:
-    how = "the values as they are"
-    if tensor.dtype == torch.bfloat16:
-        how = "16-bit patterns of bfloat16: shift left by 16 bits and read as float32"
-    elif tensor.dtype == torch.bool:
-        how = "0 is false, 1 is true"
-    return {
-        "what_this_is": "one tensor that the frozen layers hand to the trainable ones; one row a sample",
-        "layer": tensor.name,
-        "torch_dtype": dtype_name(tensor.dtype),
-        "row_shape": str(tensor.shape),
-        "how_to_read": how,
-    }
-
-
 def _header(file: h5py.File, path: Path, identity: tuple[int, ...]) -> Header:
     if file.attrs.get("format") != FORMAT:
         raise ValueError(f"format {file.attrs.get('format')} where {FORMAT} is expected")
-    names = sorted(file["frontier"], key=lambda name: int(name.split("_")[0]))
-    data_sets = [file["frontier"][name] for name in names]
+    data_sets = _in_order(file["frontier"])
+    frontier = tuple(map(_frontier_tensor, data_sets))
+    for index, (data_set, tensor) in enumerate(zip(data_sets, frontier, strict=True)):
+        # The names of data sets have a checksum in the file, attributes of text have none.
+        if data_set.name != "/" + _name("frontier", index, tensor):
+            raise ValueError(f"its data set {data_set.name} is called {tensor.name!r}")
     return Header(
         path=path,
         identity=identity,
         prefix_key=str(file.attrs["prefix_key"]),
         rows=int(file.attrs["rows"]),
         block_rows=int(file.attrs["block_rows"]),
-        frontier=tuple(map(_frontier_tensor, data_sets)),
+        frontier=frontier,
         tensors=tuple(map(_place, data_sets)),
         row_key=_place(file["row_key"]),
+        scales=tuple(_place(data_set, per_block=True) for data_set in _in_order(file.get("scale", {}))),
         block_crc=_place(file["block_crc"]),
     )
 
 
 def _frontier_tensor(data_set: h5py.Dataset) -> FrontierTensor:
-    dtype = getattr(torch, data_set.attrs["torch_dtype"])
-    return FrontierTensor(str(data_set.attrs["layer"]), tuple(map(int, data_set.shape[1:])), dtype)
+    kind = QuantizedTensor if data_set.attrs.get("quantized") else FrontierTensor
+    dtype = getattr(torch, str(data_set.attrs["torch_dtype"]))
+    return kind(str(data_set.attrs["layer"]), tuple(map(int, data_set.shape[1:])), dtype)
 
 
-def _place(data_set: h5py.Dataset) -> Place:
-    return Place(data_set.id.get_offset() or 0, tuple(map(int, data_set.shape)), data_set.dtype)
+def _place(data_set: h5py.Dataset, per_block: bool = False) -> Place:
+    return Place(data_set.id.get_offset() or 0, tuple(map(int, data_set.shape)), data_set.dtype, per_block)
+
+
+def _name(group: str, index: int, tensor: FrontierTensor) -> str:
+    return f"{group}/{index}_{tensor.name.replace('/', '_')}"
+
+
+def _in_order(group: Mapping[str, h5py.Dataset]) -> list[h5py.Dataset]:
+    return [group[name] for name in sorted(group, key=lambda name: int(name.split("_")[0]))]

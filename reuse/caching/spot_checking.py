@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from reuse.caching.computing import checked
+from reuse.caching.quantizing import QuantizedTensor
 from reuse.devices import dtype_name
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
@@ -24,16 +26,28 @@ TOLERANCES: dict[torch.dtype, float] = {
 def compare(
     prefix_key: str,
     frontier: Sequence[FrontierTensor],
-    stored: Sequence[torch.Tensor],
-    computed: Sequence[torch.Tensor],
+    old: Sequence[Tensor],
+    computed: Sequence[Tensor],
+    stored: Sequence[FrontierTensor] | None = None,
+    steps: Sequence[Tensor | None] | None = None,
 ) -> None:
-    """Check that `computed` equals `stored`, each `(rows, …)`, within the tolerance of its type.
+    """Check that `computed` equals `old`, each `(rows, …)`, within the tolerance of the type that is stored.
+
+    Args:
+        prefix_key: for the message.
+        frontier: what is computed of a row.
+        old: what was stored, in the types of `frontier`.
+        computed: what the prefix computes now.
+        stored: what is stored of a row; by default what is computed.
+        steps: how far apart neighbouring 8-bit codes are, broadcasting over `old`; half of it is rounding.
 
     Raises:
         CacheError: it does not; the message names the tensor, the difference and the tolerance.
     """
-    for tensor, old, new in zip(frontier, stored, checked(computed, frontier, len(stored[0])), strict=True):
-        difference, allowed = _difference(old, new.to("cpu")), _allowed(old)
+    kept, apart = frontier if stored is None else stored, [None] * len(old) if steps is None else steps
+    new = checked(computed, frontier, len(old[0]))
+    for tensor, dtype, was, now, step in zip(frontier, map(_dtype, kept, frontier), old, new, apart, strict=True):
+        difference, allowed = _difference(was, now.to("cpu"), step), _allowed(was, dtype)
         if not difference <= allowed:
             raise CacheError(
                 f"cached rows of {tensor.name!r} ({dtype_name(tensor.dtype)}) differ from what the frozen layers "
@@ -44,19 +58,26 @@ def compare(
             )
 
 
-def _difference(old: torch.Tensor, new: torch.Tensor) -> float:
+def _dtype(stored: FrontierTensor, computed: FrontierTensor) -> torch.dtype:
+    """Return the type whose tolerance holds; the rounding of codes is known and taken off before."""
+    return computed.dtype if isinstance(stored, QuantizedTensor) else stored.dtype
+
+
+def _difference(old: Tensor, new: Tensor, step: Tensor | None) -> float:
     wide = torch.complex128 if old.is_complex() else torch.float64
     # Equal infinities subtract to NaN, and NaN equals NaN here: both mean that nothing changed.
     same = (old == new) | (old.isnan() & new.isnan())
     differences = (old.to(wide) - new.to(wide)).abs().nan_to_num(nan=torch.inf)
+    if step is not None:
+        differences = (differences - step.double() / 2).clamp_min(0)
     # Large integers can differ by less than float64 shows: no two unequal values count as equal.
     differences = differences.clamp_min(torch.finfo(torch.float64).tiny).masked_fill(same, 0)
     return float(differences.max()) if differences.numel() else 0.0
 
 
-def _allowed(old: torch.Tensor) -> float:
-    if old.dtype not in TOLERANCES or not old.numel():
+def _allowed(old: Tensor, dtype: torch.dtype) -> float:
+    if dtype not in TOLERANCES or not old.numel():
         return 0.0
     sizes = old.to(torch.complex128 if old.is_complex() else torch.float64).abs()
     finite = sizes.masked_fill(~sizes.isfinite(), 0)
-    return TOLERANCES[old.dtype] * float(finite.max()) + torch.finfo(old.dtype).eps
+    return TOLERANCES[dtype] * float(finite.max()) + torch.finfo(dtype).eps

@@ -55,3 +55,10 @@ def from_storage(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
     if dtype == torch.bool:
         return torch.from_numpy(values).view(torch.bool)
     return torch.from_numpy(values)
+
+
+def to_storage(values: torch.Tensor) -> np.ndarray:
+    """Return the bits of a tensor on the CPU as they lie in a file, sharing their memory."""
+    if values.dtype == torch.bfloat16:
+        return values.view(torch.int16).numpy().view(np.uint16)
+    return values.view(torch.uint8).numpy() if values.dtype == torch.bool else values.numpy()

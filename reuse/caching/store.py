@@ -9,15 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from reuse.caching import building, files
 from reuse.caching.activations import Activations, read_rows
-from reuse.caching.computing import Compute, compute_blocks, needed_bytes, portion, write_segment
+from reuse.caching.computing import Compute, checked, compute_blocks, needed_bytes, portion, write_segment
 from reuse.caching.index import Index, as_bytes
 from reuse.caching.locking import disk_errors, writing
+from reuse.caching.packing import StorageError, errors_between
 from reuse.caching.prefix_record import PrefixRecord, read_record, write_record
 from reuse.caching.spot_checking import compare
 from reuse.caching.stored_rows import StoredRows
+from reuse.caching.unpacking import Unpacking
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
 
@@ -48,6 +51,7 @@ class PrefixCache:
         path: Path,
         record: PrefixRecord,
         frontier: Sequence[FrontierTensor],
+        stored: Sequence[FrontierTensor] | None = None,
         make_room: Callable[[str, int], object] | None = None,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
@@ -55,10 +59,11 @@ class PrefixCache:
         self.key = record.key
         # Compared with what the files say: anything alike with the three attributes is taken.
         self.frontier = tuple(FrontierTensor(tensor.name, tuple(tensor.shape), tensor.dtype) for tensor in frontier)
+        self.stored = self.frontier if stored is None else tuple(stored)
         self._record = record
         self._make_room = make_room
         self._segment_bytes = segment_bytes
-        self._index = Index(path, record.key, self.frontier)
+        self._index = Index(path, record.key, self.stored)
 
     def missing(self, keys: np.ndarray) -> np.ndarray:
         """Return the positions in `keys`, (n, 16) uint8, of rows that are not published: ascending, each row once.
@@ -121,7 +126,7 @@ class PrefixCache:
         """
         stored = self._stored(keys)
         self._note_use()
-        return read_rows(stored, torch.device(device), memory)
+        return read_rows(stored, self.frontier, torch.device(device), memory)
 
     def spot_check(self, keys: np.ndarray, compute: Compute, *, rows: int = 4, seed: int | None = None) -> None:
         """Compute a few random stored rows again and compare.
@@ -135,15 +140,45 @@ class PrefixCache:
         Raises:
             CacheError: a stored row is not what the prefix computes now.
         """
+        chosen = self._some_present(keys, rows, seed)
+        if len(chosen):
+            unpacked, steps = self._unpacked(keys[chosen])
+            compare(self.key, self.frontier, unpacked, compute(chosen), self.stored, steps)
+
+    def storage_errors(
+        self, keys: np.ndarray, compute: Compute, *, rows: int = 32, seed: int | None = None
+    ) -> list[StorageError]:
+        """Compute a few random stored rows again and return how far what comes back is from what is computed.
+
+        Args:
+            keys: digests of the rows of a split, (n, 16) uint8; those that are not published are left out.
+            compute: as for `fill`.
+            rows: how many rows are computed.
+            seed: which; drawn anew each time by default.
+
+        Returns:
+            One error for each tensor that is stored in another type than it is computed in; none without any rows.
+        """
+        if self.stored == self.frontier:
+            return []
+        chosen = self._some_present(keys, rows, seed)
+        if not len(chosen):
+            return []
+        values = checked(compute(chosen), self.frontier, len(chosen))
+        return errors_between(values, self._unpacked(keys[chosen])[0], self.frontier, self.stored)
+
+    def _some_present(self, keys: np.ndarray, rows: int, seed: int | None) -> np.ndarray:
         self._index.refresh()
         present = np.flatnonzero(self._index.find(keys) >= 0)
-        chosen = np.sort(np.random.default_rng(seed).permutation(present)[:rows])
-        if not len(chosen):
-            return
-        stored = self._stored(keys[chosen])
-        values = stored.empty(len(chosen))
-        stored.read(np.arange(len(chosen)), values)
-        compare(self.key, self.frontier, values, compute(chosen))
+        return np.sort(np.random.default_rng(seed).permutation(present)[:rows])
+
+    def _unpacked(self, keys: np.ndarray) -> tuple[tuple[Tensor, ...], list[Tensor | None]]:
+        """Return rows as computed, on the CPU, and how far apart the values are that their codes can stand for."""
+        stored, every = self._stored(keys), np.arange(len(keys))
+        unpacking, indices = Unpacking(stored, self.frontier, CPU), torch.from_numpy(every)
+        values = stored.empty(len(keys))
+        stored.read(every, values)
+        return unpacking.unpack(values, indices), unpacking.steps(indices)
 
     def _stored(self, keys: np.ndarray) -> StoredRows:
         self._index.refresh()
@@ -152,7 +187,7 @@ class PrefixCache:
             raise CacheError(
                 f"{(places < 0).sum()} of {len(keys)} rows are not in the cache {self.path}: fill it first"
             )
-        return StoredRows(self._index.headers, self.frontier, *self._index.split(places))
+        return StoredRows(self._index.headers, self.stored, *self._index.split(places))
 
     def _write(
         self,
@@ -163,15 +198,15 @@ class PrefixCache:
         progress: Callable[[int], object] | None,
     ) -> tuple[list[Path], int]:
         positions = self.missing(keys)
-        portions = portion(self.frontier, compute_rows, block_bytes, self._segment_bytes)
+        portions = portion(self.stored, compute_rows, block_bytes, self._segment_bytes)
         if self._make_room is not None and len(positions):
-            self._make_room(self.key, needed_bytes(self.frontier, len(positions), portions))
+            self._make_room(self.key, needed_bytes(self.stored, len(positions), portions))
         self._describe()
         paths = []
         for start in range(0, len(positions), portions.segment_rows):
             part = positions[start : start + portions.segment_rows]
-            blocks = compute_blocks(part, compute, self.frontier, portions, progress)
-            paths.append(write_segment(self.path, self.key, self.frontier, keys, blocks, part, portions))
+            blocks = compute_blocks(part, compute, self.frontier, self.stored, portions, progress)
+            paths.append(write_segment(self.path, self.key, self.stored, keys, blocks, part, portions))
         return paths, len(positions)
 
     def _describe(self) -> None:
