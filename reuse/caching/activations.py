@@ -1,15 +1,17 @@
 """What a trainer reads: cached frontier tensors by row number, from the fastest place that holds them all."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from reuse.caching.load_checking import LoadCheck
+from reuse.caching.reading_ahead import ReadAhead
 from reuse.caching.storage import row_bytes
 from reuse.caching.stored_rows import StoredRows
 from reuse.caching.unpacking import Unpacking
+from reuse.caching.windows import Windows, windows_of
 from reuse.devices import free_memory
 from reuse.layers.frontier_tensor import FrontierTensor
 
@@ -22,10 +24,12 @@ class Activations(ABC):
     Attributes:
         device: where `gather` puts its tensors.
         shapes: the shape of one row of each frontier tensor.
+        windows: how an epoch of them is shuffled where that is not rows at random; None where it is.
     """
 
     device: torch.device
     shapes: tuple[tuple[int, ...], ...]
+    windows: Windows | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -91,7 +95,7 @@ class PackedActivations(Activations):
 
 
 class MappedActivations(Activations):
-    """Rows that stay on disk and are read through the page cache batch by batch.
+    """Rows that stay on disk, read in long runs if their order is known, and else through the page cache one by one.
 
     They are not checked against their CRC-32, which covers a block and not a row; `reuse cache verify` checks them.
     """
@@ -108,15 +112,55 @@ class MappedActivations(Activations):
         """Return the rows `indices` on `device`; see `Activations.gather`."""
         targets = self._stored.empty(len(indices), pinned=self.device.type == "cuda")
         self._stored.read(indices.cpu().numpy(), targets)
-        moved = tuple(target.to(self.device, non_blocking=True) for target in targets)
-        return self._unpacking.unpack(moved, indices.to(self.device)) if self._unpacking.needed else moved
+        return self._handed_over(targets, indices)
+
+    def in_order(self, order: torch.Tensor) -> "OrderedActivations":
+        """Return the same rows, which will be gathered in the order of the row numbers `order`, `(rows,)` int64."""
+        windows = self.windows or windows_of(row_bytes(self._stored.frontier))
+        return OrderedActivations(self, ReadAhead(self._stored, order, windows), self._handed_over)
 
     def resident(self) -> None:
         """Return None: the rows stay on disk."""
 
+    def _handed_over(self, tensors: Sequence[torch.Tensor], indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        moved = tuple(tensor.to(self.device, non_blocking=True) for tensor in tensors)
+        return self._unpacking.unpack(moved, indices.to(self.device)) if self._unpacking.needed else moved
+
+
+class OrderedActivations(Activations):
+    """Rows that stay on disk and are gathered in a known order; those asked for out of turn come one by one."""
+
+    def __init__(
+        self,
+        rows: Activations,
+        ahead: ReadAhead,
+        hand_over: Callable[[Sequence[torch.Tensor], torch.Tensor], tuple[torch.Tensor, ...]],
+    ) -> None:
+        self.device, self.shapes, self.windows = rows.device, rows.shapes, rows.windows
+        self._rows, self._ahead, self._hand_over = rows, ahead, hand_over
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def gather(self, indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the rows `indices` on `device`; see `Activations.gather`."""
+        read = self._ahead.take(indices.cpu())
+        return self._rows.gather(indices) if read is None else self._hand_over(read, indices)
+
+    def resident(self) -> None:
+        """Return None: the rows stay on disk."""
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        self._ahead.close()
+
 
 def read_rows(
-    stored: StoredRows, frontier: Sequence[FrontierTensor], device: torch.device, memory: int | None = None
+    stored: StoredRows,
+    frontier: Sequence[FrontierTensor],
+    device: torch.device,
+    memory: int | None = None,
+    windowed: bool | None = None,
 ) -> Activations:
     """Return the rows from the fastest tier that they fit into: the device, RAM, the disk.
 
@@ -128,6 +172,8 @@ def read_rows(
         device: where they are used.
         memory: bytes that may be taken on `device`; half of what is free by default. RAM beside another device: always
             half of what is free.
+        windowed: whether epochs are shuffled window by window, so that a run goes on as it began where there is more
+            or less memory than then; None: where the rows stay on disk.
 
     Blocks that are read into memory at least half are checked against their CRC-32. Those read less, and rows that stay
     on disk, are not: `reuse cache verify` checks them.
@@ -135,6 +181,15 @@ def read_rows(
     Raises:
         CacheError: a checked block is not what was written, or a file can no longer be read.
     """
+    found = _fastest(stored, frontier, device, memory)
+    if windowed or (windowed is None and isinstance(found, MappedActivations)):
+        found.windows = windows_of(row_bytes(stored.frontier))
+    return found
+
+
+def _fastest(
+    stored: StoredRows, frontier: Sequence[FrontierTensor], device: torch.device, memory: int | None
+) -> Activations:
     unpacking = Unpacking(stored, frontier, device)
     tiers = [(device, free_memory(device) // 2 if memory is None else memory)]
     if device.type != "cpu":

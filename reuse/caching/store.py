@@ -111,13 +111,22 @@ class PrefixCache:
         self._note_use()
         return Filled(computed, distinct - computed, written, time.perf_counter() - started)
 
-    def activations(self, keys: np.ndarray, *, device: torch.device = CPU, memory: int | None = None) -> Activations:
+    def activations(
+        self,
+        keys: np.ndarray,
+        *,
+        device: torch.device = CPU,
+        memory: int | None = None,
+        windowed: bool | None = None,
+    ) -> Activations:
         """Return the rows of `keys`, in their order, from the fastest tier that holds them: device, RAM, disk.
 
         Args:
             keys: digests of rows that are all published, (n, 16) uint8; repeated ones are fine.
             device: where the rows are used.
             memory: bytes that they may take on `device`; half of its free memory by default.
+            windowed: whether epochs are shuffled window by window; None: where the rows stay on disk. A run that is
+                resumed says what it began with.
 
         Blocks that are read into memory at least half are checked; see `activations.read_rows` for the limit.
 
@@ -126,7 +135,7 @@ class PrefixCache:
         """
         stored = self._stored(keys)
         self._note_use()
-        return read_rows(stored, self.frontier, torch.device(device), memory)
+        return read_rows(stored, self.frontier, torch.device(device), memory, windowed)
 
     def spot_check(self, keys: np.ndarray, compute: Compute, *, rows: int = 4, seed: int | None = None) -> None:
         """Compute a few random stored rows again and compare.

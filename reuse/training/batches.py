@@ -1,12 +1,14 @@
 """Batches: which rows, in which order, and gathering them from where they lie."""
 
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from itertools import islice, repeat
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from reuse.caching.windows import Windows
 from reuse.errors import DataError, UsageError
 from reuse.objectives.objective import Batch
 from reuse.seeding import generator
@@ -28,6 +30,23 @@ class Source(Protocol):
 
     def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
         """Return the rows `indices` (int64, on `device`) of each input, each `(len(indices), ...)`."""
+        ...
+
+
+@runtime_checkable
+class Ordered(Source, Protocol):
+    """Rows that are read faster when it is known in which order they will be asked for."""
+
+    def in_order(self, order: Tensor) -> "Opened":
+        """Return the same rows, to be gathered in the order of the row numbers `order`."""
+        ...
+
+
+class Opened(Source, Protocol):
+    """Rows that are being read."""
+
+    def close(self) -> None:
+        """Stop reading."""
         ...
 
 
@@ -86,14 +105,48 @@ def batch_sizes(num_rows: int, batch_size: int) -> list[int]:
     return sizes
 
 
-def row_order(num_rows: int, *, seed: int, epoch: int, shuffle: bool, device: torch.device) -> Tensor:
+def row_order(
+    num_rows: int, *, seed: int, epoch: int, shuffle: bool, device: torch.device, windows: Windows | None = None
+) -> Tensor:
     """Return the numbers of all rows in the order of an epoch, `(rows,)` int64.
 
     It depends on its arguments alone: the same for a run that was interrupted, with a cache and without, on any device.
+
+    Args:
+        num_rows: of the source.
+        seed: of the run.
+        epoch: its number.
+        shuffle: False: as they are numbered.
+        device: where the order is needed.
+        windows: `windows_of(source)`, for rows that do not fit into memory; None: shuffled as a whole.
     """
     if not shuffle:
         return torch.arange(num_rows, device=device)
-    return torch.randperm(num_rows, generator=generator(seed, epoch)).to(device, non_blocking=True)
+    drawn = generator(seed, epoch)
+    order = torch.randperm(num_rows, generator=drawn) if windows is None else windows.order(num_rows, drawn)
+    return order.to(device, non_blocking=True)
+
+
+def windows_of(source: Source) -> Windows | None:
+    """Return how an epoch of the rows is shuffled where that is not rows at random, as they do not fit into memory."""
+    windows = getattr(source, "windows", None)
+    assert windows is None or isinstance(windows, Windows)
+    return windows
+
+
+@contextmanager
+def read_in_order(source: Source, order: Tensor) -> Iterator[Source]:
+    """Give the rows, read ahead while the block runs where that is faster.
+
+    Args:
+        source: the rows.
+        order: their numbers in the order in which they will be asked for.
+    """
+    if not isinstance(source, Ordered):
+        yield source
+        return
+    with closing(source.in_order(order)) as opened:
+        yield opened
 
 
 def batches(
@@ -109,13 +162,14 @@ def batches(
         device: where the network computes.
     """
     labels = repeat(None) if targets is None else targets.index_select(0, order).split_with_sizes(sizes)
-    if source.device == device:
+    with read_in_order(source, order) as rows:
+        if source.device == device:
+            for indices, some in zip(order.split_with_sizes(sizes), labels, strict=False):
+                yield Batch(rows.gather(indices), some)
+            return
         for indices, some in zip(order.split_with_sizes(sizes), labels, strict=False):
-            yield Batch(source.gather(indices), some)
-        return
-    for indices, some in zip(order.split_with_sizes(sizes), labels, strict=False):
-        inputs = tuple([tensor.to(device, non_blocking=True) for tensor in source.gather(indices)])
-        yield Batch(inputs, None if some is None else some.to(device, non_blocking=True))
+            inputs = tuple([tensor.to(device, non_blocking=True) for tensor in rows.gather(indices)])
+            yield Batch(inputs, None if some is None else some.to(device, non_blocking=True))
 
 
 def beside(source: Source, targets: Tensor | None) -> Tensor | None:

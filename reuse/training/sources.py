@@ -1,10 +1,12 @@
 """Sources besides resident tensors: inputs read as they are asked for, and rows in other types."""
 
+from contextlib import ExitStack
+
 import torch
 from torch import Tensor
 
 from reuse.data.inputs import Inputs
-from reuse.training.batches import Source
+from reuse.training.batches import Source, read_in_order, windows_of
 
 
 class ReadInputs:
@@ -32,6 +34,7 @@ class Converted:
 
     def __init__(self, source: Source, dtypes: tuple[torch.dtype, ...]) -> None:
         self.source, self.dtypes, self.device = source, dtypes, source.device
+        self.windows = windows_of(source)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -40,3 +43,24 @@ class Converted:
         """Return the rows `indices` in the types asked for."""
         pairs = zip(self.source.gather(indices), self.dtypes, strict=True)
         return tuple([tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor, dtype in pairs])
+
+    def in_order(self, order: Tensor) -> "ConvertedInOrder":
+        """Return the same rows, which will be gathered in the order of the row numbers `order`."""
+        return ConvertedInOrder(self, order)
+
+
+class ConvertedInOrder(Converted):
+    """Rows of another source in other types, which are read ahead in an order that is known.
+
+    Args:
+        rows: the rows.
+        order: their numbers in the order in which they will be asked for.
+    """
+
+    def __init__(self, rows: Converted, order: Tensor) -> None:
+        self._reading = ExitStack()
+        super().__init__(self._reading.enter_context(read_in_order(rows.source, order)), rows.dtypes)
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._reading.close()

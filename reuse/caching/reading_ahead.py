@@ -1,0 +1,136 @@
+"""Reading rows that stay on disk in an order that is known: while one portion is used, the next is read."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reuse.caching.segment import read_run
+from reuse.caching.stored_rows import StoredRows
+from reuse.caching.windows import Windows
+
+THREADS = 4  # that read at once: a disk is fastest when it has several things to do
+SPAN_BYTES = 2**20  # read at once by one of them
+GAP_BYTES = 2**16  # to read so much that nobody wants takes no longer than to begin anew behind it
+
+
+@dataclass(frozen=True)
+class Span:
+    """Rows `first` to `stop` of a segment, of which those of a portion go to its places `start` and following."""
+
+    segment: int
+    first: int
+    stop: int
+    start: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Rows in memory in the order of the files; `places` says where the rows lie in the order they are asked for."""
+
+    tensors: list[Tensor]
+    places: Tensor
+
+
+class ReadAhead:
+    """Gives rows of a split in a known order, from memory into which they were read in long runs.
+
+    Args:
+        stored: the rows of the split.
+        order: their numbers in the order in which they will be asked for, `(rows,)` int64.
+        windows: how much is read at once.
+    """
+
+    def __init__(self, stored: StoredRows, order: Tensor, windows: Windows) -> None:
+        self._stored, self._order = stored, order.cpu()
+        self._portions = windows.portions(self._order.numpy())
+        self._readers = ThreadPoolExecutor(THREADS)
+        self._ahead = ThreadPoolExecutor(1)
+        self._at = 0
+        self._next: Future[Portion] | None = None
+        self._number, self._portion = -1, Portion([], torch.empty(0, dtype=torch.int64))
+        self._begin(0)
+
+    def take(self, indices: Tensor) -> list[Tensor] | None:
+        """Return the rows `indices` as they are stored, `(rows,)` on the CPU; None if it is not their turn."""
+        start, stop = self._at, self._at + len(indices)
+        if not torch.equal(self._order[start:stop], indices):
+            return None
+        self._at = stop
+        parts = list(self._parts(start, stop))
+        return parts[0] if len(parts) == 1 else [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._ahead.shutdown(wait=True, cancel_futures=True)
+        self._readers.shutdown(wait=True, cancel_futures=True)
+
+    def _parts(self, start: int, stop: int) -> Iterator[list[Tensor]]:
+        while True:
+            first, end = self._portions[self._number] if self._number >= 0 else (0, 0)
+            if start < end or start == stop:
+                places = self._portion.places[start - first : min(stop, end) - first]
+                yield [tensor.index_select(0, places) for tensor in self._portion.tensors]
+                start = min(stop, end)
+            if start == stop:
+                return
+            self._advance()
+
+    def _advance(self) -> None:
+        assert self._next is not None
+        self._portion = Portion([], self._portion.places)  # its memory is free before the one after the next is read
+        self._portion, self._number = self._next.result(), self._number + 1
+        self._begin(self._number + 1)
+
+    def _begin(self, number: int) -> None:
+        if number < len(self._portions):
+            self._next = self._ahead.submit(self._read, *self._portions[number])
+
+    def _read(self, start: int, stop: int) -> Portion:
+        positions = self._order[start:stop].numpy()
+        by_place = np.lexsort((self._stored.rows[positions], self._stored.segments[positions]))
+        places = np.empty(len(positions), np.int64)
+        places[by_place] = np.arange(len(positions))
+        tensors, in_order = self._stored.empty(len(positions)), positions[by_place]
+        segments, rows = self._stored.segments[in_order], self._stored.rows[in_order]
+        row_bytes = max(1, sum(tensor.row_bytes for tensor in self._stored.frontier))
+        spans = divide(segments, rows, max(1, SPAN_BYTES // row_bytes), 1 + GAP_BYTES // row_bytes)
+        for done in [self._readers.submit(self._read_span, span, rows, tensors) for span in spans]:
+            done.result()
+        return Portion(tensors, torch.from_numpy(places))
+
+    def _read_span(self, span: Span, rows: np.ndarray, tensors: Sequence[Tensor]) -> None:
+        header, to = self._stored.headers[span.segment], slice(span.start, span.start + span.count)
+        straight = np.array_equal(rows[to], np.arange(span.first, span.stop))
+        for place, tensor in zip(header.tensors, tensors, strict=True):
+            target = tensor[to]
+            read = target if straight else target.new_empty((span.stop - span.first, *target.shape[1:]))
+            if read.numel():
+                read_run(header, place, span.first, read.reshape(-1).view(torch.uint8).numpy().data)
+            if not straight:
+                torch.index_select(read, 0, torch.from_numpy(rows[to] - span.first), out=target)
+
+
+def divide(segments: np.ndarray, rows: np.ndarray, most: int, apart: int) -> list[Span]:
+    """Return what to read for rows that are sorted by segment and row, `(rows,)` int64 each.
+
+    Args:
+        segments: of each row.
+        rows: its place in that segment.
+        most: rows that are read at once.
+        apart: how far one row may lie behind another so that what is between them is read too.
+    """
+    distances = np.diff(rows)
+    splits = np.flatnonzero((np.diff(segments) != 0) | (distances > apart)) + 1
+    spans = []
+    for start, stop in pairwise([0, *splits.tolist(), len(rows)]):
+        while start < stop:
+            end = start + int(np.searchsorted(rows[start:stop], rows[start] + most))
+            spans.append(Span(int(segments[start]), int(rows[start]), int(rows[end - 1]) + 1, start, end - start))
+            start = end
+    return spans
