@@ -2,23 +2,26 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from reuse.caching.cache import ActivationCache
 from reuse.caching.fingerprint import Fingerprint, fingerprint
-from reuse.caching.store import PrefixCache
+from reuse.caching.store import Filled, PrefixCache
+from reuse.chaining import Link, Opener, bridges, fill_from, find_link
 from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.data.joining import Joined
 from reuse.devices import choose_dtype, dtype_name, free_memory
 from reuse.errors import CacheError
 from reuse.layers.cutting import Cut, cut
+from reuse.layers.earlier import Earlier
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.objectives.objective import Network, Objective
 from reuse.planning import SAMPLE_ROWS, Plan, make_plan
@@ -29,6 +32,9 @@ from reuse.training.sources import Converted, ReadInputs
 from reuse.units import format_bytes, format_epochs, format_seconds
 
 COMPUTE_ROWS = 64  # rows that the frozen layers see at once when they fill the cache
+
+Stored = tuple[FrontierTensor, ...]
+Ways = Sequence[tuple[Earlier, fx.GraphModule]]
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,9 @@ class Prepared:
         plan: what was measured.
         fingerprint: of the prefix.
         store: where the activations are or will be.
+        open_store: where those of an earlier cut are, stored as computed.
+        link: an earlier cut whose stored activations the missing ones are computed from; None where there is none.
+        later: the earlier cuts whose frontiers later phases will read, the earliest first.
         keys: the row keys of each split, `(rows, 16)` uint8.
         seconds: what these took (`digest`), and all the rest (`prepare`).
     """
@@ -106,6 +115,9 @@ class Prepared:
     plan: Plan
     fingerprint: Fingerprint
     store: PrefixCache
+    open_store: Opener
+    link: Link | None
+    later: tuple[Earlier, ...]
     keys: dict[str, np.ndarray]
     seconds: dict[str, float]
 
@@ -121,7 +133,13 @@ def feed_inputs(model: nn.Module, data: Dataset, compute: Compute) -> Feed:
 
 
 def prepare(
-    model: nn.Module, data: Dataset, objective: Objective, compute: Compute, cache: CacheSettings, epochs: int
+    model: nn.Module,
+    data: Dataset,
+    objective: Objective,
+    compute: Compute,
+    cache: CacheSettings,
+    epochs: int,
+    later: Sequence[Collection[nn.Parameter]] = (),
 ) -> Prepared:
     """Cut the model, look up what is cached, and plan; computes no activations yet.
 
@@ -132,6 +150,7 @@ def prepare(
         compute: where and in which types.
         cache: where activations are kept.
         epochs: how many are to be trained.
+        later: for each later phase that may read a cache, the frozen parameters that will train by then.
 
     Raises:
         CutError: the model cannot be cut; the message says why.
@@ -139,20 +158,31 @@ def prepare(
     begun = time.perf_counter()
     inputs, targets = _sample(data.train, compute)
     model.train()  # the key holds the modes of the prefix: always the same ones
-    dtype = torch.bfloat16 if compute.precision == "bfloat16" else compute.dtype
     with autocast(compute.precision, compute.device):
         parts = cut(model, inputs)
     stored = _stored(parts, cache.dtype)
-    types = {f"stored/{tensor.name}": str(tensor.dtype) for tensor in stored}
-    preprocessing = {**data.preprocessing.to_dict(), **types}
-    prints = fingerprint(parts.prefix, preprocessing=preprocessing, dtype=dtype, device=compute.device)
     started = time.perf_counter()
     keys = {name: getattr(data, name).inputs.digests() for name in SPLITS}
     digest_seconds = time.perf_counter() - started
-    description = {"model": type(model).__name__, "data": data.name, "frontier": ", ".join(f.name for f in stored)}
-    store = cache.open().open(prints, stored, description)
+    opened, description = cache.open(), {"model": type(model).__name__, "data": data.name}
+
+    def print_of(prefix: fx.GraphModule, frontier: tuple[FrontierTensor, ...]) -> Fingerprint:
+        types = {f"stored/{tensor.name}": str(tensor.dtype) for tensor in frontier}
+        dtype = torch.bfloat16 if compute.precision == "bfloat16" else compute.dtype
+        preprocessing = {**data.preprocessing.to_dict(), **types}
+        return fingerprint(prefix, preprocessing=preprocessing, dtype=dtype, device=compute.device)
+
+    def place(prints: Fingerprint, frontier: tuple[FrontierTensor, ...]) -> PrefixCache:
+        return opened.open(prints, frontier, {**description, "frontier": ", ".join(f.name for f in frontier)})
+
+    def open_store(prefix: fx.GraphModule, frontier: tuple[FrontierTensor, ...]) -> PrefixCache:
+        return place(print_of(prefix, frontier), frontier)
+
+    prints = print_of(parts.prefix, stored)
+    store = place(prints, stored)
     every = np.concatenate([keys[name] for name in SPLITS])
-    missing = len(store.missing(every))
+    lacking = every[store.missing(every)]
+    link = find_link(bridges(parts.earlier), open_store, lacking) if opened.root.is_dir() else None
     with autocast(compute.precision, compute.device):
         plan = make_plan(
             parts,
@@ -161,12 +191,28 @@ def prepare(
             (inputs,),
             targets,
             rows=len(every),
-            missing=missing,
+            missing=len(lacking),
             epochs=epochs,
             device=compute.device,
         )
     seconds = {"prepare": time.perf_counter() - begun - digest_seconds, "digest": digest_seconds}
-    return Prepared(parts, stored, plan, prints, store, keys, seconds)
+    cuts = _cuts_of_phases(parts, later)
+    stored_bytes = len(every) * sum(cut.bytes_per_sample for cut in cuts) + plan.bytes
+    if cache.budget is not None and stored_bytes > cache.budget:
+        cuts = ()  # one frontier at a time
+    return Prepared(parts, stored, plan, prints, store, open_store, link, cuts, keys, seconds)
+
+
+def _cuts_of_phases(parts: Cut, later: Sequence[Collection[nn.Parameter]]) -> tuple[Earlier, ...]:
+    """Return the cuts at which phases will be cut that train more and more layers, the earliest first."""
+    cuts: list[Earlier] = []
+    for training in later:
+        own = {id(parameter) for parameter in training}
+        possible = (e for e in parts.earlier if own.isdisjoint(map(id, e.prefix.parameters())))
+        deepest = next(possible, None)
+        if deepest is not None and deepest not in cuts:
+            cuts.append(deepest)
+    return tuple(reversed(cuts))
 
 
 def describe_plan(prepared: Prepared) -> list[str]:
@@ -174,6 +220,8 @@ def describe_plan(prepared: Prepared) -> list[str]:
     plan = prepared.plan
     frontier = ", ".join(f"{f.name} {f.shape} {dtype_name(f.dtype)}" for f in prepared.stored)
     computed = f"{plan.missing} of {plan.rows} rows to compute" if plan.missing else f"all {plan.rows} rows are cached"
+    if prepared.link is not None:
+        computed += f", {prepared.link.rows} of them from what is cached before {prepared.link.earlier.behind[0]}"
     cached, plain, later = map(format_seconds, (plan.with_cache, plan.without_cache, plan.later))
     once, each = format_seconds(plan.frozen_seconds), format_seconds(plan.suffix_seconds)
     lines = [
@@ -193,37 +241,58 @@ def describe_plan(prepared: Prepared) -> list[str]:
 def feed_activations(prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter) -> Feed:
     """Compute what is missing and return the activations of all splits.
 
+    What later phases will read is computed on the way: the earliest frontier first, each deeper one from that before.
+
     Raises:
         CacheError: the cache is damaged or cannot be written.
     """
     started = time.perf_counter()
-    store, prefix = prepared.store, prepared.parts.prefix
     keys = np.concatenate([prepared.keys[name] for name in SPLITS])
     rows = Joined([getattr(data, name).inputs for name in SPLITS])
 
-    def run_prefix(positions: np.ndarray) -> tuple[Tensor, ...]:
-        # Not inference_mode: what a module memorises in its forward would then be useless for training.
-        with torch.no_grad(), autocast(compute.precision, compute.device):
-            (inputs,) = rows.gather(torch.from_numpy(positions))
-            outputs = prefix(_moved(inputs, compute))
-            return tuple(_stored_tensor(t, f) for t, f in zip(outputs, prepared.stored, strict=True))
+    def read(positions: np.ndarray) -> tuple[Tensor, ...]:
+        (inputs,) = rows.gather(torch.from_numpy(positions))
+        return (_moved(inputs, compute),)
 
-    missing = len(store.missing(keys))
-    if missing < len(keys):
-        store.spot_check(keys, run_prefix)
-    with reporter.rows(missing, "caching activations") as progress:
-        filled = store.fill(keys, run_prefix, compute_rows=COMPUTE_ROWS, progress=progress.advance)
+    def fill(prefix: fx.GraphModule, store: PrefixCache, stored: Stored, ways: Ways) -> Filled:
+        run = partial(_run_frozen, stored=stored, compute=compute)
+        missing = len(store.missing(keys))
+        if missing < len(keys):
+            store.spot_check(keys, lambda positions: run(prefix, read(positions)))
+        link = find_link(ways, prepared.open_store, keys[store.missing(keys)])
+        linked = 0
+        with reporter.rows(missing, "caching activations") as progress:
+            settings: dict[str, Any] = {"compute_rows": COMPUTE_ROWS, "progress": progress.advance}
+            if link is not None:
+                linked = fill_from(link, store, keys, run, device=compute.device, **settings).computed
+            filled = store.fill(keys, lambda positions: run(prefix, read(positions)), **settings)
+        return replace(filled, computed=filled.computed + linked, found=filled.found - linked)
+
+    for number, earlier in enumerate(prepared.later):
+        ways = bridges(prepared.later[:number][::-1], earlier)
+        fill(earlier.prefix, prepared.open_store(earlier.prefix, earlier.frontier), earlier.frontier, ways)
+    filled = fill(prepared.parts.prefix, prepared.store, prepared.stored, bridges(prepared.parts.earlier))
     splits = {name: (_activations(prepared, name, compute), _targets(getattr(data, name), compute)) for name in SPLITS}
     found = {"computed": filled.computed, "found": filled.found}
     cache = {
         "hit": filled.computed == 0,
-        "key": store.key,
-        "path": str(store.path),
+        "key": prepared.store.key,
+        "path": str(prepared.store.path),
         "bytes": sum(f.row_bytes for f in prepared.stored) * sum(found.values()),
         "rows": found,
     }
     seconds = {**prepared.seconds, "cache": time.perf_counter() - started}
     return Feed(prepared.parts.suffix, splits, cache, seconds)
+
+
+def _run_frozen(
+    module: fx.GraphModule, tensors: tuple[Tensor, ...], *, stored: Stored, compute: Compute
+) -> tuple[Tensor, ...]:
+    """Return what frozen layers compute, as it is stored."""
+    # Not inference_mode: what a module memorises in its forward would then be useless for training.
+    with torch.no_grad(), autocast(compute.precision, compute.device):
+        outputs = module(*tensors)
+        return tuple(_stored_tensor(t, f) for t, f in zip(outputs, stored, strict=True))
 
 
 def _stored_tensor(values: Tensor, stored: FrontierTensor) -> Tensor:

@@ -1,6 +1,7 @@
 """One fine-tuning, from a task to a recorded run."""
 
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from reuse.feeding import (
     prepare,
 )
 from reuse.layers.freezing import Freezing, frozen, unfreeze
+from reuse.layers.selecting import select
 from reuse.objectives.objective import Objective
 from reuse.phases import Phase
 from reuse.results import Result
@@ -107,7 +109,8 @@ def _train_phase(
 ) -> None:
     """Train the epochs of a phase, on from where the phase before left off: its optimizer's state goes with it."""
     freezing = _begin(model, phase, phases, reporter)
-    feed, prepared, why_not = _feed(model, task, tuned.objective, tuned.compute, freezing, phase, run, reporter)
+    later = _training_later(model, phases[phases.index(phase) + 1 :])
+    feed, prepared, why_not = _feed(model, task, tuned, freezing, phase, later, run, reporter)
     feed.network = spread(model, feed.network, task.settings["parallel"])
     trainer = make_trainer(model, tuned.objective, feed, task.settings, task.data, tuned.anchors)
     if tuned.trainer is not None:
@@ -155,6 +158,17 @@ def _begin(model: nn.Module, phase: Phase, phases: list[Phase], reporter: Report
     return freezing
 
 
+def _training_later(model: nn.Module, phases: Sequence[Phase]) -> list[list[nn.Parameter]]:
+    """Return for each of the phases to come what will have been unfrozen by then; short ones read no cache."""
+    patterns: list[str] = []
+    training = []
+    for phase in phases:
+        patterns += phase.unfrozen
+        if phase.last > phase.first:
+            training.append([model.get_parameter(name) for name in select(model, patterns).parameters])
+    return training
+
+
 def _remaining(phases: list[Phase], run: RunFolder) -> list[Phase]:
     """Return the phases that a run has not ended yet, at least the last one."""
     epoch = newest_epoch(run)
@@ -164,15 +178,15 @@ def _remaining(phases: list[Phase], run: RunFolder) -> list[Phase]:
 def _feed(
     model: nn.Module,
     task: Task,
-    objective: Objective,
-    compute: Compute,
+    tuned: _Tuned,
     freezing: Freezing,
     phase: Phase,
+    later: Sequence[Collection[nn.Parameter]],
     run: RunFolder,
     reporter: Reporter,
 ) -> tuple[Feed, Prepared | None, str]:
     """Return what the trainer reads, the cut and plan behind it, and why nothing is cached where that is so."""
-    wanted = cache_settings(task)
+    wanted, objective, compute = cache_settings(task), tuned.objective, tuned.compute
     if not freezing.parameters or not wanted.use:
         return feed_inputs(model, task.data, compute), None, ""
     if task.settings["augment"]:
@@ -180,7 +194,7 @@ def _feed(
         reporter.line(why_not)
         return feed_inputs(model, task.data, compute), None, why_not
     try:
-        prepared = prepare(model, task.data, objective, compute, wanted, phase.last - phase.first + 1)
+        prepared = prepare(model, task.data, objective, compute, wanted, phase.last - phase.first + 1, later)
     except CutError as error:
         why_not = f"trained without a cache: {error}"
         reporter.line(why_not)

@@ -65,6 +65,31 @@ def earlier_cuts(sides: Sides, frontier: Sequence[fx.Node], model: nn.Module) ->
     return tuple(found)
 
 
+def bridge_between(first: Earlier, second: Earlier) -> fx.GraphModule | None:
+    """Return a module that computes a deeper frontier from an earlier one, or None where it needs more than that.
+
+    Args:
+        first: the earlier of two cuts of one model.
+        second: the deeper one.
+    """
+    ends = next(reversed(second.prefix.graph.nodes)).all_input_nodes
+    if [node.name for node in ends] != [tensor.name for tensor in second.frontier]:
+        return None  # rows have to be moved first
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    found: dict[str, fx.Node] = {}
+    given = iter(first.frontier)
+    for node in first.bridge.graph.nodes:
+        copies[node] = graph.node_copy(node, copies.__getitem__)
+        found[next(given).name if node.op == "placeholder" else node.name] = copies[node]
+        if all(tensor.name in found for tensor in second.frontier):
+            graph.output(tuple(found[tensor.name] for tensor in second.frontier))
+            module = fx.GraphModule(first.bridge, graph, class_name="Bridge")
+            module.train(first.bridge.training)
+            return module
+    return None
+
+
 def without(sides: Sides, signatures: Iterable[str]) -> Sides:
     """Return both graphs divided anew: what computes one of these signatures, or follows from it, is in the suffix."""
     barred = frozenset(signatures)

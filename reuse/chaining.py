@@ -1,0 +1,96 @@
+"""Prefix chains: what an earlier cut has stored spares a deeper one all the layers that come before it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from reuse.caching.store import Filled, PrefixCache
+from reuse.layers.earlier import Earlier, bridge_between
+from reuse.layers.frontier_tensor import FrontierTensor
+
+Opener = Callable[[fx.GraphModule, tuple[FrontierTensor, ...]], PrefixCache]
+"""Takes a prefix and its frontier, returns the place of its activations."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """An earlier frontier that is in the cache, for some rows.
+
+    Attributes:
+        store: where.
+        bridge: takes the earlier frontier, returns the deeper one.
+        earlier: the cut that it belongs to.
+        rows: how many of the rows that the deeper frontier lacks it has.
+    """
+
+    store: PrefixCache
+    bridge: fx.GraphModule
+    earlier: Earlier
+    rows: int
+
+
+def bridges(candidates: Sequence[Earlier], to: Earlier | None = None) -> list[tuple[Earlier, fx.GraphModule]]:
+    """Return earlier cuts with the bridges from them to the deepest cut, or to the one given.
+
+    Args:
+        candidates: in the order in which they are to be tried.
+        to: an earlier cut itself; those from which it cannot be reached are left out.
+    """
+    if to is None:
+        return [(earlier, earlier.bridge) for earlier in candidates]
+    reaching = [(earlier, bridge_between(earlier, to)) for earlier in candidates]
+    return [(earlier, bridge) for earlier, bridge in reaching if bridge is not None]
+
+
+def find_link(
+    candidates: Sequence[tuple[Earlier, fx.GraphModule]], open_store: Opener, keys: np.ndarray
+) -> Link | None:
+    """Return the first of some earlier cuts that has any of these rows in the cache, or None.
+
+    Args:
+        candidates: with their bridges, the deepest first.
+        open_store: where activations of a prefix are kept.
+        keys: digests of the rows that the deeper cut lacks, (n, 16) uint8.
+    """
+    for earlier, bridge in candidates if len(keys) else ():
+        store = open_store(earlier.prefix, earlier.frontier)
+        lacking = len(store.missing(keys)) if store.path.is_dir() else len(keys)
+        if lacking < len(keys):
+            return Link(store, bridge, earlier, len(keys) - lacking)
+    return None
+
+
+def fill_from(
+    link: Link,
+    store: PrefixCache,
+    keys: np.ndarray,
+    run_bridge: Callable[[fx.GraphModule, tuple[Tensor, ...]], tuple[Tensor, ...]],
+    *,
+    device: torch.device,
+    compute_rows: int,
+    progress: Callable[[int], object] | None = None,
+) -> Filled:
+    """Fill a deeper cache with the rows that an earlier one has.
+
+    Args:
+        link: the earlier cache.
+        store: the deeper one.
+        keys: digests of all rows, (n, 16) uint8; those that the earlier cache lacks are left out.
+        run_bridge: calls a bridge on a batch of the earlier frontier and returns the deeper one as it is stored.
+        device: where the bridge runs.
+        compute_rows: how many rows it is given at once.
+        progress: called with the number of rows just computed.
+    """
+    lacking = keys[store.missing(keys)]
+    absent = np.zeros(len(lacking), bool)
+    absent[link.store.missing(lacking)] = True
+    chosen = lacking[~absent]
+    source = link.store.activations(chosen, device=device)
+
+    def compute(positions: np.ndarray) -> tuple[Tensor, ...]:
+        return run_bridge(link.bridge, source.gather(torch.from_numpy(positions).to(source.device)))
+
+    return store.fill(chosen, compute, compute_rows=compute_rows, progress=progress)
