@@ -163,8 +163,11 @@ def check_same_data(run: RunFolder, data: Dataset) -> None:
 def build_options(settings: Mapping[str, Any], inherited: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """Return the options of `reuse.build`: the user's, else those of a source run, else the defaults.
 
-    timm's models and a user's own bring their layers along, so for them nothing is filled in.
+    timm's models and a user's own bring their layers along, so for them nothing is filled in. Dropout between hidden
+    states is inherited by recurrent nets alone.
     """
+    if not is_recurrent(settings["model"]):
+        inherited = {name: value for name, value in inherited.items() if name != "recurrent_dropout"}
     family = settings["model"].partition(":")[0]
     defaults = {**BUILD_SETTINGS, **family_settings(settings["model"])} if family in LAYER_NAMES else DEFAULT_SETTINGS
     options = {}

@@ -45,7 +45,7 @@ class Settings(TypedDict, total=False):
         init: initial weights of fresh hidden layers; None: the source run's, else what the activation needs.
         dropout: of hidden layers; None: the source run's, else 0.
         input_dropout: of the inputs; None: the source run's, else 0.
-        recurrent_dropout: of connections between hidden states of an lstm or gru; None: as dropout.
+        recurrent_dropout: of connections between hidden states of an lstm or gru; None: the source run's, else 0.
         drop_path: probability of leaving out a residual layer; None: the source run's, else 0.
         embeddings: a word2vec or GloVe file that fills the embedding layer.
         embedding_size: features of each token; None: the source run's, else 64.

@@ -104,3 +104,10 @@ def test_texts_are_cached_and_train_the_same(freeze: str, table: Path) -> None:
     hit = feed_activations(found, data, compute, Reporter())
     assert hit.cache is not None
     assert hit.cache["hit"]
+
+
+def test_dropout_between_hidden_states_is_not_inherited_by_a_net_without_any(table: Path, tmp_path: Path) -> None:
+    settings = {"text": "review", "recurrent_dropout": 0.3, "dropout": 0.2}
+    run = reuse.pretrain("supervised", data=table, model="gru:6", epochs=1, out=tmp_path / "run", **settings).run
+    result = reuse.finetune(run, data=table, text="review", model="mlp:5", epochs=1, out=tmp_path / "tuned")
+    assert (result.settings["recurrent_dropout"], result.settings["dropout"]) == (0.0, 0.2)

@@ -3,6 +3,9 @@
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from reuse.nn.outputs import is_timm
+from reuse.nn.recurrent_layers import RecurrentLayer
+
 
 def dropouts(model: nn.Module) -> list[nn.Module]:
     """Return the modules that drop at random: torch's dropouts, and drop-path as timm and torchvision call it."""
@@ -10,9 +13,18 @@ def dropouts(model: nn.Module) -> list[nn.Module]:
 
 
 def switch_off_dropout(model: nn.Module) -> None:
-    """Put every dropout into eval mode, until `model.train()`."""
+    """Put every dropout into eval mode, until `model.train()`.
+
+    Some of timm's models drop in front of their classifier by a function, by the mode of the whole: it alone evaluates,
+    and what is in it trains on.
+    """
     for module in dropouts(model):
         module.eval()
+    for module in model.modules():
+        if isinstance(module, RecurrentLayer):
+            module.recurrent.training = False
+        if is_timm(module) and getattr(module, "drop_rate", 0) > 0:
+            module.training = False
 
 
 def _drops_paths(module: nn.Module) -> bool:
