@@ -32,6 +32,7 @@ SIDES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "scikit-learn": ("train", "scikit_learn", ()),
     "skorch": ("train", "skorch_net", ("skorch",)),
     "Lightning": ("train", "lightning_module", ("lightning",)),
+    "Keras, TensorFlow, step by step": ("on_tensorflow_by_step", "keras_net", ("keras", "tensorflow")),
     "Keras, TensorFlow": ("on_tensorflow", "keras_net", ("keras", "tensorflow")),
     "Keras, torch": ("on_torch", "keras_net", ("keras",)),
     "fastai": ("train", "fastai_learner", ("fastai",)),
@@ -48,6 +49,7 @@ TARGETS = {
     **{(peer, "ours"): 1.0 for peer in PEERS},
     **{(peer, "ours, compiled"): 1.0 for peer in PEERS},
     ("Lightning", "ours, compiled"): 2.0,
+    ("Keras, TensorFlow, step by step", "ours, compiled"): 3.0,
     ("Keras, TensorFlow", "ours, compiled"): 3.0,
 }
 

@@ -15,6 +15,11 @@ def on_tensorflow(rows: Rows, ended: Ended) -> None:
     _fit(rows, ended, "tensorflow", steps_per_execution=STEPS_A_CALL)
 
 
+def on_tensorflow_by_step(rows: Rows, ended: Ended) -> None:
+    """Train with SGD on TensorFlow, a step a call, as Keras does when nothing is said."""
+    _fit(rows, ended, "tensorflow")
+
+
 def on_torch(rows: Rows, ended: Ended) -> None:
     """Train with SGD on torch, which knows no more than one step a call."""
     _fit(rows, ended, "torch")
