@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from reuse.caching.holding import Hold
 from reuse.caching.load_checking import LoadCheck
 from reuse.caching.reading_ahead import ReadAhead
 from reuse.caching.storage import row_bytes
@@ -97,13 +98,15 @@ class PackedActivations(Activations):
 class MappedActivations(Activations):
     """Rows that stay on disk, read in long runs if their order is known, and else through the page cache one by one.
 
-    They are not checked against their CRC-32, which covers a block and not a row; `reuse cache verify` checks them.
+    They are not checked against their CRC-32, which covers a block and not a row; `reuse cache verify` checks them. As
+    long as they are used, they are not evicted.
     """
 
     def __init__(self, stored: StoredRows, unpacking: Unpacking, device: torch.device) -> None:
         self.device = device
         self.shapes = tuple(tensor.shape for tensor in stored.frontier)
         self._stored, self._unpacking = stored, unpacking
+        self._holds = [Hold(folder) for folder in {header.path.parent for header in stored.headers}]
 
     def __len__(self) -> int:
         return len(self._stored)

@@ -4,6 +4,9 @@
     building/journal              its finished blocks
     segment-000003.h5             where the finished segment goes, in one step
 
+Of several processes that fill a prefix together, each but the first has a building place and names of its own:
+`building-1/` and `segment-000003-1.h5`.
+
 Order is everything: a block's rows are on the disk before the journal says so, the checksums before the segment gets
 its published name, and that name before the journal goes. The caller holds the writer's lock.
 """
@@ -33,17 +36,19 @@ def published(folder: Path) -> list[Path]:
     return sorted(folder.glob("segment-*.h5"))
 
 
-def next_segment(folder: Path) -> Path:
-    """Return the path that the next segment will be published under."""
+def next_segment(folder: Path, rank: int = 0) -> Path:
+    """Return the path that the next segment of a process will be published under."""
     last = max((int(path.stem.split("-")[1]) for path in published(folder)), default=0)
-    return folder / f"segment-{last + 1:06d}.h5"
+    return folder / f"segment-{last + 1:06d}{_suffix(rank)}.h5"
 
 
-def begin(folder: Path, prefix_key: str, frontier: Sequence[FrontierTensor], rows: int, block_rows: int) -> Header:
+def begin(
+    folder: Path, prefix_key: str, frontier: Sequence[FrontierTensor], rows: int, block_rows: int, rank: int = 0
+) -> Header:
     """Reserve the disk for a segment of `rows` rows and start its journal; returns where its rows go."""
-    building = folder / BUILDING
+    building = building_place(folder, rank)
     files.make_folder(building)
-    segment = building / next_segment(folder).name
+    segment = building / next_segment(folder, rank).name
     files.create(segment, lambda path: lay_out(path, prefix_key, frontier, rows, block_rows))
     files.allocate(segment)
     files.fsync(segment)
@@ -68,12 +73,17 @@ def write_block(header: Header, start: int, parts: Sequence[np.ndarray], rows: i
     return block
 
 
-def publish(header: Header, blocks: Sequence[Block], folder: Path) -> Path:
+def building_place(folder: Path, rank: int = 0) -> Path:
+    """Return where a process builds."""
+    return folder / (BUILDING + _suffix(rank))
+
+
+def publish(header: Header, blocks: Sequence[Block], folder: Path, rank: int = 0) -> Path:
     """Give a segment whose `blocks` are all written its published name; returns the path."""
     table = np.array([block.checksums for block in blocks], "<u4")
     files.write_at(header.path, table.tobytes(), header.block_crc.offset)
     files.fsync(header.path)
-    target = next_segment(folder)
+    target = next_segment(folder, rank)
     files.rename(header.path, target)
     # The new name first: were only the old one's going on the disk, the segment would be lost.
     files.fsync_folder(folder)
@@ -81,29 +91,34 @@ def publish(header: Header, blocks: Sequence[Block], folder: Path) -> Path:
     return target
 
 
-def abandon(folder: Path) -> None:
+def abandon(folder: Path, rank: int = 0) -> None:
     """Remove an unfinished segment and its journal."""
-    files.remove(folder / BUILDING / JOURNAL)
-    for leftover in sorted((folder / BUILDING).glob("*")):
+    building = building_place(folder, rank)
+    files.remove(building / JOURNAL)
+    for leftover in sorted(building.glob("*")):
         files.remove(leftover)
 
 
-def recover(folder: Path) -> int:
+def recover(folder: Path, rank: int = 0) -> int:
     """Publish the finished blocks of an unfinished segment, then clear the building place; returns the rows saved.
 
     It may itself be killed at any moment: the unfinished segment goes only after its blocks are published.
     """
-    building = folder / BUILDING
+    building = building_place(folder, rank)
     if not building.is_dir():
         return 0
     name, blocks = journal.read(building / JOURNAL)
-    rows = _salvage(folder, building / name, blocks) if name and blocks and (building / name).exists() else 0
+    rows = _salvage(folder, building / name, blocks, rank) if name and blocks and (building / name).exists() else 0
     leftovers = sorted(building.iterdir())
     for leftover in leftovers:
         files.remove(leftover)
     if leftovers:
         files.fsync_folder(building)
     return rows
+
+
+def _suffix(rank: int) -> str:
+    return f"-{rank}" if rank else ""
 
 
 def _write(header: Header, start: int, parts: Sequence[np.ndarray], rows: int) -> Block:
@@ -114,7 +129,7 @@ def _write(header: Header, start: int, parts: Sequence[np.ndarray], rows: int) -
     return Block(start // header.block_rows, start, start + rows, tuple(map(checksum, parts)))
 
 
-def _salvage(folder: Path, segment: Path, blocks: list[Block]) -> int:
+def _salvage(folder: Path, segment: Path, blocks: list[Block], rank: int) -> int:
     try:
         source = read_header(segment)
     except CacheError as error:
@@ -125,7 +140,7 @@ def _salvage(folder: Path, segment: Path, blocks: list[Block]) -> int:
         log.warning("%s: %d finished blocks are damaged and are computed again", segment, len(blocks) - len(good))
     new = _not_published(folder, source, good)
     if new:
-        _publish_copy(folder, source, new)
+        _publish_copy(folder, source, new, rank)
     return sum(block.stop - block.start for block in new)
 
 
@@ -139,7 +154,7 @@ def _not_published(folder: Path, source: Header, blocks: list[Block]) -> list[Bl
     return [block for block in blocks if not known.issuperset(map(bytes, keys[block.start : block.stop]))]
 
 
-def _publish_copy(folder: Path, source: Header, blocks: list[Block]) -> None:
+def _publish_copy(folder: Path, source: Header, blocks: list[Block], rank: int) -> None:
     rows = sum(block.stop - block.start for block in blocks)
     path = source.path.with_name(SALVAGED)
     files.create(path, lambda place: lay_out(place, source.prefix_key, source.frontier, rows, source.block_rows))
@@ -151,4 +166,4 @@ def _publish_copy(folder: Path, source: Header, blocks: list[Block]) -> None:
         parts = [content[place] for content, place in zip(maps, places, strict=True)]
         copied.append(_write(target, start, parts, block.stop - block.start))
         start = copied[-1].stop
-    publish(target, copied, folder)
+    publish(target, copied, folder, rank)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from reuse.caching import building, files
 from reuse.caching.checking import Problem, check_segment
 from reuse.caching.fingerprint import Fingerprint
-from reuse.caching.locking import LOCK, disk_errors, writing_if_free
+from reuse.caching.locking import LOCKS, disk_errors, removing
 from reuse.caching.packing import packed
 from reuse.caching.prefix_record import RECORD, PrefixRecord, read_record
 from reuse.caching.segment import read_header
@@ -120,7 +120,7 @@ class ActivationCache:
     def prune(self, budget: int) -> int:
         """Remove the least recently used prefixes until all take at most `budget` bytes; returns the bytes freed.
 
-        A prefix that is being written stays.
+        A prefix that is being written or read stays.
         """
         return self._evict(budget, keep=None)
 
@@ -128,7 +128,7 @@ class ActivationCache:
         """Remove one prefix, or all; returns the bytes freed.
 
         Raises:
-            CacheError: there is no prefix `key`, or one is being written and stays.
+            CacheError: there is no prefix `key`, or one is being written or read and stays.
         """
         freed, busy = 0, []
         for folder in self._chosen(key):
@@ -139,8 +139,8 @@ class ActivationCache:
                 busy.append(folder.name)
         if busy:
             raise CacheError(
-                f"being written by another process, not removed: {', '.join(busy)} ({freed} bytes of others were "
-                "freed); try again when it is done"
+                f"being written or read, not removed: {', '.join(busy)} ({freed} bytes of others were "
+                "freed); try again when the processes that use it are done"
             )
         return freed
 
@@ -154,8 +154,8 @@ class ActivationCache:
         if rest < 0 or sum(map(_bytes, self._folders())) + needed > self.budget:
             raise CacheError(
                 f"no room in the cache budget of {self.budget} bytes: {needed} bytes are needed beside {own} of the "
-                "same prefix, and what other processes write cannot be removed. Raise cache-budget, choose a smaller "
-                "cache-dtype or go without a cache (--no-cache)"
+                "same prefix, and what other processes write or read cannot be removed. Raise cache-budget, choose a "
+                "smaller cache-dtype or go without a cache (--no-cache)"
             )
 
     def _evict(self, budget: int, keep: str | None) -> int:
@@ -225,11 +225,11 @@ def _check(folder: Path) -> list[Problem]:
 
 
 def _remove(folder: Path) -> bool:
-    """Remove a prefix unless it is being written; a kill on the way leaves a smaller prefix that is whole."""
-    with disk_errors(folder), writing_if_free(folder) as free:
+    """Remove a prefix unless it is being used; a kill on the way leaves a smaller prefix that is whole."""
+    with disk_errors(folder), removing(folder) as free:
         if free:
             for path in sorted(folder.iterdir(), key=lambda path: path.name == RECORD):
-                if path.name != LOCK:
+                if path.suffix not in LOCKS:  # who waits for one must not get another
                     files.remove(path)
             files.fsync_folder(folder)
         return free

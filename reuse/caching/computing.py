@@ -67,6 +67,7 @@ def write_segment(
     blocks: Iterator[ComputedBlock],
     positions: np.ndarray,
     portions: Portions,
+    rank: int = 0,
 ) -> Path:
     """Compute the rows at `positions` and publish them as one segment; returns its path.
 
@@ -78,13 +79,14 @@ def write_segment(
         blocks: what `compute_blocks` yields for `positions`.
         positions: the rows of `keys` to write, (rows,) int64.
         portions: the sizes.
+        rank: number of this process, of several that fill the prefix together.
 
     Raises:
         CacheError: the disk is full or cannot be written. What `blocks` raises passes through; finished blocks stay.
     """
     needed = needed_bytes(stored, len(positions), portions)
     with disk_errors(folder, needed):
-        header = _begin(folder, prefix_key, stored, len(positions), min(portions.block_rows, len(positions)))
+        header = _begin(folder, prefix_key, stored, len(positions), min(portions.block_rows, len(positions)), rank)
     written, start = [], 0
     for block in blocks:
         rows = len(block.positions)
@@ -92,8 +94,8 @@ def write_segment(
             written.append(building.write_block(header, start, block.parts(keys), rows))
         start += rows
     with disk_errors(folder):
-        path = building.publish(header, written, folder)
-        building.abandon(folder)
+        path = building.publish(header, written, folder, rank)
+        building.abandon(folder, rank)
     return path
 
 
@@ -157,9 +159,11 @@ def _packed_block(positions: np.ndarray, values: Sequence[Tensor], stored: Seque
     return block
 
 
-def _begin(folder: Path, prefix_key: str, stored: Sequence[FrontierTensor], rows: int, block_rows: int) -> Header:
+def _begin(
+    folder: Path, prefix_key: str, stored: Sequence[FrontierTensor], rows: int, block_rows: int, rank: int
+) -> Header:
     try:
-        return building.begin(folder, prefix_key, stored, rows, block_rows)
+        return building.begin(folder, prefix_key, stored, rows, block_rows, rank)
     except OSError:
-        building.abandon(folder)  # else a disk that is too full stays so
+        building.abandon(folder, rank)  # else a disk that is too full stays so
         raise

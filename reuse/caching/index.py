@@ -76,6 +76,14 @@ def as_bytes(keys: np.ndarray) -> list[bytes]:
     return values
 
 
+def first_places(keys: np.ndarray) -> np.ndarray:
+    """Return the first position of each distinct key in `keys`, `(n, 16)` uint8: ascending, `(distinct,)` int64."""
+    first: dict[bytes, int] = {}
+    for position, key in enumerate(as_bytes(keys)):
+        first.setdefault(key, position)
+    return np.fromiter(first.values(), np.int64, len(first))
+
+
 def _identity(path: Path) -> tuple[int, ...] | None:
     try:
         return identify(path)

@@ -4,55 +4,69 @@ import errno
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from reuse.caching import files
+from reuse.caching.holding import has_locks, unheld
+from reuse.caching.sharing import ALONE, Share
 from reuse.errors import CacheError
 
-LOCK = "writer.lock"
+WRITER = "writer"
+SOFT = ".held"
+LOCKS = {".lock", SOFT}  # how the names of lock files end
 FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
 
 log = logging.getLogger(__name__)
+_noted = set[Path]()
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Be the only writer of the prefix in `folder`, which is created; waits while another process writes.
+def writing(folder: Path, share: Share = ALONE) -> Iterator[list[int]]:
+    """Be the only writer of the prefix in `folder`, or of one share of it; waits while another process is.
 
-    The lock ends with the process that holds it, however it ends. The file stays: to remove it while somebody waits for
-    it would let two writers in.
+    The folder is created. The lock ends with the process that holds it, however it ends. The file stays: to remove it
+    while somebody waits for it would let two writers in.
+
+    Args:
+        folder: of the prefix.
+        share: what this process writes of it. Who writes all of it waits for those that write shares, too.
+
+    Yields:
+        The numbers of the processes in whose place this one is.
 
     Raises:
         CacheError: the folder cannot be written.
     """
-    with disk_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        files.make_folder(folder)
-        files.fsync_folder(folder.parent)
-        lock = FileLock(folder / LOCK)
-        if not _acquired(lock):
-            log.info("waiting: another process is writing %s", folder)
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+    with ExitStack() as held:
+        with disk_errors(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            files.make_folder(folder)
+            files.fsync_folder(folder.parent)
+            ranks = sorted({share.rank, *(ranks_of(folder) if share.count == 1 else [])})
+            for rank in ranks:  # ascending, so that no two wait for each other
+                lock = _lock(folder / _name(rank))
+                if not _acquired(lock):
+                    log.info("waiting: another process is writing %s", folder)
+                    lock.acquire()
+                held.callback(lock.release)
+        yield ranks
 
 
 @contextmanager
-def writing_if_free(folder: Path) -> Iterator[bool]:
-    """Be the only writer of the existing prefix in `folder`, or give False at once where another process is."""
-    lock = FileLock(folder / LOCK)
-    with disk_errors(folder):
-        acquired = _acquired(lock)
-    try:
-        yield acquired
-    finally:
-        if acquired:
-            lock.release()
+def removing(folder: Path) -> Iterator[bool]:
+    """Be alone with the existing prefix in `folder`, or give False at once where somebody writes or reads it."""
+    with ExitStack() as held:
+        free = held.enter_context(unheld(folder))
+        for rank in sorted({0, *ranks_of(folder)}) if free else []:
+            with disk_errors(folder):
+                lock = _lock(folder / _name(rank))
+                free = free and _acquired(lock)
+            if lock.is_locked:
+                held.callback(lock.release)
+        yield free
 
 
 @contextmanager
@@ -74,7 +88,33 @@ def disk_errors(folder: Path, needed: int | None = None) -> Iterator[None]:
         ) from error
 
 
-def _acquired(lock: FileLock) -> bool:
+def _name(rank: int) -> str:
+    return f"{WRITER}-{rank}.lock" if rank else f"{WRITER}.lock"
+
+
+def ranks_of(folder: Path) -> list[int]:
+    """Return the numbers of the processes, but for the first, that ever wrote a share."""
+    return [int(path.stem.partition("-")[2]) for path in folder.glob(WRITER + "-*.lock")]
+
+
+def _lock(path: Path) -> BaseFileLock:
+    """Return a lock of the operating system, or a file that is one by being there where a file system has no locks."""
+    path.touch()
+    if has_locks(path):
+        return FileLock(path)
+    marker = path.with_name(path.name + SOFT)
+    if path not in _noted:
+        _noted.add(path)
+        log.warning(
+            "%s lies on a file system without locks: the file %s keeps other writers out, and readers do not keep what "
+            "they read from being evicted. If a machine goes down while it writes, remove that file by hand",
+            path.parent,
+            marker,
+        )
+    return SoftFileLock(marker)
+
+
+def _acquired(lock: BaseFileLock) -> bool:
     try:
         lock.acquire(timeout=0)
     except Timeout:

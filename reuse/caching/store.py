@@ -14,10 +14,12 @@ from torch import Tensor
 from reuse.caching import building, files
 from reuse.caching.activations import Activations, read_rows
 from reuse.caching.computing import Compute, checked, compute_blocks, needed_bytes, portion, write_segment
-from reuse.caching.index import Index, as_bytes
-from reuse.caching.locking import disk_errors, writing
+from reuse.caching.holding import Hold
+from reuse.caching.index import Index, first_places
+from reuse.caching.locking import disk_errors, ranks_of, writing
 from reuse.caching.packing import StorageError, errors_between
 from reuse.caching.prefix_record import PrefixRecord, read_record, write_record
+from reuse.caching.sharing import Share
 from reuse.caching.spot_checking import compare
 from reuse.caching.stored_rows import StoredRows
 from reuse.caching.unpacking import Unpacking
@@ -73,10 +75,8 @@ class PrefixCache:
         """
         self._index.refresh()
         positions = np.flatnonzero(self._index.find(keys) < 0)
-        first: dict[bytes, int] = {}
-        for key, position in zip(as_bytes(keys[positions]), positions.tolist(), strict=True):
-            first.setdefault(key, position)
-        return np.fromiter(first.values(), np.int64, len(first))
+        missing: np.ndarray = positions[first_places(keys[positions])]
+        return missing
 
     def fill(
         self,
@@ -86,8 +86,13 @@ class PrefixCache:
         compute_rows: int = 64,
         block_bytes: int = BLOCK_BYTES,
         progress: Callable[[int], object] | None = None,
+        rank: int = 0,
+        world: int = 1,
     ) -> Filled:
         """Compute the rows that are missing and publish them. Waits while another process fills, then looks again.
+
+        Several processes may fill together: each computes and publishes its share and returns without waiting for the
+        others, whose counts add up to those of one process. Room in the byte budget is made by the first one.
 
         Args:
             keys: digests of the rows, (n, 16) uint8.
@@ -95,21 +100,29 @@ class PrefixCache:
             compute_rows: how many rows `compute` is given at once.
             block_bytes: bytes that are written and noted at once; what a kill can lose.
             progress: called with the number of rows just computed.
+            rank: number of this process, from 0.
+            world: how many fill together, all given the same `keys`.
 
         Raises:
             CacheError: no room or no permission to write; a damaged file; `compute` returns something else than the
                 frontier. Blocks that were finished before any error are kept and used by the next `fill`.
         """
-        started, computed, written = time.perf_counter(), 0, 0
-        distinct = len(set(as_bytes(keys)))
-        if len(self.missing(keys)):
-            with writing(self.path):
-                with disk_errors(self.path):
-                    building.recover(self.path)
-                paths, computed = self._write(keys, compute, compute_rows, block_bytes, progress)
+        started, share, computed, written = time.perf_counter(), Share(rank, world), 0, 0
+        own = len(share.of(first_places(keys), len(keys)))
+        if len(share.of(self.missing(keys), len(keys))):
+            with writing(self.path, share) as ranks, Hold(self.path):
+                self._recover(ranks, share)
+                paths, computed = self._write(keys, compute, compute_rows, block_bytes, progress, share)
                 written = sum(path.stat().st_size for path in paths)
         self._note_use()
-        return Filled(computed, distinct - computed, written, time.perf_counter() - started)
+        return Filled(computed, own - computed, written, time.perf_counter() - started)
+
+    def hold(self) -> Hold:
+        """Keep the rows from being evicted by other processes until the hold is released, as from `fill` to reading.
+
+        Rows that stay on disk are held by their activations.
+        """
+        return Hold(self.path)
 
     def activations(
         self,
@@ -133,9 +146,10 @@ class PrefixCache:
         Raises:
             CacheError: a row is not published, or a file is damaged.
         """
-        stored = self._stored(keys)
-        self._note_use()
-        return read_rows(stored, self.frontier, torch.device(device), memory, windowed)
+        with Hold(self.path):
+            stored = self._stored(keys)
+            self._note_use()
+            return read_rows(stored, self.frontier, torch.device(device), memory, windowed)
 
     def spot_check(self, keys: np.ndarray, compute: Compute, *, rows: int = 4, seed: int | None = None) -> None:
         """Compute a few random stored rows again and compare.
@@ -205,23 +219,34 @@ class PrefixCache:
         compute_rows: int,
         block_bytes: int,
         progress: Callable[[int], object] | None,
+        share: Share,
     ) -> tuple[list[Path], int]:
-        positions = self.missing(keys)
+        every = self.missing(keys)
+        positions = share.of(every, len(keys))
         portions = portion(self.stored, compute_rows, block_bytes, self._segment_bytes)
-        if self._make_room is not None and len(positions):
-            self._make_room(self.key, needed_bytes(self.stored, len(positions), portions))
-        self._describe()
+        if self._make_room is not None and len(positions) and share.rank == 0:
+            self._make_room(self.key, needed_bytes(self.stored, len(every), portions))
+        self._describe(share.rank)
         paths = []
         for start in range(0, len(positions), portions.segment_rows):
             part = positions[start : start + portions.segment_rows]
             blocks = compute_blocks(part, compute, self.frontier, self.stored, portions, progress)
-            paths.append(write_segment(self.path, self.key, self.stored, keys, blocks, part, portions))
+            paths.append(write_segment(self.path, self.key, self.stored, keys, blocks, part, portions, share.rank))
         return paths, len(positions)
 
-    def _describe(self) -> None:
-        """Say what is kept here; the caller is the writer."""
+    def _recover(self, ranks: list[int], share: Share) -> None:
+        """Publish what was left unfinished by this process, and by those of a run of more processes than there are."""
         with disk_errors(self.path):
-            if read_record(self.path) is None:
+            for rank in ranks:
+                building.recover(self.path, rank)
+            for rank in sorted(set(ranks_of(self.path)) - set(range(share.count)) - set(ranks)):
+                with writing(self.path, Share(rank, rank + 1)):
+                    building.recover(self.path, rank)
+
+    def _describe(self, rank: int) -> None:
+        """Say what is kept here; the caller is a writer."""
+        with disk_errors(self.path):
+            if read_record(self.path) is None and rank == 0:
                 write_record(self.path, replace(self._record, created=datetime.now(UTC).isoformat(timespec="seconds")))
 
     def _note_use(self) -> None:

@@ -94,7 +94,7 @@ def test_what_is_being_written_is_not_removed(three, open_cache, tmp_path):
     with locking.writing(open_cache("a").path):
         cache.prune(0)
         assert _names(cache) == ["a"]
-        with pytest.raises(CacheError, match="being written by another process"):
+        with pytest.raises(CacheError, match="being written or read, not removed"):
             cache.clear()
     three.assert_served(open_cache("a"), np.arange(50))
 
