@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from reuse.runs.ensembling import ensemble_runs
     from reuse.runs.models import load_model
     from reuse.runs.souping import soup_runs
+    from reuse.sweeping.sweeping import sweep
     from reuse.training.trainer import Trainer
 
 # The public names and where they are, imported when they are first used: `import reuse` does not wait for torch.
@@ -44,6 +45,7 @@ _HOMES = {
     "lr_find": "reuse.rate_finding",
     "pretrain": "reuse.pretraining",
     "soup_runs": "reuse.runs.souping",
+    "sweep": "reuse.sweeping.sweeping",
     "transplant": "reuse.layers.transplanting",
     "unfreeze": "reuse.layers.freezing",
 }
@@ -70,6 +72,7 @@ __all__ = [
     "lr_find",
     "pretrain",
     "soup_runs",
+    "sweep",
     "transplant",
     "unfreeze",
 ]

@@ -21,6 +21,7 @@ COMMANDS = {
     "inspect": ("reuse.cli.inspecting", "Show a model's layers, what is frozen, and where it would be cut."),
     "plan": ("reuse.cli.inspecting", "Say what a fine-tuning would compute, cache and cost."),
     "lr-find": ("reuse.cli.rate_finding", "Propose a learning rate for a training."),
+    "sweep": ("reuse.cli.sweeping", "Train heads of many settings, seeds and folds at once, and rank them."),
     "evaluate": ("reuse.cli.using", "Measure a trained run on data."),
     "predict": ("reuse.cli.using", "Write predictions of a trained run as CSV."),
     "ensemble": ("reuse.cli.ensembling", "Measure several trained runs together, or average their weights."),

@@ -17,6 +17,7 @@ from reuse.seeding import generator, seed_everything
 from reuse.sweeping.heads import Head
 from reuse.sweeping.rate_tables import RateTable
 from reuse.sweeping.row_losses import measured, row_loss
+from reuse.sweeping.row_masks import distinct_masks, number_of
 from reuse.sweeping.stacked_networks import stacked_network
 from reuse.sweeping.stacked_optimizers import StackedOptimizer, arranged
 from reuse.training.batches import Source, batch_sizes, beside, row_order
@@ -60,8 +61,8 @@ class ManyHeads:
         self.batch_size, self.seed = batch_size, seed
         self._row_loss, self._measured = row_loss(objective), row_loss(measured(objective))
         self._stacked = stacked_network(network)
-        masks = _distinct_masks(heads)
-        numbers = [_number_of(head.rows, masks) for head in heads]
+        masks = distinct_masks(heads)
+        numbers = [number_of(head.rows, masks) for head in heads]
         self._order = arranged([head.optimizer for head in heads], numbers)
         self._heads = [heads[h] for h in self._order]
         self._places = sorted(range(len(heads)), key=lambda place: self._order[place])
@@ -95,9 +96,15 @@ class ManyHeads:
         place = self._places[head]
         return {name: tensor[place].clone() for name, tensor in self.tensors.items()}
 
-    def load_weights(self, tensors: dict[str, Tensor]) -> None:
-        """Put back what `tensors` was at another time, copied."""
-        for name, tensor in tensors.items():
+    def keep(self, kept: dict[str, Tensor], heads: Tensor) -> None:
+        """Copy the weights of some heads, `(heads,)` bool in the order given, into `kept`, a copy of `tensors`."""
+        chosen = heads[self._order].to(self.device)
+        for name, tensor in self.tensors.items():
+            kept[name][chosen] = tensor[chosen]
+
+    def load_weights(self, kept: dict[str, Tensor]) -> None:
+        """Put back what `keep` kept."""
+        for name, tensor in kept.items():
             self.tensors[name].copy_(tensor)
 
     def epochs(self, train: Source, targets: Tensor, *, epochs: int) -> Iterator[int]:
@@ -198,11 +205,12 @@ class ManyHeads:
         return means[0], means[1]
 
     @torch.no_grad()
-    def outputs(self, source: Source) -> Tensor:
-        """Return each head's outputs for all rows in eval mode, `(heads, rows, outputs)` on the CPU."""
+    def outputs(self, source: Source) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield some rows' numbers and each head's outputs for them in eval mode, `(heads, rows, outputs)`."""
         with eval_mode(self.network):
-            every = [self._stacked.outputs(self.tensors, source.gather(some)) for some in _in_order(source)]
-        return torch.cat([outputs.transpose(1, 2).cpu() for outputs in every], 1)[self._places]
+            for some in _in_order(source):
+                found = self._stacked.outputs(self.tensors, source.gather(some))
+                yield some, found.transpose(1, 2)[self._places]
 
     def _tallied(self, outputs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         losses = self._measured.values(outputs, wanted)
@@ -225,31 +233,6 @@ class ManyHeads:
 
 def _in_order(source: Source) -> tuple[Tensor, ...]:
     return torch.split(torch.arange(len(source), device=source.device), MEASURED_ROWS)
-
-
-def _distinct_masks(heads: Sequence[Head]) -> Tensor | None:
-    """Return the different row masks of heads, `(masks, rows)` bool; None where all learn from all rows."""
-    given = [head.rows for head in heads if head.rows is not None]
-    if not given:
-        return None
-    if len({len(mask) for mask in given}) != 1 or any(mask.dtype != torch.bool for mask in given):
-        raise UsageError("the rows of heads are masks of True and False over the same training rows")
-    every = [mask if mask is not None else torch.ones_like(given[0]) for mask in (head.rows for head in heads)]
-    distinct: list[Tensor] = []
-    for mask in every:
-        if not any(mask is other or torch.equal(mask, other) for other in distinct):
-            distinct.append(mask)
-    empty = sum(not bool(mask.any()) for mask in distinct)
-    if empty:
-        raise UsageError(f"{empty} of the row masks hold no row, so their heads have nothing to learn from")
-    return torch.stack(distinct)
-
-
-def _number_of(rows: Tensor | None, masks: Tensor | None) -> int:
-    if masks is None:
-        return 0
-    wanted = torch.ones_like(masks[0]) if rows is None else rows
-    return next(number for number, mask in enumerate(masks) if torch.equal(mask, wanted))
 
 
 def _stacked_tensors(network: nn.Module, heads: Sequence[Head]) -> dict[str, Tensor]:

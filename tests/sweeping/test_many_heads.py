@@ -210,7 +210,7 @@ def test_heads_drop_numbers_of_their_own() -> None:
         rows, labels = some_rows(torch.float32)
         heads = [Head(start, OptimizerSettings("sgd", 0.1))] * 2
         many = ManyHeads(one, Classification(CLASSES), heads, batch_size=BATCH)
-        outputs = many.outputs(Resident(rows))
+        ((_, outputs),) = many.outputs(Resident(rows))
         torch.testing.assert_close(outputs[0], outputs[1])  # nothing is dropped when measuring
         one.eval()
         torch.testing.assert_close(outputs[0], one(rows).detach())
