@@ -98,8 +98,8 @@ class PackedActivations(Activations):
 class MappedActivations(Activations):
     """Rows that stay on disk, read in long runs if their order is known, and else through the page cache one by one.
 
-    They are not checked against their CRC-32, which covers a block and not a row; `reuse cache verify` checks them. As
-    long as they are used, they are not evicted.
+    They are not checked: a checksum covers a block and not a row, and `reuse cache verify` takes it. As long as they
+    are used, they are not evicted.
     """
 
     def __init__(self, stored: StoredRows, unpacking: Unpacking, device: torch.device) -> None:
@@ -178,8 +178,8 @@ def read_rows(
         windowed: whether epochs are shuffled window by window, so that a run goes on as it began where there is more
             or less memory than then; None: where the rows stay on disk.
 
-    Blocks that are read into memory at least half are checked against their CRC-32. Those read less, and rows that stay
-    on disk, are not: `reuse cache verify` checks them.
+    Blocks that are read into memory at least half are checked against their checksum. Those read less, and rows that
+    stay on disk, are not: `reuse cache verify` checks them.
 
     Raises:
         CacheError: a checked block is not what was written, or a file can no longer be read.

@@ -13,6 +13,7 @@ its published name, and that name before the journal goes. The caller holds the 
 
 import logging
 from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +81,8 @@ def building_place(folder: Path, rank: int = 0) -> Path:
 
 def publish(header: Header, blocks: Sequence[Block], folder: Path, rank: int = 0) -> Path:
     """Give a segment whose `blocks` are all written its published name; returns the path."""
-    table = np.array([block.checksums for block in blocks], "<u4")
-    files.write_at(header.path, table.tobytes(), header.block_crc.offset)
+    table = np.array([block.checksums for block in blocks], header.checksums.storage)
+    files.write_at(header.path, table.tobytes(), header.checksums.offset)
     files.fsync(header.path)
     target = next_segment(folder, rank)
     files.rename(header.path, target)
@@ -126,7 +127,7 @@ def _write(header: Header, start: int, parts: Sequence[np.ndarray], rows: int) -
         content = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
         first = header.part(place, start, start + rows).start
         files.write_at(header.path, content.data, place.offset + first * place.row_bytes)
-    return Block(start // header.block_rows, start, start + rows, tuple(map(checksum, parts)))
+    return Block(start // header.block_rows, start, start + rows, tuple(map(checksum, repeat(header), parts)))
 
 
 def _salvage(folder: Path, segment: Path, blocks: list[Block], rank: int) -> int:

@@ -1,5 +1,6 @@
 """From row key to place: which row of which published segment holds what was computed for an input."""
 
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,7 @@ class Index:
 
     def find(self, keys: np.ndarray) -> np.ndarray:
         """Return the row number of each of `keys` (n, 16), -1 where there is none; `(n,)` int64."""
-        get = self._rows.get
-        return np.fromiter((get(key, -1) for key in as_bytes(keys)), np.int64, len(keys))
+        return np.fromiter(map(self._rows.get, as_bytes(keys), repeat(-1)), np.int64, len(keys))
 
     def split(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return for row numbers the positions of their segments in `headers` and the rows inside them."""
@@ -78,10 +78,13 @@ def as_bytes(keys: np.ndarray) -> list[bytes]:
 
 def first_places(keys: np.ndarray) -> np.ndarray:
     """Return the first position of each distinct key in `keys`, `(n, 16)` uint8: ascending, `(distinct,)` int64."""
-    first: dict[bytes, int] = {}
-    for position, key in enumerate(as_bytes(keys)):
-        first.setdefault(key, position)
-    return np.fromiter(first.values(), np.int64, len(first))
+    values = as_bytes(keys)
+    halves = np.sort(np.ascontiguousarray(keys).view(np.uint64)[:, 0]) if len(keys) else np.empty(0, np.uint64)
+    if (halves[1:] != halves[:-1]).all():  # as a rule; what differs in one half differs
+        return np.arange(len(keys))
+    backwards = range(len(keys) - 1, -1, -1)
+    first = dict(zip(reversed(values), backwards, strict=True))  # the last one to be set is the first one
+    return np.sort(np.fromiter(first.values(), np.int64, len(first)))
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:

@@ -15,7 +15,7 @@ from reuse.caching import files
 
 @dataclass(frozen=True)
 class Block:
-    """Rows `start` to `stop` (exclusive) of a segment, with the CRC-32 of each data set's part, row keys last."""
+    """Rows `start` to `stop` (exclusive) of a segment, with the checksum of each data set's part."""
 
     index: int
     start: int

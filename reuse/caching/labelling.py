@@ -55,6 +55,5 @@ def words_on_scales(tensor: QuantizedTensor, block_rows: int) -> dict[str, objec
 
 def words_on_checksums(block_rows: int) -> str:
     """Return what is said about the checksums."""
-    return (
-        f"CRC-32 (zlib) of each block of {block_rows} rows; one column a data set: /frontier in order, /row_key, /scale"
-    )
+    columns = "one column a data set: /frontier in order, /row_key, /scale"
+    return f"XXH3 (64 bits) of each block of {block_rows} rows; {columns}"

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ Block = tuple[int, int]  # position of the segment in the headers, index of the 
 
 
 class LoadCheck:
-    """Compares blocks with their CRC-32 as the rows of a split come into memory, portion by portion.
+    """Compares blocks with their checksums as the rows of a split come into memory, portion by portion.
 
     A block has one checksum for all its rows, so those of which a load reads less than half are left out: reading the
     rest of them would cost more than the load. `ActivationCache.verify` checks every block.
@@ -68,15 +69,16 @@ class LoadCheck:
                 self._require(block, found.result())
 
     def _begin(self, block: Block, tensors: list[np.ndarray]) -> None:
-        self._begun.append((block, self._threads.submit(lambda: list(map(checksum, tensors)))))
+        header = self._stored.headers[block[0]]
+        self._begun.append((block, self._threads.submit(lambda: list(map(checksum, repeat(header), tensors)))))
 
     def _require(self, block: Block, found: list[int]) -> None:
         header, (start, stop) = self._header(block), self._bounds(block)
-        recorded = rows_of(header, header.block_crc)[block[1]].tolist()
+        recorded = rows_of(header, header.checksums)[block[1]].tolist()
         for tensor, now, written in zip(header.frontier, found, recorded, strict=False):  # keys and scales come last
             if now != written:
                 what = f"block {block[1]}, rows {start} to {stop - 1} of {tensor.name}, is not what was written"
-                raise damaged(header.path, f"{what}: wrong CRC-32")
+                raise damaged(header.path, f"{what}: wrong checksum")
 
     def _in_order(self, positions: np.ndarray) -> Iterator[tuple[Block, int]]:
         """Yield the due blocks that a portion holds in the order of the file, and where in the portion each begins."""

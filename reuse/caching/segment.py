@@ -3,7 +3,7 @@
     /frontier/<i>_<name>   (rows, …)        one a frontier tensor, uncompressed
     /row_key               (rows, 16)       digest of the content and the view of each row
     /scale/<i>_<name>      (blocks, 2, channels)  low and step of each block's codes, of tensors stored in 8 bits only
-    /block_crc             (blocks, sets)   CRC-32 of every block of rows of every data set in the order above
+    /block_checksum        (blocks, sets)   XXH3 (64 bits) of every block of rows of every data set in the order above
 
 HDF5 (1.10 format, whose metadata carries checksums of its own) describes the file; rows are written and read past it.
 No HDF5 handle outlives a call: one that is inherited by a forked process returns wrong data.
@@ -78,11 +78,11 @@ class Header:
     tensors: tuple[Place, ...]
     row_key: Place
     scales: tuple[Place, ...]
-    block_crc: Place
+    checksums: Place
 
     @property
     def checked(self) -> tuple[Place, ...]:
-        """The data sets that `block_crc` covers, in its order."""
+        """The data sets that `checksums` covers, in its order."""
         return (*self.tensors, self.row_key, *self.scales)
 
     @property
@@ -139,8 +139,8 @@ def lay_out(path: Path, prefix_key: str, frontier: Sequence[FrontierTensor], row
             scale = _preallocated(file, _name("scale", index, tensor), shape, np.dtype("<f4"))
             scale.attrs.update(words_on_scales(tensor, block_rows))
         columns = len(frontier) + 1 + len(scaled)
-        block_crc = _preallocated(file, "block_crc", (num_blocks, columns), np.dtype("<u4"))
-        block_crc.attrs["what_this_is"] = words_on_checksums(block_rows)
+        checksums = _preallocated(file, "block_checksum", (num_blocks, columns), np.dtype("<u8"))
+        checksums.attrs["what_this_is"] = words_on_checksums(block_rows)
 
 
 def read_header(path: Path) -> Header:
@@ -156,7 +156,7 @@ def read_header(path: Path) -> Header:
     except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise damaged(path, reason) from error
-    needed = max(place.end for place in (*header.checked, header.block_crc))
+    needed = max(place.end for place in (*header.checked, header.checksums))
     if identity[1] < needed:
         raise damaged(path, f"it has {identity[1]} bytes and should have at least {needed}")
     return header
@@ -256,7 +256,7 @@ def _header(file: h5py.File, path: Path, identity: tuple[int, ...]) -> Header:
         tensors=tuple(map(_place, data_sets)),
         row_key=_place(file["row_key"]),
         scales=tuple(_place(data_set, per_block=True) for data_set in _in_order(file.get("scale", {}))),
-        block_crc=_place(file["block_crc"]),
+        checksums=_place(file.get("block_checksum") or file["block_crc"]),  # CRC-32 in older segments
     )
 
 

@@ -27,7 +27,7 @@ from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
 
 SEGMENT_BYTES = 2**30
-BLOCK_BYTES = 8 * 2**20
+BLOCK_BYTES = 16 * 2**20
 USED = "used"
 CPU = torch.device("cpu")
 

@@ -87,13 +87,13 @@ def _block_of_row(stored: StoredRows) -> Tensor:
 
 
 def _checked_scales(header: Header) -> list[np.ndarray]:
-    recorded, first = rows_of(header, header.block_crc), len(header.tensors) + 1
+    recorded, first = rows_of(header, header.checksums), len(header.tensors) + 1
     tables = []
     for column, place in enumerate(header.scales, first):
         table = np.array(rows_of(header, place))
         for index in range(len(table)):
-            if checksum(table[index : index + 1]) != recorded[index, column]:
+            if checksum(header, table[index : index + 1]) != recorded[index, column]:
                 what = f"{header.checked_names[column]} in block {index} are not what was written"
-                raise damaged(header.path, f"{what}: wrong CRC-32")
+                raise damaged(header.path, f"{what}: wrong checksum")
         tables.append(table)
     return tables

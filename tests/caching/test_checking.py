@@ -1,12 +1,15 @@
 """Every published byte is checked: a flipped bit is found, or changes nothing that is read."""
 
+import zlib
+
+import h5py
 import numpy as np
 import pytest
 import torch
 
 from reuse.caching import activations, stored_rows
 from reuse.caching.cache import ActivationCache
-from reuse.caching.segment import read_header
+from reuse.caching.segment import read_header, rows_of
 from reuse.errors import CacheError
 
 
@@ -30,13 +33,13 @@ def test_any_flipped_bit_in_rows_keys_or_checksums_is_found_and_named(segment, t
     header, random = read_header(segment), np.random.default_rng(0)
     cache = ActivationCache(tmp_path / "cache")
     assert cache.verify() == []
-    for place in (*header.checked, header.block_crc):
+    for place in (*header.checked, header.checksums):
         for offset in random.integers(place.offset, place.end, 12):
             bit = int(random.integers(8))
             _flip(segment, int(offset), bit)
             (problem,) = cache.verify()
             assert problem.path == segment
-            assert "wrong CRC-32" in problem.what
+            assert "wrong checksum" in problem.what
             _flip(segment, int(offset), bit)
     assert cache.verify() == []
 
@@ -113,7 +116,7 @@ def test_every_flipped_bit_of_what_is_loaded_is_found(segment, rows, open_cache)
         for offset in random.integers(place.offset, place.end, 12):
             bit = int(random.integers(8))
             _flip(segment, int(offset), bit)
-            with pytest.raises(CacheError, match="wrong CRC-32"):
+            with pytest.raises(CacheError, match="wrong checksum"):
                 open_cache().activations(data.keys)
             _flip(segment, int(offset), bit)
     data.assert_served(open_cache(), np.arange(9))
@@ -126,7 +129,7 @@ def test_a_flipped_bit_is_found_on_the_way_to_a_device(segment, rows, open_cache
     assert len(open_cache().activations(data.keys, device=meta, memory=10**6)) == 9
     for row in (0, 3, 8):
         _flip(segment, place.offset + row * place.row_bytes, 0)
-        with pytest.raises(CacheError, match="wrong CRC-32"):
+        with pytest.raises(CacheError, match="wrong checksum"):
             open_cache().activations(data.keys, device=meta, memory=10**6)
         _flip(segment, place.offset + row * place.row_bytes, 0)
 
@@ -136,7 +139,7 @@ def test_a_few_rows_of_a_block_are_read_without_the_rest_of_it(segment, rows, op
     data, place = rows(9), read_header(segment).tensors[0]
     _flip(segment, place.offset, 0)
     data.assert_served(open_cache(), np.array([1]))
-    with pytest.raises(CacheError, match="wrong CRC-32"):
+    with pytest.raises(CacheError, match="wrong checksum"):
         open_cache().activations(data.keys[[0, 1]])
 
 
@@ -146,3 +149,21 @@ def test_a_truncated_segment_is_an_error_when_rows_are_loaded(segment, rows, ope
         segment.write_bytes(whole[:length])
         with pytest.raises(CacheError, match="is damaged"):
             open_cache().activations(data.keys)
+
+
+def test_older_segments_with_crc_32_are_read_and_checked(segment, rows, open_cache, tmp_path):
+    """As they were written: a data set `block_crc` of zlib's 32 bits in place of `block_checksum`."""
+    header, data = read_header(segment), rows(9)
+    parts = [
+        [rows_of(header, place)[start:stop].tobytes() for place in header.checked] for start, stop in header.blocks
+    ]
+    with h5py.File(segment, "r+", libver=("v110", "v110")) as file:
+        del file["block_checksum"]
+        file["block_crc"] = np.array([[zlib.crc32(part) for part in block] for block in parts], "<u4")
+    assert ActivationCache(tmp_path / "cache").verify() == []
+    data.assert_served(open_cache(), np.arange(9))
+    _flip(segment, header.tensors[0].offset + 100, 2)
+    (problem,) = ActivationCache(tmp_path / "cache").verify()
+    assert "wrong checksum" in problem.what
+    with pytest.raises(CacheError, match="wrong checksum"):
+        open_cache().activations(data.keys)

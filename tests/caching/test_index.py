@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reuse.caching.index import as_bytes
+from reuse.caching.index import as_bytes, first_places
 
 
 @given(st.lists(st.binary(min_size=16, max_size=16), max_size=20))
@@ -26,3 +26,9 @@ def test_rows_are_numbered_through_all_segments(rows, open_cache, order):
     segments, inside = cache._index.split(places)
     assert segments.tolist() == ([0] * 10 + [1] * 20)[order]
     assert inside.tolist() == (list(range(10)) + list(range(20)))[order]
+
+
+@given(st.lists(st.integers(0, 9), max_size=30))
+def test_first_places_are_where_each_key_is_first(numbers):
+    keys = np.repeat(np.array(numbers, np.uint8)[:, None], 16, axis=1)
+    assert first_places(keys).tolist() == [at for at, number in enumerate(numbers) if number not in numbers[:at]]
