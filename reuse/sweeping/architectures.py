@@ -7,13 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from reuse.compute import Compute
 from reuse.data.dataset import Dataset
 from reuse.devices import dtype_name
 from reuse.errors import CutError, UsageError
-from reuse.feeding import CacheSettings, Compute, Feed, Prepared, describe_plan, feed_activations, prepare
+from reuse.feeding import Feed, feed_activations
 from reuse.layers.freezing import Freezing
 from reuse.nn.specs import add_layers
 from reuse.objectives.objective import Objective
+from reuse.preparing import CacheSettings, Prepared, describe_plan, prepare
 from reuse.running import make_recipe
 from reuse.runs.reporting import Reporter
 from reuse.seeding import seed_everything

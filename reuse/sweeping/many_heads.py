@@ -136,23 +136,21 @@ class ManyHeads:
         self, train: Source, wanted: Tensor, counting: Tensor | None, order: Tensor, sizes: list[int], rates: Tensor
     ) -> None:
         moves, all_rates = self._moves(order, sizes, rates)
-        for step, rows in enumerate(order.split_with_sizes(sizes)):
-            self._step(train.gather(rows), wanted, counting, rows, all_rates[step], moves[step])
+        own = wanted.index_select(0, order).split_with_sizes(sizes)
+        every = zip(order.split_with_sizes(sizes), own, all_rates.unbind(), moves, strict=True)
+        for rows, some, step_rates, moving in every:
+            self._step(train.gather(rows), some.t().contiguous(), self._shares(rows, counting), step_rates, moving)
 
     def _step(
         self,
         inputs: tuple[Tensor, ...],
         wanted: Tensor,
-        counting: Tensor | None,
-        rows: Tensor,
+        shares: Tensor | float,
         rates: Tensor,
         moves: Sequence[bool],
     ) -> None:
-        own = wanted.index_select(0, rows).t().contiguous()
-        shares = self._shares(rows, counting)
-
         def back(outputs: Tensor) -> Tensor:
-            return self._row_loss.gradient(outputs, own).mul_(shares)
+            return self._row_loss.gradient(outputs, wanted).mul_(shares)
 
         gradients = self._stacked.gradients(self.tensors, self.names, inputs, back)
         self._optimizer.step(gradients, rates, moves)
