@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from reuse.anchoring import kept_anchors, reused_weights
+from reuse.compute import Compute
 from reuse.equipping import equip
 from reuse.errors import UsageError
-from reuse.feeding import Compute
 from reuse.layers.freezing import Freezing
 from reuse.layers.selecting import select
 from reuse.objectives.objective import Objective

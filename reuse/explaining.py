@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reuse.caching.fingerprint import Fingerprint
-from reuse.feeding import CacheSettings, Prepared
+from reuse.preparing import CacheSettings, Prepared
 
 SHOWN = 4  # names that are listed of many that differ alike
 

@@ -9,9 +9,9 @@ from typing import Any, Unpack
 
 from reuse.beginning import begin
 from reuse.distributed import from_main
-from reuse.errors import CutError, RunError, UsageError
-from reuse.feeding import Prepared, prepare
+from reuse.errors import RunError, UsageError
 from reuse.layers.freezing import Freezing
+from reuse.preparing import Prepared
 from reuse.results import Result
 from reuse.running import (
     check_epochs,
@@ -27,7 +27,7 @@ from reuse.runs.sources import find_source
 from reuse.seeding import seed_everything
 from reuse.settings import Settings, all_settings
 from reuse.tasks import Task, new_task, resumed_task
-from reuse.tuning import AUGMENTED, cache_settings, tune
+from reuse.tuning import prepare_phase, training_later, tune
 
 
 def finetune(
@@ -48,6 +48,7 @@ def finetune(
     cache_dir: str | Path | None = None,
     cache_dtype: str | None = None,
     cache_budget: int | None = None,
+    cache_kind: str = "auto",
     compare: bool | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
@@ -74,6 +75,7 @@ def finetune(
         cache_dir: where activations are kept; None: `$REUSE_CACHE` or `./cache`.
         cache_dtype: in which type they are stored, such as `float16`; None: as computed.
         cache_budget: bytes that all caches together may take.
+        cache_kind: where activations are kept: `disk`, `memory` for this run alone, or `auto`, the faster of them.
         compare: train from scratch and unfrozen too; None: only where `data` is not given.
         out: the run folder; by default a new one under `runs`.
         resume: a run folder to go on with; what is not given otherwise comes from its settings.
@@ -146,10 +148,11 @@ def plan(**settings: Any) -> tuple[Freezing, Prepared]:
     check_epochs(arguments)
     task = new_task(plain_settings(arguments), arguments["data"], arguments["reporter"] or Reporter())
     begun = begin(task, Reporter())
-    if task.settings["augment"]:
-        raise CutError(AUGMENTED)
-    wanted, epochs = cache_settings(task), begun.phases[0].last
-    return begun.freezing, prepare(begun.model, task.data, begun.objective, begun.compute, wanted, epochs)
+    later = training_later(begun.model, begun.phases[1:])
+    epochs = begun.phases[0].last
+    return begun.freezing, prepare_phase(
+        task, begun.model, begun.objective, begun.compute, epochs, later, begun.anchors
+    )
 
 
 def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from reuse.compute import Compute
 from reuse.data.dataset import Dataset
 from reuse.data.preprocessing import Preprocessing
 from reuse.errors import UsageError
-from reuse.feeding import Compute
 from reuse.lookup import lookup
 from reuse.nn.decoders import Autoencoder, build_decoder, encoder_of
 from reuse.nn.word_vectors import WordVectors

@@ -10,13 +10,14 @@ from typing import Any
 from torch import nn
 from xxhash import xxh3_128
 
+from reuse.compute import Compute
 from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.data.loading import load
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import choose_device, choose_dtype
 from reuse.distributed import is_main, join, main_first
 from reuse.errors import DataError, UsageError
-from reuse.feeding import Compute, Feed
+from reuse.feeding import Feed
 from reuse.lookup import lookup
 from reuse.nn.building import DEFAULT_SETTINGS
 from reuse.nn.callables import names_code
@@ -29,6 +30,7 @@ from reuse.objectives.objective import Objective
 from reuse.objectives.supervised import supervised
 from reuse.objectives.weighting import parse_class_weights
 from reuse.optim.schedules import SCHEDULES
+from reuse.preparing import CACHE_KINDS
 from reuse.runs.fitting import Fitted, fit
 from reuse.runs.folder import ARRAYS, RunFolder
 from reuse.runs.models import ModelRecipe
@@ -247,6 +249,8 @@ def check_epochs(settings: Mapping[str, Any]) -> None:
     lookup(KINDS, settings["parallel"], "parallel")
     if settings.get("cache_dtype") is not None:
         choose_dtype(settings["cache_dtype"])
+    if settings.get("cache_kind") is not None:
+        lookup(CACHE_KINDS, settings["cache_kind"], "cache kind")
     kept_epochs(settings["snapshots"], settings["epochs"], schedule=settings["schedule"])
     if settings["tensorboard"]:
         check_tensorboard()

@@ -22,6 +22,7 @@ UNUSED_BY_RANGE_TEST = (
     "cache_dir",
     "cache_dtype",
     "cache_budget",
+    "cache_kind",
 )
 """Settings of a training that a range test has no use for: it writes nothing, and tries the rates itself."""
 

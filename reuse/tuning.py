@@ -1,31 +1,26 @@
 """One fine-tuning, from a task to a recorded run."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from reuse.beginning import Beginning, begin
+from reuse.compute import Compute
 from reuse.devices import dtype_name
 from reuse.distributed import from_main, main_first, world_size
 from reuse.equipping import make_trainer
 from reuse.errors import CutError, UsageError
-from reuse.feeding import (
-    CacheSettings,
-    Compute,
-    Feed,
-    Prepared,
-    describe_plan,
-    feed_activations,
-    feed_inputs,
-    prepare,
-)
+from reuse.feeding import Feed, feed_activations, feed_inputs
 from reuse.layers.freezing import Freezing, frozen, unfreeze
 from reuse.layers.selecting import select
-from reuse.objectives.objective import Objective
+from reuse.objectives.objective import Batch, Objective
 from reuse.phases import Phase
+from reuse.planning.plan import Plan
+from reuse.preparing import CACHE_KINDS, CacheSettings, Prepared, describe_plan, prepare
 from reuse.results import Result
 from reuse.running import (
     Trained,
@@ -109,7 +104,7 @@ def _train_phase(
 ) -> None:
     """Train the epochs of a phase, on from where the phase before left off: its optimizer's state goes with it."""
     freezing = _begin(model, phase, phases, reporter)
-    later = _training_later(model, phases[phases.index(phase) + 1 :])
+    later = training_later(model, phases[phases.index(phase) + 1 :])
     feed, prepared, why_not = _feed(model, task, tuned, freezing, phase, later, run, reporter)
     feed.network = spread(model, feed.network, task.settings["parallel"])
     trainer = make_trainer(model, tuned.objective, feed, task.settings, task.data, tuned.anchors)
@@ -158,7 +153,7 @@ def _begin(model: nn.Module, phase: Phase, phases: list[Phase], reporter: Report
     return freezing
 
 
-def _training_later(model: nn.Module, phases: Sequence[Phase]) -> list[list[nn.Parameter]]:
+def training_later(model: nn.Module, phases: Sequence[Phase]) -> list[list[nn.Parameter]]:
     """Return for each of the phases to come what will have been unfrozen by then; short ones read no cache."""
     patterns: list[str] = []
     training = []
@@ -186,38 +181,102 @@ def _feed(
     reporter: Reporter,
 ) -> tuple[Feed, Prepared | None, str]:
     """Return what the trainer reads, the cut and plan behind it, and why nothing is cached where that is so."""
-    wanted, objective, compute = cache_settings(task), tuned.objective, tuned.compute
-    if not freezing.parameters or not wanted.use:
-        return feed_inputs(model, task.data, compute), None, ""
-    if task.settings["augment"]:
-        why_not = f"trained without a cache: {AUGMENTED}"
-        reporter.line(why_not)
-        return feed_inputs(model, task.data, compute), None, why_not
+    data, compute, settings = task.data, tuned.compute, task.settings
+    if not freezing.parameters or not settings["cache"]:
+        return feed_inputs(model, data, compute), None, ""
+    # The plan is measured, so it may turn out otherwise another time; what a run began with it goes on with.
+    chosen = from_main(lambda: run.manifest().get("cached", {}))
+    began = _as_it_began(chosen.get(str(phase.first)))
+    epochs = phase.last - phase.first + 1
+    given = (task, model, tuned.objective, compute, epochs, later, tuned.anchors)
     try:
-        prepared = prepare(model, task.data, objective, compute, wanted, phase.last - phase.first + 1, later)
+        if began is None and world_size() > 1:
+            began = from_main(lambda: _choice(prepare_phase(*given).plan))  # one choice for all processes
+        prepared = prepare_phase(*given, began)
     except CutError as error:
         why_not = f"trained without a cache: {error}"
         reporter.line(why_not)
-        return feed_inputs(model, task.data, compute), None, why_not
+        return feed_inputs(model, data, compute), None, why_not
     for line in describe_plan(prepared):
         reporter.line(line)
-    # The plan is measured, so it may turn out otherwise another time; what a run began with it goes on with.
-    began = from_main(lambda: run.manifest().get("cached", {}))
-    cached = from_main(lambda: began.get(str(phase.first), prepared.plan.cache))
-    run.update_manifest(cached={**began, str(phase.first): cached})
-    if not cached:
-        reason = prepared.plan.reason or "as it began"
-        feed = feed_inputs(model, task.data, compute)
+    choice = _choice(prepared.plan)
+    run.update_manifest(cached={**chosen, str(phase.first): choice})
+    if choice["kind"] == "none":
+        feed = feed_inputs(model, data, compute)
         feed.seconds.update(prepared.seconds)
-        return feed, prepared, f"trained without a cache: {reason}"
+        return feed, prepared, f"trained without a cache: {prepared.plan.reason or 'as it began'}"
     with main_first():
-        return feed_activations(prepared, task.data, compute, reporter), prepared, ""
+        return feed_activations(prepared, data, compute, reporter), prepared, ""
+
+
+def _choice(plan: Plan) -> dict[str, Any]:
+    """Return what a plan comes to, as a run keeps it."""
+    return {"kind": plan.kind, "behind": list(plan.behind)} if plan.cache else {"kind": "none", "behind": []}
+
+
+def _as_it_began(choice: Any) -> dict[str, Any] | None:
+    """Return how a phase of a run was cached; older runs say only whether it was."""
+    if isinstance(choice, bool):
+        return {"kind": "disk" if choice else "none", "behind": []}
+    return dict(choice) if choice else None
+
+
+def prepare_phase(
+    task: Task,
+    model: nn.Module,
+    objective: Objective,
+    compute: Compute,
+    epochs: int,
+    later: Sequence[Collection[nn.Parameter]] = (),
+    anchors: Mapping[str, Tensor] | None = None,
+    began: Mapping[str, Any] | None = None,
+) -> Prepared:
+    """Cut a model for the epochs of a phase, and plan its cache; computes no activations yet.
+
+    Args:
+        task: what is worked on.
+        model: frozen as in the phase.
+        objective: what is minimised.
+        compute: where and in which types.
+        epochs: of the phase.
+        later: for each later phase that may read a cache, the frozen parameters that will train by then.
+        anchors: what `l2_sp` pulls towards, by name.
+        began: how the phase was cached when it began, where it is resumed.
+
+    Raises:
+        CutError: the model cannot be cut, or what is done to the inputs leaves nothing to cache.
+    """
+    settings, data = task.settings, task.data
+    if settings["augment"]:
+        raise CutError(AUGMENTED)
+
+    def stepping(network: nn.Module) -> Callable[[Batch], object]:
+        return make_trainer(model, objective, Feed(network, {}), settings, data, anchors).step
+
+    alone = world_size() == 1  # measured steps would wait for those of other processes, which measure others
+    prepared = prepare(
+        model,
+        data,
+        objective,
+        compute,
+        cache_settings(task),
+        epochs,
+        later,
+        stepping=stepping if alone else None,
+        batch_size=settings["batch_size"],
+        began=began,
+    )
+    if settings["cutmix"] and [len(tensor.shape) for tensor in prepared.stored] != [3]:
+        raise CutError("cutmix pastes patches of maps, and what the frozen layers compute is none: mixup takes it too")
+    return prepared
 
 
 def cache_settings(task: Task) -> CacheSettings:
     """Return what the settings of a task say about the cache."""
     settings = task.settings
-    return CacheSettings(settings["cache"], settings["cache_dir"], settings["cache_dtype"], settings["cache_budget"])
+    kind = CACHE_KINDS[settings["cache_kind"]]
+    places = (settings["cache_dir"], settings["cache_dtype"], settings["cache_budget"], kind)
+    return CacheSettings(settings["cache"], *places)
 
 
 def _resumed_run(run: RunFolder, task: Task, model: nn.Module) -> RunFolder:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from reuse import build, feeding, load_model
+from reuse import build, load_model
 from reuse.finetuning import finetune
 from reuse.results import Result
 from reuse.training.step import Step
@@ -71,11 +71,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(autouse=True)
-def cached_however_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cache even where the plan finds that so few rows do not pay."""
-    measure = feeding.make_plan
-    monkeypatch.setattr(feeding, "make_plan", lambda *a, **k: replace(measure(*a, **k), cache=True))
+pytestmark = pytest.mark.usefixtures("cached_however_small")
 
 
 @dataclass

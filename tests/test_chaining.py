@@ -1,7 +1,6 @@
 """No frozen layer computes a row twice: deeper cuts go on from what earlier ones have stored."""
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, fx
 
-from reuse import feeding
+from reuse import feeding, preparing
 from reuse.finetuning import finetune, plan
 from reuse.layers.cutting import cut
 from reuse.layers.earlier import bridge_between
@@ -26,11 +25,12 @@ Y = np.arange(150) % 3
 LAYERS = ("hidden1", "hidden2", "hidden3")
 
 
+pytestmark = pytest.mark.usefixtures("cached_however_small")
+
+
 @pytest.fixture(autouse=True)
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    measure = feeding.make_plan
-    monkeypatch.setattr(feeding, "make_plan", lambda *a, **k: replace(measure(*a, **k), cache=True))
     pretrain(data=(X, None), model="mlp:12,10,8", epochs=1, norm="batch", out="source")
 
 
@@ -101,7 +101,7 @@ def test_the_plan_says_what_it_can_start_from() -> None:
     _, prepared = plan(source="source", data=(X, Y), freeze="hidden1,hidden2")
     assert (
         "150 of 150 rows to compute, 150 of them from what is cached before hidden2"
-        in feeding.describe_plan(prepared)[0]
+        in preparing.describe_plan(prepared)[0]
     )
 
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from reuse.compute import Compute
 from reuse.data.loading import load
 from reuse.equipping import equip, make_trainer, read_switches
 from reuse.errors import UsageError
-from reuse.feeding import Compute, feed_inputs
+from reuse.feeding import feed_inputs
 from reuse.finetuning import finetune
 from reuse.nn.building import build
 from reuse.objectives.supervised import Classification

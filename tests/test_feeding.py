@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from reuse.feeding import Prepared, cache_folder, describe_plan
 from reuse.finetuning import plan as plan_finetuning
-from reuse.planning import Plan
+from reuse.planning.plan import Plan
+from reuse.preparing import Prepared, cache_folder, describe_plan
 
 NETWORK = """
 from torch import nn

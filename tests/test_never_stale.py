@@ -3,7 +3,6 @@
 import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from reuse import feeding
+from reuse.compute import Compute
 from reuse.data.dataset import Dataset
 from reuse.data.loading import load
 from reuse.data.preprocessing import image_preprocessing
-from reuse.feeding import CacheSettings, Compute, feed_activations, prepare
+from reuse.feeding import feed_activations
 from reuse.finetuning import finetune
 from reuse.layers.freezing import freeze, unfreeze
 from reuse.objectives.supervised import supervised
+from reuse.preparing import CacheSettings, prepare
 from reuse.pretraining import pretrain
 from reuse.runs.folder import RunFolder
 from reuse.runs.reporting import Reporter
@@ -32,10 +32,7 @@ IMAGES = RANDOM.integers(0, 256, (ROWS, 3, 12, 12), dtype=np.uint8)
 LABELS = np.arange(ROWS) % 4
 
 
-@pytest.fixture(autouse=True)
-def cached_however_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    measure = feeding.make_plan
-    monkeypatch.setattr(feeding, "make_plan", lambda *a, **k: replace(measure(*a, **k), cache=True))
+pytestmark = pytest.mark.usefixtures("cached_however_small")
 
 
 def counts(cache: dict[str, Any] | None) -> tuple[int, int, bool]:

@@ -1,6 +1,5 @@
 """The same promises by the same code on a GPU; skipped where there is none."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ import timm
 import torch
 
 import reuse
-from reuse import feeding
 
 pytestmark = pytest.mark.gpu
 
@@ -25,10 +23,9 @@ def test_a_cut_is_exact(name: str) -> None:
     assert all(tensor.device.type == "cuda" for tensor in parts.prefix(images))
 
 
+@pytest.mark.usefixtures("cached_however_small")
 @pytest.mark.parametrize("precision", ["float64", "float32", "bfloat16"])
-def test_cached_equals_uncached(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measure = feeding.make_plan
-    monkeypatch.setattr(feeding, "make_plan", lambda *a, **k: replace(measure(*a, **k), cache=True))
+def test_cached_equals_uncached(precision: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     data = {"x": rng.normal(size=(120, 10)).astype(np.float32), "y": np.arange(120) % 3}
     losses = {}

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from reuse import build, feeding, load, load_model
+from reuse import build, load, load_model, preparing
 from reuse.errors import RunError, UsageError
 from reuse.finetuning import finetune
 from reuse.pretraining import pretrain
@@ -38,10 +38,7 @@ ADAM: dict[str, Any] = {"optimizer": "adam", "schedule": "cosine", "warmup": 1.0
 MOMENTUM: dict[str, Any] = {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.05, "weight_decay": 0.01}
 
 
-@pytest.fixture(autouse=True)
-def cached_however_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    measure = feeding.make_plan
-    monkeypatch.setattr(feeding, "make_plan", lambda *a, **k: replace(measure(*a, **k), cache=True))
+pytestmark = pytest.mark.usefixtures("cached_however_small")
 
 
 class Interrupt(Reporter):
@@ -163,16 +160,16 @@ def test_more_epochs_go_on_where_the_run_ended(command: Callable[..., Result], s
 
 def test_a_resumed_run_goes_on_reading_as_it_began(source: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan is measured: it may not turn a run that was cached into one that is not, or the other way round."""
-    measured = feeding.make_plan
+    measured = preparing.make_plan
 
     def plan(cache: bool) -> Callable[..., Any]:
         return lambda *a, **k: replace(measured(*a, **k), cache=cache, reason="" if cache else "as a test has it")
 
     for begun in (True, False):
-        monkeypatch.setattr(feeding, "make_plan", plan(begun))
+        monkeypatch.setattr(preparing, "make_plan", plan(begun))
         with pytest.raises(Interrupted):
             finetuned(out=f"run-{begun}", reporter=Interrupt(3))
-        monkeypatch.setattr(feeding, "make_plan", plan(not begun))
+        monkeypatch.setattr(preparing, "make_plan", plan(not begun))
         resumed = finetune(resume=f"run-{begun}", data=(X, Y))
         assert (resumed.cache is not None) == begun
 
@@ -290,7 +287,7 @@ def _dying(operation: Callable[..., Any], count: list[int], moment: int) -> Call
 def test_a_run_is_whole_on_disk_before_anything_is_computed(source: None, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, torch.Tensor]] = []
 
-    def look(*arguments: Any) -> None:
+    def look(*_: Any, **__: Any) -> None:
         folder = Path("run") / FOLDER
         seen.append({**load_file(folder / "frozen.safetensors"), **load_file(folder / "start.safetensors")})
         raise KeyboardInterrupt

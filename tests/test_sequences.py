@@ -9,9 +9,11 @@ import pytest
 import torch
 
 import reuse
+from reuse.compute import Compute
 from reuse.data.dataset import Dataset
-from reuse.feeding import CacheSettings, Compute, Feed, feed_activations, feed_inputs, prepare
+from reuse.feeding import Feed, feed_activations, feed_inputs
 from reuse.objectives.supervised import Classification
+from reuse.preparing import CacheSettings, prepare
 from reuse.runs.reporting import Reporter
 from reuse.training.trainer import Trainer
 

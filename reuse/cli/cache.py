@@ -110,7 +110,7 @@ def clear(key: str | None, cache_dir: str | None, as_json: bool) -> None:
 
 def _open(folder: str | None) -> Any:
     from reuse.caching.cache import ActivationCache
-    from reuse.feeding import cache_folder
+    from reuse.preparing import cache_folder
 
     return ActivationCache(cache_folder(folder))
 

@@ -14,7 +14,7 @@ def doctor(cache_dir: str | None, as_json: bool) -> None:
 
     from reuse.cli.printing import print_json
     from reuse.doctoring import examine
-    from reuse.feeding import cache_folder
+    from reuse.preparing import cache_folder
 
     findings = examine(cache_folder(cache_dir))
     problems = [finding for finding in findings if finding.problem]

@@ -50,8 +50,9 @@ def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any)
     """Say what a fine-tuning would freeze, compute, cache and cost; takes its options and writes nothing."""
     from reuse.cli.printing import print_json
     from reuse.errors import CutError
-    from reuse.feeding import describe_plan
     from reuse.finetuning import plan as make_plan
+    from reuse.planning.describing import plan_table
+    from reuse.preparing import describe_plan
 
     settings = settings_of(context, config, "finetune")
     settings.pop("out", None)  # where its run would go makes no difference
@@ -69,13 +70,13 @@ def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any)
         print_json(_plan_values(freezing, prepared))
         return
     click.echo(f"frozen: {', '.join(freezing.layers)}")
-    for line in describe_plan(prepared):
+    for line in (*describe_plan(prepared), *plan_table(prepared.plan)):
         click.echo(line)
 
 
 def chosen(context: click.Context) -> dict[str, Any]:
     """Return the arguments of the library's function that the user gave."""
-    return {name: value for name, value in given(context).items() if name not in ("as_json",)}
+    return {name: value for name, value in given(context).items() if name not in ("as_json", "out")}
 
 
 def _plan_values(freezing: Any, prepared: Any) -> dict[str, Any]:

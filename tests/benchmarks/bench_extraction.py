@@ -15,12 +15,14 @@ import timm
 import torch
 from measuring import Block, Line, alternate, begin, print_table, timed
 
+from reuse.compute import Compute
 from reuse.data.dataset import SPLITS, Dataset
 from reuse.data.loading import load
 from reuse.data.preprocessing import Preprocessing
-from reuse.feeding import COMPUTE_ROWS, CacheSettings, Compute, feed_activations, prepare
+from reuse.feeding import COMPUTE_ROWS, feed_activations
 from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
+from reuse.preparing import CacheSettings, prepare
 from reuse.runs.reporting import Reporter
 
 SIZE, CLASSES, FEATURES = 64, 10, 512

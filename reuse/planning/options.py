@@ -1,0 +1,215 @@
+"""What can be chosen: a cut and a kind of cache, with what it would take and save; and the choice among them."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from reuse.planning.measuring import Bandwidths
+
+EPOCH_SECONDS = 0.005  # what an epoch takes beside its batches: a line of history, the weights of the best epoch
+LOADING = 1.5e9  # bytes a second at which a cache is read into memory and checked
+NEARLY = 1.05  # of two options that differ by less, the one that helps later runs is chosen
+
+
+@dataclass(frozen=True)
+class Work:
+    """What was measured, in seconds a row.
+
+    Attributes:
+        frozen: the frozen layers in front of the deepest cut, without gradients.
+        suffix: a training step of what is behind it.
+        whole: a training step of the whole model, the frozen layers included.
+        measured: validating what is behind the deepest cut.
+    """
+
+    frozen: float
+    suffix: float
+    whole: float
+    measured: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be trained.
+
+    Attributes:
+        rows: of each split.
+        epochs: E.
+        views: K, augmented versions of each row that are stored.
+        memory: bytes that a cache may take in memory.
+        budget: bytes that it may take on disk; None: what the disk has.
+    """
+
+    rows: Mapping[str, int]
+    epochs: int
+    views: int
+    memory: int
+    budget: int | None
+
+    @property
+    def all_rows(self) -> int:
+        """Rows of all splits."""
+        return sum(self.rows.values())
+
+    @property
+    def stored_rows(self) -> int:
+        """Rows of all splits, the training rows once for each view."""
+        return self.all_rows + (self.views - 1) * self.rows["train"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cut with what is known of it.
+
+    Attributes:
+        behind: the frozen layers behind it, which the suffix computes in every epoch; none at the deepest cut.
+        frozen: seconds a row of the frozen layers in front of it.
+        bytes: of a row, by type of the stored floating-point numbers; the type in which they are computed first.
+        missing: rows, views included, that are not cached yet.
+        to_compute: seconds that the missing rows take, those that an earlier cache spares left out.
+    """
+
+    behind: tuple[str, ...]
+    frozen: float
+    bytes: Mapping[str, int]
+    missing: int
+    to_compute: float
+
+
+@dataclass(frozen=True)
+class Option:
+    """A cut and a kind of cache, and what it comes to.
+
+    Attributes:
+        kind: `disk`, `memory` or `none`.
+        behind: the frozen layers that are computed in every epoch all the same; none at the deepest cut.
+        dtype: in which type floating-point numbers are stored.
+        exact: whether what is read is what was computed.
+        bytes_per_sample: of a row.
+        bytes: of all rows and views.
+        first: predicted seconds of this run.
+        later: predicted seconds of a run that finds what this one has stored.
+        ready: whether all of it is cached already.
+        pays_from: the first epoch after which this one is ahead of no cache; None where it never is.
+        why_not: why it cannot be, else empty.
+    """
+
+    kind: str
+    behind: tuple[str, ...] = ()
+    dtype: str = ""
+    exact: bool = True
+    bytes_per_sample: int = 0
+    bytes: int = 0
+    first: float = 0.0
+    later: float = 0.0
+    ready: bool = False
+    pays_from: int | None = None
+    why_not: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def without_cache(work: Work, run: Run) -> Option:
+    """Return the option of computing the frozen layers anew in every epoch."""
+    seconds = run.epochs * _epoch_without(work, run) + run.all_rows * (work.frozen + work.measured)
+    return Option("none", first=seconds, later=seconds)
+
+
+def with_caches(place: Place, work: Work, run: Run, speeds: Bandwidths) -> list[Option]:
+    """Return the options of one cut: on disk in each type, and in memory."""
+    exact, *_ = place.bytes
+    kinds = [("disk", dtype) for dtype in place.bytes] + [("memory", exact)]
+    return [_with_cache(kind, dtype, place, work, run, speeds) for kind, dtype in kinds]
+
+
+def choose(options: Sequence[Option], dtype: str | None, kind: str | None) -> Option:
+    """Return the option with the shortest run; of those nearly as short, one that later runs can read.
+
+    What rounds the activations is taken only where it is asked for.
+
+    Args:
+        options: the first of them without a cache.
+        dtype: the type that the user wants stored; None: none that loses anything.
+        kind: `disk` or `memory` where the user says so.
+    """
+    none = options[0]
+    possible = [option for option in allowed(options, dtype, kind) if not option.why_not]
+    if not possible:
+        return none
+    best = min(possible, key=lambda option: option.first)
+    if best.first > none.first:  # what is all there is never declined: it was measured, and may be measured otherwise
+        return min((o for o in possible if o.ready), key=lambda option: option.first, default=none)
+    nearly = [option for option in possible if option.first <= NEARLY * best.first]
+    return min(nearly, key=lambda option: (option.kind != "disk", len(option.behind), option.first))
+
+
+def allowed(options: Sequence[Option], dtype: str | None, kind: str | None) -> list[Option]:
+    """Return the caches among some options that are as the user wants them; arguments as of `choose`."""
+    return [
+        option
+        for option in options[1:]
+        if (option.exact if dtype is None else option.dtype == dtype or option.kind == "memory")
+        and (kind is None or option.kind == kind)
+    ]
+
+
+def fastest_first(options: Iterable[Option]) -> list[Option]:
+    """Return options that can be, the shortest first run first, then those that cannot."""
+    return sorted(options, key=lambda option: (bool(option.why_not), option.first))
+
+
+def _with_cache(kind: str, dtype: str, place: Place, work: Work, run: Run, speeds: Bandwidths) -> Option:
+    size = place.bytes[dtype]
+    total = size * run.stored_rows
+    fits = total <= run.memory
+    again = work.frozen - place.frozen
+    gathering = size * run.rows["train"] / speeds.gathering
+    reading = 0.0 if fits else size * (run.rows["train"] + run.rows["valid"]) / speeds.reading
+    epoch = _epoch(work, run, again) + gathering + reading
+    measuring = run.all_rows * (work.measured + again)
+    training = run.epochs * epoch + measuring
+    loading = total / LOADING if fits else 0.0
+    if kind == "memory":
+        begin, later = run.stored_rows * place.frozen, run.stored_rows * place.frozen + training
+    else:
+        begin = place.to_compute + size * place.missing / speeds.writing + loading
+        later = loading + training
+    before = begin + measuring - run.all_rows * (work.measured + work.frozen)
+    return Option(
+        kind=kind,
+        behind=place.behind,
+        dtype=dtype,
+        exact=dtype == next(iter(place.bytes)),
+        bytes_per_sample=size,
+        bytes=total,
+        first=begin + training,
+        later=later,
+        ready=kind == "disk" and not place.missing,
+        pays_from=_pays_from(before, _epoch_without(work, run) - epoch),
+        why_not=_why_not(kind, total, fits, run),
+    )
+
+
+def _epoch(work: Work, run: Run, again: float) -> float:
+    """Return the seconds of an epoch in which each row of the frontier is there and `again` seconds follow."""
+    trained, validated = run.rows["train"], run.rows["valid"]
+    return trained * (work.suffix + again) + validated * (work.measured + again) + EPOCH_SECONDS
+
+
+def _epoch_without(work: Work, run: Run) -> float:
+    return run.rows["train"] * work.whole + run.rows["valid"] * (work.measured + work.frozen) + EPOCH_SECONDS
+
+
+def _pays_from(before: float, saved: float) -> int | None:
+    if before <= saved:
+        return 1
+    return math.ceil(before / saved) if saved > 0 else None
+
+
+def _why_not(kind: str, total: int, fits: bool, run: Run) -> str:
+    if kind == "memory":
+        return "" if fits else "more than fits into memory"
+    return "over the budget" if run.budget is not None and total > run.budget else ""

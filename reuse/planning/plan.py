@@ -1,0 +1,194 @@
+"""The plan of one training: every option measured or worked out, and the one that is chosen.
+
+With frozen forward F and suffix epoch h (seconds for all rows), E epochs and K views, the gain over computing the
+frozen layers again each epoch is E (F + h) / (K F + E h): at most E / K on the first run, (F + h) / h on later ones.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reuse.layers.cutting import Cut
+from reuse.objectives.objective import Batch
+from reuse.planning.measuring import (
+    LONG_SECONDS,
+    ORDINARY,
+    SMALL_BYTES,
+    fastest,
+    measurable_rows,
+    measure_bandwidths,
+    node_seconds,
+    unchanged,
+)
+from reuse.planning.options import Option, Place, Run, Work, allowed, choose, with_caches, without_cache
+from reuse.units import format_bytes, format_epochs
+
+Stepping = Callable[[nn.Module], Callable[[Batch], object]]
+"""Takes a network, returns what takes a training step on a batch."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cache would cost and gain in one training.
+
+    Attributes:
+        cache: whether the activations are cached.
+        reason: why not, else empty.
+        rows: rows of all splits together.
+        missing: rows that would have to be computed at the deepest cut.
+        epochs: as asked for; early stopping may end sooner.
+        bytes_per_sample: of the frontier that is chosen, or of the best where none is.
+        bytes: of all rows and views.
+        frozen_seconds: F, the frozen layers in front of the deepest cut once over all rows.
+        suffix_seconds: h, training on all rows once, behind it.
+        with_cache: predicted seconds of this run with the best cache.
+        without_cache: predicted seconds of this run without one.
+        later: predicted seconds of a later run, everything cached.
+        kind: `disk` or `memory`, of the best cache.
+        behind: frozen layers that are computed in every epoch with it, as that stores less; none at the deepest cut.
+        options: all that was weighed; the first is that without a cache.
+    """
+
+    cache: bool
+    reason: str
+    rows: int
+    missing: int
+    epochs: int
+    bytes_per_sample: int
+    bytes: int
+    frozen_seconds: float
+    suffix_seconds: float
+    with_cache: float
+    without_cache: float
+    later: float
+    kind: str = "disk"
+    behind: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user says about the cache.
+
+    Attributes:
+        dtype: in which type activations are stored; None: as computed.
+        kind: `disk` or `memory`; None: what is best.
+        folder: where they are kept.
+    """
+
+    dtype: str | None
+    kind: str | None
+    folder: Path
+
+
+def gain(frozen: float, suffix: float, epochs: int, views: int = 1) -> float:
+    """Return how many times faster caching is than computing the frozen layers anew each epoch.
+
+    Args:
+        frozen: seconds of the frozen layers over all rows, F.
+        suffix: seconds of one epoch of the rest, h.
+        epochs: E.
+        views: K augmented versions of each row.
+
+    Example:
+        >>> round(gain(3.3, 0.016, 20), 1)
+        18.3
+    """
+    return epochs * (frozen + suffix) / (views * frozen + epochs * suffix)
+
+
+def measure_work(
+    parts: Cut, stepping: Stepping, sample: tuple[Tensor, ...], targets: Tensor | None, batch_size: int
+) -> tuple[Work, dict[str, float]]:
+    """Measure both parts of a cut, and the whole model, on a sample of rows; the model stays as it was.
+
+    Args:
+        parts: the cut.
+        stepping: makes training steps.
+        sample: inputs, on the model's device.
+        targets: of these rows, there too.
+        batch_size: rows of a training step.
+
+    Returns:
+        Seconds a row, and those of each node of the prefix, by name.
+    """
+    model, device = parts.suffix.model, sample[0].device
+    with unchanged(model):
+        with torch.no_grad():
+            size = measurable_rows(lambda n: parts.prefix(*(t[:n] for t in sample)), len(sample[0]), device)
+            inputs = tuple(tensor[:size] for tensor in sample)
+            frontier = parts.prefix(*inputs)
+            nodes = node_seconds(parts.prefix, inputs, device)
+            frozen = sum(nodes.values())
+            if frozen < LONG_SECONDS:  # many short calls cost more one by one
+                frozen = min(frozen, fastest(lambda: parts.prefix(*inputs), device))
+            parts.suffix.eval()
+            measured = fastest(lambda: parts.suffix(*frontier), device) / size
+        rows = min(batch_size, size)
+        answers = None if targets is None else targets[:rows]
+        parts.suffix.train()
+        step = stepping(parts.suffix)
+        batch = Batch(tuple(tensor[:rows] for tensor in frontier), answers)
+        suffix = fastest(lambda: step(batch), device) / rows
+        step = stepping(model)
+        few = Batch(tuple(tensor[:rows] for tensor in inputs), answers)
+        whole = fastest(lambda: step(few), device) / rows
+    share = frozen / size / max(sum(nodes.values()), 1e-12)
+    seconds = {name: value * share for name, value in nodes.items()}
+    return Work(frozen / size, suffix, max(whole, suffix), measured), seconds
+
+
+def make_plan(places: Sequence[Place], work: Work, run: Run, wish: Wish) -> Plan:
+    """Weigh every cut and kind of cache against computing the frozen layers anew, and choose.
+
+    Args:
+        places: the cuts, the deepest first.
+        work: what was measured.
+        run: what is to be trained.
+        wish: what the user says.
+    """
+    largest = max(max(place.bytes.values()) for place in places) * run.stored_rows
+    speeds = measure_bandwidths(wish.folder) if largest > SMALL_BYTES else ORDINARY
+    options = [without_cache(work, run)]
+    for place in places:
+        options += with_caches(place, work, run, speeds)
+    chosen = choose(options, wish.dtype, wish.kind)
+    cached = chosen.kind != "none"
+    best = chosen if cached else _best_cache(allowed(options, wish.dtype, wish.kind))
+    return Plan(
+        cache=cached,
+        reason="" if cached else _reason(best, run),
+        rows=run.all_rows,
+        missing=places[0].missing,
+        epochs=run.epochs,
+        bytes_per_sample=best.bytes_per_sample,
+        bytes=best.bytes,
+        frozen_seconds=work.frozen * run.all_rows,
+        suffix_seconds=work.suffix * run.all_rows,
+        with_cache=best.first,
+        without_cache=options[0].first,
+        later=best.later,
+        kind=best.kind,
+        behind=best.behind,
+        options=tuple(options),
+    )
+
+
+def _best_cache(caches: Sequence[Option]) -> Option:
+    """Return the cache that would be taken if one had to be."""
+    fitting = [option for option in caches if not option.why_not]
+    return min(fitting, key=lambda o: o.first) if fitting else min(caches, key=lambda o: o.bytes)
+
+
+def _reason(best: Option, run: Run) -> str:
+    if best.why_not:
+        return f"the smallest would take {format_bytes(best.bytes)}: {best.why_not}"
+    return f"it would take longer than it saves in {format_epochs(run.epochs)}"

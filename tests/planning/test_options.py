@@ -1,0 +1,170 @@
+"""Options against sums done by hand, and the choice among them by its properties."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reuse.planning.describing import plan_table
+from reuse.planning.measuring import Bandwidths
+from reuse.planning.options import (
+    EPOCH_SECONDS,
+    LOADING,
+    Option,
+    Place,
+    Run,
+    Work,
+    choose,
+    with_caches,
+    without_cache,
+)
+from reuse.planning.plan import Wish, gain, make_plan
+
+ROWS = {"train": 80, "valid": 10, "test": 10}
+WORK = Work(frozen=0.1, suffix=0.01, whole=0.12, measured=0.005)
+RUN = Run(ROWS, epochs=20, views=1, memory=10**9, budget=None)
+SPEEDS = Bandwidths(writing=1e4, reading=2e4, gathering=1e6)
+
+
+def deepest(**changes: Any) -> Place:
+    settings: dict[str, Any] = {"behind": (), "frozen": 0.1, "bytes": {"float32": 100, "float16": 50}, "missing": 100}
+    settings |= {"to_compute": 10.0} | changes
+    return Place(**settings)
+
+
+def wish(dtype: str | None = None, kind: str | None = None) -> Wish:
+    return Wish(dtype, kind, Path())
+
+
+def test_without_a_cache_every_epoch_computes_everything() -> None:
+    found = without_cache(WORK, RUN)
+    epoch = 80 * 0.12 + 10 * (0.005 + 0.1) + EPOCH_SECONDS
+    assert found.first == found.later == pytest.approx(20 * epoch + 100 * (0.1 + 0.005))
+
+
+def test_a_cache_on_disk_computes_writes_and_reads_once() -> None:
+    option = with_caches(deepest(), WORK, RUN, SPEEDS)[0]
+    epoch = 80 * 0.01 + 10 * 0.005 + EPOCH_SECONDS + 100 * 80 / 1e6
+    training = 20 * epoch + 100 * 0.005
+    assert (option.kind, option.dtype, option.bytes) == ("disk", "float32", 10_000)
+    assert option.first == pytest.approx(10 + 10_000 / 1e4 + 10_000 / LOADING + training)
+    assert option.later == pytest.approx(10_000 / LOADING + training)
+    assert not option.ready
+
+
+def test_what_does_not_fit_into_memory_is_read_in_every_epoch() -> None:
+    small = Run(ROWS, 20, 1, memory=9_999, budget=None)
+    fitting, reading = (with_caches(deepest(), WORK, run, SPEEDS)[0] for run in (RUN, small))
+    assert reading.later - fitting.later == pytest.approx(20 * 100 * 90 / 2e4 - 10_000 / LOADING)
+    in_memory = with_caches(deepest(), WORK, small, SPEEDS)[-1]
+    assert (in_memory.kind, in_memory.why_not) == ("memory", "more than fits into memory")
+
+
+def test_an_earlier_cut_computes_the_rest_in_every_epoch() -> None:
+    place = Place(("wide",), 0.06, {"float32": 10}, 100, 6.0)
+    option = with_caches(place, WORK, RUN, SPEEDS)[0]
+    epoch = 80 * (0.01 + 0.04) + 10 * (0.005 + 0.04) + EPOCH_SECONDS + 10 * 80 / 1e6
+    assert option.later == pytest.approx(1000 / LOADING + 20 * epoch + 100 * (0.005 + 0.04))
+
+
+def test_views_are_stored_for_training_rows_alone() -> None:
+    run = Run(ROWS, 20, 4, memory=10**9, budget=None)
+    assert run.stored_rows == 4 * 80 + 20
+    assert with_caches(deepest(), WORK, run, SPEEDS)[0].bytes == 340 * 100
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 300), st.sampled_from([0, 40, 100]), st.integers(1, 10**6))
+def test_from_the_epoch_at_which_it_pays_a_cache_is_ahead(
+    frozen: float, suffix: float, epochs: int, missing: int, size: int
+) -> None:
+    work = Work(frozen, suffix, frozen + suffix, suffix / 3)
+
+    def seconds(number: int) -> tuple[float, float]:
+        run = Run(ROWS, number, 1, memory=10**9, budget=None)
+        place = deepest(frozen=frozen, bytes={"float32": size}, missing=missing, to_compute=missing * frozen)
+        return with_caches(place, work, run, SPEEDS)[0].first, without_cache(work, run).first
+
+    run = Run(ROWS, epochs, 1, memory=10**9, budget=None)
+    place = deepest(frozen=frozen, bytes={"float32": size}, missing=missing, to_compute=missing * frozen)
+    pays = with_caches(place, work, run, SPEEDS)[0].pays_from
+    if pays is None:
+        cached, plain = seconds(10_000)
+        assert cached >= plain * (1 - 1e-9)
+        return
+    cached, plain = seconds(pays)
+    assert cached <= plain * (1 + 1e-9) + 1e-9
+    if pays > 1:
+        cached, plain = seconds(pays - 1)
+        assert cached >= plain * (1 - 1e-9)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 100), st.booleans(), st.booleans(), st.booleans()), min_size=1),
+    st.floats(0.1, 100),
+)
+def test_the_choice_is_possible_exact_and_nearly_the_fastest(
+    caches: list[tuple[float, bool, bool, bool]], plain: float
+) -> None:
+    options = [Option("none", first=plain)]
+    for seconds, disk, exact, possible in caches:
+        dtype = "float32" if exact else "float16"
+        why_not = "" if possible else "over the budget"
+        options.append(Option("disk" if disk else "memory", (), dtype, exact, first=seconds, why_not=why_not))
+    chosen = choose(options, None, None)
+    assert chosen.exact
+    assert not chosen.why_not
+    best = min(option.first for option in options if option.exact and not option.why_not)
+    assert chosen.first <= 1.05 * best
+    assert chosen.kind == "none" or chosen.first <= 1.05 * plain
+
+
+def test_what_loses_is_declined_unless_it_is_there() -> None:
+    slow = [Option("none", first=1.0), Option("disk", dtype="float32", first=2.0)]
+    assert choose(slow, None, None).kind == "none"
+    there = [slow[0], Option("disk", dtype="float32", first=2.0, ready=True)]
+    assert choose(there, None, None).kind == "disk"
+
+
+def test_what_rounds_is_taken_where_it_is_asked_for() -> None:
+    plan = make_plan([deepest()], WORK, RUN, wish())
+    assert (plan.bytes, plan.kind) == (10_000, "disk")
+    assert make_plan([deepest()], WORK, RUN, wish("float16", "disk")).bytes == 5_000
+    assert make_plan([deepest()], WORK, RUN, wish(kind="memory")).kind == "memory"
+
+
+def test_a_budget_takes_the_smaller_frontier() -> None:
+    run = Run(ROWS, 20, 1, memory=10**9, budget=5_000)
+    places = [deepest(), Place(("wide",), 0.09, {"float32": 10}, 100, 9.0)]
+    on_disk = make_plan(places, WORK, run, wish(kind="disk"))
+    assert (on_disk.cache, on_disk.behind, on_disk.bytes) == (True, ("wide",), 1_000)
+    assert make_plan(places, WORK, run, wish()).kind == "memory"
+    nothing = make_plan(places[:1], WORK, run, wish(kind="disk"))
+    assert not nothing.cache
+    assert "over the budget" in nothing.reason
+
+
+def test_the_law_is_what_a_plan_comes_to() -> None:
+    """Where nothing but F and h counts: no validation, no overheads, no disk."""
+    rows = {"train": 10**6, "valid": 0, "test": 0}
+    work = Work(frozen=1.0, suffix=0.01, whole=1.01, measured=0.0)
+    place = Place((), 1.0, {"float32": 1}, 10**6, 1e6)
+    run = Run(rows, 20, 1, memory=10**12, budget=None)
+    speeds = Bandwidths(1e15, 1e15, 1e15)
+    cached, plain = with_caches(place, work, run, speeds)[0].first, without_cache(work, run).first - 1e6
+    assert plain / cached == pytest.approx(gain(1e6, 1e4, 20), rel=1e-3)
+
+
+def test_the_table_says_it_all() -> None:
+    run = Run(ROWS, 20, 1, memory=10**9, budget=6_000)
+    places = [deepest(), Place(("wide", "wider"), 0.06, {"float32": 10}, 100, 6.0)]
+    plan = make_plan(places, WORK, run, wish(kind="disk"))
+    lines = plan_table(plan)
+    assert lines[0].split() == ["cut", "cache", "bytes", "this", "run", "later", "runs", "pays", "from"]
+    assert len(lines) == 1 + 1 + 3 + 2
+    (star,) = [line for line in lines if line.startswith("*")]
+    assert "before wide" in star
+    assert "disk float32" in star
+    assert any("deepest" in line and "disk float16 ~" in line for line in lines)
+    assert any("over the budget" in line and "10.0 KB" in line for line in lines)

@@ -1,0 +1,241 @@
+"""The plan of a training: what is measured leaves no trace, and what follows from it."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import nn
+
+import reuse
+from reuse import preparing
+from reuse.finetuning import plan as plan_finetuning
+from reuse.layers.cutting import cut
+from reuse.layers.freezing import freeze
+from reuse.objectives.objective import Batch
+from reuse.objectives.supervised import Classification
+from reuse.planning.measuring import measure_bandwidths, node_seconds
+from reuse.planning.plan import gain, measure_work
+from reuse.results import Result
+from reuse.training.trainer import Trainer
+
+MODULE = """
+from torch import nn
+
+def network(in_features, num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(in_features, 6), nn.ReLU(), nn.Linear(6, num_classes))
+
+def hooked(in_features, num_classes):
+    model = network(in_features, num_classes)
+    model.register_forward_hook(lambda module, inputs, output: output * 1.0)
+    return model
+"""
+LOSES = "it would take longer than it saves in 1 epoch"
+
+
+def test_the_gain_with_several_views_of_each_row() -> None:
+    assert gain(10, 1, 20, views=4) == pytest.approx(220 / 60)
+
+
+@given(*[st.floats(1e-6, 1e3)] * 2, st.integers(1, 1000), st.integers(1, 50))
+def test_the_gain_has_its_bounds(frozen: float, suffix: float, epochs: int, views: int) -> None:
+    value = gain(frozen, suffix, epochs, views)
+    assert value <= max(epochs / views, 1) * (1 + 1e-9)
+    assert gain(frozen, suffix, 1) == pytest.approx(1)
+    assert gain(frozen, suffix, epochs) <= (frozen + suffix) / suffix * (1 + 1e-9)
+
+
+def test_measuring_leaves_the_model_as_it_was() -> None:
+    model = nn.Sequential(nn.Linear(5, 3), nn.ReLU(), nn.BatchNorm1d(3), nn.Dropout(0.5), nn.Linear(3, 2)).eval()
+    freeze(model, "0")
+    parts, sample = cut(model, torch.randn(4, 5)), (torch.randn(16, 5),)
+    before, state = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
+    taken = []
+
+    def stepping(network: nn.Module) -> Callable[[Batch], object]:
+        taken.append(network)
+        return Trainer(model, Classification(2), network=network, learning_rate=1.0).step
+
+    work, nodes = measure_work(parts, stepping, sample, torch.arange(16) % 2, 8)
+    assert taken == [parts.suffix, model]
+    assert min(work.frozen, work.suffix, work.whole, work.measured) > 0
+    assert sum(nodes.values()) == pytest.approx(work.frozen)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(module.training for module in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_each_frozen_layer_is_timed_by_itself() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2000), nn.Linear(2000, 2000), nn.Linear(2000, 2))
+    freeze(model, "0,1,2")
+    inputs = torch.randn(256, 4)
+    seconds = node_seconds(cut(model, inputs).prefix, (inputs,), torch.device("cpu"))
+    assert set(seconds) >= {"_0", "_1", "_2"}
+    assert max(seconds, key=seconds.__getitem__) == "_2"
+
+
+def test_bandwidths_are_measured_and_leave_no_file(tmp_path: Path) -> None:
+    found = measure_bandwidths(tmp_path / "not" / "yet")
+    assert min(found.writing, found.reading, found.gathering) > 1e6
+    assert not list(tmp_path.iterdir())
+
+
+WIDENING = """
+from torch import nn
+
+def network(in_features, num_classes):
+    widths = [(in_features, 8), (8, 3000), (3000, num_classes)]
+    return nn.Sequential(nn.Flatten(), *(nn.Linear(a, b) for a, b in widths))
+"""
+
+
+@pytest.fixture
+def widening(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A frozen narrow layer, a frozen widening, a head; and rows."""
+    Path("widens.py").write_text(WIDENING)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    random = np.random.default_rng(0)
+    rows = random.random((200, 30)).astype(np.float32), np.arange(200) % 4
+    return {"source": "widens:network", "freeze": ["1", "2"], "data": rows, "epochs": 4, "precision": "float64"}
+
+
+def weights(result: Result) -> dict[str, torch.Tensor]:
+    return load_file(Path(result.run) / "weights.safetensors")
+
+
+@pytest.mark.usefixtures("costly")
+def test_within_a_budget_the_smaller_frontier_is_cached(widening: dict[str, Any]) -> None:
+    """The widening takes 4.8 MB, the layer before it 12.8 KB."""
+    _, prepared = plan_finetuning(**widening, cache_budget=1_000_000, cache_kind="disk")
+    assert prepared.plan.cache
+    assert prepared.plan.behind == ("2",)
+    assert [f.shape for f in prepared.stored] == [(8,)]
+    result = reuse.finetune(**widening, cache_budget=1_000_000, cache_kind="disk")
+    plain = reuse.finetune(**widening, cache=False)
+    assert result.cache is not None
+    assert result.cache["bytes"] == 200 * 8 * 8
+    assert plain.cache is None
+    torch.testing.assert_close(weights(result), weights(plain), rtol=1e-9, atol=1e-12)
+    again = reuse.finetune(**widening, cache_budget=1_000_000, cache_kind="disk")
+    assert again.cache is not None
+    assert again.cache["hit"]
+
+
+@pytest.mark.usefixtures("costly")
+def test_in_memory_nothing_is_written(widening: dict[str, Any]) -> None:
+    result = reuse.finetune(**widening, cache_kind="memory")
+    plain = reuse.finetune(**widening, cache=False)
+    assert result.cache is not None
+    assert (result.cache["kind"], result.cache["path"]) == ("memory", None)
+    assert not Path("cache").exists()
+    torch.testing.assert_close(weights(result), weights(plain), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.usefixtures("costly")
+@pytest.mark.parametrize("kind", ["disk", "memory"])
+def test_a_resumed_run_keeps_its_cut_and_its_kind_of_cache(
+    kind: str, widening: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**widening, "cache_budget": 1_000_000, "cache_kind": kind, "early_stopping": False}
+    whole = reuse.finetune(**settings, out="whole")
+    begun = reuse.finetune(**{**settings, "epochs": 2}, out="run")
+    measured = preparing.make_plan
+    monkeypatch.setattr(preparing, "make_plan", lambda *a, **k: replace(measured(*a, **k), cache=False, behind=()))
+    resumed = reuse.finetune(resume="run", data=widening["data"], epochs=4, trust=True)
+    assert begun.cache is not None
+    assert resumed.cache is not None
+    assert resumed.cache["kind"] == kind
+    assert resumed.frontier == whole.frontier
+    torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=0)
+
+
+def test_an_unknown_kind_of_cache_is_refused(widening: dict[str, Any]) -> None:
+    with pytest.raises(reuse.errors.UsageError, match="unknown cache kind 'ram'"):
+        reuse.finetune(**widening, cache_kind="ram")
+
+
+@pytest.fixture
+def costly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every measurement say that a row takes half a second in each frozen layer."""
+    measured = preparing.measure_work
+
+    def slow(*arguments: Any) -> Any:
+        work, nodes = measured(*arguments)
+        return replace(work, frozen=1.0, whole=work.suffix + 1), {name: 0.5 * (name in ("_1", "_2")) for name in nodes}
+
+    monkeypatch.setattr(preparing, "measure_work", slow)
+
+
+def loses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every measurement say that the frozen layers cost nothing."""
+    measured = preparing.measure_work
+
+    def free(*arguments: Any) -> Any:
+        work, nodes = measured(*arguments)
+        return replace(work, frozen=0.0, whole=work.suffix / 2), dict.fromkeys(nodes, 0.0)
+
+    monkeypatch.setattr(preparing, "measure_work", free)
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Fine-tunes a user's callable on 100 digits."""
+    Path("brought.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    monkeypatch.delitem(sys.modules, "brought", raising=False)
+
+    def call(name: str, freeze: str, epochs: int) -> Result:
+        return reuse.finetune(f"brought:{name}", freeze=freeze, data="digits", labels=100, epochs=epochs)
+
+    return call
+
+
+def test_a_training_goes_without_a_cache_that_loses_and_says_so(
+    train: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loses(monkeypatch)
+    result = train("network", "1", 1)
+    assert result.notes == (f"trained without a cache: {LOSES}",)
+    assert result.cache is None
+    assert result.plan is not None
+    assert not result.plan["cache"]
+    assert not list(Path("cache").rglob("segment-*"))
+
+
+def test_a_training_takes_what_is_cached_even_for_one_epoch(
+    train: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train("network", "1", 30)
+    loses(monkeypatch)
+    second = train("network", "1", 1)
+    assert first.notes == second.notes == ()
+    assert first.cache is not None
+    assert second.cache is not None
+    assert (first.cache["hit"], second.cache["hit"]) == (False, True)
+    rows = sum(first.sizes.values())
+    assert second.cache["rows"] == {"computed": 0, "found": rows}
+
+
+@pytest.mark.parametrize(
+    ("name", "freeze", "why"),
+    [
+        ("hooked", "1", "the model itself has forward or backward hooks"),
+        ("network", "3", "no frozen layer comes before the first layer that trains"),
+    ],
+)
+def test_a_model_that_cannot_be_cut_is_trained_and_you_are_told_why(
+    train: Callable[..., Result], name: str, freeze: str, why: str
+) -> None:
+    result = train(name, freeze, 2)
+    (note,) = result.notes
+    assert note.startswith(f"trained without a cache: {why}")
+    assert (result.epochs, result.cache, result.plan, result.frozen) == (2, None, None, (freeze,))
+    assert 0 <= result.metrics["test"]["accuracy"] <= 1
