@@ -7,8 +7,10 @@
 Of several processes that fill a prefix together, each but the first has a building place and names of its own:
 `building-1/` and `segment-000003-1.h5`.
 
-Order is everything: a block's rows are on the disk before the journal says so, the checksums before the segment gets
-its published name, and that name before the journal goes. The caller holds the writer's lock.
+A killed process leaves what it wrote to the system: a block counts from its line in the journal on. When the power
+fails, what was not synced is lost in any order; so lines count only if the block has its checksums, all rows and
+checksums are on the disk before the segment gets its published name, and that name before the journal goes. Blocks are
+synced while the next one is computed. The caller holds the writer's lock.
 """
 
 import logging
@@ -60,7 +62,7 @@ def begin(
 
 
 def write_block(header: Header, start: int, parts: Sequence[np.ndarray], rows: int) -> Block:
-    """Put a block of `rows` rows at row `start` and note it in the journal; both are on the disk then.
+    """Put a block of `rows` rows at row `start` and note it in the journal; `sync` brings both to the disk.
 
     Args:
         header: where everything goes.
@@ -69,9 +71,14 @@ def write_block(header: Header, start: int, parts: Sequence[np.ndarray], rows: i
         rows: how many.
     """
     block = _write(header, start, parts, rows)
-    files.fsync(header.path)
     journal.record(header.path.parent / JOURNAL, block)
     return block
+
+
+def sync(header: Header) -> None:
+    """Return when the blocks that were written are on the disk, and that they are."""
+    files.fsync(header.path)
+    files.fsync(header.path.parent / JOURNAL)
 
 
 def building_place(folder: Path, rank: int = 0) -> Path:

@@ -1,6 +1,7 @@
 """Computing missing rows block by block and writing them as segments."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -87,13 +88,19 @@ def write_segment(
     needed = needed_bytes(stored, len(positions), portions)
     with disk_errors(folder, needed):
         header = _begin(folder, prefix_key, stored, len(positions), min(portions.block_rows, len(positions)), rank)
-    written, start = [], 0
-    for block in blocks:
-        rows = len(block.positions)
-        with disk_errors(folder, needed):
-            written.append(building.write_block(header, start, block.parts(keys), rows))
-        start += rows
-    with disk_errors(folder):
+    written, start, synced = [], 0, list[Future[None]]()
+    with ThreadPoolExecutor(1) as background:
+        for block in blocks:
+            rows = len(block.positions)
+            with disk_errors(folder, needed):
+                written.append(building.write_block(header, start, block.parts(keys), rows))
+                if synced:  # one block may wait for the disk while the next is computed, not more
+                    synced.pop().result()
+                synced.append(background.submit(building.sync, header))
+            start += rows
+    with disk_errors(folder, needed):
+        for last in synced:
+            last.result()
         path = building.publish(header, written, folder, rank)
         building.abandon(folder, rank)
     return path

@@ -1,7 +1,8 @@
-"""The journal of a build: which blocks of an unfinished segment are on the disk, and their checksums.
+"""The journal of a build: which blocks of an unfinished segment are written, and their checksums.
 
-One line of JSON a block, written after the block's data has been synced and synced itself. Every line ends in a
-checksum of its own, so that a torn or zeroed tail is told from a finished line; what follows such a line is not read.
+One line of JSON a block, written after the block's data. Every line ends in a checksum of its own, so that a torn or
+zeroed tail is told from a finished line; what follows such a line is not read. After a power failure a line may be
+there whose data are not: the checksums of the data tell.
 """
 
 import json
@@ -30,9 +31,8 @@ def start(path: Path, segment: str) -> None:
 
 
 def record(path: Path, block: Block) -> None:
-    """Note that `block` is on the disk; returns when the note is, too."""
+    """Note that `block` is written; nothing is synced."""
     files.append(path, _line(vars(block)))
-    files.fsync(path)
 
 
 def read(path: Path) -> tuple[str | None, list[Block]]:

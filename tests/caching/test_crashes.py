@@ -20,10 +20,11 @@ SMALL = {"compute_rows": 2, "block_bytes": 1}  # a block is two rows
 
 
 def _finished_rows(disk, count):
-    """The rows whose blocks were surely on the disk, by the journal, after `count` operations."""
-    noted = [arguments for name, arguments in disk.operations[:count] if name == "append"]
-    synced = disk.operations[count - 1][0] != "append" if count else True
-    return 2 * (len(noted) - (not synced))
+    """The rows whose blocks were surely on the disk after `count` operations: segment and journal synced since."""
+    done = disk.operations[:count]
+    notes = [index for index, (name, _) in enumerate(done) if name == "append"]
+    synced = [[arguments[0].name == JOURNAL for name, arguments in done[note:] if name == "fsync"] for note in notes]
+    return 2 * sum(True in since and False in since[: since.index(True)] for since in synced)
 
 
 def _check(rows, open_cache, root, finished):
@@ -66,7 +67,7 @@ def test_a_power_failure_while_recovering_from_one(recorded, rows, open_cache, t
     last_note = max(index for index, (name, _) in enumerate(recorded.operations) if name == "append")
     first = tmp_path / "first"
     first.mkdir()
-    recorded.after(last_note + 2, WAYS[1], first)
+    recorded.after(last_note + 3, WAYS[1], first)  # segment and journal are synced
     disk = Disk(first)
     with monkeypatch.context() as patch:
         disk.record(patch)
