@@ -19,9 +19,12 @@ from reuse.training.step import Step
 STEPS = 4
 """Steps in one graph: more gain little and cost their time in compiling."""
 
-# What compiling costs, in seconds, as measured on small networks: a base, and for each parameter tensor of each step.
-BASE_SECONDS, TENSOR_SECONDS = 10.0, 0.15
-EXPECTED_GAIN = 1.4
+# What compiling costs, in seconds of a processor, as measured on small networks: a base, and for each parameter tensor of
+# each step. What it gains is calls, not arithmetic: so many seconds a step for each parameter tensor, and no more
+# than a part of the step. Of an optimizer with a state torch's own kernels leave little to gain.
+BASE_SECONDS, TENSOR_SECONDS = 25.0, 0.6
+SAVED_SECONDS, SAVED_PART = 35e-6, 0.3
+SAVED_WITH_STATE = 0.3
 
 CHOICES = {False: False, True: True, "auto": "auto", "true": True, "false": False, "yes": True, "no": False}
 
@@ -53,11 +56,15 @@ class Compiling:
         """Compile anew, as another optimizer or other layers are trained: an old graph would train the old ones."""
         self._steps = None
 
-    def decide(self, step: Step, epoch_seconds: float, epochs_left: int) -> None:
-        """Choose, if that is left to us, after an epoch that took `epoch_seconds`."""
+    def decide(self, step: Step, epoch_seconds: float, steps: int, epochs_left: int) -> None:
+        """Choose, if that is left to us, after an epoch of so many steps that took `epoch_seconds`."""
         if self.chosen is None:
-            cost = BASE_SECONDS + TENSOR_SECONDS * STEPS * len(step.parameters)
-            self.chosen = epochs_left * epoch_seconds * (1 - 1 / EXPECTED_GAIN) > 2 * cost
+            tensors = len(step.parameters)
+            cost = BASE_SECONDS + TENSOR_SECONDS * STEPS * tensors
+            saved = min(SAVED_PART * epoch_seconds, SAVED_SECONDS * tensors * steps)
+            if any(step.optimizer.state.values()):
+                saved *= SAVED_WITH_STATE
+            self.chosen = epochs_left * saved > 2 * cost
 
     def possible(self, step: Step, obstacles: Mapping[str, bool]) -> bool:
         """Return whether steps are to be run compiled; where they cannot be, a note says why, once.

@@ -307,7 +307,7 @@ class Trainer:
                 self._use(self._optimizers[number])
             with others_needed():
                 loss = self._train_epoch(train, train_targets, sizes, number)
-            self.compiling.decide(self._step, time.perf_counter() - start, epochs - number)
+            self.compiling.decide(self._step, time.perf_counter() - start, len(sizes), epochs - number)
             with self.average.in_place(number, lambda: self._own_statistics(train)):
                 validated = {} if valid is None else self.evaluate(valid, valid_targets)
                 trained = self.evaluate(train, train_targets) if self.train_metrics else {}
