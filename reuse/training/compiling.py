@@ -19,7 +19,7 @@ from reuse.training.step import Step
 STEPS = 4
 """Steps in one graph: more gain little and cost their time in compiling."""
 
-# What compiling costs, in seconds of a processor, as measured on small networks: a base, and for each parameter tensor of
+# What compiling costs, in seconds of a processor, measured on small networks: a base, and for each parameter tensor of
 # each step. What it gains is calls, not arithmetic: so many seconds a step for each parameter tensor, and no more
 # than a part of the step. Of an optimizer with a state torch's own kernels leave little to gain.
 BASE_SECONDS, TENSOR_SECONDS = 25.0, 0.6
