@@ -1,6 +1,8 @@
 """From settings to a trainer: what each setting stands for in a training step."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -53,6 +55,7 @@ def make_trainer(
     settings: Mapping[str, Any],
     data: Dataset,
     anchors: Mapping[str, Tensor] | None = None,
+    since: Mapping[str, int] = MappingProxyType({}),
 ) -> Trainer:
     """Return the trainer that the settings describe.
 
@@ -63,15 +66,20 @@ def make_trainer(
         settings: of a command.
         data: what it learns from.
         anchors: the weights that `l2_sp` pulls towards, by name.
+        since: number of the first epoch of parameters that begin to train later than the others, by name.
 
     Raises:
         UsageError: a setting cannot be taken; the message says why.
     """
-    return Trainer(model, objective, network=feed.network, **equip(model, settings, data, anchors))
+    return Trainer(model, objective, network=feed.network, **equip(model, settings, data, anchors, since))
 
 
 def equip(
-    model: nn.Module, settings: Mapping[str, Any], data: Dataset, anchors: Mapping[str, Tensor] | None = None
+    model: nn.Module,
+    settings: Mapping[str, Any],
+    data: Dataset,
+    anchors: Mapping[str, Tensor] | None = None,
+    since: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return what the settings stand for as arguments of `Trainer`, checked: nothing is left to be refused hours later.
 
@@ -80,6 +88,7 @@ def equip(
         settings: of a command.
         data: what the model learns from.
         anchors: the weights that `l2_sp` pulls towards, by name; None where they are not known yet.
+        since: number of the first epoch of parameters that begin to train later than the others, by name.
 
     Raises:
         UsageError: a setting cannot be taken; the message says why.
@@ -88,9 +97,9 @@ def equip(
     autocast(settings["precision"], device_of(model, torch.device("cpu")))
     Compiling(settings["compile"])
     epochs, named = settings["epochs"], ("learning_rate", "momentum", "weight_decay", "decay_all")
-    first = OptimizerSettings(
-        settings["optimizer"], **{name: settings[name] for name in named}, rates=_rates(model, settings)
-    )
+    rise = settings.get("unfreeze_warmup", 0.0)
+    numbers = {name: settings[name] for name in named}
+    first = OptimizerSettings(settings["optimizer"], **numbers, rates=_rates(model, settings), since=since, rise=rise)
     switches = read_switches(settings["switch_optimizer"], first, epochs)
     parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     for optimizer in (first, *switches.values()):
@@ -155,7 +164,7 @@ def read_switches(text: str | None, first: OptimizerSettings, epochs: int) -> di
             raise UsageError(f"switch_optimizer holds {entry!r}, and the run ends after epoch {epochs}: switch earlier")
         if after + 1 in switches:
             raise UsageError(f"switch_optimizer is {text!r}: it switches twice after epoch {after}; leave one out")
-        switches[after + 1] = OptimizerSettings(name, number, None, first.weight_decay, first.decay_all, first.rates)
+        switches[after + 1] = replace(first, name=name, learning_rate=number, momentum=None)
     return switches
 
 

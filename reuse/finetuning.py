@@ -41,6 +41,7 @@ def finetune(
     add_layers: str | None = None,
     random_weights: bool = False,
     unfreeze: str | None = None,
+    unfreeze_warmup: float = 1.0,
     l2_sp: float | None = None,
     epochs: int = 200,
     learning_rate: float = 1e-3,
@@ -68,6 +69,7 @@ def finetune(
         add_layers: widths of hidden layers to add on top, such as `50,20`.
         random_weights: do without timm's pretrained weights.
         unfreeze: what trains after so many epochs though it was frozen, such as `5:hidden2,10:all`.
+        unfreeze_warmup: epochs over which the rate of layers that begin to train later rises to its full height.
         l2_sp: pull of the reused weights that train towards where they began.
         epochs: the greatest number of epochs.
         learning_rate: the full rate.

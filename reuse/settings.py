@@ -17,6 +17,7 @@ UNUSED_BY_RANGE_TEST = (
     "resume",
     "compare",
     "unfreeze",
+    "unfreeze_warmup",
     "learning_rate",
     "cache",
     "cache_dir",

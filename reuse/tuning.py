@@ -84,6 +84,7 @@ class _Tuned:
         prepared: the cut of the first phase trained.
         done: what the last phase came to.
         notes: why nothing was cached.
+        since: number of the first epoch of the parameters that began to train later than others, by name.
     """
 
     objective: Objective
@@ -97,17 +98,18 @@ class _Tuned:
     done: Trained | None = None
     train_seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+    since: dict[str, int] = field(default_factory=dict)
 
 
 def _train_phase(
     task: Task, model: nn.Module, tuned: _Tuned, phase: Phase, phases: list[Phase], run: RunFolder, reporter: Reporter
 ) -> None:
     """Train the epochs of a phase, on from where the phase before left off: its optimizer's state goes with it."""
-    freezing = _begin(model, phase, phases, reporter)
+    freezing = _begin(model, phase, phases, tuned.since, reporter)
     later = training_later(model, phases[phases.index(phase) + 1 :])
     feed, prepared, why_not = _feed(model, task, tuned, freezing, phase, later, run, reporter)
     feed.network = spread(model, feed.network, task.settings["parallel"])
-    trainer = make_trainer(model, tuned.objective, feed, task.settings, task.data, tuned.anchors)
+    trainer = make_trainer(model, tuned.objective, feed, task.settings, task.data, tuned.anchors, tuned.since)
     if tuned.trainer is not None:
         trainer.load_state_dict(tuned.trainer.state_dict())
     until = phase.last if phase is not phases[-1] else None
@@ -141,12 +143,14 @@ def _note_phase(run: RunFolder, phase: Phase, freezing: Freezing, prepared: Prep
     run.update_manifest(phases=sorted([*others, told], key=lambda entry: int(entry["epoch"])))
 
 
-def _begin(model: nn.Module, phase: Phase, phases: list[Phase], reporter: Reporter) -> Freezing:
+def _begin(model: nn.Module, phase: Phase, phases: list[Phase], since: dict[str, int], reporter: Reporter) -> Freezing:
     """Unfreeze what trains in a phase, what its predecessors unfroze included, which a resumed run has not done yet."""
+    freezing = frozen(model)
     for earlier in phases[: phases.index(phase) + 1]:
         if earlier.unfrozen:
             unfreeze(model, earlier.unfrozen)
-    freezing = frozen(model)
+            before, freezing = freezing, frozen(model)
+            since.update(dict.fromkeys(set(before.parameters) - set(freezing.parameters), earlier.first))
     if phase.unfrozen:
         still = f"; still frozen: {', '.join(freezing.layers)}" if freezing.layers else ""
         reporter.line(f"from epoch {phase.first} on {', '.join(phase.unfrozen)} trains too{still}")

@@ -14,6 +14,7 @@ from reuse.pretraining import pretrain
 from reuse.results import Result
 from reuse.runs.reporting import Reporter
 from reuse.training.epoch import Epoch
+from reuse.training.step import Step
 
 DRAW = torch.Generator().manual_seed(0)
 X = torch.randn(120, 6, generator=DRAW).numpy()
@@ -118,3 +119,43 @@ def test_a_pull_cannot_begin_once_the_weights_have_moved() -> None:
     tuned("plain", freeze=[])
     with pytest.raises(UsageError, match="plain began without it"):
         go_on("plain", data=(X, Y), l2_sp=0.1, epochs=8)
+
+
+def rates_of_steps(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> list[dict[str, float]]:
+    """Return the rate of each trained layer at each step."""
+    seen: list[dict[str, float]] = []
+    take = Step.__call__
+
+    def recorded(self: Step, *arguments: Any) -> Tensor:
+        names = {id(parameter): name.partition(".")[0] for name, parameter in self.model.named_parameters()}
+        rates = {names[id(p)]: float(g["lr"]) for g in self.optimizer.param_groups for p in g["params"]}
+        seen.append(rates)
+        return take(self, *arguments)
+
+    monkeypatch.setattr(Step, "__call__", recorded)
+    tuned("run", cache=False, schedule="constant", warmup=0, batch_size=32, **settings)
+    return seen
+
+
+def test_the_rate_of_new_layers_rises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three steps an epoch; hidden2 trains from the seventh on at its own rate, to which it rises over one epoch."""
+    steps = rates_of_steps(monkeypatch, unfreeze="2:hidden2", layer_rates="hidden2=0.5", epochs=4)
+    rows = len(X) - 2 * (len(X) // 5)
+    of_epoch = -(-rows // 32)
+    assert len(steps) == 4 * of_epoch
+    assert all(step == {"output": 0.02} for step in steps[: 2 * of_epoch])
+    assert all(step["output"] == 0.02 for step in steps)
+    rising = [step["hidden2"] for step in steps[2 * of_epoch :]]
+    expected = [0.01 * min(1, (number + 1) / of_epoch) for number in range(2 * of_epoch)]
+    assert rising == pytest.approx(expected)
+
+
+def test_without_a_warmup_new_layers_begin_at_their_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = rates_of_steps(monkeypatch, unfreeze="2:hidden2", unfreeze_warmup=0, epochs=3)
+    assert steps[-1] == {"output": 0.02, "hidden2": 0.02}
+    assert all(set(step.values()) == {0.02} for step in steps)
+
+
+def test_a_negative_warmup_is_refused() -> None:
+    with pytest.raises(UsageError, match="unfreeze warmup is -1"):
+        tuned("run", unfreeze="2:hidden2", unfreeze_warmup=-1)

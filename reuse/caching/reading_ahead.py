@@ -49,6 +49,9 @@ class ReadAhead:
     def __init__(self, stored: StoredRows, order: Tensor, windows: Windows) -> None:
         self._stored, self._order = stored, order.cpu()
         self._portions = windows.portions(self._order.numpy())
+        # Memory that is used again: what is new to a process costs it more time than reading into it.
+        most = max((stop - start for start, stop in self._portions), default=0)
+        self._memory = [stored.empty(most) for _ in range(2)]
         self._readers = ThreadPoolExecutor(THREADS)
         self._ahead = ThreadPoolExecutor(1)
         self._at = 0
@@ -83,20 +86,20 @@ class ReadAhead:
 
     def _advance(self) -> None:
         assert self._next is not None
-        self._portion = Portion([], self._portion.places)  # its memory is free before the one after the next is read
         self._portion, self._number = self._next.result(), self._number + 1
         self._begin(self._number + 1)
 
     def _begin(self, number: int) -> None:
+        """Read a portion into the memory of the one before the one that is in use from now on."""
         if number < len(self._portions):
-            self._next = self._ahead.submit(self._read, *self._portions[number])
+            self._next = self._ahead.submit(self._read, *self._portions[number], self._memory[number % 2])
 
-    def _read(self, start: int, stop: int) -> Portion:
+    def _read(self, start: int, stop: int, memory: Sequence[Tensor]) -> Portion:
         positions = self._order[start:stop].numpy()
         by_place = np.lexsort((self._stored.rows[positions], self._stored.segments[positions]))
         places = np.empty(len(positions), np.int64)
         places[by_place] = np.arange(len(positions))
-        tensors, in_order = self._stored.empty(len(positions)), positions[by_place]
+        tensors, in_order = [tensor[: len(positions)] for tensor in memory], positions[by_place]
         segments, rows = self._stored.segments[in_order], self._stored.rows[in_order]
         row_bytes = max(1, sum(tensor.row_bytes for tensor in self._stored.frontier))
         spans = divide(segments, rows, max(1, SPAN_BYTES // row_bytes), 1 + GAP_BYTES // row_bytes)

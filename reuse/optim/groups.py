@@ -18,6 +18,8 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Return one group `{"params": [...], "lr": rate, "weight_decay": decay}` for each distinct pair of the two.
 
+    Parameters that begin to train later have groups of their own, with the number of their first epoch as `since`.
+
     Frozen parameters are left out. Weight decay spares parameters of one dimension or none (biases, the scales of
     norms), as timm's does, and the lengths under weight norm, unless `settings.decay_all`. Groups and their parameters
     keep the order of registration, and there are no more of them than needed: each is a kernel launch of its own.
@@ -26,15 +28,16 @@ def parameter_groups(
         named_parameters: names and parameters, as `nn.Module.named_parameters` gives them.
         settings: rate, decay, and the multipliers of the rate.
     """
-    groups: dict[tuple[float, float], list[Parameter]] = {}
+    groups: dict[tuple[float, float, int], list[Parameter]] = {}
     for name, parameter in named_parameters:
         if parameter.requires_grad:
             decays = settings.decay_all or is_weight(name, parameter)
-            key = settings.rates.get(name, 1.0), settings.weight_decay if decays else 0.0
-            groups.setdefault(key, []).append(parameter)
+            decay = settings.weight_decay if decays else 0.0
+            groups.setdefault((settings.rates.get(name, 1.0), decay, settings.since.get(name, 1)), []).append(parameter)
     return [
         {"params": parameters, "lr": settings.learning_rate * rate, "weight_decay": decay}
-        for (rate, decay), parameters in groups.items()
+        | ({"since": since} if since > 1 else {})
+        for (rate, decay, since), parameters in groups.items()
     ]
 
 

@@ -16,10 +16,23 @@ class Pace:
         rates: the full rate of each group; a schedule is a multiplier of each group's own.
         schedule: None where the rates never change.
         total: steps of the whole training.
+        steps: of an epoch.
+        rise: epochs over which the rate of a group that begins to train later rises to its full height.
     """
 
-    def __init__(self, optimizer: Optimizer, rates: Sequence[float], schedule: Schedule | None, total: int) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        rates: Sequence[float],
+        schedule: Schedule | None,
+        total: int,
+        *,
+        steps: int = 1,
+        rise: float = 0.0,
+    ) -> None:
         self.optimizer, self.full, self.schedule, self.total = optimizer, rates, schedule, total
+        self.rise = rise * steps
+        self.begins = [(group.get("since", 1) - 1) * steps for group in optimizer.param_groups]
 
     @property
     def moves_momentum(self) -> bool:
@@ -29,7 +42,12 @@ class Pace:
     def rates(self, step: int) -> list[float]:
         """Return the rate of each group at a step, counted from 0."""
         multiplier = 1.0 if self.schedule is None else self.schedule.multiplier(step, self.total)
-        return [rate * multiplier for rate in self.full]
+        risen = [1.0 if begin == 0 else self._risen(step - begin) for begin in self.begins]
+        return [rate * multiplier * own for rate, own in zip(self.full, risen, strict=True)]
+
+    def _risen(self, steps: int) -> float:
+        """Return how high a rate has risen that many steps after its group began to train."""
+        return 1.0 if steps + 1 >= self.rise else (steps + 1) / self.rise
 
     def set(self, step: int) -> None:
         """Set rates and momentum for a step, counted from 0."""

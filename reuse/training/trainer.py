@@ -326,7 +326,9 @@ class Trainer:
         self._step.regularised = not (self.alternate and number % 2 == 0)
         if not self._step.regularised:
             switch_off_dropout(self.model)
-        pace = Pace(self.optimizer, self._rates, self._schedule, self._total_steps)
+        of_epoch = math.ceil(len(sizes) / self.accumulate)
+        rise = self._settings.rise
+        pace = Pace(self.optimizer, self._rates, self._schedule, self._total_steps, steps=of_epoch, rise=rise)
         first, chunks = self._compiled_part(sizes, pace)
         rest = sizes[first + chunks * STEPS :]
         order, own_sizes = self.share.rows(order, sizes[:first] + [STEPS * self.batch_size] * chunks + rest)
