@@ -78,7 +78,7 @@ class ReadAhead:
             first, end = self._portions[self._number] if self._number >= 0 else (0, 0)
             if start < end or start == stop:
                 places = self._portion.places[start - first : min(stop, end) - first]
-                yield [tensor.index_select(0, places) for tensor in self._portion.tensors]
+                yield [_selected(tensor, places) for tensor in self._portion.tensors]
                 start = min(stop, end)
             if start == stop:
                 return
@@ -116,7 +116,19 @@ class ReadAhead:
             if read.numel():
                 read_run(header, place, span.first, read.reshape(-1).view(torch.uint8).numpy().data)
             if not straight:
-                torch.index_select(read, 0, torch.from_numpy(rows[to] - span.first), out=target)
+                target.copy_(_selected(read, torch.from_numpy(rows[to] - span.first)))
+
+
+def _selected(tensor: Tensor, places: Tensor) -> Tensor:
+    """Return rows of a tensor, by one thread: those of torch would wait for processors on which files are read."""
+    chosen = tensor.new_empty((len(places), *tensor.shape[1:]))
+    if chosen.numel():
+        np.take(_bytes_of(tensor), places.numpy(), axis=0, out=_bytes_of(chosen), mode="clip")
+    return chosen
+
+
+def _bytes_of(tensor: Tensor) -> np.ndarray:
+    return tensor.reshape(len(tensor), -1).view(torch.uint8).numpy()
 
 
 def divide(segments: np.ndarray, rows: np.ndarray, most: int, apart: int) -> list[Span]:

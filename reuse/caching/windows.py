@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-CHUNK_BYTES = 2**18  # a disk that reads several at once reads them as fast as a long run
+CHUNK_BYTES = 2**20  # several of which a disk reads at once as fast as a long run
 WINDOW_BYTES = 2**26  # two are in memory: one is used while the next is read
 
 

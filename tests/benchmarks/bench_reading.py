@@ -79,7 +79,7 @@ def main() -> None:
         Line(f"cache from {tier} / {other}", target, [b / a for a, b in zip(each[tier], each[other], strict=True)],
              f"{remark[tier]}, {other} {remark[other]}")
         for tier, other, target in (
-            ("RAM", "index_select", 0.8), ("map", "index_select", 0.8), ("RAM", "h5py", 20), ("map", "h5py", 20),
+            ("RAM", "index_select", 0.9), ("map", "index_select", 0.9), ("RAM", "h5py", 20), ("map", "h5py", 20),
         )
     ]  # fmt: skip
     print_table(f"Reading shuffled batches of {BATCH} from {num_rows} × {FEATURES} float32", lines)

@@ -49,7 +49,7 @@ def test_shares_of_a_process_are_read_with_its_windows():
 
 
 def test_windows_follow_from_the_bytes_of_a_row_alone():
-    assert windows_of(2048) == Windows(128, 2**15)
+    assert windows_of(2048) == Windows(512, 2**15)
     assert windows_of(2**20) == Windows(1, 64)
     assert windows_of(2**30) == Windows(1, 1)
     assert windows_of(0).chunk_rows > 0
