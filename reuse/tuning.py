@@ -254,8 +254,10 @@ def prepare_phase(
     if settings["augment"]:
         raise CutError(AUGMENTED)
 
+    unmixed = {**settings, "mixup": 0.0, "cutmix": 0.0}  # what a frontier may be too flat for, and next to nothing
+
     def stepping(network: nn.Module) -> Callable[[Batch], object]:
-        return make_trainer(model, objective, Feed(network, {}), settings, data, anchors).step
+        return make_trainer(model, objective, Feed(network, {}), unmixed, data, anchors).step
 
     alone = world_size() == 1  # measured steps would wait for those of other processes, which measure others
     prepared = prepare(

@@ -239,3 +239,11 @@ def test_a_model_that_cannot_be_cut_is_trained_and_you_are_told_why(
     assert note.startswith(f"trained without a cache: {why}")
     assert (result.epochs, result.cache, result.plan, result.frozen) == (2, None, None, (freeze,))
     assert 0 <= result.metrics["test"]["accuracy"] <= 1
+
+
+def test_cutmix_of_what_is_no_map_does_without_a_cache(train: Callable[..., Result]) -> None:
+    rows = np.random.default_rng(0).random((60, 1, 8, 8)).astype(np.float32), np.arange(60) % 3
+    result = reuse.finetune("brought:network", freeze="1", data=rows, epochs=2, cutmix=1.0)
+    (note,) = result.notes
+    assert note.startswith("trained without a cache: cutmix pastes patches of maps")
+    assert result.epochs == 2
