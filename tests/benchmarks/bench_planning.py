@@ -1,9 +1,9 @@
 """The plan beside what is then measured: each option that it foretells is trained too.
 
-Run: `python tests/benchmarks/bench_planning.py [--quick]`. Three models are fine-tuned for a few epochs with each option
-of their plan: no cache, each cut on disk in each type, and in memory. Foretold and measured are the seconds of filling
-the cache and training, validation and final metrics included; each run makes its own plan right before. Only a quiet
-machine can confirm a plan: what it measures takes milliseconds, and what it foretells seconds.
+Run: `python tests/benchmarks/bench_planning.py [--quick]`. Three models are fine-tuned for a few epochs with each
+option of their plan: no cache, each cut on disk in each type, and in memory. Foretold and measured are the seconds of
+filling the cache and training, validation and final metrics included; each run makes its own plan right before. Only a
+quiet machine can confirm a plan: what it measures takes milliseconds, and what it foretells seconds.
 
 A line a model says how far the plan of the option that it chose was off (1 is right; 0.8 to 1.25 is the aim), and a
 line a model and budget what part of the chosen option's seconds the best one took (0.9 is the aim).
