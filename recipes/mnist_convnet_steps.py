@@ -1,5 +1,7 @@
 """A convolutional net on MNIST, one change at a time: from a dense net to an ensemble of five."""
 
+import json
+import re
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +11,7 @@ import reuse
 from reuse.experiments import Column, Experiment, last_held_out, run_experiment
 
 EPOCHS, MEMBERS = 15, 5
+RUNS = Path("runs") / "experiments" / "mnist_convnet_steps"
 SIGMOID = {"activation": "sigmoid", "init": "glorot_uniform"}
 RELU = {"activation": "relu", "init": "he_normal"}
 SHIFTED = RELU | {"augment": "shift:2"}
@@ -50,20 +53,29 @@ def main(quick: bool = False) -> dict[str, Any]:
     data = last_held_out("digits" if quick else "mnist")
     epochs = 1 if quick else EPOCHS
     training: dict[str, Any] = {"learning_rate": 1e-3, "schedule": "cosine", "batch_size": 50, "early_stopping": False}
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as passing:
+        folder = Path(passing) if quick else RUNS
 
         @cache
         def trained(seed: int, **settings: Any) -> reuse.Result:
-            out = Path(folder) / f"{len(list(Path(folder).iterdir()))}"
+            names = [str(value) for _, value in sorted(settings.items())]
+            out = folder / re.sub(r"[^\w.]+", "-", "_".join([*names, f"seed{seed}"]))
+            if (out / "run.json").exists():  # killed: it goes on; finished: it is read
+                return reuse.pretrain(resume=out, data=data)
             return reuse.pretrain("supervised", data=data, epochs=epochs, seed=seed, out=out, **settings, **training)
 
         def measure(seed: int, members: int = 1, **settings: Any) -> dict[str, float]:
             results = [trained(seed + number, **settings) for number in range(2 if quick and members > 1 else members)]
-            seconds = sum(result.seconds["train"] for result in results)
-            return accuracies(results, data) | {"seconds": seconds}
+            return accuracies(results, data) | {"seconds": sum(map(seconds_of, results))}
 
         record = run_experiment(EXPERIMENT, measure, seeds=1, quick=quick)
     return {"run": str(record.path), "test accuracy": record.means("test_accuracy")}
+
+
+def seconds_of(result: reuse.Result) -> float:
+    """Return the seconds of all epochs of a run, however often it was broken off."""
+    lines = (Path(result.run) / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    return float(sum(json.loads(line)["seconds"] for line in lines))
 
 
 def accuracies(results: list[reuse.Result], data: Any) -> dict[str, float]:
