@@ -360,7 +360,8 @@ class Trainer:
     def _compiled_part(self, sizes: list[int], pace: Pace) -> tuple[int, int]:
         """Return how many batches come before those that are compiled, and how many times `STEPS` these are.
 
-        The first step of all is never compiled: it makes the optimizer's state.
+        The first step of all is never compiled: it makes the state of the optimizer. One that has none, whether it keeps
+        empty entries or not, takes such a step in each epoch: so does a run that is resumed.
         """
         obstacles = {
             "several processes train together": self.share.count > 1,
@@ -370,7 +371,7 @@ class Trainer:
         }
         if not self.compiling.possible(self._step, obstacles):
             return 0, 0
-        first = 0 if self.optimizer.state else 1
+        first = 0 if any(self.optimizer.state.values()) else 1
         whole = sum(size == self.batch_size for size in sizes[first:])
         return first, whole // STEPS
 
