@@ -360,8 +360,8 @@ class Trainer:
     def _compiled_part(self, sizes: list[int], pace: Pace) -> tuple[int, int]:
         """Return how many batches come before those that are compiled, and how many times `STEPS` these are.
 
-        The first step of all is never compiled: it makes the optimizer's state. One that has none, whether it keeps empty
-        entries or not, takes such a step in each epoch, and so does a run that is resumed.
+        The first step of all is never compiled: it makes the optimizer's state. One that has none, whether it keeps
+        empty entries or not, takes such a step in each epoch, and so does a run that is resumed.
         """
         obstacles = {
             "several processes train together": self.share.count > 1,
