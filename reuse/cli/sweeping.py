@@ -10,7 +10,7 @@ from reuse.cli.signatures import Setting, read_settings
 from reuse.cli.training import FINETUNE, JSON
 from reuse.sweeping.unused_settings import UNUSED_BY_SWEEP
 
-LISTS = ("learning_rate", "weight_decay", "optimizer", "momentum", "schedule", "head", "labels")
+LISTS = ("learning_rate", "weight_decay", "optimizer", "momentum", "schedule", "head", "labels", "solver", "penalty")
 ROWS = 20  # of the table
 
 
@@ -33,7 +33,8 @@ SWEEP = _settings()
 def sweep(context: click.Context, /, as_json: bool, **_: Any) -> None:
     """Train a head for every combination of settings, seeds and folds at once, on the cached outputs of frozen layers.
 
-    SOURCE is what `reuse finetune` takes. Several values are separated by commas: --learning-rate 0.001,0.01.
+    SOURCE is what `reuse finetune` takes. Several values are separated by commas: --learning-rate 0.001,0.01. With
+    --solver, linear heads are solved for: --solver logistic --penalty 1e-4,1e-2.
     """
     from reuse.cli.printing import Printer, print_json, table
     from reuse.sweeping.sweeping import sweep as begin
@@ -60,6 +61,6 @@ def sweep(context: click.Context, /, as_json: bool, **_: Any) -> None:
 
 def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Leave out the settings that all rows have in common."""
-    settings = ("head", "optimizer", "learning_rate", "weight_decay", "momentum", "schedule", "labels")
+    settings = [name for name in LISTS if name in rows[0]]
     common = [name for name in settings if len({row[name] for row in rows}) == 1]
     return [{name: value for name, value in row.items() if name not in common} for row in rows]

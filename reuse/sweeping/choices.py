@@ -1,7 +1,7 @@
 """What a sweep tries: lists of settings, and every combination of them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
@@ -32,6 +32,16 @@ class Choice:
     weight_decay: float
     momentum: float | None
     schedule: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `finetune` is told of it."""
+        return {name: value for name, value in asdict(self).items() if name != "head"}
+
+    @property
+    def origin(self) -> str:
+        """How it came about, for a note."""
+        return ""
 
     def optimizer_settings(self, decay_all: bool) -> OptimizerSettings:
         """Return the settings of the optimizer."""

@@ -43,14 +43,9 @@ def keep_head(
     """
     load_tensors(architecture.model, weights)
     run, task = RunFolder.create("finetune", folder), architecture.task
-    choice = configuration.choice
     settings: dict[str, Any] = {
         **task.settings,
-        "optimizer": choice.optimizer,
-        "learning_rate": choice.learning_rate,
-        "weight_decay": choice.weight_decay,
-        "momentum": choice.momentum,
-        "schedule": choice.schedule,
+        **configuration.choice.settings,
         "labels": configuration.labels,
         "seed": configuration.seed,
     }
@@ -62,8 +57,8 @@ def keep_head(
         run=str(run.path),
         source=settings["source"],
         settings=settings,
-        epochs=configuration.best_epoch,
-        best_epoch=configuration.best_epoch,
+        epochs=configuration.best_epoch or 0,
+        best_epoch=configuration.best_epoch or 0,
         sizes={name: len(source) for name, (source, _) in splits.items()},
         metrics={name: _measured(architecture, objective, *rows) for name, rows in splits.items()},
         seconds=seconds,
@@ -72,7 +67,7 @@ def keep_head(
         fresh=architecture.origins.fresh,
         frontier=tuple(architecture.frontier),
         cache=architecture.feed.cache,
-        notes=(f"head {configuration.number} of a sweep",),
+        notes=(f"head {configuration.number} of a sweep{configuration.choice.origin}",),
     )
     run.write_result(result.to_dict())
     return run.path

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,12 +21,13 @@ from reuse.sweeping.divisions import Division
 from reuse.sweeping.fitting import FittedHeads, Measured, Metrics, fit_heads, measure_heads
 from reuse.sweeping.heads import Head
 from reuse.sweeping.many_heads import ManyHeads
+from reuse.sweeping.solver_choices import SolverChoice
 from reuse.sweeping.tables import Configuration, mean_and_error
 from reuse.tasks import Task
 from reuse.training.batches import Source
 from reuse.tuning import cache_settings
 
-Trial = tuple[Choice, int, Division | None]
+Trial = tuple[Choice | SolverChoice, int, Division | None]
 """What one head is: its settings, the seed of its initial weights, and its rows."""
 
 
@@ -51,6 +52,11 @@ class Sweep:
     seeds: list[int]
     run: RunFolder
     reporter: Reporter
+
+    @property
+    def parts(self) -> list[Division | None]:
+        """The divisions, or a None for the splits as they are."""
+        return [None] if self.divisions is None else [*self.divisions]
 
 
 @dataclass(frozen=True)
@@ -103,21 +109,14 @@ def train_stage(sweep: Sweep, head: str, choices: Sequence[Choice], first: int) 
         DataError: there are no validation rows.
     """
     started = time.perf_counter()
-    settings, compute = sweep.task.settings, choose_compute(sweep.task.settings)
-    architecture = build_architecture(
-        head,
-        sweep.task,
-        sweep.data,
-        sweep.objective,
-        compute,
-        cache_settings(sweep.task),
-        sweep.seeds,
-        Reporter() if first else sweep.reporter,
-    )
-    divisions: list[Division | None] = [None] if sweep.divisions is None else [*sweep.divisions]
-    trials = [(c, seed, d) for c in choices if c.head == head for seed in sweep.seeds for d in divisions]
-    train, valid, used = _rows(architecture, sweep, trials)
-    heads = [_head(trial, architecture, used) for trial in trials]
+    settings = sweep.task.settings
+    architecture = architecture_of(sweep, head, Reporter() if first else sweep.reporter)
+    own = [choice for choice in choices if choice.head == head]
+    trials = [(c, seed, division) for c in own for seed in sweep.seeds for division in sweep.parts]
+    train, valid, used = rows_of(architecture, sweep, [division for _, _, division in trials])
+    heads = [
+        _head(choice, architecture.starts[seed], rows_in(division, used), settings) for choice, seed, division in trials
+    ]
     cached = time.perf_counter()
     many = ManyHeads(
         architecture.network, sweep.objective, heads, batch_size=settings["batch_size"], seed=settings["seed"]
@@ -137,26 +136,43 @@ def train_stage(sweep: Sweep, head: str, choices: Sequence[Choice], first: int) 
     return Stage(architecture, many, configurations, [trial[2] for trial in trials], fitted.epochs, *seconds)
 
 
-def _rows(
-    architecture: Architecture, sweep: Sweep, trials: Sequence[Trial]
+def architecture_of(sweep: Sweep, head: str, reporter: Reporter) -> Architecture:
+    """Return what the heads of a sweep that are called `head` have in common."""
+    compute, cache = choose_compute(sweep.task.settings), cache_settings(sweep.task)
+    return build_architecture(head, sweep.task, sweep.data, sweep.objective, compute, cache, sweep.seeds, reporter)
+
+
+def rows_of(
+    architecture: Architecture, sweep: Sweep, divisions: Sequence[Division | None]
 ) -> tuple[tuple[Source, Tensor], Measured, Tensor | None]:
-    """Return the rows to train on, those to measure on, and which of the pool's rows the first are."""
+    """Return the rows to train on, those to measure on, and which of the pool's rows the first are.
+
+    Args:
+        architecture: whose cached rows they are.
+        sweep: what all heads have in common.
+        divisions: of each head.
+
+    Raises:
+        DataError: there are no validation rows.
+    """
     if sweep.divisions is None:
         train, valid, used = architecture.rows("train"), Measured(*architecture.rows("valid")), None
     else:
         train, used = rows_to_train(architecture, sweep.divisions)
-        valid = rows_to_measure(architecture, [division for _, _, division in trials if division is not None])
+        valid = rows_to_measure(architecture, [division for division in divisions if division is not None])
     if not len(valid.source):
         raise DataError("there are no validation rows to choose among heads by: give more labels, or folds")
     return train, valid, used
 
 
-def _head(trial: Trial, architecture: Architecture, used: Tensor | None) -> Head:
-    choice, seed, division = trial
-    settings = architecture.task.settings
-    rows = None if division is None or used is None else division.train[used]
+def rows_in(division: Division | None, used: Tensor | None) -> Tensor | None:
+    """Return which of the rows to train on a division's heads learn from; None: all."""
+    return None if division is None or used is None else division.train[used]
+
+
+def _head(choice: Choice, weights: Mapping[str, Tensor], rows: Tensor | None, settings: Mapping[str, Any]) -> Head:
     optimizer = choice.optimizer_settings(settings["decay_all"])
-    return Head(architecture.starts[seed], optimizer, choice.schedule, settings["warmup"], rows)
+    return Head(weights, optimizer, choice.schedule, settings["warmup"], rows)
 
 
 def _record(run: RunFolder, head: str, first: int, epoch: int, losses: Tensor, accuracies: Tensor) -> None:

@@ -15,13 +15,16 @@ from reuse.runs.fitting import Interrupted
 from reuse.runs.folder import RunFolder
 from reuse.runs.preprocessing import preprocessing_for
 from reuse.runs.reporting import Reporter
+from reuse.settings import defaults_of
 from reuse.sweeping.architectures import model_spec
 from reuse.sweeping.choices import Choice, read_choices, read_labels
 from reuse.sweeping.divisions import Division, Label, divide
 from reuse.sweeping.keeping import keep_head
+from reuse.sweeping.solved_stages import solve_stage
+from reuse.sweeping.solver_choices import PENALTIES, SolverChoice, read_solver_choices, refuse_unused
 from reuse.sweeping.stages import Stage, Sweep, train_stage
 from reuse.sweeping.tables import Configuration, best_of, choose_metric, ranked
-from reuse.sweeping.unused_settings import UNUSED_BY_SWEEP
+from reuse.sweeping.unused_settings import UNUSED_BY_SOLVERS, UNUSED_BY_SWEEP
 from reuse.tasks import Task, new_task
 
 BEST = "best"
@@ -79,6 +82,8 @@ def sweep(
     momentum: float | str | Sequence[float] | None = None,
     schedule: str | Sequence[str] = "constant",
     head: str | Sequence[str] = "0",
+    solver: str | Sequence[str] | None = None,
+    penalty: float | str | Sequence[float] | None = None,
     seeds: int = 1,
     folds: int = 0,
     labels: int | str | Sequence[int | str] | None = None,
@@ -88,7 +93,7 @@ def sweep(
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> SweepResult:
-    """Train a head for every combination of these lists at once, on one stream of cached batches.
+    """Train, or solve for, a head for every combination of these lists at once, on cached outputs of frozen layers.
 
     Each head is what `finetune` with its settings would train on these batches; what all share, the frozen layers and
     the reading of batches, is done once, and the heads' products are one. Preprocessing that is not the source's is
@@ -102,6 +107,9 @@ def sweep(
         momentum: momenta to try; None takes the optimizer's own.
         schedule: schedules to try, separated by `;`; all but 1cycle.
         head: `0` for the model's own layers, `mlp:100/50` for hidden layers of these widths added; several to try.
+        solver: `logistic` or `ridge`, or both: linear heads are solved for and not trained, all penalties at once.
+        penalty: penalties to try with a solver, on half the squared weights beside the mean loss of a row, which is
+            scikit-learn's 1 / (C · rows), or alpha / rows for ridge; None: 1e-6, 1e-5, …, 1.
         seeds: how many initial weights each combination is trained from: `seed`, `seed + 1`, …
         folds: into how many parts the training and validation rows are divided, each of which validates in turn; 0: the
             validation split does.
@@ -131,7 +139,15 @@ def sweep(
         "momentum": momentum,
         "schedule": schedule,
     }
-    choices, counts = read_choices(**tried), read_labels(labels)
+    choices: Sequence[Choice] | Sequence[SolverChoice]
+    if solver is None:
+        _refuse_penalty(penalty)
+        choices = read_choices(**tried)
+    else:
+        refuse_unused({**tried, "seeds": seeds, **settings}, defaults_of(finetune) | defaults_of(sweep))
+        tried = {"head": head, "solver": solver, "penalty": PENALTIES if penalty is None else penalty}
+        choices = read_solver_choices(**tried)
+    counts = read_labels(labels)
     _check(seeds, keep)
     common = _common_settings({"source": source, **settings}, choices[0], counts[0])
     task = new_task(plain_settings(common), common["data"], listener)
@@ -143,7 +159,9 @@ def sweep(
         model_spec(task.settings["model"], choice.head)  # refused now, and not when others are trained
     run = RunFolder.create("sweep", out)
     own = {"seeds": seeds, "folds": folds, "labels": labels or task.settings["labels"], "metric": metric, "keep": keep}
-    resolved = {**task.settings, **plain_settings({**tried, **own})}
+    unused = () if solver is None else UNUSED_BY_SOLVERS
+    resolved = {name: value for name, value in task.settings.items() if name not in unused}
+    resolved |= plain_settings({**tried, **own})
     run.write_settings("sweep", resolved)
     every = [task.settings["seed"] + number for number in range(seeds)]
     stages = _train(Sweep(task, data, divisions, objective, every, run, listener), choices)
@@ -180,15 +198,27 @@ def sweep(
     return result
 
 
-def _train(sweep: Sweep, choices: Sequence[Choice]) -> list[Stage]:
+def _train(sweep: Sweep, choices: Sequence[Choice] | Sequence[SolverChoice]) -> list[Stage]:
     """Train the heads of each architecture in turn, on the same batches."""
+    solved = [choice for choice in choices if isinstance(choice, SolverChoice)]
+    if solved:
+        return [solve_stage(sweep, solved)]
+    trained = [choice for choice in choices if isinstance(choice, Choice)]
     stages: list[Stage] = []
     try:
-        for name in dict.fromkeys(choice.head for choice in choices):
-            stages.append(train_stage(sweep, name, choices, sum(len(stage.many) for stage in stages)))
+        for name in dict.fromkeys(choice.head for choice in trained):
+            stages.append(train_stage(sweep, name, trained, sum(len(stage.many) for stage in stages)))
     except KeyboardInterrupt as error:
         raise Interrupted(f"interrupted; {sweep.run.path} holds the epochs so far: begin the sweep anew") from error
     return stages
+
+
+def _refuse_penalty(penalty: Any) -> None:
+    if penalty is not None:
+        raise UsageError(
+            f"penalty is {penalty!r}, and heads that are trained by steps have a weight_decay instead: name a solver, "
+            "such as logistic"
+        )
 
 
 def _check(seeds: int, keep: str | None) -> None:
@@ -198,7 +228,7 @@ def _check(seeds: int, keep: str | None) -> None:
         raise UsageError(f"keep is {keep!r}: give {BEST}, or leave it out")
 
 
-def _common_settings(given: Mapping[str, Any], first: Choice, labels: Label) -> dict[str, Any]:
+def _common_settings(given: Mapping[str, Any], first: Choice | SolverChoice, labels: Label) -> dict[str, Any]:
     """Return the settings of the fine-tuning that every head begins as, after checking them.
 
     Raises:
@@ -211,9 +241,7 @@ def _common_settings(given: Mapping[str, Any], first: Choice, labels: Label) -> 
             f"a sweep trains heads together on what frozen layers have computed once, and takes no {refused[0]}: leave "
             "it out, or use finetune for each setting"
         )
-    settings = {**known, **given, "labels": labels, "compare": False}
-    settings |= {"optimizer": first.optimizer, "learning_rate": first.learning_rate, "momentum": first.momentum}
-    settings |= {"weight_decay": first.weight_decay, "schedule": first.schedule}
+    settings = {**known, **given, "labels": labels, "compare": False, **first.settings}
     check_epochs(settings)
     if settings["precision"] not in PRECISIONS:
         raise UsageError(f"precision is {settings['precision']}: a sweep computes in {' or '.join(PRECISIONS)}")

@@ -9,6 +9,7 @@ from typing import Any
 from reuse.errors import UsageError
 from reuse.sweeping.choices import Choice
 from reuse.sweeping.divisions import Label
+from reuse.sweeping.solver_choices import SolverChoice
 
 LOWER_IS_BETTER = ("loss", "mse")
 METRICS = {
@@ -29,27 +30,30 @@ class Configuration:
         seed: of its initial weights.
         labels: how many labels there were.
         fold: that validated, from 1; None without folds.
-        best_epoch: whose weights it has; 0 where its loss was never finite.
+        best_epoch: whose weights it has; 0 where its loss was never finite, None of a head that was solved.
         valid: its metrics on its validation rows.
+        iterations: of the solver; None of a head that was trained.
     """
 
     number: int
-    choice: Choice
+    choice: Choice | SolverChoice
     seed: int
     labels: Label
     fold: int | None
-    best_epoch: int
+    best_epoch: int | None
     valid: Mapping[str, float]
+    iterations: int | None = None
 
     @property
-    def group(self) -> tuple[Choice, Label]:
+    def group(self) -> tuple[Choice | SolverChoice, Label]:
         """What it has in common with its other seeds and folds."""
         return self.choice, self.labels
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         own = {"number": self.number, "seed": self.seed, "labels": self.labels, "fold": self.fold}
-        return {**own, **asdict(self.choice), "best_epoch": self.best_epoch, "valid": dict(self.valid)}
+        effort = {name: getattr(self, name) for name in _effort(self)}
+        return {**own, **asdict(self.choice), **effort, "valid": dict(self.valid)}
 
 
 def choose_metric(metric: str | None, task: str) -> str:
@@ -70,7 +74,7 @@ def ranked(configurations: Sequence[Configuration], metric: str) -> list[tuple[d
     is too small, as they share training rows (Bengio & Grandvalet 2004, https://jmlr.org/papers/v5/grandvalet04a.html).
     Where the loss of one of them was never finite the row has none and comes last.
     """
-    groups: dict[tuple[Choice, Label], list[Configuration]] = {}
+    groups: dict[tuple[Choice | SolverChoice, Label], list[Configuration]] = {}
     for configuration in configurations:
         groups.setdefault(configuration.group, []).append(configuration)
     rows = [(_row(own, metric), own) for own in groups.values()]
@@ -92,14 +96,19 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
 
 def _row(own: Sequence[Configuration], metric: str) -> dict[str, Any]:
     first = own[0]
-    values = [one.valid.get(metric, math.nan) if one.best_epoch else math.nan for one in own]
+    values = [one.valid.get(metric, math.nan) if one.best_epoch != 0 else math.nan for one in own]
     mean, error = mean_and_error(values) if all(map(math.isfinite, values)) else (None, None)
-    epochs = statistics.fmean(one.best_epoch for one in own)
+    efforts = {name: statistics.fmean(getattr(one, name) for one in own) for name in _effort(first)}
     return {
         **asdict(first.choice),
         "labels": first.labels,
         metric: mean,
         "standard_error": error,
         "heads": len(own),
-        "best_epoch": epochs,
+        **efforts,
     }
+
+
+def _effort(configuration: Configuration) -> tuple[str, ...]:
+    """Return what says how long a head took: epochs, or a solver's iterations."""
+    return ("best_epoch",) if configuration.iterations is None else ("iterations",)

@@ -35,3 +35,19 @@ UNUSED_BY_SWEEP = (
     "parallel",
 )
 """Settings of a fine-tuning that a sweep does not take: it trains heads together, on outputs that are cached."""
+
+UNUSED_BY_SOLVERS = (
+    "learning_rate",
+    "weight_decay",
+    "optimizer",
+    "momentum",
+    "schedule",
+    "seeds",
+    "epochs",
+    "warmup",
+    "decay_all",
+    "label_smoothing",
+    "patience",
+    "early_stopping",
+)
+"""Settings of a sweep that it does not take with a solver, which has no steps, epochs or initial weights."""

@@ -36,9 +36,24 @@ def test_json(reuse: Any, pretrained: Path, tmp_path: Path) -> None:
     assert found["frontier"][0]["shape"] == [16]
 
 
+def test_a_solver(reuse: Any, pretrained: Path, tmp_path: Path) -> None:
+    common = ("--data", "digits", "--labels", 60, "--cache-dir", tmp_path / "cache", "--out", tmp_path / "swept")
+    solver = ("--freeze", "!output", "--solver", "logistic", "--penalty", "1e-4,1e-1,10", "--keep", "best")
+    answer = reuse("sweep", pretrained, *common, *solver)
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    assert lines[0].split() == ["penalty", "accuracy", "standard_error", "heads", "iterations"]
+    assert {float(line.split()[0]) for line in lines[1:4]} == {1e-4, 0.1, 10.0}
+    assert "3 heads are solved together" in answer.err
+    predicted = reuse("evaluate", tmp_path / "swept" / "best", "--data", "digits", "--json")
+    assert predicted.code == 0, predicted.err
+
+
 def test_refuses(reuse: Any, pretrained: Path) -> None:
     reuse("sweep", pretrained, *SMALL, "--optimizer", "lamb").is_refused("lamb", "one by one")
     reuse("sweep", pretrained, "--data", "digits").is_refused("freeze")
+    reuse("sweep", pretrained, *SMALL, "--solver", "logistic").is_refused("epochs", "solver")
+    reuse("sweep", pretrained, *SMALL, "--penalty", "0.1").is_refused("weight_decay", "solver")
 
 
 def test_takes_what_finetune_takes() -> None:

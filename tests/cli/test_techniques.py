@@ -20,6 +20,7 @@ SHORT = {
     "ensemble": "",
     "predict": "",
     "lr-find": "",
+    "sweep": "runs/pretrain-1 --data digits --labels 60",
 }
 
 
