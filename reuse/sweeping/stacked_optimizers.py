@@ -1,10 +1,11 @@
 """One step of many heads' optimizers at once, each head with its own rate and decay.
 
-torch's optimizers take one rate for a tensor, and the weights of all heads are one tensor. So an optimizer is given
-zeros for weights, and a rate of 1: what it makes of them in a step is the update U at that rate, and W + rate · U is
-the step of a head. That is exact for every optimizer that works on each number alone, does not look at the weights but
-for their decay, and moves in proportion to the rate; the others are refused. Decay is added by hand: to the gradient,
-or, where the optimizer's is decoupled (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101), to the weights.
+torch's optimizers take one rate for a tensor, and the weights of all heads are one tensor. What `update_rules` writes
+out gives an update U from a gradient, and W - rate · U is the step of a head. Any other optimizer is given zeros for
+weights, and a rate of 1: what it makes of them in a step is -U. That is exact for every optimizer that works on each
+number alone, does not look at the weights but for their decay, and moves in proportion to the rate; the others are
+refused. Decay is added by hand: to the gradient, or, where the optimizer's is decoupled (Loshchilov & Hutter 2019,
+https://arxiv.org/abs/1711.05101), to the weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from reuse.errors import UsageError
 from reuse.optim.named_arguments import split_arguments
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.settings import OptimizerSettings
+from reuse.sweeping.update_rules import Moments, Plain, update_rule
 
 STACKABLE = (
     "sgd",
@@ -56,15 +58,28 @@ class _Slice:
     kind: Kind
     rows: int
 
+    def of(self, tensor: Tensor) -> Tensor:
+        """Return the part of a tensor, stacked over heads, that is these heads'."""
+        return tensor[self.first : self.last]
+
 
 def arranged(optimizers: Sequence[OptimizerSettings], rows: Sequence[int]) -> list[int]:
     """Return the numbers of the heads in an order in which those that are moved together lie side by side.
 
+    Those whose updates are written out come first, and of these the plain ones.
+
     Args:
         optimizers: of each head.
         rows: a number for each head, equal where heads learn from the same rows.
+
+    Raises:
+        UsageError: an optimizer cannot step for many heads at once, or cannot be used at all.
     """
-    return sorted(range(len(optimizers)), key=lambda h: (not _is_plain(optimizers[h]), *_key(optimizers[h]), rows[h]))
+    for name in {settings.name for settings in optimizers}:
+        check_stackable(name)
+    rules = {_kind(settings): update_rule(settings) for settings in optimizers}
+    ranks = {kind: (rule is None, not isinstance(rule, Plain)) for kind, rule in rules.items()}
+    return sorted(range(len(optimizers)), key=lambda h: (ranks[_kind(optimizers[h])], *_key(optimizers[h]), rows[h]))
 
 
 class StackedOptimizer:
@@ -75,9 +90,6 @@ class StackedOptimizer:
         decaying: names of the parameters that decay where not all do.
         optimizers: settings of each head.
         rows: a number for each head, equal where heads learn from the same rows.
-
-    Raises:
-        UsageError: an optimizer cannot step for many heads at once, or cannot be used at all.
     """
 
     def __init__(
@@ -87,18 +99,25 @@ class StackedOptimizer:
         optimizers: Sequence[OptimizerSettings],
         rows: Sequence[int],
     ) -> None:
-        for name in {settings.name for settings in optimizers}:
-            check_stackable(name)
         self.parameters = parameters
-        self.num_plain = sum(map(_is_plain, optimizers))
-        self._updates = {name: torch.zeros_like(tensor) for name, tensor in parameters.items()}
-        slices = [s for s in _slices(optimizers, rows) if s.first >= self.num_plain]
-        self._moving = [(s.rows, s, self._own_part(s)) for s in slices]
-        kinds = {s.kind: optimizers[s.first] for s in slices}
+        slices = _slices(optimizers, rows)
+        rules = {some.kind: update_rule(optimizers[some.first]) for some in slices}
+        self._ruled = [
+            (some, rule, {name: Moments() for name in parameters})
+            for some in slices
+            if (rule := rules[some.kind]) is not None
+        ]
+        others = [some for some in slices if rules[some.kind] is None]
+        self.num_ruled = others[0].first if others else len(optimizers)
+        self._updates = {name: torch.zeros_like(tensor[self.num_ruled :]) for name, tensor in parameters.items()}
+        self._moving = [(some, self._own_part(some)) for some in others]
+        kinds = {some.kind: optimizers[some.first] for some in others}
         self._optimizers = [self._build(settings, kind) for kind, settings in kinds.items()]
-        decoupled = self._decoupled_heads(kinds, optimizers)
-        self._coupled = self._decays(decaying, optimizers, [not some for some in decoupled])
-        self._decoupled = self._decays(decaying, optimizers, decoupled)
+        decoupled = {kind: rule.decoupled for kind, rule in rules.items() if rule is not None}
+        decoupled |= {k: _is_decoupled(own) for k, own in zip(kinds, self._optimizers, strict=True)}
+        chosen = [decoupled[_kind(settings)] for settings in optimizers]
+        self._coupled = self._decays(decaying, optimizers, [not some for some in chosen])
+        self._decoupled = self._decays(decaying, optimizers, chosen)
         self._factors = self._rate_factors(optimizers)
 
     def step(self, gradients: Mapping[str, Tensor], rates: Tensor, moves: Sequence[bool]) -> None:
@@ -111,45 +130,39 @@ class StackedOptimizer:
         """
         for name, decay in self._coupled.items():
             gradients[name].addcmul_(self.parameters[name], decay)
-        for rows, some, parts in self._moving:
+        for some, parts in self._moving:
             for name, part in parts.items():
-                part.grad = gradients[name][some.first : some.last] if moves[rows] else None
+                part.grad = some.of(gradients[name]) if moves[some.rows] else None
         for optimizer in self._optimizers:
             optimizer.step()
         for name, weights in self.parameters.items():
-            self._move(name, weights, gradients[name], rates)
+            self._move(name, weights, gradients[name], rates, moves)
 
-    def _move(self, name: str, weights: Tensor, gradient: Tensor, rates: Tensor) -> None:
+    def _move(self, name: str, weights: Tensor, gradient: Tensor, rates: Tensor, moves: Sequence[bool]) -> None:
         factors = self._factors.get(name)
         rate = _beside(rates if factors is None else rates * factors, weights)
         if name in self._decoupled:
             weights.mul_(1 - rate * self._decoupled[name])
-        if plain := self.num_plain:
-            weights[:plain].addcmul_(gradient[:plain], rate[:plain], value=-1)
-        if plain < len(weights):
-            update = self._updates[name][plain:]
-            weights[plain:].addcmul_(update, rate[plain:])
+        for some, rule, moments in self._ruled:
+            if moves[some.rows]:
+                update, factor = rule.update(some.of(gradient), moments[name])
+                some.of(weights).addcmul_(update, some.of(rate), value=-factor)
+        if self._moving:
+            update = self._updates[name]
+            weights[self.num_ruled :].addcmul_(update, rate[self.num_ruled :])
             update.zero_()
 
     def _own_part(self, some: _Slice) -> dict[str, nn.Parameter]:
-        return {name: nn.Parameter(update[some.first : some.last]) for name, update in self._updates.items()}
+        first, last = some.first - self.num_ruled, some.last - self.num_ruled
+        return {name: nn.Parameter(update[first:last]) for name, update in self._updates.items()}
 
     def _build(self, settings: OptimizerSettings, kind: Kind) -> Optimizer:
-        own = [(name, part) for _, some, parts in self._moving if some.kind == kind for name, part in parts.items()]
+        own = [(name, part) for some, parts in self._moving if some.kind == kind for name, part in parts.items()]
         optimizer = build_optimizer(OptimizerSettings(settings.name, 1.0, settings.momentum), own)
         if isinstance(optimizer, SGD) and len(own) > len(self.parameters):
             # torch's fused kernel takes momenta of all tensors or of none, and heads whose rows come later have none.
             optimizer.param_groups[0].update(fused=False, foreach=True)
         return optimizer
-
-    def _decoupled_heads(self, kinds: Mapping[Kind, object], optimizers: Sequence[OptimizerSettings]) -> list[bool]:
-        found = {
-            kind: bool(
-                optimizer.param_groups[0].get("decoupled_weight_decay", isinstance(optimizer, torch.optim.AdamW))
-            )
-            for kind, optimizer in zip(kinds, self._optimizers, strict=True)
-        }
-        return [found.get(_kind(settings), False) for settings in optimizers]
 
     def _decays(
         self, decaying: Sequence[str], optimizers: Sequence[OptimizerSettings], chosen: Sequence[bool]
@@ -186,9 +199,8 @@ def _key(settings: OptimizerSettings) -> tuple[str, float]:
     return settings.name, -1.0 if settings.momentum is None else settings.momentum
 
 
-def _is_plain(settings: OptimizerSettings) -> bool:
-    """Return whether the update is the gradient itself, which needs no optimizer."""
-    return settings.name == "sgd" and not settings.momentum
+def _is_decoupled(optimizer: Optimizer) -> bool:
+    return bool(optimizer.param_groups[0].get("decoupled_weight_decay", isinstance(optimizer, torch.optim.AdamW)))
 
 
 def _beside(values: Tensor, tensor: Tensor) -> Tensor:
