@@ -181,6 +181,28 @@ class Origins:
     fresh: tuple[str, ...]
 
 
+def describe_run(task: Task, data: Dataset, origins: Origins) -> dict[str, Any]:
+    """Return what the manifest of a fine-tuning says of what it was begun with, its phases apart.
+
+    Args:
+        task: its model and source.
+        data: its rows, those of the task or others of them.
+        origins: which of its layers were restored.
+    """
+    return {
+        "kind": "finetune",
+        "objective": "supervised",
+        "task": data.task,
+        "classes": list(data.classes),
+        "model": task.recipe.to_dict(),
+        "data": data.name,
+        "preprocessing": data.preprocessing.to_dict(),
+        "source": task.source.name if task.source else None,
+        "restored": list(origins.restored),
+        "fresh": list(origins.fresh),
+    }
+
+
 def restored_model(task: Task, reporter: Reporter, resumed: bool = False) -> tuple[nn.Module, Origins]:
     """Return the model with the source's weights; a resumed run brings all of them itself."""
     settings, source = task.settings, task.source

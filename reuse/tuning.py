@@ -33,7 +33,7 @@ from reuse.runs.fitting import interruptible
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.reporting import Reporter
 from reuse.runs.tensor_files import save_tensors
-from reuse.tasks import Task
+from reuse.tasks import Task, describe_run
 from reuse.training.parallel import describe_spread, spread
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
@@ -300,16 +300,7 @@ def _new_run(task: Task, begun: Beginning, out: str | Path | None) -> RunFolder:
     run.write_settings("finetune", task.settings)
     run.write_manifest(
         {
-            "kind": "finetune",
-            "objective": "supervised",
-            "task": task.data.task,
-            "classes": list(task.data.classes),
-            "model": task.recipe.to_dict(),
-            "data": task.data.name,
-            "preprocessing": task.data.preprocessing.to_dict(),
-            "source": task.source.name if task.source else None,
-            "restored": list(begun.origins.restored),
-            "fresh": list(begun.origins.fresh),
+            **describe_run(task, task.data, begun.origins),
             "rows": data_digests(task.data),
         }
     )

@@ -14,6 +14,7 @@ from reuse.runs.tensor_files import save_tensors
 from reuse.sweeping.architectures import Architecture, Picked
 from reuse.sweeping.divisions import Division
 from reuse.sweeping.tables import Configuration
+from reuse.tasks import describe_run
 from reuse.training.batches import Source
 from reuse.training.evaluation import evaluate
 from reuse.training.state import load_tensors
@@ -74,18 +75,8 @@ def keep_head(
 
 
 def _manifest(architecture: Architecture, data: Dataset, configuration: Configuration) -> dict[str, Any]:
-    task = architecture.task
     return {
-        "kind": "finetune",
-        "objective": "supervised",
-        "task": data.task,
-        "classes": list(data.classes),
-        "model": task.recipe.to_dict(),
-        "data": data.name,
-        "preprocessing": data.preprocessing.to_dict(),
-        "source": task.source.name if task.source else None,
-        "restored": list(architecture.origins.restored),
-        "fresh": list(architecture.origins.fresh),
+        **describe_run(architecture.task, data, architecture.origins),
         "phases": [{"epoch": 1, "frozen": list(architecture.freezing.layers), "frontier": architecture.frontier}],
         "swept": configuration.to_dict(),
     }
