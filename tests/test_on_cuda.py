@@ -8,6 +8,8 @@ import timm
 import torch
 
 import reuse
+from reuse.solving.logistic import solve_logistic
+from reuse.solving.ridge import solve_ridge
 
 pytestmark = pytest.mark.gpu
 
@@ -54,3 +56,15 @@ def test_a_cache_filled_here_is_found_here(tmp_path: Path) -> None:
         for i in range(2)
     ]
     assert [run.cache["hit"] for run in runs if run.cache] == [False, True]
+
+
+def test_solvers_find_the_same_heads() -> None:
+    torch.manual_seed(0)
+    features, targets = torch.randn(300, 20, dtype=torch.float64), torch.randint(3, (300,))
+    folds = torch.arange(300) % 3 != torch.arange(3)[:, None]
+    for solve in (solve_logistic, solve_ridge):
+        here = solve(features, targets, [1e-3, 1.0], folds)
+        there = solve(features.cuda(), targets.cuda(), [1e-3, 1.0], folds.cuda())
+        assert there.weight.device.type == "cuda"
+        torch.testing.assert_close(there.weight.cpu(), here.weight, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(there.bias.cpu(), here.bias, rtol=1e-3, atol=1e-4)

@@ -18,7 +18,8 @@ def find_steps(along: Along, values: Tensor, slopes: Tensor, rounding: float) ->
     """Return a step for each function that meets both strong Wolfe conditions, where one is found.
 
     It begins at 1. Where a function still falls steeply the step is quadrupled; what is too far, and what is too near,
-    close in on a step by the zero of the straight line through their slopes, kept off both ends.
+    close in on a step by the zero of the straight line through their slopes, kept off both ends. Where no step is
+    found, as rounding is all that is left, it is the largest that fell short, or 0.
 
     Args:
         along: the functions; it is asked last, for each of them, at the step that is returned.
@@ -44,6 +45,7 @@ def find_steps(along: Along, values: Tensor, slopes: Tensor, rounding: float) ->
             break
         steps[open_] = _between(low[open_], high[open_], slopes_low[open_], slopes_high[open_])
     else:
+        steps[open_] = low[open_]
         along(open_, steps[open_])
     return steps
 

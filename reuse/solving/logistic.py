@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from reuse.errors import DataError, UsageError
 from reuse.solving.axes import principal_axes
-from reuse.solving.cross_entropy import CrossEntropies, Line
+from reuse.solving.cross_entropy import CrossEntropies, Line, Point
 from reuse.solving.curvature import Curvature
 from reuse.solving.heads import LinearHeads, checked_penalties, checked_shares
 from reuse.solving.line_search import find_steps
@@ -19,6 +19,9 @@ LOGITS_AT_ONCE = 2**26
 
 STALLED = 3
 """After so many steps that gain nothing but rounding a problem is as near to its optimum as its type allows."""
+
+NEAR = 1e-4
+"""What has stalled has converged where it is estimated to be as near as this, whatever was asked for."""
 
 
 def solve_logistic(
@@ -86,32 +89,44 @@ def _minimise(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the coefficients along the axes `(problems, classes, axes)`, iterations, and which have converged."""
     point, curvature = entropies.begin(sets, penalties), Curvature()
-    rounding = torch.finfo(variances.dtype).eps
-    solved, numbers = point.coefficients.clone(), torch.arange(len(sets), device=sets.device)
+    solved, numbers = torch.empty_like(point.coefficients), torch.arange(len(sets), device=sets.device)
     iterations, converged = torch.zeros(len(sets), dtype=torch.long), torch.zeros(len(sets), dtype=torch.bool)
-    stalled = torch.zeros(len(sets), dtype=torch.long, device=sets.device)
+    stalled = torch.zeros_like(sets)
     for number in range(max_iterations + 1):
-        guess = 1 / (point.spreads().unsqueeze(2) * variances + point.decays)
-        directions = curvature.descend(point.gradients.flatten(1), guess.flatten(1)).view_as(guess)
+        directions = _directions(point, curvature, variances)
         slopes = (point.gradients * directions).sum((1, 2), dtype=torch.float64)
-        done = (-slopes / 2 <= tolerance * point.values) | (stalled >= STALLED)
-        if bool(done.any()) or number == max_iterations:
-            ending = done if number < max_iterations else torch.ones_like(done)
+        excesses = -slopes / 2 / point.values  # of a parabola of this slope whose lowest point is a step of 1 away
+        ending = (excesses <= tolerance) | (stalled >= STALLED) | (number == max_iterations)
+        if bool(ending.any()):
             solved[numbers[ending]] = point.coefficients[ending]
-            places = numbers[ending].cpu()
-            iterations[places], converged[places] = number, done[ending].cpu()
+            places, limits = numbers[ending].cpu(), torch.where(stalled >= STALLED, max(tolerance, NEAR), tolerance)
+            iterations[places], converged[places] = number, (excesses <= limits)[ending].cpu()
             left = (~ending).nonzero()[:, 0]
             if not len(left):
                 break
             point.select(left)
             curvature.select(left)
             numbers, stalled, directions, slopes = numbers[left], stalled[left], directions[left], slopes[left]
-        before, old, gradients = point.values, point.coefficients, point.gradients
-        line = Line(entropies, point, directions)
-        line.go(find_steps(line.look, before, slopes, 10 * rounding))
-        stalled = torch.where(point.values >= before * (1 - rounding), stalled + 1, 0)
-        curvature.remember((point.coefficients - old).flatten(1), (point.gradients - gradients).flatten(1))
+        gained = _advance(entropies, point, curvature, directions, slopes)
+        stalled = torch.where(gained, 0, stalled + 1)
     return solved, iterations, converged
+
+
+def _directions(point: Point, curvature: Curvature, variances: Tensor) -> Tensor:
+    guess = 1 / (point.spreads().unsqueeze(2) * variances + point.decays)
+    return curvature.descend(point.gradients.flatten(1), guess.flatten(1)).view_as(guess)
+
+
+def _advance(
+    entropies: CrossEntropies, point: Point, curvature: Curvature, directions: Tensor, slopes: Tensor
+) -> Tensor:
+    """Step along directions, remember what came of it, and return which problems have gained more than rounding."""
+    rounding = torch.finfo(directions.dtype).eps
+    before, coefficients, gradients = point.values, point.coefficients, point.gradients
+    line = Line(entropies, point, directions)
+    line.go(find_steps(line.look, before, slopes, 10 * rounding))
+    curvature.remember((point.coefficients - coefficients).flatten(1), (point.gradients - gradients).flatten(1))
+    return point.values < before * (1 - rounding)
 
 
 def _checked_classes(targets: Tensor, num_classes: int | None, tolerance: float, max_iterations: int) -> int:
@@ -130,7 +145,7 @@ def _warn_unless(converged: Tensor, penalties: Tensor, max_iterations: int) -> N
     if not bool(converged.all()):
         which = ", ".join(f"{penalty:g}" for penalty in sorted({float(p) for p in penalties[~converged]}))
         warnings.warn(
-            f"after {max_iterations} iterations heads with the penalty {which} have not converged: allow more with "
-            "max_iterations, or ask for less with tolerance or a larger penalty",
+            f"after up to {max_iterations} iterations heads with the penalty {which} have not converged: allow more by "
+            "max_iterations, compute in float64, or ask for less by tolerance or a larger penalty",
             stacklevel=3,
         )

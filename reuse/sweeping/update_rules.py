@@ -111,7 +111,7 @@ def update_rule(settings: OptimizerSettings) -> UpdateRule | None:
     own = OptimizerSettings(settings.name, 1.0, settings.momentum)
     optimizer = build_optimizer(own, [("weight", nn.Parameter(torch.zeros(1, 1)))])
     given: Mapping[str, Any] = optimizer.param_groups[0]
-    if given.get("maximize") or given.get("dampening") or given.get("amsgrad"):
+    if given.get("dampening") or given.get("amsgrad"):
         return None
     if type(optimizer) is SGD:
         return Momentum(given["momentum"], given["nesterov"]) if given["momentum"] else Plain()

@@ -102,7 +102,9 @@ def test_a_class_without_rows_and_features_that_repeat() -> None:
 
 def test_says_what_has_not_converged() -> None:
     x, y = some_rows(60, 8, 3, apart=5.0)
-    with pytest.warns(UserWarning, match=r"after 5 iterations heads with the penalty 0\.0001.* have not converged"):
+    with pytest.warns(
+        UserWarning, match=r"after up to 5 iterations heads with the penalty 0\.0001.* have not converged"
+    ):
         heads = solved(x, y, max_iterations=5)
     assert heads.iterations.max() == 5
     assert not bool(heads.converged[0, 0])

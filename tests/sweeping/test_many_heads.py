@@ -153,6 +153,7 @@ def test_many_optimizers_seeds_and_rows_at_once(name: str) -> None:
         OptimizerSettings("adamax", 0.01),
         OptimizerSettings("nadam:decoupled_weight_decay=true", 0.01, None, 0.1),
         OptimizerSettings("radam", 0.01, None, 0.1),
+        OptimizerSettings("adam:amsgrad=true", 0.01, None, 0.1),
     ]
     heads = [
         Head(tensors_of(fresh(make, seed, torch.float64)), settings, "cosine" if seed else "constant", 0.0, mask)
