@@ -11,18 +11,17 @@ import torch
 from torch import Tensor, fx, nn
 
 from reuse.caching.store import Filled, PrefixCache
-from reuse.chaining import bridges, fill_from, find_link
+from reuse.chaining import Link, bridges, fill_from, find_link
 from reuse.compute import Compute, moved, targets_of
 from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.data.joining import Joined
-from reuse.devices import dtype_name, free_memory
-from reuse.errors import CacheError
+from reuse.devices import free_memory
+from reuse.distributed import from_main, rank, sum_over_processes, together, world_size
 from reuse.layers.earlier import Earlier
-from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.objectives.objective import Network
-from reuse.preparing import Prepared, Stored
+from reuse.preparing import Prepared
 from reuse.runs.reporting import Reporter
-from reuse.training.batches import Resident, Source
+from reuse.training.batches import Resident, Source, windows_of
 from reuse.training.precision import autocast
 from reuse.training.sources import Converted, ReadInputs
 
@@ -47,16 +46,32 @@ class Feed:
     cache: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=lambda: {"prepare": 0.0, "digest": 0.0, "cache": 0.0})
 
+    @property
+    def windowed(self) -> bool:
+        """Whether training rows are shuffled window by window, as they are more than fit into memory."""
+        return windows_of(self.splits["train"][0]) is not None
+
 
 def feed_inputs(model: nn.Module, data: Dataset, compute: Compute) -> Feed:
     """Return the inputs themselves, for training the whole model."""
     return Feed(model, {name: _inputs(getattr(data, name), compute) for name in SPLITS})
 
 
-def feed_activations(prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter) -> Feed:
+def feed_activations(
+    prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter, windowed: bool | None = None
+) -> Feed:
     """Compute what is missing and return the activations of all splits, from disk or memory as it is planned.
 
     What later phases will read is computed on the way: the earliest frontier first, each deeper one from that before.
+    Processes that train together compute a part of the rows each.
+
+    Args:
+        prepared: the cut and its plan.
+        data: the rows.
+        compute: where and in which types.
+        reporter: told of what is computed.
+        windowed: whether training rows are shuffled window by window, where a run that is resumed has begun so or
+            otherwise; None: if they do not fit into memory.
 
     Raises:
         CacheError: the cache is damaged or cannot be written.
@@ -65,10 +80,20 @@ def feed_activations(prepared: Prepared, data: Dataset, compute: Compute, report
     if prepared.plan.kind == "memory":
         splits, cache = _in_memory(prepared, data, compute, reporter)
     else:
-        splits, cache = _on_disk(prepared, data, compute, reporter)
+        splits, cache = _on_disk(prepared, data, compute, reporter, windowed)
     fed = {name: (source, targets_of(getattr(data, name), compute)) for name, source in splits.items()}
     seconds = {**prepared.seconds, "cache": time.perf_counter() - started}
-    return Feed(prepared.parts.suffix, fed, cache, seconds)
+    feed = Feed(prepared.parts.suffix, fed, cache, seconds)
+    if feed.windowed:
+        reporter.line("the activations stay on disk and are shuffled window by window: they do not fit into memory")
+    return feed
+
+
+def too_large(prepared: Prepared, compute: Compute) -> bool:
+    """Say whether the activations of the training rows are more than half of the memory that is free would hold."""
+    row_bytes = min(sum(f.row_bytes for f in frontier) for frontier in (prepared.parts.frontier, prepared.stored))
+    free = max(free_memory(compute.device), free_memory(torch.device("cpu")))
+    return row_bytes * len(prepared.keys["train"]) > free // 2
 
 
 def _in_memory(
@@ -86,7 +111,7 @@ def _in_memory(
             )
             for some in torch.arange(len(inputs)).split(COMPUTE_ROWS):  # type: ignore[no-untyped-call]
                 given = moved(inputs.gather(some)[0], compute)
-                outputs = _run_frozen(prepared.parts.prefix, (given,), stored=prepared.parts.frontier, compute=compute)
+                outputs = _run_frozen(prepared.parts.prefix, (given,), compute)
                 for tensor, output in zip(tensors, outputs, strict=True):
                     tensor[some] = output
                 progress.advance(len(some))
@@ -97,36 +122,23 @@ def _in_memory(
 
 
 def _on_disk(
-    prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter
+    prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter, windowed: bool | None
 ) -> tuple[dict[str, Source], dict[str, Any]]:
     """Fill the cache and read it."""
-    keys = np.concatenate([prepared.keys[name] for name in SPLITS])
-    rows = Joined([getattr(data, name).inputs for name in SPLITS])
-
-    def read(positions: np.ndarray) -> tuple[Tensor, ...]:
-        (inputs,) = rows.gather(torch.from_numpy(positions))
-        return (moved(inputs, compute),)
-
-    def fill(prefix: fx.GraphModule, store: PrefixCache, stored: Stored, ways: Ways) -> Filled:
-        run = partial(_run_frozen, stored=stored, compute=compute)
-        missing = len(store.missing(keys))
-        if missing < len(keys):
-            store.spot_check(keys, lambda positions: run(prefix, read(positions)))
-        link = find_link(ways, prepared.open_store, keys[store.missing(keys)])
-        linked = 0
-        with reporter.rows(missing, "caching activations") as progress:
-            settings: dict[str, Any] = {"compute_rows": COMPUTE_ROWS, "progress": progress.advance}
-            if link is not None:
-                linked = fill_from(link, store, keys, run, device=compute.device, **settings).computed
-            filled = store.fill(keys, lambda positions: run(prefix, read(positions)), **settings)
-        return replace(filled, computed=filled.computed + linked, found=filled.found - linked)
-
+    filling = _Filling(prepared, data, compute, reporter)
     for number, earlier in enumerate(prepared.later):
         ways = bridges(prepared.later[:number][::-1], earlier)
-        fill(earlier.prefix, prepared.open_store(earlier.prefix, earlier.frontier), earlier.frontier, ways)
-    filled = fill(prepared.parts.prefix, prepared.store, prepared.stored, bridges(prepared.parts.earlier))
+        filling.fill(earlier.prefix, prepared.open_store(earlier.prefix, earlier.frontier), ways)
+    with prepared.store.hold():
+        filled = filling.fill(prepared.parts.prefix, prepared.store, bridges(prepared.parts.earlier))
+        splits: dict[str, Source] = {
+            name: prepared.store.activations(
+                prepared.keys[name], device=compute.device, windowed=windowed if name == "train" else None
+            )
+            for name in SPLITS
+        }
     found = {"computed": filled.computed, "found": filled.found}
-    cache = {
+    return splits, {
         "kind": "disk",
         "hit": filled.computed == 0,
         "key": prepared.store.key,
@@ -134,42 +146,54 @@ def _on_disk(
         "bytes": sum(f.row_bytes for f in prepared.stored) * sum(found.values()),
         "rows": found,
     }
-    return {name: _activations(prepared, name, compute) for name in SPLITS}, cache
 
 
-def _run_frozen(
-    module: fx.GraphModule, tensors: tuple[Tensor, ...], *, stored: Stored, compute: Compute
-) -> tuple[Tensor, ...]:
-    """Return what frozen layers compute, as it is stored."""
+class _Filling:
+    """Computes what caches lack of the rows of all splits."""
+
+    def __init__(self, prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter) -> None:
+        self._prepared, self._compute, self._reporter = prepared, compute, reporter
+        self._keys = np.concatenate([prepared.keys[name] for name in SPLITS])
+        self._rows = Joined([getattr(data, name).inputs for name in SPLITS])
+
+    def fill(self, prefix: fx.GraphModule, store: PrefixCache, ways: Ways) -> Filled:
+        """Fill one cache, from an earlier one as far as there is one, else from the inputs."""
+        keys, missing = self._keys, len(store.missing(self._keys))
+        run = partial(self._run, prefix)
+        if missing < len(keys):
+            store.spot_check(keys, run)
+        with self._reporter.rows(missing, "caching activations") as progress:
+            settings: dict[str, Any] = {"compute_rows": COMPUTE_ROWS, "progress": progress.advance}
+            link = find_link(ways, self._prepared.open_store, keys[store.missing(keys)])
+            linked = from_main(lambda: self._fill_from(link, store, settings))
+            with together():
+                filled = store.fill(keys, run, rank=rank(), world=world_size(), **settings)
+        if world_size() > 1:
+            counts = {"computed": torch.tensor(filled.computed), "found": torch.tensor(filled.found)}
+            counts = sum_over_processes(counts)
+            filled = replace(filled, computed=int(counts["computed"]), found=int(counts["found"]))
+        if missing:
+            for error in store.storage_errors(keys, run):
+                self._reporter.line(f"stored {error}")
+        return replace(filled, computed=filled.computed + linked, found=filled.found - linked)
+
+    def _fill_from(self, link: Link | None, store: PrefixCache, settings: dict[str, Any]) -> int:
+        if link is None:
+            return 0
+        run = partial(_run_frozen, compute=self._compute)
+        return fill_from(link, store, self._keys, run, device=self._compute.device, **settings).computed
+
+    def _run(self, prefix: fx.GraphModule, positions: np.ndarray) -> tuple[Tensor, ...]:
+        (inputs,) = self._rows.gather(torch.from_numpy(positions))
+        return _run_frozen(prefix, (moved(inputs, self._compute),), self._compute)
+
+
+def _run_frozen(module: fx.GraphModule, tensors: tuple[Tensor, ...], compute: Compute) -> tuple[Tensor, ...]:
+    """Return what frozen layers compute."""
     # Not inference_mode: what a module memorises in its forward would then be useless for training.
     with torch.no_grad(), autocast(compute.precision, compute.device):
-        outputs = module(*tensors)
-        return tuple(_stored_tensor(t, f) for t, f in zip(outputs, stored, strict=True))
-
-
-def _stored_tensor(values: Tensor, stored: FrontierTensor) -> Tensor:
-    """Return values in the type in which they are stored, if they fit."""
-    if values.dtype == stored.dtype:
-        return values
-    narrow = values.to(stored.dtype)
-    if bool(values.isfinite().all()) and not bool(narrow.isfinite().all()):
-        raise CacheError(
-            f"activations of {stored.name} reach {values.abs().max().item():.3g} and do not fit "
-            f"{dtype_name(stored.dtype)}: use bfloat16, or leave cache-dtype out"
-        )
-    return narrow
-
-
-def _activations(prepared: Prepared, split: str, compute: Compute) -> Source:
-    """Return cached rows in the types in which the prefix computed them."""
-    activations = prepared.store.activations(prepared.keys[split], device=compute.device)
-    dtypes = tuple(tensor.dtype for tensor in prepared.parts.frontier)
-    if dtypes == tuple(tensor.dtype for tensor in prepared.stored):
-        return activations
-    resident = activations.resident()
-    if resident and resident[0].device == compute.device:
-        return Resident(*(t.to(dtype) for t, dtype in zip(resident, dtypes, strict=True)))
-    return Converted(activations, dtypes)
+        outputs: tuple[Tensor, ...] = module(*tensors)
+        return outputs
 
 
 def _inputs(split: Split, compute: Compute) -> tuple[Source, Tensor | None]:

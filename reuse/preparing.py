@@ -15,11 +15,12 @@ from torch import Tensor, fx, nn
 
 from reuse.caching.cache import ActivationCache
 from reuse.caching.fingerprint import Fingerprint, fingerprint
+from reuse.caching.packing import choose_storage, packed
 from reuse.caching.store import PrefixCache
 from reuse.chaining import Link, Opener, bridges, find_link
 from reuse.compute import Compute, moved, targets_of
 from reuse.data.dataset import SPLITS, Dataset, Split
-from reuse.devices import choose_dtype, dtype_name, free_memory
+from reuse.devices import dtype_name, free_memory
 from reuse.layers.cutting import Cut, cut
 from reuse.layers.earlier import Earlier
 from reuse.layers.frontier_tensor import FrontierTensor
@@ -31,7 +32,7 @@ from reuse.units import format_bytes, format_epochs, format_seconds
 
 CACHE_KINDS: dict[str, str | None] = {"auto": None, "disk": "disk", "memory": "memory"}
 SAMPLE_ROWS = 64  # that a cut is found on and measured with
-SMALLER = ("float16", "bfloat16")  # types that a plan weighs beside that in which is computed
+SMALLER = ("float16", "bfloat16", "int8")  # types that a plan weighs beside that in which is computed
 
 Stored = tuple[FrontierTensor, ...]
 
@@ -133,7 +134,7 @@ def prepare(
     digest_seconds = time.perf_counter() - started
     places = _Places(cache.open(), data, compute, type(model).__name__)
     every = np.concatenate([keys[name] for name in SPLITS])
-    lacking = every[places.of(parts.prefix, _stored(parts.frontier, cache.dtype)).missing(every)]
+    lacking = every[places.of(parts.prefix, parts.frontier, cache.dtype).missing(every)]
     link = find_link(bridges(parts.earlier), places.of, lacking) if places.known else None
     run = Run({name: len(keys[name]) for name in SPLITS}, epochs, 1, free_memory(compute.device) // 2, cache.budget)
     with autocast(compute.precision, compute.device):
@@ -149,14 +150,13 @@ def prepare(
         with autocast(compute.precision, compute.device):
             parts = cut(model, inputs, keep=kept.signatures)
         cuts, link = _cuts_of_phases(parts, later), None
-    stored = _stored(parts.frontier, cache.dtype)
-    prints = places.print_of(parts.prefix, stored)
+    prints = places.print_of(parts.prefix, parts.frontier, cache.dtype)
     stored_bytes = len(every) * sum(cut.bytes_per_sample for cut in cuts) + plan.bytes
     if cache.budget is not None and stored_bytes > cache.budget:
         cuts = ()  # one frontier at a time
     seconds = {"prepare": time.perf_counter() - begun - digest_seconds, "digest": digest_seconds}
-    store = places.place(prints, stored)
-    return Prepared(parts, stored, plan, prints, store, places.of, link, cuts, keys, seconds)
+    store = places.place(prints, parts.frontier, cache.dtype)
+    return Prepared(parts, store.stored, plan, prints, store, places.of, link, cuts, keys, seconds)
 
 
 class _Places:
@@ -167,18 +167,18 @@ class _Places:
         self._preprocessing, self._compute = data.preprocessing.to_dict(), compute
         self._description = {"model": model, "data": data.name}
 
-    def print_of(self, prefix: fx.GraphModule, frontier: Stored) -> Fingerprint:
-        types = {f"stored/{tensor.name}": str(tensor.dtype) for tensor in frontier}
+    def print_of(self, prefix: fx.GraphModule, frontier: Stored, stored_as: str | None = None) -> Fingerprint:
+        types = {f"stored/{tensor.name}": str(tensor.dtype) for tensor in packed(frontier, stored_as)}
         dtype = torch.bfloat16 if self._compute.precision == "bfloat16" else self._compute.dtype
         preprocessing = {**self._preprocessing, **types}
         return fingerprint(prefix, preprocessing=preprocessing, dtype=dtype, device=self._compute.device)
 
-    def place(self, prints: Fingerprint, frontier: Stored) -> PrefixCache:
+    def place(self, prints: Fingerprint, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
         names = ", ".join(f.name for f in frontier)
-        return self.opened.open(prints, frontier, {**self._description, "frontier": names})
+        return self.opened.open(prints, frontier, {**self._description, "frontier": names}, stored_as)
 
-    def of(self, prefix: fx.GraphModule, frontier: Stored) -> PrefixCache:
-        return self.place(self.print_of(prefix, frontier), frontier)
+    def of(self, prefix: fx.GraphModule, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
+        return self.place(self.print_of(prefix, frontier, stored_as), frontier, stored_as)
 
 
 def _places_of(
@@ -200,8 +200,9 @@ def _places_of(
             continue
         smallest = min(bytes_of.values())
         frozen = sum(nodes.get(node.name, 0.0) for node in cut_at.prefix.graph.nodes)
-        stored = _stored(cut_at.frontier, dtype)
-        missing = len(places.of(cut_at.prefix, stored).missing(keys)) if places.known else len(set(map(bytes, keys)))
+        missing = len(set(map(bytes, keys)))
+        if places.known:
+            missing = len(places.of(cut_at.prefix, cut_at.frontier, dtype).missing(keys))
         spared = 0.0
         if link is not None and cut_at is parts:
             spared = link.rows * sum(nodes.get(node.name, 0.0) for node in link.earlier.prefix.graph.nodes)
@@ -213,8 +214,8 @@ def _places_of(
 def _bytes_of(frontier: Stored) -> dict[str, int]:
     """Return the bytes of a row by the type in which its floating-point numbers are stored, the exact one first."""
     exact = next((t.dtype for t in frontier if t.dtype.is_floating_point), torch.float32)
-    names = dict.fromkeys([dtype_name(exact), *(n for n in SMALLER if choose_dtype(n).itemsize < exact.itemsize)])
-    return {name: sum(t.row_bytes for t in _stored(frontier, name)) for name in names}
+    names = dict.fromkeys([dtype_name(exact), *(n for n in SMALLER if choose_storage(n).itemsize < exact.itemsize)])
+    return {name: sum(t.row_bytes for t in packed(frontier, name)) for name in names}
 
 
 def _half_steps(objective: Objective, network: nn.Module) -> Callable[[Batch], object]:
@@ -269,14 +270,6 @@ def _sample(split: Split, compute: Compute) -> tuple[Tensor, Tensor | None]:
     inputs = moved(split.inputs.gather(rows)[0], compute)
     targets = targets_of(split, compute)
     return inputs, None if targets is None else targets[rows].to(compute.device)
-
-
-def _stored(frontier: Stored, dtype: str | None) -> Stored:
-    """Return a frontier as it is stored: floating-point tensors in the type asked for."""
-    if dtype is None:
-        return frontier
-    other = choose_dtype(dtype)
-    return tuple(replace(t, dtype=other) if t.dtype.is_floating_point else t for t in frontier)
 
 
 def _few(names: Sequence[str], most: int = 4) -> str:

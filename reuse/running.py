@@ -10,11 +10,12 @@ from typing import Any
 from torch import nn
 from xxhash import xxh3_128
 
+from reuse.caching.packing import choose_storage
 from reuse.compute import Compute
 from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.data.loading import load
 from reuse.data.preprocessing import Preprocessing
-from reuse.devices import choose_device, choose_dtype
+from reuse.devices import choose_device
 from reuse.distributed import is_main, join, main_first
 from reuse.errors import DataError, UsageError
 from reuse.feeding import Feed
@@ -248,7 +249,7 @@ def check_epochs(settings: Mapping[str, Any]) -> None:
     EarlyStopping(None, max_gap=settings["max_gap"])
     lookup(KINDS, settings["parallel"], "parallel")
     if settings.get("cache_dtype") is not None:
-        choose_dtype(settings["cache_dtype"])
+        choose_storage(settings["cache_dtype"])
     if settings.get("cache_kind") is not None:
         lookup(CACHE_KINDS, settings["cache_kind"], "cache kind")
     kept_epochs(settings["snapshots"], settings["epochs"], schedule=settings["schedule"])

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from reuse.beginning import Beginning, begin
 from reuse.compute import Compute
 from reuse.devices import dtype_name
-from reuse.distributed import from_main, main_first, world_size
+from reuse.distributed import from_main, world_size
 from reuse.equipping import make_trainer
 from reuse.errors import CutError, UsageError
-from reuse.feeding import Feed, feed_activations, feed_inputs
+from reuse.feeding import Feed, feed_activations, feed_inputs, too_large
 from reuse.layers.freezing import Freezing, frozen, unfreeze
 from reuse.layers.selecting import select
 from reuse.objectives.objective import Batch, Objective
@@ -191,6 +191,7 @@ def _feed(
     # The plan is measured, so it may turn out otherwise another time; what a run began with it goes on with.
     chosen = from_main(lambda: run.manifest().get("cached", {}))
     began = _as_it_began(chosen.get(str(phase.first)))
+    windowed = None if began is None else began.get("windowed", False)
     epochs = phase.last - phase.first + 1
     given = (task, model, tuned.objective, compute, epochs, later, tuned.anchors)
     try:
@@ -204,13 +205,16 @@ def _feed(
     for line in describe_plan(prepared):
         reporter.line(line)
     choice = _choice(prepared.plan)
-    run.update_manifest(cached={**chosen, str(phase.first): choice})
     if choice["kind"] == "none":
+        run.update_manifest(cached={**chosen, str(phase.first): choice})
         feed = feed_inputs(model, data, compute)
         feed.seconds.update(prepared.seconds)
         return feed, prepared, f"trained without a cache: {prepared.plan.reason or 'as it began'}"
-    with main_first():
-        return feed_activations(prepared, data, compute, reporter), prepared, ""
+    if windowed is None and world_size() > 1:
+        windowed = from_main(lambda: too_large(prepared, compute))  # all draw the same order
+    feed = feed_activations(prepared, data, compute, reporter, windowed)
+    run.update_manifest(cached={**chosen, str(phase.first): {**choice, "windowed": feed.windowed}})
+    return feed, prepared, ""
 
 
 def _choice(plan: Plan) -> dict[str, Any]:

@@ -84,11 +84,13 @@ def test_divided_parameters_give_the_same_losses_and_whole_weights(folder: Path,
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
-def test_frozen_layers_are_computed_once_by_the_first_process(folder: Path, tmp_path: Path, kind: str) -> None:
+def test_frozen_layers_are_computed_once_each_process_its_part(folder: Path, tmp_path: Path, kind: str) -> None:
     one = reuse.finetune(folder / "source", **TUNING, cache_dir=tmp_path / "cache", out=tmp_path / "one")
     result = json.loads((folder / f"tuned-{kind}" / "result.json").read_text())
     assert one.cache is not None
     assert result["cache"]["rows"] == one.cache["rows"]
+    segments = [*(folder / f"cache-{kind}").rglob("*.h5")]
+    assert len(segments) == 2, "each process has published the rows that it computed"
     _same(folder / f"tuned-{kind}", tmp_path / "one")
 
 

@@ -20,7 +20,16 @@ from reuse.optim.schedules import Schedule, choose_schedule
 from reuse.optim.settings import OptimizerSettings
 from reuse.seeding import generator, random_state, seed_everything, set_random_state
 from reuse.training.averaging import WeightAverage
-from reuse.training.batches import Source, batch_sizes, batches, beside, grouped, row_order, split_batch
+from reuse.training.batches import (
+    Source,
+    batch_sizes,
+    batches,
+    beside,
+    grouped,
+    row_order,
+    split_batch,
+    windows_of,
+)
 from reuse.training.compiling import STEPS, Compiling
 from reuse.training.dropout import switch_off_dropout
 from reuse.training.epoch import Epoch
@@ -218,7 +227,7 @@ class Trainer:
             train: the rows.
         """
         sizes = batch_sizes(len(train), self.batch_size)
-        order = row_order(len(train), seed=self.seed, epoch=0, shuffle=True, device=train.device)
+        order = self._order(train, 0)
         with autocast(self.precision, self.device):
             return compute_statistics(self.model, self.network, batches(train, None, order, sizes, self.device))
 
@@ -321,7 +330,7 @@ class Trainer:
     def _train_epoch(self, source: Source, targets: Tensor | None, sizes: list[int], number: int) -> float:
         own = (self.share.rank,) if self.share.rank else ()
         seed_everything(generator(self.seed, number, 1, *own).initial_seed())
-        order = row_order(len(source), seed=self.seed, epoch=number, shuffle=True, device=source.device)
+        order = self._order(source, number)
         self.model.train()
         self._step.regularised = not (self.alternate and number % 2 == 0)
         if not self._step.regularised:
@@ -345,6 +354,10 @@ class Trainer:
                 at += 1
         self._average_buffers()
         return losses.mean([sum(some) for some in of_steps], number)
+
+    def _order(self, rows: Source, epoch: int) -> Tensor:
+        windows = windows_of(rows)
+        return row_order(len(rows), seed=self.seed, epoch=epoch, shuffle=True, device=rows.device, windows=windows)
 
     def _average_buffers(self) -> None:
         """Give all processes the same running statistics, where each has gathered those of its own rows."""
