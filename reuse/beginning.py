@@ -64,6 +64,8 @@ def begin(task: Task, reporter: Reporter, run: RunFolder | None = None) -> Begin
     model.to(compute.device, compute.dtype)
     freezing = freeze_layers(model, settings, () if run else origins.fresh, reporter)
     _check_phases(phases, model, freezing)
+    if settings["feature_noise"] and not freezing.parameters:
+        raise UsageError("feature_noise changes what frozen layers compute, and none are: name layers with freeze")
     anchors = _anchors(model, settings, phases, origins, run)
     equip(model, settings, data, anchors)
     return Beginning(model, origins, freezing, phases, objective, compute, anchors)

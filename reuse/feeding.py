@@ -14,13 +14,15 @@ from reuse.caching.store import Filled, PrefixCache
 from reuse.chaining import Link, bridges, fill_from, find_link
 from reuse.compute import Compute, moved, targets_of
 from reuse.data.dataset import SPLITS, Dataset, Split
+from reuse.data.inputs import Inputs
 from reuse.data.joining import Joined
 from reuse.devices import free_memory
 from reuse.distributed import from_main, rank, sum_over_processes, together, world_size
 from reuse.layers.earlier import Earlier
 from reuse.objectives.objective import Network
 from reuse.preparing import Prepared
-from reuse.runs.reporting import Reporter
+from reuse.rotating import Rotating
+from reuse.runs.reporting import Progress, Reporter
 from reuse.training.batches import Resident, Source, windows_of
 from reuse.training.precision import autocast
 from reuse.training.sources import Converted, ReadInputs
@@ -39,12 +41,16 @@ class Feed:
         splits: source and targets of each split.
         cache: what the cache gave, as `--json` prints it; None without one.
         seconds: of cutting, checking and planning; of digesting; of computing and writing activations.
+        features: whether the network is a suffix, and reads what frozen layers have computed.
+        viewed: whether the training rows are versions that augmentation has changed already.
     """
 
     network: Network
     splits: dict[str, tuple[Source, Tensor | None]]
     cache: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=lambda: {"prepare": 0.0, "digest": 0.0, "cache": 0.0})
+    features: bool = False
+    viewed: bool = False
 
     @property
     def windowed(self) -> bool:
@@ -55,6 +61,15 @@ class Feed:
 def feed_inputs(model: nn.Module, data: Dataset, compute: Compute) -> Feed:
     """Return the inputs themselves, for training the whole model."""
     return Feed(model, {name: _inputs(getattr(data, name), compute) for name in SPLITS})
+
+
+def feed_computed(prepared: Prepared, data: Dataset, compute: Compute) -> Feed:
+    """Return activations that are computed anew whenever they are read, for what is done to them without a cache."""
+    splits: dict[str, tuple[Source, Tensor | None]] = {}
+    for name in SPLITS:
+        source, targets = _inputs(getattr(data, name), compute)
+        splits[name] = _Computed(source, prepared.parts.prefix, compute), targets
+    return Feed(prepared.parts.suffix, splits, seconds={**prepared.seconds, "cache": 0.0}, features=True)
 
 
 def feed_activations(
@@ -83,7 +98,7 @@ def feed_activations(
         splits, cache = _on_disk(prepared, data, compute, reporter, windowed)
     fed = {name: (source, targets_of(getattr(data, name), compute)) for name, source in splits.items()}
     seconds = {**prepared.seconds, "cache": time.perf_counter() - started}
-    feed = Feed(prepared.parts.suffix, fed, cache, seconds)
+    feed = Feed(prepared.parts.suffix, fed, cache, seconds, features=True, viewed=prepared.viewing is not None)
     if feed.windowed:
         reporter.line("the activations stay on disk and are shuffled window by window: they do not fit into memory")
     return feed
@@ -100,43 +115,62 @@ def _in_memory(
     prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter
 ) -> tuple[dict[str, Source], dict[str, Any]]:
     """Compute the activations of all rows into memory, where they are gone with the process."""
-    splits: dict[str, Source] = {}
-    rows = sum(len(getattr(data, name)) for name in SPLITS)
+    viewing, inputs = prepared.viewing, {name: getattr(data, name).inputs for name in SPLITS}
+    changed = viewing.changed if viewing else {}
+    rows = sum(map(len, [*inputs.values(), *changed.values()]))
     with reporter.rows(rows, "computing activations") as progress:
-        for name in SPLITS:
-            inputs = getattr(data, name).inputs
-            tensors = tuple(
-                torch.empty((len(inputs), *f.shape), dtype=f.dtype, device=compute.device)
-                for f in prepared.parts.frontier
-            )
-            for some in torch.arange(len(inputs)).split(COMPUTE_ROWS):  # type: ignore[no-untyped-call]
-                given = moved(inputs.gather(some)[0], compute)
-                outputs = _run_frozen(prepared.parts.prefix, (given,), compute)
-                for tensor, output in zip(tensors, outputs, strict=True):
-                    tensor[some] = output
-                progress.advance(len(some))
-            splits[name] = Resident(*tensors)
+        kept = partial(_computed, prepared, compute=compute)
+        splits: dict[str, Source] = {name: kept(some, progress=progress) for name, some in inputs.items()}
+        versions = {number: kept(some, progress=progress) for number, some in changed.items()}
+    if viewing is not None:
+        every = {0: splits["train"], **versions}
+        splits["train"] = Rotating(viewing.views, every, lambda n: kept(viewing.version(n)), viewing.epochs[1])
     size = sum(f.row_bytes for f in prepared.parts.frontier) * rows
     found = {"computed": rows, "found": 0}
     return splits, {"kind": "memory", "hit": False, "key": None, "path": None, "bytes": size, "rows": found}
+
+
+def _computed(prepared: Prepared, inputs: Inputs, compute: Compute, progress: Progress | None = None) -> Resident:
+    """Return what the frozen layers compute of some inputs, in memory."""
+    tensors = tuple(
+        torch.empty((len(inputs), *f.shape), dtype=f.dtype, device=compute.device) for f in prepared.parts.frontier
+    )
+    for some in torch.arange(len(inputs)).split(COMPUTE_ROWS):  # type: ignore[no-untyped-call]
+        given = moved(inputs.gather(some)[0], compute)
+        for tensor, output in zip(tensors, _run_frozen(prepared.parts.prefix, (given,), compute), strict=True):
+            tensor[some] = output
+        if progress is not None:
+            progress.advance(len(some))
+    return Resident(*tensors)
 
 
 def _on_disk(
     prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter, windowed: bool | None
 ) -> tuple[dict[str, Source], dict[str, Any]]:
     """Fill the cache and read it."""
-    filling = _Filling(prepared, data, compute, reporter)
+    viewing = prepared.viewing
+    changed = viewing.changed if viewing else {}
+    filling = _Filling(prepared, [getattr(data, name).inputs for name in SPLITS] + list(changed.values()), compute)
     for number, earlier in enumerate(prepared.later):
         ways = bridges(prepared.later[:number][::-1], earlier)
-        filling.fill(earlier.prefix, prepared.open_store(earlier.prefix, earlier.frontier), ways)
+        filling.fill(earlier.prefix, prepared.open_store(earlier.prefix, earlier.frontier), ways, reporter)
     with prepared.store.hold():
-        filled = filling.fill(prepared.parts.prefix, prepared.store, bridges(prepared.parts.earlier))
-        splits: dict[str, Source] = {
-            name: prepared.store.activations(
-                prepared.keys[name], device=compute.device, windowed=windowed if name == "train" else None
-            )
-            for name in SPLITS
-        }
+        filled = filling.fill(prepared.parts.prefix, prepared.store, bridges(prepared.parts.earlier), reporter)
+        read = partial(prepared.store.activations, device=compute.device)
+        splits: dict[str, Source] = {name: read(prepared.keys[name]) for name in SPLITS if name != "train"}
+        memory = None if viewing is None else free_memory(compute.device) // 2 // (2 + len(changed))
+        train = partial(read, memory=memory, windowed=windowed)
+        splits["train"] = train(prepared.keys["train"])
+        if viewing is not None:
+            train = partial(train, windowed=windows_of(splits["train"]) is not None)
+            versions = {0: splits["train"], **{n: train(inputs.digests()) for n, inputs in changed.items()}}
+
+            def version(number: int) -> Source:
+                one = _Filling(prepared, [viewing.version(number)], compute)
+                one.fill(prepared.parts.prefix, prepared.store, (), Reporter())
+                return train(viewing.version(number).digests())
+
+            splits["train"] = Rotating(viewing.views, versions, version, viewing.epochs[1])
     found = {"computed": filled.computed, "found": filled.found}
     return splits, {
         "kind": "disk",
@@ -149,20 +183,20 @@ def _on_disk(
 
 
 class _Filling:
-    """Computes what caches lack of the rows of all splits."""
+    """Computes what caches lack of some rows."""
 
-    def __init__(self, prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter) -> None:
-        self._prepared, self._compute, self._reporter = prepared, compute, reporter
-        self._keys = np.concatenate([prepared.keys[name] for name in SPLITS])
-        self._rows = Joined([getattr(data, name).inputs for name in SPLITS])
+    def __init__(self, prepared: Prepared, inputs: Sequence[Inputs], compute: Compute) -> None:
+        self._prepared, self._compute = prepared, compute
+        self._rows = Joined(inputs)
+        self._keys = self._rows.digests()
 
-    def fill(self, prefix: fx.GraphModule, store: PrefixCache, ways: Ways) -> Filled:
+    def fill(self, prefix: fx.GraphModule, store: PrefixCache, ways: Ways, reporter: Reporter) -> Filled:
         """Fill one cache, from an earlier one as far as there is one, else from the inputs."""
         keys, missing = self._keys, len(store.missing(self._keys))
         run = partial(self._run, prefix)
         if missing < len(keys):
             store.spot_check(keys, run)
-        with self._reporter.rows(missing, "caching activations") as progress:
+        with reporter.rows(missing, "caching activations") as progress:
             settings: dict[str, Any] = {"compute_rows": COMPUTE_ROWS, "progress": progress.advance}
             link = find_link(ways, self._prepared.open_store, keys[store.missing(keys)])
             linked = from_main(lambda: self._fill_from(link, store, settings))
@@ -174,7 +208,7 @@ class _Filling:
             filled = replace(filled, computed=int(counts["computed"]), found=int(counts["found"]))
         if missing:
             for error in store.storage_errors(keys, run):
-                self._reporter.line(f"stored {error}")
+                reporter.line(f"stored {error}")
         return replace(filled, computed=filled.computed + linked, found=filled.found - linked)
 
     def _fill_from(self, link: Link | None, store: PrefixCache, settings: dict[str, Any]) -> int:
@@ -194,6 +228,22 @@ def _run_frozen(module: fx.GraphModule, tensors: tuple[Tensor, ...], compute: Co
     with torch.no_grad(), autocast(compute.precision, compute.device):
         outputs: tuple[Tensor, ...] = module(*tensors)
         return outputs
+
+
+class _Computed:
+    """What frozen layers compute of the rows of another source."""
+
+    def __init__(self, source: Source, prefix: fx.GraphModule, compute: Compute) -> None:
+        self.device = source.device
+        self._source, self._prefix, self._compute = source, prefix, compute
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """Return the frontier of the rows `indices`."""
+        inputs = tuple([moved(tensor, self._compute) for tensor in self._source.gather(indices)])
+        return tuple([tensor.to(self.device) for tensor in _run_frozen(self._prefix, inputs, self._compute)])
 
 
 def _inputs(split: Split, compute: Compute) -> tuple[Source, Tensor | None]:

@@ -50,6 +50,9 @@ def finetune(
     cache_dtype: str | None = None,
     cache_budget: int | None = None,
     cache_kind: str = "auto",
+    views: int | None = None,
+    refresh_views: int | None = None,
+    feature_noise: float = 0.0,
     compare: bool | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
@@ -78,6 +81,9 @@ def finetune(
         cache_dtype: in which type they are stored, such as `float16`; None: as computed.
         cache_budget: bytes that all caches together may take.
         cache_kind: where activations are kept: `disk`, `memory` for this run alone, or `auto`, the faster of them.
+        views: versions of each training row, as it is and changed by `augment`, that are cached and read in turn.
+        refresh_views: epochs from one new version to the next, which is computed in the background.
+        feature_noise: normal noise on what frozen layers compute, in parts of each feature's deviation, such as 0.1.
         compare: train from scratch and unfrozen too; None: only where `data` is not given.
         out: the run folder; by default a new one under `runs`.
         resume: a run folder to go on with; what is not given otherwise comes from its settings.
@@ -151,16 +157,15 @@ def plan(**settings: Any) -> tuple[Freezing, Prepared]:
     task = new_task(plain_settings(arguments), arguments["data"], arguments["reporter"] or Reporter())
     begun = begin(task, Reporter())
     later = training_later(begun.model, begun.phases[1:])
-    epochs = begun.phases[0].last
-    return begun.freezing, prepare_phase(
-        task, begun.model, begun.objective, begun.compute, epochs, later, begun.anchors
-    )
+    given = (task, begun.model, begun.objective, begun.compute, begun.phases[0], later, begun.anchors)
+    return begun.freezing, prepare_phase(*given)
 
 
 def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
     """Train from scratch and unfrozen on the same rows and put the test metrics side by side."""
     folder = Path(result.run)
-    settings = {**task.settings, "freeze": [], "unfreeze": None, "compare": False}
+    settings = {**task.settings, "freeze": [], "unfreeze": None, "compare": False, "views": None, "refresh_views": None}
+    settings["feature_noise"] = 0.0
     scratch = {**settings, "restore": [], "random_weights": True, "l2_sp": None}
     table = {
         "scratch": _compared(replace(task, settings=scratch), folder / "compared-scratch", "from scratch", reporter),

@@ -29,6 +29,7 @@ from reuse.planning.options import Place, Run, Work
 from reuse.planning.plan import Plan, Stepping, Wish, make_plan, measure_work
 from reuse.training.precision import autocast
 from reuse.units import format_bytes, format_epochs, format_seconds
+from reuse.viewing import Viewing
 
 CACHE_KINDS: dict[str, str | None] = {"auto": None, "disk": "disk", "memory": "memory"}
 SAMPLE_ROWS = 64  # that a cut is found on and measured with
@@ -75,6 +76,7 @@ class Prepared:
         later: the earlier cuts whose frontiers later phases will read, the earliest first.
         keys: the row keys of each split, `(rows, 16)` uint8.
         seconds: what these took (`digest`), and all the rest (`prepare`).
+        viewing: versions of the training rows that are stored too; None where there are none.
     """
 
     parts: Cut
@@ -87,6 +89,7 @@ class Prepared:
     later: tuple[Earlier, ...]
     keys: dict[str, np.ndarray]
     seconds: dict[str, float]
+    viewing: Viewing | None = None
 
 
 def cache_folder(folder: str | Path | None = None) -> Path:
@@ -106,6 +109,7 @@ def prepare(
     stepping: Stepping | None = None,
     batch_size: int = SAMPLE_ROWS,
     began: Mapping[str, Any] | None = None,
+    viewing: Viewing | None = None,
 ) -> Prepared:
     """Cut the model, look up what is cached, and plan; computes no activations yet.
 
@@ -120,6 +124,7 @@ def prepare(
         stepping: makes training steps, which are measured; None: forward and backward alone are.
         batch_size: of these steps.
         began: what a run that is resumed began with: `kind` and `behind` as in `Plan`; None: what is best.
+        viewing: versions of the training rows that are to be stored too.
 
     Raises:
         CutError: the model cannot be cut; the message says why.
@@ -131,16 +136,19 @@ def prepare(
         parts = cut(model, inputs)
     started = time.perf_counter()
     keys = {name: getattr(data, name).inputs.digests() for name in SPLITS}
+    changed = [] if viewing is None else [inputs.digests() for inputs in viewing.changed.values()]
     digest_seconds = time.perf_counter() - started
     places = _Places(cache.open(), data, compute, type(model).__name__)
-    every = np.concatenate([keys[name] for name in SPLITS])
+    every = np.concatenate([*(keys[name] for name in SPLITS), *changed])
     lacking = every[places.of(parts.prefix, parts.frontier, cache.dtype).missing(every)]
     link = find_link(bridges(parts.earlier), places.of, lacking) if places.known else None
-    run = Run({name: len(keys[name]) for name in SPLITS}, epochs, 1, free_memory(compute.device) // 2, cache.budget)
+    rows = {name: len(keys[name]) for name in SPLITS}
+    views, new = (1, 0) if viewing is None else (1 + len(changed), viewing.later)
+    run = Run(rows, epochs, views + new, free_memory(compute.device) // 2, cache.budget)
     with autocast(compute.precision, compute.device):
         steps = stepping or partial(_half_steps, objective)
         work, nodes = measure_work(parts, steps, (inputs,), targets, batch_size)
-    seen = _places_of(parts, work, nodes, places, every, link, cache.dtype)
+    seen = _places_of(parts, work, nodes, places, every, link, cache.dtype, new * rows["train"])
     plan = make_plan(seen, work, run, Wish(cache.dtype, cache.kind, places.opened.root))
     if began is not None:
         plan = replace(plan, cache=began["kind"] != "none", kind=began["kind"], behind=tuple(began["behind"]))
@@ -151,12 +159,12 @@ def prepare(
             parts = cut(model, inputs, keep=kept.signatures)
         cuts, link = _cuts_of_phases(parts, later), None
     prints = places.print_of(parts.prefix, parts.frontier, cache.dtype)
-    stored_bytes = len(every) * sum(cut.bytes_per_sample for cut in cuts) + plan.bytes
+    stored_bytes = run.stored_rows * sum(cut.bytes_per_sample for cut in cuts) + plan.bytes
     if cache.budget is not None and stored_bytes > cache.budget:
         cuts = ()  # one frontier at a time
     seconds = {"prepare": time.perf_counter() - begun - digest_seconds, "digest": digest_seconds}
     store = places.place(prints, parts.frontier, cache.dtype)
-    return Prepared(parts, store.stored, plan, prints, store, places.of, link, cuts, keys, seconds)
+    return Prepared(parts, store.stored, plan, prints, store, places.of, link, cuts, keys, seconds, viewing)
 
 
 class _Places:
@@ -189,8 +197,20 @@ def _places_of(
     keys: np.ndarray,
     link: Link | None,
     dtype: str | None,
+    coming: int,
 ) -> list[Place]:
-    """Return the cuts that a plan weighs: the deepest, and each earlier one that stores less than all deeper ones."""
+    """Return the cuts that a plan weighs: the deepest, and each earlier one that stores less than all deeper ones.
+
+    Args:
+        parts: the deepest.
+        work: what was measured.
+        nodes: seconds a row of each node of the prefix.
+        places: where activations are kept.
+        keys: of the rows that are read at first.
+        link: what spares rows of the deepest cut the layers before it.
+        dtype: in which type they are stored.
+        coming: how many rows are computed later, versions that take the place of others.
+    """
     found: list[Place] = []
     smallest = math.inf
     every: Sequence[Cut | Earlier] = (parts, *parts.earlier)
@@ -207,6 +227,7 @@ def _places_of(
         if link is not None and cut_at is parts:
             spared = link.rows * sum(nodes.get(node.name, 0.0) for node in link.earlier.prefix.graph.nodes)
         behind = cut_at.behind if isinstance(cut_at, Earlier) else ()
+        missing += coming
         found.append(Place(behind, min(frozen, work.frozen), bytes_of, missing, missing * frozen - spared))
     return found
 
@@ -242,7 +263,8 @@ def describe_plan(prepared: Prepared) -> list[str]:
     """Return the plan in lines for a person."""
     plan = prepared.plan
     frontier = ", ".join(f"{f.name} {f.shape} {dtype_name(f.dtype)}" for f in prepared.stored)
-    computed = f"{plan.missing} of {plan.rows} rows to compute" if plan.missing else f"all {plan.rows} rows are cached"
+    rows = plan.stored_rows
+    computed = f"{plan.missing} of {rows} rows to compute" if plan.missing else f"all {rows} rows are cached"
     if prepared.link is not None:
         computed += f", {prepared.link.rows} of them from what is cached before {prepared.link.earlier.behind[0]}"
     cached, plain, later = map(format_seconds, (plan.with_cache, plan.without_cache, plan.later))
@@ -254,6 +276,8 @@ def describe_plan(prepared: Prepared) -> list[str]:
             f"the frozen layers take {once}, the rest {each} an epoch"
         ),
     ]
+    if prepared.viewing is not None and plan.cache:
+        lines.append(f"views: {prepared.viewing}")
     if plan.cache and plan.kind == "memory":
         lines.append("the activations are kept in memory alone")
     if plan.cache and plan.behind:

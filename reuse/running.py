@@ -44,6 +44,7 @@ from reuse.training.parallel import KINDS
 from reuse.training.stopping import EarlyStopping
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
+from reuse.viewing import read_views
 
 NOT_SETTINGS = ("reporter", "resume", "out")
 DATA_SETTINGS = (
@@ -252,6 +253,7 @@ def check_epochs(settings: Mapping[str, Any]) -> None:
         choose_storage(settings["cache_dtype"])
     if settings.get("cache_kind") is not None:
         lookup(CACHE_KINDS, settings["cache_kind"], "cache kind")
+    read_views(settings)
     kept_epochs(settings["snapshots"], settings["epochs"], schedule=settings["schedule"])
     if settings["tensorboard"]:
         check_tensorboard()

@@ -24,6 +24,9 @@ UNUSED_BY_RANGE_TEST = (
     "cache_dtype",
     "cache_budget",
     "cache_kind",
+    "views",
+    "refresh_views",
+    "feature_noise",
 )
 """Settings of a training that a range test has no use for: it writes nothing, and tries the rates itself."""
 

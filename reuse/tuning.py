@@ -14,7 +14,7 @@ from reuse.devices import dtype_name
 from reuse.distributed import from_main, world_size
 from reuse.equipping import make_trainer
 from reuse.errors import CutError, UsageError
-from reuse.feeding import Feed, feed_activations, feed_inputs, too_large
+from reuse.feeding import Feed, feed_activations, feed_computed, feed_inputs, too_large
 from reuse.layers.freezing import Freezing, frozen, unfreeze
 from reuse.layers.selecting import select
 from reuse.objectives.objective import Batch, Objective
@@ -37,9 +37,15 @@ from reuse.tasks import Task
 from reuse.training.parallel import describe_spread, spread
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
+from reuse.viewing import make_viewing
 
-AUGMENTED = "augmentation gives the frozen layers other inputs each epoch"
+AUGMENTED = (
+    "augmentation gives the frozen layers other inputs each epoch; views=5 would store five versions of each row"
+)
 """Why nothing is cached where training inputs are changed at random."""
+
+ON_FEATURES = ("mixup", "cutmix", "feature_noise")
+"""What is done to what frozen layers have computed, with a cache and without."""
 
 
 def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: str | Path | None = None) -> Result:
@@ -108,6 +114,8 @@ def _train_phase(
     freezing = _begin(model, phase, phases, tuned.since, reporter)
     later = training_later(model, phases[phases.index(phase) + 1 :])
     feed, prepared, why_not = _feed(model, task, tuned, freezing, phase, later, run, reporter)
+    if task.settings["views"] and not feed.viewed:
+        reporter.line("no views: nothing is cached, so that augment changes the rows anew in each epoch")
     feed.network = spread(model, feed.network, task.settings["parallel"])
     trainer = make_trainer(model, tuned.objective, feed, task.settings, task.data, tuned.anchors, tuned.since)
     if tuned.trainer is not None:
@@ -186,28 +194,32 @@ def _feed(
 ) -> tuple[Feed, Prepared | None, str]:
     """Return what the trainer reads, the cut and plan behind it, and why nothing is cached where that is so."""
     data, compute, settings = task.data, tuned.compute, task.settings
-    if not freezing.parameters or not settings["cache"]:
+    changed = [name for name in ON_FEATURES if settings[name]]
+    if not freezing.parameters or not (settings["cache"] or changed):
         return feed_inputs(model, data, compute), None, ""
     # The plan is measured, so it may turn out otherwise another time; what a run began with it goes on with.
     chosen = from_main(lambda: run.manifest().get("cached", {}))
-    began = _as_it_began(chosen.get(str(phase.first)))
+    began = _as_it_began(chosen.get(str(phase.first)) if settings["cache"] else False)
     windowed = None if began is None else began.get("windowed", False)
-    epochs = phase.last - phase.first + 1
-    given = (task, model, tuned.objective, compute, epochs, later, tuned.anchors)
+    given = (task, model, tuned.objective, compute, phase, later, tuned.anchors)
     try:
         if began is None and world_size() > 1:
             began = from_main(lambda: _choice(prepare_phase(*given).plan))  # one choice for all processes
         prepared = prepare_phase(*given, began)
     except CutError as error:
+        if settings["feature_noise"]:
+            raise UsageError(f"feature_noise needs what frozen layers compute: {error}") from error
         why_not = f"trained without a cache: {error}"
         reporter.line(why_not)
         return feed_inputs(model, data, compute), None, why_not
+    if not settings["cache"]:
+        return feed_computed(prepared, data, compute), None, ""  # as ever without a cache, but for what is mixed
     for line in describe_plan(prepared):
         reporter.line(line)
     choice = _choice(prepared.plan)
     if choice["kind"] == "none":
         run.update_manifest(cached={**chosen, str(phase.first): choice})
-        feed = feed_inputs(model, data, compute)
+        feed = feed_computed(prepared, data, compute) if changed else feed_inputs(model, data, compute)
         feed.seconds.update(prepared.seconds)
         return feed, prepared, f"trained without a cache: {prepared.plan.reason or 'as it began'}"
     if windowed is None and world_size() > 1:
@@ -234,7 +246,7 @@ def prepare_phase(
     model: nn.Module,
     objective: Objective,
     compute: Compute,
-    epochs: int,
+    phase: Phase,
     later: Sequence[Collection[nn.Parameter]] = (),
     anchors: Mapping[str, Tensor] | None = None,
     began: Mapping[str, Any] | None = None,
@@ -246,7 +258,7 @@ def prepare_phase(
         model: frozen as in the phase.
         objective: what is minimised.
         compute: where and in which types.
-        epochs: of the phase.
+        phase: what is trained.
         later: for each later phase that may read a cache, the frozen parameters that will train by then.
         anchors: what `l2_sp` pulls towards, by name.
         began: how the phase was cached when it began, where it is resumed.
@@ -255,13 +267,15 @@ def prepare_phase(
         CutError: the model cannot be cut, or what is done to the inputs leaves nothing to cache.
     """
     settings, data = task.settings, task.data
-    if settings["augment"]:
+    viewing = make_viewing(settings, data, (phase.first, phase.last))
+    if settings["augment"] and viewing is None:
         raise CutError(AUGMENTED)
 
     unmixed = {**settings, "mixup": 0.0, "cutmix": 0.0}  # what a frontier may be too flat for, and next to nothing
 
     def stepping(network: nn.Module) -> Callable[[Batch], object]:
-        return make_trainer(model, objective, Feed(network, {}), unmixed, data, anchors).step
+        feed = Feed(network, {}, features=network is not model, viewed=network is not model)
+        return make_trainer(model, objective, feed, unmixed, data, anchors).step
 
     alone = world_size() == 1  # measured steps would wait for those of other processes, which measure others
     prepared = prepare(
@@ -270,11 +284,12 @@ def prepare_phase(
         objective,
         compute,
         cache_settings(task),
-        epochs,
+        phase.last - phase.first + 1,
         later,
         stepping=stepping if alone else None,
         batch_size=settings["batch_size"],
         began=began,
+        viewing=viewing,
     )
     if settings["cutmix"] and [len(tensor.shape) for tensor in prepared.stored] != [3]:
         raise CutError("cutmix pastes patches of maps, and what the frozen layers compute is none: mixup takes it too")

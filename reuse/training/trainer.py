@@ -27,6 +27,7 @@ from reuse.training.batches import (
     beside,
     grouped,
     row_order,
+    rows_of_epoch,
     split_batch,
     windows_of,
 )
@@ -330,9 +331,10 @@ class Trainer:
     def _train_epoch(self, source: Source, targets: Tensor | None, sizes: list[int], number: int) -> float:
         own = (self.share.rank,) if self.share.rank else ()
         seed_everything(generator(self.seed, number, 1, *own).initial_seed())
-        order = self._order(source, number)
         self.model.train()
         self._step.regularised = not (self.alternate and number % 2 == 0)
+        source = rows_of_epoch(source, number) if self._step.regularised else source
+        order = self._order(source, number)
         if not self._step.regularised:
             switch_off_dropout(self.model)
         of_epoch = math.ceil(len(sizes) / self.accumulate)
