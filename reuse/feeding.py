@@ -98,6 +98,9 @@ def feed_activations(
         splits, cache = _on_disk(prepared, data, compute, reporter, windowed)
     fed = {name: (source, targets_of(getattr(data, name), compute)) for name, source in splits.items()}
     seconds = {**prepared.seconds, "cache": time.perf_counter() - started}
+    if prepared.viewing is not None:
+        views = prepared.viewing
+        cache["views"] = {"count": views.views.count + views.later, "new": views.later}
     feed = Feed(prepared.parts.suffix, fed, cache, seconds, features=True, viewed=prepared.viewing is not None)
     if feed.windowed:
         reporter.line("the activations stay on disk and are shuffled window by window: they do not fit into memory")
