@@ -169,9 +169,10 @@ def _on_disk(
             versions = {0: splits["train"], **{n: train(inputs.digests()) for n, inputs in changed.items()}}
 
             def version(number: int) -> Source:
-                one = _Filling(prepared, [viewing.version(number)], compute)
-                one.fill(prepared.parts.prefix, prepared.store, (), Reporter())
-                return train(viewing.version(number).digests())
+                rows = viewing.version(number)
+                with prepared.store.hold():
+                    _Filling(prepared, [rows], compute).fill_alone(prepared.parts.prefix, prepared.store)
+                    return train(rows.digests())
 
             splits["train"] = Rotating(viewing.views, versions, version, viewing.epochs[1])
     found = {"computed": filled.computed, "found": filled.found}
@@ -213,6 +214,10 @@ class _Filling:
             for error in store.storage_errors(keys, run):
                 reporter.line(f"stored {error}")
         return replace(filled, computed=filled.computed + linked, found=filled.found - linked)
+
+    def fill_alone(self, prefix: fx.GraphModule, store: PrefixCache) -> None:
+        """Fill one cache beside the training: of several processes one does, and the others wait for its rows."""
+        store.fill(self._keys, partial(self._run, prefix), compute_rows=COMPUTE_ROWS)
 
     def _fill_from(self, link: Link | None, store: PrefixCache, settings: dict[str, Any]) -> int:
         if link is None:

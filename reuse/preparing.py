@@ -144,7 +144,7 @@ def prepare(
     link = find_link(bridges(parts.earlier), places.of, lacking) if places.known else None
     rows = {name: len(keys[name]) for name in SPLITS}
     views, new = (1, 0) if viewing is None else (1 + len(changed), viewing.later)
-    run = Run(rows, epochs, views + new, free_memory(compute.device) // 2, cache.budget)
+    run = Run(rows, epochs, views + new, free_memory(compute.device) // 2, cache.budget, views)
     with autocast(compute.precision, compute.device):
         steps = stepping or partial(_half_steps, objective)
         work, nodes = measure_work(parts, steps, (inputs,), targets, batch_size)

@@ -120,10 +120,8 @@ def _came_of_plan(result: Any) -> list[str]:
     took = format_seconds(result.seconds["cache"] + result.seconds["train"])
     views = result.cache.get("views")
     versions = f"; {views['count']} versions of each training row, {views['new']} of them new ones" if views else ""
-    return [
-        f"foretold for {format_epochs(result.plan['epochs'])}: {cached} with the cache, {plain} without; "
-        f"{format_epochs(result.epochs)} took {took}{versions}"
-    ]
+    foretold = f"foretold for {format_epochs(result.plan['epochs'])}: {cached} with the cache, {plain} without"
+    return [f"{foretold}; {format_epochs(result.epochs)} took {took}{versions}"]
 
 
 def _summary(result: Any) -> str:
