@@ -27,6 +27,14 @@ reuse.pretrain(**pretraining, parallel="fsdp", optimizer="nesterov", clip_norm=0
 for kind in ("ddp", "fsdp"):
     result = reuse.finetune("source", **tuning, parallel=kind, cache_dir=f"cache-{kind}", out=f"tuned-{kind}")
     assert result.cache["rows"] == {"computed": sum(result.sizes.values()), "found": 0}
+from reuse import preparing
+from reuse.planning.options import Work
+measured = preparing.measure_work
+slow = Work(frozen=1.0, suffix=0.001, whole=1.001, measured=0.001)
+preparing.measure_work = lambda parts, *_: (slow, {node.name: 1.0 for node in parts.prefix.graph.nodes})
+views = {"augment": "shift:1", "views": 2, "refresh_views": 2, "epochs": 6}
+assert reuse.finetune("source", **tuning | views, cache_dir="cache-views", out="views").cache
+preparing.measure_work = measured
 reuse.finetune("source", **tuning | {"epochs": 5}, resume="begun", parallel="fsdp")
 reuse.finetune("source", **tuning, unfreeze="1:all", accumulate=3, norm="batch", random_weights=True, out="batch")
 try:
@@ -92,6 +100,13 @@ def test_frozen_layers_are_computed_once_each_process_its_part(folder: Path, tmp
     segments = [*(folder / f"cache-{kind}").rglob("*.h5")]
     assert len(segments) == 2, "each process has published the rows that it computed"
     _same(folder / f"tuned-{kind}", tmp_path / "one")
+
+
+@pytest.mark.usefixtures("cached_however_small")
+def test_both_processes_read_the_same_versions_of_the_rows(folder: Path, tmp_path: Path) -> None:
+    views = {"augment": "shift:1", "views": 2, "refresh_views": 2, "epochs": 6}
+    reuse.finetune(folder / "source", **TUNING | views, cache_dir=tmp_path / "cache", out=tmp_path / "one")
+    _same(folder / "views", tmp_path / "one")
 
 
 def test_two_processes_go_on_with_what_one_began(folder: Path, tmp_path: Path) -> None:
