@@ -1,8 +1,9 @@
 """One fine-tuning, from a task to a recorded run."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from reuse.distributed import from_main, main_first, world_size
 from reuse.equipping import make_trainer
 from reuse.errors import CutError, UsageError
 from reuse.feeding import Feed, feed_activations, feed_inputs
-from reuse.layers.freezing import Freezing, frozen, unfreeze
+from reuse.layers.freezing import Freezing, freeze, frozen, unfreeze
 from reuse.layers.selecting import select
 from reuse.objectives.objective import Batch, Objective
-from reuse.phases import Phase
+from reuse.phases import Phase, settle, settle_again, settled_phases
 from reuse.planning.plan import Plan
 from reuse.preparing import CACHE_KINDS, CacheSettings, Prepared, describe_plan, prepare
 from reuse.results import Result
@@ -28,13 +29,22 @@ from reuse.running import (
     make_stopping,
     train,
 )
-from reuse.runs.checkpoints import ANCHORS, load_newest, newest_epoch, savable_tensors, save_start
+from reuse.runs.checkpoints import (
+    ANCHORS,
+    keep_still,
+    load_checkpoint,
+    load_newest,
+    newest_epoch,
+    savable_tensors,
+    save_start,
+)
 from reuse.runs.fitting import interruptible
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.reporting import Reporter
 from reuse.runs.tensor_files import save_tensors
 from reuse.tasks import Task
 from reuse.training.parallel import describe_spread, spread
+from reuse.training.state import live_tensors
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
 
@@ -61,8 +71,13 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
         reporter.line(line)
     tuned = _Tuned(begun.objective, begun.compute, make_stopping(begun.objective, settings), begun.anchors, resume)
     with interruptible(run):
+        if resume:
+            _settle_again(phases, run, begun.objective, task.settings)
         for phase in _remaining(phases, run):
-            _train_phase(task, model, tuned, phase, phases, run, reporter)
+            trainer = _train_phase(task, model, tuned, phase, phases, run, reporter)
+            if tuned.goes_on and trainer.settled:
+                settle(phases, trainer.epoch, trainer.settled)
+                run.update_manifest(settled=settled_phases(phases))
         save_tensors(run.path / WEIGHTS, savable_tensors(model))
     result = from_main(lambda: _result(task, run, begun.freezing, tuned))  # it reads what the first process has written
     run.write_result(result.to_dict())
@@ -81,10 +96,12 @@ class _Tuned:
         resume: whether the next phase goes on from a checkpoint.
         trainer: of the phase before, None before the first.
         feed: of the first phase trained, with the seconds of all.
-        prepared: the cut of the first phase trained.
+        cache: what the first cache gave.
+        prepared: the first cut.
         done: what the last phase came to.
         notes: why nothing was cached.
         since: number of the first epoch of the parameters that began to train later than others, by name.
+        rested: names of the tensors that trained at first and rest now, as their layers have settled.
     """
 
     objective: Objective
@@ -94,25 +111,34 @@ class _Tuned:
     resume: bool
     trainer: Trainer | None = None
     feed: Feed | None = None
+    cache: dict[str, Any] | None = None
     prepared: Prepared | None = None
     done: Trained | None = None
     train_seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     since: dict[str, int] = field(default_factory=dict)
+    rested: set[str] = field(default_factory=set)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether another phase follows."""
+        return self.done is not None and self.done.fitted.goes_on
 
 
 def _train_phase(
     task: Task, model: nn.Module, tuned: _Tuned, phase: Phase, phases: list[Phase], run: RunFolder, reporter: Reporter
-) -> None:
+) -> Trainer:
     """Train the epochs of a phase, on from where the phase before left off: its optimizer's state goes with it."""
-    freezing = _begin(model, phase, phases, tuned.since, reporter)
+    freezing = _begin(model, phase, phases, tuned, run, reporter)
     later = training_later(model, phases[phases.index(phase) + 1 :])
     feed, prepared, why_not = _feed(model, task, tuned, freezing, phase, later, run, reporter)
+    _note_phase(run, phase, freezing, prepared)
     feed.network = spread(model, feed.network, task.settings["parallel"])
     trainer = make_trainer(model, tuned.objective, feed, task.settings, task.data, tuned.anchors, tuned.since)
     if tuned.trainer is not None:
         trainer.load_state_dict(tuned.trainer.state_dict())
     until = phase.last if phase is not phases[-1] else None
+    inputs = partial(feed_inputs, model, task.data, tuned.compute) if tuned.rested and feed.cache else None
     done = train(
         trainer,
         feed,
@@ -121,17 +147,20 @@ def _train_phase(
         reporter,
         tuned.resume,
         stopping=tuned.stopping,
-        since=phase.first,
+        since=1 if phase.settled else phase.first,  # what comes to rest is no reason to wait anew
         until=until,
+        rested=tuned.rested,
+        inputs=inputs,
     )
+    tuned.cache, tuned.prepared = tuned.cache or feed.cache, tuned.prepared or prepared
     if tuned.feed is None:
-        tuned.feed, tuned.prepared = feed, prepared
+        tuned.feed = feed
     else:
         tuned.feed.seconds = {name: value + feed.seconds[name] for name, value in tuned.feed.seconds.items()}
     tuned.trainer, tuned.done, tuned.resume = trainer, done, False
     tuned.train_seconds += done.seconds
-    _note_phase(run, phase, freezing, prepared)
     tuned.notes.extend([why_not] if why_not else [])
+    return trainer
 
 
 def _note_phase(run: RunFolder, phase: Phase, freezing: Freezing, prepared: Prepared | None) -> None:
@@ -139,18 +168,28 @@ def _note_phase(run: RunFolder, phase: Phase, freezing: Freezing, prepared: Prep
     stored = prepared.stored if prepared else ()
     frontier = [{"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in stored]
     told = {"epoch": phase.first, "frozen": list(freezing.layers), "frontier": frontier}
+    told |= {"settled": dict(phase.settled)} if phase.settled else {}
     others = [other for other in run.manifest().get("phases", ()) if other["epoch"] != phase.first]
     run.update_manifest(phases=sorted([*others, told], key=lambda entry: int(entry["epoch"])))
 
 
-def _begin(model: nn.Module, phase: Phase, phases: list[Phase], since: dict[str, int], reporter: Reporter) -> Freezing:
-    """Unfreeze what trains in a phase, what its predecessors unfroze included, which a resumed run has not done yet."""
+def _begin(
+    model: nn.Module, phase: Phase, phases: list[Phase], tuned: _Tuned, run: RunFolder, reporter: Reporter
+) -> Freezing:
+    """Freeze and unfreeze for a phase, as for its predecessors, which a resumed run has not done yet."""
     freezing = frozen(model)
     for earlier in phases[: phases.index(phase) + 1]:
         if earlier.unfrozen:
             unfreeze(model, earlier.unfrozen)
             before, freezing = freezing, frozen(model)
-            since.update(dict.fromkeys(set(before.parameters) - set(freezing.parameters), earlier.first))
+            tuned.since.update(dict.fromkeys(set(before.parameters) - set(freezing.parameters), earlier.first))
+        if earlier.settled:
+            live = live_tensors(model).keys()
+            freezing = freeze(model, list(earlier.settled))
+            tuned.rested |= live - live_tensors(model).keys()
+    if phase.settled:
+        keep_still(run, model)
+        reporter.line(f"from epoch {phase.first} on {_describe_settled(phase.settled)}")
     if phase.unfrozen:
         still = f"; still frozen: {', '.join(freezing.layers)}" if freezing.layers else ""
         reporter.line(f"from epoch {phase.first} on {', '.join(phase.unfrozen)} trains too{still}")
@@ -168,10 +207,36 @@ def training_later(model: nn.Module, phases: Sequence[Phase]) -> list[list[nn.Pa
     return training
 
 
-def _remaining(phases: list[Phase], run: RunFolder) -> list[Phase]:
-    """Return the phases that a run has not ended yet, at least the last one."""
+def _describe_settled(settled: Mapping[str, float]) -> str:
+    verb, whose = ("is", "its") if len(settled) == 1 else ("are", "their")
+    changes = ", ".join(f"{100 * change:.2g} %" for change in settled.values())
+    return f"{', '.join(settled)} {verb} frozen: {whose} gradients change least (Δ {changes})"
+
+
+def _settle_again(phases: list[Phase], run: RunFolder, objective: Objective, settings: Mapping[str, Any]) -> None:
+    """Let what has settled in a run be frozen again, also what the last epoch before a kill has brought."""
+    kept = [entry for entry in run.manifest().get("settled", ()) if entry["epoch"] < phases[-1].last]
+    if kept and settings["unfreeze"]:
+        raise UsageError(f"layers of {run.path} have frozen by themselves: go on without unfreeze")
+    saved = load_checkpoint(run) if settings["auto_freeze"] is not False else None
+    if saved is not None:
+        epoch, settled = saved[0]["epoch"], saved[0].get("settling", {}).get("settled", {})
+        stopping = make_stopping(objective, settings)
+        stopping.load_state_dict(saved[1])
+        ends = stopping.is_over() or epoch >= phases[-1].last
+        if settled and not ends and epoch not in [entry["epoch"] for entry in kept]:
+            kept.append({"epoch": epoch, "changes": settled})
+            run.update_manifest(settled=kept)
+    settle_again(phases, kept)
+
+
+def _remaining(phases: list[Phase], run: RunFolder) -> Iterator[Phase]:
+    """Yield the phases that a run has not ended yet, at least the last one, and those that are added meanwhile."""
     epoch = newest_epoch(run)
-    return [phase for phase in phases if phase.last > epoch or phase is phases[-1]]
+    number = sum(phase.last <= epoch for phase in phases[:-1])
+    while number < len(phases):
+        yield phases[number]
+        number += 1
 
 
 def _feed(
@@ -336,7 +401,7 @@ def _result(task: Task, run: RunFolder, freezing: Freezing, tuned: _Tuned) -> Re
         restored=tuple(began.get("restored", ())),
         fresh=tuple(began.get("fresh", ())),
         frontier=tuple(began["phases"][0]["frontier"]),
-        cache=feed.cache,
+        cache=tuned.cache,
         phases=tuple(began["phases"]),
         plan=prepared.plan.to_dict() if prepared else None,
         notes=(*task.data.notes, *dict.fromkeys(tuned.notes)),

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -29,6 +30,7 @@ from reuse.training.pacing import Pace
 from reuse.training.parallel import average_buffers, share_of
 from reuse.training.precision import autocast, check_precision
 from reuse.training.running_loss import RunningLoss
+from reuse.training.settling import Settling
 from reuse.training.state import copied, live_tensors, load_tensors
 from reuse.training.statistics import batch_statistics, compute_statistics
 from reuse.training.step import Step, StepParts
@@ -52,6 +54,7 @@ class Trainer:
         warmup: length of the rise to the full rate, in epochs.
         parts: what is done in each step beside: transforms, penalties, clipping, sharpness, constraints.
         average: of the weights, which is what is measured and kept then; None: the weights themselves.
+        settling: watches which blocks settle, which changes nothing of the training; None: nobody does.
         alternate: train every other epoch, from the second on, without dropout, transforms and penalties.
         train_metrics: measure the training rows too after each epoch, in eval mode.
         batch_size: rows a batch.
@@ -89,6 +92,7 @@ class Trainer:
         warmup: float = 0.0,
         parts: StepParts | None = None,
         average: Average | None = None,
+        settling: Settling | None = None,
         alternate: bool = False,
         train_metrics: bool = False,
         batch_size: int = 32,
@@ -109,6 +113,9 @@ class Trainer:
         self.objective = objective
         self.schedule, self.warmup = schedule, warmup
         self.parts = parts or StepParts()
+        self.settling = settling
+        if settling is not None:
+            self.parts = replace(self.parts, observers=(*self.parts.observers, settling.add))
         self.average = WeightAverage(average, {})
         self.alternate, self.train_metrics = alternate, train_metrics
         self.batch_size, self.accumulate, self.seed, self.precision = batch_size, accumulate, seed, precision
@@ -197,7 +204,12 @@ class Trainer:
         optimizer = build_optimizer(self._settings, self.parameters)
         if self.optimizer.state:
             load_named_state(optimizer, self.parameters, named_state(self.optimizer, self.parameters))
-        return self._new_step(optimizer)
+        return self._new_step(optimizer, replace(self.parts, observers=()))
+
+    @property
+    def settled(self) -> dict[str, float]:
+        """By how much the blocks that have settled at the end of the last epoch changed, by name."""
+        return {} if self.settling is None else self.settling.settled
 
     @property
     def learning_rate(self) -> float:
@@ -240,6 +252,7 @@ class Trainer:
             "weights": copied(live_tensors(self.model), "cpu"),
             "schedule": self._schedule.state_dict() if self._schedule else {},
             "average": self.average.state_dict(),
+            "settling": {} if self.settling is None else self.settling.state_dict(),
             "scaler": self._step.scaler.state_dict() if self._step.scaler else {},
             "compiled": self.compiling.chosen,
         }
@@ -262,6 +275,8 @@ class Trainer:
         self.epoch, self._steps_taken = state["epoch"], state.get("steps", 0)
         self._schedule_state = state.get("schedule", {})
         self.average.load_state_dict(state.get("average", {}))
+        if self.settling is not None:
+            self.settling.load_state_dict(state.get("settling", {}))
         if self._step.scaler is not None and state.get("scaler"):
             self._step.scaler.load_state_dict(state["scaler"])
         self.compiling.resume(state.get("compiled"))
@@ -272,18 +287,18 @@ class Trainer:
         self._settings = settings
         self.optimizer = build_optimizer(settings, self.parameters)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._step = self._new_step(self.optimizer)
+        self._step = self._new_step(self.optimizer, self.parts)
         self.average.live = live_tensors(self.model)
         self.compiling.forget()
 
-    def _new_step(self, optimizer: Optimizer) -> Step:
+    def _new_step(self, optimizer: Optimizer, parts: StepParts) -> Step:
         return Step(
             self.model,
             self.network,
             self.objective,
             optimizer,
             self.parameters,
-            self.parts,
+            parts,
             self.precision,
             self.device,
         )
@@ -307,6 +322,8 @@ class Trainer:
                 self._use(self._optimizers[number])
             with others_needed():
                 loss = self._train_epoch(train, train_targets, sizes, number)
+            if self.settling is not None:
+                self.settling.end_epoch()
             self.compiling.decide(self._step, time.perf_counter() - start, len(sizes), epochs - number)
             with self.average.in_place(number, lambda: self._own_statistics(train)):
                 validated = {} if valid is None else self.evaluate(valid, valid_targets)
