@@ -39,14 +39,30 @@ def make_settling(model: nn.Module, settings: Mapping[str, Any]) -> Settling | N
     return Settling(watched, percentile, every) if len(training) > 1 else None
 
 
+def describe_auto_freeze(settings: Mapping[str, Any]) -> list[str]:
+    """Return in one sentence what a person should know; nothing where layers do not freeze by themselves."""
+    if settings["auto_freeze"] is False:
+        return []
+    every = interval(settings)
+    often = "epoch" if every == 1 else f"{every} epochs"
+    line = f"layers freeze by themselves: their gradients are compared every {often}"
+    none = 2 * every >= settings["epochs"]
+    return [f"{line}, of which there are too few for any to freeze: train longer" if none else line]
+
+
 def interval(settings: Mapping[str, Any]) -> int:
     """Return after how many epochs layers are looked at again."""
     every: int | None = settings["auto_freeze_every"]
     return max(1, settings["epochs"] // INTERVALS) if every is None else every
 
 
-def check_auto_freeze(model: nn.Module, settings: Mapping[str, Any]) -> None:
+def check_auto_freeze(model: nn.Module, settings: Mapping[str, Any], *, resumed: bool = False) -> None:
     """Raise unless layers of `model`, frozen as at the beginning, can freeze by themselves, where that is wanted.
+
+    Args:
+        model: frozen as the first phase trains it.
+        settings: of a command.
+        resumed: whether a run goes on with other layers frozen than at its beginning, of which none may be left.
 
     Raises:
         UsageError: the message says what stands against it.
@@ -59,7 +75,7 @@ def check_auto_freeze(model: nn.Module, settings: Mapping[str, Any]) -> None:
         raise UsageError("auto_freeze needs a model that is whole, and fsdp divides it once: choose parallel=ddp")
     if settings["precision"] == "float16":
         raise UsageError("auto_freeze compares gradients, and float16 scales them as it goes: choose bfloat16")
-    if make_settling(model, settings) is None:
+    if make_settling(model, settings) is None and not resumed:
         names = ", ".join(blocks(model)) or "none"
         raise UsageError(
             f"auto_freeze compares layers that train below the output layer, and needs two at least: the model has "

@@ -40,12 +40,14 @@ class Feed:
         splits: source and targets of each split.
         cache: what the cache gave, as `--json` prints it; None without one.
         seconds: of cutting, checking and planning; of digesting; of computing and writing activations.
+        held: the key of the prefix whose activations are in memory alone; None where none are.
     """
 
     network: Network
     splits: dict[str, tuple[Source, Tensor | None]]
     cache: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=lambda: {"prepare": 0.0, "digest": 0.0, "cache": 0.0})
+    held: str | None = None
 
 
 def feed_inputs(model: nn.Module, data: Dataset, compute: Compute) -> Feed:
@@ -53,28 +55,40 @@ def feed_inputs(model: nn.Module, data: Dataset, compute: Compute) -> Feed:
     return Feed(model, {name: _inputs(getattr(data, name), compute) for name in SPLITS})
 
 
-def feed_activations(prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter) -> Feed:
+def feed_activations(
+    prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter, before: Feed | None = None
+) -> Feed:
     """Compute what is missing and return the activations of all splits, from disk or memory as it is planned.
 
     What later phases will read is computed on the way: the earliest frontier first, each deeper one from that before.
+
+    Args:
+        prepared: the cut and its plan.
+        data: the rows.
+        compute: where and in which types.
+        reporter: told how far it is.
+        before: of an earlier phase: what it holds in memory of a shallower cut is gone on from.
 
     Raises:
         CacheError: the cache is damaged or cannot be written.
     """
     started = time.perf_counter()
+    held = None
     if prepared.plan.kind == "memory":
-        splits, cache = _in_memory(prepared, data, compute, reporter)
+        splits, cache = _in_memory(prepared, data, compute, reporter, before)
+        held = prepared.store.key
     else:
         splits, cache = _on_disk(prepared, data, compute, reporter)
     fed = {name: (source, targets_of(getattr(data, name), compute)) for name, source in splits.items()}
     seconds = {**prepared.seconds, "cache": time.perf_counter() - started}
-    return Feed(prepared.parts.suffix, fed, cache, seconds)
+    return Feed(prepared.parts.suffix, fed, cache, seconds, held)
 
 
 def _in_memory(
-    prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter
+    prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter, before: Feed | None
 ) -> tuple[dict[str, Source], dict[str, Any]]:
     """Compute the activations of all rows into memory, where they are gone with the process."""
+    bridge = None if before is None else _bridge_from(before, prepared)
     splits: dict[str, Source] = {}
     rows = sum(len(getattr(data, name)) for name in SPLITS)
     with reporter.rows(rows, "computing activations") as progress:
@@ -85,8 +99,12 @@ def _in_memory(
                 for f in prepared.parts.frontier
             )
             for some in torch.arange(len(inputs)).split(COMPUTE_ROWS):  # type: ignore[no-untyped-call]
-                given = moved(inputs.gather(some)[0], compute)
-                outputs = _run_frozen(prepared.parts.prefix, (given,), stored=prepared.parts.frontier, compute=compute)
+                if before is not None and bridge is not None:
+                    source = before.splits[name][0]
+                    module, given = bridge, source.gather(some.to(source.device))
+                else:
+                    module, given = prepared.parts.prefix, (moved(inputs.gather(some)[0], compute),)
+                outputs = _run_frozen(module, given, stored=prepared.parts.frontier, compute=compute)
                 for tensor, output in zip(tensors, outputs, strict=True):
                     tensor[some] = output
                 progress.advance(len(some))
@@ -94,6 +112,14 @@ def _in_memory(
     size = sum(f.row_bytes for f in prepared.parts.frontier) * rows
     found = {"computed": rows, "found": 0}
     return splits, {"kind": "memory", "hit": False, "key": None, "path": None, "bytes": size, "rows": found}
+
+
+def _bridge_from(before: Feed, prepared: Prepared) -> fx.GraphModule | None:
+    """Return what computes a frontier from the one that an earlier phase holds in memory; None where that cannot be."""
+    for earlier, bridge in bridges(prepared.parts.earlier) if before.held else ():
+        if prepared.open_store(earlier.prefix, earlier.frontier).key == before.held:
+            return bridge
+    return None
 
 
 def _on_disk(

@@ -95,7 +95,8 @@ class _Tuned:
         anchors: what `l2_sp` pulls towards.
         resume: whether the next phase goes on from a checkpoint.
         trainer: of the phase before, None before the first.
-        feed: of the first phase trained, with the seconds of all.
+        feed: of the phase before, None before the first.
+        seconds: of all feeds together, by what took them.
         cache: what the first cache gave.
         prepared: the first cut.
         done: what the last phase came to.
@@ -111,10 +112,10 @@ class _Tuned:
     resume: bool
     trainer: Trainer | None = None
     feed: Feed | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
     cache: dict[str, Any] | None = None
     prepared: Prepared | None = None
     done: Trained | None = None
-    train_seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     since: dict[str, int] = field(default_factory=dict)
     rested: set[str] = field(default_factory=set)
@@ -153,12 +154,9 @@ def _train_phase(
         inputs=inputs,
     )
     tuned.cache, tuned.prepared = tuned.cache or feed.cache, tuned.prepared or prepared
-    if tuned.feed is None:
-        tuned.feed = feed
-    else:
-        tuned.feed.seconds = {name: value + feed.seconds[name] for name, value in tuned.feed.seconds.items()}
-    tuned.trainer, tuned.done, tuned.resume = trainer, done, False
-    tuned.train_seconds += done.seconds
+    tuned.trainer, tuned.feed, tuned.done, tuned.resume = trainer, feed, done, False
+    for name, value in {**feed.seconds, "train": done.seconds}.items():
+        tuned.seconds[name] = tuned.seconds.get(name, 0.0) + value
     tuned.notes.extend([why_not] if why_not else [])
     return trainer
 
@@ -275,7 +273,7 @@ def _feed(
         feed.seconds.update(prepared.seconds)
         return feed, prepared, f"trained without a cache: {prepared.plan.reason or 'as it began'}"
     with main_first():
-        return feed_activations(prepared, data, compute, reporter), prepared, ""
+        return feed_activations(prepared, data, compute, reporter, tuned.feed), prepared, ""
 
 
 def _choice(plan: Plan) -> dict[str, Any]:
@@ -382,10 +380,9 @@ def _new_run(task: Task, begun: Beginning, out: str | Path | None) -> RunFolder:
 
 
 def _result(task: Task, run: RunFolder, freezing: Freezing, tuned: _Tuned) -> Result:
-    assert tuned.feed is not None
     assert tuned.done is not None
-    feed, prepared, fitted = tuned.feed, tuned.prepared, tuned.done.fitted
-    seconds = {"load": task.load_seconds, **feed.seconds, "train": tuned.train_seconds}
+    prepared, fitted = tuned.prepared, tuned.done.fitted
+    seconds = {"load": task.load_seconds, **tuned.seconds}
     seconds["total"] = time.perf_counter() - task.started
     began = run.manifest()
     return Result(
