@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from reuse.errors import UsageError
 
@@ -68,17 +67,6 @@ def settle(phases: list[Phase], epoch: int, settled: Mapping[str, float]) -> Non
     """
     last = phases.pop()
     phases += [replace(last, last=epoch), Phase(epoch + 1, last.last, settled=dict(settled))]
-
-
-def settle_again(phases: list[Phase], kept: Sequence[Mapping[str, Any]]) -> None:
-    """Do again what a run that is resumed has kept of `settled_phases`."""
-    for entry in kept:
-        settle(phases, entry["epoch"], entry["changes"])
-
-
-def settled_phases(phases: Sequence[Phase]) -> list[dict[str, Any]]:
-    """Return after which epoch which layers froze by themselves, in plain values."""
-    return [{"epoch": phase.first - 1, "changes": dict(phase.settled)} for phase in phases if phase.settled]
 
 
 def _read(unfreeze: str | None) -> list[tuple[int, list[str]]]:

@@ -1,7 +1,7 @@
 """One fine-tuning, from a task to a recorded run."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from reuse.beginning import Beginning, begin
 from reuse.compute import Compute
-from reuse.devices import dtype_name
 from reuse.distributed import from_main, main_first, world_size
 from reuse.equipping import make_trainer
 from reuse.errors import CutError, UsageError
@@ -19,7 +18,8 @@ from reuse.feeding import Feed, feed_activations, feed_inputs
 from reuse.layers.freezing import Freezing, freeze, frozen, unfreeze
 from reuse.layers.selecting import select
 from reuse.objectives.objective import Batch, Objective
-from reuse.phases import Phase, settle, settle_again, settled_phases
+from reuse.phase_records import note_phase, remaining, settle_after, settle_as_before
+from reuse.phases import Phase
 from reuse.planning.plan import Plan
 from reuse.preparing import CACHE_KINDS, CacheSettings, Prepared, describe_plan, prepare
 from reuse.results import Result
@@ -32,9 +32,7 @@ from reuse.running import (
 from reuse.runs.checkpoints import (
     ANCHORS,
     keep_still,
-    load_checkpoint,
     load_newest,
-    newest_epoch,
     savable_tensors,
     save_start,
 )
@@ -72,12 +70,11 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
     tuned = _Tuned(begun.objective, begun.compute, make_stopping(begun.objective, settings), begun.anchors, resume)
     with interruptible(run):
         if resume:
-            _settle_again(phases, run, begun.objective, task.settings)
-        for phase in _remaining(phases, run):
+            settle_as_before(phases, run, begun.objective, settings)
+        for phase in remaining(phases, run):
             trainer = _train_phase(task, model, tuned, phase, phases, run, reporter)
-            if tuned.goes_on and trainer.settled:
-                settle(phases, trainer.epoch, trainer.settled)
-                run.update_manifest(settled=settled_phases(phases))
+            if tuned.goes_on and trainer.settling.settled:
+                settle_after(trainer.epoch, trainer.settling.settled, phases, run)
         save_tensors(run.path / WEIGHTS, savable_tensors(model))
     result = from_main(lambda: _result(task, run, begun.freezing, tuned))  # it reads what the first process has written
     run.write_result(result.to_dict())
@@ -133,7 +130,7 @@ def _train_phase(
     freezing = _begin(model, phase, phases, tuned, run, reporter)
     later = training_later(model, phases[phases.index(phase) + 1 :])
     feed, prepared, why_not = _feed(model, task, tuned, freezing, phase, later, run, reporter)
-    _note_phase(run, phase, freezing, prepared)
+    note_phase(run, phase, freezing, prepared)
     feed.network = spread(model, feed.network, task.settings["parallel"])
     trainer = make_trainer(model, tuned.objective, feed, task.settings, task.data, tuned.anchors, tuned.since)
     if tuned.trainer is not None:
@@ -161,16 +158,6 @@ def _train_phase(
     return trainer
 
 
-def _note_phase(run: RunFolder, phase: Phase, freezing: Freezing, prepared: Prepared | None) -> None:
-    """Keep in the run what a phase is, so that one that is resumed tells of all of them."""
-    stored = prepared.stored if prepared else ()
-    frontier = [{"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in stored]
-    told = {"epoch": phase.first, "frozen": list(freezing.layers), "frontier": frontier}
-    told |= {"settled": dict(phase.settled)} if phase.settled else {}
-    others = [other for other in run.manifest().get("phases", ()) if other["epoch"] != phase.first]
-    run.update_manifest(phases=sorted([*others, told], key=lambda entry: int(entry["epoch"])))
-
-
 def _begin(
     model: nn.Module, phase: Phase, phases: list[Phase], tuned: _Tuned, run: RunFolder, reporter: Reporter
 ) -> Freezing:
@@ -194,6 +181,12 @@ def _begin(
     return freezing
 
 
+def _describe_settled(settled: Mapping[str, float]) -> str:
+    verb, whose = ("is", "its") if len(settled) == 1 else ("are", "their")
+    changes = ", ".join(f"{100 * change:.2g} %" for change in settled.values())
+    return f"{', '.join(settled)} {verb} frozen: {whose} gradients change least (Δ {changes})"
+
+
 def training_later(model: nn.Module, phases: Sequence[Phase]) -> list[list[nn.Parameter]]:
     """Return for each of the phases to come what will have been unfrozen by then; short ones read no cache."""
     patterns: list[str] = []
@@ -203,38 +196,6 @@ def training_later(model: nn.Module, phases: Sequence[Phase]) -> list[list[nn.Pa
         if phase.last > phase.first:
             training.append([model.get_parameter(name) for name in select(model, patterns).parameters])
     return training
-
-
-def _describe_settled(settled: Mapping[str, float]) -> str:
-    verb, whose = ("is", "its") if len(settled) == 1 else ("are", "their")
-    changes = ", ".join(f"{100 * change:.2g} %" for change in settled.values())
-    return f"{', '.join(settled)} {verb} frozen: {whose} gradients change least (Δ {changes})"
-
-
-def _settle_again(phases: list[Phase], run: RunFolder, objective: Objective, settings: Mapping[str, Any]) -> None:
-    """Let what has settled in a run be frozen again, also what the last epoch before a kill has brought."""
-    kept = [entry for entry in run.manifest().get("settled", ()) if entry["epoch"] < phases[-1].last]
-    if kept and settings["unfreeze"]:
-        raise UsageError(f"layers of {run.path} have frozen by themselves: go on without unfreeze")
-    saved = load_checkpoint(run) if settings["auto_freeze"] is not False else None
-    if saved is not None:
-        epoch, settled = saved[0]["epoch"], saved[0].get("settling", {}).get("settled", {})
-        stopping = make_stopping(objective, settings)
-        stopping.load_state_dict(saved[1])
-        ends = stopping.is_over() or epoch >= phases[-1].last
-        if settled and not ends and epoch not in [entry["epoch"] for entry in kept]:
-            kept.append({"epoch": epoch, "changes": settled})
-            run.update_manifest(settled=kept)
-    settle_again(phases, kept)
-
-
-def _remaining(phases: list[Phase], run: RunFolder) -> Iterator[Phase]:
-    """Yield the phases that a run has not ended yet, at least the last one, and those that are added meanwhile."""
-    epoch = newest_epoch(run)
-    number = sum(phase.last <= epoch for phase in phases[:-1])
-    while number < len(phases):
-        yield phases[number]
-        number += 1
 
 
 def _feed(

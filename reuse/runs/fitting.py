@@ -121,7 +121,7 @@ def fit(
         stopping.begin_phase(live_tensors(trainer.model))
     with recorder(trainer, train[0], epochs, run, reporter, recording or Recording()) as records:
         stopped_early = _loop(trainer, stopping, train, valid, epochs, until, records)
-    settled = bool(trainer.settled) and not stopped_early and trainer.epoch < epochs
+    settled = bool(trainer.settling.settled) and not stopped_early and trainer.epoch < epochs
     if until is not None or settled:
         return Fitted(trainer.epoch, trainer.epoch, False, time.perf_counter() - started, goes_on=True)
     best_epoch = stopping.restore(trainer.model) or trainer.epoch
@@ -158,7 +158,7 @@ def _loop(
                 stop = epoch.number == until
             records.record(epoch)
             saver.keep()
-            if stop or (trainer.settled and epoch.number < epochs):
+            if stop or (trainer.settling.settled and epoch.number < epochs):
                 break
     except KeyboardInterrupt as error:
         saver.write()

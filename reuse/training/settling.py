@@ -61,8 +61,9 @@ class Settling:
 
     def end_epoch(self) -> None:
         """Take note that an epoch has ended; all processes that train together must call it."""
-        self.settled, self._epochs = {}, self._epochs + 1
-        if self._epochs < self.every or not self._blocks:
+        self.settled = {}
+        self._epochs += 1 if self._blocks else 0
+        if self._epochs < self.every:
             return
         before, self._norms, self._epochs = self._norms, self._measure(), 0
         torch._foreach_zero_(list(self._sums.values()))
@@ -79,7 +80,7 @@ class Settling:
         """Put back what `state_dict` returned, of blocks that still train; nothing of an empty one."""
         self.settled = {name: change for name, change in state.get("settled", {}).items() if name in self._blocks}
         self._norms = {name: norm for name, norm in state.get("norms", {}).items() if name in self._blocks}
-        self._epochs = state.get("epochs", 0)
+        self._epochs = state.get("epochs", 0) if self._blocks else 0
         for name, own in self._sums.items():
             known = state.get("sums", {}).get(name)
             own.copy_(torch.zeros_like(own) if known is None else known)

@@ -112,10 +112,8 @@ class Trainer:
         self.share = share_of(self.network)
         self.objective = objective
         self.schedule, self.warmup = schedule, warmup
-        self.parts = parts or StepParts()
-        self.settling = settling
-        if settling is not None:
-            self.parts = replace(self.parts, observers=(*self.parts.observers, settling.add))
+        self.settling, self.parts = settling or Settling({}), parts or StepParts()
+        self.parts = replace(self.parts, observers=(*self.parts.observers, self.settling.add))
         self.average = WeightAverage(average, {})
         self.alternate, self.train_metrics = alternate, train_metrics
         self.batch_size, self.accumulate, self.seed, self.precision = batch_size, accumulate, seed, precision
@@ -207,11 +205,6 @@ class Trainer:
         return self._new_step(optimizer, replace(self.parts, observers=()))
 
     @property
-    def settled(self) -> dict[str, float]:
-        """By how much the blocks that have settled at the end of the last epoch changed, by name."""
-        return {} if self.settling is None else self.settling.settled
-
-    @property
     def learning_rate(self) -> float:
         """The full rate, without multipliers of layers and schedules."""
         return self._settings.learning_rate
@@ -252,7 +245,7 @@ class Trainer:
             "weights": copied(live_tensors(self.model), "cpu"),
             "schedule": self._schedule.state_dict() if self._schedule else {},
             "average": self.average.state_dict(),
-            "settling": {} if self.settling is None else self.settling.state_dict(),
+            "settling": self.settling.state_dict(),
             "scaler": self._step.scaler.state_dict() if self._step.scaler else {},
             "compiled": self.compiling.chosen,
         }
@@ -275,8 +268,7 @@ class Trainer:
         self.epoch, self._steps_taken = state["epoch"], state.get("steps", 0)
         self._schedule_state = state.get("schedule", {})
         self.average.load_state_dict(state.get("average", {}))
-        if self.settling is not None:
-            self.settling.load_state_dict(state.get("settling", {}))
+        self.settling.load_state_dict(state.get("settling", {}))
         if self._step.scaler is not None and state.get("scaler"):
             self._step.scaler.load_state_dict(state["scaler"])
         self.compiling.resume(state.get("compiled"))
@@ -322,8 +314,7 @@ class Trainer:
                 self._use(self._optimizers[number])
             with others_needed():
                 loss = self._train_epoch(train, train_targets, sizes, number)
-            if self.settling is not None:
-                self.settling.end_epoch()
+            self.settling.end_epoch()
             self.compiling.decide(self._step, time.perf_counter() - start, len(sizes), epochs - number)
             with self.average.in_place(number, lambda: self._own_statistics(train)):
                 validated = {} if valid is None else self.evaluate(valid, valid_targets)

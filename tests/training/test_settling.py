@@ -99,6 +99,26 @@ def test_gradients_of_zero_settle_and_those_that_come_alive_do_not() -> None:
     assert settled_blocks({"a": math.nan, "b": 0.1}, 100) == {}
 
 
+class Silencing(nn.Module):
+    """Lets nothing through, neither values nor gradients."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return rows * 0
+
+
+@pytest.mark.parametrize("percentile", [1, 50, 100])
+def test_a_layer_that_nothing_moves_settles_as_soon_as_two_intervals_are_over(percentile: float) -> None:
+    model = network()
+    model[1] = Silencing()
+    settling = watched(model, percentile=percentile)
+    trainer = Trainer(model, Classification(3), settling=settling, batch_size=16, learning_rate=0.01)
+    epochs = trainer.epochs(Resident(X), Y, epochs=2)
+    next(epochs)
+    assert settling.settled == {}
+    next(epochs)
+    assert settling.settled["0"] == 0.0
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_watching_changes_nothing(precision: str) -> None:
     plain, model = network(), network()
