@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from reuse.amounts import of_weights, read_amounts
+from reuse.auto_freezing import make_settling
 from reuse.data.augmenting import parse_augmentation
 from reuse.data.dataset import Dataset
 from reuse.errors import UsageError
@@ -124,6 +125,7 @@ def equip(
         "schedule": schedule,
         "parts": parts,
         "average": _average(settings),
+        "settling": make_settling(model, settings),
         "train_metrics": settings["train_metrics"] or settings["max_gap"] is not None,
     }
 

@@ -43,6 +43,7 @@ class Feed:
         seconds: of cutting, checking and planning; of digesting; of computing and writing activations.
         features: whether the network is a suffix, and reads what frozen layers have computed.
         viewed: whether the training rows are versions that augmentation has changed already.
+        held: the key of the prefix whose activations are in memory alone; None where none are.
     """
 
     network: Network
@@ -51,6 +52,7 @@ class Feed:
     seconds: dict[str, float] = field(default_factory=lambda: {"prepare": 0.0, "digest": 0.0, "cache": 0.0})
     features: bool = False
     viewed: bool = False
+    held: str | None = None
 
     @property
     def windowed(self) -> bool:
@@ -73,7 +75,12 @@ def feed_computed(prepared: Prepared, data: Dataset, compute: Compute) -> Feed:
 
 
 def feed_activations(
-    prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter, windowed: bool | None = None
+    prepared: Prepared,
+    data: Dataset,
+    compute: Compute,
+    reporter: Reporter,
+    windowed: bool | None = None,
+    before: Feed | None = None,
 ) -> Feed:
     """Compute what is missing and return the activations of all splits, from disk or memory as it is planned.
 
@@ -87,13 +94,16 @@ def feed_activations(
         reporter: told of what is computed.
         windowed: whether training rows are shuffled window by window, where a run that is resumed has begun so or
             otherwise; None: if they do not fit into memory.
+        before: of an earlier phase: what it holds in memory of a shallower cut is gone on from.
 
     Raises:
         CacheError: the cache is damaged or cannot be written.
     """
     started = time.perf_counter()
+    held = None
     if prepared.plan.kind == "memory":
-        splits, cache = _in_memory(prepared, data, compute, reporter)
+        splits, cache = _in_memory(prepared, data, compute, reporter, before)
+        held = prepared.store.key
     else:
         splits, cache = _on_disk(prepared, data, compute, reporter, windowed)
     fed = {name: (source, targets_of(getattr(data, name), compute)) for name, source in splits.items()}
@@ -101,7 +111,9 @@ def feed_activations(
     if prepared.viewing is not None:
         views = prepared.viewing
         cache["views"] = {"count": views.views.count + views.later, "new": views.later}
-    feed = Feed(prepared.parts.suffix, fed, cache, seconds, features=True, viewed=prepared.viewing is not None)
+    feed = Feed(
+        prepared.parts.suffix, fed, cache, seconds, features=True, viewed=prepared.viewing is not None, held=held
+    )
     if feed.windowed:
         reporter.line("the activations stay on disk and are shuffled window by window: they do not fit into memory")
     return feed
@@ -115,15 +127,19 @@ def too_large(prepared: Prepared, compute: Compute) -> bool:
 
 
 def _in_memory(
-    prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter
+    prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter, before: Feed | None
 ) -> tuple[dict[str, Source], dict[str, Any]]:
     """Compute the activations of all rows into memory, where they are gone with the process."""
     viewing, inputs = prepared.viewing, {name: getattr(data, name).inputs for name in SPLITS}
     changed = viewing.changed if viewing else {}
     rows = sum(map(len, [*inputs.values(), *changed.values()]))
+    bridge = None if before is None else _bridge_from(before, prepared)
     with reporter.rows(rows, "computing activations") as progress:
         kept = partial(_computed, prepared, compute=compute)
-        splits: dict[str, Source] = {name: kept(some, progress=progress) for name, some in inputs.items()}
+        splits: dict[str, Source] = {}
+        for name, some in inputs.items():
+            way = None if before is None or bridge is None else (before.splits[name][0], bridge)
+            splits[name] = kept(some, progress=progress, way=way)
         versions = {number: kept(some, progress=progress) for number, some in changed.items()}
     if viewing is not None:
         every = {0: splits["train"], **versions}
@@ -133,18 +149,36 @@ def _in_memory(
     return splits, {"kind": "memory", "hit": False, "key": None, "path": None, "bytes": size, "rows": found}
 
 
-def _computed(prepared: Prepared, inputs: Inputs, compute: Compute, progress: Progress | None = None) -> Resident:
-    """Return what the frozen layers compute of some inputs, in memory."""
+def _computed(
+    prepared: Prepared,
+    inputs: Inputs,
+    compute: Compute,
+    progress: Progress | None = None,
+    way: tuple[Source, fx.GraphModule] | None = None,
+) -> Resident:
+    """Return what the frozen layers compute of some inputs, or of what a shallower cut gave of them, in memory."""
     tensors = tuple(
         torch.empty((len(inputs), *f.shape), dtype=f.dtype, device=compute.device) for f in prepared.parts.frontier
     )
     for some in torch.arange(len(inputs)).split(COMPUTE_ROWS):  # type: ignore[no-untyped-call]
-        given = moved(inputs.gather(some)[0], compute)
-        for tensor, output in zip(tensors, _run_frozen(prepared.parts.prefix, (given,), compute), strict=True):
+        if way is None:
+            outputs = _run_frozen(prepared.parts.prefix, (moved(inputs.gather(some)[0], compute),), compute)
+        else:
+            source, bridge = way
+            outputs = _run_frozen(bridge, source.gather(some.to(source.device)), compute)
+        for tensor, output in zip(tensors, outputs, strict=True):
             tensor[some] = output
         if progress is not None:
             progress.advance(len(some))
     return Resident(*tensors)
+
+
+def _bridge_from(before: Feed, prepared: Prepared) -> fx.GraphModule | None:
+    """Return what computes a frontier from the one that an earlier phase holds in memory; None where that cannot be."""
+    for earlier, bridge in bridges(prepared.parts.earlier) if before.held else ():
+        if prepared.open_store(earlier.prefix, earlier.frontier).key == before.held:
+            return bridge
+    return None
 
 
 def _on_disk(

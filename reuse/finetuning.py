@@ -42,6 +42,8 @@ def finetune(
     random_weights: bool = False,
     unfreeze: str | None = None,
     unfreeze_warmup: float = 1.0,
+    auto_freeze: bool | float = False,
+    auto_freeze_every: int | None = None,
     l2_sp: float | None = None,
     epochs: int = 200,
     learning_rate: float = 1e-3,
@@ -73,6 +75,9 @@ def finetune(
         random_weights: do without timm's pretrained weights.
         unfreeze: what trains after so many epochs though it was frozen, such as `5:hidden2,10:all`.
         unfreeze_warmup: epochs over which the rate of layers that begin to train later rises to its full height.
+        auto_freeze: let layers freeze by themselves, from the inputs on, as long as their gradients change less from
+            interval to interval than a percentile of all changes; True: 50 (AutoFreeze, arXiv 2102.01386).
+        auto_freeze_every: length of such an interval in epochs; None: a twentieth of all epochs.
         l2_sp: pull of the reused weights that train towards where they began.
         epochs: the greatest number of epochs.
         learning_rate: the full rate.
@@ -164,8 +169,14 @@ def plan(**settings: Any) -> tuple[Freezing, Prepared]:
 def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
     """Train from scratch and unfrozen on the same rows and put the test metrics side by side."""
     folder = Path(result.run)
-    settings = {**task.settings, "freeze": [], "unfreeze": None, "compare": False, "views": None, "refresh_views": None}
-    settings["feature_noise"] = 0.0
+    cleared: dict[str, Any] = {
+        "freeze": [],
+        "unfreeze": None,
+        "auto_freeze": False,
+        "views": None,
+        "refresh_views": None,
+    }
+    settings = {**task.settings, **cleared, "feature_noise": 0.0, "compare": False}
     scratch = {**settings, "restore": [], "random_weights": True, "l2_sp": None}
     table = {
         "scratch": _compared(replace(task, settings=scratch), folder / "compared-scratch", "from scratch", reporter),

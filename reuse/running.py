@@ -1,7 +1,7 @@
 """From settings, a model and its feed to a trained, recorded, evaluated model: what both commands share."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -40,6 +40,7 @@ from reuse.runs.reporting import Reporter
 from reuse.runs.snapshots import kept_epochs
 from reuse.runs.tensorboard import check_tensorboard
 from reuse.settings import defaults_of
+from reuse.training.batches import Source
 from reuse.training.parallel import KINDS
 from reuse.training.stopping import EarlyStopping
 from reuse.training.threads import fitting_threads
@@ -270,6 +271,8 @@ def train(
     stopping: EarlyStopping | None = None,
     since: int = 1,
     until: int | None = None,
+    rested: Collection[str] = (),
+    inputs: Callable[[], Feed] | None = None,
 ) -> Trained:
     """Train on a feed and measure the best weights on all splits.
 
@@ -281,15 +284,25 @@ def train(
         reporter: told of lines and epochs.
         resume: go on from the last checkpoint.
         stopping: that of the phases before; None begins anew.
-        since: number of the first epoch of this phase.
+        since: number of the first epoch of this phase, if patience is to begin anew with it.
         until: number of the last epoch of a phase that others follow, which measures and restores nothing; None: the
-            training ends here.
+            training ends here, unless layers settle.
+        rested: names of the tensors that trained in earlier phases and rest now.
+        inputs: makes a feed of the whole model, for where the best weights are from before layers came to rest.
     """
     started = time.perf_counter()
     rows = feed.splits["train"]
     valid = feed.splits["valid"] if len(feed.splits["valid"][0]) else None
     if stopping is None:
         stopping = make_stopping(trainer.objective, settings)
+
+    def whole() -> Source:
+        assert inputs is not None
+        read = inputs()
+        feed.network, feed.splits = read.network, read.splits
+        trainer.network = read.network
+        return feed.splits["train"][0]
+
     with fitting_threads(feed.network, trainer.model, rows[0], settings["batch_size"], settings["precision"]):
         fitted = fit(
             trainer,
@@ -304,8 +317,10 @@ def train(
             resume=resume,
             precise_norm=settings["precise_norm"],
             recording=Recording(settings["watch"], settings["tensorboard"], settings["snapshots"]),
+            rested=rested,
+            whole=whole if inputs is not None else None,
         )
-        done = until is None
+        done = not fitted.goes_on
         metrics = {name: trainer.evaluate(*rows) if done and len(rows[0]) else {} for name, rows in feed.splits.items()}
     return Trained(fitted, metrics, time.perf_counter() - started)
 

@@ -18,6 +18,8 @@ UNUSED_BY_RANGE_TEST = (
     "compare",
     "unfreeze",
     "unfreeze_warmup",
+    "auto_freeze",
+    "auto_freeze_every",
     "learning_rate",
     "cache",
     "cache_dir",

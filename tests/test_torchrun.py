@@ -37,10 +37,13 @@ assert reuse.finetune("source", **tuning | views, cache_dir="cache-views", out="
 preparing.measure_work = measured
 reuse.finetune("source", **tuning | {"epochs": 5}, resume="begun", parallel="fsdp")
 reuse.finetune("source", **tuning, unfreeze="1:all", accumulate=3, norm="batch", random_weights=True, out="batch")
-try:
-    reuse.finetune("source", **tuning, out="batch")
-except reuse.UsageError as error:
-    print(error)
+settling = tuning | {"freeze": [], "epochs": 8, "auto_freeze": 100, "learning_rate": 0.003}
+reuse.finetune("source", **settling, out="settled")
+for settings in ({"out": "batch"}, {"auto_freeze": True, "freeze": [], "parallel": "fsdp", "out": "divided"}):
+    try:
+        reuse.finetune("source", **tuning | settings)
+    except reuse.UsageError as error:
+        print(error)
 """
 
 FAILS = """
@@ -128,6 +131,18 @@ def test_batch_norm_and_phases_train_together_and_a_refusal_reaches_all(folder: 
     losses = [line["train"]["loss"] for line in _history(folder / "batch")]
     assert losses[-1] < losses[0]
     assert (folder / "refused").read_text().count("batch is in use") == 2
+    assert (folder / "refused").read_text().count("auto_freeze needs a model that is whole") == 2
+
+
+def test_two_processes_freeze_what_one_freezes(folder: Path, tmp_path: Path) -> None:
+    settings = TUNING | {"freeze": [], "epochs": 8, "auto_freeze": 100, "learning_rate": 0.003}
+    one = reuse.finetune(folder / "source", **settings, cache_dir=tmp_path / "cache", out=tmp_path / "one")
+    together = json.loads((folder / "settled" / "result.json").read_text())
+    assert len(one.phases) > 1
+    assert [(p["epoch"], p["frozen"]) for p in together["phases"]] == [
+        (p["epoch"], list(p["frozen"])) for p in one.phases
+    ]
+    _same(folder / "settled", tmp_path / "one")
 
 
 def test_a_process_that_breaks_leaves_nobody_waiting(tmp_path: Path) -> None:
