@@ -11,6 +11,7 @@ from reuse.beginning import begin
 from reuse.distributed import from_main
 from reuse.errors import RunError, UsageError
 from reuse.layers.freezing import Freezing
+from reuse.phase_feeding import prepare_phase
 from reuse.preparing import Prepared
 from reuse.results import Result
 from reuse.running import (
@@ -27,7 +28,7 @@ from reuse.runs.sources import find_source
 from reuse.seeding import seed_everything
 from reuse.settings import Settings, all_settings
 from reuse.tasks import Task, new_task, resumed_task
-from reuse.tuning import prepare_phase, training_later, tune
+from reuse.tuning import training_later, tune
 
 
 def finetune(

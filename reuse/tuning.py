@@ -1,7 +1,7 @@
 """One fine-tuning, from a task to a recorded run."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,15 +13,15 @@ from reuse.beginning import Beginning, begin
 from reuse.compute import Compute
 from reuse.distributed import from_main, world_size
 from reuse.equipping import make_trainer
-from reuse.errors import CutError, UsageError
-from reuse.feeding import Feed, feed_activations, feed_computed, feed_inputs, too_large
+from reuse.errors import UsageError
+from reuse.feeding import Feed, feed_inputs
 from reuse.layers.freezing import Freezing, freeze, frozen, unfreeze
 from reuse.layers.selecting import select
-from reuse.objectives.objective import Batch, Objective
+from reuse.objectives.objective import Objective
+from reuse.phase_feeding import feed_phase
 from reuse.phase_records import note_phase, remaining, settle_after, settle_as_before
 from reuse.phases import Phase
-from reuse.planning.plan import Plan
-from reuse.preparing import CACHE_KINDS, CacheSettings, Prepared, describe_plan, prepare
+from reuse.preparing import Prepared
 from reuse.results import Result
 from reuse.running import (
     Trained,
@@ -45,15 +45,6 @@ from reuse.training.parallel import describe_spread, spread
 from reuse.training.state import live_tensors
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
-from reuse.viewing import make_viewing
-
-AUGMENTED = (
-    "augmentation gives the frozen layers other inputs each epoch; views=5 would store five versions of each row"
-)
-"""Why nothing is cached where training inputs are changed at random."""
-
-ON_FEATURES = ("mixup", "cutmix", "feature_noise")
-"""What is done to what frozen layers have computed, with a cache and without."""
 
 
 def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: str | Path | None = None) -> Result:
@@ -135,7 +126,8 @@ def _train_phase(
     """Train the epochs of a phase, on from where the phase before left off: its optimizer's state goes with it."""
     freezing = _begin(model, phase, phases, tuned, run, reporter)
     later = training_later(model, phases[phases.index(phase) + 1 :])
-    feed, prepared, why_not = _feed(model, task, tuned, freezing, phase, later, run, reporter)
+    given = (task, model, tuned.objective, tuned.compute, phase, later, tuned.anchors)
+    feed, prepared, why_not = feed_phase(given, freezing, run, reporter, tuned.feed)
     if task.settings["views"] and not feed.viewed:
         reporter.line("no views: nothing is cached, so that augment changes the rows anew in each epoch")
     note_phase(run, phase, freezing, prepared)
@@ -204,128 +196,6 @@ def training_later(model: nn.Module, phases: Sequence[Phase]) -> list[list[nn.Pa
         if phase.last > phase.first:
             training.append([model.get_parameter(name) for name in select(model, patterns).parameters])
     return training
-
-
-def _feed(
-    model: nn.Module,
-    task: Task,
-    tuned: _Tuned,
-    freezing: Freezing,
-    phase: Phase,
-    later: Sequence[Collection[nn.Parameter]],
-    run: RunFolder,
-    reporter: Reporter,
-) -> tuple[Feed, Prepared | None, str]:
-    """Return what the trainer reads, the cut and plan behind it, and why nothing is cached where that is so."""
-    data, compute, settings = task.data, tuned.compute, task.settings
-    changed = [name for name in ON_FEATURES if settings[name]]
-    if not freezing.parameters or not (settings["cache"] or changed):
-        return feed_inputs(model, data, compute), None, ""
-    # The plan is measured, so it may turn out otherwise another time; what a run began with it goes on with.
-    chosen = from_main(lambda: run.manifest().get("cached", {}))
-    began = _as_it_began(chosen.get(str(phase.first)) if settings["cache"] else False)
-    windowed = None if began is None else began.get("windowed", False)
-    given = (task, model, tuned.objective, compute, phase, later, tuned.anchors)
-    try:
-        if began is None and world_size() > 1:
-            began = from_main(lambda: _choice(prepare_phase(*given).plan))  # one choice for all processes
-        prepared = prepare_phase(*given, began)
-    except CutError as error:
-        if settings["feature_noise"]:
-            raise UsageError(f"feature_noise needs what frozen layers compute: {error}") from error
-        why_not = f"trained without a cache: {error}"
-        reporter.line(why_not)
-        return feed_inputs(model, data, compute), None, why_not
-    if not settings["cache"]:
-        return feed_computed(prepared, data, compute), None, ""  # as ever without a cache, but for what is mixed
-    for line in describe_plan(prepared):
-        reporter.line(line)
-    choice = _choice(prepared.plan)
-    if choice["kind"] == "none":
-        run.update_manifest(cached={**chosen, str(phase.first): choice})
-        feed = feed_computed(prepared, data, compute) if changed else feed_inputs(model, data, compute)
-        feed.seconds.update(prepared.seconds)
-        return feed, prepared, f"trained without a cache: {prepared.plan.reason or 'as it began'}"
-    if windowed is None and world_size() > 1:
-        windowed = from_main(lambda: too_large(prepared, compute))  # all draw the same order
-    feed = feed_activations(prepared, data, compute, reporter, windowed, tuned.feed)
-    run.update_manifest(cached={**chosen, str(phase.first): {**choice, "windowed": feed.windowed}})
-    return feed, prepared, ""
-
-
-def _choice(plan: Plan) -> dict[str, Any]:
-    """Return what a plan comes to, as a run keeps it."""
-    return {"kind": plan.kind, "behind": list(plan.behind)} if plan.cache else {"kind": "none", "behind": []}
-
-
-def _as_it_began(choice: Any) -> dict[str, Any] | None:
-    """Return how a phase of a run was cached; older runs say only whether it was."""
-    if isinstance(choice, bool):
-        return {"kind": "disk" if choice else "none", "behind": []}
-    return dict(choice) if choice else None
-
-
-def prepare_phase(
-    task: Task,
-    model: nn.Module,
-    objective: Objective,
-    compute: Compute,
-    phase: Phase,
-    later: Sequence[Collection[nn.Parameter]] = (),
-    anchors: Mapping[str, Tensor] | None = None,
-    began: Mapping[str, Any] | None = None,
-) -> Prepared:
-    """Cut a model for the epochs of a phase, and plan its cache; computes no activations yet.
-
-    Args:
-        task: what is worked on.
-        model: frozen as in the phase.
-        objective: what is minimised.
-        compute: where and in which types.
-        phase: what is trained.
-        later: for each later phase that may read a cache, the frozen parameters that will train by then.
-        anchors: what `l2_sp` pulls towards, by name.
-        began: how the phase was cached when it began, where it is resumed.
-
-    Raises:
-        CutError: the model cannot be cut, or what is done to the inputs leaves nothing to cache.
-    """
-    settings, data = task.settings, task.data
-    viewing = make_viewing(settings, data, (phase.first, phase.last))
-    if settings["augment"] and viewing is None:
-        raise CutError(AUGMENTED)
-
-    unmixed = {**settings, "mixup": 0.0, "cutmix": 0.0}  # what a frontier may be too flat for, and next to nothing
-
-    def stepping(network: nn.Module) -> Callable[[Batch], object]:
-        feed = Feed(network, {}, features=network is not model, viewed=network is not model)
-        return make_trainer(model, objective, feed, unmixed, data, anchors).step
-
-    alone = world_size() == 1  # measured steps would wait for those of other processes, which measure others
-    prepared = prepare(
-        model,
-        data,
-        objective,
-        compute,
-        cache_settings(task),
-        phase.last - phase.first + 1,
-        later,
-        stepping=stepping if alone else None,
-        batch_size=settings["batch_size"],
-        began=began,
-        viewing=viewing,
-    )
-    if settings["cutmix"] and [len(tensor.shape) for tensor in prepared.stored] != [3]:
-        raise CutError("cutmix pastes patches of maps, and what the frozen layers compute is none: mixup takes it too")
-    return prepared
-
-
-def cache_settings(task: Task) -> CacheSettings:
-    """Return what the settings of a task say about the cache."""
-    settings = task.settings
-    kind = CACHE_KINDS[settings["cache_kind"]]
-    places = (settings["cache_dir"], settings["cache_dtype"], settings["cache_budget"], kind)
-    return CacheSettings(settings["cache"], *places)
 
 
 def _resumed_run(run: RunFolder, task: Task, model: nn.Module) -> RunFolder:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor, fx
 
-from reuse import feeding, tuning
+from reuse import feeding, phase_feeding
 from reuse.caching.store import PrefixCache
 from reuse.compute import Compute, moved
 from reuse.data.arrays import ArrayInputs
@@ -167,7 +167,7 @@ def test_cached_views_equal_the_whole_model_on_the_same_versions(
     settings = {"precision": "float64", "refresh_views": 2, "optimizer": "momentum", "cache_kind": kind, **settings}
     cached = tuned(**settings, out="cached")
     assert cached.cache is not None
-    monkeypatch.setattr(tuning, "feed_activations", on_inputs)
+    monkeypatch.setattr(phase_feeding, "feed_activations", on_inputs)
     assert tuned(**settings, out="whole").cache is None
     assert_same("cached", "whole", 1e-9)
     moved_away = [(weights("cached")[name] - weights("source")[name]).abs().max() > 1e-3 for name in LIVE]
