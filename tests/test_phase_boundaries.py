@@ -145,6 +145,7 @@ def assert_same(run: str, whole: str) -> None:
         assert results[0][entry] == results[1][entry], entry
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kind", ["disk", "memory"])
 @pytest.mark.parametrize("scheme", ["two frontiers", "three frontiers", "settling"])

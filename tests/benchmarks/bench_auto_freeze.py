@@ -2,8 +2,9 @@
 
 Run: `python tests/benchmarks/bench_auto_freeze.py --threads 1`. A convnet of four layers, pretrained on eight classes
 for two epochs, is fine-tuned on 2,000 labels of all ten for 20 epochs, Adam 3e-4, batch 32, whole; with `auto_freeze`
-at its median, compared every epoch; so without a cache; and compared every third epoch. Each round has another seed, which draws other labels. Counted are seconds of the
-processor, of the whole command: cutting, caching, training, measuring on the 10,000 test images.
+at its median, compared every epoch; so without a cache; and compared every third epoch. Each round has another seed,
+which draws other labels. Counted are seconds of the processor, of the whole command: cutting, caching, training,
+measuring on the 10,000 test images.
 """
 
 import os
