@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from reuse.anchoring import kept_anchors, reused_weights
+from reuse.auto_freezing import check_auto_freeze, describe_auto_freeze
 from reuse.compute import Compute
 from reuse.equipping import equip
 from reuse.errors import UsageError
@@ -64,6 +65,11 @@ def begin(task: Task, reporter: Reporter, run: RunFolder | None = None) -> Begin
     model.to(compute.device, compute.dtype)
     freezing = freeze_layers(model, settings, () if run else origins.fresh, reporter)
     _check_phases(phases, model, freezing)
+    if settings["feature_noise"] and not freezing.parameters:
+        raise UsageError("feature_noise changes what frozen layers compute, and none are: name layers with freeze")
+    check_auto_freeze(model, settings, resumed=run is not None)
+    for line in describe_auto_freeze(settings):
+        reporter.line(line)
     anchors = _anchors(model, settings, phases, origins, run)
     equip(model, settings, data, anchors)
     return Beginning(model, origins, freezing, phases, objective, compute, anchors)

@@ -5,14 +5,6 @@ import os
 import torch
 
 from reuse.errors import UsageError
-from reuse.lookup import lookup
-
-DTYPES: dict[str, torch.dtype] = {
-    "float64": torch.float64,
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -32,11 +24,6 @@ def choose_device(name: str = "auto") -> torch.device:
         reason = str(error).splitlines()[0]
         raise UsageError(f"device {name!r} cannot be used ({reason}): give auto, cpu, cuda, cuda:N or mps") from error
     return device
-
-
-def choose_dtype(name: str) -> torch.dtype:
-    """Return the floating-point type called `name`."""
-    return lookup(DTYPES, name, "dtype")
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -156,6 +156,31 @@ def main_first() -> Iterator[None]:
     _share([None, None])
 
 
+@contextmanager
+def together() -> Iterator[None]:
+    """Run the block in all processes, a part of the work in each, and wait until all are done.
+
+    Raises:
+        ReuseError: the block has failed in another process; in its own process the error is what it was.
+    """
+    if world_size() == 1:
+        yield
+        return
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+        raise
+    finally:
+        failures: list[Any] = [None] * world_size()
+        with others_needed():
+            dist.all_gather_object(failures, _picklable(failure), group=_waiting.get("group"))
+    for other in failures:
+        if other is not None:
+            raise other
+
+
 def mean_over_processes(tensor: Tensor) -> Tensor:
     """Return the mean of the tensors, alike in shape, that all processes give."""
     total = tensor.detach().clone()
@@ -220,8 +245,14 @@ def _share(outcome: list[Any]) -> None:
 
 def _tell(error: Exception) -> None:
     """Let the others raise an error of the first process; one that may not be picklable goes as its text."""
-    same = error if isinstance(error, ReuseError) else ReuseError(f"process 0 failed: {type(error).__name__}: {error}")
-    _share([None, same])
+    _share([None, _picklable(error)])
+
+
+def _picklable(error: Exception | None) -> ReuseError | None:
+    """Return an error as others can be told of it."""
+    if error is None or isinstance(error, ReuseError):
+        return error
+    return ReuseError(f"process {rank()} failed: {type(error).__name__}: {error}")
 
 
 def _tells_of_others(error: RuntimeError) -> bool:

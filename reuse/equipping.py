@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from reuse.amounts import of_weights, read_amounts
+from reuse.auto_freezing import make_settling
 from reuse.data.augmenting import parse_augmentation
 from reuse.data.dataset import Dataset
 from reuse.errors import UsageError
@@ -16,6 +17,7 @@ from reuse.feeding import Feed
 from reuse.nn.callables import can_be_imported, import_callable, names_code
 from reuse.nn.outputs import output_layers
 from reuse.objectives.mixing import augmented, mixing
+from reuse.objectives.noising import FeatureNoise
 from reuse.objectives.objective import Objective
 from reuse.optim.averaging import Average, ExponentialAverage, StochasticWeightAverage
 from reuse.optim.clipping import Clip, clip_adaptive, clip_by_layer_norm, clip_by_norm, clip_by_value
@@ -71,6 +73,10 @@ def make_trainer(
     Raises:
         UsageError: a setting cannot be taken; the message says why.
     """
+    if feed.viewed:
+        settings = {**settings, "augment": None}
+    if not feed.features:
+        settings = {**settings, "feature_noise": 0.0}
     return Trainer(model, objective, network=feed.network, **equip(model, settings, data, anchors, since))
 
 
@@ -119,6 +125,7 @@ def equip(
         "schedule": schedule,
         "parts": parts,
         "average": _average(settings),
+        "settling": make_settling(model, settings),
         "train_metrics": settings["train_metrics"] or settings["max_gap"] is not None,
     }
 
@@ -230,6 +237,8 @@ def _transforms(settings: Mapping[str, Any], data: Dataset) -> list[Transform]:
             raise UsageError("augment changes numbers, and the inputs are tokens: leave it out")
         augmentation = parse_augmentation(settings["augment"], data.input_shape, data.preprocessing)
         transforms.append(augmented(augmentation))
+    if settings.get("feature_noise"):
+        transforms.append(FeatureNoise(settings["feature_noise"]))
     if settings["cutmix"] and len(data.input_shape) != 3:  # channels, height, width
         raise UsageError(f"cutmix is for images, and the rows of {data.name} are {data.input_shape}: take mixup")
     mixed = mixing(settings["mixup"], settings["cutmix"], data.num_outputs if data.task == "classification" else None)

@@ -11,6 +11,7 @@ from reuse.beginning import begin
 from reuse.distributed import from_main
 from reuse.errors import RunError, UsageError
 from reuse.layers.freezing import Freezing
+from reuse.phase_feeding import prepare_phase
 from reuse.preparing import Prepared
 from reuse.results import Result
 from reuse.running import (
@@ -27,7 +28,7 @@ from reuse.runs.sources import find_source
 from reuse.seeding import seed_everything
 from reuse.settings import Settings, all_settings
 from reuse.tasks import Task, new_task, resumed_task
-from reuse.tuning import prepare_phase, training_later, tune
+from reuse.tuning import training_later, tune
 
 
 def finetune(
@@ -42,6 +43,8 @@ def finetune(
     random_weights: bool = False,
     unfreeze: str | None = None,
     unfreeze_warmup: float = 1.0,
+    auto_freeze: bool | float = False,
+    auto_freeze_every: int | None = None,
     l2_sp: float | None = None,
     epochs: int = 200,
     learning_rate: float = 1e-3,
@@ -50,6 +53,9 @@ def finetune(
     cache_dtype: str | None = None,
     cache_budget: int | None = None,
     cache_kind: str = "auto",
+    views: int | None = None,
+    refresh_views: int | None = None,
+    feature_noise: float = 0.0,
     compare: bool | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
@@ -70,6 +76,9 @@ def finetune(
         random_weights: do without timm's pretrained weights.
         unfreeze: what trains after so many epochs though it was frozen, such as `5:hidden2,10:all`.
         unfreeze_warmup: epochs over which the rate of layers that begin to train later rises to its full height.
+        auto_freeze: let layers freeze by themselves, from the inputs on, as long as their gradients change less from
+            interval to interval than a percentile of all changes; True: 50 (AutoFreeze, arXiv 2102.01386).
+        auto_freeze_every: length of such an interval in epochs; None: a twentieth of all epochs.
         l2_sp: pull of the reused weights that train towards where they began.
         epochs: the greatest number of epochs.
         learning_rate: the full rate.
@@ -78,6 +87,9 @@ def finetune(
         cache_dtype: in which type they are stored, such as `float16`; None: as computed.
         cache_budget: bytes that all caches together may take.
         cache_kind: where activations are kept: `disk`, `memory` for this run alone, or `auto`, the faster of them.
+        views: versions of each training row, as it is and changed by `augment`, that are cached and read in turn.
+        refresh_views: epochs from one new version to the next, which is computed in the background.
+        feature_noise: normal noise on what frozen layers compute, in parts of each feature's deviation, such as 0.1.
         compare: train from scratch and unfrozen too; None: only where `data` is not given.
         out: the run folder; by default a new one under `runs`.
         resume: a run folder to go on with; what is not given otherwise comes from its settings.
@@ -151,16 +163,21 @@ def plan(**settings: Any) -> tuple[Freezing, Prepared]:
     task = new_task(plain_settings(arguments), arguments["data"], arguments["reporter"] or Reporter())
     begun = begin(task, Reporter())
     later = training_later(begun.model, begun.phases[1:])
-    epochs = begun.phases[0].last
-    return begun.freezing, prepare_phase(
-        task, begun.model, begun.objective, begun.compute, epochs, later, begun.anchors
-    )
+    given = (task, begun.model, begun.objective, begun.compute, begun.phases[0], later, begun.anchors)
+    return begun.freezing, prepare_phase(*given)
 
 
 def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
     """Train from scratch and unfrozen on the same rows and put the test metrics side by side."""
     folder = Path(result.run)
-    settings = {**task.settings, "freeze": [], "unfreeze": None, "compare": False}
+    cleared: dict[str, Any] = {
+        "freeze": [],
+        "unfreeze": None,
+        "auto_freeze": False,
+        "views": None,
+        "refresh_views": None,
+    }
+    settings = {**task.settings, **cleared, "feature_noise": 0.0, "compare": False}
     scratch = {**settings, "restore": [], "random_weights": True, "l2_sp": None}
     table = {
         "scratch": _compared(replace(task, settings=scratch), folder / "compared-scratch", "from scratch", reporter),

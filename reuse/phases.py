@@ -1,7 +1,7 @@
 """Phases of a fine-tuning: which frozen layers train from which epoch on."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from reuse.errors import UsageError
 
@@ -14,11 +14,13 @@ class Phase:
         first: number of its first epoch.
         last: number of its last epoch.
         unfrozen: patterns of the layers that train from this phase on.
+        settled: names of the layers that freeze by themselves with this phase, with how much they changed before.
     """
 
     first: int
     last: int
     unfrozen: tuple[str, ...] = ()
+    settled: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_phases(unfreeze: str | None, epochs: int) -> list[Phase]:
@@ -47,6 +49,24 @@ def read_phases(unfreeze: str | None, epochs: int) -> list[Phase]:
     patterns: Sequence[tuple[str, ...]] = [(), *(tuple(layers) for _, layers in changes)]
     lasts = [*(start - 1 for start in starts[1:]), epochs]
     return [Phase(*three) for three in zip(starts, lasts, patterns, strict=True)]
+
+
+def settle(phases: list[Phase], epoch: int, settled: Mapping[str, float]) -> None:
+    """End the last phase after an epoch and let another begin, to the end of the run, in which more is frozen.
+
+    Args:
+        phases: in order; changed in place.
+        epoch: the last one of the phase that ends.
+        settled: layers that have settled, with their changes.
+
+    Example:
+        >>> phases = [Phase(1, 20)]
+        >>> settle(phases, 4, {"hidden1": 0.01})
+        >>> [(phase.first, phase.last, list(phase.settled)) for phase in phases]
+        [(1, 4, []), (5, 20, ['hidden1'])]
+    """
+    last = phases.pop()
+    phases += [replace(last, last=epoch), Phase(epoch + 1, last.last, settled=dict(settled))]
 
 
 def _read(unfreeze: str | None) -> list[tuple[int, list[str]]]:

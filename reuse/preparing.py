@@ -15,11 +15,12 @@ from torch import Tensor, fx, nn
 
 from reuse.caching.cache import ActivationCache
 from reuse.caching.fingerprint import Fingerprint, fingerprint
+from reuse.caching.packing import choose_storage, packed
 from reuse.caching.store import PrefixCache
 from reuse.chaining import Link, Opener, bridges, find_link
 from reuse.compute import Compute, moved, targets_of
 from reuse.data.dataset import SPLITS, Dataset, Split
-from reuse.devices import choose_dtype, dtype_name, free_memory
+from reuse.devices import dtype_name, free_memory
 from reuse.layers.cutting import Cut, cut
 from reuse.layers.earlier import Earlier
 from reuse.layers.frontier_tensor import FrontierTensor
@@ -28,10 +29,11 @@ from reuse.planning.options import Place, Run, Work
 from reuse.planning.plan import Plan, Stepping, Wish, make_plan, measure_work
 from reuse.training.precision import autocast
 from reuse.units import format_bytes, format_epochs, format_seconds
+from reuse.viewing import Viewing
 
 CACHE_KINDS: dict[str, str | None] = {"auto": None, "disk": "disk", "memory": "memory"}
 SAMPLE_ROWS = 64  # that a cut is found on and measured with
-SMALLER = ("float16", "bfloat16")  # types that a plan weighs beside that in which is computed
+SMALLER = ("float16", "bfloat16", "int8")  # types that a plan weighs beside that in which is computed
 
 Stored = tuple[FrontierTensor, ...]
 
@@ -74,6 +76,7 @@ class Prepared:
         later: the earlier cuts whose frontiers later phases will read, the earliest first.
         keys: the row keys of each split, `(rows, 16)` uint8.
         seconds: what these took (`digest`), and all the rest (`prepare`).
+        viewing: versions of the training rows that are stored too; None where there are none.
     """
 
     parts: Cut
@@ -86,6 +89,7 @@ class Prepared:
     later: tuple[Earlier, ...]
     keys: dict[str, np.ndarray]
     seconds: dict[str, float]
+    viewing: Viewing | None = None
 
 
 def cache_folder(folder: str | Path | None = None) -> Path:
@@ -105,6 +109,7 @@ def prepare(
     stepping: Stepping | None = None,
     batch_size: int = SAMPLE_ROWS,
     began: Mapping[str, Any] | None = None,
+    viewing: Viewing | None = None,
 ) -> Prepared:
     """Cut the model, look up what is cached, and plan; computes no activations yet.
 
@@ -119,6 +124,7 @@ def prepare(
         stepping: makes training steps, which are measured; None: forward and backward alone are.
         batch_size: of these steps.
         began: what a run that is resumed began with: `kind` and `behind` as in `Plan`; None: what is best.
+        viewing: versions of the training rows that are to be stored too.
 
     Raises:
         CutError: the model cannot be cut; the message says why.
@@ -130,16 +136,19 @@ def prepare(
         parts = cut(model, inputs)
     started = time.perf_counter()
     keys = {name: getattr(data, name).inputs.digests() for name in SPLITS}
+    changed = [] if viewing is None else [inputs.digests() for inputs in viewing.changed.values()]
     digest_seconds = time.perf_counter() - started
     places = _Places(cache.open(), data, compute, type(model).__name__)
-    every = np.concatenate([keys[name] for name in SPLITS])
-    lacking = every[places.of(parts.prefix, _stored(parts.frontier, cache.dtype)).missing(every)]
+    every = np.concatenate([*(keys[name] for name in SPLITS), *changed])
+    lacking = every[places.of(parts.prefix, parts.frontier, cache.dtype).missing(every)]
     link = find_link(bridges(parts.earlier), places.of, lacking) if places.known else None
-    run = Run({name: len(keys[name]) for name in SPLITS}, epochs, 1, free_memory(compute.device) // 2, cache.budget)
+    rows = {name: len(keys[name]) for name in SPLITS}
+    views, new = (1, 0) if viewing is None else (1 + len(changed), viewing.later)
+    run = Run(rows, epochs, views + new, free_memory(compute.device) // 2, cache.budget, views)
     with autocast(compute.precision, compute.device):
         steps = stepping or partial(_half_steps, objective)
         work, nodes = measure_work(parts, steps, (inputs,), targets, batch_size)
-    seen = _places_of(parts, work, nodes, places, every, link, cache.dtype)
+    seen = _places_of(parts, work, nodes, places, every, link, cache.dtype, new * rows["train"])
     plan = make_plan(seen, work, run, Wish(cache.dtype, cache.kind, places.opened.root))
     if began is not None:
         plan = replace(plan, cache=began["kind"] != "none", kind=began["kind"], behind=tuple(began["behind"]))
@@ -149,14 +158,13 @@ def prepare(
         with autocast(compute.precision, compute.device):
             parts = cut(model, inputs, keep=kept.signatures)
         cuts, link = _cuts_of_phases(parts, later), None
-    stored = _stored(parts.frontier, cache.dtype)
-    prints = places.print_of(parts.prefix, stored)
-    stored_bytes = len(every) * sum(cut.bytes_per_sample for cut in cuts) + plan.bytes
+    prints = places.print_of(parts.prefix, parts.frontier, cache.dtype)
+    stored_bytes = run.stored_rows * sum(cut.bytes_per_sample for cut in cuts) + plan.bytes
     if cache.budget is not None and stored_bytes > cache.budget:
         cuts = ()  # one frontier at a time
     seconds = {"prepare": time.perf_counter() - begun - digest_seconds, "digest": digest_seconds}
-    store = places.place(prints, stored)
-    return Prepared(parts, stored, plan, prints, store, places.of, link, cuts, keys, seconds)
+    store = places.place(prints, parts.frontier, cache.dtype)
+    return Prepared(parts, store.stored, plan, prints, store, places.of, link, cuts, keys, seconds, viewing)
 
 
 class _Places:
@@ -167,18 +175,18 @@ class _Places:
         self._preprocessing, self._compute = data.preprocessing.to_dict(), compute
         self._description = {"model": model, "data": data.name}
 
-    def print_of(self, prefix: fx.GraphModule, frontier: Stored) -> Fingerprint:
-        types = {f"stored/{tensor.name}": str(tensor.dtype) for tensor in frontier}
+    def print_of(self, prefix: fx.GraphModule, frontier: Stored, stored_as: str | None = None) -> Fingerprint:
+        types = {f"stored/{tensor.name}": str(tensor.dtype) for tensor in packed(frontier, stored_as)}
         dtype = torch.bfloat16 if self._compute.precision == "bfloat16" else self._compute.dtype
         preprocessing = {**self._preprocessing, **types}
         return fingerprint(prefix, preprocessing=preprocessing, dtype=dtype, device=self._compute.device)
 
-    def place(self, prints: Fingerprint, frontier: Stored) -> PrefixCache:
+    def place(self, prints: Fingerprint, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
         names = ", ".join(f.name for f in frontier)
-        return self.opened.open(prints, frontier, {**self._description, "frontier": names})
+        return self.opened.open(prints, frontier, {**self._description, "frontier": names}, stored_as)
 
-    def of(self, prefix: fx.GraphModule, frontier: Stored) -> PrefixCache:
-        return self.place(self.print_of(prefix, frontier), frontier)
+    def of(self, prefix: fx.GraphModule, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
+        return self.place(self.print_of(prefix, frontier, stored_as), frontier, stored_as)
 
 
 def _places_of(
@@ -189,8 +197,20 @@ def _places_of(
     keys: np.ndarray,
     link: Link | None,
     dtype: str | None,
+    coming: int,
 ) -> list[Place]:
-    """Return the cuts that a plan weighs: the deepest, and each earlier one that stores less than all deeper ones."""
+    """Return the cuts that a plan weighs: the deepest, and each earlier one that stores less than all deeper ones.
+
+    Args:
+        parts: the deepest.
+        work: what was measured.
+        nodes: seconds a row of each node of the prefix.
+        places: where activations are kept.
+        keys: of the rows that are read at first.
+        link: what spares rows of the deepest cut the layers before it.
+        dtype: in which type they are stored.
+        coming: how many rows are computed later, versions that take the place of others.
+    """
     found: list[Place] = []
     smallest = math.inf
     every: Sequence[Cut | Earlier] = (parts, *parts.earlier)
@@ -200,12 +220,14 @@ def _places_of(
             continue
         smallest = min(bytes_of.values())
         frozen = sum(nodes.get(node.name, 0.0) for node in cut_at.prefix.graph.nodes)
-        stored = _stored(cut_at.frontier, dtype)
-        missing = len(places.of(cut_at.prefix, stored).missing(keys)) if places.known else len(set(map(bytes, keys)))
+        missing = len(set(map(bytes, keys)))
+        if places.known:
+            missing = len(places.of(cut_at.prefix, cut_at.frontier, dtype).missing(keys))
         spared = 0.0
         if link is not None and cut_at is parts:
             spared = link.rows * sum(nodes.get(node.name, 0.0) for node in link.earlier.prefix.graph.nodes)
         behind = cut_at.behind if isinstance(cut_at, Earlier) else ()
+        missing += coming
         found.append(Place(behind, min(frozen, work.frozen), bytes_of, missing, missing * frozen - spared))
     return found
 
@@ -213,8 +235,8 @@ def _places_of(
 def _bytes_of(frontier: Stored) -> dict[str, int]:
     """Return the bytes of a row by the type in which its floating-point numbers are stored, the exact one first."""
     exact = next((t.dtype for t in frontier if t.dtype.is_floating_point), torch.float32)
-    names = dict.fromkeys([dtype_name(exact), *(n for n in SMALLER if choose_dtype(n).itemsize < exact.itemsize)])
-    return {name: sum(t.row_bytes for t in _stored(frontier, name)) for name in names}
+    names = dict.fromkeys([dtype_name(exact), *(n for n in SMALLER if choose_storage(n).itemsize < exact.itemsize)])
+    return {name: sum(t.row_bytes for t in packed(frontier, name)) for name in names}
 
 
 def _half_steps(objective: Objective, network: nn.Module) -> Callable[[Batch], object]:
@@ -241,7 +263,8 @@ def describe_plan(prepared: Prepared) -> list[str]:
     """Return the plan in lines for a person."""
     plan = prepared.plan
     frontier = ", ".join(f"{f.name} {f.shape} {dtype_name(f.dtype)}" for f in prepared.stored)
-    computed = f"{plan.missing} of {plan.rows} rows to compute" if plan.missing else f"all {plan.rows} rows are cached"
+    rows = plan.stored_rows
+    computed = f"{plan.missing} of {rows} rows to compute" if plan.missing else f"all {rows} rows are cached"
     if prepared.link is not None:
         computed += f", {prepared.link.rows} of them from what is cached before {prepared.link.earlier.behind[0]}"
     cached, plain, later = map(format_seconds, (plan.with_cache, plan.without_cache, plan.later))
@@ -253,6 +276,8 @@ def describe_plan(prepared: Prepared) -> list[str]:
             f"the frozen layers take {once}, the rest {each} an epoch"
         ),
     ]
+    if prepared.viewing is not None and plan.cache:
+        lines.append(f"views: {prepared.viewing}")
     if plan.cache and plan.kind == "memory":
         lines.append("the activations are kept in memory alone")
     if plan.cache and plan.behind:
@@ -269,14 +294,6 @@ def _sample(split: Split, compute: Compute) -> tuple[Tensor, Tensor | None]:
     inputs = moved(split.inputs.gather(rows)[0], compute)
     targets = targets_of(split, compute)
     return inputs, None if targets is None else targets[rows].to(compute.device)
-
-
-def _stored(frontier: Stored, dtype: str | None) -> Stored:
-    """Return a frontier as it is stored: floating-point tensors in the type asked for."""
-    if dtype is None:
-        return frontier
-    other = choose_dtype(dtype)
-    return tuple(replace(t, dtype=other) if t.dtype.is_floating_point else t for t in frontier)
 
 
 def _few(names: Sequence[str], most: int = 4) -> str:

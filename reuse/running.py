@@ -1,7 +1,7 @@
 """From settings, a model and its feed to a trained, recorded, evaluated model: what both commands share."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -10,11 +10,12 @@ from typing import Any
 from torch import nn
 from xxhash import xxh3_128
 
+from reuse.caching.packing import choose_storage
 from reuse.compute import Compute
 from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.data.loading import load
 from reuse.data.preprocessing import Preprocessing
-from reuse.devices import choose_device, choose_dtype
+from reuse.devices import choose_device
 from reuse.distributed import is_main, join, main_first
 from reuse.errors import DataError, UsageError
 from reuse.feeding import Feed
@@ -39,10 +40,12 @@ from reuse.runs.reporting import Reporter
 from reuse.runs.snapshots import kept_epochs
 from reuse.runs.tensorboard import check_tensorboard
 from reuse.settings import defaults_of
+from reuse.training.batches import Source
 from reuse.training.parallel import KINDS
 from reuse.training.stopping import EarlyStopping
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
+from reuse.viewing import read_views
 
 NOT_SETTINGS = ("reporter", "resume", "out")
 DATA_SETTINGS = (
@@ -248,9 +251,10 @@ def check_epochs(settings: Mapping[str, Any]) -> None:
     EarlyStopping(None, max_gap=settings["max_gap"])
     lookup(KINDS, settings["parallel"], "parallel")
     if settings.get("cache_dtype") is not None:
-        choose_dtype(settings["cache_dtype"])
+        choose_storage(settings["cache_dtype"])
     if settings.get("cache_kind") is not None:
         lookup(CACHE_KINDS, settings["cache_kind"], "cache kind")
+    read_views(settings)
     kept_epochs(settings["snapshots"], settings["epochs"], schedule=settings["schedule"])
     if settings["tensorboard"]:
         check_tensorboard()
@@ -267,6 +271,8 @@ def train(
     stopping: EarlyStopping | None = None,
     since: int = 1,
     until: int | None = None,
+    rested: Collection[str] = (),
+    inputs: Callable[[], Feed] | None = None,
 ) -> Trained:
     """Train on a feed and measure the best weights on all splits.
 
@@ -278,15 +284,25 @@ def train(
         reporter: told of lines and epochs.
         resume: go on from the last checkpoint.
         stopping: that of the phases before; None begins anew.
-        since: number of the first epoch of this phase.
+        since: number of the first epoch of this phase, if patience is to begin anew with it.
         until: number of the last epoch of a phase that others follow, which measures and restores nothing; None: the
-            training ends here.
+            training ends here, unless layers settle.
+        rested: names of the tensors that trained in earlier phases and rest now.
+        inputs: makes a feed of the whole model, for where the best weights are from before layers came to rest.
     """
     started = time.perf_counter()
     rows = feed.splits["train"]
     valid = feed.splits["valid"] if len(feed.splits["valid"][0]) else None
     if stopping is None:
         stopping = make_stopping(trainer.objective, settings)
+
+    def whole() -> Source:
+        assert inputs is not None
+        read = inputs()
+        feed.network, feed.splits = read.network, read.splits
+        trainer.network = read.network
+        return feed.splits["train"][0]
+
     with fitting_threads(feed.network, trainer.model, rows[0], settings["batch_size"], settings["precision"]):
         fitted = fit(
             trainer,
@@ -301,8 +317,10 @@ def train(
             resume=resume,
             precise_norm=settings["precise_norm"],
             recording=Recording(settings["watch"], settings["tensorboard"], settings["snapshots"]),
+            rested=rested,
+            whole=whole if inputs is not None else None,
         )
-        done = until is None
+        done = not fitted.goes_on
         metrics = {name: trainer.evaluate(*rows) if done and len(rows[0]) else {} for name, rows in feed.splits.items()}
     return Trained(fitted, metrics, time.perf_counter() - started)
 

@@ -18,12 +18,17 @@ UNUSED_BY_RANGE_TEST = (
     "compare",
     "unfreeze",
     "unfreeze_warmup",
+    "auto_freeze",
+    "auto_freeze_every",
     "learning_rate",
     "cache",
     "cache_dir",
     "cache_dtype",
     "cache_budget",
     "cache_kind",
+    "views",
+    "refresh_views",
+    "feature_noise",
 )
 """Settings of a training that a range test has no use for: it writes nothing, and tries the rates itself."""
 

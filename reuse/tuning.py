@@ -1,8 +1,9 @@
 """One fine-tuning, from a task to a recorded run."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,17 @@ from torch import Tensor, nn
 
 from reuse.beginning import Beginning, begin
 from reuse.compute import Compute
-from reuse.devices import dtype_name
-from reuse.distributed import from_main, main_first, world_size
+from reuse.distributed import from_main, world_size
 from reuse.equipping import make_trainer
-from reuse.errors import CutError, UsageError
-from reuse.feeding import Feed, feed_activations, feed_inputs
-from reuse.layers.freezing import Freezing, frozen, unfreeze
+from reuse.errors import UsageError
+from reuse.feeding import Feed, feed_inputs
+from reuse.layers.freezing import Freezing, freeze, frozen, unfreeze
 from reuse.layers.selecting import select
-from reuse.objectives.objective import Batch, Objective
+from reuse.objectives.objective import Objective
+from reuse.phase_feeding import feed_phase
+from reuse.phase_records import note_phase, remaining, settle_after, settle_as_before
 from reuse.phases import Phase
-from reuse.planning.plan import Plan
-from reuse.preparing import CACHE_KINDS, CacheSettings, Prepared, describe_plan, prepare
+from reuse.preparing import Prepared
 from reuse.results import Result
 from reuse.running import (
     Trained,
@@ -28,18 +29,22 @@ from reuse.running import (
     make_stopping,
     train,
 )
-from reuse.runs.checkpoints import ANCHORS, load_newest, newest_epoch, savable_tensors, save_start
+from reuse.runs.checkpoints import (
+    ANCHORS,
+    keep_still,
+    load_newest,
+    savable_tensors,
+    save_start,
+)
 from reuse.runs.fitting import interruptible
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.reporting import Reporter
 from reuse.runs.tensor_files import save_tensors
 from reuse.tasks import Task, describe_run
 from reuse.training.parallel import describe_spread, spread
+from reuse.training.state import live_tensors
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
-
-AUGMENTED = "augmentation gives the frozen layers other inputs each epoch"
-"""Why nothing is cached where training inputs are changed at random."""
 
 
 def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: str | Path | None = None) -> Result:
@@ -61,8 +66,12 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
         reporter.line(line)
     tuned = _Tuned(begun.objective, begun.compute, make_stopping(begun.objective, settings), begun.anchors, resume)
     with interruptible(run):
-        for phase in _remaining(phases, run):
-            _train_phase(task, model, tuned, phase, phases, run, reporter)
+        if resume:
+            settle_as_before(phases, run, begun.objective, settings)
+        for phase in remaining(phases, run):
+            trainer = _train_phase(task, model, tuned, phase, phases, run, reporter)
+            if tuned.goes_on and trainer.settling.settled:
+                settle_after(trainer.epoch, trainer.settling.settled, phases, run)
         save_tensors(run.path / WEIGHTS, savable_tensors(model))
     result = from_main(lambda: _result(task, run, begun.freezing, tuned))  # it reads what the first process has written
     run.write_result(result.to_dict())
@@ -80,11 +89,14 @@ class _Tuned:
         anchors: what `l2_sp` pulls towards.
         resume: whether the next phase goes on from a checkpoint.
         trainer: of the phase before, None before the first.
-        feed: of the first phase trained, with the seconds of all.
-        prepared: the cut of the first phase trained.
+        feed: of the phase before, None before the first.
+        seconds: of all feeds together, by what took them.
+        cache: what the first cache gave.
+        prepared: the first cut.
         done: what the last phase came to.
         notes: why nothing was cached.
         since: number of the first epoch of the parameters that began to train later than others, by name.
+        rested: names of the tensors that trained at first and rest now, as their layers have settled.
     """
 
     objective: Objective
@@ -94,25 +106,37 @@ class _Tuned:
     resume: bool
     trainer: Trainer | None = None
     feed: Feed | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    cache: dict[str, Any] | None = None
     prepared: Prepared | None = None
     done: Trained | None = None
-    train_seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     since: dict[str, int] = field(default_factory=dict)
+    rested: set[str] = field(default_factory=set)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether another phase follows."""
+        return self.done is not None and self.done.fitted.goes_on
 
 
 def _train_phase(
     task: Task, model: nn.Module, tuned: _Tuned, phase: Phase, phases: list[Phase], run: RunFolder, reporter: Reporter
-) -> None:
+) -> Trainer:
     """Train the epochs of a phase, on from where the phase before left off: its optimizer's state goes with it."""
-    freezing = _begin(model, phase, phases, tuned.since, reporter)
+    freezing = _begin(model, phase, phases, tuned, run, reporter)
     later = training_later(model, phases[phases.index(phase) + 1 :])
-    feed, prepared, why_not = _feed(model, task, tuned, freezing, phase, later, run, reporter)
+    given = (task, model, tuned.objective, tuned.compute, phase, later, tuned.anchors)
+    feed, prepared, why_not = feed_phase(given, freezing, run, reporter, tuned.feed)
+    if task.settings["views"] and not feed.viewed:
+        reporter.line("no views: nothing is cached, so that augment changes the rows anew in each epoch")
+    note_phase(run, phase, freezing, prepared)
     feed.network = spread(model, feed.network, task.settings["parallel"])
     trainer = make_trainer(model, tuned.objective, feed, task.settings, task.data, tuned.anchors, tuned.since)
     if tuned.trainer is not None:
         trainer.load_state_dict(tuned.trainer.state_dict())
     until = phase.last if phase is not phases[-1] else None
+    inputs = partial(feed_inputs, model, task.data, tuned.compute) if tuned.rested and feed.cache else None
     done = train(
         trainer,
         feed,
@@ -121,40 +145,46 @@ def _train_phase(
         reporter,
         tuned.resume,
         stopping=tuned.stopping,
-        since=phase.first,
+        since=1 if phase.settled else phase.first,  # what comes to rest is no reason to wait anew
         until=until,
+        rested=tuned.rested,
+        inputs=inputs,
     )
-    if tuned.feed is None:
-        tuned.feed, tuned.prepared = feed, prepared
-    else:
-        tuned.feed.seconds = {name: value + feed.seconds[name] for name, value in tuned.feed.seconds.items()}
-    tuned.trainer, tuned.done, tuned.resume = trainer, done, False
-    tuned.train_seconds += done.seconds
-    _note_phase(run, phase, freezing, prepared)
+    tuned.cache, tuned.prepared = tuned.cache or feed.cache, tuned.prepared or prepared
+    tuned.trainer, tuned.feed, tuned.done, tuned.resume = trainer, feed, done, False
+    for name, value in {**feed.seconds, "train": done.seconds}.items():
+        tuned.seconds[name] = tuned.seconds.get(name, 0.0) + value
     tuned.notes.extend([why_not] if why_not else [])
+    return trainer
 
 
-def _note_phase(run: RunFolder, phase: Phase, freezing: Freezing, prepared: Prepared | None) -> None:
-    """Keep in the run what a phase is, so that one that is resumed tells of all of them."""
-    stored = prepared.stored if prepared else ()
-    frontier = [{"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in stored]
-    told = {"epoch": phase.first, "frozen": list(freezing.layers), "frontier": frontier}
-    others = [other for other in run.manifest().get("phases", ()) if other["epoch"] != phase.first]
-    run.update_manifest(phases=sorted([*others, told], key=lambda entry: int(entry["epoch"])))
-
-
-def _begin(model: nn.Module, phase: Phase, phases: list[Phase], since: dict[str, int], reporter: Reporter) -> Freezing:
-    """Unfreeze what trains in a phase, what its predecessors unfroze included, which a resumed run has not done yet."""
+def _begin(
+    model: nn.Module, phase: Phase, phases: list[Phase], tuned: _Tuned, run: RunFolder, reporter: Reporter
+) -> Freezing:
+    """Freeze and unfreeze for a phase, as for its predecessors, which a resumed run has not done yet."""
     freezing = frozen(model)
     for earlier in phases[: phases.index(phase) + 1]:
         if earlier.unfrozen:
             unfreeze(model, earlier.unfrozen)
             before, freezing = freezing, frozen(model)
-            since.update(dict.fromkeys(set(before.parameters) - set(freezing.parameters), earlier.first))
+            tuned.since.update(dict.fromkeys(set(before.parameters) - set(freezing.parameters), earlier.first))
+        if earlier.settled:
+            live = live_tensors(model).keys()
+            freezing = freeze(model, list(earlier.settled))
+            tuned.rested |= live - live_tensors(model).keys()
+    if phase.settled:
+        keep_still(run, model)
+        reporter.line(f"from epoch {phase.first} on {_describe_settled(phase.settled)}")
     if phase.unfrozen:
         still = f"; still frozen: {', '.join(freezing.layers)}" if freezing.layers else ""
         reporter.line(f"from epoch {phase.first} on {', '.join(phase.unfrozen)} trains too{still}")
     return freezing
+
+
+def _describe_settled(settled: Mapping[str, float]) -> str:
+    verb, whose = ("is", "its") if len(settled) == 1 else ("are", "their")
+    changes = ", ".join(f"{100 * change:.2g} %" for change in settled.values())
+    return f"{', '.join(settled)} {verb} frozen: {whose} gradients change least (Δ {changes})"
 
 
 def training_later(model: nn.Module, phases: Sequence[Phase]) -> list[list[nn.Parameter]]:
@@ -166,123 +196,6 @@ def training_later(model: nn.Module, phases: Sequence[Phase]) -> list[list[nn.Pa
         if phase.last > phase.first:
             training.append([model.get_parameter(name) for name in select(model, patterns).parameters])
     return training
-
-
-def _remaining(phases: list[Phase], run: RunFolder) -> list[Phase]:
-    """Return the phases that a run has not ended yet, at least the last one."""
-    epoch = newest_epoch(run)
-    return [phase for phase in phases if phase.last > epoch or phase is phases[-1]]
-
-
-def _feed(
-    model: nn.Module,
-    task: Task,
-    tuned: _Tuned,
-    freezing: Freezing,
-    phase: Phase,
-    later: Sequence[Collection[nn.Parameter]],
-    run: RunFolder,
-    reporter: Reporter,
-) -> tuple[Feed, Prepared | None, str]:
-    """Return what the trainer reads, the cut and plan behind it, and why nothing is cached where that is so."""
-    data, compute, settings = task.data, tuned.compute, task.settings
-    if not freezing.parameters or not settings["cache"]:
-        return feed_inputs(model, data, compute), None, ""
-    # The plan is measured, so it may turn out otherwise another time; what a run began with it goes on with.
-    chosen = from_main(lambda: run.manifest().get("cached", {}))
-    began = _as_it_began(chosen.get(str(phase.first)))
-    epochs = phase.last - phase.first + 1
-    given = (task, model, tuned.objective, compute, epochs, later, tuned.anchors)
-    try:
-        if began is None and world_size() > 1:
-            began = from_main(lambda: _choice(prepare_phase(*given).plan))  # one choice for all processes
-        prepared = prepare_phase(*given, began)
-    except CutError as error:
-        why_not = f"trained without a cache: {error}"
-        reporter.line(why_not)
-        return feed_inputs(model, data, compute), None, why_not
-    for line in describe_plan(prepared):
-        reporter.line(line)
-    choice = _choice(prepared.plan)
-    run.update_manifest(cached={**chosen, str(phase.first): choice})
-    if choice["kind"] == "none":
-        feed = feed_inputs(model, data, compute)
-        feed.seconds.update(prepared.seconds)
-        return feed, prepared, f"trained without a cache: {prepared.plan.reason or 'as it began'}"
-    with main_first():
-        return feed_activations(prepared, data, compute, reporter), prepared, ""
-
-
-def _choice(plan: Plan) -> dict[str, Any]:
-    """Return what a plan comes to, as a run keeps it."""
-    return {"kind": plan.kind, "behind": list(plan.behind)} if plan.cache else {"kind": "none", "behind": []}
-
-
-def _as_it_began(choice: Any) -> dict[str, Any] | None:
-    """Return how a phase of a run was cached; older runs say only whether it was."""
-    if isinstance(choice, bool):
-        return {"kind": "disk" if choice else "none", "behind": []}
-    return dict(choice) if choice else None
-
-
-def prepare_phase(
-    task: Task,
-    model: nn.Module,
-    objective: Objective,
-    compute: Compute,
-    epochs: int,
-    later: Sequence[Collection[nn.Parameter]] = (),
-    anchors: Mapping[str, Tensor] | None = None,
-    began: Mapping[str, Any] | None = None,
-) -> Prepared:
-    """Cut a model for the epochs of a phase, and plan its cache; computes no activations yet.
-
-    Args:
-        task: what is worked on.
-        model: frozen as in the phase.
-        objective: what is minimised.
-        compute: where and in which types.
-        epochs: of the phase.
-        later: for each later phase that may read a cache, the frozen parameters that will train by then.
-        anchors: what `l2_sp` pulls towards, by name.
-        began: how the phase was cached when it began, where it is resumed.
-
-    Raises:
-        CutError: the model cannot be cut, or what is done to the inputs leaves nothing to cache.
-    """
-    settings, data = task.settings, task.data
-    if settings["augment"]:
-        raise CutError(AUGMENTED)
-
-    unmixed = {**settings, "mixup": 0.0, "cutmix": 0.0}  # what a frontier may be too flat for, and next to nothing
-
-    def stepping(network: nn.Module) -> Callable[[Batch], object]:
-        return make_trainer(model, objective, Feed(network, {}), unmixed, data, anchors).step
-
-    alone = world_size() == 1  # measured steps would wait for those of other processes, which measure others
-    prepared = prepare(
-        model,
-        data,
-        objective,
-        compute,
-        cache_settings(task),
-        epochs,
-        later,
-        stepping=stepping if alone else None,
-        batch_size=settings["batch_size"],
-        began=began,
-    )
-    if settings["cutmix"] and [len(tensor.shape) for tensor in prepared.stored] != [3]:
-        raise CutError("cutmix pastes patches of maps, and what the frozen layers compute is none: mixup takes it too")
-    return prepared
-
-
-def cache_settings(task: Task) -> CacheSettings:
-    """Return what the settings of a task say about the cache."""
-    settings = task.settings
-    kind = CACHE_KINDS[settings["cache_kind"]]
-    places = (settings["cache_dir"], settings["cache_dtype"], settings["cache_budget"], kind)
-    return CacheSettings(settings["cache"], *places)
 
 
 def _resumed_run(run: RunFolder, task: Task, model: nn.Module) -> RunFolder:
@@ -308,10 +221,9 @@ def _new_run(task: Task, begun: Beginning, out: str | Path | None) -> RunFolder:
 
 
 def _result(task: Task, run: RunFolder, freezing: Freezing, tuned: _Tuned) -> Result:
-    assert tuned.feed is not None
     assert tuned.done is not None
-    feed, prepared, fitted = tuned.feed, tuned.prepared, tuned.done.fitted
-    seconds = {"load": task.load_seconds, **feed.seconds, "train": tuned.train_seconds}
+    prepared, fitted = tuned.prepared, tuned.done.fitted
+    seconds = {"load": task.load_seconds, **tuned.seconds}
     seconds["total"] = time.perf_counter() - task.started
     began = run.manifest()
     return Result(
@@ -327,7 +239,7 @@ def _result(task: Task, run: RunFolder, freezing: Freezing, tuned: _Tuned) -> Re
         restored=tuple(began.get("restored", ())),
         fresh=tuple(began.get("fresh", ())),
         frontier=tuple(began["phases"][0]["frontier"]),
-        cache=feed.cache,
+        cache=tuned.cache,
         phases=tuple(began["phases"]),
         plan=prepared.plan.to_dict() if prepared else None,
         notes=(*task.data.notes, *dict.fromkeys(tuned.notes)),

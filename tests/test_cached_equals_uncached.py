@@ -1,5 +1,6 @@
 """The first promise: with the cache and without it, training sees the same batches and takes the same steps."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -257,3 +258,26 @@ def test_a_second_run_from_the_cache_is_the_first_again(steps: Callable[[], Step
     assert (computed.cache["hit"], found.cache["hit"]) == (False, True)
     assert first.losses == second.losses
     assert computed.metrics == found.metrics
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("mlp", {"mixup": 0.4}), ("mlp", {"feature_noise": 0.3}), ("convnet", {"cutmix": 1.0, "feature_noise": 0.1})],
+)
+def test_what_is_done_to_features_is_done_with_a_cache_and_without(
+    name: str, settings: dict[str, float], steps: Callable[[], Steps]
+) -> None:
+    case = CASES[name]
+    data, _ = make(case)
+    runs = []
+    for cache in (True, False):
+        runs.append(steps())
+        result = train(case, data, cache=cache, epochs=2, precision="float64", **settings)
+        assert (result.cache is not None) == cache
+    cached, plain = runs
+    assert cached.widths == plain.widths != {int(np.prod(case.shape))}
+    np.testing.assert_allclose(cached.losses, plain.losses, rtol=0, atol=1e-9)
+    ordinary = steps()
+    shutil.rmtree("cache-True")
+    train(case, data, cache=True, epochs=2, precision="float64")
+    assert np.abs(np.subtract(ordinary.losses, cached.losses)).min() > 1e-6, "something was done"

@@ -40,11 +40,11 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     rows: Counter[str] = Counter()
     run = feeding._run_frozen
 
-    def counted(module: fx.GraphModule, tensors: tuple[Tensor, ...], **settings: Any) -> tuple[Tensor, ...]:
+    def counted(module: fx.GraphModule, tensors: tuple[Tensor, ...], *others: Any, **more: Any) -> tuple[Tensor, ...]:
         for node in module.graph.nodes:
             if node.op == "call_module" and str(node.target).startswith("hidden"):
                 rows[str(node.target).partition(".")[0]] += len(tensors[0])
-        return run(module, tensors, **settings)
+        return run(module, tensors, *others, **more)
 
     monkeypatch.setattr(feeding, "_run_frozen", counted)
     return rows

@@ -3,7 +3,7 @@
 import pytest
 
 from reuse.errors import UsageError
-from reuse.phases import Phase, read_phases
+from reuse.phases import Phase, read_phases, settle
 
 
 def test_phases_cover_the_run() -> None:
@@ -12,6 +12,18 @@ def test_phases_cover_the_run() -> None:
         Phase(1, 5),
         Phase(6, 10, ("hidden2", "hidden1.*")),
         Phase(11, 20, ("*",)),
+    ]
+
+
+def test_what_settles_parts_the_last_phase() -> None:
+    phases = read_phases("5:hidden2", 20)
+    settle(phases, 8, {"hidden1": 0.1})
+    settle(phases, 9, {"hidden2": 0.2})
+    assert phases == [
+        Phase(1, 5),
+        Phase(6, 8, ("hidden2",)),
+        Phase(9, 9, settled={"hidden1": 0.1}),
+        Phase(10, 20, settled={"hidden2": 0.2}),
     ]
 
 

@@ -181,7 +181,7 @@ def test_interrupted_while_caching(source: None, monkeypatch: pytest.MonkeyPatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("reuse.tuning.feed_activations", interrupted)
+        patch.setattr("reuse.phase_feeding.feed_activations", interrupted)
         with pytest.raises(Interrupted, match=r"go on with --resume run$"):
             finetuned(**ADAM, out="run", cache_dir="another")
     shutil.rmtree("source")
@@ -292,7 +292,7 @@ def test_a_run_is_whole_on_disk_before_anything_is_computed(source: None, monkey
         seen.append({**load_file(folder / "frozen.safetensors"), **load_file(folder / "start.safetensors")})
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("reuse.tuning.prepare", look)
+    monkeypatch.setattr("reuse.phase_feeding.prepare", look)
     with pytest.raises(Interrupted):
         finetuned(out="run")
     model = build("mlp:12,10,8", (9,), 3, activation="elu", **NETWORK)

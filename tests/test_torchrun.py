@@ -27,12 +27,23 @@ reuse.pretrain(**pretraining, parallel="fsdp", optimizer="nesterov", clip_norm=0
 for kind in ("ddp", "fsdp"):
     result = reuse.finetune("source", **tuning, parallel=kind, cache_dir=f"cache-{kind}", out=f"tuned-{kind}")
     assert result.cache["rows"] == {"computed": sum(result.sizes.values()), "found": 0}
+from reuse import preparing
+from reuse.planning.options import Work
+measured = preparing.measure_work
+slow = Work(frozen=1.0, suffix=0.001, whole=1.001, measured=0.001)
+preparing.measure_work = lambda parts, *_: (slow, {node.name: 1.0 for node in parts.prefix.graph.nodes})
+views = {"augment": "shift:1", "views": 2, "refresh_views": 2, "epochs": 6}
+assert reuse.finetune("source", **tuning | views, cache_dir="cache-views", out="views").cache
+preparing.measure_work = measured
 reuse.finetune("source", **tuning | {"epochs": 5}, resume="begun", parallel="fsdp")
 reuse.finetune("source", **tuning, unfreeze="1:all", accumulate=3, norm="batch", random_weights=True, out="batch")
-try:
-    reuse.finetune("source", **tuning, out="batch")
-except reuse.UsageError as error:
-    print(error)
+settling = tuning | {"freeze": [], "epochs": 8, "auto_freeze": 100, "learning_rate": 0.003}
+reuse.finetune("source", **settling, out="settled")
+for settings in ({"out": "batch"}, {"auto_freeze": True, "freeze": [], "parallel": "fsdp", "out": "divided"}):
+    try:
+        reuse.finetune("source", **tuning | settings)
+    except reuse.UsageError as error:
+        print(error)
 """
 
 FAILS = """
@@ -84,12 +95,21 @@ def test_divided_parameters_give_the_same_losses_and_whole_weights(folder: Path,
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
-def test_frozen_layers_are_computed_once_by_the_first_process(folder: Path, tmp_path: Path, kind: str) -> None:
+def test_frozen_layers_are_computed_once_each_process_its_part(folder: Path, tmp_path: Path, kind: str) -> None:
     one = reuse.finetune(folder / "source", **TUNING, cache_dir=tmp_path / "cache", out=tmp_path / "one")
     result = json.loads((folder / f"tuned-{kind}" / "result.json").read_text())
     assert one.cache is not None
     assert result["cache"]["rows"] == one.cache["rows"]
+    segments = [*(folder / f"cache-{kind}").rglob("*.h5")]
+    assert len(segments) == 2, "each process has published the rows that it computed"
     _same(folder / f"tuned-{kind}", tmp_path / "one")
+
+
+@pytest.mark.usefixtures("cached_however_small")
+def test_both_processes_read_the_same_versions_of_the_rows(folder: Path, tmp_path: Path) -> None:
+    views = {"augment": "shift:1", "views": 2, "refresh_views": 2, "epochs": 6}
+    reuse.finetune(folder / "source", **TUNING | views, cache_dir=tmp_path / "cache", out=tmp_path / "one")
+    _same(folder / "views", tmp_path / "one")
 
 
 def test_two_processes_go_on_with_what_one_began(folder: Path, tmp_path: Path) -> None:
@@ -111,6 +131,18 @@ def test_batch_norm_and_phases_train_together_and_a_refusal_reaches_all(folder: 
     losses = [line["train"]["loss"] for line in _history(folder / "batch")]
     assert losses[-1] < losses[0]
     assert (folder / "refused").read_text().count("batch is in use") == 2
+    assert (folder / "refused").read_text().count("auto_freeze needs a model that is whole") == 2
+
+
+def test_two_processes_freeze_what_one_freezes(folder: Path, tmp_path: Path) -> None:
+    settings = TUNING | {"freeze": [], "epochs": 8, "auto_freeze": 100, "learning_rate": 0.003}
+    one = reuse.finetune(folder / "source", **settings, cache_dir=tmp_path / "cache", out=tmp_path / "one")
+    together = json.loads((folder / "settled" / "result.json").read_text())
+    assert len(one.phases) > 1
+    assert [(p["epoch"], p["frozen"]) for p in together["phases"]] == [
+        (p["epoch"], list(p["frozen"])) for p in one.phases
+    ]
+    _same(folder / "settled", tmp_path / "one")
 
 
 def test_a_process_that_breaks_leaves_nobody_waiting(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def _parameter(setting: Setting) -> Callable[[Command], Command]:
         return click.argument(setting.name, required=setting.required, metavar=setting.name.upper(), **optional)
     if setting.annotation == "bool":
         return _switch(setting, flag)
-    if setting.annotation == "bool | str":
+    if setting.annotation in ("bool | str", "bool | float"):
         return _switch_with_value(setting, flag)
     if setting.annotation == "bool | None":
         return click.option(f"--{flag}/--no-{flag}", setting.name, default=None, help=_help(setting))
@@ -119,9 +119,11 @@ def _switch(setting: Setting, flag: str) -> Callable[[Command], Command]:
 
 
 def _switch_with_value(setting: Setting, flag: str) -> Callable[[Command], Command]:
-    """A switch that may be given a word: `--compile`, `--compile auto`."""
-    settings: dict[str, Any] = {"is_flag": False, "flag_value": True, "default": setting.default, "metavar": "[auto]"}
-    return click.option(f"--{flag}", setting.name, help=_help(setting), type=click.UNPROCESSED, **settings)
+    """A switch that may be given a word or a number: `--compile`, `--compile auto`, `--auto-freeze 30`."""
+    settings: dict[str, Any] = {"is_flag": False, "flag_value": True, "default": setting.default}
+    kind: Any = Parsed("[NUMBER]", float) if setting.annotation == "bool | float" else click.UNPROCESSED
+    metavar = None if isinstance(kind, Parsed) else "[auto]"
+    return click.option(f"--{flag}", setting.name, help=_help(setting), type=kind, metavar=metavar, **settings)
 
 
 def _type(setting: Setting) -> Any:

@@ -92,8 +92,36 @@ def _show(result: Any, as_json: bool, following: str) -> None:
         click.echo(table(rows))
     else:
         click.echo(table([{"split": name, **values} for name, values in result.metrics.items() if values]))
-    click.echo(_summary(result))
+    for line in (*_phases(result), *_came_of_plan(result), _summary(result)):
+        click.echo(line)
     click.echo(f"run folder: {result.run}; next: {following}")
+
+
+def _phases(result: Any) -> list[str]:
+    """Return a line for each phase where there are several: what was frozen, and where the cut was."""
+    if len(result.phases) < 2:
+        return []
+    lasts = [*(phase["epoch"] - 1 for phase in result.phases[1:]), result.epochs]
+    lines = []
+    for phase, last in zip(result.phases, lasts, strict=True):
+        frozen = f"{', '.join(phase['frozen'])} frozen" if phase["frozen"] else "nothing frozen"
+        cut = ", ".join(tensor["name"] for tensor in phase["frontier"])
+        lines.append(f"epochs {phase['epoch']} to {last}: {frozen}{f', cut behind {cut}' if cut else ''}")
+    return [line for line, phase in zip(lines, result.phases, strict=True) if phase["epoch"] <= result.epochs]
+
+
+def _came_of_plan(result: Any) -> list[str]:
+    """Return what the plan of a single phase foretold, and what it took."""
+    if not result.plan or not result.cache or len(result.phases) > 1:
+        return []
+    from reuse.units import format_epochs, format_seconds
+
+    cached, plain = (format_seconds(result.plan[name]) for name in ("with_cache", "without_cache"))
+    took = format_seconds(result.seconds["cache"] + result.seconds["train"])
+    views = result.cache.get("views")
+    versions = f"; {views['count']} versions of each training row, {views['new']} of them new ones" if views else ""
+    foretold = f"foretold for {format_epochs(result.plan['epochs'])}: {cached} with the cache, {plain} without"
+    return [f"{foretold}; {format_epochs(result.epochs)} took {took}{versions}"]
 
 
 def _summary(result: Any) -> str:

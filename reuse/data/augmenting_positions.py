@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from reuse.data.drawing import whole_numbers
 from reuse.data.pixels import Pixels, by_channel, drawn
 from reuse.errors import UsageError
 
@@ -24,7 +25,7 @@ def shift(limit: float, pixels: Pixels) -> Callable[[Tensor], Tensor]:
         raise UsageError(f"shift:{limit:g}: give a whole number of pixels below {smaller}, the size of the images")
 
     def shifted(images: Tensor) -> Tensor:
-        down, right = torch.randint(-reach, reach + 1, (2, len(images)), device=images.device)
+        down, right = whole_numbers(-reach, reach, (2, len(images)), images)
         return move(images, down, right, reach, pixels.black)
 
     return shifted

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from reuse.data.drawing import normal, uniform
 from reuse.data.pixels import Pixels, by_channel, drawn
 from reuse.errors import UsageError
 
@@ -14,12 +15,12 @@ LOG_SHAPE = 1.2  # erased rectangles are 0.3:1 to 3.3:1, as in the paper
 
 def add_noise(inputs: Tensor, deviation: float) -> Tensor:
     """Add normal noise of this standard deviation."""
-    return inputs + deviation * torch.randn_like(inputs)
+    return inputs + deviation * normal(inputs)
 
 
 def mask(inputs: Tensor, share: float) -> Tensor:
     """Set each value to 0 with probability `share`."""
-    return inputs * (torch.rand_like(inputs) >= share)
+    return inputs * (uniform(inputs.shape, inputs) >= share)
 
 
 def erase(images: Tensor, share: float, value: float = 0.0) -> Tensor:
@@ -48,7 +49,7 @@ def _within(images: Tensor, dim: int, size: Tensor) -> Tensor:
 def _image_noise(deviation: float, pixels: Pixels) -> Callable[[Tensor], Tensor]:
     if not pixels.std:
         return partial(add_noise, deviation=deviation)
-    return lambda images: images + deviation * torch.randn_like(images) / by_channel(pixels.std, images)
+    return lambda images: images + deviation * normal(images) / by_channel(pixels.std, images)
 
 
 def _erase(share: float, pixels: Pixels) -> Callable[[Tensor], Tensor]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from reuse.data.drawing import uniform
 from reuse.data.preprocessing import Preprocessing
 
 
@@ -59,5 +60,4 @@ def by_channel(values: Sequence[float], images: Tensor) -> Tensor:
 
 def drawn(images: Tensor, lowest: float, highest: float) -> Tensor:
     """Return one number a row of `images`, uniform from `lowest` to `highest`: `(batch,)`, of their type and device."""
-    numbers = torch.rand(len(images), dtype=images.dtype, device=images.device)
-    return lowest + (highest - lowest) * numbers
+    return lowest + (highest - lowest) * uniform([len(images)], images)

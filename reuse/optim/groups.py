@@ -65,12 +65,13 @@ def layer_decay(model: nn.Module, decay: float) -> dict[str, float]:
     """
     if not 0 < decay <= 1:
         raise UsageError(f"layer decay is {decay}: give a number above 0 and up to 1")
-    depths = _timm_depths(model) if hasattr(model, "group_matcher") else _depths(model)
+    depths = timm_depths(model) if hasattr(model, "group_matcher") else _depths(model)
     top = max(depths.values(), default=0)
     return {n: decay ** (top - depths.get(n, top)) for n, p in model.named_parameters() if p.requires_grad}
 
 
-def _timm_depths(model: nn.Module) -> dict[str, int]:
+def timm_depths(model: nn.Module) -> dict[str, int]:
+    """Return the number of the layer, from 0, of each parameter of a timm model, as its `group_matcher` groups them."""
     # Importing timm takes over a second, which a training without its models need not spend.
     from timm.models import group_parameters
 

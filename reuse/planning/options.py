@@ -39,6 +39,7 @@ class Run:
         views: K, augmented versions of each row that are stored.
         memory: bytes that a cache may take in memory.
         budget: bytes that it may take on disk; None: what the disk has.
+        at_once: how many of the versions are read by turns; 0: all.
     """
 
     rows: Mapping[str, int]
@@ -46,6 +47,7 @@ class Run:
     views: int
     memory: int
     budget: int | None
+    at_once: int = 0
 
     @property
     def all_rows(self) -> int:
@@ -56,6 +58,12 @@ class Run:
     def stored_rows(self) -> int:
         """Rows of all splits, the training rows once for each view."""
         return self.all_rows + (self.views - 1) * self.rows["train"]
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that memory must hold: a version that takes the place of another lies beside it for a while."""
+        versions = self.views if self.at_once == 0 else min(self.views, self.at_once + 1)
+        return self.all_rows + (versions - 1) * self.rows["train"]
 
 
 @dataclass(frozen=True)
@@ -164,7 +172,7 @@ def fastest_first(options: Iterable[Option]) -> list[Option]:
 def _with_cache(kind: str, dtype: str, place: Place, work: Work, run: Run, speeds: Bandwidths) -> Option:
     size = place.bytes[dtype]
     total = size * run.stored_rows
-    fits = total <= run.memory
+    fits = size * run.rows_at_once <= run.memory
     again = work.frozen - place.frozen
     gathering = size * run.rows["train"] / speeds.gathering
     reading = 0.0 if fits else size * (run.rows["train"] + run.rows["valid"]) / speeds.reading

@@ -51,6 +51,8 @@ class Plan:
         kind: `disk` or `memory`, of the best cache.
         behind: frozen layers that are computed in every epoch with it, as that stores less; none at the deepest cut.
         options: all that was weighed; the first is that without a cache.
+        views: versions of each training row, as it is and changed, that are stored; 1 without any that are changed.
+        stored_rows: rows of all splits and versions; 0: as `rows`.
     """
 
     cache: bool
@@ -68,6 +70,11 @@ class Plan:
     kind: str = "disk"
     behind: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
+    views: int = 1
+    stored_rows: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stored_rows", self.stored_rows or self.rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -179,6 +186,8 @@ def make_plan(places: Sequence[Place], work: Work, run: Run, wish: Wish) -> Plan
         kind=best.kind,
         behind=best.behind,
         options=tuple(options),
+        views=run.views,
+        stored_rows=run.stored_rows,
     )
 
 

@@ -57,20 +57,30 @@ def save_start(run: RunFolder, model: nn.Module) -> None:
 def load_newest(run: RunFolder, model: nn.Module) -> None:
     """Put the whole model back as it was at the newest checkpoint, or at the start.
 
-    Where other layers are frozen now than were before, what has come to rest is written for the next time, in place of
-    what the same layers were when they rested before.
+    Where other layers are frozen now than were before, what has come to rest is kept (see `keep_still`).
 
     Raises:
         RunError: a file is missing, damaged or of another model.
     """
     folder = run.path / FOLDER
-    frozen = load_tensors_file(folder / FROZEN)
-    load_tensors(model, frozen)
+    load_tensors(model, load_tensors_file(folder / FROZEN))
     generations = _generations(run)
     load_tensors(model, load_tensors_file(generations[-1] / "weights.safetensors" if generations else folder / START))
-    still = _still(model)
+    keep_still(run, model)
+
+
+def keep_still(run: RunFolder, model: nn.Module) -> None:
+    """Write what has come to rest since the run began, in place of what the same layers were when they rested before.
+
+    Until the next checkpoint the last one holds it too, so a kill at any moment loses nothing.
+
+    Raises:
+        RunError: what is written already is missing or damaged.
+    """
+    path = run.path / FOLDER / FROZEN
+    frozen, still = load_tensors_file(path), _still(model)
     if not all(name in frozen and _is_equal(frozen[name], tensor) for name, tensor in still.items()):
-        save_tensors(folder / FROZEN, {**frozen, **still})
+        save_tensors(path, {**frozen, **still})
 
 
 def save_checkpoint(run: RunFolder, trainer: dict[str, Any], stopping: dict[str, Any]) -> None:

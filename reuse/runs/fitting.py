@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -58,12 +58,14 @@ class Fitted:
         best_epoch: whose weights the model holds now.
         stopped_early: whether patience ran out.
         seconds: of this process, validation and checkpoints included.
+        goes_on: whether another phase is to follow: the weights are those of the last epoch.
     """
 
     epochs: int
     best_epoch: int
     stopped_early: bool
     seconds: float
+    goes_on: bool = False
 
 
 def fit(
@@ -80,8 +82,12 @@ def fit(
     resume: bool = False,
     precise_norm: bool = False,
     recording: Recording | None = None,
+    rested: Collection[str] = (),
+    whole: Callable[[], Source] | None = None,
 ) -> Fitted:
     """Train, keep the weights of the best epoch on the validation rows, and put them back at the end.
+
+    Where layers have settled after an epoch (see `reuse.training.settling`), this phase ends with it.
 
     Args:
         trainer: with its model in the state to start from.
@@ -97,6 +103,10 @@ def fit(
         resume: go on from the run's last checkpoint.
         precise_norm: compute the batch norms' statistics of the best weights anew over all training rows.
         recording: what is recorded beside the history; None: nothing.
+        rested: names of the tensors that trained in earlier phases and rest now; best weights may hold them.
+        whole: called where the best weights are from before layers came to rest, which makes what was computed of
+            these useless: gives the trainer the whole model and returns the training rows as it reads them; None:
+            the trainer's network is the whole model.
 
     Raises:
         Interrupted: Ctrl-C; the state after the last whole epoch is saved.
@@ -106,16 +116,19 @@ def fit(
     """
     started = time.perf_counter()
     if resume:
-        _go_on(trainer, stopping, run, reporter)
+        _go_on(trainer, stopping, run, reporter, rested)
     if trainer.epoch == since - 1:
         stopping.begin_phase(live_tensors(trainer.model))
     with recorder(trainer, train[0], epochs, run, reporter, recording or Recording()) as records:
         stopped_early = _loop(trainer, stopping, train, valid, epochs, until, records)
-    if until is not None:
-        return Fitted(trainer.epoch, trainer.epoch, False, time.perf_counter() - started)
+    settled = bool(trainer.settling.settled) and not stopped_early and trainer.epoch < epochs
+    if until is not None or settled:
+        return Fitted(trainer.epoch, trainer.epoch, False, time.perf_counter() - started, goes_on=True)
     best_epoch = stopping.restore(trainer.model) or trainer.epoch
+    is_older = whole is not None and not stopping.names <= live_tensors(trainer.model).keys()
+    source = whole() if whole is not None and is_older else train[0]
     if precise_norm:
-        count = trainer.precise_statistics(train[0])
+        count = trainer.precise_statistics(source)
         done = f"computed the statistics of {count} batch norm{'s' if count > 1 else ''} anew over all training rows"
         reporter.line(done if count else "precise_norm changed nothing: no batch norm trains")
     return Fitted(trainer.epoch, best_epoch, stopped_early, time.perf_counter() - started)
@@ -145,7 +158,7 @@ def _loop(
                 stop = epoch.number == until
             records.record(epoch)
             saver.keep()
-            if stop:
+            if stop or (trainer.settling.settled and epoch.number < epochs):
                 break
     except KeyboardInterrupt as error:
         saver.write()
@@ -192,16 +205,19 @@ class _Saver:
         self.written = time.perf_counter()
 
 
-def _go_on(trainer: Trainer, stopping: EarlyStopping, run: RunFolder, reporter: Reporter) -> None:
+def _go_on(
+    trainer: Trainer, stopping: EarlyStopping, run: RunFolder, reporter: Reporter, rested: Collection[str]
+) -> None:
     """Put back the last checkpoint; what was recorded after it is forgotten as the next epochs are.
 
-    Where layers are frozen now that were not, the best weights so far do not fit them, and are forgotten too.
+    Where layers are frozen now that were not, the best weights so far do not fit them, and are forgotten too, but for
+    those that are known to rest.
     """
     saved = load_checkpoint(run)
     if saved is not None:
         trainer.load_state_dict(saved[0])
         best, live = saved[1]["weights"], live_tensors(trainer.model)
-        if best.keys() <= live.keys():
+        if best.keys() <= live.keys() | set(rested):
             stopping.load_state_dict(saved[1])
             stopping.extend(live)
         else:

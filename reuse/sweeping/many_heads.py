@@ -20,7 +20,7 @@ from reuse.sweeping.row_losses import measured, row_loss
 from reuse.sweeping.row_masks import distinct_masks, number_of
 from reuse.sweeping.stacked_networks import stacked_network
 from reuse.sweeping.stacked_optimizers import StackedOptimizer, arranged
-from reuse.training.batches import Source, batch_sizes, beside, row_order
+from reuse.training.batches import Source, batch_sizes, beside, row_order, windows_of
 from reuse.training.evaluation import eval_mode
 from reuse.training.state import live_tensors
 
@@ -121,7 +121,9 @@ class ManyHeads:
         counting = self._row_loss.weights(targets, self.dtype)
         for number in range(1, epochs + 1):
             seed_everything(generator(self.seed, number, 1).initial_seed())
-            order = row_order(len(train), seed=self.seed, epoch=number, shuffle=True, device=train.device)
+            order = row_order(
+                len(train), seed=self.seed, epoch=number, shuffle=True, device=train.device, windows=windows_of(train)
+            )
             self.network.train()
             self._train_epoch(train, wanted, counting, order, sizes, self._rates.of_epoch(number))
             yield number

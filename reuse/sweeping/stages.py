@@ -12,6 +12,7 @@ from torch import Tensor
 from reuse.data.dataset import Dataset
 from reuse.errors import DataError
 from reuse.objectives.objective import Objective
+from reuse.phase_feeding import cache_settings
 from reuse.running import choose_compute
 from reuse.runs.folder import RunFolder
 from reuse.runs.reporting import Reporter
@@ -25,7 +26,6 @@ from reuse.sweeping.solver_choices import SolverChoice
 from reuse.sweeping.tables import Configuration, mean_and_error
 from reuse.tasks import Task
 from reuse.training.batches import Source
-from reuse.tuning import cache_settings
 
 Trial = tuple[Choice | SolverChoice, int, Division | None]
 """What one head is: its settings, the seed of its initial weights, and its rows."""

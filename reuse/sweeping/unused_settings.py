@@ -4,6 +4,8 @@ UNUSED_BY_SWEEP = (
     "resume",
     "compare",
     "unfreeze",
+    "auto_freeze",
+    "auto_freeze_every",
     "l2_sp",
     "add_layers",
     "cache",

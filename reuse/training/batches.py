@@ -42,6 +42,15 @@ class Ordered(Source, Protocol):
         ...
 
 
+@runtime_checkable
+class Changing(Source, Protocol):
+    """Rows that training reads in another version in each epoch."""
+
+    def in_epoch(self, number: int) -> Source:
+        """Return the version of epoch `number`, from 1: as many rows, in the same order."""
+        ...
+
+
 class Opened(Source, Protocol):
     """Rows that are being read."""
 
@@ -125,6 +134,11 @@ def row_order(
     drawn = generator(seed, epoch)
     order = torch.randperm(num_rows, generator=drawn) if windows is None else windows.order(num_rows, drawn)
     return order.to(device, non_blocking=True)
+
+
+def rows_of_epoch(source: Source, number: int) -> Source:
+    """Return what training reads in epoch `number`: the rows, or a version of them."""
+    return source.in_epoch(number) if isinstance(source, Changing) else source
 
 
 def windows_of(source: Source) -> Windows | None:

@@ -163,6 +163,8 @@ class _CompiledSteps:
         with torch.no_grad():
             for own, gradient in zip(self.gradients, gradients, strict=True):
                 own.copy_(gradient)
+            for observe in step.parts.observers:
+                observe()
             for clip in step.parts.clipping:
                 clip(step.parameters)
             for rate, own in zip(self.rates, rates.unbind(), strict=True):

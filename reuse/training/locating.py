@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reuse.errors import ReuseError
-from reuse.training.batches import Source
+from reuse.training.batches import Source, windows_of
 from reuse.training.running_loss import LossError
 from reuse.training.trainer import Trainer
 from reuse.training.watching import layer_of
@@ -103,6 +103,7 @@ class _Searched:
 
     def __init__(self, source: Source, search: _Search) -> None:
         self.source, self.search, self.device = source, search, source.device
+        self.windows = windows_of(source)
 
     def __len__(self) -> int:
         return len(self.source)

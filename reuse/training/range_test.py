@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from reuse.errors import UsageError
 from reuse.objectives.objective import Batch
 from reuse.seeding import untouched_random_state
-from reuse.training.batches import Source, batch_sizes, batches, beside, grouped, row_order
+from reuse.training.batches import Source, batch_sizes, batches, beside, grouped, row_order, windows_of
 from reuse.training.state import copied
 from reuse.training.trainer import Trainer
 
@@ -124,8 +125,9 @@ def _losses(trainer: Trainer, source: Source, targets: Tensor | None, rates: lis
 def _endless(trainer: Trainer, source: Source, targets: Tensor | None) -> Iterator[list[Batch]]:
     """Yield the batches of each step, in orders that no epoch has."""
     sizes = batch_sizes(len(source), trainer.batch_size)
+    shuffled: dict[str, Any] = {"shuffle": True, "device": source.device, "windows": windows_of(source)}
     for number in count(1):
-        order = row_order(len(source), seed=trainer.seed, epoch=-number, shuffle=True, device=source.device)
+        order = row_order(len(source), seed=trainer.seed, epoch=-number, **shuffled)
         yield from grouped(batches(source, targets, order, sizes, trainer.device), trainer.accumulate)
 
 

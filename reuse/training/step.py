@@ -22,6 +22,7 @@ Transform = Callable[[Batch], Batch]
 Penalty = Callable[[], Tensor]
 Clip = Callable[[Sequence[Parameter]], object]
 Constraint = Callable[[nn.Module], object]
+Observer = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class StepParts:
     Attributes:
         transforms: of a batch before the network sees it, such as augmentation or mixup.
         penalties: scalars that are added to the loss, such as l1; they are not part of the loss that is reported.
+        observers: called when the gradients are there, as they come from the backward pass.
         clipping: of the gradients.
         sharpness: radius of a sharpness-aware step (Foret et al. 2021, https://arxiv.org/abs/2010.01412); 0: none.
         constraints: called on the model after the step, without gradients, such as a bound on the weights' norm.
@@ -38,6 +40,7 @@ class StepParts:
 
     transforms: Sequence[Transform] = ()
     penalties: Sequence[Penalty] = ()
+    observers: Sequence[Observer] = ()
     clipping: Sequence[Clip] = ()
     sharpness: float = 0.0
     constraints: Sequence[Constraint] = ()
@@ -145,6 +148,8 @@ class Step:
             self.scaler.unscale_(self.optimizer)
 
     def _move(self) -> None:
+        for observe in self.parts.observers:
+            observe()
         if self.parts.clipping:
             self._unscale()
             for clip in self.parts.clipping:

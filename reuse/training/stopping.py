@@ -77,6 +77,11 @@ class EarlyStopping:
         if self._weights:
             self._weights = {**copied(live), **self._weights}
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the best weights; empty where there are none yet."""
+        return frozenset(self._weights)
+
     def is_gap_too_wide(self, train: Mapping[str, float], valid: Mapping[str, float]) -> bool:
         """Say whether to stop because the network has begun to learn its training rows by heart.
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +21,17 @@ from reuse.optim.schedules import Schedule, choose_schedule
 from reuse.optim.settings import OptimizerSettings
 from reuse.seeding import generator, random_state, seed_everything, set_random_state
 from reuse.training.averaging import WeightAverage
-from reuse.training.batches import Source, batch_sizes, batches, beside, grouped, row_order, split_batch
+from reuse.training.batches import (
+    Source,
+    batch_sizes,
+    batches,
+    beside,
+    grouped,
+    row_order,
+    rows_of_epoch,
+    split_batch,
+    windows_of,
+)
 from reuse.training.compiling import STEPS, Compiling
 from reuse.training.dropout import switch_off_dropout
 from reuse.training.epoch import Epoch
@@ -29,6 +40,7 @@ from reuse.training.pacing import Pace
 from reuse.training.parallel import average_buffers, share_of
 from reuse.training.precision import autocast, check_precision
 from reuse.training.running_loss import RunningLoss
+from reuse.training.settling import Settling
 from reuse.training.state import copied, live_tensors, load_tensors
 from reuse.training.statistics import batch_statistics, compute_statistics
 from reuse.training.step import Step, StepParts
@@ -52,6 +64,7 @@ class Trainer:
         warmup: length of the rise to the full rate, in epochs.
         parts: what is done in each step beside: transforms, penalties, clipping, sharpness, constraints.
         average: of the weights, which is what is measured and kept then; None: the weights themselves.
+        settling: watches which blocks settle, which changes nothing of the training; None: nobody does.
         alternate: train every other epoch, from the second on, without dropout, transforms and penalties.
         train_metrics: measure the training rows too after each epoch, in eval mode.
         batch_size: rows a batch.
@@ -89,6 +102,7 @@ class Trainer:
         warmup: float = 0.0,
         parts: StepParts | None = None,
         average: Average | None = None,
+        settling: Settling | None = None,
         alternate: bool = False,
         train_metrics: bool = False,
         batch_size: int = 32,
@@ -108,7 +122,8 @@ class Trainer:
         self.share = share_of(self.network)
         self.objective = objective
         self.schedule, self.warmup = schedule, warmup
-        self.parts = parts or StepParts()
+        self.settling, self.parts = settling or Settling({}), parts or StepParts()
+        self.parts = replace(self.parts, observers=(*self.parts.observers, self.settling.add))
         self.average = WeightAverage(average, {})
         self.alternate, self.train_metrics = alternate, train_metrics
         self.batch_size, self.accumulate, self.seed, self.precision = batch_size, accumulate, seed, precision
@@ -197,7 +212,7 @@ class Trainer:
         optimizer = build_optimizer(self._settings, self.parameters)
         if self.optimizer.state:
             load_named_state(optimizer, self.parameters, named_state(self.optimizer, self.parameters))
-        return self._new_step(optimizer)
+        return self._new_step(optimizer, replace(self.parts, observers=()))
 
     @property
     def learning_rate(self) -> float:
@@ -218,7 +233,7 @@ class Trainer:
             train: the rows.
         """
         sizes = batch_sizes(len(train), self.batch_size)
-        order = row_order(len(train), seed=self.seed, epoch=0, shuffle=True, device=train.device)
+        order = self._order(train, 0)
         with autocast(self.precision, self.device):
             return compute_statistics(self.model, self.network, batches(train, None, order, sizes, self.device))
 
@@ -240,6 +255,7 @@ class Trainer:
             "weights": copied(live_tensors(self.model), "cpu"),
             "schedule": self._schedule.state_dict() if self._schedule else {},
             "average": self.average.state_dict(),
+            "settling": self.settling.state_dict(),
             "scaler": self._step.scaler.state_dict() if self._step.scaler else {},
             "compiled": self.compiling.chosen,
         }
@@ -262,6 +278,7 @@ class Trainer:
         self.epoch, self._steps_taken = state["epoch"], state.get("steps", 0)
         self._schedule_state = state.get("schedule", {})
         self.average.load_state_dict(state.get("average", {}))
+        self.settling.load_state_dict(state.get("settling", {}))
         if self._step.scaler is not None and state.get("scaler"):
             self._step.scaler.load_state_dict(state["scaler"])
         self.compiling.resume(state.get("compiled"))
@@ -272,18 +289,18 @@ class Trainer:
         self._settings = settings
         self.optimizer = build_optimizer(settings, self.parameters)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._step = self._new_step(self.optimizer)
+        self._step = self._new_step(self.optimizer, self.parts)
         self.average.live = live_tensors(self.model)
         self.compiling.forget()
 
-    def _new_step(self, optimizer: Optimizer) -> Step:
+    def _new_step(self, optimizer: Optimizer, parts: StepParts) -> Step:
         return Step(
             self.model,
             self.network,
             self.objective,
             optimizer,
             self.parameters,
-            self.parts,
+            parts,
             self.precision,
             self.device,
         )
@@ -307,6 +324,7 @@ class Trainer:
                 self._use(self._optimizers[number])
             with others_needed():
                 loss = self._train_epoch(train, train_targets, sizes, number)
+            self.settling.end_epoch()
             self.compiling.decide(self._step, time.perf_counter() - start, len(sizes), epochs - number)
             with self.average.in_place(number, lambda: self._own_statistics(train)):
                 validated = {} if valid is None else self.evaluate(valid, valid_targets)
@@ -321,9 +339,10 @@ class Trainer:
     def _train_epoch(self, source: Source, targets: Tensor | None, sizes: list[int], number: int) -> float:
         own = (self.share.rank,) if self.share.rank else ()
         seed_everything(generator(self.seed, number, 1, *own).initial_seed())
-        order = row_order(len(source), seed=self.seed, epoch=number, shuffle=True, device=source.device)
         self.model.train()
         self._step.regularised = not (self.alternate and number % 2 == 0)
+        source = rows_of_epoch(source, number) if self._step.regularised else source
+        order = self._order(source, number)
         if not self._step.regularised:
             switch_off_dropout(self.model)
         of_epoch = math.ceil(len(sizes) / self.accumulate)
@@ -345,6 +364,10 @@ class Trainer:
                 at += 1
         self._average_buffers()
         return losses.mean([sum(some) for some in of_steps], number)
+
+    def _order(self, rows: Source, epoch: int) -> Tensor:
+        windows = windows_of(rows)
+        return row_order(len(rows), seed=self.seed, epoch=epoch, shuffle=True, device=rows.device, windows=windows)
 
     def _average_buffers(self) -> None:
         """Give all processes the same running statistics, where each has gathered those of its own rows."""

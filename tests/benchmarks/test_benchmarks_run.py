@@ -18,6 +18,7 @@ FOLDER = Path(__file__).parent
         ("bench_epoch", ("ours / by hand", "ours / scikit-learn")),
         ("bench_heads", ("4 heads, sgd, batch 32", "4 heads, adam, batch 256")),
         ("bench_solvers", ("logistic, ResNet-18", "ridge, ResNet-18")),
+        ("bench_auto_freeze", ("whole / auto_freeze ", "whole / auto_freeze, no cache")),
         ("bench_reading", ("cache from RAM / index_select", "cache from map / h5py")),
     ],
 )

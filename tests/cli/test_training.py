@@ -80,6 +80,34 @@ def test_the_comparison_is_a_table_of_three(reuse: Any, pretrained: Path) -> Non
         assert len(re.findall(rf"^{label}  ", answer.out, re.MULTILINE)) == 1
 
 
+@pytest.mark.usefixtures("cached_however_small")
+def test_the_report_says_what_the_plan_foretold_and_what_views_there_were(reuse: Any, pretrained: Path) -> None:
+    settings = ["--freeze", "hidden1", "--data", "digits", "--labels", 100, "--epochs", 5, "--no-compare"]
+    settings += ["--cache-kind", "disk", "--no-early-stopping"]
+    views = ["--augment", "shift:1", "--views", 3, "--refresh-views", 2]
+    answer = reuse("finetune", pretrained, *settings, *views)
+    assert re.search(r"^views: 3 versions .* changed by shift:1, a new one every 2 epochs$", answer.err, re.MULTILINE)
+    assert re.search(
+        r"^foretold for 5 epochs: .* with the cache, .* without; 5 epochs took .*; 5 versions of each training row, "
+        r"2 of them new ones$",
+        answer.out,
+        re.MULTILINE,
+    )
+
+
+@pytest.mark.usefixtures("cached_however_small")
+def test_the_report_has_a_line_for_each_phase(reuse: Any, pretrained: Path) -> None:
+    settings = ["--data", "digits", "--labels", 100, "--epochs", 5, "--no-compare", "--no-early-stopping"]
+    answer = reuse("finetune", pretrained, "--freeze", "hidden1,hidden2", "--unfreeze", "2:hidden2,3:all", *settings)
+    lines = [line for line in answer.out.splitlines() if line.startswith("epochs ")]
+    assert lines == [
+        "epochs 1 to 2: hidden1, hidden2 frozen, cut behind hidden2",
+        "epochs 3 to 3: hidden1 frozen, cut behind hidden1",
+        "epochs 4 to 5: nothing frozen",
+    ]
+    assert not [line for line in answer.out.splitlines() if line.startswith("foretold")]
+
+
 def test_progress_goes_to_standard_error_as_lines(reuse: Any) -> None:
     answer = reuse("pretrain", "--model", "mlp:6", "--epochs", 2, "--json")
     assert answer.json["epochs"] == 2

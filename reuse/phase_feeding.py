@@ -1,0 +1,157 @@
+"""What a phase of a fine-tuning reads: activations as its plan has it, or the inputs."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from reuse.compute import Compute
+from reuse.distributed import from_main, world_size
+from reuse.equipping import make_trainer
+from reuse.errors import CutError, UsageError
+from reuse.feeding import Feed, feed_activations, feed_computed, feed_inputs, too_large
+from reuse.layers.freezing import Freezing
+from reuse.objectives.objective import Batch, Objective
+from reuse.phases import Phase
+from reuse.planning.plan import Plan
+from reuse.preparing import CACHE_KINDS, CacheSettings, Prepared, describe_plan, prepare
+from reuse.runs.folder import RunFolder
+from reuse.runs.reporting import Reporter
+from reuse.tasks import Task
+from reuse.viewing import make_viewing
+
+AUGMENTED = (
+    "augmentation gives the frozen layers other inputs each epoch; views=5 would store five versions of each row"
+)
+"""Why nothing is cached where training inputs are changed at random."""
+
+ON_FEATURES = ("mixup", "cutmix", "feature_noise")
+"""What is done to what frozen layers have computed, with a cache and without."""
+
+Given = tuple[
+    Task, nn.Module, Objective, Compute, Phase, Sequence[Collection[nn.Parameter]], Mapping[str, Tensor] | None
+]
+"""Task, model, objective, compute, phase, what trains later, anchors: as `prepare_phase` takes them."""
+
+
+def feed_phase(
+    given: Given, freezing: Freezing, run: RunFolder, reporter: Reporter, before: Feed | None
+) -> tuple[Feed, Prepared | None, str]:
+    """Return what the trainer reads, the cut and plan behind it, and why nothing is cached where that is so.
+
+    Args:
+        given: what `prepare_phase` takes.
+        freezing: what is frozen in the phase.
+        run: which keeps how its phases are cached.
+        reporter: told of the plan and of what is computed.
+        before: what the phase before read; what it holds in memory spares layers.
+    """
+    task, model, _, compute, phase, *_ = given
+    data, settings = task.data, task.settings
+    changed = [name for name in ON_FEATURES if settings[name]]
+    if not freezing.parameters or not (settings["cache"] or changed):
+        return feed_inputs(model, data, compute), None, ""
+    # The plan is measured, so it may turn out otherwise another time; what a run began with it goes on with.
+    chosen = from_main(lambda: run.manifest().get("cached", {}))
+    began = _as_it_began(chosen.get(str(phase.first)) if settings["cache"] else False)
+    windowed = None if began is None else began.get("windowed", False)
+    try:
+        if began is None and world_size() > 1:
+            began = from_main(lambda: _choice(prepare_phase(*given).plan))  # one choice for all processes
+        prepared = prepare_phase(*given, began)
+    except CutError as error:
+        if settings["feature_noise"]:
+            raise UsageError(f"feature_noise needs what frozen layers compute: {error}") from error
+        why_not = f"trained without a cache: {error}"
+        reporter.line(why_not)
+        return feed_inputs(model, data, compute), None, why_not
+    if not settings["cache"]:
+        return feed_computed(prepared, data, compute), None, ""  # as ever without a cache, but for what is mixed
+    for line in describe_plan(prepared):
+        reporter.line(line)
+    choice = _choice(prepared.plan)
+    if choice["kind"] == "none":
+        run.update_manifest(cached={**chosen, str(phase.first): choice})
+        feed = feed_computed(prepared, data, compute) if changed else feed_inputs(model, data, compute)
+        feed.seconds.update(prepared.seconds)
+        return feed, prepared, f"trained without a cache: {prepared.plan.reason or 'as it began'}"
+    if windowed is None and world_size() > 1:
+        windowed = from_main(lambda: too_large(prepared, compute))  # all draw the same order
+    feed = feed_activations(prepared, data, compute, reporter, windowed, before)
+    run.update_manifest(cached={**chosen, str(phase.first): {**choice, "windowed": feed.windowed}})
+    return feed, prepared, ""
+
+
+def _choice(plan: Plan) -> dict[str, Any]:
+    """Return what a plan comes to, as a run keeps it."""
+    return {"kind": plan.kind, "behind": list(plan.behind)} if plan.cache else {"kind": "none", "behind": []}
+
+
+def _as_it_began(choice: Any) -> dict[str, Any] | None:
+    """Return how a phase of a run was cached; older runs say only whether it was."""
+    if isinstance(choice, bool):
+        return {"kind": "disk" if choice else "none", "behind": []}
+    return dict(choice) if choice else None
+
+
+def prepare_phase(
+    task: Task,
+    model: nn.Module,
+    objective: Objective,
+    compute: Compute,
+    phase: Phase,
+    later: Sequence[Collection[nn.Parameter]] = (),
+    anchors: Mapping[str, Tensor] | None = None,
+    began: Mapping[str, Any] | None = None,
+) -> Prepared:
+    """Cut a model for the epochs of a phase, and plan its cache; computes no activations yet.
+
+    Args:
+        task: what is worked on.
+        model: frozen as in the phase.
+        objective: what is minimised.
+        compute: where and in which types.
+        phase: what is trained.
+        later: for each later phase that may read a cache, the frozen parameters that will train by then.
+        anchors: what `l2_sp` pulls towards, by name.
+        began: how the phase was cached when it began, where it is resumed.
+
+    Raises:
+        CutError: the model cannot be cut, or what is done to the inputs leaves nothing to cache.
+    """
+    settings, data = task.settings, task.data
+    viewing = make_viewing(settings, data, (phase.first, phase.last))
+    if settings["augment"] and viewing is None:
+        raise CutError(AUGMENTED)
+
+    unmixed = {**settings, "mixup": 0.0, "cutmix": 0.0}  # what a frontier may be too flat for, and next to nothing
+
+    def stepping(network: nn.Module) -> Callable[[Batch], object]:
+        feed = Feed(network, {}, features=network is not model, viewed=network is not model)
+        return make_trainer(model, objective, feed, unmixed, data, anchors).step
+
+    alone = world_size() == 1  # measured steps would wait for those of other processes, which measure others
+    prepared = prepare(
+        model,
+        data,
+        objective,
+        compute,
+        cache_settings(task),
+        phase.last - phase.first + 1,
+        later,
+        stepping=stepping if alone else None,
+        batch_size=settings["batch_size"],
+        began=began,
+        viewing=viewing,
+    )
+    if settings["cutmix"] and [len(tensor.shape) for tensor in prepared.stored] != [3]:
+        raise CutError("cutmix pastes patches of maps, and what the frozen layers compute is none: mixup takes it too")
+    return prepared
+
+
+def cache_settings(task: Task) -> CacheSettings:
+    """Return what the settings of a task say about the cache."""
+    settings = task.settings
+    kind = CACHE_KINDS[settings["cache_kind"]]
+    places = (settings["cache_dir"], settings["cache_dtype"], settings["cache_budget"], kind)
+    return CacheSettings(settings["cache"], *places)

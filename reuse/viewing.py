@@ -1,0 +1,142 @@
+"""Views: a few versions of each training row, changed at random once and for all, so that they can be cached."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reuse.data.augmenting import Augmentation, parse_augmentation
+from reuse.data.dataset import Dataset
+from reuse.data.inputs import Inputs
+from reuse.data.viewed import Viewed
+from reuse.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Views:
+    """How many versions there are, and which one an epoch reads.
+
+    Number 0 is the rows as they are, which is also what they are measured on; the others are changed at random. Epochs
+    take turns among `count` of them. With `refresh`, a new one takes the place of the oldest changed one every so many
+    epochs.
+
+    Attributes:
+        count: K, 2 or more.
+        refresh: epochs from one new version to the next; None: the versions stay.
+
+    Raises:
+        UsageError: a number is out of range.
+
+    Example:
+        >>> [Views(3, refresh=3).of_epoch(number) for number in range(1, 13)]
+        [0, 1, 2, 0, 3, 2, 0, 3, 4, 0, 5, 4]
+    """
+
+    count: int
+    refresh: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < 2:
+            raise UsageError(
+                f"views is {self.count}: give 2 or more, the rows as they are and versions that augment has changed"
+            )
+        if self.refresh is not None and self.refresh < 1:
+            raise UsageError(
+                f"refresh_views is {self.refresh}: give epochs from one new version to the next, 1 or more"
+            )
+
+    def of_epoch(self, number: int) -> int:
+        """Return the number of the version that epoch `number`, from 1, reads."""
+        return self.versions(number)[(number - 1) % self.count]
+
+    def versions(self, number: int) -> list[int]:
+        """Return the numbers of the versions among which epochs take turns when epoch `number` begins."""
+        changed, new = self.count - 1, self.new_by(number)
+        return [0, *(place + max(0, new - place + changed) // changed * changed for place in range(1, self.count))]
+
+    def new_by(self, number: int) -> int:
+        """Return how many versions have taken the place of others when epoch `number` begins."""
+        return 0 if self.refresh is None else (number - 1) // self.refresh
+
+    def next_change(self, number: int) -> int | None:
+        """Return the first epoch after epoch `number` that begins with a new version; None where they stay."""
+        return None if self.refresh is None else 1 + (self.new_by(number) + 1) * self.refresh
+
+
+class Viewing:
+    """The versions of the training rows of one training.
+
+    Args:
+        views: how many there are.
+        inputs: the rows.
+        augmentation: what changes them.
+        text: which describes it.
+        seed: of what is drawn.
+        epochs: numbers of the first and the last epoch that read them.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        inputs: Inputs,
+        augmentation: Augmentation,
+        text: str,
+        seed: int,
+        epochs: tuple[int, int],
+    ) -> None:
+        self.views, self.text, self.epochs = views, text, epochs
+        self._inputs, self._augmentation, self._seed = inputs, augmentation, seed
+        self._known: dict[int, Inputs] = {0: inputs}
+
+    def version(self, number: int) -> Inputs:
+        """Return the rows in the version `number`, from 0."""
+        if number not in self._known:
+            self._known[number] = Viewed(self._inputs, self._augmentation, self.text, self._seed, number)
+        return self._known[number]
+
+    @property
+    def changed(self) -> dict[int, Inputs]:
+        """The changed versions that the first epoch finds, by number."""
+        return {number: self.version(number) for number in self.views.versions(self.epochs[0])[1:]}
+
+    @property
+    def later(self) -> int:
+        """How many new versions later epochs read."""
+        first, last = self.epochs
+        return self.views.new_by(last) - self.views.new_by(first)
+
+    def __str__(self) -> str:
+        new = "" if self.views.refresh is None else f", a new one every {self.views.refresh} epochs"
+        return f"{self.views.count} versions of each training row, as it is and changed by {self.text}{new}"
+
+
+def read_views(settings: Mapping[str, Any]) -> Views | None:
+    """Return how many versions of the training rows the settings ask for; None where each epoch draws its own.
+
+    Raises:
+        UsageError: they do not go together; the message says what to do.
+    """
+    if settings.get("views") is None:
+        if settings.get("refresh_views") is not None:
+            raise UsageError("refresh_views exchanges versions of the training rows: say with views how many there are")
+        return None
+    if not settings["augment"]:
+        raise UsageError("views are versions of the training rows that augment has changed: name changes by augment")
+    return Views(settings["views"], settings["refresh_views"])
+
+
+def make_viewing(settings: Mapping[str, Any], data: Dataset, epochs: tuple[int, int]) -> Viewing | None:
+    """Return the versions of the training rows that the settings ask for.
+
+    Args:
+        settings: of a fine-tuning.
+        data: the rows.
+        epochs: numbers of the first and the last epoch that read them.
+
+    Raises:
+        UsageError: the settings do not go together, or the augmentation is none for such inputs.
+    """
+    views = read_views(settings)
+    if views is None:
+        return None
+    augmentation = parse_augmentation(settings["augment"], data.input_shape, data.preprocessing)
+    return Viewing(views, data.train.inputs, augmentation, settings["augment"], settings["seed"], epochs)
