@@ -3,6 +3,7 @@
 Tuning, its plan and the search for its rate all begin here, so that they refuse the same things; nothing is written.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,14 +66,20 @@ def begin(task: Task, reporter: Reporter, run: RunFolder | None = None) -> Begin
     model.to(compute.device, compute.dtype)
     freezing = freeze_layers(model, settings, () if run else origins.fresh, reporter)
     _check_phases(phases, model, freezing)
-    if settings["feature_noise"] and not freezing.parameters:
-        raise UsageError("feature_noise changes what frozen layers compute, and none are: name layers with freeze")
+    _check_feature_noise(settings, freezing)
     check_auto_freeze(model, settings, resumed=run is not None)
     for line in describe_auto_freeze(settings):
         reporter.line(line)
     anchors = _anchors(model, settings, phases, origins, run)
     equip(model, settings, data, anchors)
     return Beginning(model, origins, freezing, phases, objective, compute, anchors)
+
+
+def _check_feature_noise(settings: Mapping[str, Any], freezing: Freezing) -> None:
+    if settings["feature_noise"] and not freezing.parameters:
+        raise UsageError("feature_noise changes what frozen layers compute, and none are: name layers with freeze")
+    if settings["feature_noise"] and settings["augment"] and settings["views"] is None:
+        raise UsageError("feature_noise changes what is computed once, and augment gives other rows: say views=5 too")
 
 
 def _check_phases(phases: list[Phase], model: nn.Module, freezing: Freezing) -> None:

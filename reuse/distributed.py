@@ -166,17 +166,12 @@ def together() -> Iterator[None]:
     if world_size() == 1:
         yield
         return
-    failure: Exception | None = None
     try:
-        yield
+        yield  # what is no Exception, such as Ctrl-C, ends this process, and so tells the others
     except Exception as error:
-        failure = error
+        _tell_all(error)
         raise
-    finally:
-        failures: list[Any] = [None] * world_size()
-        with others_needed():
-            dist.all_gather_object(failures, _picklable(failure), group=_waiting.get("group"))
-    for other in failures:
+    for other in _tell_all(None):
         if other is not None:
             raise other
 
@@ -246,6 +241,14 @@ def _share(outcome: list[Any]) -> None:
 def _tell(error: Exception) -> None:
     """Let the others raise an error of the first process; one that may not be picklable goes as its text."""
     _share([None, _picklable(error)])
+
+
+def _tell_all(failure: Exception | None) -> list[ReuseError | None]:
+    """Tell all processes how this one has fared, and return how all have."""
+    failures: list[ReuseError | None] = [None] * world_size()
+    with others_needed():
+        dist.all_gather_object(failures, _picklable(failure), group=_waiting.get("group"))
+    return failures
 
 
 def _picklable(error: Exception | None) -> ReuseError | None:

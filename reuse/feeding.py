@@ -1,35 +1,26 @@
 """What the trainer is fed with: the inputs themselves, or the activations of the frozen layers."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from reuse.caching.store import Filled, PrefixCache
-from reuse.chaining import Link, bridges, fill_from, find_link
+from reuse.chaining import bridges
 from reuse.compute import Compute, moved, targets_of
-from reuse.data.dataset import SPLITS, Dataset, Split
+from reuse.data.dataset import SPLITS, Dataset
 from reuse.data.inputs import Inputs
-from reuse.data.joining import Joined
 from reuse.devices import free_memory
-from reuse.distributed import from_main, rank, sum_over_processes, together, world_size
-from reuse.layers.earlier import Earlier
+from reuse.filling import Computed, Filling, compute_rows
 from reuse.objectives.objective import Network
 from reuse.preparing import Prepared
-from reuse.rotating import Rotating
-from reuse.runs.reporting import Progress, Reporter
+from reuse.rotating import Advance, Rotating
+from reuse.runs.reporting import Reporter
 from reuse.training.batches import Resident, Source, windows_of
-from reuse.training.precision import autocast
 from reuse.training.sources import Converted, ReadInputs
-
-COMPUTE_ROWS = 64  # rows that the frozen layers see at once when they fill the cache
-
-Ways = Sequence[tuple[Earlier, fx.GraphModule]]
+from reuse.viewing import Viewing
 
 
 @dataclass
@@ -54,24 +45,58 @@ class Feed:
     viewed: bool = False
     held: str | None = None
 
+    def __post_init__(self) -> None:
+        self._began_with = self.splits["train"][0] if self.splits else None  # splits may be exchanged
+
     @property
     def windowed(self) -> bool:
         """Whether training rows are shuffled window by window, as they are more than fit into memory."""
         return windows_of(self.splits["train"][0]) is not None
 
+    def close(self, reporter: Reporter) -> None:
+        """Stop what is computed in the background, and say what had failed there unnoticed."""
+        if isinstance(self._began_with, Rotating):
+            for line in self._began_with.close():
+                reporter.line(line)
+            if self.cache is not None:
+                self.cache["views"]["new"] = self._began_with.computed
 
-def feed_inputs(model: nn.Module, data: Dataset, compute: Compute) -> Feed:
-    """Return the inputs themselves, for training the whole model."""
-    return Feed(model, {name: _inputs(getattr(data, name), compute) for name in SPLITS})
+
+def feed_inputs(model: nn.Module, data: Dataset, compute: Compute, viewing: Viewing | None = None) -> Feed:
+    """Return the inputs themselves, for training the whole model.
+
+    Args:
+        model: the whole.
+        data: the rows.
+        compute: where and in which types.
+        viewing: versions of the training rows; None: the rows as they are.
+    """
+    splits: dict[str, Source] = {name: _source(getattr(data, name).inputs, compute) for name in SPLITS}
+    if viewing is not None:
+
+        def version(number: int, _: Advance) -> Source:
+            return _source(viewing.version(number), compute)
+
+        splits["train"] = Rotating(viewing, {0: splits["train"]}, version)
+    return Feed(model, _with_targets(splits, data, compute), viewed=viewing is not None)
 
 
 def feed_computed(prepared: Prepared, data: Dataset, compute: Compute) -> Feed:
     """Return activations that are computed anew whenever they are read, for what is done to them without a cache."""
-    splits: dict[str, tuple[Source, Tensor | None]] = {}
-    for name in SPLITS:
-        source, targets = _inputs(getattr(data, name), compute)
-        splits[name] = _Computed(source, prepared.parts.prefix, compute), targets
-    return Feed(prepared.parts.suffix, splits, seconds={**prepared.seconds, "cache": 0.0}, features=True)
+    prefix, viewing = prepared.parts.prefix, prepared.viewing
+
+    def computed(inputs: Inputs) -> Source:
+        return Computed(_source(inputs, compute), prefix, compute)
+
+    splits = {name: computed(getattr(data, name).inputs) for name in SPLITS}
+    if viewing is not None:
+
+        def version(number: int, _: Advance) -> Source:
+            return computed(viewing.version(number))
+
+        splits["train"] = Rotating(viewing, {0: splits["train"]}, version)
+    seconds, fed = {**prepared.seconds, "cache": 0.0}, _with_targets(splits, data, compute)
+    return Feed(prepared.parts.suffix, fed, seconds=seconds, features=True, viewed=viewing is not None)
 
 
 def feed_activations(
@@ -106,14 +131,11 @@ def feed_activations(
         held = prepared.store.key
     else:
         splits, cache = _on_disk(prepared, data, compute, reporter, windowed)
-    fed = {name: (source, targets_of(getattr(data, name), compute)) for name, source in splits.items()}
     seconds = {**prepared.seconds, "cache": time.perf_counter() - started}
-    if prepared.viewing is not None:
-        views = prepared.viewing
-        cache["views"] = {"count": views.views.count + views.later, "new": views.later}
-    feed = Feed(
-        prepared.parts.suffix, fed, cache, seconds, features=True, viewed=prepared.viewing is not None, held=held
-    )
+    viewing, fed = prepared.viewing, _with_targets(splits, data, compute)
+    if viewing is not None:
+        cache["views"] = {"count": 1 + len(viewing.changed), "new": 0}
+    feed = Feed(prepared.parts.suffix, fed, cache, seconds, features=True, viewed=viewing is not None, held=held)
     if feed.windowed:
         reporter.line("the activations stay on disk and are shuffled window by window: they do not fit into memory")
     return feed
@@ -122,8 +144,14 @@ def feed_activations(
 def too_large(prepared: Prepared, compute: Compute) -> bool:
     """Say whether the activations of the training rows are more than half of the memory that is free would hold."""
     row_bytes = min(sum(f.row_bytes for f in frontier) for frontier in (prepared.parts.frontier, prepared.stored))
-    free = max(free_memory(compute.device), free_memory(torch.device("cpu")))
-    return row_bytes * len(prepared.keys["train"]) > free // 2
+    devices = {compute.device, torch.device("cpu")}
+    return row_bytes * len(prepared.keys["train"]) > max(_memory_of_each(prepared, device) for device in devices)
+
+
+def _memory_of_each(prepared: Prepared, device: torch.device) -> int:
+    """Return the bytes that each version of the training rows may take: half of what is free for all, one more too."""
+    versions = 1 if prepared.viewing is None else 2 + len(prepared.viewing.changed)
+    return free_memory(device) // 2 // versions
 
 
 def _in_memory(
@@ -135,42 +163,21 @@ def _in_memory(
     rows = sum(map(len, [*inputs.values(), *changed.values()]))
     bridge = None if before is None else _bridge_from(before, prepared)
     with reporter.rows(rows, "computing activations") as progress:
-        kept = partial(_computed, prepared, compute=compute)
+        kept = partial(compute_rows, prepared, compute=compute)
         splits: dict[str, Source] = {}
         for name, some in inputs.items():
             way = None if before is None or bridge is None else (before.splits[name][0], bridge)
-            splits[name] = kept(some, progress=progress, way=way)
-        versions = {number: kept(some, progress=progress) for number, some in changed.items()}
+            splits[name] = kept(some, advance=progress.advance, way=way)
+        versions = {number: kept(some, advance=progress.advance) for number, some in changed.items()}
     if viewing is not None:
-        every = {0: splits["train"], **versions}
-        splits["train"] = Rotating(viewing.views, every, lambda n: kept(viewing.version(n)), viewing.epochs[1])
+
+        def version(number: int, advance: Advance) -> Source:
+            return kept(viewing.version(number), advance=advance)
+
+        splits["train"] = Rotating(viewing, {0: splits["train"], **versions}, version)
     size = sum(f.row_bytes for f in prepared.parts.frontier) * rows
     found = {"computed": rows, "found": 0}
     return splits, {"kind": "memory", "hit": False, "key": None, "path": None, "bytes": size, "rows": found}
-
-
-def _computed(
-    prepared: Prepared,
-    inputs: Inputs,
-    compute: Compute,
-    progress: Progress | None = None,
-    way: tuple[Source, fx.GraphModule] | None = None,
-) -> Resident:
-    """Return what the frozen layers compute of some inputs, or of what a shallower cut gave of them, in memory."""
-    tensors = tuple(
-        torch.empty((len(inputs), *f.shape), dtype=f.dtype, device=compute.device) for f in prepared.parts.frontier
-    )
-    for some in torch.arange(len(inputs)).split(COMPUTE_ROWS):  # type: ignore[no-untyped-call]
-        if way is None:
-            outputs = _run_frozen(prepared.parts.prefix, (moved(inputs.gather(some)[0], compute),), compute)
-        else:
-            source, bridge = way
-            outputs = _run_frozen(bridge, source.gather(some.to(source.device)), compute)
-        for tensor, output in zip(tensors, outputs, strict=True):
-            tensor[some] = output
-        if progress is not None:
-            progress.advance(len(some))
-    return Resident(*tensors)
 
 
 def _bridge_from(before: Feed, prepared: Prepared) -> fx.GraphModule | None:
@@ -187,7 +194,7 @@ def _on_disk(
     """Fill the cache and read it."""
     viewing = prepared.viewing
     changed = viewing.changed if viewing else {}
-    filling = _Filling(prepared, [getattr(data, name).inputs for name in SPLITS] + list(changed.values()), compute)
+    filling = Filling(prepared, [getattr(data, name).inputs for name in SPLITS] + list(changed.values()), compute)
     for number, earlier in enumerate(prepared.later):
         ways = bridges(prepared.later[:number][::-1], earlier)
         filling.fill(earlier.prefix, prepared.open_store(earlier.prefix, earlier.frontier), ways, reporter)
@@ -195,20 +202,19 @@ def _on_disk(
         filled = filling.fill(prepared.parts.prefix, prepared.store, bridges(prepared.parts.earlier), reporter)
         read = partial(prepared.store.activations, device=compute.device)
         splits: dict[str, Source] = {name: read(prepared.keys[name]) for name in SPLITS if name != "train"}
-        memory = None if viewing is None else free_memory(compute.device) // 2 // (2 + len(changed))
-        train = partial(read, memory=memory, windowed=windowed)
+        train = partial(read, memory=_memory_of_each(prepared, compute.device), windowed=windowed)
         splits["train"] = train(prepared.keys["train"])
         if viewing is not None:
             train = partial(train, windowed=windows_of(splits["train"]) is not None)
             versions = {0: splits["train"], **{n: train(inputs.digests()) for n, inputs in changed.items()}}
 
-            def version(number: int) -> Source:
+            def version(number: int, advance: Advance) -> Source:
                 rows = viewing.version(number)
                 with prepared.store.hold():
-                    _Filling(prepared, [rows], compute).fill_alone(prepared.parts.prefix, prepared.store)
+                    Filling(prepared, [rows], compute).fill_alone(prepared.parts.prefix, prepared.store, advance)
                     return train(rows.digests())
 
-            splits["train"] = Rotating(viewing.views, versions, version, viewing.epochs[1])
+            splits["train"] = Rotating(viewing, versions, version)
     found = {"computed": filled.computed, "found": filled.found}
     return splits, {
         "kind": "disk",
@@ -220,77 +226,15 @@ def _on_disk(
     }
 
 
-class _Filling:
-    """Computes what caches lack of some rows."""
-
-    def __init__(self, prepared: Prepared, inputs: Sequence[Inputs], compute: Compute) -> None:
-        self._prepared, self._compute = prepared, compute
-        self._rows = Joined(inputs)
-        self._keys = self._rows.digests()
-
-    def fill(self, prefix: fx.GraphModule, store: PrefixCache, ways: Ways, reporter: Reporter) -> Filled:
-        """Fill one cache, from an earlier one as far as there is one, else from the inputs."""
-        keys, missing = self._keys, len(store.missing(self._keys))
-        run = partial(self._run, prefix)
-        if missing < len(keys):
-            store.spot_check(keys, run)
-        with reporter.rows(missing, "caching activations") as progress:
-            settings: dict[str, Any] = {"compute_rows": COMPUTE_ROWS, "progress": progress.advance}
-            link = find_link(ways, self._prepared.open_store, keys[store.missing(keys)])
-            linked = from_main(lambda: self._fill_from(link, store, settings))
-            with together():
-                filled = store.fill(keys, run, rank=rank(), world=world_size(), **settings)
-        if world_size() > 1:
-            counts = {"computed": torch.tensor(filled.computed), "found": torch.tensor(filled.found)}
-            counts = sum_over_processes(counts)
-            filled = replace(filled, computed=int(counts["computed"]), found=int(counts["found"]))
-        if missing:
-            for error in store.storage_errors(keys, run):
-                reporter.line(f"stored {error}")
-        return replace(filled, computed=filled.computed + linked, found=filled.found - linked)
-
-    def fill_alone(self, prefix: fx.GraphModule, store: PrefixCache) -> None:
-        """Fill one cache beside the training: of several processes one does, and the others wait for its rows."""
-        store.fill(self._keys, partial(self._run, prefix), compute_rows=COMPUTE_ROWS)
-
-    def _fill_from(self, link: Link | None, store: PrefixCache, settings: dict[str, Any]) -> int:
-        if link is None:
-            return 0
-        run = partial(_run_frozen, compute=self._compute)
-        return fill_from(link, store, self._keys, run, device=self._compute.device, **settings).computed
-
-    def _run(self, prefix: fx.GraphModule, positions: np.ndarray) -> tuple[Tensor, ...]:
-        (inputs,) = self._rows.gather(torch.from_numpy(positions))
-        return _run_frozen(prefix, (moved(inputs, self._compute),), self._compute)
+def _with_targets(
+    splits: dict[str, Source], data: Dataset, compute: Compute
+) -> dict[str, tuple[Source, Tensor | None]]:
+    return {name: (source, targets_of(getattr(data, name), compute)) for name, source in splits.items()}
 
 
-def _run_frozen(module: fx.GraphModule, tensors: tuple[Tensor, ...], compute: Compute) -> tuple[Tensor, ...]:
-    """Return what frozen layers compute."""
-    # Not inference_mode: what a module memorises in its forward would then be useless for training.
-    with torch.no_grad(), autocast(compute.precision, compute.device):
-        outputs: tuple[Tensor, ...] = module(*tensors)
-        return outputs
-
-
-class _Computed:
-    """What frozen layers compute of the rows of another source."""
-
-    def __init__(self, source: Source, prefix: fx.GraphModule, compute: Compute) -> None:
-        self.device = source.device
-        self._source, self._prefix, self._compute = source, prefix, compute
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
-        """Return the frontier of the rows `indices`."""
-        inputs = tuple([moved(tensor, self._compute) for tensor in self._source.gather(indices)])
-        return tuple([tensor.to(self.device) for tensor in _run_frozen(self._prefix, inputs, self._compute)])
-
-
-def _inputs(split: Split, compute: Compute) -> tuple[Source, Tensor | None]:
-    resident, targets = split.inputs.resident(), targets_of(split, compute)
+def _source(inputs: Inputs, compute: Compute) -> Source:
+    resident = inputs.resident()
     if resident is not None and resident.numel() * compute.dtype.itemsize < free_memory(compute.device) // 2:
-        return Resident(moved(resident, compute)), targets
-    source = ReadInputs(split.inputs)
-    return (source if compute.dtype == torch.float32 else Converted(source, (compute.dtype,))), targets
+        return Resident(moved(resident, compute))
+    source = ReadInputs(inputs)
+    return source if compute.dtype == torch.float32 else Converted(source, (compute.dtype,))

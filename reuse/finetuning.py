@@ -11,7 +11,7 @@ from reuse.beginning import begin
 from reuse.distributed import from_main
 from reuse.errors import RunError, UsageError
 from reuse.layers.freezing import Freezing
-from reuse.phase_feeding import prepare_phase
+from reuse.phase_feeding import Given, prepare_phase
 from reuse.preparing import Prepared
 from reuse.results import Result
 from reuse.running import (
@@ -163,21 +163,15 @@ def plan(**settings: Any) -> tuple[Freezing, Prepared]:
     task = new_task(plain_settings(arguments), arguments["data"], arguments["reporter"] or Reporter())
     begun = begin(task, Reporter())
     later = training_later(begun.model, begun.phases[1:])
-    given = (task, begun.model, begun.objective, begun.compute, begun.phases[0], later, begun.anchors)
-    return begun.freezing, prepare_phase(*given)
+    given = Given(task, begun.model, begun.objective, begun.compute, begun.phases[0], later, begun.anchors)
+    return begun.freezing, prepare_phase(given)
 
 
 def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
     """Train from scratch and unfrozen on the same rows and put the test metrics side by side."""
     folder = Path(result.run)
-    cleared: dict[str, Any] = {
-        "freeze": [],
-        "unfreeze": None,
-        "auto_freeze": False,
-        "views": None,
-        "refresh_views": None,
-    }
-    settings = {**task.settings, **cleared, "feature_noise": 0.0, "compare": False}
+    cleared: dict[str, Any] = {"freeze": [], "unfreeze": None, "auto_freeze": False, "feature_noise": 0.0}
+    settings = {**task.settings, **cleared, "compare": False}
     scratch = {**settings, "restore": [], "random_weights": True, "l2_sp": None}
     table = {
         "scratch": _compared(replace(task, settings=scratch), folder / "compared-scratch", "from scratch", reporter),

@@ -1,6 +1,8 @@
 """What a phase of a fine-tuning reads: activations as its plan has it, or the inputs."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,10 +17,11 @@ from reuse.objectives.objective import Batch, Objective
 from reuse.phases import Phase
 from reuse.planning.plan import Plan
 from reuse.preparing import CACHE_KINDS, CacheSettings, Prepared, describe_plan, prepare
+from reuse.runs.checkpoints import newest_epoch
 from reuse.runs.folder import RunFolder
 from reuse.runs.reporting import Reporter
 from reuse.tasks import Task
-from reuse.viewing import make_viewing
+from reuse.viewing import Viewing, make_viewing
 
 AUGMENTED = (
     "augmentation gives the frozen layers other inputs each epoch; views=5 would store five versions of each row"
@@ -28,10 +31,33 @@ AUGMENTED = (
 ON_FEATURES = ("mixup", "cutmix", "feature_noise")
 """What is done to what frozen layers have computed, with a cache and without."""
 
-Given = tuple[
-    Task, nn.Module, Objective, Compute, Phase, Sequence[Collection[nn.Parameter]], Mapping[str, Tensor] | None
-]
-"""Task, model, objective, compute, phase, what trains later, anchors: as `prepare_phase` takes them."""
+
+@dataclass(frozen=True)
+class Given:
+    """What a phase begins with.
+
+    Attributes:
+        task: what is worked on.
+        model: frozen as in the phase.
+        objective: what is minimised.
+        compute: where and in which types.
+        phase: the epochs that are to be trained.
+        later: for each later phase that may read a cache, the frozen parameters that will train by then.
+        anchors: what `l2_sp` pulls towards, by name.
+    """
+
+    task: Task
+    model: nn.Module
+    objective: Objective
+    compute: Compute
+    phase: Phase
+    later: Sequence[Collection[nn.Parameter]] = ()
+    anchors: Mapping[str, Tensor] | None = None
+
+    @property
+    def viewing(self) -> Viewing | None:
+        """Versions of the training rows that the epochs of the phase read."""
+        return make_viewing(self.task.settings, self.task.data, (self.phase.first, self.phase.last))
 
 
 def feed_phase(
@@ -40,46 +66,54 @@ def feed_phase(
     """Return what the trainer reads, the cut and plan behind it, and why nothing is cached where that is so.
 
     Args:
-        given: what `prepare_phase` takes.
+        given: what the phase begins with.
         freezing: what is frozen in the phase.
         run: which keeps how its phases are cached.
         reporter: told of the plan and of what is computed.
         before: what the phase before read; what it holds in memory spares layers.
     """
-    task, model, _, compute, phase, *_ = given
-    data, settings = task.data, task.settings
-    changed = [name for name in ON_FEATURES if settings[name]]
-    if not freezing.parameters or not (settings["cache"] or changed):
-        return feed_inputs(model, data, compute), None, ""
+    settings, phase = given.task.settings, given.phase
+    first = min(max(phase.first, newest_epoch(run) + 1), phase.last)  # of those that are left
+    given = replace(given, phase=replace(phase, first=first))
+    inputs = partial(feed_inputs, given.model, given.task.data, given.compute, given.viewing)
+    on_features = any(settings[name] for name in ON_FEATURES)
+    if settings["feature_noise"] and not freezing.parameters:
+        reporter.line(f"nothing is frozen from epoch {phase.first} on: feature_noise ends")
+    if not freezing.parameters or not (settings["cache"] or on_features):
+        return inputs(), None, ""
     # The plan is measured, so it may turn out otherwise another time; what a run began with it goes on with.
     chosen = from_main(lambda: run.manifest().get("cached", {}))
     began = _as_it_began(chosen.get(str(phase.first)) if settings["cache"] else False)
     windowed = None if began is None else began.get("windowed", False)
     try:
         if began is None and world_size() > 1:
-            began = from_main(lambda: _choice(prepare_phase(*given).plan))  # one choice for all processes
-        prepared = prepare_phase(*given, began)
+            began = from_main(lambda: _choice(prepare_phase(given).plan))  # one choice for all processes
+        prepared = prepare_phase(given, began)
     except CutError as error:
         if settings["feature_noise"]:
             raise UsageError(f"feature_noise needs what frozen layers compute: {error}") from error
         why_not = f"trained without a cache: {error}"
         reporter.line(why_not)
-        return feed_inputs(model, data, compute), None, why_not
+        return inputs(), None, why_not
     if not settings["cache"]:
-        return feed_computed(prepared, data, compute), None, ""  # as ever without a cache, but for what is mixed
+        return feed_computed(prepared, given.task.data, given.compute), None, ""
     for line in describe_plan(prepared):
         reporter.line(line)
-    choice = _choice(prepared.plan)
+    choice, why_not = _choice(prepared.plan), ""
     if choice["kind"] == "none":
-        run.update_manifest(cached={**chosen, str(phase.first): choice})
-        feed = feed_computed(prepared, data, compute) if changed else feed_inputs(model, data, compute)
+        feed = feed_computed(prepared, given.task.data, given.compute) if on_features else inputs()
         feed.seconds.update(prepared.seconds)
-        return feed, prepared, f"trained without a cache: {prepared.plan.reason or 'as it began'}"
-    if windowed is None and world_size() > 1:
-        windowed = from_main(lambda: too_large(prepared, compute))  # all draw the same order
-    feed = feed_activations(prepared, data, compute, reporter, windowed, before)
+        why_not = f"trained without a cache: {prepared.plan.reason or 'as it began'}"
+    else:
+        feed = _cached(given, prepared, reporter, windowed, before)
     run.update_manifest(cached={**chosen, str(phase.first): {**choice, "windowed": feed.windowed}})
-    return feed, prepared, ""
+    return feed, prepared, why_not
+
+
+def _cached(given: Given, prepared: Prepared, reporter: Reporter, windowed: bool | None, before: Feed | None) -> Feed:
+    if windowed is None and world_size() > 1:
+        windowed = from_main(lambda: too_large(prepared, given.compute))  # all draw the same order
+    return feed_activations(prepared, given.task.data, given.compute, reporter, windowed, before)
 
 
 def _choice(plan: Plan) -> dict[str, Any]:
@@ -94,33 +128,17 @@ def _as_it_began(choice: Any) -> dict[str, Any] | None:
     return dict(choice) if choice else None
 
 
-def prepare_phase(
-    task: Task,
-    model: nn.Module,
-    objective: Objective,
-    compute: Compute,
-    phase: Phase,
-    later: Sequence[Collection[nn.Parameter]] = (),
-    anchors: Mapping[str, Tensor] | None = None,
-    began: Mapping[str, Any] | None = None,
-) -> Prepared:
+def prepare_phase(given: Given, began: Mapping[str, Any] | None = None) -> Prepared:
     """Cut a model for the epochs of a phase, and plan its cache; computes no activations yet.
 
     Args:
-        task: what is worked on.
-        model: frozen as in the phase.
-        objective: what is minimised.
-        compute: where and in which types.
-        phase: what is trained.
-        later: for each later phase that may read a cache, the frozen parameters that will train by then.
-        anchors: what `l2_sp` pulls towards, by name.
+        given: what the phase begins with.
         began: how the phase was cached when it began, where it is resumed.
 
     Raises:
         CutError: the model cannot be cut, or what is done to the inputs leaves nothing to cache.
     """
-    settings, data = task.settings, task.data
-    viewing = make_viewing(settings, data, (phase.first, phase.last))
+    settings, model, viewing = given.task.settings, given.model, given.viewing
     if settings["augment"] and viewing is None:
         raise CutError(AUGMENTED)
 
@@ -128,17 +146,17 @@ def prepare_phase(
 
     def stepping(network: nn.Module) -> Callable[[Batch], object]:
         feed = Feed(network, {}, features=network is not model, viewed=network is not model)
-        return make_trainer(model, objective, feed, unmixed, data, anchors).step
+        return make_trainer(model, given.objective, feed, unmixed, given.task.data, given.anchors).step
 
     alone = world_size() == 1  # measured steps would wait for those of other processes, which measure others
     prepared = prepare(
         model,
-        data,
-        objective,
-        compute,
-        cache_settings(task),
-        phase.last - phase.first + 1,
-        later,
+        given.task.data,
+        given.objective,
+        given.compute,
+        cache_settings(given.task),
+        given.phase.last - given.phase.first + 1,
+        given.later,
         stepping=stepping if alone else None,
         batch_size=settings["batch_size"],
         began=began,

@@ -41,8 +41,12 @@ def note_phase(run: RunFolder, phase: Phase, freezing: Freezing, prepared: Prepa
     frontier = [{"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in stored]
     told = {"epoch": phase.first, "frozen": list(freezing.layers), "frontier": frontier}
     told |= {"settled": dict(phase.settled)} if phase.settled else {}
-    others = [other for other in run.manifest().get("phases", ()) if other["epoch"] != phase.first]
-    run.update_manifest(phases=sorted([*others, told], key=lambda entry: int(entry["epoch"])))
+    now = max(phase.first, newest_epoch(run) + 1)  # what has been trained was trained as it was noted then
+    others = [other for other in run.manifest().get("phases", ()) if other["epoch"] < now]
+    if now == phase.first or not others or others[-1]["frozen"] != told["frozen"]:
+        run.update_manifest(phases=[*others, {**told, "epoch": now}])
+    elif len(others) < len(run.manifest()["phases"]):
+        run.update_manifest(phases=others)
 
 
 def settle_after(epoch: int, settled: Mapping[str, float], phases: list[Phase], run: RunFolder) -> None:

@@ -143,12 +143,15 @@ def prepare(
     lacking = every[places.of(parts.prefix, parts.frontier, cache.dtype).missing(every)]
     link = find_link(bridges(parts.earlier), places.of, lacking) if places.known else None
     rows = {name: len(keys[name]) for name in SPLITS}
-    views, new = (1, 0) if viewing is None else (1 + len(changed), viewing.later)
-    run = Run(rows, epochs, views + new, free_memory(compute.device) // 2, cache.budget, views)
+    coming = [] if viewing is None else [inputs.digests() for inputs in viewing.later.values()]
+    views = 1 + len(changed)
+    run = Run(rows, epochs, views + len(coming), free_memory(compute.device) // 2, cache.budget, views)
     with autocast(compute.precision, compute.device):
         steps = stepping or partial(_half_steps, objective)
         work, nodes = measure_work(parts, steps, (inputs,), targets, batch_size)
-    seen = _places_of(parts, work, nodes, places, every, link, cache.dtype, new * rows["train"])
+    seen = _places_of(
+        parts, work, nodes, places, every, link, cache.dtype, np.concatenate([keys["train"][:0], *coming])
+    )
     plan = make_plan(seen, work, run, Wish(cache.dtype, cache.kind, places.opened.root))
     if began is not None:
         plan = replace(plan, cache=began["kind"] != "none", kind=began["kind"], behind=tuple(began["behind"]))
@@ -197,7 +200,7 @@ def _places_of(
     keys: np.ndarray,
     link: Link | None,
     dtype: str | None,
-    coming: int,
+    coming: np.ndarray,
 ) -> list[Place]:
     """Return the cuts that a plan weighs: the deepest, and each earlier one that stores less than all deeper ones.
 
@@ -209,25 +212,25 @@ def _places_of(
         keys: of the rows that are read at first.
         link: what spares rows of the deepest cut the layers before it.
         dtype: in which type they are stored.
-        coming: how many rows are computed later, versions that take the place of others.
+        coming: of the versions that take the place of others later.
     """
     found: list[Place] = []
     smallest = math.inf
-    every: Sequence[Cut | Earlier] = (parts, *parts.earlier)
-    for cut_at in every:
+    cuts: Sequence[Cut | Earlier] = (parts, *parts.earlier)
+    for cut_at in cuts:
         bytes_of = _bytes_of(cut_at.frontier)
         if min(bytes_of.values()) >= smallest:
             continue
         smallest = min(bytes_of.values())
         frozen = sum(nodes.get(node.name, 0.0) for node in cut_at.prefix.graph.nodes)
-        missing = len(set(map(bytes, keys)))
+        every = np.concatenate([keys, coming])
+        missing = len(set(map(bytes, every)))
         if places.known:
-            missing = len(places.of(cut_at.prefix, cut_at.frontier, dtype).missing(keys))
+            missing = len(places.of(cut_at.prefix, cut_at.frontier, dtype).missing(every))
         spared = 0.0
         if link is not None and cut_at is parts:
             spared = link.rows * sum(nodes.get(node.name, 0.0) for node in link.earlier.prefix.graph.nodes)
         behind = cut_at.behind if isinstance(cut_at, Earlier) else ()
-        missing += coming
         found.append(Place(behind, min(frozen, work.frozen), bytes_of, missing, missing * frozen - spared))
     return found
 

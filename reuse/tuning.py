@@ -18,7 +18,7 @@ from reuse.feeding import Feed, feed_inputs
 from reuse.layers.freezing import Freezing, freeze, frozen, unfreeze
 from reuse.layers.selecting import select
 from reuse.objectives.objective import Objective
-from reuse.phase_feeding import feed_phase
+from reuse.phase_feeding import Given, feed_phase
 from reuse.phase_records import note_phase, remaining, settle_after, settle_as_before
 from reuse.phases import Phase
 from reuse.preparing import Prepared
@@ -126,10 +126,8 @@ def _train_phase(
     """Train the epochs of a phase, on from where the phase before left off: its optimizer's state goes with it."""
     freezing = _begin(model, phase, phases, tuned, run, reporter)
     later = training_later(model, phases[phases.index(phase) + 1 :])
-    given = (task, model, tuned.objective, tuned.compute, phase, later, tuned.anchors)
+    given = Given(task, model, tuned.objective, tuned.compute, phase, later, tuned.anchors)
     feed, prepared, why_not = feed_phase(given, freezing, run, reporter, tuned.feed)
-    if task.settings["views"] and not feed.viewed:
-        reporter.line("no views: nothing is cached, so that augment changes the rows anew in each epoch")
     note_phase(run, phase, freezing, prepared)
     feed.network = spread(model, feed.network, task.settings["parallel"])
     trainer = make_trainer(model, tuned.objective, feed, task.settings, task.data, tuned.anchors, tuned.since)
@@ -137,19 +135,22 @@ def _train_phase(
         trainer.load_state_dict(tuned.trainer.state_dict())
     until = phase.last if phase is not phases[-1] else None
     inputs = partial(feed_inputs, model, task.data, tuned.compute) if tuned.rested and feed.cache else None
-    done = train(
-        trainer,
-        feed,
-        task.settings,
-        run,
-        reporter,
-        tuned.resume,
-        stopping=tuned.stopping,
-        since=1 if phase.settled else phase.first,  # what comes to rest is no reason to wait anew
-        until=until,
-        rested=tuned.rested,
-        inputs=inputs,
-    )
+    try:
+        done = train(
+            trainer,
+            feed,
+            task.settings,
+            run,
+            reporter,
+            tuned.resume,
+            stopping=tuned.stopping,
+            since=1 if phase.settled else phase.first,  # what comes to rest is no reason to wait anew
+            until=until,
+            rested=tuned.rested,
+            inputs=inputs,
+        )
+    finally:
+        feed.close(reporter)  # what is frozen now may train in the next phase
     tuned.cache, tuned.prepared = tuned.cache or feed.cache, tuned.prepared or prepared
     tuned.trainer, tuned.feed, tuned.done, tuned.resume = trainer, feed, done, False
     for name, value in {**feed.seconds, "train": done.seconds}.items():

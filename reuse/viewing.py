@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reuse.caching.code_digest import digest
+from reuse.caching.describing import Description
 from reuse.data.augmenting import Augmentation, parse_augmentation
 from reuse.data.dataset import Dataset
 from reuse.data.inputs import Inputs
@@ -17,11 +19,12 @@ class Views:
 
     Number 0 is the rows as they are, which is also what they are measured on; the others are changed at random. Epochs
     take turns among `count` of them. With `refresh`, a new one takes the place of the oldest changed one every so many
-    epochs.
+    epochs. Where every other epoch is without augmentation, the turns are those of the epochs between.
 
     Attributes:
         count: K, 2 or more.
         refresh: epochs from one new version to the next; None: the versions stay.
+        alternate: whether the second epoch and every other one after it read the rows as they are.
 
     Raises:
         UsageError: a number is out of range.
@@ -33,6 +36,7 @@ class Views:
 
     count: int
     refresh: int | None = None
+    alternate: bool = False
 
     def __post_init__(self) -> None:
         if self.count < 2:
@@ -46,7 +50,13 @@ class Views:
 
     def of_epoch(self, number: int) -> int:
         """Return the number of the version that epoch `number`, from 1, reads."""
-        return self.versions(number)[(number - 1) % self.count]
+        if self.alternate and number % 2 == 0:
+            return 0
+        return self.versions(number)[self._turn(number) % self.count]
+
+    def read(self, first: int, last: int) -> list[int]:
+        """Return the numbers of the versions that epochs from `first` to `last` read, in the order of first use."""
+        return list(dict.fromkeys(map(self.of_epoch, range(first, last + 1))))
 
     def versions(self, number: int) -> list[int]:
         """Return the numbers of the versions among which epochs take turns when epoch `number` begins."""
@@ -55,11 +65,18 @@ class Views:
 
     def new_by(self, number: int) -> int:
         """Return how many versions have taken the place of others when epoch `number` begins."""
-        return 0 if self.refresh is None else (number - 1) // self.refresh
+        return 0 if self.refresh is None else self._turn(number) // self.refresh
 
     def next_change(self, number: int) -> int | None:
         """Return the first epoch after epoch `number` that begins with a new version; None where they stay."""
-        return None if self.refresh is None else 1 + (self.new_by(number) + 1) * self.refresh
+        if self.refresh is None:
+            return None
+        turns = (self.new_by(number) + 1) * self.refresh
+        return 1 + (2 * turns if self.alternate else turns)
+
+    def _turn(self, number: int) -> int:
+        """Return how many epochs before epoch `number` had a turn."""
+        return number // 2 if self.alternate else number - 1
 
 
 class Viewing:
@@ -90,19 +107,25 @@ class Viewing:
     def version(self, number: int) -> Inputs:
         """Return the rows in the version `number`, from 0."""
         if number not in self._known:
-            self._known[number] = Viewed(self._inputs, self._augmentation, self.text, self._seed, number)
+            identity = f"{self.text} / {described(self._augmentation)}"
+            self._known[number] = Viewed(self._inputs, self._augmentation, identity, self._seed, number)
         return self._known[number]
+
+    def forget(self, number: int) -> None:
+        """Let go of a version that is not read again."""
+        self._known.pop(number, None)
 
     @property
     def changed(self) -> dict[int, Inputs]:
-        """The changed versions that the first epoch finds, by number."""
-        return {number: self.version(number) for number in self.views.versions(self.epochs[0])[1:]}
+        """The changed versions of the first epoch that any epoch reads, by number."""
+        there = self.views.versions(self.epochs[0])
+        return {number: self.version(number) for number in self.views.read(*self.epochs) if number and number in there}
 
     @property
-    def later(self) -> int:
-        """How many new versions later epochs read."""
-        first, last = self.epochs
-        return self.views.new_by(last) - self.views.new_by(first)
+    def later(self) -> dict[int, Inputs]:
+        """The new versions that later epochs read, by number."""
+        there = self.views.versions(self.epochs[0])
+        return {number: self.version(number) for number in self.views.read(*self.epochs) if number not in there}
 
     def __str__(self) -> str:
         new = "" if self.views.refresh is None else f", a new one every {self.views.refresh} epochs"
@@ -121,7 +144,7 @@ def read_views(settings: Mapping[str, Any]) -> Views | None:
         return None
     if not settings["augment"]:
         raise UsageError("views are versions of the training rows that augment has changed: name changes by augment")
-    return Views(settings["views"], settings["refresh_views"])
+    return Views(settings["views"], settings["refresh_views"], settings["alternate"])
 
 
 def make_viewing(settings: Mapping[str, Any], data: Dataset, epochs: tuple[int, int]) -> Viewing | None:
@@ -140,3 +163,10 @@ def make_viewing(settings: Mapping[str, Any], data: Dataset, epochs: tuple[int, 
         return None
     augmentation = parse_augmentation(settings["augment"], data.input_shape, data.preprocessing)
     return Viewing(views, data.train.inputs, augmentation, settings["augment"], settings["seed"], epochs)
+
+
+def described(augmentation: Augmentation) -> str:
+    """Return a digest of what an augmentation computes, of its code too: rows that other code changes are others."""
+    description = Description(lambda _, module: type(module).__name__)
+    text, code = description.text(augmentation), sorted(description.code().items())
+    return digest(repr((text, code, sorted(description.packages.items()))))

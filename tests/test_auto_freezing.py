@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, fx
 
-from reuse import feeding, load, load_model
+from reuse import filling, load, load_model
 from reuse.errors import UsageError
 from reuse.finetuning import finetune, go_on
 from reuse.pretraining import pretrain
@@ -99,14 +99,14 @@ def test_what_has_frozen_stays_bit_for_bit_with_its_statistics() -> None:
 def test_no_frozen_layer_computes_a_row_twice(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cache of a deeper cut goes on from that of the shallower one, on disk and in memory."""
     rows: Counter[str] = Counter()
-    run = feeding._run_frozen
+    run = filling.run_frozen
 
     def counted(module: fx.GraphModule, tensors: tuple[Tensor, ...], *others: Any, **more: Any) -> tuple[Tensor, ...]:
         called = [str(n.target) for n in module.graph.nodes if n.op == "call_module"]
         rows.update({name.partition(".")[0]: len(tensors[0]) for name in called if name.startswith("hidden")})
         return run(module, tensors, *others, **more)
 
-    monkeypatch.setattr(feeding, "_run_frozen", counted)
+    monkeypatch.setattr(filling, "run_frozen", counted)
     monkeypatch.setattr(settling, "settled_blocks", lambda changed, _: dict(list(changed.items())[:1]))
     result = tuned("run", cache_kind=kind)
     assert [phase["frozen"] for phase in result.phases] == [[], ["hidden1"], ["hidden1", "hidden2"]]

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, fx
 
-from reuse import feeding, preparing
+from reuse import filling, preparing
 from reuse.finetuning import finetune, plan
 from reuse.layers.cutting import cut
 from reuse.layers.earlier import bridge_between
@@ -38,7 +38,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def computed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count the rows that each layer computes while the cache is filled."""
     rows: Counter[str] = Counter()
-    run = feeding._run_frozen
+    run = filling.run_frozen
 
     def counted(module: fx.GraphModule, tensors: tuple[Tensor, ...], *others: Any, **more: Any) -> tuple[Tensor, ...]:
         for node in module.graph.nodes:
@@ -46,7 +46,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
                 rows[str(node.target).partition(".")[0]] += len(tensors[0])
         return run(module, tensors, *others, **more)
 
-    monkeypatch.setattr(feeding, "_run_frozen", counted)
+    monkeypatch.setattr(filling, "run_frozen", counted)
     return rows
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from reuse.caching import activations
+from reuse import feeding
 from reuse.errors import UnknownNameError
 from reuse.finetuning import finetune
 from reuse.pretraining import pretrain
@@ -72,15 +72,15 @@ def test_a_type_that_nothing_is_stored_in_is_refused_before_anything_is_done() -
 def test_what_does_not_fit_into_memory_is_read_by_windows_and_resumed_so_elsewhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    free = activations.free_memory
-    monkeypatch.setattr(activations, "free_memory", lambda device: 0)
+    free = feeding.free_memory
+    monkeypatch.setattr(feeding, "free_memory", lambda device: 0)
     listener = Lines()
     whole = tuned(epochs=5, out="whole", reporter=listener)
     assert "shuffled window by window" in " ".join(listener.said)
     assert RunFolder(Path("whole")).manifest()["cached"]["1"]["windowed"]
     with pytest.raises(Interrupted):
         tuned(epochs=5, out="part", reporter=Lines(last=2))
-    monkeypatch.setattr(activations, "free_memory", free)
+    monkeypatch.setattr(feeding, "free_memory", free)
     finetune(resume="part")
     run, part = (load_file(Path(name) / "weights.safetensors") for name in (whole.run, "part"))
     assert all(torch.equal(run[name], part[name]) for name in run)
@@ -90,7 +90,7 @@ def test_what_was_shuffled_as_a_whole_goes_on_so_where_it_no_longer_fits(monkeyp
     tuned(epochs=5, out="whole")
     with pytest.raises(Interrupted):
         tuned(epochs=5, out="part", reporter=Lines(last=2))
-    monkeypatch.setattr(activations, "free_memory", lambda device: 0)
+    monkeypatch.setattr(feeding, "free_memory", lambda device: 0)
     finetune(resume="part")
     run, part = (load_file(Path(name) / "weights.safetensors") for name in ("whole", "part"))
     assert all(torch.equal(run[name], part[name]) for name in run)

@@ -12,6 +12,7 @@ from reuse.errors import UsageError
 from reuse.finetuning import finetune, go_on
 from reuse.pretraining import pretrain
 from reuse.results import Result
+from reuse.runs.fitting import Interrupted
 from reuse.runs.reporting import Reporter
 from reuse.training.epoch import Epoch
 from reuse.training.step import Step
@@ -159,3 +160,17 @@ def test_without_a_warmup_new_layers_begin_at_their_rate(monkeypatch: pytest.Mon
 def test_a_negative_warmup_is_refused() -> None:
     with pytest.raises(UsageError, match="unfreeze warmup is -1"):
         tuned("run", unfreeze="2:hidden2", unfreeze_warmup=-1)
+
+
+def test_a_run_that_goes_on_with_other_phases_tells_what_was_frozen_when() -> None:
+    class Stop(Reporter):
+        def epoch(self, epoch: Epoch, epochs: int) -> None:
+            if epoch.number == 5:
+                raise KeyboardInterrupt
+
+    settings = {"epochs": 9, "early_stopping": False, "out": "run", "freeze": "hidden1,hidden2"}
+    with pytest.raises(Interrupted):
+        finetune("source", data=(X, Y), unfreeze="3:hidden2", reporter=Stop(), **settings)
+    result = go_on("run", data=(X, Y), unfreeze="2:hidden2,7:all")
+    frozen = {phase["epoch"]: phase["frozen"] for phase in result.phases}
+    assert frozen == {1: ["hidden1", "hidden2"], 4: ["hidden1"], 8: []}

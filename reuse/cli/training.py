@@ -1,5 +1,6 @@
 """`reuse pretrain` and `reuse finetune`."""
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -51,7 +52,8 @@ def finetune(context: click.Context, /, as_json: bool, config: str | None, **_: 
 
     function = go_on if "resume" in given(context) else begin
     result = _train(function, settings_of(context, config, "finetune"))
-    _show(result, as_json, f"reuse predict {result.run} --data SPEC")
+    plan = None if "resume" in given(context) else result.plan  # of a part of the epochs, where they are resumed
+    _show(replace(result, plan=plan) if not as_json else result, as_json, f"reuse predict {result.run} --data SPEC")
 
 
 def settings_of(context: click.Context, config: str | None, command: str) -> dict[str, Any]:
@@ -119,7 +121,7 @@ def _came_of_plan(result: Any) -> list[str]:
     cached, plain = (format_seconds(result.plan[name]) for name in ("with_cache", "without_cache"))
     took = format_seconds(result.seconds["cache"] + result.seconds["train"])
     views = result.cache.get("views")
-    versions = f"; {views['count']} versions of each training row, {views['new']} of them new ones" if views else ""
+    versions = f"; {views['count']} versions of each training row, and {views['new']} new ones since" if views else ""
     foretold = f"foretold for {format_epochs(result.plan['epochs'])}: {cached} with the cache, {plain} without"
     return [f"{foretold}; {format_epochs(result.epochs)} took {took}{versions}"]
 

@@ -46,6 +46,11 @@ class Ordered(Source, Protocol):
 class Changing(Source, Protocol):
     """Rows that training reads in another version in each epoch."""
 
+    @property
+    def plain(self) -> Source:
+        """The rows as they are, which is what is gathered and measured."""
+        ...
+
     def in_epoch(self, number: int) -> Source:
         """Return the version of epoch `number`, from 1: as many rows, in the same order."""
         ...
@@ -156,6 +161,7 @@ def read_in_order(source: Source, order: Tensor) -> Iterator[Source]:
         source: the rows.
         order: their numbers in the order in which they will be asked for.
     """
+    source = source.plain if isinstance(source, Changing) else source
     if not isinstance(source, Ordered):
         yield source
         return

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reuse.errors import ReuseError
-from reuse.training.batches import Source, windows_of
+from reuse.training.batches import Source, rows_of_epoch, windows_of
 from reuse.training.running_loss import LossError
 from reuse.training.trainer import Trainer
 from reuse.training.watching import layer_of
@@ -107,6 +107,13 @@ class _Searched:
 
     def __len__(self) -> int:
         return len(self.source)
+
+    def in_epoch(self, number: int) -> "_Searched":
+        return _Searched(rows_of_epoch(self.source, number), self.search)
+
+    @property
+    def plain(self) -> "_Searched":
+        return self
 
     def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
         rows = self.source.gather(indices)

@@ -1,6 +1,7 @@
 """In which type the network computes."""
 
 from contextlib import AbstractContextManager, nullcontext
+from threading import Lock
 
 import torch
 from torch import nn
@@ -57,16 +58,31 @@ def check_precision(precision: str, model: nn.Module) -> None:
 
 
 class _TensorFloat32(AbstractContextManager[None]):
-    """Lets float32 matrix products and convolutions round their factors to TensorFloat-32, and then as before."""
+    """Lets float32 matrix products and convolutions round their factors to TensorFloat-32, and then as before.
+
+    torch keeps this for the whole process, and threads may be inside at the same time: the last one puts it back.
+    """
+
+    _lock = Lock()
+    _inside = 0
+    _before: tuple[str, bool] = ("highest", False)
 
     def __enter__(self) -> None:
-        self.products, self.convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.allow_tf32 = True
+        own = _TensorFloat32
+        with own._lock:
+            if own._inside == 0:
+                own._before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+                torch.set_float32_matmul_precision("high")
+                torch.backends.cudnn.allow_tf32 = True
+            own._inside += 1
 
     def __exit__(self, *_: object) -> None:
-        torch.set_float32_matmul_precision(self.products)
-        torch.backends.cudnn.allow_tf32 = self.convolutions
+        own = _TensorFloat32
+        with own._lock:
+            own._inside -= 1
+            if own._inside == 0:
+                torch.set_float32_matmul_precision(own._before[0])
+                torch.backends.cudnn.allow_tf32 = own._before[1]
 
 
 def _check_tf32(device: torch.device) -> None:

@@ -19,7 +19,8 @@ from reuse.compute import Compute
 from reuse.data.dataset import SPLITS, Dataset
 from reuse.data.loading import load
 from reuse.data.preprocessing import Preprocessing
-from reuse.feeding import COMPUTE_ROWS, feed_activations
+from reuse.feeding import feed_activations
+from reuse.filling import COMPUTE_ROWS
 from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
 from reuse.preparing import CacheSettings, prepare

@@ -1,5 +1,7 @@
 """Noise on features against its formula."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -7,6 +9,8 @@ from reuse.errors import UsageError
 from reuse.finetuning import finetune
 from reuse.objectives.noising import FeatureNoise
 from reuse.objectives.objective import Batch
+from reuse.runs.reporting import Reporter
+from reuse.sweeping.sweeping import sweep
 
 
 def test_noise_is_in_parts_of_each_features_deviation() -> None:
@@ -36,9 +40,24 @@ def test_amounts_out_of_range_are_refused(amount: float) -> None:
         FeatureNoise(amount)
 
 
-def test_without_features_it_is_refused(real_data: object) -> None:
-    settings = {"data": "digits", "labels": 50, "epochs": 1, "feature_noise": 0.1}
+def test_without_features_it_is_refused_before_anything_is_written(real_data: object) -> None:
+    settings = {"data": "digits", "labels": 50, "epochs": 1, "feature_noise": 0.1, "out": "never"}
     with pytest.raises(UsageError, match="name layers with freeze"):
         finetune("mlp:10", **settings)
-    with pytest.raises(UsageError, match=r"needs what frozen layers compute.*views=5"):
+    with pytest.raises(UsageError, match="say views=5 too"):
         finetune("mlp:10", freeze="hidden1", augment="shift:1", **settings)
+    assert not Path("never").exists()
+    with pytest.raises(UsageError, match="feature_noise"):
+        sweep("mlp:10", freeze="hidden1", data="digits", labels=50, feature_noise=0.1)
+
+
+def test_that_it_ends_with_the_last_frozen_layer_is_said() -> None:
+    said: list[str] = []
+
+    class Said(Reporter):
+        def line(self, text: str) -> None:
+            said.append(text)
+
+    settings = {"data": "digits", "labels": 50, "epochs": 2, "feature_noise": 0.1, "unfreeze": "1:all"}
+    finetune("mlp:10", freeze="hidden1", reporter=Said(), **settings)
+    assert "nothing is frozen from epoch 2 on: feature_noise ends" in said
