@@ -1,6 +1,7 @@
 """What training changes in a model, by name: trainable parameters and live buffers."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,29 @@ def live_tensors(model: nn.Module) -> dict[str, Tensor]:
     frozen = _wholly_frozen(model)
     tensors.update({name: b for name, b in model.named_buffers() if frozen.isdisjoint(_around(name))})
     return tensors
+
+
+class LivePlaces:
+    """Where the live tensors of a model are: found once, looked up as often as needed.
+
+    A large model takes a millisecond or two to walk, as much as a tenth of a small head's epoch. A module may put
+    another tensor in a place; which parameters train and which modules there are must stay as they are.
+
+    Args:
+        model: frozen as it trains.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._places: list[tuple[str, dict[str, Tensor | None], str]] = []
+        for name in live_tensors(model):
+            owner, _, own_name = name.rpartition(".")
+            module = model.get_submodule(owner)
+            held: dict[str, Any] = module._parameters if own_name in module._parameters else module._buffers
+            self._places.append((name, held, own_name))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what `live_tensors` does."""
+        return {name: tensor for name, held, own_name in self._places if (tensor := held[own_name]) is not None}
 
 
 def copied(tensors: Mapping[str, Tensor], device: str | torch.device | None = None) -> dict[str, Tensor]:

@@ -41,7 +41,7 @@ from reuse.training.parallel import average_buffers, share_of
 from reuse.training.precision import autocast, check_precision
 from reuse.training.running_loss import RunningLoss
 from reuse.training.settling import Settling
-from reuse.training.state import copied, live_tensors, load_tensors
+from reuse.training.state import LivePlaces, copied, load_tensors
 from reuse.training.statistics import batch_statistics, compute_statistics
 from reuse.training.step import Step, StepParts
 
@@ -239,7 +239,7 @@ class Trainer:
 
     def kept_tensors(self) -> Mapping[str, Tensor]:
         """Return what is measured and worth keeping after an epoch: the live tensors, or their averages; not copied."""
-        return {**live_tensors(self.model), **self.average.tensors}
+        return {**self._live.tensors(), **self.average.tensors}
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that going on needs, copied to the CPU: counters, optimizer, random state, weights; no settings.
@@ -252,7 +252,7 @@ class Trainer:
             "optimizer_class": type(self.optimizer).__name__,
             "optimizer": named_state(self.optimizer, self.parameters),
             "random": random_state(),
-            "weights": copied(live_tensors(self.model), "cpu"),
+            "weights": copied(self._live.tensors(), "cpu"),
             "schedule": self._schedule.state_dict() if self._schedule else {},
             "average": self.average.state_dict(),
             "settling": self.settling.state_dict(),
@@ -290,7 +290,8 @@ class Trainer:
         self.optimizer = build_optimizer(settings, self.parameters)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._step = self._new_step(self.optimizer, self.parts)
-        self.average.live = live_tensors(self.model)
+        self._live = LivePlaces(self.model)
+        self.average.live = self._live.tensors()
         self.compiling.forget()
 
     def _new_step(self, optimizer: Optimizer, parts: StepParts) -> Step:
