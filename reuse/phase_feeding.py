@@ -23,9 +23,7 @@ from reuse.runs.reporting import Reporter
 from reuse.tasks import Task
 from reuse.viewing import Viewing, make_viewing
 
-AUGMENTED = (
-    "augmentation gives the frozen layers other inputs each epoch; views=5 would store five versions of each row"
-)
+AUGMENTED = "augmentation gives the frozen layers other inputs each epoch; views=5 stores five versions of each row"
 """Why nothing is cached where training inputs are changed at random."""
 
 ON_FEATURES = ("mixup", "cutmix", "feature_noise")

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from reuse import feeding
+from reuse import filling
 from reuse.finetuning import finetune
 from reuse.pretraining import pretrain
 from reuse.results import Result
@@ -109,7 +109,7 @@ def record(patch: pytest.MonkeyPatch, tape: Tape, kill_at: int | None = None) ->
 
     patch.setattr(Step, "__call__", noted("step", Step.__call__))
     patch.setattr(Path, "replace", noted("rename", Path.replace))
-    patch.setattr(feeding, "_run_frozen", noted("compute", feeding._run_frozen))
+    patch.setattr(filling, "run_frozen", noted("compute", filling.run_frozen))
 
 
 def boundary(tape: Tape, epoch: int) -> list[int]:

@@ -72,7 +72,7 @@ def test_a_plan_is_that_of_the_first_phase_and_refuses_what_the_training_would(r
     values = reuse(*options, "--unfreeze", "5:hidden2", "--out", "anywhere", "--json").json
     assert values["plan"]["epochs"] == 5
     assert reuse(*options, "--augment", "shift:1").out == (
-        "no cache: augmentation gives the frozen layers other inputs each epoch\n"
+        "no cache: augmentation gives the frozen layers other inputs each epoch; views=5 stores five versions of each row\n"
     )
     reuse(*options, "--learning-rate", -1).is_refused("learning rate is -1")
     reuse(*options, "--unfreeze", "5:output").is_refused("output", "not frozen")
