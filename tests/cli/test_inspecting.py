@@ -71,9 +71,8 @@ def test_a_plan_is_that_of_the_first_phase_and_refuses_what_the_training_would(r
     options = ("plan", pretrained, "--freeze", "hidden1,hidden2", "--data", "digits", "--labels", 50, "--epochs", 20)
     values = reuse(*options, "--unfreeze", "5:hidden2", "--out", "anywhere", "--json").json
     assert values["plan"]["epochs"] == 5
-    assert reuse(*options, "--augment", "shift:1").out == (
-        "no cache: augmentation gives the frozen layers other inputs each epoch; views=5 stores five versions of each row\n"
-    )
+    reason = "augmentation gives the frozen layers other inputs each epoch; views=5 stores five versions of each row"
+    assert reuse(*options, "--augment", "shift:1").out == f"no cache: {reason}\n"
     reuse(*options, "--learning-rate", -1).is_refused("learning rate is -1")
     reuse(*options, "--unfreeze", "5:output").is_refused("output", "not frozen")
     reuse(*options, "--l2-sp", 0.1).is_refused("stay frozen")
