@@ -1,6 +1,7 @@
 """What the trainer is fed with: the inputs themselves, or the activations of the frozen layers."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -72,12 +73,7 @@ def feed_inputs(model: nn.Module, data: Dataset, compute: Compute, viewing: View
         viewing: versions of the training rows; None: the rows as they are.
     """
     splits: dict[str, Source] = {name: _source(getattr(data, name).inputs, compute) for name in SPLITS}
-    if viewing is not None:
-
-        def version(number: int, _: Advance) -> Source:
-            return _source(viewing.version(number), compute)
-
-        splits["train"] = Rotating(viewing, {0: splits["train"]}, version)
+    splits["train"] = _in_turn(splits["train"], viewing, lambda inputs: _source(inputs, compute))
     return Feed(model, _with_targets(splits, data, compute), viewed=viewing is not None)
 
 
@@ -89,12 +85,7 @@ def feed_computed(prepared: Prepared, data: Dataset, compute: Compute) -> Feed:
         return Computed(_source(inputs, compute), prefix, compute)
 
     splits = {name: computed(getattr(data, name).inputs) for name in SPLITS}
-    if viewing is not None:
-
-        def version(number: int, _: Advance) -> Source:
-            return computed(viewing.version(number))
-
-        splits["train"] = Rotating(viewing, {0: splits["train"]}, version)
+    splits["train"] = _in_turn(splits["train"], viewing, computed)
     seconds, fed = {**prepared.seconds, "cache": 0.0}, _with_targets(splits, data, compute)
     return Feed(prepared.parts.suffix, fed, seconds=seconds, features=True, viewed=viewing is not None)
 
@@ -224,6 +215,13 @@ def _on_disk(
         "bytes": sum(f.row_bytes for f in prepared.stored) * sum(found.values()),
         "rows": found,
     }
+
+
+def _in_turn(plain: Source, viewing: Viewing | None, make: Callable[[Inputs], Source]) -> Source:
+    """Return the training rows with their versions, each made from its inputs when it is needed."""
+    if viewing is None:
+        return plain
+    return Rotating(viewing, {0: plain}, lambda number, _: make(viewing.version(number)))
 
 
 def _with_targets(

@@ -1,6 +1,6 @@
 """Computing what frozen layers give: into a cache, into memory, or whenever it is read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,13 +17,13 @@ from reuse.data.joining import Joined
 from reuse.distributed import from_main, rank, sum_over_processes, together, world_size
 from reuse.layers.earlier import Earlier
 from reuse.preparing import Prepared
+from reuse.rotating import Advance
 from reuse.runs.reporting import Reporter
 from reuse.training.batches import Resident, Source
 from reuse.training.precision import autocast
 
 COMPUTE_ROWS = 64  # rows that the frozen layers see at once when they fill the cache
 
-Advance = Callable[[int], object]
 Ways = Sequence[tuple[Earlier, fx.GraphModule]]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -52,7 +52,7 @@ class Given:
     later: Sequence[Collection[nn.Parameter]] = ()
     anchors: Mapping[str, Tensor] | None = None
 
-    @property
+    @cached_property
     def viewing(self) -> Viewing | None:
         """Versions of the training rows that the epochs of the phase read."""
         return make_viewing(self.task.settings, self.task.data, (self.phase.first, self.phase.last))

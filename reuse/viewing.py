@@ -102,13 +102,13 @@ class Viewing:
     ) -> None:
         self.views, self.text, self.epochs = views, text, epochs
         self._inputs, self._augmentation, self._seed = inputs, augmentation, seed
+        self._identity = f"{text} / {described(augmentation)}"
         self._known: dict[int, Inputs] = {0: inputs}
 
     def version(self, number: int) -> Inputs:
         """Return the rows in the version `number`, from 0."""
         if number not in self._known:
-            identity = f"{self.text} / {described(self._augmentation)}"
-            self._known[number] = Viewed(self._inputs, self._augmentation, identity, self._seed, number)
+            self._known[number] = Viewed(self._inputs, self._augmentation, self._identity, self._seed, number)
         return self._known[number]
 
     def forget(self, number: int) -> None:

@@ -50,10 +50,11 @@ def finetune(context: click.Context, /, as_json: bool, config: str | None, **_: 
     from reuse.finetuning import finetune as begin
     from reuse.finetuning import go_on
 
-    function = go_on if "resume" in given(context) else begin
-    result = _train(function, settings_of(context, config, "finetune"))
-    plan = None if "resume" in given(context) else result.plan  # of a part of the epochs, where they are resumed
-    _show(replace(result, plan=plan) if not as_json else result, as_json, f"reuse predict {result.run} --data SPEC")
+    resumed = "resume" in given(context)
+    result = _train(go_on if resumed else begin, settings_of(context, config, "finetune"))
+    if resumed and not as_json:
+        result = replace(result, plan=None)  # it is of a part of the epochs, and what is told beside it of all
+    _show(result, as_json, f"reuse predict {result.run} --data SPEC")
 
 
 def settings_of(context: click.Context, config: str | None, command: str) -> dict[str, Any]:
