@@ -8,7 +8,7 @@ import torch
 
 from reuse.caching.holding import Hold
 from reuse.caching.load_checking import LoadCheck
-from reuse.caching.reading_ahead import ReadAhead
+from reuse.caching.reading_ahead import ReadAhead, SpareMemory
 from reuse.caching.storage import row_bytes
 from reuse.caching.stored_rows import StoredRows
 from reuse.caching.unpacking import Unpacking
@@ -105,7 +105,7 @@ class MappedActivations(Activations):
     def __init__(self, stored: StoredRows, unpacking: Unpacking, device: torch.device) -> None:
         self.device = device
         self.shapes = tuple(tensor.shape for tensor in stored.frontier)
-        self._stored, self._unpacking = stored, unpacking
+        self._stored, self._unpacking, self._spare = stored, unpacking, SpareMemory()
         self._holds = [Hold(folder) for folder in {header.path.parent for header in stored.headers}]
 
     def __len__(self) -> int:
@@ -120,7 +120,7 @@ class MappedActivations(Activations):
     def in_order(self, order: torch.Tensor) -> "OrderedActivations":
         """Return the same rows, which will be gathered in the order of the row numbers `order`, `(rows,)` int64."""
         windows = self.windows or windows_of(row_bytes(self._stored.frontier))
-        return OrderedActivations(self, ReadAhead(self._stored, order, windows), self._handed_over)
+        return OrderedActivations(self, ReadAhead(self._stored, order, windows, self._spare), self._handed_over)
 
     def resident(self) -> None:
         """Return None: the rows stay on disk."""

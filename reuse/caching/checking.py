@@ -1,9 +1,8 @@
 """Checksums of blocks: taking them, and finding the blocks that no longer have theirs."""
 
-import os
 import zlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from xxhash import xxh3_64_intdigest
 from reuse.caching.segment import Header, read_header, read_run, rows_of
 from reuse.errors import CacheError
 
-PART_BYTES = 2**23  # read at once by a thread
+PART_BYTES = 2**21  # read at once
 KINDS: dict[int, Callable[[memoryview], int]] = {4: zlib.crc32, 8: xxh3_64_intdigest}  # by their bytes
 
 
@@ -49,33 +48,66 @@ def check_segment(path: Path, prefix_key: str) -> list[Problem]:
         header = read_header(path)
         if header.prefix_key != prefix_key:
             return [Problem(path, f"it belongs to prefix {header.prefix_key}, not to {prefix_key}")]
-        with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as threads:
-            found = list(threads.map(lambda part: list(_wrong_blocks(header, *part)), _parts(header)))
+        return [problem for problems in _checked_parts(header) for problem in problems]
     except CacheError as error:
         return [Problem(path, str(error))]
-    return [problem for problems in found for problem in problems]
 
 
-def _parts(header: Header) -> list[tuple[int, list[int]]]:
-    """Return what is read at once: a column of the checksums, and the numbers of neighbouring blocks."""
+@dataclass(frozen=True)
+class _Part:
+    """What is read at once: neighbouring blocks of a data set.
+
+    Attributes:
+        column: of the checksums.
+        blocks: number, first row and row after the last of each.
+        rows: which rows of the data set they are.
+    """
+
+    column: int
+    blocks: Sequence[tuple[int, int, int]]
+    rows: slice
+
+
+def _checked_parts(header: Header) -> Iterator[list[Problem]]:
+    """Read one part after another, as a disk is fastest, and meanwhile take the checksums of the part before."""
+    parts, recorded = _parts(header), rows_of(header, header.checksums)
+    largest = max((_bytes(header, part) for part in parts), default=0)
+    memory = [memoryview(bytearray(largest)) for _ in range(2)]  # new memory would cost more time than reading into it
+    before: Future[list[Problem]] | None = None
+    with ThreadPoolExecutor(1) as checker:
+        for number, part in enumerate(parts):
+            content = memory[number % 2][: _bytes(header, part)]
+            read_run(header, header.checked[part.column], part.rows.start, content)
+            if before is not None:
+                yield before.result()
+            before = checker.submit(_wrong_blocks, header, part, content, recorded)
+        if before is not None:
+            yield before.result()
+
+
+def _parts(header: Header) -> list[_Part]:
+    blocks = [(number, start, stop) for number, (start, stop) in enumerate(header.blocks)]
     parts = []
     for column, place in enumerate(header.checked):
         block_bytes = place.row_bytes * (1 if place.per_block else header.block_rows)
         count = max(1, PART_BYTES // max(1, block_bytes))
-        numbers = list(range(len(header.blocks)))
-        parts += [(column, numbers[at : at + count]) for at in range(0, len(numbers), count)]
+        for at in range(0, len(blocks), count):
+            some = blocks[at : at + count]
+            first, last = (header.part(place, start, stop) for _, start, stop in (some[0], some[-1]))
+            parts.append(_Part(column, some, slice(first.start, last.stop)))
     return parts
 
 
-def _wrong_blocks(header: Header, column: int, blocks: list[int]) -> Iterator[Problem]:
-    place, recorded, take = header.checked[column], rows_of(header, header.checksums), checksum_of(header)
-    bounds = [header.blocks[number] for number in blocks]
-    rows = [header.part(place, start, stop) for start, stop in bounds]
-    # Read, not mapped: the disk is asked for long runs, and no page is touched twice.
-    content = memoryview(bytearray((rows[-1].stop - rows[0].start) * place.row_bytes))
-    read_run(header, place, rows[0].start, content)
-    for number, part, (start, stop) in zip(blocks, rows, bounds, strict=True):
-        first, end = ((row - rows[0].start) * place.row_bytes for row in (part.start, part.stop))
-        if take(content[first:end]) != recorded[number, column]:
-            what = f"rows {start} to {stop - 1} of {header.checked_names[column]} are not what was written"
-            yield Problem(header.path, f"{what} (wrong checksum)")
+def _bytes(header: Header, part: _Part) -> int:
+    return int(part.rows.stop - part.rows.start) * header.checked[part.column].row_bytes
+
+
+def _wrong_blocks(header: Header, part: _Part, content: memoryview, recorded: np.ndarray) -> list[Problem]:
+    place, take, problems = header.checked[part.column], checksum_of(header), []
+    for number, start, stop in part.blocks:
+        rows = header.part(place, start, stop)
+        first, end = ((row - part.rows.start) * place.row_bytes for row in (rows.start, rows.stop))
+        if take(content[first:end]) != recorded[number, part.column]:
+            what = f"rows {start} to {stop - 1} of {header.checked_names[part.column]} are not what was written"
+            problems.append(Problem(header.path, f"{what} (wrong checksum)"))
+    return problems

@@ -37,6 +37,25 @@ class Portion:
     places: Tensor
 
 
+class SpareMemory:
+    """What portions are read into, left by one epoch to the next: new memory costs more time than reading into it."""
+
+    def __init__(self) -> None:
+        self._spare: list[list[Tensor]] = []
+
+    def take(self, stored: StoredRows, rows: int) -> list[Tensor]:
+        """Return tensors for at least `rows` rows, which are nobody else's until they are left."""
+        while self._spare:
+            tensors = self._spare.pop()
+            if all(len(tensor) >= rows for tensor in tensors):
+                return tensors
+        return stored.empty(rows)
+
+    def leave(self, tensors: list[Tensor]) -> None:
+        """Keep tensors for the next who needs some."""
+        self._spare.append(tensors)
+
+
 class ReadAhead:
     """Gives rows of a split in a known order, from memory into which they were read in long runs.
 
@@ -44,14 +63,14 @@ class ReadAhead:
         stored: the rows of the split.
         order: their numbers in the order in which they will be asked for, `(rows,)` int64.
         windows: how much is read at once.
+        spare: where memory is taken from and left, that of the same rows' other epochs.
     """
 
-    def __init__(self, stored: StoredRows, order: Tensor, windows: Windows) -> None:
-        self._stored, self._order = stored, order.cpu()
+    def __init__(self, stored: StoredRows, order: Tensor, windows: Windows, spare: SpareMemory) -> None:
+        self._stored, self._order, self._spare = stored, order.cpu(), spare
         self._portions = windows.portions(self._order.numpy())
-        # Memory that is used again: what is new to a process costs it more time than reading into it.
         most = max((stop - start for start, stop in self._portions), default=0)
-        self._memory = [stored.empty(most) for _ in range(2)]
+        self._memory = [spare.take(stored, most) for _ in range(2)]
         self._readers = ThreadPoolExecutor(THREADS)
         self._ahead = ThreadPoolExecutor(1)
         self._at = 0
@@ -72,6 +91,8 @@ class ReadAhead:
         """Stop reading."""
         self._ahead.shutdown(wait=True, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
+        while self._memory:
+            self._spare.leave(self._memory.pop())
 
     def _parts(self, start: int, stop: int) -> Iterator[list[Tensor]]:
         while True:

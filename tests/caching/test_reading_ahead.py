@@ -150,3 +150,25 @@ def test_rows_on_disk_are_shuffled_by_windows_and_a_resumed_run_says_what_it_beg
     assert again.windows is not None
     assert cache.activations(data.keys, memory=0, windowed=False).windows is None
     assert windows_of(Converted(mapped, (torch.float64,) * 2)) == mapped.windows
+
+
+@pytest.mark.usefixtures("small")
+def test_epochs_read_into_the_same_memory_and_two_at_once_do_not(filled, monkeypatch):
+    data, cache = filled
+    taken, take = [], reading_ahead.SpareMemory.take
+
+    def noting(self, stored, rows):
+        taken.append(take(self, stored, rows))
+        return taken[-1]
+
+    monkeypatch.setattr(reading_ahead.SpareMemory, "take", noting)
+    source, order = cache.activations(data.keys, memory=0), torch.arange(200)
+    with read_in_order(source, order) as one, read_in_order(source, order.flip(0)) as other:
+        for indices in order.split(10):
+            assert torch.equal(one.gather(indices)[0], data.tensors[0][indices])
+            assert torch.equal(other.gather(199 - indices)[0], data.tensors[0][199 - indices])
+    with read_in_order(source, order) as again:
+        assert torch.equal(again.gather(order[:50])[0], data.tensors[0][:50])
+    places = [tensors[0].data_ptr() for tensors in taken]
+    assert len(set(places[:4])) == 4
+    assert set(places[4:]) < set(places[:4])
