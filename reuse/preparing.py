@@ -25,6 +25,7 @@ from reuse.layers.cutting import Cut, cut
 from reuse.layers.earlier import Earlier
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.objectives.objective import Batch, Objective
+from reuse.planning.measuring import typical
 from reuse.planning.options import Place, Run, Work
 from reuse.planning.plan import Plan, Stepping, Wish, make_plan, measure_work
 from reuse.training.precision import autocast
@@ -145,10 +146,12 @@ def prepare(
     rows = {name: len(keys[name]) for name in SPLITS}
     coming = [] if viewing is None else [inputs.digests() for inputs in viewing.later.values()]
     views = 1 + len(changed)
-    run = Run(rows, epochs, views + len(coming), free_memory(compute.device) // 2, cache.budget, views)
+    memory, stay = free_memory(compute.device) // 2, data.train.inputs.fits()
+    run = Run(rows, epochs, views + len(coming), memory, cache.budget, views, stay)
     with autocast(compute.precision, compute.device):
         steps = stepping or partial(_half_steps, objective)
-        work, nodes = measure_work(parts, steps, (inputs,), targets, batch_size)
+        work, nodes = measure_work(parts, steps, (inputs,), targets, batch_size, compute.precision)
+    work = replace(work, reading=_reading_seconds(data.train, compute))
     seen = _places_of(
         parts, work, nodes, places, every, link, cache.dtype, np.concatenate([keys["train"][:0], *coming])
     )
@@ -229,9 +232,10 @@ def _places_of(
             missing = len(places.of(cut_at.prefix, cut_at.frontier, dtype).missing(every))
         spared = 0.0
         if link is not None and cut_at is parts:
-            spared = link.rows * sum(nodes.get(node.name, 0.0) for node in link.earlier.prefix.graph.nodes)
-        behind = cut_at.behind if isinstance(cut_at, Earlier) else ()
-        found.append(Place(behind, min(frozen, work.frozen), bytes_of, missing, missing * frozen - spared))
+            before = sum(nodes.get(node.name, 0.0) for node in link.earlier.prefix.graph.nodes)
+            spared = link.rows * (work.reading + before)
+        behind, computing = cut_at.behind if isinstance(cut_at, Earlier) else (), missing * (work.reading + frozen)
+        found.append(Place(behind, min(frozen, work.frozen), bytes_of, missing, computing - spared))
     return found
 
 
@@ -297,6 +301,12 @@ def _sample(split: Split, compute: Compute) -> tuple[Tensor, Tensor | None]:
     inputs = moved(split.inputs.gather(rows)[0], compute)
     targets = targets_of(split, compute)
     return inputs, None if targets is None else targets[rows].to(compute.device)
+
+
+def _reading_seconds(split: Split, compute: Compute) -> float:
+    """Return the seconds a row of reading and preparing the inputs, where they do not lie ready."""
+    rows = torch.arange(min(SAMPLE_ROWS, len(split)))
+    return typical(lambda: moved(split.inputs.gather(rows)[0], compute), compute.device) / len(rows)
 
 
 def _few(names: Sequence[str], most: int = 4) -> str:

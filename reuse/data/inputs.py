@@ -60,11 +60,15 @@ class Inputs(ABC):
         Too much is more than a third of what is free at the first call; the answer is kept.
         """
         if self._resident is None and not self._is_too_large:
-            num_bytes = self.dtype.itemsize * len(self) * math.prod(self.shape)
-            self._is_too_large = num_bytes > free_memory(torch.device("cpu")) // RESIDENT_SHARE
+            self._is_too_large = not self.fits()
             if not self._is_too_large:
                 self._resident = self._prepare_all()
         return self._resident
+
+    def fits(self) -> bool:
+        """Return whether `resident` would prepare all samples, or has done so."""
+        num_bytes = self.dtype.itemsize * len(self) * math.prod(self.shape)
+        return self._resident is not None or num_bytes <= free_memory(torch.device("cpu")) // RESIDENT_SHARE
 
     def digests(self) -> np.ndarray:
         """Return a digest of each sample's raw content, before preprocessing: `(n, 16)` uint8, computed once.

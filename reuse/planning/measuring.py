@@ -1,6 +1,7 @@
 """Measuring what a plan rests on: the frozen layers one by one, a training step, the disk and the memory."""
 
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +16,11 @@ from torch import Tensor, fx, nn
 from reuse.devices import synchronize
 from reuse.layers.checking import unchanged_state
 
-MEASURED_SECONDS = 0.015  # that one thing is measured for, once at least twice
+MEASURED_SECONDS = 0.03  # that one thing is measured for, and at least twice
 LONG_SECONDS = 0.2  # what takes so long is measured once, and on fewer rows
 FEW_ROWS = 8
 PROBE_BYTES = 32 * 2**20
-SMALL_BYTES = 256 * 2**20  # where no cache is larger, what disk and memory do is not worth measuring
+SMALL_BYTES = 64 * 2**20  # where no cache is larger, what disk and memory do is not worth measuring
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,19 @@ ORDINARY = Bandwidths(writing=0.5e9, reading=1.0e9, gathering=3.0e9)
 """What any machine of today does, for caches so small that it hardly counts."""
 
 
-def fastest(work: Callable[[], object], device: torch.device, seconds: float = MEASURED_SECONDS) -> float:
-    """Return the seconds of the fastest of several calls; what takes long is called once.
+def typical(work: Callable[[], object], device: torch.device, seconds: float = MEASURED_SECONDS) -> float:
+    """Return the median seconds of several calls; what takes long is called once.
 
-    The first call may have to prepare things, so where there are several it does not count.
+    The first call may have to prepare things, so where there are several it does not count. Not the fastest: a training
+    takes them as they come.
     """
-    times = [_seconds(work, device)]
-    while times[0] < LONG_SECONDS and (len(times) < 3 or sum(times) < seconds):
+    first = _seconds(work, device)
+    if first >= LONG_SECONDS:
+        return first
+    times = list[float]()
+    while len(times) < 2 or sum(times) < seconds:
         times.append(_seconds(work, device))
-    return min(times[1:] or times)
+    return statistics.median(times)
 
 
 def measurable_rows(work: Callable[[int], object], rows: int, device: torch.device) -> int:
@@ -61,7 +66,7 @@ def measurable_rows(work: Callable[[int], object], rows: int, device: torch.devi
         device: where.
     """
     few = min(FEW_ROWS, rows)
-    each = fastest(lambda: work(few), device) / few
+    each = typical(lambda: work(few), device) / few
     return int(min(rows, max(few, LONG_SECONDS / max(each, 1e-9))))
 
 
@@ -74,12 +79,10 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def node_seconds(prefix: fx.GraphModule, inputs: tuple[Tensor, ...], device: torch.device) -> dict[str, float]:
-    """Return the seconds that each node of a prefix takes, by name: the smaller of two runs, where that is not long."""
+    """Return the seconds that each node of a prefix takes, by name: of a second run, where the first is not long."""
     with torch.no_grad():
-        runs = [_timed(prefix, inputs, device)]
-        if sum(runs[0].values()) < LONG_SECONDS:
-            runs.append(_timed(prefix, inputs, device))
-    return {name: min(run[name] for run in runs) for name in runs[0]}
+        taken = _timed(prefix, inputs, device)
+        return _timed(prefix, inputs, device) if sum(taken.values()) < LONG_SECONDS else taken
 
 
 @contextmanager
@@ -151,4 +154,4 @@ def _disk(folder: Path) -> tuple[float, float]:
 def _gathering() -> float:
     rows = torch.empty(PROBE_BYTES // 2048, 512).normal_(generator=torch.Generator().manual_seed(0))
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
-    return PROBE_BYTES / fastest(lambda: rows[order], torch.device("cpu"), 0.02)
+    return PROBE_BYTES / typical(lambda: rows[order], torch.device("cpu"), 0.02)

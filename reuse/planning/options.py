@@ -7,7 +7,8 @@ from typing import Any
 
 from reuse.planning.measuring import Bandwidths
 
-EPOCH_SECONDS = 0.005  # what an epoch takes beside its batches: a line of history, the weights of the best epoch
+EPOCH_SECONDS = 0.002  # what an epoch takes beside its batches: a line of history, the weights of the best epoch
+BUILD_SECONDS = 0.05  # what making a cache on disk takes beside its rows
 LOADING = 1.5e9  # bytes a second at which a cache is read into memory and checked
 NEARLY = 1.05  # of two options that differ by less, the one that helps later runs is chosen
 
@@ -21,12 +22,14 @@ class Work:
         suffix: a training step of what is behind it.
         whole: a training step of the whole model, the frozen layers included.
         measured: validating what is behind the deepest cut.
+        reading: reading and preparing the inputs.
     """
 
     frozen: float
     suffix: float
     whole: float
     measured: float
+    reading: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Run:
         memory: bytes that a cache may take in memory.
         budget: bytes that it may take on disk; None: what the disk has.
         at_once: how many of the versions are read by turns; 0: all.
+        inputs_stay: whether inputs that are read in every epoch are prepared once and stay in memory.
     """
 
     rows: Mapping[str, int]
@@ -48,6 +52,7 @@ class Run:
     memory: int
     budget: int | None
     at_once: int = 0
+    inputs_stay: bool = True
 
     @property
     def all_rows(self) -> int:
@@ -75,7 +80,7 @@ class Place:
         frozen: seconds a row of the frozen layers in front of it.
         bytes: of a row, by type of the stored floating-point numbers; the type in which they are computed first.
         missing: rows, views included, that are not cached yet.
-        to_compute: seconds that the missing rows take, those that an earlier cache spares left out.
+        to_compute: seconds that the missing rows take, reading included, those that an earlier cache spares left out.
     """
 
     behind: tuple[str, ...]
@@ -122,7 +127,7 @@ class Option:
 
 def without_cache(work: Work, run: Run) -> Option:
     """Return the option of computing the frozen layers anew in every epoch."""
-    seconds = run.epochs * _epoch_without(work, run) + run.all_rows * (work.frozen + work.measured)
+    seconds = run.epochs * _epoch_without(work, run) + run.all_rows * (work.reading + work.frozen + work.measured)
     return Option("none", first=seconds, later=seconds)
 
 
@@ -147,11 +152,16 @@ def choose(options: Sequence[Option], dtype: str | None, kind: str | None) -> Op
     possible = [option for option in allowed(options, dtype, kind) if not option.why_not]
     if not possible:
         return none
-    best = min(possible, key=lambda option: option.first)
-    if best.first > none.first:  # what is all there is never declined: it was measured, and may be measured otherwise
+    best = min(map(_to_compare, possible))
+    if best > none.first:  # what is all there is never declined: it was measured, and may be measured otherwise
         return min((o for o in possible if o.ready), key=lambda option: option.first, default=none)
-    nearly = [option for option in possible if option.first <= NEARLY * best.first]
+    nearly = [option for option in possible if _to_compare(option) <= NEARLY * best]
     return min(nearly, key=lambda option: (option.kind != "disk", len(option.behind), option.first))
+
+
+def _to_compare(option: Option) -> float:
+    """Return the seconds of a run but for making a file, of which every later run has something."""
+    return option.first - (BUILD_SECONDS if option.kind == "disk" and not option.ready else 0.0)
 
 
 def allowed(options: Sequence[Option], dtype: str | None, kind: str | None) -> list[Option]:
@@ -181,11 +191,13 @@ def _with_cache(kind: str, dtype: str, place: Place, work: Work, run: Run, speed
     training = run.epochs * epoch + measuring
     loading = total / LOADING if fits else 0.0
     if kind == "memory":
-        begin, later = run.stored_rows * place.frozen, run.stored_rows * place.frozen + training
+        begin = run.stored_rows * (work.reading + place.frozen)
+        later = begin + training
     else:
         begin = place.to_compute + size * place.missing / speeds.writing + loading
+        begin += BUILD_SECONDS if place.missing else 0.0
         later = loading + training
-    before = begin + measuring - run.all_rows * (work.measured + work.frozen)
+    before = begin + measuring - run.all_rows * (work.reading + work.measured + work.frozen)
     return Option(
         kind=kind,
         behind=place.behind,
@@ -208,7 +220,9 @@ def _epoch(work: Work, run: Run, again: float) -> float:
 
 
 def _epoch_without(work: Work, run: Run) -> float:
-    return run.rows["train"] * work.whole + run.rows["valid"] * (work.measured + work.frozen) + EPOCH_SECONDS
+    trained, validated = run.rows["train"], run.rows["valid"]
+    reading = 0.0 if run.inputs_stay else (trained + validated) * work.reading
+    return trained * work.whole + validated * (work.measured + work.frozen) + reading + EPOCH_SECONDS
 
 
 def _pays_from(before: float, saved: float) -> int | None:

@@ -18,13 +18,15 @@ from reuse.planning.measuring import (
     LONG_SECONDS,
     ORDINARY,
     SMALL_BYTES,
-    fastest,
     measurable_rows,
     measure_bandwidths,
     node_seconds,
+    typical,
     unchanged,
 )
 from reuse.planning.options import Option, Place, Run, Work, allowed, choose, with_caches, without_cache
+from reuse.training.batches import Resident
+from reuse.training.threads import fitting_threads
 from reuse.units import format_bytes, format_epochs
 
 Stepping = Callable[[nn.Module], Callable[[Batch], object]]
@@ -113,7 +115,12 @@ def gain(frozen: float, suffix: float, epochs: int, views: int = 1) -> float:
 
 
 def measure_work(
-    parts: Cut, stepping: Stepping, sample: tuple[Tensor, ...], targets: Tensor | None, batch_size: int
+    parts: Cut,
+    stepping: Stepping,
+    sample: tuple[Tensor, ...],
+    targets: Tensor | None,
+    batch_size: int,
+    precision: str = "float32",
 ) -> tuple[Work, dict[str, float]]:
     """Measure both parts of a cut, and the whole model, on a sample of rows; the model stays as it was.
 
@@ -123,9 +130,10 @@ def measure_work(
         sample: inputs, on the model's device.
         targets: of these rows, there too.
         batch_size: rows of a training step.
+        precision: of the training, a name of `reuse.training.precision.PRECISIONS`.
 
     Returns:
-        Seconds a row, and those of each node of the prefix, by name.
+        Seconds a row, reading the inputs left out, and those of each node of the prefix, by name.
     """
     model, device = parts.suffix.model, sample[0].device
     with unchanged(model):
@@ -136,18 +144,21 @@ def measure_work(
             nodes = node_seconds(parts.prefix, inputs, device)
             frozen = sum(nodes.values())
             if frozen < LONG_SECONDS:  # many short calls cost more one by one
-                frozen = min(frozen, fastest(lambda: parts.prefix(*inputs), device))
-            parts.suffix.eval()
-            measured = fastest(lambda: parts.suffix(*frontier), device) / size
+                frozen = min(frozen, typical(lambda: parts.prefix(*inputs), device))
         rows = min(batch_size, size)
+        few = tuple(tensor[:rows] for tensor in frontier)
         answers = None if targets is None else targets[:rows]
-        parts.suffix.train()
-        step = stepping(parts.suffix)
-        batch = Batch(tuple(tensor[:rows] for tensor in frontier), answers)
-        suffix = fastest(lambda: step(batch), device) / rows
-        step = stepping(model)
-        few = Batch(tuple(tensor[:rows] for tensor in inputs), answers)
-        whole = fastest(lambda: step(few), device) / rows
+        with fitting_threads(parts.suffix, model, Resident(*few), rows, precision):
+            parts.suffix.eval()
+            with torch.no_grad():
+                measured = typical(lambda: parts.suffix(*few), device) / rows
+            parts.suffix.train()
+            step = stepping(parts.suffix)
+            suffix = typical(lambda: step(Batch(few, answers)), device) / rows
+        few = tuple(tensor[:rows] for tensor in inputs)
+        with fitting_threads(model, model, Resident(*few), rows, precision):
+            step = stepping(model)
+            whole = typical(lambda: step(Batch(few, answers)), device) / rows
     share = frozen / size / max(sum(nodes.values()), 1e-12)
     seconds = {name: value * share for name, value in nodes.items()}
     return Work(frozen / size, suffix, max(whole, suffix), measured), seconds
