@@ -16,6 +16,7 @@ from reuse.data.inputs import Inputs
 from reuse.devices import free_memory
 from reuse.filling import Computed, Filling, compute_rows
 from reuse.objectives.objective import Network
+from reuse.planning.workload import remember
 from reuse.preparing import Prepared
 from reuse.rotating import Advance, Rotating
 from reuse.runs.reporting import Reporter
@@ -191,6 +192,8 @@ def _on_disk(
         filling.fill(earlier.prefix, prepared.open_store(earlier.prefix, earlier.frontier), ways, reporter)
     with prepared.store.hold():
         filled = filling.fill(prepared.parts.prefix, prepared.store, bridges(prepared.parts.earlier), reporter)
+        if prepared.measured is not None:
+            remember(prepared.store.path, prepared.measured)
         read = partial(prepared.store.activations, device=compute.device)
         splits: dict[str, Source] = {name: read(prepared.keys[name]) for name in SPLITS if name != "train"}
         train = partial(read, memory=_memory_of_each(prepared, compute.device), windowed=windowed)

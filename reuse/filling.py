@@ -15,6 +15,7 @@ from reuse.compute import Compute, moved
 from reuse.data.inputs import Inputs
 from reuse.data.joining import Joined
 from reuse.distributed import from_main, rank, sum_over_processes, together, world_size
+from reuse.layers.cutting import ROWS
 from reuse.layers.earlier import Earlier
 from reuse.preparing import Prepared
 from reuse.rotating import Advance
@@ -23,6 +24,7 @@ from reuse.training.batches import Resident, Source
 from reuse.training.precision import autocast
 
 COMPUTE_ROWS = 64  # rows that the frozen layers see at once when they fill the cache
+COMPARED_ROWS = ROWS[1]  # of those found there, computed again: the cut was checked on as many, so kernels are ready
 
 Ways = Sequence[tuple[Earlier, fx.GraphModule]]
 
@@ -40,7 +42,7 @@ class Filling:
         keys, missing = self._keys, len(store.missing(self._keys))
         run = partial(self._run, prefix)
         if missing < len(keys):
-            store.spot_check(keys, run)
+            store.spot_check(keys, run, rows=COMPARED_ROWS)
         with reporter.rows(missing, "caching activations") as progress:
             settings: dict[str, Any] = {"compute_rows": COMPUTE_ROWS, "progress": progress.advance}
             link = find_link(ways, self._prepared.open_store, keys[store.missing(keys)])
@@ -60,7 +62,7 @@ class Filling:
         """Fill one cache beside the training: of several processes one does, and the others wait for its rows."""
         run = partial(self._run, prefix)
         if len(store.missing(self._keys)) < len(self._keys):
-            store.spot_check(self._keys, run)
+            store.spot_check(self._keys, run, rows=COMPARED_ROWS)
         store.fill(self._keys, run, compute_rows=COMPUTE_ROWS, progress=advance)
 
     def _fill_from(self, link: Link | None, store: PrefixCache, settings: dict[str, Any]) -> int:

@@ -1,6 +1,5 @@
 """Preparing a training on cached activations: the cut, what is stored of it already, and the plan."""
 
-import math
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from reuse.caching.cache import ActivationCache
-from reuse.caching.fingerprint import Fingerprint, fingerprint
-from reuse.caching.packing import choose_storage, packed
+from reuse.caching.fingerprint import Fingerprint
 from reuse.caching.store import PrefixCache
 from reuse.chaining import Link, Opener, bridges, find_link
 from reuse.compute import Compute, moved, targets_of
@@ -25,18 +23,17 @@ from reuse.layers.cutting import Cut, cut
 from reuse.layers.earlier import Earlier
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.objectives.objective import Batch, Objective
+from reuse.placing import Places, weighed_places
 from reuse.planning.measuring import typical
-from reuse.planning.options import Place, Run, Work
-from reuse.planning.plan import Plan, Stepping, Wish, make_plan, measure_work
+from reuse.planning.options import Run, Work
+from reuse.planning.plan import Plan, Wish, make_plan
+from reuse.planning.workload import Known, Stepping, conditions, measure_work, recall
 from reuse.training.precision import autocast
 from reuse.units import format_bytes, format_epochs, format_seconds
 from reuse.viewing import Viewing
 
 CACHE_KINDS: dict[str, str | None] = {"auto": None, "disk": "disk", "memory": "memory"}
 SAMPLE_ROWS = 64  # that a cut is found on and measured with
-SMALLER = ("float16", "bfloat16", "int8")  # types that a plan weighs beside that in which is computed
-
-Stored = tuple[FrontierTensor, ...]
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,7 @@ class Prepared:
         keys: the row keys of each split, `(rows, 16)` uint8.
         seconds: what these took (`digest`), and all the rest (`prepare`).
         viewing: versions of the training rows that are stored too; None where there are none.
+        measured: what later runs need not measure again; None where this run need not either, or measured otherwise.
     """
 
     parts: Cut
@@ -91,6 +89,7 @@ class Prepared:
     keys: dict[str, np.ndarray]
     seconds: dict[str, float]
     viewing: Viewing | None = None
+    measured: Known | None = None
 
 
 def cache_folder(folder: str | Path | None = None) -> Path:
@@ -139,20 +138,21 @@ def prepare(
     keys = {name: getattr(data, name).inputs.digests() for name in SPLITS}
     changed = [] if viewing is None else [inputs.digests() for inputs in viewing.changed.values()]
     digest_seconds = time.perf_counter() - started
-    places = _Places(cache.open(), data, compute, type(model).__name__)
+    places = Places(cache.open(), data, compute, type(model).__name__)
     every = np.concatenate([*(keys[name] for name in SPLITS), *changed])
-    lacking = every[places.of(parts.prefix, parts.frontier, cache.dtype).missing(every)]
+    deepest = places.of(parts.prefix, parts.frontier, cache.dtype)
+    lacking = every[deepest.missing(every)]
     link = find_link(bridges(parts.earlier), places.of, lacking) if places.known else None
     rows = {name: len(keys[name]) for name in SPLITS}
     coming = [] if viewing is None else [inputs.digests() for inputs in viewing.later.values()]
     views = 1 + len(changed)
     memory, stay = free_memory(compute.device) // 2, data.train.inputs.fits()
     run = Run(rows, epochs, views + len(coming), memory, cache.budget, views, stay)
-    with autocast(compute.precision, compute.device):
-        steps = stepping or partial(_half_steps, objective)
-        work, nodes = measure_work(parts, steps, (inputs,), targets, batch_size, compute.precision)
-    work = replace(work, reading=_reading_seconds(data.train, compute))
-    seen = _places_of(
+    under = None if stepping is None else conditions(compute.device, batch_size, compute.precision)
+    known = recall(deepest.path, under) if under is not None and not len(lacking) else None
+    steps = stepping or partial(_half_steps, objective)
+    work, nodes = _measure(parts, steps, (inputs, targets), data.train, compute, batch_size, known)
+    seen = weighed_places(
         parts, work, nodes, places, every, link, cache.dtype, np.concatenate([keys["train"][:0], *coming])
     )
     plan = make_plan(seen, work, run, Wish(cache.dtype, cache.kind, places.opened.root))
@@ -170,80 +170,29 @@ def prepare(
         cuts = ()  # one frontier at a time
     seconds = {"prepare": time.perf_counter() - begun - digest_seconds, "digest": digest_seconds}
     store = places.place(prints, parts.frontier, cache.dtype)
-    return Prepared(parts, store.stored, plan, prints, store, places.of, link, cuts, keys, seconds, viewing)
+    new = None
+    if under is not None and known is None and not plan.behind:
+        new = Known(under, work.frozen, work.whole - work.suffix, work.reading, nodes)
+    return Prepared(parts, store.stored, plan, prints, store, places.of, link, cuts, keys, seconds, viewing, new)
 
 
-class _Places:
-    """Where the activations of each prefix of a model are kept."""
-
-    def __init__(self, opened: ActivationCache, data: Dataset, compute: Compute, model: str) -> None:
-        self.opened, self.known = opened, opened.root.is_dir()
-        self._preprocessing, self._compute = data.preprocessing.to_dict(), compute
-        self._description = {"model": model, "data": data.name}
-
-    def print_of(self, prefix: fx.GraphModule, frontier: Stored, stored_as: str | None = None) -> Fingerprint:
-        types = {f"stored/{tensor.name}": str(tensor.dtype) for tensor in packed(frontier, stored_as)}
-        dtype = torch.bfloat16 if self._compute.precision == "bfloat16" else self._compute.dtype
-        preprocessing = {**self._preprocessing, **types}
-        return fingerprint(prefix, preprocessing=preprocessing, dtype=dtype, device=self._compute.device)
-
-    def place(self, prints: Fingerprint, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
-        names = ", ".join(f.name for f in frontier)
-        return self.opened.open(prints, frontier, {**self._description, "frontier": names}, stored_as)
-
-    def of(self, prefix: fx.GraphModule, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
-        return self.place(self.print_of(prefix, frontier, stored_as), frontier, stored_as)
-
-
-def _places_of(
+def _measure(
     parts: Cut,
-    work: Work,
-    nodes: Mapping[str, float],
-    places: _Places,
-    keys: np.ndarray,
-    link: Link | None,
-    dtype: str | None,
-    coming: np.ndarray,
-) -> list[Place]:
-    """Return the cuts that a plan weighs: the deepest, and each earlier one that stores less than all deeper ones.
-
-    Args:
-        parts: the deepest.
-        work: what was measured.
-        nodes: seconds a row of each node of the prefix.
-        places: where activations are kept.
-        keys: of the rows that are read at first.
-        link: what spares rows of the deepest cut the layers before it.
-        dtype: in which type they are stored.
-        coming: of the versions that take the place of others later.
-    """
-    found: list[Place] = []
-    smallest = math.inf
-    cuts: Sequence[Cut | Earlier] = (parts, *parts.earlier)
-    for cut_at in cuts:
-        bytes_of = _bytes_of(cut_at.frontier)
-        if min(bytes_of.values()) >= smallest:
-            continue
-        smallest = min(bytes_of.values())
-        frozen = sum(nodes.get(node.name, 0.0) for node in cut_at.prefix.graph.nodes)
-        every = np.concatenate([keys, coming])
-        missing = len(set(map(bytes, every)))
-        if places.known:
-            missing = len(places.of(cut_at.prefix, cut_at.frontier, dtype).missing(every))
-        spared = 0.0
-        if link is not None and cut_at is parts:
-            before = sum(nodes.get(node.name, 0.0) for node in link.earlier.prefix.graph.nodes)
-            spared = link.rows * (work.reading + before)
-        behind, computing = cut_at.behind if isinstance(cut_at, Earlier) else (), missing * (work.reading + frozen)
-        found.append(Place(behind, min(frozen, work.frozen), bytes_of, missing, computing - spared))
-    return found
-
-
-def _bytes_of(frontier: Stored) -> dict[str, int]:
-    """Return the bytes of a row by the type in which its floating-point numbers are stored, the exact one first."""
-    exact = next((t.dtype for t in frontier if t.dtype.is_floating_point), torch.float32)
-    names = dict.fromkeys([dtype_name(exact), *(n for n in SMALLER if choose_storage(n).itemsize < exact.itemsize)])
-    return {name: sum(t.row_bytes for t in packed(frontier, name)) for name in names}
+    stepping: Stepping,
+    sample: tuple[Tensor, Tensor | None],
+    split: Split,
+    compute: Compute,
+    batch_size: int,
+    known: Known | None,
+) -> tuple[Work, dict[str, float]]:
+    inputs, targets = sample
+    with autocast(compute.precision, compute.device):
+        work, nodes = measure_work(parts, stepping, (inputs,), targets, batch_size, compute.precision, known)
+    if known is not None:
+        return work, nodes
+    rows = torch.arange(len(inputs))
+    reading = typical(lambda: moved(split.inputs.gather(rows)[0], compute), compute.device)
+    return replace(work, reading=reading / len(rows)), nodes
 
 
 def _half_steps(objective: Objective, network: nn.Module) -> Callable[[Batch], object]:
@@ -301,12 +250,6 @@ def _sample(split: Split, compute: Compute) -> tuple[Tensor, Tensor | None]:
     inputs = moved(split.inputs.gather(rows)[0], compute)
     targets = targets_of(split, compute)
     return inputs, None if targets is None else targets[rows].to(compute.device)
-
-
-def _reading_seconds(split: Split, compute: Compute) -> float:
-    """Return the seconds a row of reading and preparing the inputs, where they do not lie ready."""
-    rows = torch.arange(min(SAMPLE_ROWS, len(split)))
-    return typical(lambda: moved(split.inputs.gather(rows)[0], compute), compute.device) / len(rows)
 
 
 def _few(names: Sequence[str], most: int = 4) -> str:

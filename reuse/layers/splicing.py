@@ -37,7 +37,8 @@ class Suffix(nn.Module):
     def forward(self, *frontier: Tensor) -> Any:
         """Compute what the model returns from the frontier tensors, each `(batch, *shape)`."""
         training, evaluation = self.graphs
-        return (training if self.model.training else evaluation)(*frontier)
+        # Not called as a module: nobody else has these, so there are no hooks, which take longer than a small head.
+        return (training if self.model.training else evaluation).forward(*frontier)
 
     def train(self, mode: bool = True) -> "Suffix":
         """Set the mode of the whole model; frozen layers stay in evaluation mode."""

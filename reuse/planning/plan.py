@@ -4,33 +4,14 @@ With frozen forward F and suffix epoch h (seconds for all rows), E epochs and K 
 frozen layers again each epoch is E (F + h) / (K F + E h): at most E / K on the first run, (F + h) / h on later ones.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from reuse.layers.cutting import Cut
-from reuse.objectives.objective import Batch
-from reuse.planning.measuring import (
-    LONG_SECONDS,
-    ORDINARY,
-    SMALL_BYTES,
-    measurable_rows,
-    measure_bandwidths,
-    node_seconds,
-    typical,
-    unchanged,
-)
+from reuse.planning.measuring import ORDINARY, SMALL_BYTES, measure_bandwidths
 from reuse.planning.options import Option, Place, Run, Work, allowed, choose, with_caches, without_cache
-from reuse.training.batches import Resident
-from reuse.training.threads import fitting_threads
 from reuse.units import format_bytes, format_epochs
-
-Stepping = Callable[[nn.Module], Callable[[Batch], object]]
-"""Takes a network, returns what takes a training step on a batch."""
 
 
 @dataclass(frozen=True)
@@ -112,56 +93,6 @@ def gain(frozen: float, suffix: float, epochs: int, views: int = 1) -> float:
         18.3
     """
     return epochs * (frozen + suffix) / (views * frozen + epochs * suffix)
-
-
-def measure_work(
-    parts: Cut,
-    stepping: Stepping,
-    sample: tuple[Tensor, ...],
-    targets: Tensor | None,
-    batch_size: int,
-    precision: str = "float32",
-) -> tuple[Work, dict[str, float]]:
-    """Measure both parts of a cut, and the whole model, on a sample of rows; the model stays as it was.
-
-    Args:
-        parts: the cut.
-        stepping: makes training steps.
-        sample: inputs, on the model's device.
-        targets: of these rows, there too.
-        batch_size: rows of a training step.
-        precision: of the training, a name of `reuse.training.precision.PRECISIONS`.
-
-    Returns:
-        Seconds a row, reading the inputs left out, and those of each node of the prefix, by name.
-    """
-    model, device = parts.suffix.model, sample[0].device
-    with unchanged(model):
-        with torch.no_grad():
-            size = measurable_rows(lambda n: parts.prefix(*(t[:n] for t in sample)), len(sample[0]), device)
-            inputs = tuple(tensor[:size] for tensor in sample)
-            frontier = parts.prefix(*inputs)
-            nodes = node_seconds(parts.prefix, inputs, device)
-            frozen = sum(nodes.values())
-            if frozen < LONG_SECONDS:  # many short calls cost more one by one
-                frozen = min(frozen, typical(lambda: parts.prefix(*inputs), device))
-        rows = min(batch_size, size)
-        few = tuple(tensor[:rows] for tensor in frontier)
-        answers = None if targets is None else targets[:rows]
-        with fitting_threads(parts.suffix, model, Resident(*few), rows, precision):
-            parts.suffix.eval()
-            with torch.no_grad():
-                measured = typical(lambda: parts.suffix(*few), device) / rows
-            parts.suffix.train()
-            step = stepping(parts.suffix)
-            suffix = typical(lambda: step(Batch(few, answers)), device) / rows
-        few = tuple(tensor[:rows] for tensor in inputs)
-        with fitting_threads(model, model, Resident(*few), rows, precision):
-            step = stepping(model)
-            whole = typical(lambda: step(Batch(few, answers)), device) / rows
-    share = frozen / size / max(sum(nodes.values()), 1e-12)
-    seconds = {name: value * share for name, value in nodes.items()}
-    return Work(frozen / size, suffix, max(whole, suffix), measured), seconds
 
 
 def make_plan(places: Sequence[Place], work: Work, run: Run, wish: Wish) -> Plan:

@@ -24,7 +24,8 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         model.train(was_training)  # for modules that do more than note their mode, such as merging weights
         for module, training in modes:
-            module.training = training
+            if module.training != training:  # setting an attribute of a module takes long
+                module.training = training
 
 
 def evaluate(

@@ -12,19 +12,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from torch import nn
 
 import reuse
 from reuse import preparing
 from reuse.finetuning import plan as plan_finetuning
-from reuse.layers.cutting import cut
-from reuse.layers.freezing import freeze
-from reuse.objectives.objective import Batch
-from reuse.objectives.supervised import Classification
-from reuse.planning.measuring import measure_bandwidths, node_seconds
-from reuse.planning.plan import gain, measure_work
+from reuse.planning.measuring import measure_bandwidths
+from reuse.planning.plan import gain
 from reuse.results import Result
-from reuse.training.trainer import Trainer
 
 MODULE = """
 from torch import nn
@@ -50,36 +44,6 @@ def test_the_gain_has_its_bounds(frozen: float, suffix: float, epochs: int, view
     assert value <= max(epochs / views, 1) * (1 + 1e-9)
     assert gain(frozen, suffix, 1) == pytest.approx(1)
     assert gain(frozen, suffix, epochs) <= (frozen + suffix) / suffix * (1 + 1e-9)
-
-
-def test_measuring_leaves_the_model_as_it_was() -> None:
-    model = nn.Sequential(nn.Linear(5, 3), nn.ReLU(), nn.BatchNorm1d(3), nn.Dropout(0.5), nn.Linear(3, 2)).eval()
-    freeze(model, "0")
-    parts, sample = cut(model, torch.randn(4, 5)), (torch.randn(16, 5),)
-    before, state = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
-    taken = []
-
-    def stepping(network: nn.Module) -> Callable[[Batch], object]:
-        taken.append(network)
-        return Trainer(model, Classification(2), network=network, learning_rate=1.0).step
-
-    work, nodes = measure_work(parts, stepping, sample, torch.arange(16) % 2, 8)
-    assert taken == [parts.suffix, model]
-    assert min(work.frozen, work.suffix, work.whole, work.measured) > 0
-    assert sum(nodes.values()) == pytest.approx(work.frozen)
-    assert all(parameter.grad is None for parameter in model.parameters())
-    assert not any(module.training for module in model.modules())
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_each_frozen_layer_is_timed_by_itself() -> None:
-    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2000), nn.Linear(2000, 2000), nn.Linear(2000, 2))
-    freeze(model, "0,1,2")
-    inputs = torch.randn(256, 4)
-    seconds = node_seconds(cut(model, inputs).prefix, (inputs,), torch.device("cpu"))
-    assert set(seconds) >= {"_0", "_1", "_2"}
-    assert max(seconds, key=seconds.__getitem__) == "_2"
 
 
 def test_bandwidths_are_measured_and_leave_no_file(tmp_path: Path) -> None:

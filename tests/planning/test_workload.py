@@ -1,0 +1,122 @@
+"""Measuring the parts of a training leaves no trace in the model, and is not done again where it was done before."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import reuse
+from reuse.layers.cutting import cut
+from reuse.layers.freezing import freeze
+from reuse.objectives.objective import Batch
+from reuse.objectives.supervised import Classification
+from reuse.planning import workload
+from reuse.planning.measuring import node_seconds
+from reuse.planning.workload import measure_work
+from reuse.results import Result
+from reuse.training.trainer import Trainer
+
+
+def test_measuring_leaves_the_model_as_it_was() -> None:
+    model = nn.Sequential(nn.Linear(5, 3), nn.ReLU(), nn.BatchNorm1d(3), nn.Dropout(0.5), nn.Linear(3, 2)).eval()
+    freeze(model, "0")
+    parts, sample = cut(model, torch.randn(4, 5)), (torch.randn(16, 5),)
+    before, state = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
+    taken = []
+
+    def stepping(network: nn.Module) -> Callable[[Batch], object]:
+        taken.append(network)
+        return Trainer(model, Classification(2), network=network, learning_rate=1.0).step
+
+    work, nodes = measure_work(parts, stepping, sample, torch.arange(16) % 2, 8)
+    assert taken == [parts.suffix, model]
+    assert min(work.frozen, work.suffix, work.whole, work.measured) > 0
+    assert sum(nodes.values()) == pytest.approx(work.frozen)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(module.training for module in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_each_frozen_layer_is_timed_by_itself() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2000), nn.Linear(2000, 2000), nn.Linear(2000, 2))
+    freeze(model, "0,1,2")
+    inputs = torch.randn(256, 4)
+    seconds = node_seconds(cut(model, inputs).prefix, (inputs,), torch.device("cpu"))
+    assert set(seconds) >= {"_0", "_1", "_2"}
+    assert max(seconds, key=seconds.__getitem__) == "_2"
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Result, int]]:
+    """Fine-tunes a layer behind a wide frozen one, and says how often the frozen layer was timed."""
+    Path("wide.py").write_text(
+        "from torch import nn\n\n"
+        "def network(in_features, num_classes):\n"
+        "    layers = nn.Linear(in_features, 3000), nn.Linear(3000, 8), nn.Linear(8, num_classes)\n"
+        "    return nn.Sequential(nn.Flatten(), *layers)\n"
+    )
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    data = np.random.default_rng(0).random((300, 200)).astype(np.float32), np.arange(300) % 3
+    timed: list[object] = []
+
+    def timing(*arguments: object) -> dict[str, float]:
+        timed.append(arguments)
+        return node_seconds(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(workload, "node_seconds", timing)
+
+    def call(**settings: object) -> tuple[Result, int]:
+        before = len(timed)
+        result = reuse.finetune("wide:network", freeze=["1", "2"], data=data, **{"epochs": 20, **settings})
+        return result, len(timed) - before
+
+    return call
+
+
+def test_a_later_run_takes_the_measures_of_the_one_that_filled_the_cache(
+    train: Callable[..., tuple[Result, int]],
+) -> None:
+    (first, times), (second, again) = train(), train(epochs=3)
+    assert first.plan is not None
+    assert second.plan is not None
+    assert second.cache is not None
+    assert (times, again, second.cache["hit"]) == (1, 0, True)
+    assert second.plan["frozen_seconds"] == pytest.approx(first.plan["frozen_seconds"])
+    _, other = train(batch_size=7)
+    assert other == 1  # a training step of other batches takes another time
+    _, other = train(batch_size=7)
+    assert other == 0
+    _, narrower = train(batch_size=7, cache_dtype="float16")
+    assert narrower == 1  # another cache, nothing is in it
+
+
+def test_measures_that_cannot_be_read_are_taken_anew(train: Callable[..., tuple[Result, int]]) -> None:
+    train()
+    (record,) = Path("cache").rglob("measured.json")
+    for content in ("{", "[]", "{}", '{"conditions": {}}'):
+        record.write_text(content)
+        assert train()[1] == 1
+        assert train()[1] == 0
+
+
+def test_what_is_known_is_not_measured_and_what_is_behind_the_cut_is(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(5, 3), nn.ReLU(), nn.Linear(3, 2))
+    freeze(model, "0")
+    parts, sample, under = cut(model, torch.randn(4, 5)), (torch.randn(16, 5),), {"machine": "this"}
+    known = workload.Known(under, 3.0, 2.0, 1.0, {"_0": 3.0})
+    workload.remember(tmp_path, known)
+    assert workload.recall(tmp_path, under) == known
+    assert workload.recall(tmp_path, {"machine": "another"}) is None
+    taken = []
+
+    def stepping(network: nn.Module) -> Callable[[Batch], object]:
+        return lambda batch: taken.append((network, len(batch.inputs[0])))
+
+    work, nodes = measure_work(parts, stepping, sample, None, 12, "float32", known)
+    assert set(taken) == {(parts.suffix, 12)}
+    assert 0 < work.suffix < 1
+    assert (work.frozen, work.whole, work.reading, nodes) == (3.0, work.suffix + 2.0, 1.0, {"_0": 3.0})
