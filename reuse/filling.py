@@ -39,13 +39,13 @@ class Filling:
 
     def fill(self, prefix: fx.GraphModule, store: PrefixCache, ways: Ways, reporter: Reporter) -> Filled:
         """Fill one cache, from an earlier one as far as there is one, else from the inputs."""
-        keys, missing = self._keys, len(store.missing(self._keys))
-        run = partial(self._run, prefix)
+        keys, lacking = self._keys, self._keys[store.missing(self._keys)]
+        run, missing = partial(self._run, prefix), len(lacking)
         if missing < len(keys):
             store.spot_check(keys, run, rows=COMPARED_ROWS)
         with reporter.rows(missing, "caching activations") as progress:
             settings: dict[str, Any] = {"compute_rows": COMPUTE_ROWS, "progress": progress.advance}
-            link = find_link(ways, self._prepared.open_store, keys[store.missing(keys)])
+            link = find_link(ways, self._prepared.open_store, lacking)
             linked = from_main(lambda: self._fill_from(link, store, settings))
             with together():
                 filled = store.fill(keys, run, rank=rank(), world=world_size(), **settings)

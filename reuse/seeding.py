@@ -13,7 +13,10 @@ def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's global generators (torch's on every device)."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the global state is what models and data sets draw from
-    torch.manual_seed(seed)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # without one, torch would note each seed for devices that may come, with where it was asked to
+        torch.default_generator.manual_seed(seed)
 
 
 def generator(*parts: int) -> torch.Generator:

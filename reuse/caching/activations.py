@@ -52,20 +52,21 @@ class ResidentActivations(Activations):
         self.shapes = tuple(tuple(tensor.shape[1:]) for tensor in tensors)
         self._tensors = tensors
         self._num_rows = num_rows
+        self._is_there = all(tensor.device.type == device.type for tensor in tensors)
 
     def __len__(self) -> int:
         return self._num_rows
 
     def gather(self, indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the rows `indices` on `device`; see `Activations.gather`."""
-        return tuple(self._select(tensor, indices) for tensor in self._tensors)
+        return tuple([self._select(tensor, indices) for tensor in self._tensors])
 
     def resident(self) -> tuple[torch.Tensor, ...]:
         """Return all rows; see `Activations.resident`."""
         return self._tensors
 
     def _select(self, tensor: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        if tensor.device == indices.device and tensor.device.type == self.device.type:
+        if self._is_there and tensor.device == indices.device:
             return tensor.index_select(0, indices)
         chosen = tensor.new_empty((len(indices), *tensor.shape[1:]), pin_memory=_pins(self.device, tensor))
         torch.index_select(tensor, 0, indices.to(tensor.device), out=chosen)

@@ -52,6 +52,11 @@ class Settling:
         self._norms: dict[str, float] = {}
         self._epochs = 0
 
+    @property
+    def watches(self) -> bool:
+        """Whether there is anything that may settle."""
+        return bool(self._blocks)
+
     def add(self) -> None:
         """Take the gradients of a step, as they come from the backward pass."""
         held = [(own, p.grad) for own, p in zip(self._sums.values(), self._parameters.values(), strict=True)]

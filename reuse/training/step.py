@@ -73,6 +73,7 @@ class Step:
     regularised: bool = True
     gradients_checked: bool = False
     parameters: list[Parameter] = field(init=False)
+    _one: Tensor | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.parameters = [parameter for _, parameter in self.named_parameters]
@@ -141,7 +142,10 @@ class Step:
         return torch.stack(losses).sum()
 
     def _differentiate(self, loss: Tensor) -> None:
-        (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+        loss = loss if self.scaler is None else self.scaler.scale(loss)
+        if self._one is None or self._one.dtype != loss.dtype or self._one.device != loss.device:
+            self._one = torch.ones_like(loss)  # made anew in each step, it would take a tenth of a small head's step
+        torch.autograd.backward((loss,), (self._one,))
 
     def _unscale(self) -> None:
         if self.scaler is not None:

@@ -123,7 +123,8 @@ class Trainer:
         self.objective = objective
         self.schedule, self.warmup = schedule, warmup
         self.settling, self.parts = settling or Settling({}), parts or StepParts()
-        self.parts = replace(self.parts, observers=(*self.parts.observers, self.settling.add))
+        if self.settling.watches:
+            self.parts = replace(self.parts, observers=(*self.parts.observers, self.settling.add))
         self.average = WeightAverage(average, {})
         self.alternate, self.train_metrics = alternate, train_metrics
         self.batch_size, self.accumulate, self.seed, self.precision = batch_size, accumulate, seed, precision
