@@ -156,6 +156,7 @@ def prepare(
         parts, work, nodes, places, every, link, cache.dtype, np.concatenate([keys["train"][:0], *coming])
     )
     plan = make_plan(seen, work, run, Wish(cache.dtype, cache.kind, places.opened.root))
+    plan = replace(plan, remembered=known is not None)
     if began is not None:
         plan = replace(plan, cache=began["kind"] != "none", kind=began["kind"], behind=tuple(began["behind"]))
     cuts = _cuts_of_phases(parts, later)
@@ -225,11 +226,12 @@ def describe_plan(prepared: Prepared) -> list[str]:
         computed += f", {prepared.link.rows} of them from what is cached before {prepared.link.earlier.behind[0]}"
     cached, plain, later = map(format_seconds, (plan.with_cache, plan.without_cache, plan.later))
     once, each = format_seconds(plan.frozen_seconds), format_seconds(plan.suffix_seconds)
+    taking = f"took {once} when they were cached" if plan.remembered else f"take {once}"
     lines = [
         f"frontier: {frontier}; {plan.bytes_per_sample} bytes a sample, {format_bytes(plan.bytes)} in all; {computed}",
         (
             f"plan for {format_epochs(plan.epochs)}: {cached} with the cache, {plain} without, {later} once cached; "
-            f"the frozen layers take {once}, the rest {each} an epoch"
+            f"the frozen layers {taking}, the rest {each} an epoch"
         ),
     ]
     if prepared.viewing is not None and plan.cache:

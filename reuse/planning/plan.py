@@ -36,6 +36,7 @@ class Plan:
         options: all that was weighed; the first is that without a cache.
         views: versions of each training row, as it is and changed, that are stored; 1 without any that are changed.
         stored_rows: rows of all splits and versions; 0: as `rows`.
+        remembered: whether the frozen layers were measured by an earlier run, which has stored their activations.
     """
 
     cache: bool
@@ -55,6 +56,7 @@ class Plan:
     options: tuple[Option, ...] = ()
     views: int = 1
     stored_rows: int = 0
+    remembered: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stored_rows", self.stored_rows or self.rows)

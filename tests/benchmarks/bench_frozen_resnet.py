@@ -6,7 +6,8 @@ rows to train on, 180 to validate on after each epoch, 20 that are only measured
 Theirs is a loop written by hand on float32 tensors that lie ready: each epoch, for each batch, the frozen layers under
 `no_grad` in eval mode, then the head, cross-entropy, backward, fused SGD; then the same without training over the
 validation rows. The time in the frozen layers is taken inside it, and scaled from 1,980 rows to all 2,000: F. h is one
-such epoch over features that lie in memory, gathered with `index_select`. The loop's 20 epochs are 20 times one.
+such epoch over features that lie in memory, gathered with `index_select`: the mean of as many as ours trains, before,
+between and after our runs, so that what else the machine does falls on both alike. The loop's 20 epochs are 20 times one.
 
 Ours is `seconds` of `finetune`: digests, computing and writing activations (its preprocessing of images included), and
 training with validation after each epoch, history, checkpoints and the final metrics of all three splits. Cutting,
@@ -136,9 +137,10 @@ class ByHand:
 
         return timed(steps)() * self.work.train / len(some)
 
-    def head_epoch(self, repeats: int = 5) -> float:
+    def head_epoch(self) -> float:
         """Return h."""
-        return statistics.median(timed(lambda: self.epoch(self.features, self.head))() for _ in range(repeats))
+        epochs = range(self.work.epochs)
+        return statistics.mean(timed(lambda: self.epoch(self.features, self.head))() for _ in epochs)
 
 
 def run_ours(arrays: dict[str, np.ndarray], work: Work, cache: Path) -> Result:
@@ -165,17 +167,18 @@ def compiled_epoch(arrays: dict[str, np.ndarray], work: Work, cache: Path) -> fl
 def one_round(hand: ByHand, arrays: dict[str, np.ndarray], work: Work) -> Round:
     """Time all sides close together: what is short before and after what is long."""
     with tempfile.TemporaryDirectory() as cache:
-        full = hand.full_epoch()
+        full = [hand.full_epoch()]
         before = (*hand.recomputing_epoch(), hand.head_epoch())
         first = run_ours(arrays, work, Path(cache))
         between = hand.head_epoch()
         second = run_ours(arrays, work, Path(cache))
         after = (hand.head_epoch(), *hand.recomputing_epoch())
+        full.append(hand.full_epoch())
         compiled = compiled_epoch(arrays, work, Path(cache))
     assert [run.cache and run.cache["hit"] for run in (first, second)] == [False, True], "a run was not what it is for"
     recomputed, frozen = (before[0] + after[1]) / 2, (before[1] + after[2]) / 2
-    head = statistics.median((before[2], between, after[0]))
-    return Round(recomputed, frozen, head, full, compiled, first, second)
+    head = statistics.mean((before[2], between, after[0]))
+    return Round(recomputed, frozen, head, statistics.mean(full), compiled, first, second)
 
 
 def of_result(result: Result) -> float:

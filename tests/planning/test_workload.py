@@ -85,6 +85,7 @@ def test_a_later_run_takes_the_measures_of_the_one_that_filled_the_cache(
     assert second.plan is not None
     assert second.cache is not None
     assert (times, again, second.cache["hit"]) == (1, 0, True)
+    assert (first.plan["remembered"], second.plan["remembered"]) == (False, True)
     assert second.plan["frozen_seconds"] == pytest.approx(first.plan["frozen_seconds"])
     _, other = train(batch_size=7)
     assert other == 1  # a training step of other batches takes another time
