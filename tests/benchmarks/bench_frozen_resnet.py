@@ -7,7 +7,7 @@ Theirs is a loop written by hand on float32 tensors that lie ready: each epoch, 
 `no_grad` in eval mode, then the head, cross-entropy, backward, fused SGD; then the same without training over the
 validation rows. The time in the frozen layers is taken inside it, and scaled from 1,980 rows to all 2,000: F. h is one
 such epoch over features that lie in memory, gathered with `index_select`: the mean of as many as ours trains, before,
-between and after our runs, so that what else the machine does falls on both alike. The loop's 20 epochs are 20 times one.
+between and after our runs, so that other work on the machine falls on both. The loop's 20 epochs are 20 times one.
 
 Ours is `seconds` of `finetune`: digests, computing and writing activations (its preprocessing of images included), and
 training with validation after each epoch, history, checkpoints and the final metrics of all three splits. Cutting,
