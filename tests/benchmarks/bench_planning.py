@@ -41,8 +41,8 @@ class Case:
 
 
 CASES = {
-    "ResNet-18": Case("timm:resnet18", "!fc", (64, 64, 3), 600, 6),
-    "MobileNetV3": Case("timm:mobilenetv3_small_100", "!classifier", (64, 64, 3), 1000, 6),
+    "ResNet-18": Case("timm:resnet18", "!fc", (64, 64, 3), 1200, 6),
+    "MobileNetV3": Case("timm:mobilenetv3_small_100", "!classifier", (64, 64, 3), 4000, 6),
     "mlp that widens": Case("mlp:100,3000", "hidden1,hidden2", (784,), 20_000, 4),
 }
 
