@@ -25,8 +25,8 @@ SMALLER = ("float16", "bfloat16", "int8")  # types that a plan weighs beside tha
 Stored = tuple[FrontierTensor, ...]
 
 
-class Places:
-    """Where the activations of each prefix of a model are kept.
+class PrefixCaches:
+    """The caches of the prefixes of a model.
 
     Args:
         opened: the cache.
@@ -51,21 +51,21 @@ class Places:
         preprocessing = {**self._preprocessing, **types}
         return fingerprint(prefix, preprocessing=preprocessing, dtype=dtype, device=self._compute.device)
 
-    def place(self, prints: Fingerprint, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
-        """Return where the activations of the prefix with this fingerprint are, or will be."""
+    def with_print(self, prints: Fingerprint, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
+        """Return the cache of the prefix with this fingerprint."""
         names = ", ".join(f.name for f in frontier)
         return self.opened.open(prints, frontier, {**self._description, "frontier": names}, stored_as)
 
     def of(self, prefix: fx.GraphModule, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
-        """Return where the activations of a prefix are, or will be."""
-        return self.place(self.print_of(prefix, frontier, stored_as), frontier, stored_as)
+        """Return the cache of a prefix."""
+        return self.with_print(self.print_of(prefix, frontier, stored_as), frontier, stored_as)
 
 
 def weighed_places(
     parts: Cut,
     work: Work,
     nodes: Mapping[str, float],
-    places: Places,
+    caches: PrefixCaches,
     keys: np.ndarray,
     link: Link | None,
     dtype: str | None,
@@ -77,7 +77,7 @@ def weighed_places(
         parts: the deepest.
         work: what was measured.
         nodes: seconds a row of each node of the prefix.
-        places: where activations are kept.
+        caches: of the prefixes.
         keys: of the rows that are read at first.
         link: what spares rows of the deepest cut the layers before it.
         dtype: in which type they are stored.
@@ -94,8 +94,8 @@ def weighed_places(
         frozen = sum(nodes.get(node.name, 0.0) for node in cut_at.prefix.graph.nodes)
         every = np.concatenate([keys, coming])
         missing = len(set(map(bytes, every)))
-        if places.known:
-            missing = len(places.of(cut_at.prefix, cut_at.frontier, dtype).missing(every))
+        if caches.known:
+            missing = len(caches.of(cut_at.prefix, cut_at.frontier, dtype).missing(every))
         spared = 0.0
         if link is not None and cut_at is parts:
             before = sum(nodes.get(node.name, 0.0) for node in link.earlier.prefix.graph.nodes)

@@ -23,9 +23,8 @@ from reuse.layers.cutting import Cut, cut
 from reuse.layers.earlier import Earlier
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.objectives.objective import Batch, Objective
-from reuse.placing import Places, weighed_places
-from reuse.planning.measuring import typical
-from reuse.planning.options import Run, Work
+from reuse.placing import PrefixCaches, weighed_places
+from reuse.planning.options import Run
 from reuse.planning.plan import Plan, Wish, make_plan
 from reuse.planning.workload import Known, Stepping, conditions, measure_work, recall
 from reuse.training.precision import autocast
@@ -138,24 +137,26 @@ def prepare(
     keys = {name: getattr(data, name).inputs.digests() for name in SPLITS}
     changed = [] if viewing is None else [inputs.digests() for inputs in viewing.changed.values()]
     digest_seconds = time.perf_counter() - started
-    places = Places(cache.open(), data, compute, type(model).__name__)
+    caches = PrefixCaches(cache.open(), data, compute, type(model).__name__)
     every = np.concatenate([*(keys[name] for name in SPLITS), *changed])
-    deepest = places.of(parts.prefix, parts.frontier, cache.dtype)
+    deepest = caches.of(parts.prefix, parts.frontier, cache.dtype)
     lacking = every[deepest.missing(every)]
-    link = find_link(bridges(parts.earlier), places.of, lacking) if places.known else None
+    link = find_link(bridges(parts.earlier), caches.of, lacking) if caches.known else None
     rows = {name: len(keys[name]) for name in SPLITS}
     coming = [] if viewing is None else [inputs.digests() for inputs in viewing.later.values()]
     views = 1 + len(changed)
-    memory, stay = free_memory(compute.device) // 2, data.train.inputs.fits()
-    run = Run(rows, epochs, views + len(coming), memory, cache.budget, views, stay)
-    under = None if stepping is None else conditions(compute.device, batch_size, compute.precision)
-    known = recall(deepest.path, under) if under is not None and not len(lacking) else None
+    memory, inputs_stay = free_memory(compute.device) // 2, all(s.inputs.fits() for s in (data.train, data.valid))
+    run = Run(rows, epochs, views + len(coming), memory, cache.budget, views, inputs_stay)
+    here = None if stepping is None else conditions(compute.device, batch_size, compute.precision)
+    known = recall(deepest.path, here, parts) if here is not None and not len(lacking) else None
     steps = stepping or partial(_half_steps, objective)
-    work, nodes = _measure(parts, steps, (inputs, targets), data.train, compute, batch_size, known)
+    with autocast(compute.precision, compute.device):
+        read = partial(_read, data.train, torch.arange(len(inputs)), compute)
+        work, nodes = measure_work(parts, steps, (inputs,), targets, batch_size, compute.precision, read, known)
     seen = weighed_places(
-        parts, work, nodes, places, every, link, cache.dtype, np.concatenate([keys["train"][:0], *coming])
+        parts, work, nodes, caches, every, link, cache.dtype, np.concatenate([keys["train"][:0], *coming])
     )
-    plan = make_plan(seen, work, run, Wish(cache.dtype, cache.kind, places.opened.root))
+    plan = make_plan(seen, work, run, Wish(cache.dtype, cache.kind, caches.opened.root))
     plan = replace(plan, remembered=known is not None)
     if began is not None:
         plan = replace(plan, cache=began["kind"] != "none", kind=began["kind"], behind=tuple(began["behind"]))
@@ -165,35 +166,16 @@ def prepare(
         with autocast(compute.precision, compute.device):
             parts = cut(model, inputs, keep=kept.signatures)
         cuts, link = _cuts_of_phases(parts, later), None
-    prints = places.print_of(parts.prefix, parts.frontier, cache.dtype)
+    prints = caches.print_of(parts.prefix, parts.frontier, cache.dtype)
     stored_bytes = run.stored_rows * sum(cut.bytes_per_sample for cut in cuts) + plan.bytes
     if cache.budget is not None and stored_bytes > cache.budget:
         cuts = ()  # one frontier at a time
     seconds = {"prepare": time.perf_counter() - begun - digest_seconds, "digest": digest_seconds}
-    store = places.place(prints, parts.frontier, cache.dtype)
+    store = caches.with_print(prints, parts.frontier, cache.dtype)
     new = None
-    if under is not None and known is None and not plan.behind:
-        new = Known(under, work.frozen, work.whole - work.suffix, work.reading, nodes)
-    return Prepared(parts, store.stored, plan, prints, store, places.of, link, cuts, keys, seconds, viewing, new)
-
-
-def _measure(
-    parts: Cut,
-    stepping: Stepping,
-    sample: tuple[Tensor, Tensor | None],
-    split: Split,
-    compute: Compute,
-    batch_size: int,
-    known: Known | None,
-) -> tuple[Work, dict[str, float]]:
-    inputs, targets = sample
-    with autocast(compute.precision, compute.device):
-        work, nodes = measure_work(parts, stepping, (inputs,), targets, batch_size, compute.precision, known)
-    if known is not None:
-        return work, nodes
-    rows = torch.arange(len(inputs))
-    reading = typical(lambda: moved(split.inputs.gather(rows)[0], compute), compute.device)
-    return replace(work, reading=reading / len(rows)), nodes
+    if here is not None and known is None and not plan.behind:
+        new = Known(here, work.frozen, work.whole - work.suffix, list(nodes.values()))
+    return Prepared(parts, store.stored, plan, prints, store, caches.of, link, cuts, keys, seconds, viewing, new)
 
 
 def _half_steps(objective: Objective, network: nn.Module) -> Callable[[Batch], object]:
@@ -226,12 +208,12 @@ def describe_plan(prepared: Prepared) -> list[str]:
         computed += f", {prepared.link.rows} of them from what is cached before {prepared.link.earlier.behind[0]}"
     cached, plain, later = map(format_seconds, (plan.with_cache, plan.without_cache, plan.later))
     once, each = format_seconds(plan.frozen_seconds), format_seconds(plan.suffix_seconds)
-    taking = f"took {once} when they were cached" if plan.remembered else f"take {once}"
+    once += ", as an earlier run measured" if plan.remembered else ""
     lines = [
         f"frontier: {frontier}; {plan.bytes_per_sample} bytes a sample, {format_bytes(plan.bytes)} in all; {computed}",
         (
             f"plan for {format_epochs(plan.epochs)}: {cached} with the cache, {plain} without, {later} once cached; "
-            f"the frozen layers {taking}, the rest {each} an epoch"
+            f"the frozen layers take {once}, the rest {each} an epoch"
         ),
     ]
     if prepared.viewing is not None and plan.cache:
@@ -248,10 +230,12 @@ def describe_plan(prepared: Prepared) -> list[str]:
 
 
 def _sample(split: Split, compute: Compute) -> tuple[Tensor, Tensor | None]:
-    rows = torch.arange(min(SAMPLE_ROWS, len(split)))
-    inputs = moved(split.inputs.gather(rows)[0], compute)
-    targets = targets_of(split, compute)
-    return inputs, None if targets is None else targets[rows].to(compute.device)
+    rows, targets = torch.arange(min(SAMPLE_ROWS, len(split))), targets_of(split, compute)
+    return _read(split, rows, compute), None if targets is None else targets[rows].to(compute.device)
+
+
+def _read(split: Split, rows: Tensor, compute: Compute) -> Tensor:
+    return moved(split.inputs.gather(rows)[0], compute)
 
 
 def _few(names: Sequence[str], most: int = 4) -> str:

@@ -15,7 +15,7 @@ def seed_everything(seed: int) -> None:
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the global state is what models and data sets draw from
     if torch.accelerator.is_available():
         torch.manual_seed(seed)
-    else:  # without one, torch would note each seed for devices that may come, with where it was asked to
+    else:  # without one, torch would note the seed for devices that may come, with a stack trace, which takes long
         torch.default_generator.manual_seed(seed)
 
 

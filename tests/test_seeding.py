@@ -22,10 +22,10 @@ def test_all_three_generators_begin_anew() -> None:
     assert float(torch.rand(())) == first[2]
 
 
-@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a device to seed")
-def test_nothing_piles_up_for_devices_that_are_not_there() -> None:
-    queued = torch.cuda._queued_calls  # what torch would do once there is one
-    before = len(queued)
-    for seed in range(3):
-        seed_everything(seed)
-    assert len(queued) == before
+@pytest.mark.parametrize("there", [False, True])
+def test_devices_are_seeded_where_there_are_some(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: there)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    seed_everything(3)
+    assert seeded == ([3] if there else [])

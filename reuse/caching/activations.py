@@ -52,7 +52,7 @@ class ResidentActivations(Activations):
         self.shapes = tuple(tuple(tensor.shape[1:]) for tensor in tensors)
         self._tensors = tensors
         self._num_rows = num_rows
-        self._is_there = all(tensor.device.type == device.type for tensor in tensors)
+        self._on_device = all(tensor.device.type == device.type for tensor in tensors)
 
     def __len__(self) -> int:
         return self._num_rows
@@ -66,7 +66,7 @@ class ResidentActivations(Activations):
         return self._tensors
 
     def _select(self, tensor: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        if self._is_there and tensor.device == indices.device:
+        if self._on_device and tensor.device == indices.device:
             return tensor.index_select(0, indices)
         chosen = tensor.new_empty((len(indices), *tensor.shape[1:]), pin_memory=_pins(self.device, tensor))
         torch.index_select(tensor, 0, indices.to(tensor.device), out=chosen)
@@ -103,10 +103,12 @@ class MappedActivations(Activations):
     are used, they are not evicted.
     """
 
-    def __init__(self, stored: StoredRows, unpacking: Unpacking, device: torch.device) -> None:
+    def __init__(
+        self, stored: StoredRows, unpacking: Unpacking, device: torch.device, spare: SpareMemory | None = None
+    ) -> None:
         self.device = device
         self.shapes = tuple(tensor.shape for tensor in stored.frontier)
-        self._stored, self._unpacking, self._spare = stored, unpacking, SpareMemory()
+        self._stored, self._unpacking, self._spare = stored, unpacking, spare or SpareMemory()
         self._holds = [Hold(folder) for folder in {header.path.parent for header in stored.headers}]
 
     def __len__(self) -> int:
@@ -165,6 +167,7 @@ def read_rows(
     device: torch.device,
     memory: int | None = None,
     windowed: bool | None = None,
+    spare: SpareMemory | None = None,
 ) -> Activations:
     """Return the rows from the fastest tier that they fit into: the device, RAM, the disk.
 
@@ -178,6 +181,7 @@ def read_rows(
             half of what is free.
         windowed: whether epochs are shuffled window by window, so that a run goes on as it began where there is more
             or less memory than then; None: where the rows stay on disk.
+        spare: what rows that stay on disk are read into, shared with other splits; None: their own.
 
     Blocks that are read into memory at least half are checked against their checksum. Those read less, and rows that
     stay on disk, are not: `reuse cache verify` checks them.
@@ -185,14 +189,18 @@ def read_rows(
     Raises:
         CacheError: a checked block is not what was written, or a file can no longer be read.
     """
-    found = _fastest(stored, frontier, device, memory)
+    found = _fastest(stored, frontier, device, memory, spare)
     if windowed or (windowed is None and isinstance(found, MappedActivations)):
         found.windows = windows_of(row_bytes(stored.frontier))
     return found
 
 
 def _fastest(
-    stored: StoredRows, frontier: Sequence[FrontierTensor], device: torch.device, memory: int | None
+    stored: StoredRows,
+    frontier: Sequence[FrontierTensor],
+    device: torch.device,
+    memory: int | None,
+    spare: SpareMemory | None,
 ) -> Activations:
     unpacking = Unpacking(stored, frontier, device)
     tiers = [(device, free_memory(device) // 2 if memory is None else memory)]
@@ -205,7 +213,7 @@ def _fastest(
         if unpacking.needed and len(stored) * row_bytes(stored.frontier) <= allowed:
             rows = ResidentActivations(_load(stored, stored.frontier, None, place), len(stored), device)
             return PackedActivations(rows, unpacking)
-    return MappedActivations(stored, unpacking, device)
+    return MappedActivations(stored, unpacking, device, spare)
 
 
 def _load(

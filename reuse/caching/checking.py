@@ -69,7 +69,10 @@ class _Part:
 
 
 def _checked_parts(header: Header) -> Iterator[list[Problem]]:
-    """Read one part after another, as a disk is fastest, and meanwhile take the checksums of the part before."""
+    """Read one part after another, and meanwhile take the checksums of the part before.
+
+    Four threads that read parts of their own took a third longer on a disk as fast as memory.
+    """
     parts, recorded = _parts(header), rows_of(header, header.checksums)
     largest = max((_bytes(header, part) for part in parts), default=0)
     memory = [memoryview(bytearray(largest)) for _ in range(2)]  # new memory would cost more time than reading into it

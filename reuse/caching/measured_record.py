@@ -1,7 +1,7 @@
 """`measured.json`: what computing the rows of a prefix takes, beside them; a hint, which may be missing at any time."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,16 @@ from reuse.caching import files
 MEASURED = "measured.json"
 
 
-def write_measured(folder: Path, values: Mapping[str, Any]) -> None:
-    """Write plain values into a prefix's folder, whole or not at all; a disk that is full makes no difference."""
+def write_measured(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Write records of plain values into a prefix's folder; where that cannot be, it makes no difference."""
     with suppress(OSError):
-        files.replace_text(folder / MEASURED, json.dumps(values) + "\n")
+        files.replace_text(folder / MEASURED, json.dumps(records) + "\n")
 
 
-def read_measured(folder: Path) -> dict[str, Any] | None:
-    """Return what is written in a prefix's folder; None where that is nothing, or damaged."""
+def read_measured(folder: Path) -> list[dict[str, Any]]:
+    """Return the records in a prefix's folder, whose values nobody has checked; none where the file is damaged."""
     try:
-        values = json.loads((folder / MEASURED).read_text(encoding="utf-8"))
+        records = json.loads((folder / MEASURED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return values if isinstance(values, dict) else None
+        return []
+    return [record for record in records if isinstance(record, dict)] if isinstance(records, list) else []

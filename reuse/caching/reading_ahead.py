@@ -15,6 +15,7 @@ from reuse.caching.windows import Windows
 
 THREADS = 4  # that read at once: a disk is fastest when it has several things to do
 SPAN_BYTES = 2**20  # read at once by one of them
+PORTIONS = 2  # in memory: one is used while the next is read
 GAP_BYTES = 2**16  # to read so much that nobody wants takes no longer than to begin anew behind it
 
 
@@ -52,8 +53,11 @@ class SpareMemory:
         return stored.empty(rows)
 
     def leave(self, tensors: list[Tensor]) -> None:
-        """Keep tensors for the next who needs some."""
-        self._spare.append(tensors)
+        """Keep tensors for the next who needs some, as many as one reader has."""
+        self._spare = [*self._spare, tensors][-PORTIONS:]
+
+    def __reduce__(self) -> tuple[type["SpareMemory"], tuple[()]]:
+        return SpareMemory, ()  # another process has nothing of it
 
 
 class ReadAhead:
@@ -70,7 +74,7 @@ class ReadAhead:
         self._stored, self._order, self._spare = stored, order.cpu(), spare
         self._portions = windows.portions(self._order.numpy())
         most = max((stop - start for start, stop in self._portions), default=0)
-        self._memory = [spare.take(stored, most) for _ in range(2)]
+        self._memory = [spare.take(stored, most) for _ in range(PORTIONS)]
         self._readers = ThreadPoolExecutor(THREADS)
         self._ahead = ThreadPoolExecutor(1)
         self._at = 0
@@ -81,16 +85,17 @@ class ReadAhead:
     def take(self, indices: Tensor) -> list[Tensor] | None:
         """Return the rows `indices` as they are stored, `(rows,)` on the CPU; None if it is not their turn."""
         start, stop = self._at, self._at + len(indices)
-        if not torch.equal(self._order[start:stop], indices):
+        if not self._memory or not torch.equal(self._order[start:stop], indices):
             return None
         self._at = stop
         parts = list(self._parts(start, stop))
         return parts[0] if len(parts) == 1 else [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
 
     def close(self) -> None:
-        """Stop reading."""
+        """Stop reading, and give the memory away: no row is had from here any more."""
         self._ahead.shutdown(wait=True, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
+        self._portion = Portion([], self._order[:0])
         while self._memory:
             self._spare.leave(self._memory.pop())
 
@@ -113,7 +118,7 @@ class ReadAhead:
     def _begin(self, number: int) -> None:
         """Read a portion into the memory of the one before the one that is in use from now on."""
         if number < len(self._portions):
-            self._next = self._ahead.submit(self._read, *self._portions[number], self._memory[number % 2])
+            self._next = self._ahead.submit(self._read, *self._portions[number], self._memory[number % PORTIONS])
 
     def _read(self, start: int, stop: int, memory: Sequence[Tensor]) -> Portion:
         positions = self._order[start:stop].numpy()

@@ -19,6 +19,7 @@ from reuse.caching.index import Index, first_places
 from reuse.caching.locking import disk_errors, ranks_of, writing
 from reuse.caching.packing import StorageError, errors_between
 from reuse.caching.prefix_record import PrefixRecord, read_record, write_record
+from reuse.caching.reading_ahead import SpareMemory
 from reuse.caching.sharing import Share
 from reuse.caching.spot_checking import compare
 from reuse.caching.stored_rows import StoredRows
@@ -66,6 +67,7 @@ class PrefixCache:
         self._make_room = make_room
         self._segment_bytes = segment_bytes
         self._index = Index(path, record.key, self.stored)
+        self._spare = SpareMemory()
 
     def missing(self, keys: np.ndarray) -> np.ndarray:
         """Return the positions in `keys`, (n, 16) uint8, of rows that are not published: ascending, each row once.
@@ -149,7 +151,7 @@ class PrefixCache:
         with Hold(self.path):
             stored = self._stored(keys)
             self._note_use()
-            return read_rows(stored, self.frontier, torch.device(device), memory, windowed)
+            return read_rows(stored, self.frontier, torch.device(device), memory, windowed, self._spare)
 
     def spot_check(self, keys: np.ndarray, compute: Compute, *, rows: int = 4, seed: int | None = None) -> None:
         """Compute a few random stored rows again and compare.

@@ -67,8 +67,10 @@ class Inputs(ABC):
 
     def fits(self) -> bool:
         """Return whether `resident` would prepare all samples, or has done so."""
+        if self._resident is not None or self._is_too_large:
+            return self._resident is not None
         num_bytes = self.dtype.itemsize * len(self) * math.prod(self.shape)
-        return self._resident is not None or num_bytes <= free_memory(torch.device("cpu")) // RESIDENT_SHARE
+        return num_bytes <= free_memory(torch.device("cpu")) // RESIDENT_SHARE
 
     def digests(self) -> np.ndarray:
         """Return a digest of each sample's raw content, before preprocessing: `(n, 16)` uint8, computed once.

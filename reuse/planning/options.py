@@ -8,9 +8,9 @@ from typing import Any
 from reuse.planning.measuring import Bandwidths
 
 EPOCH_SECONDS = 0.002  # what an epoch takes beside its batches: a line of history, the weights of the best epoch
-BUILD_SECONDS = 0.05  # what making a cache on disk takes beside its rows
+BUILD_SECONDS = 0.03  # what making a cache on disk takes beside its rows
 LOADING = 1.5e9  # bytes a second at which a cache is read into memory and checked
-NEARLY = 1.05  # of two options that differ by less, the one that helps later runs is chosen
+NEARLY = 1.1  # an option that helps later runs may take so many times as long as the fastest
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def with_caches(place: Place, work: Work, run: Run, speeds: Bandwidths) -> list[
 
 
 def choose(options: Sequence[Option], dtype: str | None, kind: str | None) -> Option:
-    """Return the option with the shortest run; of those nearly as short, one that later runs can read.
+    """Return the option with the shortest run; of those nearly as short, one that makes later runs shorter.
 
     What rounds the activations is taken only where it is asked for.
 
@@ -152,16 +152,16 @@ def choose(options: Sequence[Option], dtype: str | None, kind: str | None) -> Op
     possible = [option for option in allowed(options, dtype, kind) if not option.why_not]
     if not possible:
         return none
-    best = min(map(_to_compare, possible))
-    if best > none.first:  # what is all there is never declined: it was measured, and may be measured otherwise
+    most = NEARLY * min(option.first for option in (none, *possible))
+    nearly = [option for option in possible if option.first <= most and _helps(option, none)]
+    if not nearly:  # what is all there is never declined: it was measured, and may be measured otherwise
         return min((o for o in possible if o.ready), key=lambda option: option.first, default=none)
-    nearly = [option for option in possible if _to_compare(option) <= NEARLY * best]
     return min(nearly, key=lambda option: (option.kind != "disk", len(option.behind), option.first))
 
 
-def _to_compare(option: Option) -> float:
-    """Return the seconds of a run but for making a file, of which every later run has something."""
-    return option.first - (BUILD_SECONDS if option.kind == "disk" and not option.ready else 0.0)
+def _helps(option: Option, none: Option) -> bool:
+    """Return whether a cache makes this run shorter, or later ones, which find on disk what this one stores."""
+    return option.first <= none.first or (option.kind == "disk" and option.later <= none.later)
 
 
 def allowed(options: Sequence[Option], dtype: str | None, kind: str | None) -> list[Option]:

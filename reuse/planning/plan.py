@@ -36,7 +36,7 @@ class Plan:
         options: all that was weighed; the first is that without a cache.
         views: versions of each training row, as it is and changed, that are stored; 1 without any that are changed.
         stored_rows: rows of all splits and versions; 0: as `rows`.
-        remembered: whether the frozen layers were measured by an earlier run, which has stored their activations.
+        remembered: whether the frozen layers were measured by an earlier run, under the same conditions.
     """
 
     cache: bool

@@ -1,9 +1,11 @@
-"""What the parts of a training take: measured, or remembered from when the frozen layers' activations were computed."""
+"""What the parts of a training take: measured, or remembered from an earlier run with the same frozen layers."""
 
+import math
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,25 +22,24 @@ Stepping = Callable[[nn.Module], Callable[[Batch], object]]
 """Takes a network, returns what takes a training step on a batch."""
 
 Tensors = tuple[Tensor, ...]
+KEPT = 8  # records of one prefix, under different conditions
 
 
 @dataclass(frozen=True)
 class Known:
-    """What does not change while the frozen layers do not, in seconds a row.
+    """What was measured of frozen layers, in seconds a row: it holds as long as they, and the conditions, are the same.
 
     Attributes:
         conditions: under which it was measured.
         frozen: the frozen layers in front of the deepest cut, without gradients.
         through: what a training step of the whole model takes more than one of what is behind the cut.
-        reading: reading and preparing the inputs.
-        nodes: the nodes of the prefix, by name.
+        nodes: the nodes of the prefix, in order.
     """
 
     conditions: Mapping[str, str]
     frozen: float
     through: float
-    reading: float
-    nodes: Mapping[str, float]
+    nodes: Sequence[float]
 
 
 def conditions(device: torch.device, batch_size: int, precision: str) -> dict[str, str]:
@@ -49,18 +50,22 @@ def conditions(device: torch.device, batch_size: int, precision: str) -> dict[st
 
 
 def remember(folder: Path, known: Known) -> None:
-    """Write what was measured beside the activations in `folder`."""
-    write_measured(folder, asdict(known))
+    """Write what was measured beside the activations in `folder`, in place of what was under the same conditions."""
+    others = [record for record in read_measured(folder) if _known(record, None) is not None]
+    others = [record for record in others if record["conditions"] != known.conditions]
+    write_measured(folder, [*others[1 - KEPT :], asdict(known)])
 
 
-def recall(folder: Path, under: Mapping[str, str]) -> Known | None:
-    """Return what was measured of the prefix in `folder` under the same conditions; None where nothing was."""
-    values = read_measured(folder)
-    try:
-        known = None if values is None else Known(**values)
-    except TypeError:  # of another version
-        return None
-    return known if known is not None and known.conditions == under else None
+def recall(folder: Path, under: Mapping[str, str], parts: Cut) -> Known | None:
+    """Return what was measured of the prefix of a cut under the same conditions; None where nothing was.
+
+    Args:
+        folder: of the prefix's activations.
+        under: the conditions.
+        parts: the cut.
+    """
+    found = [_known(record, parts) for record in read_measured(folder)]
+    return next((known for known in found if known is not None and known.conditions == under), None)
 
 
 def measure_work(
@@ -70,6 +75,7 @@ def measure_work(
     targets: Tensor | None,
     batch_size: int,
     precision: str = "float32",
+    read: Callable[[], object] | None = None,
     known: Known | None = None,
 ) -> tuple[Work, dict[str, float]]:
     """Measure both parts of a cut, and the whole model, on a sample of rows; the model stays as it was.
@@ -81,29 +87,28 @@ def measure_work(
         targets: of these rows, there too.
         batch_size: rows of a training step.
         precision: of the training, a name of `reuse.training.precision.PRECISIONS`.
-        known: spares measuring anything but what is behind the cut; None: everything is measured but `reading`.
+        read: reads and prepares the inputs of the sample; None: they lie ready.
+        known: spares measuring the frozen layers, and the whole model; None: they are measured.
 
     Returns:
         Seconds a row, and those of each node of the prefix, by name.
     """
-    model = parts.suffix.model
+    model, device, names = parts.suffix.model, sample[0].device, [node.name for node in parts.prefix.graph.nodes]
+    reading = 0.0 if read is None else typical(read, device) / len(sample[0])
     with unchanged(model):
         size = _few_rows(parts, sample) if known is None else min(FEW_ROWS, len(sample[0]))
         inputs = tuple(tensor[:size] for tensor in sample)
         with torch.no_grad():
             frontier = parts.prefix(*inputs)
-        rows = min(batch_size, size if known is None else len(sample[0]))
-        answers = None if targets is None else targets[:rows]
-        suffix, measured = _behind(parts, stepping, tuple(_repeated(t, rows) for t in frontier), answers, precision)
+        suffix, measured = _behind(parts, stepping, frontier, targets, batch_size, precision)
         if known is not None:
-            whole = suffix + known.through
-            return Work(known.frozen, suffix, whole, measured, known.reading), dict(known.nodes)
+            work = Work(known.frozen, suffix, suffix + known.through, measured, reading)
+            return work, dict(zip(names, known.nodes, strict=True))
         nodes = _in_front(parts, inputs)
-        few = tuple(tensor[:rows] for tensor in inputs)
-        with fitting_threads(model, model, Resident(*few), rows, precision):
-            step = stepping(model)
-            whole = typical(lambda: step(Batch(few, answers)), few[0].device) / rows
-    return Work(sum(nodes.values()), suffix, max(whole, suffix), measured), nodes
+        rows = min(batch_size, size)
+        same = suffix if rows == batch_size else _behind(parts, stepping, frontier, targets, rows, precision)[0]
+        through = max(0.0, _step_seconds(model, model, stepping, inputs, targets, rows, precision) - same)
+    return Work(sum(nodes.values()), suffix, suffix + through, measured, reading), nodes
 
 
 def _few_rows(parts: Cut, sample: Tensors) -> int:
@@ -113,21 +118,37 @@ def _few_rows(parts: Cut, sample: Tensors) -> int:
 
 def _repeated(tensor: Tensor, rows: int) -> Tensor:
     """Return `rows` rows made of those of a tensor."""
-    return tensor[torch.arange(rows, device=tensor.device) % len(tensor)]
+    return tensor if len(tensor) == rows else tensor[torch.arange(rows, device=tensor.device) % len(tensor)]
 
 
 def _behind(
-    parts: Cut, stepping: Stepping, frontier: Tensors, answers: Tensor | None, precision: str
+    parts: Cut, stepping: Stepping, frontier: Tensors, targets: Tensor | None, rows: int, precision: str
 ) -> tuple[float, float]:
-    """Return the seconds a row of a training step, and of measuring, behind the cut."""
-    rows, device = len(frontier[0]), frontier[0].device
-    with fitting_threads(parts.suffix, parts.suffix.model, Resident(*frontier), rows, precision):
+    """Return the seconds a row of a training step, and of measuring, behind the cut, in batches of `rows` rows."""
+    model, batch = parts.suffix.model, tuple(_repeated(tensor, rows) for tensor in frontier)
+    with fitting_threads(parts.suffix, model, Resident(*batch), rows, precision), torch.no_grad():
         parts.suffix.eval()
-        with torch.no_grad():
-            measured = typical(lambda: parts.suffix(*frontier), device) / rows
-        parts.suffix.train()
-        step = stepping(parts.suffix)
-        return typical(lambda: step(Batch(frontier, answers)), device) / rows, measured
+        measured = typical(lambda: parts.suffix(*batch), batch[0].device) / rows
+    return _step_seconds(parts.suffix, model, stepping, frontier, targets, rows, precision), measured
+
+
+def _step_seconds(
+    network: nn.Module,
+    model: nn.Module,
+    stepping: Stepping,
+    given: Tensors,
+    targets: Tensor | None,
+    rows: int,
+    precision: str,
+) -> float:
+    """Return the seconds a row of a training step on `rows` rows."""
+    batch = Batch(
+        tuple(_repeated(tensor, rows) for tensor in given), None if targets is None else _repeated(targets, rows)
+    )
+    with fitting_threads(network, model, Resident(*batch.inputs), rows, precision):
+        network.train()
+        step = stepping(network)
+        return typical(lambda: step(batch), batch.inputs[0].device) / rows
 
 
 def _in_front(parts: Cut, inputs: Tensors) -> dict[str, float]:
@@ -139,3 +160,14 @@ def _in_front(parts: Cut, inputs: Tensors) -> dict[str, float]:
         whole = min(each, typical(lambda: parts.prefix(*inputs), device)) if each < LONG_SECONDS else each
     share = whole / rows / max(each, 1e-12)
     return {name: value * share for name, value in nodes.items()}
+
+
+def _known(record: Any, parts: Cut | None) -> Known | None:
+    """Return a record that was read, if it can be one, and one of this cut."""
+    try:
+        known = Known(**record)
+        seconds = [known.frozen, known.through, *known.nodes]
+        whole = all(isinstance(value, float | int) and math.isfinite(value) and value >= 0 for value in seconds)
+    except TypeError:  # of another version, or damaged
+        return None
+    return known if whole and (parts is None or len(known.nodes) == len(parts.prefix.graph.nodes)) else None

@@ -33,7 +33,7 @@ class Pace:
         self.optimizer, self.full, self.schedule, self.total = optimizer, rates, schedule, total
         self.rise = rise * steps
         self.begins = [(group.get("since", 1) - 1) * steps for group in optimizer.param_groups]
-        self._stays = schedule is None and not any(self.begins)
+        self._is_constant = schedule is None and not any(self.begins)
         self._is_set = False
 
     @property
@@ -53,7 +53,7 @@ class Pace:
 
     def set(self, step: int) -> None:
         """Set rates and momentum for a step, counted from 0."""
-        if self._stays and self._is_set:
+        if self._is_constant and self._is_set:
             return
         self._is_set = True
         for group, rate in zip(self.optimizer.param_groups, self.rates(step), strict=True):

@@ -143,9 +143,13 @@ class Step:
 
     def _differentiate(self, loss: Tensor) -> None:
         loss = loss if self.scaler is None else self.scaler.scale(loss)
-        if self._one is None or self._one.dtype != loss.dtype or self._one.device != loss.device:
-            self._one = torch.ones_like(loss)  # made anew in each step, it would take a tenth of a small head's step
-        torch.autograd.backward((loss,), (self._one,))
+        one = self._one  # made anew in each step, it would take a tenth of a small head's step
+        if one is None or (one.shape, one.dtype, one.device) != (loss.shape, loss.dtype, loss.device):
+            if loss.numel() != 1:
+                shape = tuple(loss.shape)
+                raise UsageError(f"the objective's losses come to shape {shape}: return scalars, such as means")
+            one = self._one = torch.ones_like(loss)
+        torch.autograd.backward((loss,), (one,))
 
     def _unscale(self) -> None:
         if self.scaler is not None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from reuse.caching import activations, stored_rows
+from reuse.caching import activations, checking, stored_rows
 from reuse.caching.cache import ActivationCache
 from reuse.caching.segment import read_header, rows_of
 from reuse.errors import CacheError
@@ -29,7 +29,9 @@ def _flip(path, place, bit):
         file.write(bytes([byte ^ (1 << bit)]))
 
 
-def test_any_flipped_bit_in_rows_keys_or_checksums_is_found_and_named(segment, tmp_path):
+@pytest.mark.parametrize("part_bytes", [1, 200, checking.PART_BYTES])  # a block at a time, a few, all
+def test_any_flipped_bit_in_rows_keys_or_checksums_is_found_and_named(segment, tmp_path, part_bytes, monkeypatch):
+    monkeypatch.setattr(checking, "PART_BYTES", part_bytes)
     header, random = read_header(segment), np.random.default_rng(0)
     cache = ActivationCache(tmp_path / "cache")
     assert cache.verify() == []

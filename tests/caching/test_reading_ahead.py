@@ -1,7 +1,9 @@
 """Rows on disk, read ahead in a known order, are the rows; whatever the order, the portions and the types."""
 
 import gc
+import pickle
 import threading
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -172,3 +174,28 @@ def test_epochs_read_into_the_same_memory_and_two_at_once_do_not(filled, monkeyp
     places = [tensors[0].data_ptr() for tensors in taken]
     assert len(set(places[:4])) == 4
     assert set(places[4:]) < set(places[:4])
+
+
+@pytest.mark.usefixtures("small")
+def test_who_has_stopped_reading_gets_no_row_of_another_epoch(filled):
+    data, cache = filled
+    source, order = cache.activations(data.keys, memory=0), torch.arange(200)
+    with read_in_order(source, order) as stopped:
+        stopped.gather(order[:10])
+    with read_in_order(source, order.flip(0)) as other:
+        other.gather(order.flip(0)[:10])
+        assert torch.equal(stopped.gather(order[10:20])[0], data.tensors[0][10:20])
+        assert len(stopped.gather(order[:0])[0]) == 0
+
+
+@pytest.mark.usefixtures("small")
+def test_memory_that_is_left_is_that_of_one_reader_and_stays_in_its_process(filled):
+    data, cache = filled
+    splits, order = [cache.activations(data.keys, memory=0) for _ in range(3)], torch.arange(200)
+    spare = splits[0]._spare
+    assert all(split._spare is spare for split in splits)
+    with ExitStack() as open_ones:
+        for rows in splits:
+            open_ones.enter_context(read_in_order(rows, order)).gather(order[:10])
+    assert len(spare._spare) == 2
+    assert not pickle.loads(pickle.dumps(spare))._spare

@@ -42,6 +42,19 @@ def test_gather_equals_resident_bit_for_bit():
         assert eager.resident() is resident
 
 
+def test_what_would_fit_is_what_is_then_prepared(monkeypatch):
+    free, inputs = [0], [load((np.ones((50, 3)), np.arange(50) % 2)).train.inputs for _ in range(2)]
+    monkeypatch.setattr("reuse.data.inputs.free_memory", lambda device: free[0])
+    assert not inputs[0].fits()
+    assert inputs[0].resident() is None
+    free[0] = 10**9
+    assert not inputs[0].fits()  # the answer was given
+    assert inputs[1].fits()
+    assert inputs[1].resident() is not None
+    free[0] = 0
+    assert inputs[1].fits()
+
+
 def test_resident_is_none_where_memory_is_short(monkeypatch):
     monkeypatch.setattr("reuse.data.inputs.free_memory", lambda device: 100)
     inputs = load("digits").train.inputs

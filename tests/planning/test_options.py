@@ -131,9 +131,8 @@ def test_the_choice_is_possible_exact_and_nearly_the_fastest(
     assert chosen.exact
     assert not chosen.why_not
     best = min(option.first for option in options if option.exact and not option.why_not)
-    making = BUILD_SECONDS if chosen.kind == "disk" else 0.0
-    assert chosen.first <= 1.05 * best + making
-    assert chosen.kind == "none" or chosen.first <= 1.05 * plain + making
+    assert chosen.first <= 1.1 * best
+    assert chosen.kind != "memory" or chosen.first <= plain
 
 
 def test_what_loses_is_declined_unless_it_is_there() -> None:
@@ -141,6 +140,24 @@ def test_what_loses_is_declined_unless_it_is_there() -> None:
     assert choose(slow, None, None).kind == "none"
     there = [slow[0], Option("disk", dtype="float32", first=2.0, ready=True)]
     assert choose(there, None, None).kind == "disk"
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "later", "chosen"),
+    [
+        ("disk", 0.99, 0.9, "disk"),
+        ("disk", 1.09, 0.9, "disk"),  # the next run has it back
+        ("disk", 1.09, 1.01, "none"),  # never
+        ("disk", 1.11, 0.1, "none"),
+        ("memory", 0.99, 0.99, "memory"),
+        ("memory", 1.01, 1.01, "none"),
+    ],
+)
+def test_a_cache_may_take_a_tenth_longer_where_later_runs_take_less(
+    kind: str, first: float, later: float, chosen: str
+) -> None:
+    options = [Option("none", first=1.0, later=1.0), Option(kind, dtype="float32", first=first, later=later)]
+    assert choose(options, None, None).kind == chosen
 
 
 def test_what_rounds_is_taken_where_it_is_asked_for() -> None:

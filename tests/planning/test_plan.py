@@ -175,7 +175,7 @@ def test_a_training_goes_without_a_cache_that_loses_and_says_so(
 
 
 def test_a_training_takes_what_is_cached_even_for_one_epoch(
-    train: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+    train: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, costly: None
 ) -> None:
     first = train("network", "1", 30)
     loses(monkeypatch)

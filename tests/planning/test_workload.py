@@ -1,6 +1,10 @@
 """Measuring the parts of a training leaves no trace in the model, and is not done again where it was done before."""
 
+import json
+import statistics
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,7 @@ from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
 from reuse.objectives.objective import Batch
 from reuse.objectives.supervised import Classification
-from reuse.planning import workload
+from reuse.planning import measuring, workload
 from reuse.planning.measuring import node_seconds
 from reuse.planning.workload import measure_work
 from reuse.results import Result
@@ -71,7 +75,9 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Result, int]]:
 
     def call(**settings: object) -> tuple[Result, int]:
         before = len(timed)
-        result = reuse.finetune("wide:network", freeze=["1", "2"], data=data, **{"epochs": 20, **settings})
+        result = reuse.finetune(
+            "wide:network", freeze=["1", "2"], data=data, **{"epochs": 60, "cache_kind": "disk", **settings}
+        )
         return result, len(timed) - before
 
     return call
@@ -97,9 +103,22 @@ def test_a_later_run_takes_the_measures_of_the_one_that_filled_the_cache(
 
 def test_measures_that_cannot_be_read_are_taken_anew(train: Callable[..., tuple[Result, int]]) -> None:
     train()
-    (record,) = Path("cache").rglob("measured.json")
-    for content in ("{", "[]", "{}", '{"conditions": {}}'):
-        record.write_text(content)
+    (path,) = Path("cache").rglob("measured.json")
+    (record,) = json.loads(path.read_text())
+    wrong = [
+        {**record, "frozen": None},
+        {**record, "through": "1"},
+        {**record, "nodes": []},
+        {**record, "frozen": -1.0},
+    ]
+    wrong += [
+        {**record, "nodes": 1},
+        {**record, "through": float("nan")},
+        {"conditions": {}},
+        3,
+    ]
+    for content in ["{", "{}", *(json.dumps([values]) for values in wrong)]:
+        path.write_text(content)
         assert train()[1] == 1
         assert train()[1] == 0
 
@@ -108,16 +127,50 @@ def test_what_is_known_is_not_measured_and_what_is_behind_the_cut_is(tmp_path: P
     model = nn.Sequential(nn.Linear(5, 3), nn.ReLU(), nn.Linear(3, 2))
     freeze(model, "0")
     parts, sample, under = cut(model, torch.randn(4, 5)), (torch.randn(16, 5),), {"machine": "this"}
-    known = workload.Known(under, 3.0, 2.0, 1.0, {"_0": 3.0})
-    workload.remember(tmp_path, known)
-    assert workload.recall(tmp_path, under) == known
-    assert workload.recall(tmp_path, {"machine": "another"}) is None
+    names = [node.name for node in parts.prefix.graph.nodes]
+    known = workload.Known(under, 3.0, 2.0, [3.0, *[0.0] * (len(names) - 1)])
+    for machine in range(20):
+        workload.remember(tmp_path, replace(known, conditions={"machine": str(machine)}))
+        workload.remember(tmp_path, known)
+    assert workload.recall(tmp_path, under, parts) == known
+    assert workload.recall(tmp_path, {"machine": "19"}, parts) is not None  # several share a cache
+    assert workload.recall(tmp_path, {"machine": "0"}, parts) is None  # and old ones go
     taken = []
 
     def stepping(network: nn.Module) -> Callable[[Batch], object]:
         return lambda batch: taken.append((network, len(batch.inputs[0])))
 
-    work, nodes = measure_work(parts, stepping, sample, None, 12, "float32", known)
-    assert set(taken) == {(parts.suffix, 12)}
+    work, nodes = measure_work(parts, stepping, sample, None, 40, "float32", None, known)
+    assert set(taken) == {(parts.suffix, 40)}
     assert 0 < work.suffix < 1
-    assert (work.frozen, work.whole, work.reading, nodes) == (3.0, work.suffix + 2.0, 1.0, {"_0": 3.0})
+    assert (work.frozen, work.whole, list(nodes), sum(nodes.values())) == (3.0, work.suffix + 2.0, names, 3.0)
+
+
+def test_steps_are_measured_on_whole_batches_and_reading_by_itself() -> None:
+    model = nn.Sequential(nn.Linear(5, 3), nn.ReLU(), nn.Linear(3, 2))
+    freeze(model, "0")
+    parts, sample, targets = cut(model, torch.randn(4, 5)), (torch.randn(16, 5),), torch.arange(16)
+    taken = set()
+
+    def stepping(network: nn.Module) -> Callable[[Batch], object]:
+        def step(batch: Batch) -> None:
+            assert batch.targets is not None
+            taken.add((network is model, len(batch.inputs[0]), tuple(batch.targets.tolist())))
+
+        return step
+
+    work, _ = measure_work(parts, stepping, sample, targets, 40, "float32", lambda: time.sleep(0.016))
+    repeated = tuple(number % 16 for number in range(40))
+    assert taken == {(False, 40, repeated), (False, 16, repeated[:16]), (True, 16, repeated[:16])}
+    assert 0.001 <= work.reading < 0.1
+    assert work.whole >= work.suffix
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [([5.0], 1), ([0.1, 3.0, 1.0], 3), ([0.0, 0.009, 0.001, 0.011], 4)])
+def test_a_typical_time_is_the_median_without_the_first(
+    seconds: list[float], calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = iter(seconds)
+    monkeypatch.setattr(measuring, "_seconds", lambda work, device: next(taken))
+    assert measuring.typical(lambda: None, torch.device("cpu")) == statistics.median(seconds[1:] or seconds)
+    assert len(list(taken)) == len(seconds) - calls

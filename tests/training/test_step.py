@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reuse.errors import UsageError
 from reuse.objectives.objective import Batch
 from reuse.objectives.supervised import Classification
 from reuse.optim.averaging import ExponentialAverage, StochasticWeightAverage
@@ -169,3 +170,33 @@ def test_scaling_the_loss_changes_no_step(parts: StepParts) -> None:
     ours._step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     ours.step(Batch((ROWS,), LABELS))
     torch.testing.assert_close(plain.state_dict(), scaled.state_dict(), rtol=1e-12, atol=1e-14)
+
+
+def test_a_loss_that_is_no_scalar_is_refused_before_anything_moves() -> None:
+    class EachRow(Classification):
+        def losses(self, network: Any, batch: Batch) -> dict[str, Tensor]:
+            return {"loss": functional.cross_entropy(network(*batch.inputs), batch.targets, reduction="none")}
+
+    model, untouched = network(), network()
+    with pytest.raises(UsageError, match=r"come to shape \(8,\): return scalars"):
+        Trainer(model, EachRow(3), optimizer="sgd", batch_size=8).step(Batch((ROWS[:8],), LABELS[:8]))
+    same(model, untouched)
+
+
+def test_steps_of_losses_of_other_shapes_and_types_take_the_gradients_of_backward() -> None:
+    class Shaped(Classification):
+        def losses(self, network: Any, batch: Batch) -> dict[str, Tensor]:
+            return {"loss": super().losses(network, batch)["loss"].reshape(shapes[len(batch.inputs[0])])}
+
+    shapes: dict[int, tuple[int, ...]] = {8: (), 4: (1,)}
+    model, by_hand = network(), network()
+    trained = Trainer(model, Shaped(3), optimizer="sgd", learning_rate=0.1)
+    for rows in (8, 4, 8):
+        trained.step(Batch((ROWS[:rows],), LABELS[:rows]))
+        loss = functional.cross_entropy(by_hand(ROWS[:rows]), LABELS[:rows])
+        by_hand.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            for parameter in by_hand.parameters():
+                parameter -= 0.1 * parameter.grad
+    same(model, by_hand)
