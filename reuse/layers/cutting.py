@@ -20,7 +20,7 @@ from reuse.layers.frontier import Side, find_crossing, stored
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.observing import observe
 from reuse.layers.splicing import Suffix, build_prefix, build_suffix
-from reuse.layers.tracing import Traced, has_hooks, is_frozen, is_mixed, is_trainable, trace
+from reuse.layers.tracing import Traced, has_hooks, is_frozen, is_mixed, is_trainable, parameter_read, trace
 
 Batches = tuple[tuple[Tensor, ...], ...]
 
@@ -151,6 +151,8 @@ def _cut_with(
         suffix = Suffix(model, build_suffix(training, model, names), build_suffix(evaluation, model, names))
         others = earlier_cuts(sides, frontier, model)
         result = Cut(prefix, suffix, specs, engine, _uncached(training, model), others)
+        for side in sides:
+            side.observed.forget_values()  # earlier cuts keep the graphs, and for these their values are no use
         check_cut(model, prefix, suffix, batches)
     return result
 
@@ -226,16 +228,15 @@ def _counterpart(node: fx.Node, of: Side, among: Side) -> fx.Node:
 
 def _uncached(side: Side, model: nn.Module) -> tuple[str, ...]:
     """Return the names of frozen layers among the nodes that the suffix runs."""
-    parameters = dict(model.named_parameters(remove_duplicate=False))
     names: dict[str, None] = {}
     for node in side.needed_suffix():
         if node.op == "call_module":
             module = model.get_submodule(str(node.target))
             names |= {f"{node.target}.{n}": None for n, p in module.named_parameters() if not p.requires_grad}
         for argument in node.all_input_nodes:
-            target = str(argument.target)
-            if argument.op == "get_attr" and target in parameters and not parameters[target].requires_grad:
-                names[target] = None
+            parameter = parameter_read(argument, model)
+            if parameter is not None and not parameter.requires_grad:
+                names[str(argument.target)] = None
     return tuple(names)
 
 

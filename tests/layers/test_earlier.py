@@ -81,6 +81,17 @@ def test_what_is_kept_is_computed_by_the_suffix(name: str) -> None:
         model.zero_grad()
 
 
+def test_modules_are_made_when_asked_for_and_leave_the_modes_alone() -> None:
+    model = sequence()
+    freeze(model, "*,!7*")
+    inputs = torch.randn(5, 6)
+    deepest, earlier = cut(model, inputs), cut(model, inputs).earlier[0]
+    assert not {"prefix", "bridge"} & vars(earlier).keys()
+    modes = {name: module.training for name, module in model.train().named_modules()}
+    assert earlier.prefix.training is earlier.bridge.training is deepest.prefix.training
+    assert {name: module.training for name, module in model.named_modules()} == modes
+
+
 def test_a_widening_has_a_smaller_cut_before_it() -> None:
     model = Widening()
     freeze(model, "narrow,wide")
