@@ -107,30 +107,34 @@ def _cut_by_fx(model: nn.Module, batches: Batches, keep: frozenset[str]) -> Cut:
     """Cut, then enter wholly trainable modules at the frontier as long as that makes it smaller.
 
     A classifier head that pools before its linear layer is one call at first; entered, its pooling joins the prefix.
+    Checking takes the longest, so only the smallest is checked, and a larger one where that fails.
     """
     entered: frozenset[str] = frozenset()
-    best = _cut_with("torch.fx", _trace_by_fx, model, batches, keep)
-    while True:
-        doors = _modules_at_frontier(best) - entered
-        if not doors:
-            return best
-        entered |= doors
+    best = _try("torch.fx", _trace_by_fx, model, batches, keep)
+    larger: list[frozenset[str]] = []
+    while doors := _modules_at_frontier(best) - entered:
         try:
-            deeper = _cut_with("torch.fx", partial(_trace_by_fx, entered=entered), model, batches, keep)
+            deeper = _try("torch.fx", partial(_trace_by_fx, entered=entered | doors), model, batches, keep)
         except Exception:  # noqa: BLE001 - the cut in hand is good, whatever a forward raises here
-            return best
+            break
         if deeper.bytes_per_sample >= best.bytes_per_sample:
-            return best
-        best = deeper
+            break
+        larger.append(entered)
+        best, entered = deeper, entered | doors
+    while larger:
+        try:
+            return _checked(best, model, batches)
+        except Exception:  # noqa: BLE001 - as above
+            best = _try("torch.fx", partial(_trace_by_fx, entered=larger.pop()), model, batches, keep)
+    return _checked(best, model, batches)
 
 
 def _cut_by_export(model: nn.Module, batches: Batches, keep: frozenset[str]) -> Cut:
-    return _cut_with("torch.export", trace_by_export, model, batches, keep)
+    return _checked(_try("torch.export", trace_by_export, model, batches, keep), model, batches)
 
 
-def _cut_with(
-    engine: str, tracer: Callable[..., Traced], model: nn.Module, batches: Batches, keep: frozenset[str]
-) -> Cut:
+def _try(engine: str, tracer: Callable[..., Traced], model: nn.Module, batches: Batches, keep: frozenset[str]) -> Cut:
+    """Return a cut that nobody may use before it is checked."""
     with unchanged_state(model), living_branches(model):
         sides = without(_divide(tracer, model, batches), keep)
         for side in sides:
@@ -150,11 +154,15 @@ def _cut_with(
         prefix = build_prefix(training, model, frontier)
         suffix = Suffix(model, build_suffix(training, model, names), build_suffix(evaluation, model, names))
         others = earlier_cuts(sides, frontier, model)
-        result = Cut(prefix, suffix, specs, engine, _uncached(training, model), others)
         for side in sides:
             side.observed.forget_values()  # earlier cuts keep the graphs, and for these their values are no use
-        check_cut(model, prefix, suffix, batches)
-    return result
+        return Cut(prefix, suffix, specs, engine, _uncached(training, model), others)
+
+
+def _checked(parts: Cut, model: nn.Module, batches: Batches) -> Cut:
+    with unchanged_state(model), living_branches(model):
+        check_cut(model, parts.prefix, parts.suffix, batches)
+    return parts
 
 
 def _divide(tracer: Callable[..., Traced], model: nn.Module, batches: Batches) -> tuple[Side, Side]:
