@@ -11,10 +11,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 from torch import nn
 
 import reuse
+from finished_runs import weights
 from reuse import preparing
 from reuse.finetuning import plan as plan_finetuning
 from reuse.layers.cutting import cut
@@ -105,10 +105,6 @@ def widening(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     random = np.random.default_rng(0)
     rows = random.random((200, 30)).astype(np.float32), np.arange(200) % 4
     return {"source": "widens:network", "freeze": ["1", "2"], "data": rows, "epochs": 4, "precision": "float64"}
-
-
-def weights(result: Result) -> dict[str, torch.Tensor]:
-    return load_file(Path(result.run) / "weights.safetensors")
 
 
 @pytest.mark.usefixtures("costly")
