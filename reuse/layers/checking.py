@@ -82,12 +82,11 @@ def check_cut(model: nn.Module, prefix: nn.Module, suffix: nn.Module, batches: t
             expected = _run(model, model, batch)
             frontier, _ = _run(model, prefix, batch)
             _compare(expected, _run(model, suffix, frontier), f"{'training' if mode else 'evaluation'} mode")
-    batch = batches[-1]
-    together, _ = _run(model, prefix, batch)
+    batch, together = batches[-1], frontier  # of the last batch, in evaluation mode
     for first in (0, 1):  # an extreme of the whole batch lies in one half, so the other half would miss it
         chosen = torch.arange(first, len(batch[0]), 2, device=batch[0].device).flip(0)
-        frontier, alone = (tuple(t[chosen] for t in tensors) for tensors in (together, batch))
-        _compare(_run(model, model, alone), _run(model, suffix, frontier), "rows of the batch depend on each other")
+        some, alone = (tuple(t[chosen] for t in tensors) for tensors in (together, batch))
+        _compare(_run(model, model, alone), _run(model, suffix, some), "rows of the batch depend on each other")
 
 
 def _run(model: nn.Module, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Any, list[Tensor]]:

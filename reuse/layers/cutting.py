@@ -173,7 +173,8 @@ def _divide(tracer: Callable[..., Traced], model: nn.Module, batches: Batches) -
         traced = tracer(model, batches[1])
         with torch.no_grad():
             model(*batches[0])  # what a module prepares on its first call is no state that moves
-        small, large = (observe(traced, model, batches[size]) for size in (0, -1))
+        small = observe(traced, model, batches[0])
+        large = observe(traced, model, batches[-1], small.written)
         observed.append(Observed(traced, small, large, (ROWS[0], ROWS[-1])))
     constants = shared_constants(observed[0], observed[1], model)
     return Side(observed[0], constants[0]), Side(observed[1], constants[1])
