@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -21,12 +22,20 @@ class Observed:
     """A traced graph with what it did on a smaller and on a larger batch that begins with the same rows.
 
     What is derived of the whole graph is derived once: it is asked for again at every place where it could be cut.
+
+    Attributes:
+        traced: the graph.
+        small: what it did on the smaller batch.
+        large: what it did on the larger one.
+        rows: of the two batches.
+        targets: what its nodes call and read, once modules had prepared what they prepare on their first call.
     """
 
     traced: Traced
     small: Observation
     large: Observation
     rows: tuple[int, int]
+    targets: dict[str, Any]
 
     @cached_property
     def order(self) -> dict[fx.Node, int]:

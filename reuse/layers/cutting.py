@@ -18,7 +18,7 @@ from reuse.layers.earlier import Earlier, earlier_cuts, without
 from reuse.layers.exporting import trace_by_export
 from reuse.layers.frontier import Side, find_crossing, stored
 from reuse.layers.frontier_tensor import FrontierTensor
-from reuse.layers.observing import observe
+from reuse.layers.observing import observe, targets
 from reuse.layers.splicing import Suffix, build_prefix, build_suffix
 from reuse.layers.tracing import Traced, has_hooks, is_frozen, is_mixed, is_trainable, parameter_read, trace
 
@@ -161,23 +161,31 @@ def _try(engine: str, tracer: Callable[..., Traced], model: nn.Module, batches: 
 
 def _checked(parts: Cut, model: nn.Module, batches: Batches) -> Cut:
     with unchanged_state(model), living_branches(model):
+        for mode in (True, False):
+            _call_once(model.train(mode), batches)
         check_cut(model, parts.prefix, parts.suffix, batches)
     return parts
 
 
 def _divide(tracer: Callable[..., Traced], model: nn.Module, batches: Batches) -> tuple[Side, Side]:
     """Trace and observe the model in both modes and divide each graph into constant nodes and the rest."""
-    observed = []
+    seen = []
     for mode in (True, False):
         model.train(mode)
         traced = tracer(model, batches[1])
-        with torch.no_grad():
-            model(*batches[0])  # what a module prepares on its first call is no state that moves
+        _call_once(model, batches)
         small = observe(traced, model, batches[0])
         large = observe(traced, model, batches[-1], small.written)
-        observed.append(Observed(traced, small, large, (ROWS[0], ROWS[-1])))
+        seen.append((traced, small, large))
+    observed = [Observed(*one, (ROWS[0], ROWS[-1]), targets(one[0], model)) for one in seen]
     constants = shared_constants(observed[0], observed[1], model)
     return Side(observed[0], constants[0]), Side(observed[1], constants[1])
+
+
+def _call_once(model: nn.Module, batches: Batches) -> None:
+    """Call the model: what a module prepares on its first call is no state that moves."""
+    with torch.no_grad():
+        model(*batches[0])
 
 
 def _trace_by_fx(model: nn.Module, inputs: tuple[Tensor, ...], entered: frozenset[str] = frozenset()) -> Traced:

@@ -8,7 +8,6 @@ from torch import Tensor, fx, nn
 
 from reuse.layers.crossing import BatchSize, Form, Rows, Same, Shape
 from reuse.layers.frontier import Side
-from reuse.layers.observing import targets
 
 
 class Suffix(nn.Module):
@@ -186,7 +185,7 @@ def _copy(graph: fx.Graph, node: fx.Node, copies: dict[fx.Node, Any]) -> fx.Node
 
 
 def _module(graph: fx.Graph, side: Side, model: nn.Module, constants: dict[str, Tensor], name: str) -> fx.GraphModule:
-    known = targets(side.observed.traced, model)
+    known = side.observed.targets
     used = {str(n.target) for n in graph.nodes if n.op in ("call_module", "get_attr")}
     root = {target: constants[target] if target in constants else known[target] for target in used}
     module = fx.GraphModule(root, graph, class_name=name)
