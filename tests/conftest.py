@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reuse import preparing
-from reuse.layers.cutting import Cut
-from reuse.planning.options import Work
+from costly import find_frozen_layers_costly
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -32,13 +30,8 @@ def real_data(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def cached_however_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have each plan find that frozen layers take a second a row: whatever can be cut is cached, on disk."""
-
-    def measured(parts: Cut, *_: object) -> tuple[Work, dict[str, float]]:
-        names = [node.name for node in parts.prefix.graph.nodes]
-        return Work(frozen=1.0, suffix=0.001, whole=1.001, measured=0.001), dict.fromkeys(names, 1 / len(names))
-
-    monkeypatch.setattr(preparing, "measure_work", measured)
+    """Have each plan find frozen layers costly: whatever can be cut is cached, on disk."""
+    find_frozen_layers_costly(monkeypatch)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

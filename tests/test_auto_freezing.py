@@ -11,15 +11,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, fx
 
+from finished_runs import weights
+from listening import Listener
 from reuse import filling, load, load_model
 from reuse.errors import UsageError
 from reuse.finetuning import finetune, go_on
 from reuse.pretraining import pretrain
 from reuse.results import Result
 from reuse.runs.fitting import Interrupted
-from reuse.runs.reporting import Reporter
 from reuse.training import settling
-from reuse.training.epoch import Epoch
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.random((150, 9))
@@ -33,28 +33,9 @@ def source() -> None:
     pretrain(data=(X, None), model="mlp:12,10,8", norm="batch", precision="float64", epochs=2, out="source")
 
 
-class Listener(Reporter):
-    """Keeps what is said, and presses Ctrl-C once."""
-
-    def __init__(self, interrupt: int = 0) -> None:
-        self.lines: list[str] = []
-        self.interrupt = interrupt
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    def epoch(self, epoch: Epoch, epochs: int) -> None:
-        if epoch.number == self.interrupt:
-            raise KeyboardInterrupt
-
-
 def tuned(out: str, **settings: Any) -> Result:
     given = {"epochs": 8, "precision": "float64", "learning_rate": 0.01, "early_stopping": False, "auto_freeze": 80}
     return finetune("source", data=(X, Y), out=out, **{**given, **settings})
-
-
-def weights(run: str) -> dict[str, Tensor]:
-    return load_file(Path(run) / "weights.safetensors")
 
 
 def test_what_freezes_is_told_and_kept() -> None:

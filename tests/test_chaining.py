@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, fx
 
+from finished_runs import weights
 from reuse import filling, preparing
 from reuse.finetuning import finetune, plan
 from reuse.layers.cutting import cut
@@ -52,10 +52,6 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 def tuned(frozen: str, **settings: Any) -> Result:
     return finetune("source", data=(X, Y), freeze=frozen, **{"epochs": 6, "early_stopping": False, **settings})
-
-
-def weights(result: Result) -> dict[str, Tensor]:
-    return load_file(Path(result.run) / "weights.safetensors")
 
 
 def test_a_deeper_cut_goes_on_from_an_earlier_one(computed: Counter[str]) -> None:

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import reuse
+from listening import Listener
 from reuse.errors import CacheError, DataError, UnknownNameError, UsageError
 from reuse.finetuning import go_on, plan
 from reuse.runs.reporting import Reporter
@@ -16,17 +17,6 @@ from reuse.runs.reporting import Reporter
 RNG = np.random.default_rng(0)
 ARRAYS = {"x": RNG.normal(size=(90, 6)).astype(np.float32), "y": np.arange(90) % 3}
 QUICK: dict[str, Any] = {"epochs": 2, "device": "cpu"}
-
-
-class Lines(Reporter):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    def said(self, words: str) -> bool:
-        return any(words in line for line in self.lines)
 
 
 @pytest.fixture
@@ -72,13 +62,13 @@ def test_random_weights_restore_nothing(source: str) -> None:
     [({"source": "mlp:8,6", "freeze": "hidden1"}, "hidden1"), ({"restore": "hidden1", "freeze": "hidden2"}, "hidden2")],
 )
 def test_layers_frozen_at_random_are_named(source: str, settings: dict[str, Any], layers: str) -> None:
-    lines = Lines()
+    lines = Listener()
     reuse.finetune(**{"source": source, **settings}, data=ARRAYS, compare=False, reporter=lines, **QUICK)
     assert lines.said(f"at random: {layers}")
 
 
 def test_restored_layers_are_not_called_random(source: str) -> None:
-    lines = Lines()
+    lines = Listener()
     reuse.finetune(source, data=ARRAYS, freeze="hidden1", compare=False, reporter=lines, **QUICK)
     assert not lines.said("at random")
 
@@ -105,7 +95,7 @@ def test_an_interrupted_comparison_is_finished_on_resuming(source: str) -> None:
 
     with pytest.raises((KeyboardInterrupt, reuse.ReuseError)):
         reuse.finetune(source, data=ARRAYS, freeze="hidden1", compare=True, out="run", reporter=Stops(), **QUICK)
-    lines = Lines()
+    lines = Listener()
     result = reuse.finetune(resume="run", data=ARRAYS, reporter=lines)
     assert list(result.comparison) == ["scratch", "frozen", "unfrozen"]
     assert not lines.said("from scratch"), "that one was finished"

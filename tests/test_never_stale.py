@@ -1,6 +1,7 @@
 """The second promise: what changes a frozen activation is computed anew, and what does not is found."""
 
 import importlib
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from costly import find_frozen_layers_costly
 from reuse.compute import Compute
 from reuse.data.dataset import Dataset
 from reuse.data.loading import load
@@ -54,10 +56,13 @@ class Sources:
     images: dict[str, Any] = {"source": "images", "freeze": "conv1", "data": (IMAGES, LABELS)}  # noqa: RUF012
 
     def __init__(self) -> None:
+        self.number = 0
+
+    def begin(self) -> None:
+        """Train them and fine-tune each, in the present folder."""
         common: dict[str, Any] = {"epochs": 1, "norm": "batch"}
         pretrain(data=(VECTORS, None), model="mlp:6,5", out="vectors", **common)
         pretrain("supervised", data=(IMAGES, LABELS), model="convnet:4,5", out="images", **common)
-        self.number = 0
         for kind in ("vectors", "images"):
             assert self.run(kind) == ALL_ANEW
 
@@ -73,9 +78,24 @@ class Sources:
         save_file(weights, path)
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with these runs and their cache: made once, copied for each test."""
+    folder = tmp_path_factory.mktemp("begun")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("REUSE_CACHE", str(folder / "cache"))
+        find_frozen_layers_costly(patch)
+        Sources().begin()
+    return folder
+
+
 @pytest.fixture
-def sources() -> Sources:
-    return Sources()
+def sources(begun: Path, tmp_path: Path) -> Sources:
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
+    own = Sources()
+    own.number = len(KINDS)
+    return own
 
 
 KINDS = ("vectors", "images")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from finished_runs import history, weights
 from reuse import filling
 from reuse.finetuning import finetune
 from reuse.pretraining import pretrain
@@ -133,12 +133,8 @@ def killed(work: Callable[[], object]) -> bool:
 
 
 def assert_same(run: str, whole: str) -> None:
-    histories = [
-        [{k: v for k, v in line.items() if k != "seconds"} for line in RunFolder(Path(path)).history()]
-        for path in (run, whole)
-    ]
-    assert histories[0] == histories[1]
-    ours, theirs = (load_file(Path(path) / "weights.safetensors") for path in (run, whole))
+    assert history(run) == history(whole)
+    ours, theirs = weights(run), weights(whole)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
     results = [RunFolder(Path(path)).result() or {} for path in (run, whole)]
     for entry in ("metrics", "epochs", "best_epoch", "phases", "frozen", "frontier"):

@@ -14,6 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from finished_runs import history, weights
+from listening import Listener
 from reuse import build, load, load_model, preparing
 from reuse.errors import RunError, UsageError
 from reuse.finetuning import finetune
@@ -23,8 +25,6 @@ from reuse.runs import fitting
 from reuse.runs.checkpoints import FOLDER
 from reuse.runs.fitting import Interrupted
 from reuse.runs.folder import RunFolder
-from reuse.runs.reporting import Reporter
-from reuse.training.epoch import Epoch
 from reuse.training.step import Step
 
 ROWS = 70
@@ -41,17 +41,6 @@ MOMENTUM: dict[str, Any] = {"optimizer": "sgd", "momentum": 0.9, "learning_rate"
 pytestmark = pytest.mark.usefixtures("cached_however_small")
 
 
-class Interrupt(Reporter):
-    """Presses Ctrl-C while an epoch is reported."""
-
-    def __init__(self, epoch: int) -> None:
-        self.number = epoch
-
-    def epoch(self, epoch: Epoch, epochs: int) -> None:
-        if epoch.number == self.number:
-            raise KeyboardInterrupt
-
-
 def pretrained(**settings: Any) -> Result:
     return pretrain(**{"data": (X, Y), "model": "mlp:12,10,8", "epochs": EPOCHS, **NETWORK, **settings})
 
@@ -64,11 +53,6 @@ def finetuned(**settings: Any) -> Result:
 @pytest.fixture
 def source() -> None:
     pretrained(epochs=2, out="source")
-
-
-def history(run: str) -> list[dict[str, Any]]:
-    """Return the history of a run without what a clock said."""
-    return [{name: v for name, v in line.items() if name != "seconds"} for line in RunFolder(Path(run)).history()]
 
 
 def assert_same(run: str, whole: str) -> None:
@@ -116,7 +100,7 @@ def test_interrupted_and_resumed_is_uninterrupted(name: str, epoch: int, source:
     command, settings = COMMANDS[name]
     command(**settings, out="whole")
     with pytest.raises(Interrupted, match=rf"after epoch {epoch - 1} of 6; go on with --resume run$"):
-        command(**settings, out="run", reporter=Interrupt(epoch))
+        command(**settings, out="run", reporter=Listener(epoch))
     assert RunFolder(Path("run")).result() is None
     torch.manual_seed(99)
     shutil.rmtree("source")  # nothing of it is needed any more
@@ -130,7 +114,7 @@ def test_early_stopping_counts_on(epoch: int, source: None) -> None:
     whole = finetuned(**settings, out="whole")
     assert epoch < whole.epochs < 40, "patience was to run out"
     with pytest.raises(Interrupted):
-        finetuned(**settings, out="run", reporter=Interrupt(epoch))
+        finetuned(**settings, out="run", reporter=Listener(epoch))
     finetune(resume="run", data=(X, Y))
     assert_same("run", "whole")
     again = finetune(resume="run", data=(X, Y))  # of a run that had stopped
@@ -140,9 +124,9 @@ def test_early_stopping_counts_on(epoch: int, source: None) -> None:
 def test_interrupted_twice() -> None:
     pretrained(**ADAM, out="whole")
     with pytest.raises(Interrupted):
-        pretrained(**ADAM, out="run", reporter=Interrupt(2))
+        pretrained(**ADAM, out="run", reporter=Listener(2))
     with pytest.raises(Interrupted, match="after epoch 3 of 6"):
-        pretrain(resume="run", data=(X, Y), reporter=Interrupt(4))
+        pretrain(resume="run", data=(X, Y), reporter=Listener(4))
     pretrain(resume="run", data=(X, Y))
     assert_same("run", "whole")
 
@@ -168,7 +152,7 @@ def test_a_resumed_run_goes_on_reading_as_it_began(source: None, monkeypatch: py
     for begun in (True, False):
         monkeypatch.setattr(preparing, "make_plan", plan(begun))
         with pytest.raises(Interrupted):
-            finetuned(out=f"run-{begun}", reporter=Interrupt(3))
+            finetuned(out=f"run-{begun}", reporter=Listener(3))
         monkeypatch.setattr(preparing, "make_plan", plan(not begun))
         resumed = finetune(resume=f"run-{begun}", data=(X, Y))
         assert (resumed.cache is not None) == begun
@@ -297,7 +281,7 @@ def test_a_run_is_whole_on_disk_before_anything_is_computed(source: None, monkey
         finetuned(out="run")
     model = build("mlp:12,10,8", (9,), 3, activation="elu", **NETWORK)
     assert seen[0].keys() == model.state_dict().keys()
-    source_weights = load_file("source/weights.safetensors")
+    source_weights = weights("source")
     for name, tensor in source_weights.items():
         assert torch.equal(seen[0][name], tensor)
 
@@ -320,37 +304,37 @@ def test_frozen_tensors_are_stored_once_and_what_trains_in_one_generation(
 def test_other_layers_may_be_frozen_from_there_on(source: None) -> None:
     """What comes to rest is stored, also where the run is then interrupted before its next checkpoint."""
     with pytest.raises(Interrupted):
-        finetuned(**ADAM, freeze="hidden1", out="run", reporter=Interrupt(4))
+        finetuned(**ADAM, freeze="hidden1", out="run", reporter=Listener(4))
     newest = load_file(next((Path("run") / FOLDER).glob("epoch-*")) / "weights.safetensors")
     with pytest.raises(Interrupted):
-        finetune(resume="run", freeze="hidden1,hidden2", data=(X, Y), reporter=Interrupt(5))
+        finetune(resume="run", freeze="hidden1,hidden2", data=(X, Y), reporter=Listener(5))
     result = finetune(resume="run", data=(X, Y))
     assert result.frozen == ("hidden1", "hidden2")
     assert result.best_epoch > 3, "an earlier best had another hidden2"
     data = load((X, Y), preprocessing=load_model("run").preprocessing)
     predicted = load_model("run").predict(data.test.inputs).argmax(1)
     assert result.metrics["test"]["accuracy"] == pytest.approx(float((predicted == data.test.targets).float().mean()))
-    weights = load_file("run/weights.safetensors")
+    left = weights("run")
     for name in (n for n in newest if n.startswith("hidden2")):
-        assert torch.equal(weights[name], newest[name])
-    assert not torch.equal(weights["output.weight"], newest["output.weight"])
+        assert torch.equal(left[name], newest[name])
+    assert not torch.equal(left["output.weight"], newest["output.weight"])
 
 
 def test_a_layer_that_rests_trains_and_rests_again_stays_as_it_came_to_rest_last(source: None) -> None:
     with pytest.raises(Interrupted):
-        finetuned(**ADAM, epochs=12, freeze="hidden1", out="run", reporter=Interrupt(3))
+        finetuned(**ADAM, epochs=12, freeze="hidden1", out="run", reporter=Listener(3))
     for epoch, frozen in ((5, "hidden1,hidden2"), (8, "hidden1")):
         with pytest.raises(Interrupted):
-            finetune(resume="run", freeze=frozen, data=(X, Y), reporter=Interrupt(epoch))
+            finetune(resume="run", freeze=frozen, data=(X, Y), reporter=Listener(epoch))
     trained = load_file(next((Path("run") / FOLDER).glob("epoch-*")) / "weights.safetensors")
     with pytest.raises(Interrupted):
-        finetune(resume="run", freeze="hidden1,hidden2", data=(X, Y), reporter=Interrupt(10))
+        finetune(resume="run", freeze="hidden1,hidden2", data=(X, Y), reporter=Listener(10))
     finetune(resume="run", data=(X, Y))
-    weights = load_file("run/weights.safetensors")
+    left = weights("run")
     names = [name for name in trained if name.startswith("hidden2.")]
     assert names
     for name in names:
-        assert torch.equal(weights[name], trained[name])
+        assert torch.equal(left[name], trained[name])
 
 
 def test_what_cannot_be_resumed_says_why(source: None) -> None:

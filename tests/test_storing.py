@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from finished_runs import weights
+from listening import Listener
 from reuse import feeding
 from reuse.errors import UnknownNameError
 from reuse.finetuning import finetune
@@ -14,25 +15,8 @@ from reuse.pretraining import pretrain
 from reuse.results import Result
 from reuse.runs.fitting import Interrupted
 from reuse.runs.folder import RunFolder
-from reuse.runs.reporting import Reporter
-from reuse.training.epoch import Epoch
 
 pytestmark = pytest.mark.usefixtures("cached_however_small")
-
-
-class Lines(Reporter):
-    """Keeps what is said, and stops after an epoch if it is told to."""
-
-    def __init__(self, last: int | None = None) -> None:
-        self.said: list[str] = []
-        self._last = last
-
-    def line(self, text: str) -> None:
-        self.said.append(text)
-
-    def epoch(self, epoch: Epoch, epochs: int) -> None:
-        if epoch.number == self._last:
-            raise KeyboardInterrupt
 
 
 @pytest.fixture(autouse=True)
@@ -46,20 +30,20 @@ def tuned(**settings: Any) -> Result:
 
 
 def test_eight_bits_cost_little_and_say_how_much() -> None:
-    listener = Lines()
+    listener = Listener()
     exact, eight = tuned(), tuned(cache_dtype="int8", reporter=listener)
     assert exact.cache is not None
     assert eight.cache is not None
     assert eight.cache["bytes"] * 4 == exact.cache["bytes"]
     assert eight.cache["key"] != exact.cache["key"]
-    (line,) = [line for line in listener.said if line.startswith("stored hidden1")]
+    (line,) = [line for line in listener.lines if line.startswith("stored hidden1")]
     assert "as int8: relative error 0." in line
     assert abs(exact.metrics["valid"]["loss"] - eight.metrics["valid"]["loss"]) < 0.02
-    again = tuned(cache_dtype="int8", reporter=(second := Lines()))
+    again = tuned(cache_dtype="int8", reporter=(second := Listener()))
     assert again.cache is not None
     assert again.cache["hit"]
-    assert not [line for line in second.said if line.startswith("stored")], "measured when it is stored"
-    first, later = (load_file(Path(run.run) / "weights.safetensors") for run in (eight, again))
+    assert not [line for line in second.lines if line.startswith("stored")], "measured when it is stored"
+    first, later = (weights(run) for run in (eight, again))
     assert all(torch.equal(first[name], later[name]) for name in first)
 
 
@@ -74,23 +58,23 @@ def test_what_does_not_fit_into_memory_is_read_by_windows_and_resumed_so_elsewhe
 ) -> None:
     free = feeding.free_memory
     monkeypatch.setattr(feeding, "free_memory", lambda device: 0)
-    listener = Lines()
+    listener = Listener()
     whole = tuned(epochs=5, out="whole", reporter=listener)
-    assert "shuffled window by window" in " ".join(listener.said)
+    assert "shuffled window by window" in " ".join(listener.lines)
     assert RunFolder(Path("whole")).manifest()["cached"]["1"]["windowed"]
     with pytest.raises(Interrupted):
-        tuned(epochs=5, out="part", reporter=Lines(last=2))
+        tuned(epochs=5, out="part", reporter=Listener(2))
     monkeypatch.setattr(feeding, "free_memory", free)
     finetune(resume="part")
-    run, part = (load_file(Path(name) / "weights.safetensors") for name in (whole.run, "part"))
+    run, part = (weights(name) for name in (whole, "part"))
     assert all(torch.equal(run[name], part[name]) for name in run)
 
 
 def test_what_was_shuffled_as_a_whole_goes_on_so_where_it_no_longer_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     tuned(epochs=5, out="whole")
     with pytest.raises(Interrupted):
-        tuned(epochs=5, out="part", reporter=Lines(last=2))
+        tuned(epochs=5, out="part", reporter=Listener(2))
     monkeypatch.setattr(feeding, "free_memory", lambda device: 0)
     finetune(resume="part")
-    run, part = (load_file(Path(name) / "weights.safetensors") for name in ("whole", "part"))
+    run, part = (weights(name) for name in ("whole", "part"))
     assert all(torch.equal(run[name], part[name]) for name in run)

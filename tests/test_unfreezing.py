@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from finished_runs import weights
+from listening import Listener
 from reuse.errors import UsageError
 from reuse.finetuning import finetune, go_on
 from reuse.pretraining import pretrain
 from reuse.results import Result
 from reuse.runs.fitting import Interrupted
-from reuse.runs.reporting import Reporter
 from reuse.training.epoch import Epoch
 from reuse.training.step import Step
 
@@ -22,15 +22,12 @@ X = torch.randn(120, 6, generator=DRAW).numpy()
 Y = X[:, :3].argmax(1)  # to be learnt, so that the last epochs are the best ones
 
 
-class Snapshots(Reporter):
+class Snapshots(Listener):
     """Keeps the weights after each epoch: the checkpoint of every epoch, as fitting writes them."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        super().__init__()
         self.epochs: list[Epoch] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
 
     def epoch(self, epoch: Epoch, epochs: int) -> None:
         self.epochs.append(epoch)
@@ -49,13 +46,9 @@ def tuned(out: str, **settings: Any) -> tuple[Result, Snapshots]:
     return result, heard
 
 
-def weights(run: str) -> dict[str, Tensor]:
-    return load_file(Path(run) / "weights.safetensors")
-
-
 def moved(run: str) -> set[str]:
     """Return the layers whose tensors differ from the source's."""
-    before, after = load_file("source/weights.safetensors"), weights(run)
+    before, after = weights("source"), weights(run)
     return {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
 
 
@@ -99,7 +92,7 @@ def test_unfreezing_after_the_last_epoch_would_be_lost() -> None:
 def test_the_pull_towards_reused_weights_holds_them() -> None:
     tuned("free", freeze=[], early_stopping=False)
     tuned("held", freeze=[], early_stopping=False, l2_sp=10.0)
-    before = load_file("source/weights.safetensors")
+    before = weights("source")
     for name in ("hidden1.linear.weight", "hidden2.linear.weight"):
         far, near = ((weights(run)[name] - before[name]).norm() for run in ("free", "held"))
         assert near < 0.3 * far
@@ -110,7 +103,7 @@ def test_the_pull_towards_reused_weights_holds_them() -> None:
 def test_the_pull_waits_for_the_layers_that_train_later() -> None:
     tuned("free", unfreeze="3:hidden2", early_stopping=False)
     tuned("held", unfreeze="3:hidden2", early_stopping=False, l2_sp=10.0)
-    before = load_file("source/weights.safetensors")["hidden2.linear.weight"]
+    before = weights("source")["hidden2.linear.weight"]
     far, near = ((weights(run)["hidden2.linear.weight"] - before).norm() for run in ("free", "held"))
     assert near < 0.3 * far
     assert weights("held")["output.weight"].norm() < weights("free")["output.weight"].norm()
@@ -163,14 +156,9 @@ def test_a_negative_warmup_is_refused() -> None:
 
 
 def test_a_run_that_goes_on_with_other_phases_tells_what_was_frozen_when() -> None:
-    class Stop(Reporter):
-        def epoch(self, epoch: Epoch, epochs: int) -> None:
-            if epoch.number == 5:
-                raise KeyboardInterrupt
-
     settings = {"epochs": 9, "early_stopping": False, "out": "run", "freeze": "hidden1,hidden2"}
     with pytest.raises(Interrupted):
-        finetune("source", data=(X, Y), unfreeze="3:hidden2", reporter=Stop(), **settings)
+        finetune("source", data=(X, Y), unfreeze="3:hidden2", reporter=Listener(5), **settings)
     result = go_on("run", data=(X, Y), unfreeze="2:hidden2,7:all")
     frozen = {phase["epoch"]: phase["frozen"] for phase in result.phases}
     assert frozen == {1: ["hidden1", "hidden2"], 4: ["hidden1"], 8: []}

@@ -11,9 +11,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 from torch import Tensor, fx, nn
 
+from finished_runs import weights
+from listening import Listener
 from reuse import filling, phase_feeding
 from reuse.caching.store import PrefixCache
 from reuse.compute import Compute, moved
@@ -32,9 +33,7 @@ from reuse.pretraining import pretrain
 from reuse.results import Result
 from reuse.rotating import Rotating
 from reuse.runs.fitting import Interrupted
-from reuse.runs.reporting import Reporter
 from reuse.training.batches import Resident, Source
-from reuse.training.epoch import Epoch
 from reuse.viewing import Viewing, Views
 
 RANDOM = np.random.default_rng(0)
@@ -128,21 +127,8 @@ def tuned(**settings: Any) -> Result:
     return finetune("source", **{**SETTINGS, **settings})
 
 
-def weights(run: str | Path) -> dict[str, Tensor]:
-    return load_file(Path(run) / "weights.safetensors")
-
-
 def assert_same(one: str | Path, other: str | Path, atol: float = 0) -> None:
     torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=atol)
-
-
-class Interrupt(Reporter):
-    def __init__(self, after: int) -> None:
-        self.after = after
-
-    def epoch(self, epoch: Epoch, epochs: int) -> None:
-        if epoch.number == self.after:
-            raise KeyboardInterrupt
 
 
 class Plainly:
@@ -231,7 +217,7 @@ def test_what_is_computed_as_a_phase_ends_is_not_computed_with_the_weights_of_th
 def test_an_interrupted_training_leaves_nothing_running(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     slow_down(monkeypatch, 0.05)
     with pytest.raises(Interrupted):
-        tuned(refresh_views=1, epochs=40, reporter=Interrupt(2))
+        tuned(refresh_views=1, epochs=40, reporter=Listener(2))
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("views")]
 
 
@@ -289,7 +275,7 @@ def test_resumed_with_new_versions_is_uninterrupted(source: str, kind: str) -> N
     tuned(**settings, out="whole")
     for after in (1, 2, 4, 6):
         with pytest.raises(Interrupted):
-            tuned(**settings, out=f"run-{after}", reporter=Interrupt(after))
+            tuned(**settings, out=f"run-{after}", reporter=Listener(after))
         finetune(resume=f"run-{after}", data=(X, Y))
         assert_same("whole", f"run-{after}")
 
@@ -307,16 +293,8 @@ def test_what_fails_in_the_background_stops_the_training(source: str, monkeypatc
         tuned(refresh_views=1, cache_kind="disk")
 
 
-class Said(Reporter):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-
 def test_the_plan_says_what_views_cost(source: str) -> None:
-    tuned(refresh_views=2, reporter=(said := Said()))
+    tuned(refresh_views=2, reporter=(said := Listener()))
     told = "\n".join(said.lines)
     assert f"views: 3 versions of each training row, as it is and changed by {NOISE}, a new one every 2 epochs" in told
     _, prepared = plan(source="source", **{**SETTINGS, "refresh_views": 2})

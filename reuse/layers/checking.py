@@ -14,16 +14,26 @@ from reuse.seeding import untouched_random_state
 
 
 @contextmanager
+def unchanged_modes(model: nn.Module) -> Iterator[None]:
+    """Put back the modes that the block moves, training or evaluation, of every module."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
 def unchanged_state(model: nn.Module) -> Iterator[None]:
     """Put back the buffers, the modes and the random state that the block moves."""
-    modes = [(module, module.training) for module in model.modules()]
     buffers = [
         (module, name, buffer, buffer.detach().clone())
         for module in model.modules()
         for name, buffer in module._buffers.items()
         if buffer is not None
     ]
-    with untouched_random_state():
+    with untouched_random_state(), unchanged_modes(model):
         try:
             yield
         finally:
@@ -31,8 +41,6 @@ def unchanged_state(model: nn.Module) -> Iterator[None]:
                 for module, name, buffer, value in buffers:
                     module._buffers[name] = buffer  # a forward may have put another tensor there
                     buffer.copy_(value)
-            for module, mode in modes:
-                module.training = mode
 
 
 @contextmanager
@@ -74,12 +82,11 @@ def check_cut(model: nn.Module, prefix: nn.Module, suffix: nn.Module, batches: t
             expected = _run(model, model, batch)
             frontier, _ = _run(model, prefix, batch)
             _compare(expected, _run(model, suffix, frontier), f"{'training' if mode else 'evaluation'} mode")
-    batch = batches[-1]
-    together, _ = _run(model, prefix, batch)
+    batch, together = batches[-1], frontier  # of the last batch, in evaluation mode
     for first in (0, 1):  # an extreme of the whole batch lies in one half, so the other half would miss it
         chosen = torch.arange(first, len(batch[0]), 2, device=batch[0].device).flip(0)
-        frontier, alone = (tuple(t[chosen] for t in tensors) for tensors in (together, batch))
-        _compare(_run(model, model, alone), _run(model, suffix, frontier), "rows of the batch depend on each other")
+        some, alone = (tuple(t[chosen] for t in tensors) for tensors in (together, batch))
+        _compare(_run(model, model, alone), _run(model, suffix, some), "rows of the batch depend on each other")
 
 
 def _run(model: nn.Module, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Any, list[Tensor]]:

@@ -6,23 +6,55 @@ buffer, and treats each row by itself. A write in place taints what it writes an
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from reuse.layers.observing import Observation
-from reuse.layers.tracing import Traced, is_trainable
+from reuse.layers.tracing import Traced, is_trainable, parameter_read
 
 
 @dataclass(frozen=True)
 class Observed:
-    """A traced graph with what it did on a smaller and on a larger batch that begins with the same rows."""
+    """A traced graph with what it did on a smaller and on a larger batch that begins with the same rows.
+
+    What is derived of the whole graph is derived once: it is asked for again at every place where it could be cut.
+
+    Attributes:
+        traced: the graph.
+        small: what it did on the smaller batch.
+        large: what it did on the larger one.
+        rows: of the two batches.
+        targets: what its nodes call and read, once modules had prepared what they prepare on their first call.
+    """
 
     traced: Traced
     small: Observation
     large: Observation
     rows: tuple[int, int]
+    targets: dict[str, Any]
+
+    @cached_property
+    def order(self) -> dict[fx.Node, int]:
+        """The place of each node."""
+        return {node: i for i, node in enumerate(self.traced.graph.nodes)}
+
+    @cached_property
+    def signatures(self) -> dict[fx.Node, str]:
+        """A digest of the whole computation behind each node.
+
+        Nodes of the training and of the evaluation graph with the same signature compute the same thing. A functional
+        dropout that drew nothing (its rate is zero, or it evaluates) has the signature of its input.
+        """
+        return _signatures(self)
+
+    def forget_values(self) -> None:
+        """Let go of what the nodes returned, once nobody will look at it any more; the batches' rows take memory."""
+        self.small.values.clear()
+        self.large.values.clear()
 
 
 def constant_nodes(observed: Observed, model: nn.Module, besides: Iterable[fx.Node] = ()) -> set[fx.Node]:
@@ -50,9 +82,7 @@ def holds_trainable(node: fx.Node, model: nn.Module) -> bool:
     """Return whether a node is a trainable parameter or calls a module that has one."""
     if node.op == "call_module":
         return is_trainable(model.get_submodule(str(node.target)))
-    if node.op != "get_attr":
-        return False
-    parameter = dict(model.named_parameters(remove_duplicate=False)).get(str(node.target))
+    parameter = parameter_read(node, model)
     return parameter is not None and parameter.requires_grad
 
 
@@ -60,14 +90,13 @@ def holds_frozen(node: fx.Node, model: nn.Module) -> bool:
     """Return whether a node computes with frozen parameters: calls a module that has some, or reads one itself."""
     if node.op == "call_module":
         return next(model.get_submodule(str(node.target)).parameters(), None) is not None
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    return any(a.op == "get_attr" and str(a.target) in parameters for a in node.all_input_nodes)
+    return any(parameter_read(argument, model) is not None for argument in node.all_input_nodes)
 
 
 def shared_constants(training: Observed, evaluation: Observed, model: nn.Module) -> tuple[set[fx.Node], set[fx.Node]]:
     """Return the constant nodes of both graphs that stand for the same computation in both."""
     sides = (training, evaluation)
-    named = [signatures(side) for side in sides]
+    named = [side.signatures for side in sides]
     barred: list[set[fx.Node]] = [set(), set()]
     while True:
         constant = [constant_nodes(side, model, bar) for side, bar in zip(sides, barred, strict=True)]
@@ -77,28 +106,6 @@ def shared_constants(training: Observed, evaluation: Observed, model: nn.Module)
         if not any(alone):
             return constant[0], constant[1]
         barred = [bar | more for bar, more in zip(barred, alone, strict=True)]
-
-
-def signatures(observed: Observed) -> dict[fx.Node, str]:
-    """Return for each node a digest of the whole computation behind it.
-
-    Nodes of the training and of the evaluation graph with the same signature compute the same thing. A functional
-    dropout that drew nothing (its rate is zero, or it evaluates) has the signature of its input.
-    """
-    order = {node: i for i, node in enumerate(observed.traced.graph.nodes)}
-    writers = observed.small.writers()
-    result: dict[fx.Node, str] = {}
-    for node in order:
-        if _is_idle_dropout(node, observed):
-            result[node] = result[node.all_input_nodes[0]]
-            continue
-        names = {}
-        for argument in node.all_input_nodes:
-            earlier = [result[w] for w in writers.get(argument, []) if order[w] < order[node]]
-            names[argument] = _Said(f"<{'!'.join([result[argument], *earlier])}>")
-        text = f"{node.op} {_target(node)} {fx.node.map_arg((node.args, node.kwargs), names.__getitem__)!r}"
-        result[node] = blake2b(text.encode(), digest_size=16).hexdigest()
-    return result
 
 
 def tainted_by_writes(observed: Observed, constant: set[fx.Node]) -> set[fx.Node]:
@@ -129,6 +136,23 @@ def same_values(a: Tensor, b: Tensor) -> bool:
     scale = torch.nan_to_num(a.detach()).abs().max().item()
     tolerance = {torch.float64: 1e-9, torch.float32: 1e-4}.get(a.dtype, 2e-2)
     return torch.allclose(a, b, rtol=tolerance, atol=tolerance * max(scale, 1e-30), equal_nan=True)
+
+
+def _signatures(observed: Observed) -> dict[fx.Node, str]:
+    order = observed.order
+    writers = observed.small.writers()
+    result: dict[fx.Node, str] = {}
+    for node in order:
+        if _is_idle_dropout(node, observed):
+            result[node] = result[node.all_input_nodes[0]]
+            continue
+        names = {}
+        for argument in node.all_input_nodes:
+            earlier = [result[w] for w in writers.get(argument, []) if order[w] < order[node]]
+            names[argument] = _Said(f"<{'!'.join([result[argument], *earlier])}>")
+        text = f"{node.op} {_target(node)} {fx.node.map_arg((node.args, node.kwargs), names.__getitem__)!r}"
+        result[node] = blake2b(text.encode(), digest_size=16).hexdigest()
+    return result
 
 
 class _Said(str):

@@ -18,9 +18,9 @@ from reuse.layers.earlier import Earlier, earlier_cuts, without
 from reuse.layers.exporting import trace_by_export
 from reuse.layers.frontier import Side, find_crossing, stored
 from reuse.layers.frontier_tensor import FrontierTensor
-from reuse.layers.observing import observe
+from reuse.layers.observing import observe, targets
 from reuse.layers.splicing import Suffix, build_prefix, build_suffix
-from reuse.layers.tracing import Traced, has_hooks, is_frozen, is_mixed, is_trainable, trace
+from reuse.layers.tracing import Traced, has_hooks, is_frozen, is_mixed, is_trainable, parameter_read, trace
 
 Batches = tuple[tuple[Tensor, ...], ...]
 
@@ -107,30 +107,34 @@ def _cut_by_fx(model: nn.Module, batches: Batches, keep: frozenset[str]) -> Cut:
     """Cut, then enter wholly trainable modules at the frontier as long as that makes it smaller.
 
     A classifier head that pools before its linear layer is one call at first; entered, its pooling joins the prefix.
+    Checking takes the longest, so only the smallest is checked, and a larger one where that fails.
     """
     entered: frozenset[str] = frozenset()
-    best = _cut_with("torch.fx", _trace_by_fx, model, batches, keep)
-    while True:
-        doors = _modules_at_frontier(best) - entered
-        if not doors:
-            return best
-        entered |= doors
+    best = _try("torch.fx", _trace_by_fx, model, batches, keep)
+    larger: list[frozenset[str]] = []
+    while doors := _modules_at_frontier(best) - entered:
         try:
-            deeper = _cut_with("torch.fx", partial(_trace_by_fx, entered=entered), model, batches, keep)
+            deeper = _try("torch.fx", partial(_trace_by_fx, entered=entered | doors), model, batches, keep)
         except Exception:  # noqa: BLE001 - the cut in hand is good, whatever a forward raises here
-            return best
+            break
         if deeper.bytes_per_sample >= best.bytes_per_sample:
-            return best
-        best = deeper
+            break
+        larger.append(entered)
+        best, entered = deeper, entered | doors
+    while larger:
+        try:
+            return _checked(best, model, batches)
+        except Exception:  # noqa: BLE001 - as above
+            best = _try("torch.fx", partial(_trace_by_fx, entered=larger.pop()), model, batches, keep)
+    return _checked(best, model, batches)
 
 
 def _cut_by_export(model: nn.Module, batches: Batches, keep: frozenset[str]) -> Cut:
-    return _cut_with("torch.export", trace_by_export, model, batches, keep)
+    return _checked(_try("torch.export", trace_by_export, model, batches, keep), model, batches)
 
 
-def _cut_with(
-    engine: str, tracer: Callable[..., Traced], model: nn.Module, batches: Batches, keep: frozenset[str]
-) -> Cut:
+def _try(engine: str, tracer: Callable[..., Traced], model: nn.Module, batches: Batches, keep: frozenset[str]) -> Cut:
+    """Return a cut that nobody may use before it is checked."""
     with unchanged_state(model), living_branches(model):
         sides = without(_divide(tracer, model, batches), keep)
         for side in sides:
@@ -150,23 +154,38 @@ def _cut_with(
         prefix = build_prefix(training, model, frontier)
         suffix = Suffix(model, build_suffix(training, model, names), build_suffix(evaluation, model, names))
         others = earlier_cuts(sides, frontier, model)
-        result = Cut(prefix, suffix, specs, engine, _uncached(training, model), others)
-        check_cut(model, prefix, suffix, batches)
-    return result
+        for side in sides:
+            side.observed.forget_values()  # earlier cuts keep the graphs, and for these their values are no use
+        return Cut(prefix, suffix, specs, engine, _uncached(training, model), others)
+
+
+def _checked(parts: Cut, model: nn.Module, batches: Batches) -> Cut:
+    with unchanged_state(model), living_branches(model):
+        for mode in (True, False):
+            _call_once(model.train(mode), batches)
+        check_cut(model, parts.prefix, parts.suffix, batches)
+    return parts
 
 
 def _divide(tracer: Callable[..., Traced], model: nn.Module, batches: Batches) -> tuple[Side, Side]:
     """Trace and observe the model in both modes and divide each graph into constant nodes and the rest."""
-    observed = []
+    seen = []
     for mode in (True, False):
         model.train(mode)
         traced = tracer(model, batches[1])
-        with torch.no_grad():
-            model(*batches[0])  # what a module prepares on its first call is no state that moves
-        small, large = (observe(traced, model, batches[size]) for size in (0, -1))
-        observed.append(Observed(traced, small, large, (ROWS[0], ROWS[-1])))
+        _call_once(model, batches)
+        small = observe(traced, model, batches[0])
+        large = observe(traced, model, batches[-1], small.written)
+        seen.append((traced, small, large))
+    observed = [Observed(*one, (ROWS[0], ROWS[-1]), targets(one[0], model)) for one in seen]
     constants = shared_constants(observed[0], observed[1], model)
     return Side(observed[0], constants[0]), Side(observed[1], constants[1])
+
+
+def _call_once(model: nn.Module, batches: Batches) -> None:
+    """Call the model: what a module prepares on its first call is no state that moves."""
+    with torch.no_grad():
+        model(*batches[0])
 
 
 def _trace_by_fx(model: nn.Module, inputs: tuple[Tensor, ...], entered: frozenset[str] = frozenset()) -> Traced:
@@ -226,16 +245,15 @@ def _counterpart(node: fx.Node, of: Side, among: Side) -> fx.Node:
 
 def _uncached(side: Side, model: nn.Module) -> tuple[str, ...]:
     """Return the names of frozen layers among the nodes that the suffix runs."""
-    parameters = dict(model.named_parameters(remove_duplicate=False))
     names: dict[str, None] = {}
     for node in side.needed_suffix():
         if node.op == "call_module":
             module = model.get_submodule(str(node.target))
             names |= {f"{node.target}.{n}": None for n, p in module.named_parameters() if not p.requires_grad}
         for argument in node.all_input_nodes:
-            target = str(argument.target)
-            if argument.op == "get_attr" and target in parameters and not parameters[target].requires_grad:
-                names[target] = None
+            parameter = parameter_read(argument, model)
+            if parameter is not None and not parameter.requires_grad:
+                names[str(argument.target)] = None
     return tuple(names)
 
 

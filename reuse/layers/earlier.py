@@ -5,37 +5,73 @@ the suffix computes the frozen layers behind it in every epoch. What an earlier 
 that comes before it: the bridge between them computes the rest.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import fx, nn
 
+from reuse.layers.checking import unchanged_modes
 from reuse.layers.constancy import holds_frozen, tainted_by_writes
-from reuse.layers.crossing import NotStorable
+from reuse.layers.crossing import NotStorable, Rows
 from reuse.layers.frontier import Side, find_crossing, rows_of, stored
 from reuse.layers.frontier_tensor import FrontierTensor
-from reuse.layers.splicing import build_bridge, build_prefix
+from reuse.layers.splicing import build_bridge, build_prefix, reaches
+from reuse.layers.tracing import parameter_read
 
 Sides = tuple[Side, Side]
+
+
+@dataclass(frozen=True)
+class _Materials:
+    """What the two modules of an earlier cut are made of.
+
+    Attributes:
+        model: what is cut.
+        side: its training graph, divided there.
+        frontier: the nodes that cross.
+        deepest: the nodes of the deepest frontier, in order, and how each holds the rows.
+    """
+
+    model: nn.Module
+    side: Side
+    frontier: tuple[fx.Node, ...]
+    deepest: dict[fx.Node, Rows]
 
 
 @dataclass(frozen=True)
 class Earlier:
     """A cut in front of some frozen layers.
 
+    Its modules are made when they are first asked for: there are as many earlier cuts as frozen layers, hundreds in a
+    graph of torch.export, and few of them are ever used.
+
     Attributes:
         frontier: what would be stored of a row.
         signatures: of the frozen computations that the suffix would do, for `cut(model, example, keep=signatures)`.
         behind: the frozen layers among them, by name, in order.
-        prefix: takes the model's inputs, returns its frontier; its nodes are named as in the deepest prefix.
-        bridge: takes its frontier, returns that of the deepest cut.
     """
 
     frontier: tuple[FrontierTensor, ...]
     signatures: frozenset[str]
     behind: tuple[str, ...]
-    prefix: fx.GraphModule
-    bridge: fx.GraphModule
+    _materials: _Materials = field(repr=False, compare=False)
+
+    @cached_property
+    def prefix(self) -> fx.GraphModule:
+        """Takes the model's inputs, returns its frontier; its nodes are named as in the deepest prefix."""
+        made = self._materials
+        with _evaluating(made.model):
+            return build_prefix(made.side, made.model, made.frontier)
+
+    @cached_property
+    def bridge(self) -> fx.GraphModule:
+        """Takes its frontier, returns that of the deepest cut."""
+        made = self._materials
+        names = [made.side.signatures[node] for node in made.frontier]
+        with _evaluating(made.model):
+            return build_bridge(made.side, made.model, names, made.deepest)
 
     @property
     def bytes_per_sample(self) -> int:
@@ -52,14 +88,14 @@ def earlier_cuts(sides: Sides, frontier: Sequence[fx.Node], model: nn.Module) ->
         model: the model.
     """
     training = sides[0]
-    layers = [node for node in training.needed_prefix(list(frontier)) if holds_frozen(node, model)]
+    layers = [node for node in training.needed_prefix(frontier) if holds_frozen(node, model)]
+    names = [_layer_name(node, model) for node in layers]
+    deepest = {node: rows_of(node, training.observed) for node in frontier}
     found: list[Earlier] = []
     for first in range(len(layers) - 1, 0, -1):
-        behind = layers[first:]
-        signatures = frozenset(training.signatures[node] for node in behind)
-        names = tuple(dict.fromkeys(_layer_name(node, model) for node in behind))
+        signatures = frozenset(training.signatures[node] for node in layers[first:])
         try:
-            found.append(_earlier(sides, signatures, names, frontier, model))
+            found.append(_earlier(sides, signatures, tuple(dict.fromkeys(names[first:])), deepest, model))
         except NotStorable:
             continue
     return tuple(found)
@@ -97,25 +133,29 @@ def without(sides: Sides, signatures: Iterable[str]) -> Sides:
 
 
 def _earlier(
-    sides: Sides, signatures: frozenset[str], behind: tuple[str, ...], deepest: Sequence[fx.Node], model: nn.Module
+    sides: Sides, signatures: frozenset[str], behind: tuple[str, ...], deepest: dict[fx.Node, Rows], model: nn.Module
 ) -> Earlier:
     divided = without(sides, signatures)
     for side in divided:
         find_crossing(side, model)
     training, evaluation = divided
-    frontier = training.frontier()
+    frontier = tuple(training.frontier())
     names = [training.signatures[node] for node in frontier]
     alone = {evaluation.signatures[node] for node in evaluation.frontier()}.difference(names)
     if alone or not any(holds_frozen(node, model) for node in training.needed_prefix(frontier)):
         raise NotStorable
-    observed = training.observed
-    return Earlier(
-        tuple(stored(node, observed) for node in frontier),
-        signatures,
-        behind,
-        build_prefix(training, model, frontier),
-        build_bridge(training, model, names, {node: rows_of(node, observed) for node in deepest}),
-    )
+    if not reaches(training, deepest):
+        raise NotStorable
+    specs = tuple(stored(node, training.observed) for node in frontier)
+    return Earlier(specs, signatures, behind, _Materials(model, training, frontier, deepest))
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Make modules as a cut does, in evaluation mode: the modes that their own parts keep are in a cache's key."""
+    with unchanged_modes(model):
+        model.eval()
+        yield
 
 
 def _divided_before(side: Side, signatures: frozenset[str]) -> Side:
@@ -124,7 +164,7 @@ def _divided_before(side: Side, signatures: frozenset[str]) -> Side:
     while True:
         prefix: set[fx.Node] = set()
         for node in side.order:
-            if node in constants - barred and prefix.issuperset(node.all_input_nodes):
+            if node in constants and node not in barred and prefix.issuperset(node.all_input_nodes):
                 prefix.add(node)
         tainted = tainted_by_writes(side.observed, prefix)
         if not tainted:
@@ -136,6 +176,5 @@ def _layer_name(node: fx.Node, model: nn.Module) -> str:
     """Return the layer whose parameters a node computes with."""
     if node.op == "call_module":
         return str(node.target)
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    reads = [str(a.target) for a in node.all_input_nodes if a.op == "get_attr" and str(a.target) in parameters]
+    reads = [str(a.target) for a in node.all_input_nodes if parameter_read(a, model) is not None]
     return reads[0].rpartition(".")[0] or reads[0]

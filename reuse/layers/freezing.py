@@ -16,7 +16,7 @@ from torch import fx, nn
 
 from reuse.errors import UsageError
 from reuse.layers.selecting import Patterns, select, summarize
-from reuse.layers.tracing import is_frozen, is_trainable, trace_or_none
+from reuse.layers.tracing import is_frozen, is_trainable, parameter_read, trace_or_none
 
 
 class HeldInEval:
@@ -162,9 +162,8 @@ def _user_is_frozen(user: fx.Node, model: nn.Module, known: dict[fx.Node, bool])
             return True
         if is_trainable(module):
             return False
-    weights = [node for node in user.all_input_nodes if node.op == "get_attr"]
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    flags = [parameters[str(w.target)].requires_grad for w in weights if str(w.target) in parameters]
+    read = [parameter_read(node, model) for node in user.all_input_nodes]
+    flags = [parameter.requires_grad for parameter in read if parameter is not None]
     if flags:
         return not any(flags)
     return _meets_frozen_layer(user, model, known)

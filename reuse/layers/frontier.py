@@ -1,11 +1,11 @@
 """The frontier of a cut: which values cross from prefix to suffix, found on the training and the evaluation graph."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from torch import fx, nn
 
-from reuse.layers.constancy import Observed, holds_frozen, signatures
+from reuse.layers.constancy import Observed, holds_frozen
 from reuse.layers.crossing import Form, NotStorable, Rows, crossing_form
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.observing import tensors_in
@@ -28,23 +28,22 @@ class Side:
     crossing: dict[fx.Node, Form] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.order = {node: i for i, node in enumerate(self.observed.traced.graph.nodes)}
-        self.signatures = signatures(self.observed)
+        self.order, self.signatures = self.observed.order, self.observed.signatures
 
     def needed_suffix(self) -> list[fx.Node]:
         """Return the nodes that the suffix has to run, in order: for the output, and to move the model's buffers."""
         output = next(reversed(self.observed.traced.graph.nodes))
         return self.needed_suffix_of([output, *self.observed.small.stateful])
 
-    def needed_suffix_of(self, wanted: list[fx.Node]) -> list[fx.Node]:
+    def needed_suffix_of(self, wanted: Iterable[fx.Node]) -> list[fx.Node]:
         """Return the nodes of the suffix that compute `wanted`, in order."""
         return self._needed(wanted, lambda node: node not in self.prefix)
 
-    def needed_prefix(self, wanted: list[fx.Node]) -> list[fx.Node]:
+    def needed_prefix(self, wanted: Iterable[fx.Node]) -> list[fx.Node]:
         """Return the nodes that compute `wanted`, in order."""
         return self._needed(wanted, lambda node: node in self.prefix or node in self.pulled)
 
-    def _needed(self, wanted: list[fx.Node], belongs: Callable[[fx.Node], bool]) -> list[fx.Node]:
+    def _needed(self, wanted: Iterable[fx.Node], belongs: Callable[[fx.Node], bool]) -> list[fx.Node]:
         """Close `wanted` over arguments and over writers in place of what is needed."""
         writers = self.observed.small.writers()
         needed: set[fx.Node] = set()

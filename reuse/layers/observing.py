@@ -34,6 +34,11 @@ class Observation:
     stateful: set[fx.Node] = field(default_factory=set)
     writes: dict[fx.Node, list[fx.Node]] = field(default_factory=dict)
 
+    @property
+    def written(self) -> frozenset[fx.Node]:
+        """The nodes whose values were written into."""
+        return frozenset(node for nodes in self.writes.values() for node in nodes)
+
     def writers(self) -> dict[fx.Node, list[fx.Node]]:
         """Return for each node that was written into the nodes that did so, in order."""
         inverted: dict[fx.Node, list[fx.Node]] = {}
@@ -50,14 +55,22 @@ def targets(traced: Traced, model: nn.Module) -> dict[str, Any]:
     }
 
 
-def observe(traced: Traced, model: nn.Module, inputs: tuple[Tensor, ...]) -> Observation:
-    """Run the graph on `inputs` (batch first) and return what its nodes did. Buffers and random state do move."""
+def observe(
+    traced: Traced, model: nn.Module, inputs: tuple[Tensor, ...], written: frozenset[fx.Node] = frozenset()
+) -> Observation:
+    """Run the graph on `inputs` (batch first) and return what its nodes did. Buffers and random state do move.
+
+    Args:
+        traced: the graph.
+        model: the model that was traced.
+        inputs: what it is run on.
+        written: nodes whose values are known to be written into later: another observation's `written`.
+    """
     module = fx.GraphModule(targets(traced, model), traced.graph)
     own = frozenset(_memory(tensor) for tensor in (*model.buffers(), *model.parameters()))
-    seen = _run(module, inputs, frozenset(), own)
-    written = frozenset(node for nodes in seen.writes.values() for node in nodes)
+    seen = _run(module, inputs, written, own)
     # What is written into later is seen as it was only if it was known beforehand that it would be.
-    return _run(module, inputs, written, own) if written else seen
+    return seen if seen.written <= written else _run(module, inputs, seen.written | written, own)
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

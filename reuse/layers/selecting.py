@@ -63,10 +63,7 @@ def match_names(names: Iterable[str], patterns: Patterns) -> list[str]:
     """
     ordered = list(names)
     singles = split_patterns(patterns)
-    chosen: set[str] = set(ordered) if singles and singles[0].startswith("!") else set()
-    for pattern in singles:
-        matched = _match(ordered, pattern.removeprefix("!"))
-        chosen = chosen - matched if pattern.startswith("!") else chosen | matched
+    chosen = _choose(ordered, singles, _match_each(ordered, singles))
     return [name for name in ordered if name in chosen]
 
 
@@ -84,12 +81,14 @@ def select(model: nn.Module, patterns: Patterns) -> Selection:
     """
     order = names_in_order(model)
     parameters = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    for pattern in split_patterns(patterns):
-        if not _below(_match(order, pattern.removeprefix("!")), parameters):
+    singles = split_patterns(patterns)
+    matches = _match_each(order, singles)
+    for pattern, matched in zip(singles, matches, strict=True):
+        if matched.isdisjoint(parameters):
             raise UsageError(f"pattern {pattern!r} matches only layers without parameters, so it selects nothing")
-    chosen = set(match_names(order, patterns)).intersection(parameters)
+    chosen = _choose(order, singles, matches).intersection(parameters)
     if not chosen:
-        raise UsageError(f"the patterns {', '.join(split_patterns(patterns))!r} together select no parameter")
+        raise UsageError(f"the patterns {', '.join(singles)!r} together select no parameter")
     return Selection(tuple(n for n in parameters if n in chosen), tuple(summarize(model, chosen)))
 
 
@@ -125,44 +124,54 @@ def summarize(model: nn.Module, parameters: set[str]) -> list[str]:
     return walk(model, "")
 
 
-def _match(order: list[str], pattern: str) -> set[str]:
-    """Return every name that one pattern (without its `!`) matches, with all names below the matched ones."""
+def _match_each(order: list[str], singles: list[str]) -> list[set[str]]:
+    """Return for each pattern (its `!` left aside) every name that it matches, with all names below those."""
+    below: dict[str, list[str]] = {}
+    for name in order:
+        for parent in _parents(name):
+            below.setdefault(parent, []).append(name)
+    return [_match(order, below, pattern.removeprefix("!")) for pattern in singles]
+
+
+def _choose(order: list[str], singles: list[str], matches: list[set[str]]) -> set[str]:
+    """Return what is left when the patterns have been read in order, each adding or, with `!`, taking away."""
+    chosen = set(order) if singles and singles[0].startswith("!") else set()
+    for pattern, matched in zip(singles, matches, strict=True):
+        if pattern.startswith("!"):
+            chosen -= matched
+        else:
+            chosen |= matched
+    return chosen
+
+
+def _match(order: list[str], below: dict[str, list[str]], pattern: str) -> set[str]:
     if pattern.startswith(":"):
-        return _up_to(order, pattern)
-    known = _with_parents(order)
+        return _up_to(order, below, pattern)
     if pattern.startswith("re:"):
         try:
             expression = re.compile(pattern.removeprefix("re:"))
         except re.error as error:
             raise UsageError(f"pattern {pattern!r} is no regular expression: {error}") from error
-        matched = {name for name in known if expression.fullmatch(name)}
+        matched = [name for name in below if expression.fullmatch(name)]
     elif any(character in pattern for character in "*?["):
-        matched = {name for name in known if fnmatchcase(name, pattern)}
+        matched = [name for name in below if fnmatchcase(name, pattern)]
     else:
-        matched = {pattern} & known
+        matched = [pattern] if pattern in below else []
     if not matched:
-        raise UnknownNameError(f"pattern {pattern!r} matches no layer: {suggest(pattern, known)}")
-    return set(_below(matched, order))
+        raise UnknownNameError(f"pattern {pattern!r} matches no layer: {suggest(pattern, below)}")
+    return {name for layer in matched for name in below[layer]}
 
 
-def _up_to(order: list[str], pattern: str) -> set[str]:
+def _up_to(order: list[str], below: dict[str, list[str]], pattern: str) -> set[str]:
     last = pattern.removeprefix(":")
-    positions = [i for i, name in enumerate(order) if name == last or name.startswith(last + ".")]
-    if not positions:
-        raise UnknownNameError(f"pattern {pattern!r} matches no layer: {suggest(last, _with_parents(order))}")
-    return set(order[: positions[-1] + 1])
-
-
-def _below(chosen: set[str], names: Iterable[str]) -> list[str]:
-    """Return those of `names` that are in `chosen` or lie below a name that is."""
-    return [name for name in names if any(parent in chosen for parent in _parents(name))]
+    if last not in below:
+        raise UnknownNameError(f"pattern {pattern!r} matches no layer: {suggest(last, below)}")
+    ends = set(below[last])
+    position = max(i for i, name in enumerate(order) if name in ends)
+    return set(order[: position + 1])
 
 
 def _parents(name: str) -> list[str]:
     """Return `name` and the names of the layers around it, e.g. a.b.c, a.b, a."""
     parts = name.split(".")
     return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
-
-
-def _with_parents(order: list[str]) -> set[str]:
-    return {parent for name in order for parent in _parents(name)}

@@ -1,13 +1,13 @@
 """Building prefix and suffix modules from a divided graph. Both share the model's own modules and parameters."""
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from reuse.layers.crossing import BatchSize, Form, NotStorable, Rows, Same, Shape
+from reuse.layers.crossing import BatchSize, Form, Rows, Same, Shape
 from reuse.layers.frontier import Side
-from reuse.layers.observing import targets
 
 
 class Suffix(nn.Module):
@@ -47,7 +47,7 @@ class Suffix(nn.Module):
         return self
 
 
-def build_prefix(side: Side, model: nn.Module, frontier: list[fx.Node]) -> fx.GraphModule:
+def build_prefix(side: Side, model: nn.Module, frontier: Sequence[fx.Node]) -> fx.GraphModule:
     """Return a module that computes the frontier: model inputs in, a tuple of tensors `(batch, *shape)` out."""
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
@@ -72,23 +72,25 @@ def build_suffix(side: Side, model: nn.Module, frontier: list[str]) -> fx.GraphM
     return _module(graph, side, model, constants, "SuffixGraph")
 
 
+def reaches(side: Side, deeper: Collection[fx.Node]) -> bool:
+    """Return whether a bridge from this cut to these nodes of a deeper one needs nothing else of the inputs."""
+    needed = side.needed_suffix_of(deeper)
+    known = {*side.crossing, *needed}
+    arguments = (argument for node in needed for argument in node.all_input_nodes if argument.op != "get_attr")
+    return known.issuperset(deeper) and known.issuperset(arguments)
+
+
 def build_bridge(side: Side, model: nn.Module, frontier: list[str], deeper: dict[fx.Node, Rows]) -> fx.GraphModule:
-    """Return a module that computes the frontier of a deeper cut from that of an earlier one.
+    """Return a module that computes the frontier of a deeper cut from that of an earlier one that `reaches` it.
 
     Args:
         side: the graph as the earlier cut divides it.
         model: the model.
         frontier: signatures of the earlier frontier, in the order in which its tensors are given.
         deeper: the nodes of the deeper frontier, in order, and how each holds the rows.
-
-    Raises:
-        NotStorable: it needs of the inputs what does not cross the earlier frontier.
     """
     graph = fx.Graph()
-    needed = side.needed_suffix_of(list(deeper))
-    copies, constants = _copy_onwards(graph, side, frontier, needed)
-    if not copies.keys() >= deeper.keys():
-        raise NotStorable
+    copies, constants = _copy_onwards(graph, side, frontier, side.needed_suffix_of(deeper))
     graph.output(tuple(_rows_first(graph, copies[node], form) for node, form in deeper.items()))
     return _module(graph, side, model, constants, "Bridge")
 
@@ -184,7 +186,7 @@ def _copy(graph: fx.Graph, node: fx.Node, copies: dict[fx.Node, Any]) -> fx.Node
 
 
 def _module(graph: fx.Graph, side: Side, model: nn.Module, constants: dict[str, Tensor], name: str) -> fx.GraphModule:
-    known = targets(side.observed.traced, model)
+    known = side.observed.targets
     used = {str(n.target) for n in graph.nodes if n.op in ("call_module", "get_attr")}
     root = {target: constants[target] if target in constants else known[target] for target in used}
     module = fx.GraphModule(root, graph, class_name=name)

@@ -47,6 +47,20 @@ def is_mixed(module: nn.Module) -> bool:
     return len({p.requires_grad for p in module.parameters()}) == 2
 
 
+def parameter_read(node: fx.Node, model: nn.Module) -> nn.Parameter | None:
+    """Return the parameter that a `get_attr` node reads, None for any other node.
+
+    Looked up by its name alone: graphs of torch.export have a node for each parameter, and each is asked about often.
+    """
+    if node.op != "get_attr":
+        return None
+    owner, _, name = str(node.target).rpartition(".")
+    try:
+        return model.get_submodule(owner)._parameters.get(name)
+    except AttributeError:  # a constant of the graph's own
+        return None
+
+
 def has_hooks(module: nn.Module) -> bool:
     """Return whether calling `module` runs more than its `forward`."""
     names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

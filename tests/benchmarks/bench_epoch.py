@@ -12,10 +12,11 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from measuring import Block, Line, alternate, median_interval, print_table
+from measuring import Line, alternate, median_interval, print_table
 
 ROUNDS, HAND = 15, "by hand"
 # Name of a side: the function, the module under `peers`, and the packages that it needs beside this project's.
@@ -54,8 +55,31 @@ TARGETS = {
 }
 
 
-def start(name: str, how: Sequence[str], stack: ExitStack) -> Block:
-    """Start a side, wait until it is ready, and return its block: an epoch.
+@dataclass(frozen=True)
+class Side:
+    """A side in a process of its own, which says when it is ready and then trains an epoch whenever it is told to."""
+
+    name: str
+    process: subprocess.Popen[str]
+
+    def answer(self) -> str:
+        """Wait for the side's next line and return it."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().strip()
+        if not line:
+            raise RuntimeError(f"{self.name} has ended with {self.process.wait()}: what it said stands above")
+        return line
+
+    def epoch(self) -> float:
+        """Let the side train an epoch and return its seconds."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return float(self.answer())
+
+
+def start(name: str, how: Sequence[str], stack: ExitStack) -> Side:
+    """Start a side; it is not ready yet.
 
     Args:
         name: of the side.
@@ -72,23 +96,7 @@ def start(name: str, how: Sequence[str], stack: ExitStack) -> Block:
         env={**os.environ, "OMP_NUM_THREADS": how[1], "PYTHONPATH": os.pathsep.join(filter(None, paths))},
     )
     stack.enter_context(process)  # its end closes the side's input, which ends the side
-    orders, answers = process.stdin, process.stdout
-    assert orders is not None
-    assert answers is not None
-
-    def answer() -> str:
-        line = answers.readline().strip()
-        if not line:
-            raise RuntimeError(f"{name} has ended with {process.wait()}: what it said stands above")
-        return line
-
-    def epoch() -> float:
-        orders.write("\n")
-        orders.flush()
-        return float(answer())
-
-    answer()
-    return epoch
+    return Side(name, process)
 
 
 def installed(names: Sequence[str]) -> list[str]:
@@ -136,8 +144,10 @@ def main() -> None:
     names = [name.strip() for name in arguments.sides.split(";")] if arguments.sides else quick
     with ExitStack() as stack:
         how = (str(part), str(arguments.threads), arguments.clock)
-        sides = {name: start(name, how, stack) for name in installed(names)}
-        times = alternate(sides, rounds)
+        sides = [start(name, how, stack) for name in installed(names)]  # they load side by side
+        for side in sides:
+            side.answer()
+        times = alternate({side.name: side.epoch for side in sides}, rounds)
     print_seconds(times)
     print_table(f"An epoch of {54_000 // part} rows in batches of 32, {arguments.clock} seconds", compare(times))
 

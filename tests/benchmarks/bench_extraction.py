@@ -73,7 +73,7 @@ def ours(model: torch.nn.Module, data: Dataset) -> Block:
 
 def main() -> None:
     quick = begin(__doc__ or "")
-    num_rows, rounds = (128, 2) if quick else (1024, 11)
+    num_rows, rounds = (64, 1) if quick else (1024, 11)
     pixels = images(num_rows)
     model = timm.create_model("resnet18", num_classes=CLASSES)
     freeze(model, ["!fc"])

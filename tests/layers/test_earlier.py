@@ -36,6 +36,29 @@ class WritesInPlace(nn.Module):
         return self.head(z + y)
 
 
+class Prepares(nn.Module):
+    """Makes a table on its first call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.register_buffer("table", torch.zeros(1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.table.numel() == 1:
+            self.table = torch.arange(4.0)
+        return self.linear(x)
+
+
+class ReadsWhatWasPrepared(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = Prepares(), nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.b(self.a(x)) + self.a.table)
+
+
 def sequence() -> nn.Sequential:
     layers = [nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 9), nn.BatchNorm1d(9), nn.Dropout(0.5), nn.Linear(9, 7)]
     return nn.Sequential(*layers, nn.ReLU(), nn.Linear(7, 2))
@@ -46,6 +69,7 @@ MODELS = {
     "widening": (Widening, "narrow,wide", 6),
     "skip": (lambda: Widening(skip=True), "narrow,wide", 6),
     "in place": (WritesInPlace, "a,b", 4),
+    "prepared": (ReadsWhatWasPrepared, "a,b", 4),
 }
 
 
@@ -56,12 +80,13 @@ def test_each_bridge_computes_the_deepest_frontier_bit_for_bit(name: str) -> Non
     freeze(model, frozen)
     inputs = torch.randn(5, width)
     parts = cut(model, inputs)
-    assert parts.earlier
+    bridges = [earlier.bridge for earlier in parts.earlier]  # made before the model is called again
+    assert bridges
     deepest = parts.prefix(inputs)
-    for earlier in parts.earlier:
+    for earlier, bridge in zip(parts.earlier, bridges, strict=True):
         frontier = earlier.prefix(inputs)
         assert [(t.shape[1:], t.dtype) for t in frontier] == [(f.shape, f.dtype) for f in earlier.frontier]
-        torch.testing.assert_close(earlier.bridge(*frontier), deepest, rtol=0, atol=0)
+        torch.testing.assert_close(bridge(*frontier), deepest, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -79,6 +104,17 @@ def test_what_is_kept_is_computed_by_the_suffix(name: str) -> None:
         kept.suffix(*kept.prefix(inputs)).sum().backward()
         assert all((p.grad is None) is not p.requires_grad for p in model.parameters())
         model.zero_grad()
+
+
+def test_modules_are_made_when_asked_for_and_leave_the_modes_alone() -> None:
+    model = sequence()
+    freeze(model, "*,!7*")
+    inputs = torch.randn(5, 6)
+    deepest, earlier = cut(model, inputs), cut(model, inputs).earlier[0]
+    assert not {"prefix", "bridge"} & vars(earlier).keys()
+    modes = {name: module.training for name, module in model.train().named_modules()}
+    assert earlier.prefix.training is earlier.bridge.training is deepest.prefix.training
+    assert {name: module.training for name, module in model.named_modules()} == modes
 
 
 def test_a_widening_has_a_smaller_cut_before_it() -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from listening import Listener
 from reuse.errors import UsageError
 from reuse.finetuning import finetune
 from reuse.objectives.noising import FeatureNoise
 from reuse.objectives.objective import Batch
-from reuse.runs.reporting import Reporter
 from reuse.sweeping.sweeping import sweep
 
 
@@ -52,12 +52,6 @@ def test_without_features_it_is_refused_before_anything_is_written(real_data: ob
 
 
 def test_that_it_ends_with_the_last_frozen_layer_is_said() -> None:
-    said: list[str] = []
-
-    class Said(Reporter):
-        def line(self, text: str) -> None:
-            said.append(text)
-
     settings = {"data": "digits", "labels": 50, "epochs": 2, "feature_noise": 0.1, "unfreeze": "1:all"}
-    finetune("mlp:10", freeze="hidden1", reporter=Said(), **settings)
-    assert "nothing is frozen from epoch 2 on: feature_noise ends" in said
+    finetune("mlp:10", freeze="hidden1", reporter=(heard := Listener()), **settings)
+    assert "nothing is frozen from epoch 2 on: feature_noise ends" in heard.lines

@@ -11,9 +11,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
 import reuse
+from finished_runs import weights
 from reuse import preparing
 from reuse.finetuning import plan as plan_finetuning
 from reuse.planning.measuring import measure_bandwidths
@@ -69,10 +69,6 @@ def widening(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     random = np.random.default_rng(0)
     rows = random.random((200, 30)).astype(np.float32), np.arange(200) % 4
     return {"source": "widens:network", "freeze": ["1", "2"], "data": rows, "epochs": 4, "precision": "float64"}
-
-
-def weights(result: Result) -> dict[str, torch.Tensor]:
-    return load_file(Path(result.run) / "weights.safetensors")
 
 
 @pytest.mark.usefixtures("costly")

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from listening import Listener
 from reuse.errors import ReuseError
 from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
 from reuse.runs.checkpoints import load_checkpoint, save_start
 from reuse.runs.fitting import Fitted, Interrupted, fit, interruptible
 from reuse.runs.folder import RunFolder
-from reuse.runs.reporting import Reporter
 from reuse.training.batches import Resident
 from reuse.training.epoch import Epoch
 from reuse.training.stopping import EarlyStopping
@@ -24,23 +24,19 @@ TRAIN = (Resident(torch.randn(40, 5, generator=DRAW)), torch.randint(3, (40,), g
 VALID = (Resident(torch.randn(20, 5, generator=DRAW)), torch.randint(3, (20,), generator=DRAW))
 
 
-class Listener(Reporter):
-    """Keeps the weights after every epoch, and presses Ctrl-C once."""
+class WeightsListener(Listener):
+    """Keeps the weights after every epoch too."""
 
     def __init__(self, model: nn.Module, interrupt: int = 0) -> None:
-        self.model, self.interrupt = model, interrupt
+        super().__init__(interrupt)
+        self.model = model
         self.weights: dict[int, dict[str, Tensor]] = {}
         self.valid: dict[int, float] = {}
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
 
     def epoch(self, epoch: Epoch, epochs: int) -> None:
         self.weights[epoch.number] = {n: t.detach().clone() for n, t in self.model.state_dict().items()}
         self.valid[epoch.number] = epoch.valid.get("loss", 0.0)
-        if epoch.number == self.interrupt:
-            raise KeyboardInterrupt
+        super().epoch(epoch, epochs)
 
 
 def network() -> nn.Module:
@@ -48,10 +44,10 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(5, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 3))
 
 
-def fitted(path: str = "run", **changes: Any) -> tuple[Fitted, Listener, RunFolder]:
+def fitted(path: str = "run", **changes: Any) -> tuple[Fitted, WeightsListener, RunFolder]:
     """Fit random labels, on which the validation loss soon rises."""
     model = changes.pop("model", None) or network()
-    listener = Listener(model, changes.pop("interrupt", 0))
+    listener = WeightsListener(model, changes.pop("interrupt", 0))
     run = RunFolder.open(path) if changes.get("resume") else RunFolder.create("finetune", path)
     if not changes.get("resume"):
         save_start(run, model)

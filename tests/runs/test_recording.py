@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from finished_runs import history
+from listening import Listener
 from reuse.errors import ReuseError, UsageError
 from reuse.finetuning import finetune
 from reuse.objectives.supervised import Classification
@@ -17,32 +19,15 @@ from reuse.runs.checkpoints import save_start
 from reuse.runs.fitting import Interrupted, fit
 from reuse.runs.folder import RunFolder
 from reuse.runs.recording import Recording
-from reuse.runs.reporting import Reporter
 from reuse.runs.snapshots import snapshot_epochs, snapshot_models, snapshot_result
 from reuse.runs.tensor_files import load_tensors_file
 from reuse.training.batches import Resident
-from reuse.training.epoch import Epoch
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
 
 DRAW = torch.Generator().manual_seed(0)
 TRAIN = (Resident(torch.randn(40, 5, generator=DRAW)), torch.randint(3, (40,), generator=DRAW))
 ALL = Recording(watch=True, tensorboard=True, snapshots=2)
-
-
-class Listener(Reporter):
-    """Keeps lines, and presses Ctrl-C once."""
-
-    def __init__(self, interrupt: int = 0) -> None:
-        self.lines: list[str] = []
-        self.interrupt = interrupt
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    def epoch(self, epoch: Epoch, epochs: int) -> None:
-        if epoch.number == self.interrupt:
-            raise KeyboardInterrupt
 
 
 def dying() -> nn.Module:
@@ -64,10 +49,6 @@ def fitted(
     settings = {"stopping": EarlyStopping(None), "epochs": 6, "recording": ALL, **changes}
     fit(trainer, TRAIN, None, run=run, reporter=listener, resume=resume, **settings)
     return run, listener, model
-
-
-def without_seconds(run: RunFolder) -> list[dict[str, Any]]:
-    return [{name: value for name, value in line.items() if name != "seconds"} for line in run.history()]
 
 
 def test_advice_is_said_once_and_figures_go_into_the_history() -> None:
@@ -96,7 +77,7 @@ def test_what_is_interrupted_and_resumed_is_recorded_as_if_it_had_not_been() -> 
     assert snapshot_epochs(RunFolder(Path("run"))) == [2, 4], "the fourth was kept and is trained again"
     run, listener, _ = fitted("run", resume=True)
     assert listener.lines == [], "what was said before the interruption is not said again"
-    assert without_seconds(run) == without_seconds(whole)
+    assert history(run.path) == history(whole.path)
     assert snapshot_epochs(run) == snapshot_epochs(whole) == [2, 4, 6]
     for epoch in (2, 4, 6):
         name = f"snapshots/epoch-{epoch:04d}.safetensors"

@@ -7,28 +7,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from finished_runs import weights
+from listening import Listener
 from reuse import build, load
 from reuse.errors import UsageError
 from reuse.finetuning import finetune
 from reuse.nn.decoders import build_decoder, encoder_of
 from reuse.pretraining import pretrain
 from reuse.results import Result
-from reuse.runs.reporting import Reporter
 
 DIGITS: dict[str, Any] = {"data": "digits", "labels": 60}
 HIDDEN1 = ("hidden1.linear.weight", "hidden1.linear.bias")
-
-
-class Lines(Reporter):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-
-def weights(result: Result) -> dict[str, torch.Tensor]:
-    return load_file(Path(result.run) / "weights.safetensors")
 
 
 def same(result: Result, source: Result, names: tuple[str, ...]) -> bool:
@@ -94,7 +83,7 @@ def test_an_output_layer_is_fresh_even_where_it_would_fit_unless_it_is_asked_for
 def test_layers_restored_by_pattern_into_another_network() -> None:
     """Widths 30-20-20-20 lend three layers to 30-20-20-10, of which two are frozen."""
     source = pretrain("supervised", data="digits", model="mlp:30,20,20,20", epochs=1, out="source")
-    listener = Lines()
+    listener = Listener()
     result = finetune(
         "source",
         model="mlp:30,20,20,10",
@@ -128,7 +117,7 @@ def test_layers_dropped_and_added() -> None:
 
 def test_a_frozen_layer_that_nobody_trained_is_spoken_of() -> None:
     pretrain("supervised", data="digits", model="mlp:16,12", epochs=1, out="source")
-    listener = Lines()
+    listener = Listener()
     finetune("source", restore="hidden1", freeze="hidden1,hidden2", epochs=1, reporter=listener, **DIGITS)
     assert any("frozen but not restored" in line and line.endswith("hidden2") for line in listener.lines)
 

@@ -2,21 +2,20 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 
+from listening import Listener
 from reuse.data.dataset import Split
 from reuse.data.loading import load
 from reuse.errors import UsageError
-from reuse.pretraining import pretrain
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.models import load_model
 from reuse.runs.predicting import evaluate_run
-from reuse.runs.reporting import Reporter
 from reuse.runs.tensor_files import load_tensors_file
 from reuse.solving.logistic import solve_logistic
 from reuse.sweeping import solving
@@ -24,13 +23,6 @@ from reuse.sweeping.divisions import divide
 from reuse.sweeping.sweeping import sweep
 
 PENALTIES = (1e-4, 1e-1)
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "source"
-    pretrain(model="mlp:16,8", epochs=2, out=folder)
-    return folder
 
 
 @pytest.fixture
@@ -118,15 +110,9 @@ def test_both_solvers_in_one_table(common: dict[str, Any]) -> None:
 
 
 def test_says_what_has_not_converged(common: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    class Listener(Reporter):
-        lines: ClassVar[list[str]] = []
-
-        def line(self, text: str) -> None:
-            self.lines.append(text)
-
     monkeypatch.setattr(solving, "solve_logistic", partial(solve_logistic, max_iterations=2))
-    sweep(**common, labels=60, solver="logistic", penalty="1e-6", reporter=Listener())
-    assert any("1e-06 has not converged in 2 iterations" in line for line in Listener.lines)
+    sweep(**common, labels=60, solver="logistic", penalty="1e-6", reporter=(heard := Listener()))
+    assert heard.said("1e-06 has not converged in 2 iterations")
 
 
 @pytest.mark.parametrize(

@@ -11,20 +11,12 @@ import torch
 from reuse.data.loading import load
 from reuse.errors import DataError, UsageError
 from reuse.finetuning import finetune
-from reuse.pretraining import pretrain
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.predicting import evaluate_run
 from reuse.runs.tensor_files import load_tensors_file
 from reuse.sweeping.choices import read_choices, read_labels
 from reuse.sweeping.divisions import divide
 from reuse.sweeping.sweeping import sweep
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "source"
-    pretrain(model="mlp:16,8", epochs=2, out=folder)
-    return folder
 
 
 @pytest.fixture
