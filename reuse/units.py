@@ -59,5 +59,5 @@ def format_seconds(seconds: float) -> str:
         '250 ms'
     """
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.0f} ms" if seconds == 0 or seconds >= 0.0005 else "<1 ms"
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
