@@ -14,26 +14,16 @@ from reuse.seeding import untouched_random_state
 
 
 @contextmanager
-def unchanged_modes(model: nn.Module) -> Iterator[None]:
-    """Put back the modes that the block moves, training or evaluation, of every module."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-@contextmanager
 def unchanged_state(model: nn.Module) -> Iterator[None]:
     """Put back the buffers, the modes and the random state that the block moves."""
+    modes = [(module, module.training) for module in model.modules()]
     buffers = [
         (module, name, buffer, buffer.detach().clone())
         for module in model.modules()
         for name, buffer in module._buffers.items()
         if buffer is not None
     ]
-    with untouched_random_state(), unchanged_modes(model):
+    with untouched_random_state():
         try:
             yield
         finally:
@@ -41,6 +31,8 @@ def unchanged_state(model: nn.Module) -> Iterator[None]:
                 for module, name, buffer, value in buffers:
                     module._buffers[name] = buffer  # a forward may have put another tensor there
                     buffer.copy_(value)
+            for module, mode in modes:
+                module.training = mode
 
 
 @contextmanager

@@ -51,11 +51,6 @@ class Observed:
         """
         return _signatures(self)
 
-    def forget_values(self) -> None:
-        """Let go of what the nodes returned, once nobody will look at it any more; the batches' rows take memory."""
-        self.small.values.clear()
-        self.large.values.clear()
-
 
 def constant_nodes(observed: Observed, model: nn.Module, besides: Iterable[fx.Node] = ()) -> set[fx.Node]:
     """Return the constant nodes of one graph, placeholders and frozen parameters among them.

@@ -4,7 +4,7 @@ Two engines are tried, torch.fx and torch.export; each cut is compared with the 
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -110,61 +110,77 @@ def _cut_by_fx(model: nn.Module, batches: Batches, keep: frozenset[str]) -> Cut:
     Checking takes the longest, so only the smallest is checked, and a larger one where that fails.
     """
     entered: frozenset[str] = frozenset()
-    best = _try("torch.fx", _trace_by_fx, model, batches, keep)
-    larger: list[frozenset[str]] = []
-    while doors := _modules_at_frontier(best) - entered:
-        try:
-            deeper = _try("torch.fx", partial(_trace_by_fx, entered=entered | doors), model, batches, keep)
-        except Exception:  # noqa: BLE001 - the cut in hand is good, whatever a forward raises here
-            break
-        if deeper.bytes_per_sample >= best.bytes_per_sample:
-            break
-        larger.append(entered)
-        best, entered = deeper, entered | doors
-    while larger:
-        try:
-            return _checked(best, model, batches)
-        except Exception:  # noqa: BLE001 - as above
-            best = _try("torch.fx", partial(_trace_by_fx, entered=larger.pop()), model, batches, keep)
-    return _checked(best, model, batches)
+    with unchanged_state(model), living_branches(model):
+        best = _try("torch.fx", _trace_by_fx, model, batches, keep)
+        larger: list[frozenset[str]] = []
+        while doors := _modules_at_frontier(best.cut) - entered:
+            try:
+                deeper = _try("torch.fx", partial(_trace_by_fx, entered=entered | doors), model, batches, keep)
+            except Exception:  # noqa: BLE001 - the cut in hand is good, whatever a forward raises here
+                break
+            if deeper.cut.bytes_per_sample >= best.cut.bytes_per_sample:
+                break
+            larger.append(entered)
+            best, entered = deeper, entered | doors
+        while larger:
+            try:
+                return _checked(best, model, batches)
+            except Exception:  # noqa: BLE001 - as above
+                best = _try("torch.fx", partial(_trace_by_fx, entered=larger.pop()), model, batches, keep)
+        return _checked(best, model, batches)
 
 
 def _cut_by_export(model: nn.Module, batches: Batches, keep: frozenset[str]) -> Cut:
-    return _checked(_try("torch.export", trace_by_export, model, batches, keep), model, batches)
-
-
-def _try(engine: str, tracer: Callable[..., Traced], model: nn.Module, batches: Batches, keep: frozenset[str]) -> Cut:
-    """Return a cut that nobody may use before it is checked."""
     with unchanged_state(model), living_branches(model):
-        sides = without(_divide(tracer, model, batches), keep)
-        for side in sides:
-            find_crossing(side, model)
-        training, evaluation = sides
-        if not keep <= set(training.signatures.values()):
-            raise CutError("what is to be kept in the suffix is not computed by this model")
-        names = list(dict.fromkeys(side.signatures[node] for side in sides for node in side.frontier()))
-        by_signature = {training.signatures[node]: node for node in training.order}
-        frontier = [by_signature[name] for name in names]
-        if not any(holds_frozen(node, model) for node in training.needed_prefix(frontier)):
-            kind = CutError if training.observed.traced.opaque else _NothingToCacheError
-            raise kind("no frozen layer comes before the first layer that trains, so there is nothing to cache")
-        for node in frontier:  # crosses in evaluation mode alone
-            training.crossing.setdefault(node, evaluation.crossing[_counterpart(node, training, evaluation)])
-        specs = tuple(stored(node, training.observed) for node in frontier)
-        prefix = build_prefix(training, model, frontier)
-        suffix = Suffix(model, build_suffix(training, model, names), build_suffix(evaluation, model, names))
-        others = earlier_cuts(sides, frontier, model)
-        for side in sides:
-            side.observed.forget_values()  # earlier cuts keep the graphs, and for these their values are no use
-        return Cut(prefix, suffix, specs, engine, _uncached(training, model), others)
+        return _checked(_try("torch.export", trace_by_export, model, batches, keep), model, batches)
 
 
-def _checked(parts: Cut, model: nn.Module, batches: Batches) -> Cut:
-    with unchanged_state(model), living_branches(model):
-        for mode in (True, False):
-            _call_once(model.train(mode), batches)
-        check_cut(model, parts.prefix, parts.suffix, batches)
-    return parts
+@dataclass(frozen=True)
+class _Attempt:
+    """A cut that nobody may use before it is checked, without its earlier ones.
+
+    Attributes:
+        cut: the cut.
+        sides: the graphs that it divides.
+        frontier: the nodes that cross.
+    """
+
+    cut: Cut
+    sides: tuple[Side, Side]
+    frontier: list[fx.Node]
+
+
+def _try(
+    engine: str, tracer: Callable[..., Traced], model: nn.Module, batches: Batches, keep: frozenset[str]
+) -> _Attempt:
+    sides = without(_divide(tracer, model, batches), keep)
+    for side in sides:
+        find_crossing(side, model)
+    training, evaluation = sides
+    if not keep <= set(training.signatures.values()):
+        raise CutError("what is to be kept in the suffix is not computed by this model")
+    names = list(dict.fromkeys(side.signatures[node] for side in sides for node in side.frontier()))
+    by_signature = {training.signatures[node]: node for node in training.order}
+    frontier = [by_signature[name] for name in names]
+    if not any(holds_frozen(node, model) for node in training.needed_prefix(frontier)):
+        kind = CutError if training.observed.traced.opaque else _NothingToCacheError
+        raise kind("no frozen layer comes before the first layer that trains, so there is nothing to cache")
+    for node in frontier:  # crosses in evaluation mode alone
+        training.crossing.setdefault(node, evaluation.crossing[_counterpart(node, training, evaluation)])
+    specs = tuple(stored(node, training.observed) for node in frontier)
+    prefix = build_prefix(training, model, frontier)
+    suffix = Suffix(model, build_suffix(training, model, names), build_suffix(evaluation, model, names))
+    return _Attempt(Cut(prefix, suffix, specs, engine, _uncached(training, model)), sides, frontier)
+
+
+def _checked(attempt: _Attempt, model: nn.Module, batches: Batches) -> Cut:
+    """Return a cut with its earlier ones, once it has computed what the model computes."""
+    parts = attempt.cut
+    if any(parameter.requires_grad for parameter in parts.prefix.parameters()):
+        raise CutError("a parameter that trains is read in front of the cut")
+    check_cut(model, parts.prefix, parts.suffix, batches)
+    model.eval()
+    return replace(parts, earlier=earlier_cuts(attempt.sides, attempt.frontier, model))
 
 
 def _divide(tracer: Callable[..., Traced], model: nn.Module, batches: Batches) -> tuple[Side, Side]:

@@ -5,14 +5,11 @@ the suffix computes the frozen layers behind it in every epoch. What an earlier 
 that comes before it: the bridge between them computes the rest.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from torch import fx, nn
 
-from reuse.layers.checking import unchanged_modes
 from reuse.layers.constancy import holds_frozen, tainted_by_writes
 from reuse.layers.crossing import NotStorable, Rows
 from reuse.layers.frontier import Side, find_crossing, rows_of, stored
@@ -24,54 +21,22 @@ Sides = tuple[Side, Side]
 
 
 @dataclass(frozen=True)
-class _Materials:
-    """What the two modules of an earlier cut are made of.
-
-    Attributes:
-        model: what is cut.
-        side: its training graph, divided there.
-        frontier: the nodes that cross.
-        deepest: the nodes of the deepest frontier, in order, and how each holds the rows.
-    """
-
-    model: nn.Module
-    side: Side
-    frontier: tuple[fx.Node, ...]
-    deepest: dict[fx.Node, Rows]
-
-
-@dataclass(frozen=True)
 class Earlier:
     """A cut in front of some frozen layers.
-
-    Its modules are made when they are first asked for: there are as many earlier cuts as frozen layers, hundreds in a
-    graph of torch.export, and few of them are ever used.
 
     Attributes:
         frontier: what would be stored of a row.
         signatures: of the frozen computations that the suffix would do, for `cut(model, example, keep=signatures)`.
         behind: the frozen layers among them, by name, in order.
+        prefix: takes the model's inputs, returns its frontier; its nodes are named as in the deepest prefix.
+        bridge: takes its frontier, returns that of the deepest cut.
     """
 
     frontier: tuple[FrontierTensor, ...]
     signatures: frozenset[str]
     behind: tuple[str, ...]
-    _materials: _Materials = field(repr=False, compare=False)
-
-    @cached_property
-    def prefix(self) -> fx.GraphModule:
-        """Takes the model's inputs, returns its frontier; its nodes are named as in the deepest prefix."""
-        made = self._materials
-        with _evaluating(made.model):
-            return build_prefix(made.side, made.model, made.frontier)
-
-    @cached_property
-    def bridge(self) -> fx.GraphModule:
-        """Takes its frontier, returns that of the deepest cut."""
-        made = self._materials
-        names = [made.side.signatures[node] for node in made.frontier]
-        with _evaluating(made.model):
-            return build_bridge(made.side, made.model, names, made.deepest)
+    prefix: fx.GraphModule
+    bridge: fx.GraphModule
 
     @property
     def bytes_per_sample(self) -> int:
@@ -147,15 +112,8 @@ def _earlier(
     if not reaches(training, deepest):
         raise NotStorable
     specs = tuple(stored(node, training.observed) for node in frontier)
-    return Earlier(specs, signatures, behind, _Materials(model, training, frontier, deepest))
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Make modules as a cut does, in evaluation mode: the modes that their own parts keep are in a cache's key."""
-    with unchanged_modes(model):
-        model.eval()
-        yield
+    prefix, bridge = build_prefix(training, model, frontier), build_bridge(training, model, names, deepest)
+    return Earlier(specs, signatures, behind, prefix, bridge)
 
 
 def _divided_before(side: Side, signatures: frozenset[str]) -> Side:

@@ -54,11 +54,13 @@ def parameter_read(node: fx.Node, model: nn.Module) -> nn.Parameter | None:
     """
     if node.op != "get_attr":
         return None
-    owner, _, name = str(node.target).rpartition(".")
+    path, _, name = str(node.target).rpartition(".")
     try:
-        return model.get_submodule(owner)._parameters.get(name)
+        owner = model.get_submodule(path)
     except AttributeError:  # a constant of the graph's own
         return None
+    value = getattr(owner, name, None)
+    return value if isinstance(value, nn.Parameter) else None
 
 
 def has_hooks(module: nn.Module) -> bool:
