@@ -10,7 +10,8 @@ from reuse.planning.measuring import Bandwidths
 EPOCH_SECONDS = 0.002  # what an epoch takes beside its batches: a line of history, the weights of the best epoch
 BUILD_SECONDS = 0.03  # what making a cache on disk takes beside its rows
 LOADING = 1.5e9  # bytes a second at which a cache is read into memory and checked
-NEARLY = 1.1  # an option that helps later runs may take so many times as long as the fastest
+NEARLY = 1.1  # an option that helps later runs may take so many times as long as the fastest,
+UNNOTICED = 0.05  # or so many seconds longer: nothing is to be computed twice for what nobody notices
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,8 @@ def choose(options: Sequence[Option], dtype: str | None, kind: str | None) -> Op
     possible = [option for option in allowed(options, dtype, kind) if not option.why_not]
     if not possible:
         return none
-    most = NEARLY * min(option.first for option in (none, *possible))
+    best = min(option.first for option in (none, *possible))
+    most = max(NEARLY * best, best + UNNOTICED)
     nearly = [option for option in possible if option.first <= most and _helps(option, none)]
     if not nearly:  # what is all there is never declined: it was measured, and may be measured otherwise
         return min((o for o in possible if o.ready), key=lambda option: option.first, default=none)

@@ -131,7 +131,7 @@ def test_the_choice_is_possible_exact_and_nearly_the_fastest(
     assert chosen.exact
     assert not chosen.why_not
     best = min(option.first for option in options if option.exact and not option.why_not)
-    assert chosen.first <= 1.1 * best
+    assert chosen.first <= max(1.1 * best, best + 0.05)
     assert chosen.kind != "memory" or chosen.first <= plain
 
 
@@ -143,20 +143,23 @@ def test_what_loses_is_declined_unless_it_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "first", "later", "chosen"),
+    ("plain", "kind", "first", "later", "chosen"),
     [
-        ("disk", 0.99, 0.9, "disk"),
-        ("disk", 1.09, 0.9, "disk"),  # the next run has it back
-        ("disk", 1.09, 1.01, "none"),  # never
-        ("disk", 1.11, 0.1, "none"),
-        ("memory", 0.99, 0.99, "memory"),
-        ("memory", 1.01, 1.01, "none"),
+        (1.0, "disk", 0.99, 0.9, "disk"),
+        (1.0, "disk", 1.09, 0.9, "disk"),  # the next run has it back
+        (1.0, "disk", 1.09, 1.01, "none"),  # never
+        (1.0, "disk", 1.11, 0.1, "none"),
+        (1.0, "memory", 0.99, 0.99, "memory"),
+        (1.0, "memory", 1.01, 1.01, "none"),
+        (0.01, "disk", 0.05, 0.009, "disk"),
+        (0.01, "disk", 0.05, 0.011, "none"),
+        (0.01, "disk", 0.07, 0.009, "none"),
     ],
 )
-def test_a_cache_may_take_a_tenth_longer_where_later_runs_take_less(
-    kind: str, first: float, later: float, chosen: str
+def test_a_cache_may_take_a_little_longer_where_later_runs_take_less(
+    plain: float, kind: str, first: float, later: float, chosen: str
 ) -> None:
-    options = [Option("none", first=1.0, later=1.0), Option(kind, dtype="float32", first=first, later=later)]
+    options = [Option("none", first=plain, later=plain), Option(kind, dtype="float32", first=first, later=later)]
     assert choose(options, None, None).kind == chosen
 
 
