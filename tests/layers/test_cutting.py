@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from reuse.errors import CutError
-from reuse.layers import cutting
+from reuse.layers import constancy, cutting
 from reuse.layers.cutting import Cut, cut
 from reuse.layers.freezing import freeze
 from reuse.layers.splicing import build_suffix
@@ -370,3 +370,16 @@ def test_an_error_behind_a_zero_branch_is_found(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(cutting, "build_suffix", broken)
     with pytest.raises(CutError, match="do not compute what it computes"):
         cut(model, X)
+
+
+def test_what_trains_is_never_in_front_of_a_cut_even_if_an_engine_takes_it_for_constant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sees = constancy.holds_trainable
+    monkeypatch.setattr(constancy, "holds_trainable", lambda node, model: sees(node, model) and node.target != "1")
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    freeze(model, "0")
+    parts = cut(model, torch.randn(3, 4))
+    assert parts.engine == "torch.export"  # whose nodes have other names
+    assert not any(parameter.requires_grad for parameter in parts.prefix.parameters())
+    assert {name for name, _ in parts.suffix.named_parameters()} >= {"1.weight", "2.weight"}
