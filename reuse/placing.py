@@ -9,6 +9,7 @@ from torch import fx
 
 from reuse.caching.cache import ActivationCache
 from reuse.caching.fingerprint import Fingerprint, fingerprint
+from reuse.caching.index import first_places
 from reuse.caching.packing import choose_storage, packed
 from reuse.caching.store import PrefixCache
 from reuse.chaining import Link
@@ -69,7 +70,6 @@ def weighed_places(
     keys: np.ndarray,
     link: Link | None,
     dtype: str | None,
-    coming: np.ndarray,
 ) -> list[Place]:
     """Return the cuts that a plan weighs: the deepest, and each earlier one that stores less than all deeper ones.
 
@@ -78,13 +78,12 @@ def weighed_places(
         work: what was measured.
         nodes: seconds a row of each node of the prefix.
         caches: of the prefixes.
-        keys: of the rows that are read at first.
+        keys: of all rows that are read, versions that take the place of others later among them.
         link: what spares rows of the deepest cut the layers before it.
         dtype: in which type they are stored.
-        coming: of the versions that take the place of others later.
     """
     found: list[Place] = []
-    smallest = math.inf
+    smallest, distinct = math.inf, len(first_places(keys))
     cuts: Sequence[Cut | Earlier] = (parts, *parts.earlier)
     for cut_at in cuts:
         bytes_of = _bytes_of(cut_at.frontier)
@@ -92,10 +91,9 @@ def weighed_places(
             continue
         smallest = min(bytes_of.values())
         frozen = sum(nodes.get(node.name, 0.0) for node in cut_at.prefix.graph.nodes)
-        every = np.concatenate([keys, coming])
-        missing = len(set(map(bytes, every)))
+        missing = distinct
         if caches.known:
-            missing = len(caches.of(cut_at.prefix, cut_at.frontier, dtype).missing(every))
+            missing = len(caches.of(cut_at.prefix, cut_at.frontier, dtype).missing(keys))
         spared = 0.0
         if link is not None and cut_at is parts:
             before = sum(nodes.get(node.name, 0.0) for node in link.earlier.prefix.graph.nodes)

@@ -153,11 +153,10 @@ def prepare(
     with autocast(compute.precision, compute.device):
         read = partial(_read, data.train, torch.arange(len(inputs)), compute)
         work, nodes = measure_work(parts, steps, (inputs,), targets, batch_size, compute.precision, read, known)
-    seen = weighed_places(
-        parts, work, nodes, caches, every, link, cache.dtype, np.concatenate([keys["train"][:0], *coming])
-    )
-    plan = make_plan(seen, work, run, Wish(cache.dtype, cache.kind, caches.opened.root))
-    plan = replace(plan, remembered=known is not None)
+    keys_of_all = np.concatenate([every, *coming])
+    seen = weighed_places(parts, work, nodes, caches, keys_of_all, link, cache.dtype)
+    wish = Wish(cache.dtype, cache.kind, caches.opened.root)
+    plan = replace(make_plan(seen, work, run, wish), remembered=known is not None)
     if began is not None:
         plan = replace(plan, cache=began["kind"] != "none", kind=began["kind"], behind=tuple(began["behind"]))
     cuts = _cuts_of_phases(parts, later)
@@ -174,7 +173,7 @@ def prepare(
     store = caches.with_print(prints, parts.frontier, cache.dtype)
     new = None
     if here is not None and known is None and not plan.behind:
-        new = Known(here, work.frozen, work.whole - work.suffix, list(nodes.values()))
+        new = Known(here, work.whole - work.suffix, list(nodes.values()))
     return Prepared(parts, store.stored, plan, prints, store, caches.of, link, cuts, keys, seconds, viewing, new)
 
 

@@ -3,9 +3,9 @@
 import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,13 +31,11 @@ class Known:
 
     Attributes:
         conditions: under which it was measured.
-        frozen: the frozen layers in front of the deepest cut, without gradients.
         through: what a training step of the whole model takes more than one of what is behind the cut.
-        nodes: the nodes of the prefix, in order.
+        nodes: the nodes of the prefix, in order, without gradients.
     """
 
     conditions: Mapping[str, str]
-    frozen: float
     through: float
     nodes: Sequence[float]
 
@@ -51,9 +49,8 @@ def conditions(device: torch.device, batch_size: int, precision: str) -> dict[st
 
 def remember(folder: Path, known: Known) -> None:
     """Write what was measured beside the activations in `folder`, in place of what was under the same conditions."""
-    others = [record for record in read_measured(folder) if _known(record, None) is not None]
-    others = [record for record in others if record["conditions"] != known.conditions]
-    write_measured(folder, [*others[1 - KEPT :], asdict(known)])
+    others = [other for other in _records(folder) if other.conditions != known.conditions]
+    write_measured(folder, list(map(asdict, [*others[1 - KEPT :], known])))
 
 
 def recall(folder: Path, under: Mapping[str, str], parts: Cut) -> Known | None:
@@ -64,8 +61,8 @@ def recall(folder: Path, under: Mapping[str, str], parts: Cut) -> Known | None:
         under: the conditions.
         parts: the cut.
     """
-    found = [_known(record, parts) for record in read_measured(folder)]
-    return next((known for known in found if known is not None and known.conditions == under), None)
+    known = next((known for known in _records(folder) if known.conditions == under), None)
+    return known if known is not None and len(known.nodes) == len(parts.prefix.graph.nodes) else None
 
 
 def measure_work(
@@ -102,7 +99,7 @@ def measure_work(
             frontier = parts.prefix(*inputs)
         suffix, measured = _behind(parts, stepping, frontier, targets, batch_size, precision)
         if known is not None:
-            work = Work(known.frozen, suffix, suffix + known.through, measured, reading)
+            work = Work(sum(known.nodes), suffix, suffix + known.through, measured, reading)
             return work, dict(zip(names, known.nodes, strict=True))
         nodes = _in_front(parts, inputs)
         rows = min(batch_size, size)
@@ -162,12 +159,13 @@ def _in_front(parts: Cut, inputs: Tensors) -> dict[str, float]:
     return {name: value * share for name, value in nodes.items()}
 
 
-def _known(record: Any, parts: Cut | None) -> Known | None:
-    """Return a record that was read, if it can be one, and one of this cut."""
-    try:
-        known = Known(**record)
-        seconds = [known.frozen, known.through, *known.nodes]
-        whole = all(isinstance(value, float | int) and math.isfinite(value) and value >= 0 for value in seconds)
-    except TypeError:  # of another version, or damaged
-        return None
-    return known if whole and (parts is None or len(known.nodes) == len(parts.prefix.graph.nodes)) else None
+def _records(folder: Path) -> list[Known]:
+    """Return the records in a prefix's folder; those of another version, or damaged, are left out."""
+    found = []
+    for record in read_measured(folder):
+        with suppress(TypeError):
+            known = Known(**record)
+            seconds = [known.through, *known.nodes]
+            if all(isinstance(value, float | int) and math.isfinite(value) and value >= 0 for value in seconds):
+                found.append(known)
+    return found

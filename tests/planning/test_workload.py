@@ -106,7 +106,9 @@ def test_measures_that_cannot_be_read_are_taken_anew(train: Callable[..., tuple[
     (path,) = Path("cache").rglob("measured.json")
     (record,) = json.loads(path.read_text())
     wrong = [
-        {**record, "frozen": None},
+        {**record, "frozen": None},  # of another version
+        {**record, "nodes": [-1.0 for _ in record["nodes"]]},
+        {**record, "nodes": [None for _ in record["nodes"]]},
         {**record, "through": "1"},
         {**record, "nodes": []},
         {**record, "frozen": -1.0},
@@ -128,7 +130,7 @@ def test_what_is_known_is_not_measured_and_what_is_behind_the_cut_is(tmp_path: P
     freeze(model, "0")
     parts, sample, under = cut(model, torch.randn(4, 5)), (torch.randn(16, 5),), {"machine": "this"}
     names = [node.name for node in parts.prefix.graph.nodes]
-    known = workload.Known(under, 3.0, 2.0, [3.0, *[0.0] * (len(names) - 1)])
+    known = workload.Known(under, 2.0, [3.0, *[0.0] * (len(names) - 1)])
     for machine in range(20):
         workload.remember(tmp_path, replace(known, conditions={"machine": str(machine)}))
         workload.remember(tmp_path, known)
