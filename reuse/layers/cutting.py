@@ -179,7 +179,7 @@ def _checked(attempt: _Attempt, model: nn.Module, batches: Batches) -> Cut:
     if any(parameter.requires_grad for parameter in parts.prefix.parameters()):
         raise CutError("a parameter that trains is read in front of the cut")
     check_cut(model, parts.prefix, parts.suffix, batches)
-    model.eval()
+    model.eval()  # as when the deepest prefix was made: modes are in a cache's key
     return replace(parts, earlier=earlier_cuts(attempt.sides, attempt.frontier, model))
 
 
