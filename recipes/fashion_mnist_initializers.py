@@ -5,8 +5,9 @@ Zeros make all units of a layer equal, and so do ones: neither learns. The other
 
 from typing import Any
 
+from reuse.recipes.experiments import Column, Experiment, last_held_out, run_experiment, train_network
+
 import reuse
-from reuse.experiments import Column, Experiment, last_held_out, run_experiment, train_network
 
 MODEL, EPOCHS, SEEDS = "mlp:300,100,50,50,50", 20, 5
 ROWS: dict[str, dict[str, Any]] = {
@@ -63,7 +64,10 @@ def main(quick: bool = False) -> dict[str, Any]:
 
     def measure(seed: int, **settings: Any) -> dict[str, float]:
         training = {"optimizer": "sgd", "learning_rate": 1e-3, "batch_size": 32}
-        return train_network(data, model=MODEL, epochs=2 if quick else EPOCHS, seed=seed, **training, **settings)
+        scores: dict[str, float] = train_network(
+            data, model=MODEL, epochs=2 if quick else EPOCHS, seed=seed, **training, **settings
+        )
+        return scores
 
     record = run_experiment(EXPERIMENT, measure, seeds=1 if quick else SEEDS, quick=quick)
     return {"run": str(record.path), "validation accuracy": record.means("valid_accuracy")}

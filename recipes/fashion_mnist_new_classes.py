@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from reuse.recipes.experiments import Column, Experiment, Record, paired_interval, run_experiment
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import reuse
-from reuse.experiments import Column, Experiment, Record, paired_interval, run_experiment
 
 DRAWS, LABELS, FROZEN_EPOCHS, REUSED_RATE = 10, 200, 4, 0.1
 SGD: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.01}

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from reuse.recipes.experiments import Column, Experiment, run_experiment, train_network
 from sklearn.datasets import load_diabetes
 
 import reuse
-from reuse.experiments import Column, Experiment, run_experiment, train_network
 
 MODEL, SEEDS = "mlp:100,50,10,10,10", 5
 SPLITS: dict[str, Any] = {"valid_fraction": 0.25, "test_fraction": 0.25, "split_seed": 42}
@@ -86,7 +86,10 @@ def main(quick: bool = False) -> dict[str, Any]:
 
     def measure(seed: int, epochs: int, raw: bool = False, **settings: Any) -> dict[str, float]:
         rows, training = raw_data if raw else data, {"learning_rate": 1e-3, "batch_size": 32}
-        return train_network(rows, model=MODEL, epochs=2 if quick else epochs, seed=seed, **training, **settings)
+        scores: dict[str, float] = train_network(
+            rows, model=MODEL, epochs=2 if quick else epochs, seed=seed, **training, **settings
+        )
+        return scores
 
     record = run_experiment(EXPERIMENT, measure, seeds=1 if quick else SEEDS, quick=quick)
     return {"run": str(record.path), "validation MSE": record.means("valid_mse")}

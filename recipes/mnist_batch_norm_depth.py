@@ -6,9 +6,9 @@ Without it the steps grow with every layer, with it they do not. A step with it 
 from typing import Any
 
 import numpy as np
+from reuse.recipes.experiments import Column, Experiment, Record, run_experiment, train_until
 
 import reuse
-from reuse.experiments import Column, Experiment, Record, run_experiment, train_until
 
 SEEDS, MAX_STEPS, EVERY, ACCURACY = 3, 1000, 2, 0.9
 WIDTHS = (500, 400, 300, 200, 100, 50, 25)
@@ -48,7 +48,10 @@ def main(quick: bool = False) -> dict[str, Any]:
 
     def measure(seed: int, **settings: Any) -> dict[str, float]:
         max_steps = 4 if quick else MAX_STEPS
-        return train_until(data, ACCURACY, seed=seed, max_steps=max_steps, every=EVERY, **TRAINING, **settings)
+        scores: dict[str, float] = train_until(
+            data, ACCURACY, seed=seed, max_steps=max_steps, every=EVERY, **TRAINING, **settings
+        )
+        return scores
 
     record = run_experiment(EXPERIMENT, measure, seeds=1 if quick else SEEDS, quick=quick, conclude=conclude)
     return {"run": str(record.path), "conclusions": record.conclusions}

@@ -7,8 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from reuse.recipes.experiments import Column, Experiment, last_held_out, run_experiment
+
 import reuse
-from reuse.experiments import Column, Experiment, last_held_out, run_experiment
 
 EPOCHS, MEMBERS = 15, 5
 RUNS = Path("runs") / "experiments" / "mnist_convnet_steps"

@@ -9,8 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from reuse.recipes.experiments import Column, Experiment, Record, mean_and_error, run_experiment
+
 import reuse
-from reuse.experiments import Column, Experiment, Record, mean_and_error, run_experiment
 
 SEEDS, EPOCHS = 3, 20
 NETWORK: dict[str, Any] = {"activation": "relu", "init": "he_normal"}

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from reuse.recipes.experiments import Column, Experiment, last_held_out, run_experiment, train_network
+
 import reuse
-from reuse.experiments import Column, Experiment, last_held_out, run_experiment, train_network
 
 MODEL, SEEDS = "mlp:300,100", 5
 ROWS: dict[str, dict[str, Any]] = {
@@ -48,7 +49,10 @@ def main(quick: bool = False) -> dict[str, Any]:
 
     def measure(seed: int, epochs: int, standardised: bool = False, **settings: Any) -> dict[str, float]:
         data, training = standardised_pixels if standardised else images, {"optimizer": "sgd", "learning_rate": 0.01}
-        return train_network(data, model=MODEL, epochs=2 if quick else epochs, seed=seed, **training, **settings)
+        scores: dict[str, float] = train_network(
+            data, model=MODEL, epochs=2 if quick else epochs, seed=seed, **training, **settings
+        )
+        return scores
 
     record = run_experiment(EXPERIMENT, measure, seeds=1 if quick else SEEDS, quick=quick)
     return {"run": str(record.path), "test accuracy": record.means("test_accuracy")}

@@ -9,18 +9,18 @@ if TYPE_CHECKING:
     from reuse.caching.cache import ActivationCache
     from reuse.data.loading import load
     from reuse.errors import CacheError, CutError, DataError, ReuseError, RunError, UnknownNameError, UsageError
-    from reuse.finetuning import finetune
+    from reuse.finetuning.finetune import finetune
+    from reuse.inference.ensembling import ensemble_runs
+    from reuse.inference.souping import soup_runs
     from reuse.layers.cutting import cut
     from reuse.layers.freezing import freeze, unfreeze
     from reuse.layers.transplanting import transplant
     from reuse.nn.building import build
-    from reuse.pretraining import pretrain
-    from reuse.rate_finding import lr_find
-    from reuse.results import Result
-    from reuse.runs.ensembling import ensemble_runs
+    from reuse.pretraining.pretrain import pretrain
     from reuse.runs.models import load_model
-    from reuse.runs.souping import soup_runs
-    from reuse.sweeping.sweeping import sweep
+    from reuse.runs.results import Result
+    from reuse.searching.rate_finding import lr_find
+    from reuse.searching.sweep import sweep
     from reuse.training.trainer import Trainer
 
 # The public names and where they are, imported when they are first used: `import reuse` does not wait for torch.
@@ -29,7 +29,7 @@ _HOMES = {
     "CacheError": "reuse.errors",
     "CutError": "reuse.errors",
     "DataError": "reuse.errors",
-    "Result": "reuse.results",
+    "Result": "reuse.runs.results",
     "ReuseError": "reuse.errors",
     "RunError": "reuse.errors",
     "Trainer": "reuse.training.trainer",
@@ -37,15 +37,15 @@ _HOMES = {
     "UsageError": "reuse.errors",
     "build": "reuse.nn.building",
     "cut": "reuse.layers.cutting",
-    "ensemble_runs": "reuse.runs.ensembling",
-    "finetune": "reuse.finetuning",
+    "ensemble_runs": "reuse.inference.ensembling",
+    "finetune": "reuse.finetuning.finetune",
     "freeze": "reuse.layers.freezing",
     "load": "reuse.data.loading",
     "load_model": "reuse.runs.models",
-    "lr_find": "reuse.rate_finding",
-    "pretrain": "reuse.pretraining",
-    "soup_runs": "reuse.runs.souping",
-    "sweep": "reuse.sweeping.sweeping",
+    "lr_find": "reuse.searching.rate_finding",
+    "pretrain": "reuse.pretraining.pretrain",
+    "soup_runs": "reuse.inference.souping",
+    "sweep": "reuse.searching.sweep",
     "transplant": "reuse.layers.transplanting",
     "unfreeze": "reuse.layers.freezing",
 }

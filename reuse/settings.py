@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
-from reuse.lookup import lookup
+from reuse.menus import lookup
 
 SHARED = "settings"
 """What the functions that take shared settings call them: `**settings: Unpack[Settings]`."""

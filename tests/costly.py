@@ -2,7 +2,7 @@
 
 import pytest
 
-from reuse import preparing
+from reuse.features import preparing
 from reuse.layers.cutting import Cut
 from reuse.planning.options import Work
 

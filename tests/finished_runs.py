@@ -6,8 +6,8 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from reuse.results import Result
 from reuse.runs.folder import RunFolder
+from reuse.runs.results import Result
 
 
 def weights(run: Result | str | Path) -> dict[str, Tensor]:

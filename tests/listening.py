@@ -1,7 +1,6 @@
 """Listening to a training, and pressing Ctrl-C in the middle of it."""
 
-from reuse.runs.reporting import Reporter
-from reuse.training.epoch import Epoch
+from reuse.reporting import Epoch, Reporter
 
 
 class Listener(Reporter):

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from reuse import build, load_model
-from reuse.finetuning import finetune
-from reuse.results import Result
+from reuse.finetuning.finetune import finetune
+from reuse.runs.results import Result
 from reuse.training.step import Step
 
 ROWS, CLASSES = 56, 3

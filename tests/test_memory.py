@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import reuse
-from reuse.runs.reporting import Reporter
-from reuse.training.epoch import Epoch
+from reuse.reporting import Epoch, Reporter
 
 X = np.random.default_rng(0).random((2000, 64)).astype(np.float32)
 Y = np.arange(len(X)) % 10

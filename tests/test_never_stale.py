@@ -18,14 +18,14 @@ from reuse.compute import Compute
 from reuse.data.dataset import Dataset
 from reuse.data.loading import load
 from reuse.data.preprocessing import image_preprocessing
-from reuse.feeding import feed_activations
-from reuse.finetuning import finetune
+from reuse.features.feeding import feed_activations
+from reuse.features.preparing import CacheSettings, prepare
+from reuse.finetuning.finetune import finetune
 from reuse.layers.freezing import freeze, unfreeze
 from reuse.objectives.supervised import supervised
-from reuse.preparing import CacheSettings, prepare
-from reuse.pretraining import pretrain
+from reuse.pretraining.pretrain import pretrain
+from reuse.reporting import Reporter
 from reuse.runs.folder import RunFolder
-from reuse.runs.reporting import Reporter
 
 ROWS = 60
 RANDOM = np.random.default_rng(0)

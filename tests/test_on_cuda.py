@@ -8,8 +8,8 @@ import timm
 import torch
 
 import reuse
-from reuse.solving.logistic import solve_logistic
-from reuse.solving.ridge import solve_ridge
+from reuse.heads.logistic import solve_logistic
+from reuse.heads.ridge import solve_ridge
 
 pytestmark = pytest.mark.gpu
 

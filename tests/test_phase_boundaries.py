@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from finished_runs import history, weights
-from reuse import filling
-from reuse.finetuning import finetune
-from reuse.pretraining import pretrain
-from reuse.results import Result
+from reuse.features import filling
+from reuse.finetuning.finetune import finetune
+from reuse.pretraining.pretrain import pretrain
 from reuse.runs import fitting
 from reuse.runs.folder import RunFolder
+from reuse.runs.results import Result
 from reuse.training.step import Step
 
 RANDOM = np.random.default_rng(0)

@@ -18,13 +18,13 @@ from finished_runs import history, weights
 from listening import Listener
 from reuse import build, load, load_model, preparing
 from reuse.errors import RunError, UsageError
-from reuse.finetuning import finetune
-from reuse.pretraining import pretrain
-from reuse.results import Result
+from reuse.finetuning.finetune import finetune
+from reuse.pretraining.pretrain import pretrain
 from reuse.runs import fitting
 from reuse.runs.checkpoints import FOLDER
 from reuse.runs.fitting import Interrupted
 from reuse.runs.folder import RunFolder
+from reuse.runs.results import Result
 from reuse.training.step import Step
 
 ROWS = 70
@@ -165,7 +165,7 @@ def test_interrupted_while_caching(source: None, monkeypatch: pytest.MonkeyPatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("reuse.phase_feeding.feed_activations", interrupted)
+        patch.setattr("reuse.finetuning.feeding.feed_activations", interrupted)
         with pytest.raises(Interrupted, match=r"go on with --resume run$"):
             finetuned(**ADAM, out="run", cache_dir="another")
     shutil.rmtree("source")
@@ -276,7 +276,7 @@ def test_a_run_is_whole_on_disk_before_anything_is_computed(source: None, monkey
         seen.append({**load_file(folder / "frozen.safetensors"), **load_file(folder / "start.safetensors")})
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("reuse.phase_feeding.prepare", look)
+    monkeypatch.setattr("reuse.finetuning.feeding.prepare", look)
     with pytest.raises(Interrupted):
         finetuned(out="run")
     model = build("mlp:12,10,8", (9,), 3, activation="elu", **NETWORK)

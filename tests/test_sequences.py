@@ -11,10 +11,10 @@ import torch
 import reuse
 from reuse.compute import Compute
 from reuse.data.dataset import Dataset
-from reuse.feeding import Feed, feed_activations, feed_inputs
+from reuse.features.feeding import Feed, feed_activations, feed_inputs
+from reuse.features.preparing import CacheSettings, prepare
 from reuse.objectives.supervised import Classification
-from reuse.preparing import CacheSettings, prepare
-from reuse.runs.reporting import Reporter
+from reuse.reporting import Reporter
 from reuse.training.trainer import Trainer
 
 SUBJECTS = {

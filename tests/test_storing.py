@@ -8,13 +8,13 @@ import torch
 
 from finished_runs import weights
 from listening import Listener
-from reuse import feeding
 from reuse.errors import UnknownNameError
-from reuse.finetuning import finetune
-from reuse.pretraining import pretrain
-from reuse.results import Result
+from reuse.features import feeding
+from reuse.finetuning.finetune import finetune
+from reuse.pretraining.pretrain import pretrain
 from reuse.runs.fitting import Interrupted
 from reuse.runs.folder import RunFolder
+from reuse.runs.results import Result
 
 pytestmark = pytest.mark.usefixtures("cached_however_small")
 

@@ -27,7 +27,7 @@ reuse.pretrain(**pretraining, parallel="fsdp", optimizer="nesterov", clip_norm=0
 for kind in ("ddp", "fsdp"):
     result = reuse.finetune("source", **tuning, parallel=kind, cache_dir=f"cache-{kind}", out=f"tuned-{kind}")
     assert result.cache["rows"] == {"computed": sum(result.sizes.values()), "found": 0}
-from reuse import preparing
+from reuse.features import preparing
 from reuse.planning.options import Work
 measured = preparing.measure_work
 slow = Work(frozen=1.0, suffix=0.001, whole=1.001, measured=0.001)

@@ -10,11 +10,11 @@ from torch import Tensor
 from finished_runs import weights
 from listening import Listener
 from reuse.errors import UsageError
-from reuse.finetuning import finetune, go_on
-from reuse.pretraining import pretrain
-from reuse.results import Result
+from reuse.finetuning.finetune import finetune, go_on
+from reuse.pretraining.pretrain import pretrain
+from reuse.reporting import Epoch
 from reuse.runs.fitting import Interrupted
-from reuse.training.epoch import Epoch
+from reuse.runs.results import Result
 from reuse.training.step import Step
 
 DRAW = torch.Generator().manual_seed(0)

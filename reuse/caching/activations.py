@@ -12,7 +12,7 @@ from reuse.caching.reading_ahead import ReadAhead, SpareMemory
 from reuse.caching.storage import row_bytes
 from reuse.caching.stored_rows import StoredRows
 from reuse.caching.unpacking import Unpacking
-from reuse.caching.windows import Windows, windows_of
+from reuse.data.windows import Windows, windows_of
 from reuse.devices import free_memory
 from reuse.layers.frontier_tensor import FrontierTensor
 

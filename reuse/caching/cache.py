@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 from reuse.caching import building, files
 from reuse.caching.checking import Problem, check_segment
-from reuse.caching.fingerprint import Fingerprint
 from reuse.caching.locking import LOCKS, disk_errors, removing
 from reuse.caching.packing import packed
 from reuse.caching.prefix_record import RECORD, PrefixRecord, read_record
@@ -16,8 +15,9 @@ from reuse.caching.segment import read_header
 from reuse.caching.storage import describe, storage_of
 from reuse.caching.store import SEGMENT_BYTES, USED, PrefixCache
 from reuse.errors import CacheError
+from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.layers.frontier_tensor import FrontierTensor
-from reuse.lookup import suggest
+from reuse.menus import suggest
 
 KEY = re.compile(r"[0-9a-f]{32}")
 NO_DESCRIPTION: Mapping[str, str] = MappingProxyType({})

@@ -11,7 +11,7 @@ from reuse.caching.quantizing import QuantizedTensor, dequantize, quantize
 from reuse.devices import dtype_name
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
-from reuse.lookup import lookup
+from reuse.menus import lookup
 
 STORAGE_TYPES: dict[str, torch.dtype] = {
     "float64": torch.float64,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reuse.caching.segment import read_run
 from reuse.caching.stored_rows import StoredRows
-from reuse.caching.windows import Windows
+from reuse.data.windows import Windows
 
 THREADS = 4  # that read at once: a disk is fastest when it has several things to do
 SPAN_BYTES = 2**20  # read at once by one of them

@@ -46,8 +46,8 @@ def why(context: click.Context, /, as_json: bool, config: str | None, **_: Any) 
     """Say whether a fine-tuning with these options would find its activations, and if not, what differs."""
     from reuse.cli.printing import print_json
     from reuse.errors import CutError
-    from reuse.explaining import explain
-    from reuse.finetuning import plan
+    from reuse.features.explaining import explain
+    from reuse.finetuning.finetune import plan
 
     try:
         prepared = plan(**settings_of(context, config, "finetune"))[1]
@@ -110,7 +110,7 @@ def clear(key: str | None, cache_dir: str | None, as_json: bool) -> None:
 
 def _open(folder: str | None) -> Any:
     from reuse.caching.cache import ActivationCache
-    from reuse.preparing import cache_folder
+    from reuse.features.preparing import cache_folder
 
     return ActivationCache(cache_folder(folder))
 
@@ -118,7 +118,7 @@ def _open(folder: str | None) -> Any:
 def _whole_key(opened: Any, key: str | None) -> str | None:
     """Return the key that begins with `key`."""
     from reuse.errors import UnknownNameError
-    from reuse.lookup import suggest
+    from reuse.menus import suggest
 
     if key is None:
         return None

@@ -8,7 +8,7 @@ from typing import Any
 from reuse.cli.options import TYPES
 from reuse.cli.signatures import Setting
 from reuse.errors import UsageError
-from reuse.lookup import suggest
+from reuse.menus import suggest
 
 # What a value in TOML may be for each part of an annotation, and what to call it.
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {

@@ -10,8 +10,8 @@ from reuse.cli.signatures import read_settings
 from reuse.cli.training import JSON
 
 # The runs are the command's own argument, as there are several.
-ENSEMBLE = [s for s in read_settings("reuse.runs.ensembling", "evaluate_ensemble") if s.name != "runs"]
-METHOD = next(s for s in read_settings("reuse.runs.souping", "soup_runs") if s.name == "method")
+ENSEMBLE = [s for s in read_settings("reuse.inference.ensembling", "evaluate_ensemble") if s.name != "runs"]
+METHOD = next(s for s in read_settings("reuse.inference.souping", "soup_runs") if s.name == "method")
 FOR_PREDICTIONS = ("mix", "data", "target", "split", "skip_bad")
 
 
@@ -38,7 +38,7 @@ def ensemble(context: click.Context, /, as_json: bool, soup: str | None, out: st
 
 def _average(settings: dict[str, Any], as_json: bool) -> None:
     from reuse.cli.printing import print_json, table
-    from reuse.runs.ensembling import evaluate_ensemble
+    from reuse.inference.ensembling import evaluate_ensemble
 
     result = evaluate_ensemble(**settings)
     if as_json:
@@ -52,7 +52,7 @@ def _average(settings: dict[str, Any], as_json: bool) -> None:
 
 def _cook(settings: dict[str, Any], as_json: bool) -> None:
     from reuse.cli.printing import print_json, table
-    from reuse.runs.souping import soup_runs
+    from reuse.inference.souping import soup_runs
 
     result = soup_runs(**settings)
     if as_json:

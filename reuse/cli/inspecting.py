@@ -8,7 +8,7 @@ from reuse.cli.options import given, with_settings
 from reuse.cli.signatures import read_settings
 from reuse.cli.training import CONFIG, FINETUNE, JSON, settings_of
 
-INSPECT = read_settings("reuse.runs.inspecting", "inspect_model")
+INSPECT = read_settings("reuse.setup.inspecting", "inspect_model")
 # A plan resumes nothing.
 PLAN = [setting for setting in FINETUNE if setting.name != "resume"]
 
@@ -25,7 +25,7 @@ def inspect(context: click.Context, /, as_json: bool, **_: Any) -> None:
     from dataclasses import asdict
 
     from reuse.cli.printing import print_json, table
-    from reuse.runs.inspecting import inspect_model
+    from reuse.setup.inspecting import inspect_model
 
     found = inspect_model(**chosen(context))
     if as_json:
@@ -50,9 +50,9 @@ def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any)
     """Say what a fine-tuning would freeze, compute, cache and cost; takes its options and writes nothing."""
     from reuse.cli.printing import print_json
     from reuse.errors import CutError
-    from reuse.finetuning import plan as make_plan
+    from reuse.features.preparing import describe_plan
+    from reuse.finetuning.finetune import plan as make_plan
     from reuse.planning.describing import plan_table
-    from reuse.preparing import describe_plan
 
     settings = settings_of(context, config, "finetune")
     settings.pop("out", None)  # where its run would go makes no difference

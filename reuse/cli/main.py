@@ -12,7 +12,7 @@ import click
 
 from reuse import __version__
 from reuse.errors import ReuseError
-from reuse.lookup import suggest
+from reuse.menus import suggest
 
 # Commands and where they are; nothing of a command is imported before it is called or asked for help.
 COMMANDS = {

@@ -10,9 +10,8 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from reuse.reporting import Epoch, Progress, Reporter
 from reuse.runs.folder import without_infinities
-from reuse.runs.reporting import Progress, Reporter
-from reuse.training.epoch import Epoch
 from reuse.units import format_seconds
 
 LINE_SECONDS = 3.0  # without a terminal: a line every few seconds, not a bar

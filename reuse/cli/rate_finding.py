@@ -15,7 +15,7 @@ ROWS = 12  # of the table
 
 def _settings() -> list[Setting]:
     """Return the options: those of `lr_find`, and those of the trainings whose rate is sought, each once."""
-    own = {setting.name: setting for setting in read_settings("reuse.rate_finding", "lr_find")}
+    own = {setting.name: setting for setting in read_settings("reuse.searching.rate_finding", "lr_find")}
     theirs = {setting.name: setting for setting in (*PRETRAIN, *FINETUNE) if setting.name not in UNUSED_BY_RANGE_TEST}
     return list({**own, **{name: setting for name, setting in theirs.items() if name not in own}}.values())
 
@@ -36,7 +36,7 @@ def lr_find(context: click.Context, /, as_json: bool, **_: Any) -> None:
     from dataclasses import asdict
 
     from reuse.cli.printing import Printer, print_json, table
-    from reuse.rate_finding import lr_find as find
+    from reuse.searching.rate_finding import lr_find as find
 
     given = chosen(context)
     printer = Printer()

@@ -38,7 +38,7 @@ def run_recipe(name: str, quick: bool, as_json: bool) -> None:
     from sys import stderr
 
     from reuse.cli.printing import print_json
-    from reuse.lookup import lookup
+    from reuse.menus import lookup
 
     lookup(_found(), name, "recipe")
     with redirect_stdout(stderr):  # what a recipe prints on its way is progress

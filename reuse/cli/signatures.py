@@ -40,7 +40,7 @@ def read_settings(module: str, function: str) -> list[Setting]:
     """Return the settings of a function in their order.
 
     Args:
-        module: such as `reuse.finetuning`; its source is read, it is not imported.
+        module: such as `reuse.finetuning.finetune`; its source is read, it is not imported.
         function: the name of a function at its top level.
 
     Raises:

@@ -8,7 +8,7 @@ import click
 from reuse.cli.options import given, with_settings
 from reuse.cli.signatures import Setting, read_settings
 from reuse.cli.training import FINETUNE, JSON
-from reuse.sweeping.unused_settings import UNUSED_BY_SWEEP
+from reuse.searching.unused_settings import UNUSED_BY_SWEEP
 
 LISTS = ("learning_rate", "weight_decay", "optimizer", "momentum", "schedule", "head", "labels", "solver", "penalty")
 ROWS = 20  # of the table
@@ -17,7 +17,7 @@ ROWS = 20  # of the table
 def _settings() -> list[Setting]:
     """Return the options: those of `sweep`, lists as texts, and those of `finetune` that heads can have together."""
     settings: dict[str, Setting] = {}
-    for setting in (*read_settings("reuse.sweeping.sweeping", "sweep"), *FINETUNE):
+    for setting in (*read_settings("reuse.searching.sweep", "sweep"), *FINETUNE):
         if setting.name not in UNUSED_BY_SWEEP:
             settings.setdefault(setting.name, setting)
     return [replace(one, annotation="str") if one.name in LISTS else one for one in settings.values()]
@@ -37,7 +37,7 @@ def sweep(context: click.Context, /, as_json: bool, **_: Any) -> None:
     --solver, linear heads are solved for: --solver logistic --penalty 1e-4,1e-2.
     """
     from reuse.cli.printing import Printer, print_json, table
-    from reuse.sweeping.sweeping import sweep as begin
+    from reuse.searching.sweep import sweep as begin
 
     chosen = given(context)
     chosen.pop("as_json", None)

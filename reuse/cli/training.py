@@ -8,8 +8,8 @@ import click
 from reuse.cli.options import given, with_settings
 from reuse.cli.signatures import read_settings
 
-PRETRAIN = read_settings("reuse.pretraining", "pretrain")
-FINETUNE = read_settings("reuse.finetuning", "finetune")
+PRETRAIN = read_settings("reuse.pretraining.pretrain", "pretrain")
+FINETUNE = read_settings("reuse.finetuning.finetune", "finetune")
 CONFIG = click.option("--config", type=click.Path(exists=True, dir_okay=False), help="A TOML file of settings.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 
@@ -28,8 +28,8 @@ def pretrain(context: click.Context, /, as_json: bool, list_objectives: bool, co
     if list_objectives:
         _list_objectives(as_json)
         return
-    from reuse.pretraining import go_on
-    from reuse.pretraining import pretrain as begin
+    from reuse.pretraining.pretrain import go_on
+    from reuse.pretraining.pretrain import pretrain as begin
 
     function = go_on if "resume" in given(context) else begin
     result = _train(function, settings_of(context, config, "pretrain"))
@@ -47,8 +47,8 @@ def finetune(context: click.Context, /, as_json: bool, config: str | None, **_: 
     SOURCE is a run folder, a file of weights, or a model such as timm:resnet18; the newest pretraining run where none
     is named.
     """
-    from reuse.finetuning import finetune as begin
-    from reuse.finetuning import go_on
+    from reuse.finetuning.finetune import finetune as begin
+    from reuse.finetuning.finetune import go_on
 
     resumed = "resume" in given(context)
     result = _train(go_on if resumed else begin, settings_of(context, config, "finetune"))

@@ -10,8 +10,8 @@ from reuse.cli.options import with_settings
 from reuse.cli.signatures import read_settings
 from reuse.cli.training import JSON
 
-EVALUATE = read_settings("reuse.runs.predicting", "evaluate_run")
-PREDICT = read_settings("reuse.runs.predicting", "predict_run")
+EVALUATE = read_settings("reuse.inference.predicting", "evaluate_run")
+PREDICT = read_settings("reuse.inference.predicting", "predict_run")
 
 
 @click.command()
@@ -21,7 +21,7 @@ PREDICT = read_settings("reuse.runs.predicting", "predict_run")
 def evaluate(context: click.Context, /, as_json: bool, **_: Any) -> None:
     """Measure the trained RUN: on the test rows of its own data, or on other data."""
     from reuse.cli.printing import print_json, table
-    from reuse.runs.predicting import evaluate_run
+    from reuse.inference.predicting import evaluate_run
 
     result = evaluate_run(**chosen(context))
     if as_json:
@@ -43,7 +43,7 @@ def predict(context: click.Context, /, as_json: bool, out: str | None, **_: Any)
     For classes: what is predicted and the probability of each class. For numbers: the numbers.
     """
     from reuse.cli.printing import print_json
-    from reuse.runs.predicting import predict_run
+    from reuse.inference.predicting import predict_run
 
     found = predict_run(**chosen(context))
     if out is not None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from reuse.data.source import Source
 from reuse.errors import DataError, UsageError
-from reuse.lookup import suggest
+from reuse.menus import suggest
 
 
 def keep_classes(source: Source, classes: str | int | Sequence[str | int] | None) -> Source:

@@ -23,7 +23,7 @@ from reuse.data.table_files import NO_TARGET, read_csv, read_parquet
 from reuse.data.tables import TableSamples
 from reuse.data.text import TextSamples
 from reuse.errors import DataError, UnknownNameError, UsageError
-from reuse.lookup import suggest
+from reuse.menus import suggest
 
 READERS: dict[str, Callable[[Path, Options], Source]] = {
     ".npz": read_npz,

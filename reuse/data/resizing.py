@@ -14,7 +14,7 @@ from torch import Tensor
 
 from reuse.data.preprocessing import Preprocessing
 from reuse.errors import UsageError
-from reuse.lookup import lookup
+from reuse.menus import lookup
 
 IMAGE_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 PILLOW_FILTERS = {

@@ -12,7 +12,7 @@ from reuse.data.tables import TableSamples, as_texts
 from reuse.data.targets import encode_targets
 from reuse.data.text import TextSamples
 from reuse.errors import DataError, UsageError
-from reuse.lookup import suggest
+from reuse.menus import suggest
 
 TARGET_NAMES = ("target", "label", "class", "y")
 MISSING_SPELLINGS = {"", "na", "n/a", "nan", "null", "none", "?"}

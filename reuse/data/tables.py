@@ -13,7 +13,7 @@ from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Column, Preprocessing
 from reuse.data.source import Options, refuse_image_options, refuse_other_kind
 from reuse.errors import DataError
-from reuse.lookup import suggest
+from reuse.menus import suggest
 
 MISSING = "(missing)"
 MANY_CATEGORIES = 100

@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from reuse.errors import UnknownNameError, UsageError
-from reuse.lookup import suggest
+from reuse.menus import suggest
 
 Patterns = str | Sequence[str]
 

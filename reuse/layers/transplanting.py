@@ -10,7 +10,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from reuse.errors import UsageError
 from reuse.layers.selecting import match_names, split_patterns
-from reuse.lookup import suggest
+from reuse.menus import suggest
 
 
 @dataclass(frozen=True)

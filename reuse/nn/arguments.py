@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from reuse.errors import UsageError
-from reuse.lookup import lookup
+from reuse.menus import lookup
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from reuse.errors import UnknownNameError, UsageError
-from reuse.lookup import suggest
+from reuse.menus import suggest
 from reuse.nn.callables import build_from_callable, can_be_imported
 from reuse.nn.cautions import warn_caller
 from reuse.nn.defaults import LAYERED, with_defaults

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from reuse.errors import ReuseError, UnknownNameError, UsageError
-from reuse.lookup import suggest
+from reuse.menus import suggest
 
 
 def build_from_callable(

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reuse.errors import UsageError
-from reuse.lookup import lookup
+from reuse.menus import lookup
 from reuse.nn.conv_blocks import BLOCKS, DENSE, PLAIN
 
 KERNEL = 3

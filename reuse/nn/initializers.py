@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from reuse.errors import UsageError
-from reuse.lookup import lookup
+from reuse.menus import lookup
 from reuse.nn.arguments import look_up_with_arguments
 
 # A normal cut at two standard deviations is narrower than an uncut one, by this factor.

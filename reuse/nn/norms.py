@@ -7,7 +7,7 @@ from types import MappingProxyType
 from torch import Tensor, nn
 
 from reuse.errors import UsageError
-from reuse.lookup import lookup, suggest
+from reuse.menus import lookup, suggest
 
 NO_ARGUMENTS: Mapping[str, float] = MappingProxyType({})
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reuse.errors import UsageError
-from reuse.lookup import lookup
+from reuse.menus import lookup
 from reuse.nn.hidden import HiddenStyle, check_probability
 from reuse.nn.initializers import initializer
 from reuse.nn.norm_specs import Norm

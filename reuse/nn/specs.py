@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reuse.errors import UnknownNameError, UsageError
-from reuse.lookup import lookup, suggest
+from reuse.menus import lookup, suggest
 from reuse.nn.conv_specs import ConvLayer, conv_layers_text, parse_conv_layers
 
 # What the hidden layers of each family are called, before their number.

@@ -6,7 +6,7 @@ import timm
 from torch import nn
 
 from reuse.errors import RunError, UnknownNameError, UsageError
-from reuse.lookup import suggest
+from reuse.menus import suggest
 from reuse.nn.probing import reason
 from reuse.nn.reachability import can_be_had
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from reuse.errors import UsageError
-from reuse.lookup import lookup
+from reuse.menus import lookup
 
 # Salimans and Kingma 2016, https://arxiv.org/abs/1602.07868; Miyato et al. 2018, https://arxiv.org/abs/1802.05957.
 WEIGHT_NORMS: dict[str, Callable[[nn.Module], nn.Module]] = {

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reuse.errors import UsageError
-from reuse.lookup import lookup
+from reuse.menus import lookup
 from reuse.objectives.objective import Batch, Network, add_up, count_rows
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reuse.errors import UsageError
-from reuse.lookup import lookup
+from reuse.menus import lookup
 from reuse.objectives.counting import accuracy, confusion, macro_f1
 from reuse.objectives.objective import Batch, Network, Objective, add_up, count_rows, labels_of
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from reuse.errors import DataError, UsageError
-from reuse.lookup import lookup
+from reuse.menus import lookup
 
 
 def parse_class_weights(text: str, classes: Sequence[str], targets: Tensor) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import _WeightNorm
 
 from reuse.errors import UsageError
-from reuse.lookup import suggest
+from reuse.menus import suggest
 
 Constraint = Callable[[nn.Module], None]
 """Changes the weights of a model in place."""

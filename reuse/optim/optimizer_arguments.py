@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from reuse.errors import UsageError
-from reuse.lookup import suggest
+from reuse.menus import suggest
 
 OWN_SETTINGS = ("lr", "weight_decay", "momentum")
 """What has a setting of its own: learning rate, weight decay, momentum."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from reuse.errors import UsageError
-from reuse.lookup import suggest
+from reuse.menus import suggest
 
 Penalty = Callable[[], Tensor]
 """Returns a scalar of the weights as they are now, with a gradient; it never waits for the device."""

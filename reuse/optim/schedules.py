@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from reuse.errors import UsageError
-from reuse.lookup import lookup
+from reuse.menus import lookup
 from reuse.optim.curves import Curve, constant, cosine, exponential, halve, linear, piecewise, polynomial, power
 from reuse.optim.durations import Span
 from reuse.optim.named_arguments import split_arguments

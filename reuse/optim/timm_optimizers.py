@@ -7,7 +7,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from reuse.errors import UnknownNameError, UsageError
-from reuse.lookup import suggest
+from reuse.menus import suggest
 from reuse.optim.optimizer_arguments import check_arguments
 from reuse.optim.settings import OptimizerSettings
 

@@ -10,12 +10,11 @@ from torch import Tensor
 
 from reuse.distributed import LostProcessError, others_needed
 from reuse.errors import ReuseError
+from reuse.reporting import Epoch, Reporter
 from reuse.runs.checkpoints import load_checkpoint, save_checkpoint
 from reuse.runs.folder import RunFolder
 from reuse.runs.recording import Recorder, Recording, recorder
-from reuse.runs.reporting import Reporter
 from reuse.training.batches import Source
-from reuse.training.epoch import Epoch
 from reuse.training.locating import locate
 from reuse.training.running_loss import LossError
 from reuse.training.state import live_tensors

@@ -9,13 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from reuse.distributed import is_main
+from reuse.reporting import Epoch, Reporter
 from reuse.runs.checkpoints import savable_tensors
 from reuse.runs.folder import RunFolder
-from reuse.runs.reporting import Reporter
 from reuse.runs.snapshots import forget_snapshots, kept_epochs, save_snapshot
 from reuse.runs.tensorboard import FOLDER, TensorBoard
 from reuse.training.batches import Source, batch_sizes
-from reuse.training.epoch import Epoch
 from reuse.training.state import copied
 from reuse.training.trainer import Trainer
 from reuse.training.watching import Figures, watch

@@ -15,10 +15,10 @@ from torch import Tensor
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.optim.named_arguments import split_arguments
+from reuse.reporting import Epoch
 from reuse.runs.folder import RunFolder, write_text
 from reuse.runs.models import SavedModel, load_model, load_whole
 from reuse.runs.tensor_files import load_tensors_file, save_tensors
-from reuse.training.epoch import Epoch
 
 FOLDER, SUFFIX = "snapshots", ".safetensors"
 

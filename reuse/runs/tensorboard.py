@@ -9,7 +9,7 @@ from torch.nn import Parameter
 
 from reuse.distributed import is_main, whole
 from reuse.errors import UsageError
-from reuse.training.epoch import Epoch
+from reuse.reporting import Epoch
 
 FOLDER = "tensorboard"
 

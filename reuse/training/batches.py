@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
-from reuse.caching.windows import Windows
+from reuse.data.windows import Windows
 from reuse.errors import DataError, UsageError
 from reuse.objectives.objective import Batch
 from reuse.seeding import generator

@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from reuse.distributed import mean_over_processes, rank, sum_over_processes, world_size
 from reuse.errors import UsageError
 from reuse.layers.splicing import Suffix
-from reuse.lookup import lookup
+from reuse.menus import lookup
 from reuse.objectives.objective import Network
 from reuse.training.statistics import live_batch_norms
 

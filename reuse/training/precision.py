@@ -8,7 +8,7 @@ from torch import nn
 
 from reuse.devices import dtype_name
 from reuse.errors import UsageError
-from reuse.lookup import lookup
+from reuse.menus import lookup
 
 PRECISIONS: dict[str, torch.dtype | None] = {
     "float32": None,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from reuse.distributed import fill, whole
 from reuse.errors import RunError
-from reuse.lookup import suggest
+from reuse.menus import suggest
 
 
 def live_tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from reuse.optim.named_state import load_named_state, named_state
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.schedules import Schedule, choose_schedule
 from reuse.optim.settings import OptimizerSettings
+from reuse.reporting import Epoch
 from reuse.seeding import generator, random_state, seed_everything, set_random_state
 from reuse.training.averaging import WeightAverage
 from reuse.training.batches import (
@@ -34,7 +35,6 @@ from reuse.training.batches import (
 )
 from reuse.training.compiling import STEPS, Compiling
 from reuse.training.dropout import switch_off_dropout
-from reuse.training.epoch import Epoch
 from reuse.training.evaluation import device_of, evaluate
 from reuse.training.pacing import Pace
 from reuse.training.parallel import average_buffers, share_of

@@ -19,7 +19,7 @@ from typing import Any
 from measuring import Line, alternate, begin, median_interval, print_table
 
 import reuse
-from reuse.results import Result
+from reuse.runs.results import Result
 
 FULL: dict[str, Any] = {"data": "fashion-mnist", "model": "convnet:16,32,32,64", "labels": 2000, "epochs": 20}
 QUICK: dict[str, Any] = {"data": "digits", "model": "mlp:40,30,20", "labels": 60, "epochs": 6}

@@ -19,12 +19,12 @@ from reuse.compute import Compute
 from reuse.data.dataset import SPLITS, Dataset
 from reuse.data.loading import load
 from reuse.data.preprocessing import Preprocessing
-from reuse.feeding import feed_activations
-from reuse.filling import COMPUTE_ROWS
+from reuse.features.feeding import feed_activations
+from reuse.features.filling import COMPUTE_ROWS
+from reuse.features.preparing import CacheSettings, prepare
 from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
-from reuse.preparing import CacheSettings, prepare
-from reuse.runs.reporting import Reporter
+from reuse.reporting import Reporter
 
 SIZE, CLASSES, FEATURES = 64, 10, 512
 COMPUTE = Compute(torch.device("cpu"), "float32")

@@ -34,8 +34,8 @@ import torch
 from measuring import Line, begin, print_table, timed
 from torch.nn import functional
 
-from reuse.finetuning import finetune
-from reuse.results import Result
+from reuse.finetuning.finetune import finetune
+from reuse.runs.results import Result
 
 SIZE, CLASSES, BATCH = 64, 10, 32
 Network = Callable[[torch.Tensor], torch.Tensor]

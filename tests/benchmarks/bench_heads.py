@@ -17,11 +17,11 @@ from measuring import Block, Line, alternate, print_table
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reuse.heads.heads import Head
+from reuse.heads.many_heads import ManyHeads
 from reuse.objectives.supervised import Classification
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.settings import OptimizerSettings
-from reuse.sweeping.heads import Head
-from reuse.sweeping.many_heads import ManyHeads
 from reuse.training.batches import Resident, row_order
 from reuse.training.trainer import Trainer
 

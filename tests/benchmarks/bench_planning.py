@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from measuring import Line, begin, print_table
 
-from reuse import preparing
-from reuse.finetuning import finetune, plan
+from reuse.features import preparing
+from reuse.finetuning.finetune import finetune, plan
 from reuse.planning.options import Option, choose
 from reuse.planning.plan import Plan
-from reuse.results import Result
+from reuse.runs.results import Result
 
 REPEATS = 5
 PLANS: dict[str, Plan] = {}

@@ -17,8 +17,8 @@ import torch
 from measuring import Block, Line, alternate, begin, print_table, timed
 
 from reuse.caching.cache import ActivationCache
-from reuse.caching.fingerprint import Fingerprint
 from reuse.caching.store import PrefixCache
+from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.layers.frontier_tensor import FrontierTensor
 
 FEATURES, BATCH = 512, 256

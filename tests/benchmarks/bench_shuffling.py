@@ -20,7 +20,7 @@ from measuring import Block, Line, alternate, begin, print_table, timed
 
 from reuse.caching.activations import Activations
 from reuse.caching.cache import ActivationCache
-from reuse.caching.fingerprint import Fingerprint
+from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.training.batches import batch_sizes, batches, row_order, windows_of
 

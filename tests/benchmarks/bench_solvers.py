@@ -25,8 +25,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from reuse.data.loading import load
-from reuse.solving.logistic import solve_logistic
-from reuse.solving.ridge import solve_ridge
+from reuse.heads.logistic import solve_logistic
+from reuse.heads.ridge import solve_ridge
 
 ROWS, FEATURES, CLASSES, ROUNDS, TARGET = 2000, 512, 10, 5, 5.0
 PENALTIES = np.logspace(-6, 0, 13)

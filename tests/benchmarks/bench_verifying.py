@@ -21,9 +21,9 @@ import torch
 from measuring import Block, Line, alternate, begin, print_table, timed
 
 from reuse.caching.cache import ActivationCache
-from reuse.caching.fingerprint import Fingerprint
 from reuse.caching.segment import KEY_BYTES
 from reuse.caching.store import BLOCK_BYTES
+from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.layers.frontier_tensor import FrontierTensor
 
 Compute = Callable[[torch.Tensor], torch.Tensor]

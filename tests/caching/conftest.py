@@ -9,8 +9,8 @@ import torch
 
 from reuse.caching import files
 from reuse.caching.cache import ActivationCache
-from reuse.caching.fingerprint import Fingerprint
 from reuse.caching.store import PrefixCache
+from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.layers.frontier_tensor import FrontierTensor
 
 FRONTIER = (FrontierTensor("pool", (5,), torch.float32), FrontierTensor("mask/in", (2, 3), torch.bfloat16))

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Tracer
 
-from reuse.caching.fingerprint import Fingerprint, fingerprint
+from reuse.fingerprinting.fingerprint import Fingerprint, fingerprint
 
 SLOPE = 0.1
 WORDS = {"b", "a", "c"}

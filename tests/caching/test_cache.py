@@ -9,8 +9,8 @@ import pytest
 from caching.conftest import FRONTIER
 from reuse.caching import locking
 from reuse.caching.cache import ActivationCache
-from reuse.caching.fingerprint import Fingerprint
 from reuse.errors import CacheError
+from reuse.fingerprinting.fingerprint import Fingerprint
 
 
 @pytest.fixture

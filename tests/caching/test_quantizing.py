@@ -10,11 +10,11 @@ from reuse.caching import activations, unpacking
 from reuse.caching.activations import MappedActivations, PackedActivations, ResidentActivations
 from reuse.caching.building import published
 from reuse.caching.cache import ActivationCache
-from reuse.caching.fingerprint import Fingerprint
 from reuse.caching.packing import packed, storage_errors
 from reuse.caching.quantizing import QuantizedTensor, channel_axis, dequantize, quantize
 from reuse.caching.segment import read_header
 from reuse.errors import CacheError, UnknownNameError
+from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.layers.frontier_tensor import FrontierTensor
 
 FRONTIER = (FrontierTensor("map", (3, 4, 4), torch.float32), FrontierTensor("tokens", (5,), torch.int64))

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from caching.conftest import FRONTIER, Rows
 from reuse.caching.building import building_place, published
 from reuse.caching.cache import ActivationCache
-from reuse.caching.fingerprint import Fingerprint
 from reuse.caching.sharing import Share
 from reuse.errors import CacheError, UsageError
+from reuse.fingerprinting.fingerprint import Fingerprint
 
 SMALL = {"compute_rows": 2, "block_bytes": 1}  # a block is two rows
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from reuse.caching import files
 from reuse.caching.cache import ActivationCache
-from reuse.caching.fingerprint import Fingerprint
 from reuse.caching.storage import STORAGE
 from reuse.errors import CacheError
+from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.layers.frontier_tensor import FrontierTensor
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from reuse.cli.main import main
-from reuse.finetuning import finetune
-from reuse.pretraining import pretrain
+from reuse.finetuning.finetune import finetune
+from reuse.pretraining.pretrain import pretrain
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from reuse import doctoring
+from reuse.cli import doctoring
 
 
 def by_name(values: dict[str, Any]) -> dict[str, dict[str, str]]:

@@ -11,8 +11,8 @@ import click
 import pytest
 
 from reuse.cli.ensembling import ensemble
-from reuse.pretraining import pretrain
-from reuse.runs.ensembling import evaluate_ensemble
+from reuse.inference.ensembling import evaluate_ensemble
+from reuse.pretraining.pretrain import pretrain
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from sklearn.datasets import load_iris
 from torch import nn
 
 import reuse as package
-from reuse.finetuning import finetune
-from reuse.pretraining import pretrain
+from reuse.finetuning.finetune import finetune
+from reuse.pretraining.pretrain import pretrain
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text()

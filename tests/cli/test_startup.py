@@ -13,11 +13,11 @@ from reuse.cli import training
 from reuse.cli.inspecting import inspect as inspect_command
 from reuse.cli.main import COMMANDS, cli
 from reuse.cli.using import evaluate, predict
-from reuse.finetuning import finetune
-from reuse.pretraining import pretrain
-from reuse.runs.inspecting import inspect_model
-from reuse.runs.predicting import evaluate_run, predict_run
+from reuse.finetuning.finetune import finetune
+from reuse.inference.predicting import evaluate_run, predict_run
+from reuse.pretraining.pretrain import pretrain
 from reuse.settings import DEFAULTS, SHARED
+from reuse.setup.inspecting import inspect_model
 
 HEAVY = ("torch", "timm", "numpy", "sklearn", "h5py")
 # What a command has beside the settings of its function, and what a function has beside those of its command.

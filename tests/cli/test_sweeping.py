@@ -5,7 +5,7 @@ from typing import Any
 
 from reuse.cli.sweeping import SWEEP
 from reuse.cli.training import FINETUNE
-from reuse.sweeping.unused_settings import UNUSED_BY_SWEEP
+from reuse.searching.unused_settings import UNUSED_BY_SWEEP
 
 SMALL = ("--data", "digits", "--freeze", "hidden1", "--labels", "60", "--epochs", 2)
 

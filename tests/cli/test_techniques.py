@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reuse.pretraining import pretrain
+from reuse.pretraining.pretrain import pretrain
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 BASE = "pretrain supervised --data digits --model mlp:20,10 --labels 60 --epochs 1"

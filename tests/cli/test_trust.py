@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from reuse.errors import UsageError
-from reuse.finetuning import finetune
-from reuse.pretraining import pretrain
+from reuse.finetuning.finetune import finetune
+from reuse.pretraining.pretrain import pretrain
 
 MODULE = """
 from pathlib import Path

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 import reuse
-from reuse.caching.fingerprint import fingerprint
 from reuse.errors import UsageError
+from reuse.fingerprinting.fingerprint import fingerprint
 from reuse.nn.building import build, replace_output
 from reuse.nn.hidden import HiddenStyle, hidden_conv, hidden_linear
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 import reuse
 from finished_runs import weights
-from reuse import preparing
-from reuse.finetuning import plan as plan_finetuning
+from reuse.features import preparing
+from reuse.finetuning.finetune import plan as plan_finetuning
 from reuse.planning.measuring import measure_bandwidths
 from reuse.planning.plan import gain
-from reuse.results import Result
+from reuse.runs.results import Result
 
 MODULE = """
 from torch import nn

@@ -20,7 +20,7 @@ from reuse.objectives.supervised import Classification
 from reuse.planning import measuring, workload
 from reuse.planning.measuring import node_seconds
 from reuse.planning.workload import measure_work
-from reuse.results import Result
+from reuse.runs.results import Result
 from reuse.training.trainer import Trainer
 
 

@@ -12,7 +12,7 @@ from reuse.recipes.autoencoder_then_finetune import autoencoder_then_finetune
 from reuse.recipes.frozen_finetune import frozen_finetune
 from reuse.recipes.pipeline_example import main as pipeline
 
-NAMES = [module.name for module in pkgutil.iter_modules(reuse.recipes.__path__)]
+NAMES = [module.name for module in pkgutil.iter_modules(reuse.recipes.__path__) if not module.ispkg]
 
 
 def test_recipes_are_those_of_the_top_folder() -> None:

@@ -11,11 +11,11 @@ from listening import Listener
 from reuse.errors import ReuseError
 from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
+from reuse.reporting import Epoch
 from reuse.runs.checkpoints import load_checkpoint, save_start
 from reuse.runs.fitting import Fitted, Interrupted, fit, interruptible
 from reuse.runs.folder import RunFolder
 from reuse.training.batches import Resident
-from reuse.training.epoch import Epoch
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
 

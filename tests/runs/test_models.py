@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from reuse import load
 from reuse.errors import RunError, UsageError
-from reuse.finetuning import finetune
-from reuse.pretraining import pretrain
-from reuse.results import Result
+from reuse.finetuning.finetune import finetune
+from reuse.pretraining.pretrain import pretrain
 from reuse.runs.folder import RunFolder
 from reuse.runs.models import ModelRecipe, load_model
+from reuse.runs.results import Result
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.random((60, 7)) * 5 + 3

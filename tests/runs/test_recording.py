@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from finished_runs import history
 from listening import Listener
 from reuse.errors import ReuseError, UsageError
-from reuse.finetuning import finetune
+from reuse.finetuning.finetune import finetune
 from reuse.objectives.supervised import Classification
 from reuse.optim.averaging import ExponentialAverage
-from reuse.pretraining import pretrain
+from reuse.pretraining.pretrain import pretrain
 from reuse.runs.checkpoints import save_start
 from reuse.runs.fitting import Interrupted, fit
 from reuse.runs.folder import RunFolder

@@ -11,10 +11,10 @@ from finished_runs import weights
 from listening import Listener
 from reuse import build, load
 from reuse.errors import UsageError
-from reuse.finetuning import finetune
+from reuse.finetuning.finetune import finetune
 from reuse.nn.decoders import build_decoder, encoder_of
-from reuse.pretraining import pretrain
-from reuse.results import Result
+from reuse.pretraining.pretrain import pretrain
+from reuse.runs.results import Result
 
 DIGITS: dict[str, Any] = {"data": "digits", "labels": 60}
 HIDDEN1 = ("hidden1.linear.weight", "hidden1.linear.bias")

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from reuse.errors import RunError, UsageError
-from reuse.finetuning import finetune
+from reuse.finetuning.finetune import finetune
 from reuse.optim.schedules import choose_schedule
+from reuse.reporting import Epoch
 from reuse.runs.folder import RunFolder
 from reuse.runs.models import load_model
 from reuse.runs.snapshots import (
@@ -19,7 +20,6 @@ from reuse.runs.snapshots import (
     snapshot_models,
     snapshot_result,
 )
-from reuse.training.epoch import Epoch
 
 
 def test_every_so_many_epochs() -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from reuse.errors import UsageError
+from reuse.reporting import Epoch
 from reuse.runs.tensorboard import TensorBoard, check_tensorboard
-from reuse.training.epoch import Epoch
 
 FOLDER = Path("board")
 

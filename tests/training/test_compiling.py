@@ -12,10 +12,10 @@ from reuse.objectives.supervised import Classification
 from reuse.optim.averaging import ExponentialAverage
 from reuse.optim.clipping import clip_by_norm
 from reuse.optim.penalties import l2
+from reuse.reporting import Epoch
 from reuse.training import compiling
 from reuse.training.batches import Resident
 from reuse.training.compiling import Compiling
-from reuse.training.epoch import Epoch
 from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer
 

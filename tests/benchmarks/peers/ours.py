@@ -6,11 +6,10 @@ from typing import Any
 from peers.rows import BATCH, CLASSES, FEATURES, RATE, WIDTHS, Ended, Rows
 from reuse.nn.building import build
 from reuse.objectives.supervised import Classification
+from reuse.reporting import Epoch, Reporter
 from reuse.runs.fitting import fit
 from reuse.runs.folder import RunFolder
-from reuse.runs.reporting import Reporter
 from reuse.training.batches import Resident
-from reuse.training.epoch import Epoch
 from reuse.training.stopping import EarlyStopping
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer

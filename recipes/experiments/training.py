@@ -1,0 +1,65 @@
+"""One training of an experiment: all epochs, the last one's weights, every split measured."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from reuse.recipes.experiments.experiment import Figures
+
+from reuse.data.dataset import SPLITS, Dataset
+from reuse.features.feeding import Feed, feed_inputs
+from reuse.nn.building import build
+from reuse.objectives.supervised import supervised
+from reuse.seeding import seed_everything
+from reuse.setup.running import choose_compute
+from reuse.training.threads import fitting_threads
+from reuse.training.trainer import Trainer
+
+
+def train_network(data: Dataset, *, model: str, epochs: int, seed: int, **settings: Any) -> Figures:
+    """Train a network from scratch on the labels of a data set.
+
+    Unlike `reuse.pretrain` it writes no run and keeps the weights of the last epoch, whatever the validation rows say:
+    published experiments mostly report that epoch.
+
+    Args:
+        data: the rows; the validation split is measured after each epoch.
+        model: a model spec.
+        epochs: how many.
+        seed: of initial weights, order and dropout.
+        settings: of `reuse.build` and of `reuse.Trainer`, by their names.
+
+    Returns:
+        `seconds` of the epochs with validation, `train_loss`, `valid_accuracy`, … after the last epoch, and the lowest
+        validation loss of all epochs as `best_valid_loss`.
+
+    Raises:
+        UsageError: a setting that neither takes.
+        ReuseError: the loss is not finite.
+    """
+    trainer, feed = begin(data, model=model, seed=seed, **settings)
+    rows = feed.splits["train"]
+    with fitting_threads(feed.network, trainer.model, rows[0], trainer.batch_size):
+        history = list(trainer.epochs(*rows, *feed.splits["valid"], epochs=epochs))
+        measured = {name: trainer.evaluate(*feed.splits[name]) for name in SPLITS}
+    figures = {f"{split}_{name}": value for split, metrics in measured.items() for name, value in metrics.items()}
+    best = min(epoch.valid["loss"] for epoch in history)
+    return figures | {"best_valid_loss": best, "seconds": sum(epoch.seconds for epoch in history)}
+
+
+def begin(data: Dataset, *, model: str, seed: int, **settings: Any) -> tuple[Trainer, Feed]:
+    """Return a trainer of a new network, and the rows as it reads them; the arguments are those of `train_network`."""
+    seed_everything(seed)
+    building, training = _parted(settings)
+    network = build(model, data.input_shape, data.num_outputs, **building)
+    compute = choose_compute({"device": "auto", "precision": "float32"})
+    network.to(compute.device)
+    trainer = Trainer(network, supervised(data.task, data.num_outputs), seed=seed, **training)
+    return trainer, feed_inputs(network, data, compute)
+
+
+def _parted(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what `build` takes and what is left for the trainer."""
+    takes = inspect.signature(build).parameters
+    building = {name: value for name, value in settings.items() if name in takes}
+    return building, {name: value for name, value in settings.items() if name not in takes}

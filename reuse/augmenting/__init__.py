@@ -1,0 +1,1 @@
+"""Changes to a batch: augmentation, views of a row, mixing of rows."""

@@ -1,0 +1,131 @@
+"""Computing what frozen layers give: into a cache, into memory, or whenever it is read."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from reuse.caching.chaining import Link, fill_from, find_link
+from reuse.caching.store import Filled, PrefixCache
+from reuse.compute import Compute, moved
+from reuse.data.inputs import Inputs
+from reuse.data.joining import Joined
+from reuse.distributed import from_main, rank, sum_over_processes, together, world_size
+from reuse.features.preparing import Prepared
+from reuse.features.rotating import Advance
+from reuse.layers.cutting import ROWS
+from reuse.layers.earlier import Earlier
+from reuse.reporting import Reporter
+from reuse.training.batches import Resident, Source
+from reuse.training.precision import autocast
+
+COMPUTE_ROWS = 64  # rows that the frozen layers see at once when they fill the cache
+COMPARED_ROWS = ROWS[1]  # of those found there, computed again: the cut was checked on as many, so kernels are ready
+
+Ways = Sequence[tuple[Earlier, fx.GraphModule]]
+
+
+class Filling:
+    """Computes what caches lack of some rows."""
+
+    def __init__(self, prepared: Prepared, inputs: Sequence[Inputs], compute: Compute) -> None:
+        self._prepared, self._compute = prepared, compute
+        self._rows = Joined(inputs)
+        self._keys = self._rows.digests()
+
+    def fill(self, prefix: fx.GraphModule, store: PrefixCache, ways: Ways, reporter: Reporter) -> Filled:
+        """Fill one cache, from an earlier one as far as there is one, else from the inputs."""
+        keys, lacking = self._keys, self._keys[store.missing(self._keys)]
+        run, missing = partial(self._run, prefix), len(lacking)
+        if missing < len(keys):
+            store.spot_check(keys, run, rows=COMPARED_ROWS)
+        with reporter.rows(missing, "caching activations") as progress:
+            settings: dict[str, Any] = {"compute_rows": COMPUTE_ROWS, "progress": progress.advance}
+            link = find_link(ways, self._prepared.open_store, lacking)
+            linked = from_main(lambda: self._fill_from(link, store, settings))
+            with together():
+                filled = store.fill(keys, run, rank=rank(), world=world_size(), **settings)
+        if world_size() > 1:
+            counts = {"computed": torch.tensor(filled.computed), "found": torch.tensor(filled.found)}
+            counts = sum_over_processes(counts)
+            filled = replace(filled, computed=int(counts["computed"]), found=int(counts["found"]))
+        if missing:
+            for error in store.storage_errors(keys, run):
+                reporter.line(f"stored {error}")
+        return replace(filled, computed=filled.computed + linked, found=filled.found - linked)
+
+    def fill_alone(self, prefix: fx.GraphModule, store: PrefixCache, advance: Advance) -> None:
+        """Fill one cache beside the training: of several processes one does, and the others wait for its rows."""
+        run = partial(self._run, prefix)
+        if len(store.missing(self._keys)) < len(self._keys):
+            store.spot_check(self._keys, run, rows=COMPARED_ROWS)
+        store.fill(self._keys, run, compute_rows=COMPUTE_ROWS, progress=advance)
+
+    def _fill_from(self, link: Link | None, store: PrefixCache, settings: dict[str, Any]) -> int:
+        if link is None:
+            return 0
+        run = partial(run_frozen, compute=self._compute)
+        return fill_from(link, store, self._keys, run, device=self._compute.device, **settings).computed
+
+    def _run(self, prefix: fx.GraphModule, positions: np.ndarray) -> tuple[Tensor, ...]:
+        (inputs,) = self._rows.gather(torch.from_numpy(positions))
+        return run_frozen(prefix, (moved(inputs, self._compute),), self._compute)
+
+
+def compute_rows(
+    prepared: Prepared,
+    inputs: Inputs,
+    compute: Compute,
+    advance: Advance,
+    way: tuple[Source, fx.GraphModule] | None = None,
+) -> Resident:
+    """Return what the frozen layers compute of some rows, in memory.
+
+    Args:
+        prepared: the cut.
+        inputs: the rows.
+        compute: where and in which types.
+        advance: called with the number of rows just computed.
+        way: what a shallower cut gave of the same rows, and what takes that to this cut's frontier; None: from inputs.
+    """
+    tensors = tuple(
+        torch.empty((len(inputs), *f.shape), dtype=f.dtype, device=compute.device) for f in prepared.parts.frontier
+    )
+    for some in torch.arange(len(inputs)).split(COMPUTE_ROWS):  # type: ignore[no-untyped-call]
+        if way is None:
+            outputs = run_frozen(prepared.parts.prefix, (moved(inputs.gather(some)[0], compute),), compute)
+        else:
+            source, bridge = way
+            outputs = run_frozen(bridge, source.gather(some.to(source.device)), compute)
+        for tensor, output in zip(tensors, outputs, strict=True):
+            tensor[some] = output
+        advance(len(some))
+    return Resident(*tensors)
+
+
+class Computed:
+    """What frozen layers compute of the rows of another source."""
+
+    def __init__(self, source: Source, prefix: fx.GraphModule, compute: Compute) -> None:
+        self.device = source.device
+        self._source, self._prefix, self._compute = source, prefix, compute
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """Return the frontier of the rows `indices`."""
+        inputs = tuple([moved(tensor, self._compute) for tensor in self._source.gather(indices)])
+        return tuple([tensor.to(self.device) for tensor in run_frozen(self._prefix, inputs, self._compute)])
+
+
+def run_frozen(module: fx.GraphModule, tensors: tuple[Tensor, ...], compute: Compute) -> tuple[Tensor, ...]:
+    """Return what frozen layers compute."""
+    # Not inference_mode: what a module memorises in its forward would then be useless for training.
+    with torch.no_grad(), autocast(compute.precision, compute.device):
+        outputs: tuple[Tensor, ...] = module(*tensors)
+        return outputs

@@ -1,0 +1,98 @@
+"""Versions of the training rows that the epochs read in turn; the next new one is computed in the background."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
+
+from torch import Tensor
+
+from reuse.augmenting.views import Viewing
+from reuse.training.batches import Source, windows_of
+
+Advance = Callable[[int], None]
+"""Called with the number of rows just computed; raises where they are no longer wanted."""
+
+
+class StoppedError(Exception):
+    """What is computed in the background is no longer wanted."""
+
+
+class Rotating:
+    """The rows as they are, and for each epoch a version of them.
+
+    A version that is not there when its epoch begins is waited for. While an epoch trains, one other is computed: the
+    next that epochs will read, from the change of versions before it on.
+
+    Args:
+        viewing: which version an epoch reads.
+        versions: what is there, by number; 0 is the rows as they are.
+        compute: computes another version, in another thread.
+
+    Attributes:
+        plain: the rows as they are.
+        computed: how many versions were computed later.
+    """
+
+    def __init__(
+        self, viewing: Viewing, versions: Mapping[int, Source], compute: Callable[[int, Advance], Source]
+    ) -> None:
+        self.plain, self.computed = versions[0], 0
+        self.device, self.windows = self.plain.device, windows_of(self.plain)
+        self._viewing, self._compute = viewing, compute
+        self._versions = dict(versions)
+        self._pending: dict[int, Future[Source]] = {}
+        self._background = ThreadPoolExecutor(1, "views")
+        self._stopped = Event()
+
+    def __len__(self) -> int:
+        return len(self.plain)
+
+    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """Return the rows `indices` as they are."""
+        return self.plain.gather(indices)
+
+    def in_epoch(self, number: int) -> Source:
+        """Return the version of an epoch, and have the next new one computed meanwhile.
+
+        Raises:
+            CacheError: the version could not be computed or stored.
+        """
+        views, last = self._viewing.views, self._viewing.epochs[1]
+        to_read = views.read(number, last)
+        for version in [version for version in self._versions if version and version not in to_read]:
+            del self._versions[version]
+            self._viewing.forget(version)
+        now, following = views.of_epoch(number), views.next_change(number)
+        self._begin(now)
+        soon = views.versions(number) if following is None else [*views.versions(number), *views.versions(following)]
+        source = self._wait_for(now)
+        coming = [version for version in to_read if version in soon and version not in self._versions]
+        if coming:
+            self._begin(coming[0])
+        return source
+
+    def close(self) -> list[str]:
+        """Stop what is computed in the background and wait until it has; return what had failed unnoticed, in lines."""
+        self._stopped.set()
+        self._background.shutdown(wait=True, cancel_futures=True)
+        failures = [future.exception() for future in self._pending.values() if not future.cancelled()]
+        self._pending.clear()
+        return [
+            f"a version of the training rows that was being computed failed: {failure}"
+            for failure in failures
+            if failure is not None and not isinstance(failure, StoppedError)
+        ]
+
+    def _begin(self, version: int) -> None:
+        if version not in self._versions and version not in self._pending:
+            self._pending[version] = self._background.submit(self._compute, version, self._advance)
+
+    def _wait_for(self, version: int) -> Source:
+        if version not in self._versions:
+            self._versions[version] = self._pending.pop(version).result()
+            self.computed += 1
+        return self._versions[version]
+
+    def _advance(self, rows: int) -> None:  # noqa: ARG002 - the shape of a progress
+        if self._stopped.is_set():
+            raise StoppedError

@@ -1,0 +1,171 @@
+"""What a function computes, as text: its bytecode and all that the bytecode names, without where it was written.
+
+File names, line numbers and docstrings are left out, so moving or documenting a function changes nothing. The functions
+here describe one function or class; `describing.Description` follows what they refer to.
+"""
+
+import dis
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache, cached_property
+from types import CodeType, FunctionType, ModuleType
+
+from xxhash import xxh3_64_hexdigest, xxh3_128_hexdigest
+
+from reuse.fingerprinting.importing import Import
+
+HAS_DOCSTRING = 0x4000000  # a flag of code objects since Python 3.13
+NOT_CODE = frozenset(
+    {"__doc__", "__dict__", "__weakref__", "__module__", "__annotations__", "__slots__", "__qualname__"}
+)
+
+
+def digest(text: str) -> str:
+    """Return the 128-bit digest of a text in hexadecimal."""
+    return xxh3_128_hexdigest(text.encode())
+
+
+def short(text: str, longest: int = 100) -> str:
+    """Return a text as it is where it is short, else its beginning and a digest: components are read by people."""
+    if len(text) <= longest and "\n" not in text:
+        return text
+    return f"{text[:24]!r}… {xxh3_64_hexdigest(text.encode())}"
+
+
+def qualified_name(thing: object) -> str:
+    """Return the dotted name that a function or class was defined under."""
+    module = getattr(thing, "__module__", None) or "builtins"
+    return f"{module}.{getattr(thing, '__qualname__', None) or getattr(thing, '__name__', type(thing).__name__)}"
+
+
+def is_importable(thing: object) -> bool:
+    """Whether importing the qualified name gives this very object: then its name stands for it."""
+    found: object = sys.modules.get(getattr(thing, "__module__", None) or "builtins")
+    name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", "")
+    for part in str(name).split("."):
+        found = getattr(found, part, None)
+    return found is thing
+
+
+@cache
+def code_digest(code: CodeType) -> str:
+    """Return the digest of a code object: bytecode, constants, names, signature, exception table, nested code."""
+    constants = list(code.co_consts)
+    if _documented(code):
+        constants[0] = None
+    return digest(
+        repr(
+            (
+                code.co_code.hex(),
+                code.co_names,
+                code.co_varnames,
+                code.co_freevars,
+                code.co_cellvars,
+                (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & ~HAS_DOCSTRING),
+                code.co_exceptiontable.hex(),
+                [constant_text(constant) for constant in constants],
+            )
+        )
+    )
+
+
+def constant_text(constant: object) -> str:
+    """Return a constant of a code object as text that is the same in every process."""
+    if isinstance(constant, CodeType):
+        return f"code {constant.co_name} {code_digest(constant)}"
+    if isinstance(constant, frozenset):  # its order depends on PYTHONHASHSEED
+        return f"frozenset {sorted(map(constant_text, constant))}"
+    if isinstance(constant, tuple):
+        return f"tuple {list(map(constant_text, constant))}"
+    return f"{type(constant).__name__} {constant!r}"
+
+
+@cache
+def global_names(code: CodeType) -> tuple[str, ...]:
+    """Return the names of globals and builtins that a code object and those nested in it look up."""
+    names = {str(step.argval) for step in dis.get_instructions(code) if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"}}
+    for nested in _nested(code):
+        names.update(global_names(nested))
+    return tuple(sorted(names))
+
+
+@cache
+def imports(code: CodeType) -> tuple[Import, ...]:
+    """Return the import statements inside a code object and those nested in it."""
+    steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
+    found = [
+        Import(str(step.argval), names.argval, level.argval)  # the two are pushed right before
+        for level, names, step in zip(steps, steps[1:], steps[2:], strict=False)
+        if step.opname == "IMPORT_NAME"
+    ]
+    for nested in _nested(code):
+        found.extend(imports(nested))
+    return tuple(dict.fromkeys(found))
+
+
+@cache
+def attribute_names(code: CodeType) -> frozenset[str]:
+    """Return every name that a code object or those nested in it may look up on something."""
+    return frozenset(code.co_names).union(*map(attribute_names, _nested(code)))
+
+
+def closure_of(function: FunctionType) -> Iterator[tuple[str, object]]:
+    """Yield the variables of enclosing functions that a function uses; those not yet assigned are left out."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:
+            continue
+
+
+def globals_of(function: FunctionType) -> Iterator[tuple[str, object]]:
+    """Yield the globals that a function refers to, and those of modules that it reaches through a module's name."""
+    for name in global_names(function.__code__):
+        if name in function.__globals__:
+            yield name, function.__globals__[name]
+
+
+def members_of(module: ModuleType, names: frozenset[str]) -> Iterator[tuple[str, object]]:
+    """Yield what a module holds under any of `names`, in order of name."""
+    for name in sorted(names):
+        if name in vars(module):
+            yield name, vars(module)[name]
+
+
+def class_members(kind: type) -> Iterator[tuple[str, object]]:
+    """Yield the functions and plain attributes that a class itself defines, by name, properties taken apart."""
+    for name, value in sorted(vars(kind).items()):
+        if name in NOT_CODE or (_is_dunder(name) and not isinstance(value, FunctionType | staticmethod | classmethod)):
+            continue
+        yield from _functions_in(name, value)
+
+
+def _functions_in(name: str, value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, staticmethod | classmethod):
+        yield name, value.__func__
+    elif isinstance(value, property):
+        accessors: dict[str, Callable[..., object] | None] = {
+            "get": value.fget,
+            "set": value.fset,
+            "delete": value.fdel,
+        }
+        yield from ((f"{name}.{part}", function) for part, function in accessors.items() if function is not None)
+    elif isinstance(value, cached_property):
+        yield name, value.func
+    else:
+        yield name, value
+
+
+def _documented(code: CodeType) -> bool:
+    if sys.version_info >= (3, 13):
+        return bool(code.co_flags & HAS_DOCSTRING)
+    # Before 3.13 the first constant of a `def` is its docstring or None; lambdas and comprehensions have none.
+    return bool(code.co_consts) and isinstance(code.co_consts[0], str) and not code.co_name.startswith("<")
+
+
+def _nested(code: CodeType) -> list[CodeType]:
+    return [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+
+
+def _is_dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")

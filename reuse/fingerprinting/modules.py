@@ -1,0 +1,145 @@
+"""What a module computes, as named lines: weights, attributes, mode, hooks, children."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import nn
+from torch.nn import Module
+
+from reuse.errors import CacheError
+from reuse.fingerprinting.digests import digest
+from reuse.fingerprinting.values import Description
+
+INTERNALS = frozenset(vars(Module())) | {"_compiled_call_impl"}
+HELD_IN_EVAL = "train"  # freezing puts a function here that keeps `train()` away; the mode itself is described
+HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+# torch's own and no subclasses: a user's class may use its rate when it evaluates too.
+DROPOUTS = frozenset({nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout})
+
+Component = tuple[str, str]
+
+
+def describe_module(description: Description, module: Module) -> str:
+    """Return one line for a module that is found as a plain value, children included."""
+    lines = (f"{name}: {text}" for name, text in module_components("", module, description))
+    return digest("\n".join(sorted(lines)))
+
+
+def module_components(path: str, module: Module, description: Description) -> Iterator[Component]:
+    """Yield what the module at `path` and all below it compute, as name and text.
+
+    Raises:
+        CacheError: a TorchScript module, whose code Python does not show.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        raise CacheError(
+            f"layer {path or type(module).__name__!r} is TorchScript, whose code cannot be part of a cache key: "
+            "use the Python module it was made from, or train without a cache (--no-cache)"
+        )
+    if isinstance(module, torch.fx.GraphModule):
+        yield from graph_components(path, module, description)
+        return
+    yield f"attributes/{path}/class", description.text(type(module))
+    yield f"attributes/{path}/training", str(module.training)
+    if module._modules:
+        yield f"attributes/{path}/children", description.text([*_children(module)])
+    yield from _tensors(path, module, description)
+    yield from _plain_attributes(path, module, description)
+    yield from _hooks(path, module, description)
+    for name, child in module._modules.items():
+        if child is not None:
+            yield from module_components(_join(path, name), child, description)
+
+
+def graph_components(path: str, graph_module: torch.fx.GraphModule, description: Description) -> Iterator[Component]:
+    """Yield what a traced graph computes: its operations, and the modules and tensors that these use."""
+    numbers = {node: f"%{number}" for number, node in enumerate(graph_module.graph.nodes)}
+    lines = [f"{numbers[node]} = {_operation(node, numbers, description)}" for node in graph_module.graph.nodes]
+    yield _join_slash("graph", path), digest("\n".join(lines))
+    targets = {str(node.target): node.op for node in graph_module.graph.nodes if node.op in {"call_module", "get_attr"}}
+    for target in sorted(targets):
+        yield from _used(_join(path, target), _attribute(graph_module, target), description)
+
+
+def _operation(node: torch.fx.Node, numbers: dict[torch.fx.Node, str], description: Description) -> str:
+    target = node.target if isinstance(node.target, str) else description.text(node.target)
+    if node.op == "placeholder":  # what the inputs are called does not matter
+        target = "input"
+    elif node.op == "output":
+        target = "output"
+    arguments = _argument(node.args, numbers, description), _argument(node.kwargs, numbers, description)
+    return f"{node.op} {target} {arguments[0]} {arguments[1]}"
+
+
+def _argument(value: object, numbers: dict[torch.fx.Node, str], description: Description) -> str:
+    def inner(part: object) -> str:
+        return _argument(part, numbers, description)
+
+    match value:
+        case torch.fx.Node():
+            return numbers[value]
+        case tuple() | list():
+            return f"[{', '.join(map(inner, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{name}: {inner(part)}' for name, part in value.items())}}}"
+        case slice():
+            return f"slice({inner(value.start)}, {inner(value.stop)}, {inner(value.step)})"
+        case _:
+            return description.text(value)
+
+
+def _used(path: str, value: object, description: Description) -> Iterable[Component]:
+    if isinstance(value, Module):
+        return module_components(path, value, description)
+    return [(f"weights/{path}", description.text(value))]
+
+
+def _tensors(path: str, module: Module, description: Description) -> Iterator[Component]:
+    for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+        if tensor is not None:
+            yield f"weights/{_join(path, name)}", description.text(tensor)
+
+
+def _plain_attributes(path: str, module: Module, description: Description) -> Iterator[Component]:
+    # A dropout that evaluates does nothing, whatever its rate: sweeping the rate recomputes no frozen layer.
+    idle = {"p", "inplace"} if _is_idle_dropout(module) else set()
+    for name, value in vars(module).items():
+        if name in INTERNALS or name == HELD_IN_EVAL or name in idle:
+            continue
+        if isinstance(value, torch.Tensor):
+            yield f"weights/{_join(path, name)}", description.text(value)
+        else:
+            yield f"attributes/{path}/{name}", description.text(value)
+
+
+def _is_idle_dropout(module: Module) -> bool:
+    """Whether nothing but torch's dropout runs, and it does nothing: a hook or a forward put on it may use its rate."""
+    own = vars(module)
+    return type(module) in DROPOUTS and not module.training and "forward" not in own and not any(own[k] for k in HOOKS)
+
+
+def _hooks(path: str, module: Module, description: Description) -> Iterator[Component]:
+    for kind in HOOKS:
+        hooks = list(vars(module)[kind].values())
+        if hooks:
+            yield f"hooks/{path}/{kind.strip('_')}", description.text(hooks)
+
+
+def _children(module: Module) -> Iterator[str]:
+    for name, child in module._modules.items():
+        yield name if child is not None else f"{name}: none"
+
+
+def _attribute(module: Module, target: str) -> object:
+    value: object = module
+    for part in target.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _join_slash(kind: str, path: str) -> str:
+    return f"{kind}/{path}" if path else kind

@@ -1,0 +1,249 @@
+"""Any value as text that is the same in every process: what a module's attributes, closures and settings are, in full.
+
+Values are described by content and objects by their class and attributes, never by address. Functions and classes are
+described by what they compute; those of the user's own code are followed into all that they refer to.
+"""
+
+import enum
+import logging
+import re
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import PurePath
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+from typing import Any
+
+import numpy as np
+import torch
+
+from reuse.fingerprinting import digests as code
+from reuse.fingerprinting.digests import digest, qualified_name, short
+from reuse.fingerprinting.environment import pinned_version
+from reuse.fingerprinting.importing import load
+from reuse.fingerprinting.tensor_digest import array_text, tensor_text
+
+# Classes that stand for themselves: the version of torch or Python pins them.
+FOUNDATIONS: frozenset[type] = frozenset({object, torch.nn.Module, dict, list, tuple, set, str, int, float})
+CYCLE = "<itself>"
+REPR_TYPES = (
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    type(...),
+    range,
+    slice,
+    np.generic,
+    np.dtype,
+    PurePath,
+)
+PLAIN_CONTAINERS: frozenset[type] = frozenset({dict, list, tuple, set, frozenset})
+UNDESCRIBED = (torch.Generator, weakref.ref)  # state that moves on, and no computation
+DESCRIPTORS = (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType, GetSetDescriptorType)
+TORCH_NAMES = (torch.dtype, torch.layout, torch.memory_format, torch._ops.OpOverload, torch._ops.OpOverloadPacket)
+
+
+class Description:
+    """Describes values, and remembers the functions and classes that they led to.
+
+    One serves one fingerprint: what it knows about an object is only true while nobody changes it.
+
+    Args:
+        describe_module: describes an `nn.Module` that is found as a plain value.
+    """
+
+    def __init__(self, describe_module: Callable[["Description", torch.nn.Module], str]) -> None:
+        self.packages: dict[str, str] = {}
+        self._describe_module = describe_module
+        self._known: dict[int, tuple[object, str]] = {}  # holding the object keeps its id from being used again
+        self._pending: list[FunctionType | type] = []
+        self._referred: set[int] = set()
+
+    def text(self, value: object) -> str:
+        """Return the description of any value; long ones end in a digest."""
+        if isinstance(value, enum.Enum):
+            return f"{qualified_name(type(value))}.{value.name}"
+        if isinstance(value, REPR_TYPES):
+            return short(repr(value))
+        if isinstance(value, TORCH_NAMES):
+            return str(value)
+        if isinstance(value, torch.device):
+            return f"device {value.type}"
+        return self._once(value)
+
+    def code(self) -> dict[str, str]:
+        """Return a digest for each function and class that the described values led to, by qualified name."""
+        digests: dict[str, set[str]] = {}
+        while self._pending:
+            thing = self._pending.pop()
+            own = self.function(thing) if isinstance(thing, FunctionType) else self._class_digest(thing)
+            digests.setdefault(qualified_name(thing), set()).add(own)
+        # Two different things of one name: both digests count.
+        return {name: "+".join(sorted(found)) for name, found in digests.items()}
+
+    def function(self, function: FunctionType) -> str:
+        """Return a digest of what a function computes: code, defaults, closure, and the globals it refers to."""
+        parts = [
+            code.code_digest(function.__code__),
+            self.text(function.__defaults__),
+            self.text(function.__kwdefaults__),
+            *(f"{name}: {self.text(value)}" for name, value in code.closure_of(function)),
+        ]
+        if self._is_followed(function):
+            seen: set[int] = set()
+            parts += self._globals(function.__code__, code.globals_of(function), seen)
+            parts += self._imports(function, seen)
+        return digest("\n".join(parts))
+
+    def refer(self, thing: FunctionType | type) -> None:
+        """Have `code` return a digest of a function or class too."""
+        if id(thing) not in self._referred:
+            self._referred.add(id(thing))
+            self._known.setdefault(id(thing), (thing, ""))
+            self._pending.append(thing)
+
+    def _once(self, value: object) -> str:
+        known = self._known.get(id(value))
+        if known is not None and known[1]:
+            return known[1]
+        self._known[id(value)] = (value, CYCLE)
+        text = short(self._compound(value))
+        self._known[id(value)] = (value, text)
+        return text
+
+    def _compound(self, value: object) -> str:  # noqa: C901, PLR0911, RUF100 - a table of types
+        match value:
+            case torch.Tensor():
+                return tensor_text(value)
+            case np.ndarray():
+                return array_text(value) if value.dtype != object else f"array {self.text(value.tolist())}"
+            case torch.nn.Module():
+                return f"module {self._describe_module(self, value)}"
+            case FunctionType():
+                return self._function_text(value)
+            case MethodType():
+                return f"{self.text(value.__func__)} of {self.text(value.__self__)}"
+            case torch.jit.ScriptFunction():
+                return f"script {digest(str(value.code))}"
+            case BuiltinFunctionType():
+                return self._builtin(value)
+            case partial():
+                return f"partial {self.text(value.func)} {self.text(value.args)} {self.text(value.keywords)}"
+            case type():
+                return self._class_text(value)
+            case _ if isinstance(value, DESCRIPTORS):
+                return f"function {value.__objclass__.__module__}.{value.__qualname__}"
+            case ModuleType():
+                return f"package {value.__name__}"
+            case CodeType():
+                return f"code {code.code_digest(value)}"
+            case re.Pattern():
+                return f"pattern {value.pattern!r} {value.flags}"
+            case logging.Logger():
+                return f"logger {value.name}"
+            case _:
+                return self._container_or_object(value)
+
+    def _container_or_object(self, value: Any) -> str:
+        kind = "" if type(value) in PLAIN_CONTAINERS else self.text(type(value)) + " "
+        attributes = self._attributes(value)
+        if isinstance(value, set | frozenset):  # their order depends on PYTHONHASHSEED
+            return f"{kind}set {{{', '.join(sorted(map(self.text, value)))}}}{attributes}"
+        if isinstance(value, Mapping):
+            pairs = [f"{self.text(name)}: {self.text(part)}" for name, part in value.items()]
+            return f"{kind}{{{', '.join(pairs)}}}{attributes}"
+        if isinstance(value, list | tuple):
+            parts = ", ".join(map(self.text, value))
+            return f"{kind}({parts}){attributes}" if isinstance(value, tuple) else f"{kind}[{parts}]{attributes}"
+        return f"{kind}{attributes or self._reduced(value)}"
+
+    def _reduced(self, value: object) -> str:
+        """Describe what a compiled class keeps inside by how `pickle` would build the object again."""
+        if isinstance(value, UNDESCRIBED):
+            return ""
+        try:
+            return self.text(value.__reduce_ex__(2))
+        except (TypeError, AttributeError, RuntimeError, ValueError):  # a lock, a file, a handle: its class says it
+            return ""
+
+    def _attributes(self, value: object) -> str:
+        found = dict(getattr(value, "__dict__", {}))
+        slots = (getattr(kind, "__slots__", ()) for kind in type(value).__mro__)
+        for name in (name for group in slots for name in ([group] if isinstance(group, str) else group)):
+            if hasattr(value, name) and name not in {"__dict__", "__weakref__"}:
+                found[name] = getattr(value, name)
+        return "".join(f" {name}={self.text(found[name])}" for name in sorted(found))
+
+    def _function_text(self, function: FunctionType) -> str:
+        name = qualified_name(function)
+        if not code.is_importable(function):  # a lambda or a closure: its name says nothing
+            return f"function {name} {self.function(function)}"
+        if self._is_followed(function):
+            self.refer(function)
+        return f"function {name}"
+
+    def _builtin(self, function: BuiltinFunctionType) -> str:
+        owner = getattr(function, "__self__", None)
+        bound = "" if owner is None or isinstance(owner, ModuleType | type) else f" of {self.text(owner)}"
+        return f"function {qualified_name(function)}{bound}"
+
+    def _class_text(self, kind: type) -> str:
+        for base in kind.__mro__:
+            if base not in FOUNDATIONS and pinned_version(_package(base)) != "python":
+                self.refer(base)
+        return f"class {qualified_name(kind)}" + ("" if code.is_importable(kind) else f" {self._class_digest(kind)}")
+
+    def _class_digest(self, kind: type) -> str:
+        parts = [qualified_name(base) for base in kind.__mro__]
+        for name, value in code.class_members(kind):
+            described = self.function(value) if isinstance(value, FunctionType) else self.text(value)
+            parts.append(f"{name}: {described}")
+        return digest("\n".join(parts))
+
+    def _globals(self, names: CodeType, found: Iterator[tuple[str, object]], seen: set[int]) -> Iterator[str]:
+        for name, value in found:
+            if not isinstance(value, ModuleType):
+                yield f"{name} = {self.text(value)}"
+            elif self._is_own(value.__name__) and id(value) not in seen:
+                seen.add(id(value))
+                inside = code.members_of(value, code.attribute_names(names))
+                yield from (f"{name}.{line}" for line in self._globals(names, inside, seen))
+
+    def _imports(self, function: FunctionType, seen: set[int]) -> Iterator[str]:
+        for wanted in code.imports(function.__code__):
+            if not self._is_own(wanted.name if wanted.level == 0 else function.__module__ or "__main__"):
+                continue
+            module = load(wanted, function.__globals__)
+            if module is None:
+                yield f"import {wanted.name}: fails"
+            else:
+                yield from self._globals(function.__code__, iter([(f"import {wanted.name}", module)]), seen)
+
+    def _is_followed(self, thing: FunctionType | type) -> bool:
+        return self._is_own(thing.__module__ or "__main__")
+
+    def _is_own(self, module: str) -> bool:
+        """Whether code is the user's own; that of an installed package is noted by version and not followed."""
+        package = module.split(".")[0]
+        pinned = pinned_version(package)
+        if pinned is not None and pinned != "python":
+            self.packages[package] = pinned
+        return pinned is None
+
+
+def _package(thing: type) -> str:
+    return (thing.__module__ or "builtins").split(".")[0]

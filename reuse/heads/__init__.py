@@ -1,0 +1,1 @@
+"""Linear and small heads: many in one training, or solved for."""

@@ -1,0 +1,184 @@
+"""Ensembles: several trained models that predict together, by the mean of their predictions or by a fitted mix."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from reuse.errors import UsageError
+from reuse.inference.members import Member, find_members, find_rows, own_data
+from reuse.inference.pooling import SMALLEST, average_predictions, fit_weights, shares_of
+from reuse.inference.predicting import Predictions
+from reuse.inference.selecting import OutsideData
+from reuse.objectives.supervised import supervised
+from reuse.training.batches import Resident
+from reuse.training.evaluation import evaluate
+
+
+@dataclass(frozen=True)
+class EnsembleResult:
+    """How an ensemble and its members fare on the same rows.
+
+    Attributes:
+        data: what the rows come from.
+        split: which rows.
+        rows: how many.
+        members: of each: `run`, `weight` and `metrics`.
+        metrics: of the ensemble: `loss` and `accuracy`, `macro_f1`, or `mse`, `r2`.
+        notes: lines worth reading.
+    """
+
+    data: str
+    split: str
+    rows: int
+    members: tuple[dict[str, Any], ...]
+    metrics: dict[str, float]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Members and how much each counts.
+
+    Attributes:
+        members: what predicts.
+        weights: one a member, from 0, of sum 1.
+        batch_size: rows at a time.
+    """
+
+    members: tuple[Member, ...]
+    weights: tuple[float, ...]
+    batch_size: int = 256
+
+    @property
+    def task(self) -> str:
+        """Classification, multilabel or regression."""
+        return self.members[0].model.task
+
+    def evaluate(
+        self, data: Any = None, *, target: str | None = None, split: str | None = None, skip_bad: bool = False
+    ) -> EnsembleResult:
+        """Measure the ensemble and each member; arguments as `evaluate_run`.
+
+        Runs that were split differently are measured on the rows that belong to the split for all of them.
+
+        Raises:
+            DataError: there are no such rows, or data that does not fit the runs.
+        """
+        rows = find_rows(self.members, OutsideData(data, target, skip_bad), split)
+        predicted, targets = rows.predict_all(self.members, self.batch_size), rows.targets(self.members)
+        each = [
+            {"run": member.name, "weight": weight, "metrics": measure(self.task, values, targets)}
+            for member, weight, values in zip(self.members, self.weights, predicted, strict=True)
+        ]
+        metrics = measure(self.task, average_predictions(predicted, self.weights), targets)
+        first = rows.selected[0]
+        return EnsembleResult(first.name, first.split, len(rows.numbers), tuple(each), metrics, rows.notes)
+
+    def predict(self, data: Any, *, split: str = "all", skip_bad: bool = False) -> Predictions:
+        """Return what the ensemble predicts for rows of `data`; arguments as `predict_run`."""
+        outside = OutsideData(data, skip_bad=skip_bad, without_targets=split == "all")
+        rows = find_rows(self.members, outside, split)
+        values = average_predictions(rows.predict_all(self.members, self.batch_size), self.weights).float()
+        names = " + ".join(member.name for member in self.members)
+        shown = (names, rows.selected[0].name, split, self.task, self.members[0].model.classes, rows.numbers)
+        return Predictions(*shown, values, rows.names, rows.notes)
+
+
+def ensemble_runs(
+    runs: Sequence[Any],
+    *,
+    weights: Sequence[float] | None = None,
+    mix: bool = False,
+    data: Any = None,
+    batch_size: int = 256,
+    device: str = "auto",
+    trust: bool = False,
+) -> Ensemble:
+    """Return an ensemble that predicts the mean of the probabilities or numbers of several trained models.
+
+    Their settings, seeds and kinds may differ; task and classes may not.
+
+    Args:
+        runs: run folders, folders `snapshots` of runs, which stand for all that are in them, and fitted scikit-learn
+            models with `predict_proba` (for numbers, `predict`), which are given what the first run's preprocessing
+            makes of a row, flattened.
+        weights: how much each counts; None: all alike.
+        mix: fit the weights on the validation rows, which belong to that split for all runs (see `fit_weights`).
+        data: the arrays that the runs were trained on, for `mix`; a run keeps none.
+        batch_size: rows at a time.
+        device: auto, cpu, cuda, cuda:N or mps.
+        trust: let runs that name a `package.module:callable` import and call it.
+
+    Raises:
+        UsageError: fewer than two members, tasks or classes that differ, or weights beside `mix`.
+        RunError: a run that is damaged or predicts nothing.
+
+    Example:
+        >>> ensemble = ensemble_runs(["runs/a", "runs/b"], mix=True)  # doctest: +SKIP
+        >>> ensemble.evaluate().metrics["accuracy"]  # doctest: +SKIP
+    """
+    if batch_size < 1:
+        raise UsageError(f"batch size is {batch_size}: give a whole number of 1 or more")
+    if mix and weights is not None:
+        raise UsageError("weights and mix exclude each other: mix fits the weights")
+    members = tuple(find_members(runs, device, trust))
+    if len(members) < 2:
+        raise UsageError(f"an ensemble of {len(members)} members: give two runs or more, or a run's folder snapshots")
+    if mix:
+        rows = find_rows(members, own_data(members, data), "valid")
+        fitted = fit_weights(rows.predict_all(members, batch_size), rows.targets(members), members[0].model.task)
+        return Ensemble(members, fitted, batch_size)
+    return Ensemble(members, shares_of(weights, len(members)), batch_size)
+
+
+def evaluate_ensemble(
+    runs: Sequence[Any],
+    *,
+    mix: bool = False,
+    data: Any = None,
+    target: str | None = None,
+    split: str | None = None,
+    batch_size: int = 256,
+    device: str = "auto",
+    skip_bad: bool = False,
+    trust: bool = False,
+) -> EnsembleResult:
+    """Measure several trained runs together: the mean of their probabilities or numbers.
+
+    Args:
+        runs: run folders, or the folder `snapshots` of a run.
+        mix: fit on the validation rows how much each run counts, instead of all alike.
+        data: a data spec or arrays; None: the runs' own data, split as it was for the runs.
+        target: the target column of a table; None: the runs'.
+        split: test, valid, train or all; None: test for the runs' own data and for data that brings its own test split,
+            else all.
+        batch_size: rows at a time.
+        device: auto, cpu, cuda, cuda:N or mps.
+        skip_bad: set broken images aside instead of stopping.
+        trust: let runs that name a `package.module:callable` import and call it.
+
+    Raises:
+        UsageError: fewer than two runs, or tasks or classes that differ.
+        RunError: a run that is damaged or predicts nothing.
+        DataError: no row belongs to the split for all runs, or data that does not fit them.
+    """
+    ensemble = ensemble_runs(runs, mix=mix, data=data, batch_size=batch_size, device=device, trust=trust)
+    return ensemble.evaluate(data, target=target, split=split, skip_bad=skip_bad)
+
+
+def measure(task: str, predictions: Tensor, targets: Tensor) -> dict[str, float]:
+    """Return the metrics of probabilities or numbers `(rows, outputs)`, as the objective of the task has them."""
+    outputs = predictions
+    if task == "classification":
+        outputs = predictions.clamp(min=SMALLEST).log()
+    elif task == "multilabel":
+        outputs = predictions.logit(SMALLEST)
+    objective = supervised(task, predictions.shape[1])
+    values = targets.to(outputs.dtype) if targets.is_floating_point() else targets
+    return evaluate(lambda rows: rows, objective, Resident(outputs), values, batch_size=4096)

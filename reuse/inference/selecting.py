@@ -1,0 +1,217 @@
+"""Which rows a run is used on: its own, split as it was for the run, or those of other data."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reuse.data.dataset import SPLITS
+from reuse.data.inputs import Inputs
+from reuse.data.joining import Joined
+from reuse.data.loading import load, read
+from reuse.data.preprocessing import Preprocessing
+from reuse.data.source import Options, Source
+from reuse.data.splitting import split_rows
+from reuse.errors import DataError, RunError, UsageError
+from reuse.menus import suggest
+from reuse.runs.folder import ARRAYS, RunFolder
+
+CHOICES = (*SPLITS, "all")
+VALID_FRACTION, TEST_FRACTION = 0.2, 0.2  # as `reuse.load` draws them
+
+
+@dataclass(frozen=True)
+class OutsideData:
+    """What the user says about the data.
+
+    Attributes:
+        spec: a data spec or arrays; None for the run's own.
+        target: a table's target column; None for the run's.
+        skip_bad: set broken images aside.
+        without_targets: look for none, and take every column of a table for a feature.
+    """
+
+    spec: Any = None
+    target: str | None = None
+    skip_bad: bool = False
+    without_targets: bool = False
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Preprocessed rows.
+
+    Attributes:
+        name: of the data.
+        inputs: the samples.
+        targets: as they are encoded in the data; None without any.
+        task: what the targets mean.
+        classes: names of classes or labels in the data.
+        numbers: the rows' numbers in the data set, ascending; all rows of the run's own data come split by split.
+        notes: lines worth printing.
+        split: which rows these are: train, valid, test or all.
+    """
+
+    name: str
+    inputs: Inputs
+    targets: Tensor | None
+    task: str
+    classes: tuple[str, ...]
+    numbers: np.ndarray
+    notes: tuple[str, ...]
+    split: str
+
+
+def run_rows(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split: str | None) -> Selected:
+    """Return the rows of `split`, preprocessed as for the run.
+
+    Args:
+        run: whose settings say how its data was split.
+        preprocessing: the run's.
+        data: the data.
+        split: train, valid, test or all; None: the test rows of the run's own data and of data that brings its own test
+            split, else all. A run that was trained on arrays takes arrays for its own.
+
+    Raises:
+        UsageError: an unknown split, or the run was trained on arrays and none are given.
+        DataError: data that cannot be read or does not fit.
+    """
+    if split is None and _is_own(run, data.spec):
+        split = "test"
+    if split is not None and split not in CHOICES:
+        raise UsageError(f"split {split!r} is not there: {suggest(split, CHOICES)}")
+    if data.spec is None:
+        selected = _own(run, preprocessing, data, split or "test")
+    else:
+        selected = _other(run, preprocessing, data, split)
+    if len(selected.numbers) == 0:
+        raise DataError(f"{selected.name} has no rows in its {selected.split} split: choose another split, such as all")
+    return selected
+
+
+def targets_for(selected: Selected, task: str, classes: tuple[str, ...]) -> Tensor:
+    """Return the targets in the numbering of a model: its classes are found by name.
+
+    Args:
+        selected: the rows.
+        task: of the model.
+        classes: of the model, in the order of its outputs.
+
+    Raises:
+        DataError: no targets, another task, or classes that the model does not know.
+    """
+    if selected.targets is None:
+        raise DataError(f"{selected.name} has no labels to measure with: name them, for a table with --target")
+    if task == "regression" and selected.task == "classification":
+        return _as_numbers(selected, selected.targets)
+    if selected.task != task:
+        raise DataError(f"{selected.name} holds targets for {selected.task}, and the run is for {task}")
+    if task == "regression":
+        return selected.targets
+    unknown = [name for name in _occurring(selected) if name not in classes]
+    if unknown:
+        raise DataError(
+            f"{selected.name} holds classes that the run does not know: {', '.join(unknown)}; it knows "
+            f"{', '.join(classes)}: leave the others out of the data"
+        )
+    if task == "multilabel":
+        return selected.targets[:, _positions(classes, selected)]
+    places = [classes.index(name) if name in classes else -1 for name in selected.classes]
+    return torch.tensor(places)[selected.targets]
+
+
+def _is_own(run: RunFolder, spec: Any) -> bool:
+    """Return whether `spec` names what the run was trained on, also where it may be: a run does not keep arrays."""
+    if spec is None:
+        return True
+    own = run.settings().get("data")
+    if not isinstance(spec, str | Path):
+        return bool(own == ARRAYS)
+    return own is not None and (
+        str(spec) == own or Path(spec).expanduser().resolve() == Path(own).expanduser().resolve()
+    )
+
+
+def _own(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split: str) -> Selected:
+    settings = run.settings()
+    if settings.get("data") is None:
+        raise RunError(f"{run.path / 'settings.toml'} does not say on which data the run was trained: give --data")
+    if settings["data"] == ARRAYS:
+        raise UsageError(f"{run.path} was trained on arrays, which a run does not keep: give data")
+    chosen: dict[str, Any] = {n: settings.get(n) for n in ("labels", "classes", "target", "group_by", "text")}
+    if data.target is not None:
+        chosen["target"] = data.target
+    loaded = load(
+        settings["data"],
+        preprocessing=preprocessing,
+        seed=settings.get("seed", 0),
+        split_seed=settings.get("split_seed"),
+        skip_bad=data.skip_bad or settings.get("skip_bad", False),
+        **chosen,
+    )
+    parts = [getattr(loaded, name) for name in (SPLITS if split == "all" else (split,))]
+    inputs = parts[0].inputs if len(parts) == 1 else Joined([part.inputs for part in parts])
+    targets = None if parts[0].targets is None else torch.cat([part.targets for part in parts])
+    rows = np.concatenate([part.rows for part in parts])
+    return Selected(loaded.name, inputs, targets, loaded.task, loaded.classes, rows, loaded.notes, split)
+
+
+def _other(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split: str | None) -> Selected:
+    settings = run.settings()
+    is_table = preprocessing.kind == "table" or preprocessing.text is not None
+    target = data.target or (settings.get("target") if is_table else None)
+    group_by = settings.get("group_by") if split not in (None, "all") else None
+    options = Options(
+        None if data.without_targets else target,
+        group_by,
+        preprocessing=preprocessing,
+        skip_bad=data.skip_bad,
+        without_targets=data.without_targets,
+    )
+    source = read(data.spec, options)
+    if split is None:
+        split = "test" if "test" in source.parts else "all"
+    rows, notes = _rows_of(source, split, settings.get("split_seed", settings.get("seed", 0)))
+    inputs, more = source.samples.inputs(rows, preprocessing)
+    targets = None if source.targets is None else torch.from_numpy(source.targets[rows])
+    notes = (*source.notes, *notes, *more)
+    return Selected(source.name, inputs, targets, source.task, source.classes, rows, notes, split)
+
+
+def _rows_of(source: Source, split: str, seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the rows of `split`, the user's own or drawn as for a training, and a note where they are drawn."""
+    if split == "all":
+        return source.rows, ()
+    if split != "train" and split in source.parts:
+        return np.intersect1d(source.parts[split], source.rows), ()
+    parts = split_rows(source, VALID_FRACTION, TEST_FRACTION, seed)
+    rows: np.ndarray = getattr(parts, split)
+    if source.parts.keys() >= {"valid", "test"}:  # nothing had to be drawn from the training rows
+        return rows, parts.notes
+    return rows, (*parts.notes, f"{len(rows)} of {len(source.rows)} rows: the {split} split drawn with seed {seed}")
+
+
+def _positions(labels: tuple[str, ...], selected: Selected) -> list[int]:
+    missing = [name for name in labels if name not in selected.classes]
+    if missing:
+        raise DataError(f"{selected.name} does not say {', '.join(missing)}, labels that the run predicts: add them")
+    return [selected.classes.index(name) for name in labels]
+
+
+def _occurring(selected: Selected) -> list[str]:
+    """Return the classes of which there are rows; of labels, all."""
+    if selected.task != "classification" or selected.targets is None:
+        return list(selected.classes)
+    return [selected.classes[number] for number in torch.unique(selected.targets).tolist()]
+
+
+def _as_numbers(selected: Selected, targets: Tensor) -> Tensor:
+    """Return as numbers `(rows, 1)` what looked like classes, being few different whole numbers."""
+    try:
+        values = torch.tensor([float(name) for name in selected.classes])
+    except ValueError as error:
+        raise DataError(f"{selected.name} holds classes, and the run predicts numbers: name another target") from error
+    return values[targets][:, None]

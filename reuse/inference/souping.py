@@ -1,0 +1,255 @@
+"""Soups: one model whose weights are the mean of the weights of several runs of the same architecture."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from reuse.errors import RunError, UsageError
+from reuse.inference.ensembling import measure
+from reuse.inference.members import CommonRows, Member, find_members, find_rows, own_data
+from reuse.inference.selecting import run_rows
+from reuse.layers.freezing import freeze, unfreeze
+from reuse.menus import lookup
+from reuse.runs.checkpoints import savable_tensors
+from reuse.runs.folder import WEIGHTS, RunFolder
+from reuse.runs.models import load_whole
+from reuse.runs.tensor_files import save_tensors
+from reuse.training.batches import batch_sizes, batches, row_order
+from reuse.training.sources import Converted, ReadInputs
+from reuse.training.state import copied
+from reuse.training.statistics import compute_statistics
+
+METHODS = {"greedy": True, "uniform": False}
+NOT_COPIED = ("format", "reuse", "created")
+NOT_ARCHITECTURE = ("init", "dropout", "input_dropout", "recurrent_dropout", "drop_path")
+"""Settings of a model that change nothing of what its trained weights compute."""
+
+
+@dataclass(frozen=True)
+class SoupResult:
+    """What runs were averaged, and how the average fares.
+
+    Attributes:
+        run: the run folder of the soup.
+        method: greedy or uniform.
+        ingredients: the runs whose weights are averaged, the best first.
+        candidates: of each run, the best first: `run` and `valid`, its metrics on the validation rows.
+        valid: metrics of the soup on these rows.
+        test: metrics of the soup on the test rows.
+        rows: how many validation and test rows were counted.
+        notes: lines worth reading.
+    """
+
+    run: str
+    method: str
+    ingredients: tuple[str, ...]
+    candidates: tuple[dict[str, Any], ...]
+    valid: dict[str, float]
+    test: dict[str, float]
+    rows: dict[str, int]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def soup_runs(
+    runs: Sequence[str | Path],
+    *,
+    method: str = "greedy",
+    data: Any = None,
+    batch_size: int = 256,
+    device: str = "auto",
+    trust: bool = False,
+    out: str | Path | None = None,
+) -> SoupResult:
+    """Average the weights of runs of one architecture into a run of its own, at the cost of one model.
+
+    Model soups (Wortsman et al. 2022, https://arxiv.org/abs/2203.05482). The runs should have begun from the same
+    weights, as fine-tunings of one source do: the mean of networks that began apart is seldom any good, and a greedy
+    soup of them is the best of them alone.
+
+    Args:
+        runs: run folders; their data must be split alike, with the same split_seed.
+        method: `greedy` begins with the best run and takes in each next one, from better to worse, with which the
+            average is no worse on the validation rows; `uniform` takes all.
+        data: the arrays that the runs were trained on, where they were; a run keeps none.
+        batch_size: rows at a time, also where the batch norms' statistics are computed anew over the training rows.
+        device: auto, cpu, cuda, cuda:N or mps.
+        trust: let runs that name a `package.module:callable` import and call it.
+        out: the run folder; by default a new one under `runs`.
+
+    Returns:
+        What was averaged and what came of it.
+
+    Raises:
+        UsageError: fewer than two runs, an unknown method, or runs of different tasks or classes.
+        RunError: a run that is damaged, of another architecture, or with other preprocessing.
+    """
+    is_greedy = lookup(METHODS, method, "way to make a soup")
+    if len(runs) < 2 or batch_size < 1:
+        raise UsageError(f"a soup of {len(runs)} runs in batches of {batch_size}: give two runs and one row, or more")
+    if isinstance(data, str | Path):
+        raise UsageError(
+            f"data {str(data)!r} for a soup, which is chosen on the runs' own validation rows: leave it out"
+        )
+    members = find_members([str(run) for run in runs], device, trust)
+    _check_alike(members)
+    pot = Pot(members, data, batch_size)
+    ranked = sorted(range(len(members)), key=lambda place: pot.score([place]), reverse=True)
+    chosen = _greedily(pot, ranked) if is_greedy else ranked
+    network = pot.cook(chosen)
+    folder = _write(members[ranked[0]], network, [members[place].name for place in chosen], method, out)
+    result = SoupResult(
+        str(folder.path),
+        method,
+        tuple([members[place].name for place in chosen]),
+        tuple([{"run": members[place].name, "valid": pot.metrics([place])} for place in ranked]),
+        pot.metrics(chosen),
+        pot.taste(chosen, pot.test),
+        {"valid": len(pot.valid.numbers), "test": len(pot.test.numbers)},
+        tuple(dict.fromkeys((*pot.valid.notes, *pot.test.notes))),
+    )
+    folder.write_result(result.to_dict())
+    return result
+
+
+def average_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of each tensor over state dicts, in its type; whole numbers, such as counts, are the first's.
+
+    Raises:
+        UsageError: there are none.
+        RunError: names or shapes differ.
+    """
+    if not states:
+        raise UsageError("there are no weights to average: give one state dict or more")
+    for state in states[1:]:
+        _check_same_shapes(states[0], state)
+    return {
+        name: torch.stack([state[name].double() for state in states]).mean(0).to(tensor.dtype)
+        if tensor.is_floating_point()
+        else tensor.clone()
+        for name, tensor in states[0].items()
+    }
+
+
+class Pot:
+    """Where soups are cooked and tasted.
+
+    Args:
+        members: the runs; soups are cooked in the first one's network.
+        data: arrays, where the runs were trained on such.
+        batch_size: rows at a time.
+    """
+
+    def __init__(self, members: Sequence[Member], data: Any, batch_size: int) -> None:
+        self.members, self.batch_size = members, batch_size
+        self.first = members[0]
+        self.states = [copied(savable_tensors(member.model.network), "cpu") for member in members]
+        average_weights(self.states)  # refuses what does not fit together before anything is computed
+        self.own = own_data(members, data)
+        self.valid, self.test = (find_rows(members, self.own, split) for split in ("valid", "test"))
+        self._tasted: dict[tuple[int, ...], dict[str, float]] = {}
+
+    def cook(self, places: Sequence[int]) -> nn.Module:
+        """Return the network with the average of members, its batch norms' statistics computed anew."""
+        network, states = self.first.model.network, [self.states[place] for place in places]
+        load_whole(network, average_weights(states), self.first.folder.path)
+        if len(places) > 1:
+            self._renew_statistics(network, states)
+        return network
+
+    def taste(self, places: Sequence[int], rows: CommonRows) -> dict[str, float]:
+        """Return the metrics of the average of members on `rows`."""
+        self.cook(places)
+        predicted = rows.predict(self.first, 0, self.batch_size)
+        return measure(self.first.model.task, predicted, rows.targets(self.members))
+
+    def metrics(self, places: Sequence[int]) -> dict[str, float]:
+        """Return the metrics of the average of members on the validation rows, computed once."""
+        key = tuple(places)
+        if key not in self._tasted:
+            self._tasted[key] = self.taste(places, self.valid)
+        return self._tasted[key]
+
+    def score(self, places: Sequence[int]) -> float:
+        """Return what is to be high on the validation rows: accuracy, or for numbers the negative squared error."""
+        metrics = self.metrics(places)
+        return metrics["accuracy"] if "accuracy" in metrics else -metrics["mse"]
+
+    def _renew_statistics(self, network: nn.Module, states: Sequence[Mapping[str, Tensor]]) -> None:
+        """Compute anew what the mean of the statistics is not: those that differ, as frozen ones do not."""
+        norms = {
+            name: any(not torch.equal(state[f"{name}.running_mean"], module.running_mean.cpu()) for state in states)
+            for name, module in network.named_modules()
+            if isinstance(module, _BatchNorm) and module.running_mean is not None
+        }
+        if not any(norms.values()):
+            return
+        unfreeze(network)
+        still = [name for name, differs in norms.items() if not differs]
+        if still:
+            freeze(network, still)
+        inputs = run_rows(self.first.folder, self.first.model.preprocessing, self.own, "train").inputs
+        kind = next(network.parameters())
+        sizes = batch_sizes(len(inputs), self.batch_size)
+        order = row_order(len(inputs), seed=0, epoch=0, shuffle=True, device=torch.device("cpu"))
+        rows = batches(Converted(ReadInputs(inputs), (kind.dtype,)), None, order, sizes, kind.device)
+        compute_statistics(network, network, rows)
+
+
+def _greedily(pot: Pot, ranked: Sequence[int]) -> list[int]:
+    chosen = [ranked[0]]
+    for place in ranked[1:]:
+        if pot.score([*chosen, place]) >= pot.score(chosen):
+            chosen.append(place)
+    return chosen
+
+
+def _write(best: Member, network: nn.Module, ingredients: list[str], method: str, out: str | Path | None) -> RunFolder:
+    """Write the soup as a run, of which the rest is the best run's."""
+    folder = RunFolder.create("soup", out)
+    settings = {name: value for name, value in best.folder.settings().items() if name != "command"}
+    folder.write_settings("soup", settings)
+    save_tensors(folder.path / WEIGHTS, savable_tensors(network))
+    manifest = {name: value for name, value in best.folder.manifest().items() if name not in NOT_COPIED}
+    folder.write_manifest({**manifest, "kind": "soup", "method": method, "ingredients": ingredients})
+    return folder
+
+
+def _check_alike(members: Sequence[Member]) -> None:
+    """Refuse what cannot be seen from names and shapes: another activation, or inputs that mean something else."""
+    first = members[0]
+    for member in members[1:]:
+        if _architecture(member) != _architecture(first):
+            raise RunError(
+                f"{first.name} and {member.name} are of different models: {_architecture(first)} and "
+                f"{_architecture(member)}; average their predictions instead, by `reuse ensemble`"
+            )
+        if member.model.preprocessing != first.model.preprocessing:
+            raise RunError(
+                f"{first.name} and {member.name} prepare their inputs differently, as they trained on other rows: "
+                "train them with the same split_seed and labels, or from one source"
+            )
+
+
+def _architecture(member: Member) -> dict[str, Any]:
+    model: dict[str, Any] = dict(member.folder.manifest()["model"])
+    options = {name: value for name, value in model.get("options", {}).items() if name not in NOT_ARCHITECTURE}
+    return {**model, "options": options}
+
+
+def _check_same_shapes(first: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+    odd = sorted(first.keys() ^ other.keys())
+    if odd:
+        raise RunError(f"weights to be averaged differ in {', '.join(odd[:3])}: give runs of one architecture")
+    for name, tensor in first.items():
+        if tensor.shape != other[name].shape:
+            shapes = f"{tuple(tensor.shape)} and {tuple(other[name].shape)}"
+            raise RunError(f"weights to be averaged differ in {name}, {shapes}: give runs of one architecture")

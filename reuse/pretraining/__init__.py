@@ -1,0 +1,1 @@
+"""Pretraining: layers trained for others to reuse."""

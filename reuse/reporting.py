@@ -1,0 +1,49 @@
+"""What a training tells whoever started it. The command line prints it; in a pipeline nobody listens."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to.
+
+    Attributes:
+        number: from 1.
+        train: metrics while training: `loss`, the mean over rows, with dropout and with the weights as they moved;
+            where it is wanted, with `eval_` before their names, the metrics on the training rows as `valid` has them.
+        valid: metrics on the validation rows after the epoch, in eval mode; empty without such rows.
+        seconds: wall-clock time of training and validation.
+        learning_rate: of the first parameter group, at the last step.
+        notes: what there is to say about it, in sentences.
+    """
+
+    number: int
+    train: dict[str, float]
+    valid: dict[str, float]
+    seconds: float
+    learning_rate: float
+    notes: tuple[str, ...] = ()
+
+
+class Reporter:
+    """Says nothing. Listeners override what they want to hear."""
+
+    def line(self, text: str) -> None:
+        """Take one line for a person to read."""
+
+    def epoch(self, epoch: Epoch, epochs: int) -> None:
+        """Take an epoch of `epochs`, just finished."""
+
+    @contextmanager
+    def rows(self, total: int, what: str) -> Iterator["Progress"]:  # noqa: ARG002 - a listener reads both
+        """Take the beginning of work on `total` rows; the block advances what it is given."""
+        yield Progress()
+
+
+class Progress:
+    """Counts rows done."""
+
+    def advance(self, rows: int) -> None:
+        """Take `rows` more rows as done."""

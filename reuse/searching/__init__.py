@@ -1,0 +1,1 @@
+"""Searching: sweeps of settings, and the range test of the learning rate."""

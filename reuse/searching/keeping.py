@@ -1,0 +1,99 @@
+"""Keeping a head of a sweep as an ordinary fine-tuning run, which predicts and can be reused."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from reuse.data.dataset import Dataset
+from reuse.objectives.objective import Objective
+from reuse.runs.checkpoints import savable_tensors
+from reuse.runs.folder import WEIGHTS, RunFolder
+from reuse.runs.results import Result
+from reuse.runs.tensor_files import save_tensors
+from reuse.searching.architectures import Architecture, Picked
+from reuse.searching.folds import Division
+from reuse.searching.table import Configuration
+from reuse.setup.finetuning import describe_run
+from reuse.training.batches import Source
+from reuse.training.evaluation import evaluate
+from reuse.training.state import load_tensors
+
+
+def keep_head(
+    folder: Path,
+    architecture: Architecture,
+    configuration: Configuration,
+    weights: dict[str, Tensor],
+    division: Division | None,
+    data: Dataset,
+    objective: Objective,
+    seconds: dict[str, float],
+) -> Path:
+    """Write a fine-tuning run with one head's weights; its optimizer's state is not kept, so it cannot be resumed.
+
+    Args:
+        folder: new or empty.
+        architecture: of the head.
+        configuration: its settings.
+        weights: what trained.
+        division: its rows of the pool; None: the splits as they are.
+        data: the labelled rows.
+        objective: what it was trained on.
+        seconds: what the sweep took.
+    """
+    load_tensors(architecture.model, weights)
+    run, task = RunFolder.create("finetune", folder), architecture.task
+    settings: dict[str, Any] = {
+        **task.settings,
+        **configuration.choice.settings,
+        "labels": configuration.labels,
+        "seed": configuration.seed,
+    }
+    splits = _splits(architecture, division)
+    save_tensors(run.path / WEIGHTS, savable_tensors(architecture.model))
+    run.write_settings("finetune", settings)
+    run.write_manifest(_manifest(architecture, data, configuration))
+    result = Result(
+        run=str(run.path),
+        source=settings["source"],
+        settings=settings,
+        epochs=configuration.best_epoch or 0,
+        best_epoch=configuration.best_epoch or 0,
+        sizes={name: len(source) for name, (source, _) in splits.items()},
+        metrics={name: _measured(architecture, objective, *rows) for name, rows in splits.items()},
+        seconds=seconds,
+        frozen=architecture.freezing.layers,
+        restored=architecture.origins.restored,
+        fresh=architecture.origins.fresh,
+        frontier=tuple(architecture.frontier),
+        cache=architecture.feed.cache,
+        notes=(f"head {configuration.number} of a sweep{configuration.choice.origin}",),
+    )
+    run.write_result(result.to_dict())
+    return run.path
+
+
+def _manifest(architecture: Architecture, data: Dataset, configuration: Configuration) -> dict[str, Any]:
+    return {
+        **describe_run(architecture.task, data, architecture.origins),
+        "phases": [{"epoch": 1, "frozen": list(architecture.freezing.layers), "frontier": architecture.frontier}],
+        "swept": configuration.to_dict(),
+    }
+
+
+def _splits(architecture: Architecture, division: Division | None) -> dict[str, tuple[Source, Tensor]]:
+    splits = {name: architecture.rows(name) for name in architecture.feed.splits}
+    if division is not None:
+        source, targets = splits["train"]
+        for name, mask in (("train", division.train), ("valid", division.valid)):
+            positions = mask.nonzero()[:, 0]
+            splits[name] = Picked(source, positions.to(source.device)), targets[positions.to(targets.device)]
+    return splits
+
+
+def _measured(architecture: Architecture, objective: Objective, source: Source, targets: Tensor) -> dict[str, float]:
+    if not len(source):
+        return {}
+    size = architecture.task.settings["batch_size"]
+    return evaluate(architecture.network, objective, source, targets, batch_size=size, model=architecture.model)

@@ -1,0 +1,1 @@
+"""From settings to data, a model and a trainer."""

@@ -1,0 +1,184 @@
+"""Looking at a model before training it: its layers, what a freeze would freeze, and where the cut would fall."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reuse.data.loading import load
+from reuse.devices import dtype_name
+from reuse.errors import CutError, RunError, UsageError
+from reuse.layers.cutting import Cut, cut
+from reuse.layers.describing import Layer, describe_layers
+from reuse.layers.freezing import freeze as freeze_layers
+from reuse.nn.preprocessing import preprocessing_of
+from reuse.nn.specs import is_recurrent
+from reuse.runs.folder import RunFolder
+from reuse.runs.models import OWN_FAMILIES, ModelRecipe
+from reuse.setup.preprocessing import preprocessing_for
+
+ROWS = 2
+# Where nothing says what a model is for: the shape and classes of digits, as `reuse pretrain` takes them.
+DIGITS_SHAPE, DIGITS_OUTPUTS = (1, 8, 8), 10
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect_model` found.
+
+    Attributes:
+        model: the model's spec.
+        input_shape: of one sample.
+        num_outputs: units of the output layer.
+        parameters: how many numbers the model learns in all.
+        layers: the table.
+        frozen: names of the frozen layers.
+        frontier: name, shape and dtype of what crosses the cut; empty without one.
+        bytes_per_sample: of the frontier; None without a cut.
+        engine: what traced the model; None without a cut.
+        uncached: frozen layers behind ones that train, which no cache spares.
+        why_not: why there is no cut; empty where there is one.
+        notes: what was assumed.
+    """
+
+    model: str
+    input_shape: tuple[int, ...]
+    num_outputs: int
+    parameters: int
+    layers: tuple[Layer, ...]
+    frozen: tuple[str, ...]
+    frontier: tuple[dict[str, Any], ...]
+    bytes_per_sample: int | None
+    engine: str | None
+    uncached: tuple[str, ...]
+    why_not: str
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def inspect_model(
+    model: str | Path,
+    *,
+    freeze: str | Sequence[str] = (),
+    data: Any = None,
+    input_shape: Sequence[int] | None = None,
+    num_outputs: int | None = None,
+    depth: int = 1,
+    pretrained: bool = False,
+    trust: bool = False,
+) -> Inspection:
+    """Describe the layers of a model and where it would be cut.
+
+    Args:
+        model: a model spec or a run folder.
+        freeze: patterns of the layers to freeze; none: a run's own.
+        data: a data spec, for the shape of inputs and the number of outputs.
+        input_shape: of one sample, such as `3,64,64`; None: the data's, the run's, or the model's own.
+        num_outputs: units of the output layer.
+        depth: how many levels of layers to list.
+        pretrained: look at timm's model with its pretrained weights, instead of random ones.
+        trust: let a run that names a `package.module:callable` import and call it.
+
+    Raises:
+        UsageError, DataError, RunError: something given cannot be taken; the message says what to do.
+
+    Example:
+        >>> inspect_model("mlp:100,50", freeze="hidden1").bytes_per_sample
+        400
+    """
+    if depth < 1:
+        raise UsageError(f"depth is {depth}: give 1 or more")
+    recipe, own, notes = _recipe(model)
+    patterns = freeze or own
+    notes = () if freeze else notes
+    recipe, example, more = _sized(recipe, data, input_shape, num_outputs)
+    network = recipe.build(pretrained=pretrained, trust=trust or not Path(model).is_dir())
+    frozen = freeze_layers(network, patterns).layers if patterns else ()
+    parts, why_not = _cut(network, example)
+    frontier = parts.frontier if parts else ()
+    return Inspection(
+        model=recipe.spec,
+        input_shape=recipe.input_shape,
+        num_outputs=recipe.num_outputs,
+        parameters=sum(p.numel() for p in network.parameters()),
+        layers=tuple(describe_layers(network, example, parts, depth)),
+        frozen=frozen,
+        frontier=tuple({"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in frontier),
+        bytes_per_sample=parts.bytes_per_sample if parts else None,
+        engine=parts.engine if parts else None,
+        uncached=parts.uncached if parts else (),
+        why_not=why_not,
+        notes=(*notes, *more),
+    )
+
+
+def _cut(network: nn.Module, example: Tensor) -> tuple[Cut | None, str]:
+    try:
+        return cut(network, example), ""
+    except CutError as error:
+        return None, str(error)
+
+
+def _recipe(model: str | Path) -> tuple[ModelRecipe, list[str], tuple[str, ...]]:
+    """Return how the model is built (without a shape where only a spec is given), and a run's own freeze patterns."""
+    if Path(model).is_dir():
+        run = RunFolder.open(model)
+        recipe = ModelRecipe.from_dict(run.manifest().get("model", {}))
+        patterns = run.settings().get("freeze", [])
+        patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+        return recipe, patterns, (f"frozen as in the run: {', '.join(patterns)}",) if patterns else ()
+    spec = str(model)
+    if ":" not in spec and spec not in OWN_FAMILIES:
+        raise RunError(f"{spec} is neither a run folder nor a model spec such as mlp:100,50 or timm:resnet18")
+    return ModelRecipe(spec, (), 0, {}), [], ()
+
+
+def _sized(
+    recipe: ModelRecipe, data: Any, input_shape: Sequence[int] | None, num_outputs: int | None
+) -> tuple[ModelRecipe, Tensor, tuple[str, ...]]:
+    """Return the recipe for the inputs that are meant, an example of them, and notes on what was assumed."""
+    if data is not None:
+        if input_shape is not None:
+            raise UsageError("an input shape and data were given: the data says its shape, so give one of the two")
+        loaded = load(
+            data, preprocessing=preprocessing_for(recipe.spec, None, None), sequences=is_recurrent(recipe.spec)
+        )
+        outputs, said = _outputs(num_outputs, recipe.num_outputs or loaded.num_outputs)
+        rows = torch.arange(min(ROWS, len(loaded.train)))
+        options = recipe.options if loaded.num_tokens is None else {**recipe.options, "num_tokens": loaded.num_tokens}
+        sized = ModelRecipe(recipe.spec, loaded.input_shape, outputs, options)
+        return sized, loaded.train.inputs.gather(rows)[0], said
+    shape = tuple(input_shape or recipe.input_shape)
+    shape, notes = (shape, ()) if shape else _own_shape(recipe.spec)
+    outputs, said = _outputs(num_outputs, recipe.num_outputs)
+    return ModelRecipe(recipe.spec, shape, outputs, recipe.options), _example(recipe, shape), (*notes, *said)
+
+
+def _example(recipe: ModelRecipe, shape: tuple[int, ...]) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    num_tokens = recipe.options.get("num_tokens")
+    if num_tokens is not None:
+        return torch.randint(1, num_tokens, (ROWS, *shape), generator=generator)
+    return torch.randn(ROWS, *shape, generator=generator)
+
+
+def _outputs(given: int | None, known: int) -> tuple[int, tuple[str, ...]]:
+    """Return the number of outputs, and a note where nothing says it."""
+    if given is not None or known:
+        return known if given is None else given, ()
+    return DIGITS_OUTPUTS, (f"{DIGITS_OUTPUTS} outputs, those of digits, are assumed: give --num-outputs or --data",)
+
+
+def _own_shape(spec: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    own = preprocessing_of(spec)
+    if own is not None:
+        return tuple(own["input_size"]), ()
+    return DIGITS_SHAPE, (
+        f"inputs of shape {DIGITS_SHAPE}, those of digits, are assumed: give --input-shape or --data",
+    )

@@ -1,0 +1,75 @@
+"""The source of a fine-tuning: a run folder, a weights file, or a model spec; by default the newest pretraining run."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from reuse.errors import RunError, UnknownNameError
+from reuse.layers.weights import load_weights
+from reuse.menus import suggest
+from reuse.runs.folder import WEIGHTS, RunFolder, newest_run
+from reuse.runs.models import OWN_FAMILIES, ModelRecipe
+from reuse.runs.tensor_files import load_tensors_file
+
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where layers come from.
+
+    Attributes:
+        name: as the user gave it, or the path of the run that was found.
+        spec: of the model, None for a bare file of weights.
+        weights: tensors by name; None for a model spec, whose own pretrained weights are meant.
+        manifest: run.json of a run, else empty.
+        settings: the settings of a run, else empty.
+    """
+
+    name: str
+    spec: str | None
+    weights: dict[str, Tensor] | None
+    manifest: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def find_source(source: str | Path | None) -> Source:
+    """Return the source that the user means.
+
+    Args:
+        source: a run folder, a file of weights, a model spec, or None: the newest pretraining run under `runs`.
+
+    Raises:
+        RunError: there is none, or it is damaged.
+        UnknownNameError: it is neither a path nor a model spec.
+    """
+    if source is None:
+        run = newest_run("pretrain")
+        if run is None:
+            raise RunError(
+                "there is no finished pretraining run under ./runs: run `reuse pretrain` first, or name a source: a "
+                "run folder, a weights file or a model such as timm:resnet18"
+            )
+        return _run(run)
+    path = Path(source)
+    if path.is_dir():
+        return _run(RunFolder.open(path))
+    if path.is_file():
+        return Source(str(path), None, load_weights(path))
+    name = str(source)
+    if name.partition(":")[0] in OWN_FAMILIES or ":" in name:
+        return Source(name, name, None)
+    if path.suffix in WEIGHT_SUFFIXES or "/" in name:
+        raise RunError(f"{name}: there is no such run folder or weights file")
+    runs = [p.name for p in Path("runs").iterdir()] if Path("runs").is_dir() else []
+    near = suggest(name, [*runs, "timm:NAME"])
+    raise UnknownNameError(f"source {name!r} is neither a run folder, nor a weights file, nor a model: {near}")
+
+
+def _run(run: RunFolder) -> Source:
+    manifest = run.manifest()
+    recipe = ModelRecipe.from_dict(manifest.get("model", {}))
+    weights = load_tensors_file(run.path / WEIGHTS)
+    return Source(str(run.path), recipe.spec, weights, manifest, run.settings())

@@ -1,1 +1,0 @@
-"""Solvers for linear heads: pure functions of features, targets and penalties, for all penalties at once."""

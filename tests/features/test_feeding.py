@@ -1,0 +1,94 @@
+"""What the plan says to a person, and where activations are kept."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reuse.features.preparing import Prepared, cache_folder, describe_plan
+from reuse.finetuning.finetune import plan as plan_finetuning
+from reuse.planning.plan import Plan
+
+NETWORK = """
+from torch import nn
+
+def network(in_features, num_classes):
+    layers = [nn.Flatten(), *(nn.Linear(a, b) for a, b in [(in_features, 6), (6, 5), (5, 4), (4, num_classes)])]
+    return nn.Sequential(*layers)
+"""
+PAYS = Plan(
+    cache=True,
+    reason="",
+    rows=460,
+    missing=460,
+    epochs=20,
+    bytes_per_sample=24,
+    bytes=11040,
+    frozen_seconds=10.0,
+    suffix_seconds=0.5,
+    with_cache=20.0,
+    without_cache=210.0,
+    later=10.0,
+)
+
+
+@pytest.fixture
+def prepared(monkeypatch: pytest.MonkeyPatch) -> Prepared:
+    """Digits, the first layer frozen; its plan with figures that are made up."""
+    return replace(prepare(monkeypatch, freeze="1"), plan=PAYS)
+
+
+def prepare(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Prepared:
+    Path("layered.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    _, found = plan_finetuning(source="layered:network", data="digits", labels=100, **settings)
+    return found
+
+
+def test_a_plan_that_pays_in_two_lines(prepared: Prepared) -> None:
+    frontier, figures = describe_plan(prepared)
+    name = prepared.stored[0].name
+    assert frontier == (f"frontier: {name} (6,) float32; 24 bytes a sample, 11.0 KB in all; 460 of 460 rows to compute")
+    assert figures == (
+        "plan for 20 epochs: 20.0 s with the cache, 3.5 min without, 10.0 s once cached; "
+        "the frozen layers take 10.0 s, the rest 500 ms an epoch"
+    )
+
+
+def test_rows_that_are_there_are_said(prepared: Prepared) -> None:
+    some = describe_plan(replace(prepared, plan=replace(PAYS, missing=60)))
+    every = describe_plan(replace(prepared, plan=replace(PAYS, missing=0)))
+    assert some[0].endswith("; 60 of 460 rows to compute")
+    assert every[0].endswith("; all 460 rows are cached")
+
+
+def test_a_cache_that_loses_is_declined_aloud(prepared: Prepared) -> None:
+    lines = describe_plan(replace(prepared, plan=replace(PAYS, cache=False, reason="it costs too much")))
+    assert lines[-1] == "no cache: it costs too much"
+    assert not any(line.startswith("no cache") for line in describe_plan(prepared))
+
+
+def test_the_type_that_is_stored_is_the_one_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = prepare(monkeypatch, freeze="1", cache_dtype="float16")
+    assert "(6,) float16; " in describe_plan(found)[0]
+
+
+def test_frozen_layers_behind_trained_ones_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = prepare(monkeypatch, freeze=["1", "3"])
+    (line,) = [line for line in describe_plan(found) if line.startswith("computed every epoch though frozen")]
+    assert line.endswith(": 3.weight, 3.bias")
+    many = replace(found, parts=replace(found.parts, uncached=tuple("abcdef")))
+    assert "computed every epoch though frozen, behind layers that train: a, b, c, d and 2 more" in describe_plan(many)
+
+
+def test_planning_computes_no_activations(prepared: Prepared) -> None:
+    assert not list(Path("cache").rglob("segment-*"))
+    assert prepared.store.missing(prepared.keys["train"]).size == len(prepared.keys["train"])
+
+
+def test_the_folder_given_counts_more_than_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REUSE_CACHE", "from-environment")
+    assert [cache_folder(f) for f in ("given", None, "")] == [Path("given"), *[Path("from-environment")] * 2]
+    monkeypatch.delenv("REUSE_CACHE")
+    assert cache_folder() == Path("cache")

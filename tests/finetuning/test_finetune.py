@@ -1,0 +1,137 @@
+"""What fine-tuning takes from its source, what it says, and what it refuses."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import reuse
+from listening import Listener
+from reuse.errors import CacheError, DataError, UnknownNameError, UsageError
+from reuse.finetuning.finetune import go_on, plan
+from reuse.reporting import Reporter
+
+RNG = np.random.default_rng(0)
+ARRAYS = {"x": RNG.normal(size=(90, 6)).astype(np.float32), "y": np.arange(90) % 3}
+QUICK: dict[str, Any] = {"epochs": 2, "device": "cpu"}
+
+
+@pytest.fixture
+def source() -> str:
+    return reuse.pretrain(data=ARRAYS, model="mlp:8,6", out="source", **QUICK).run
+
+
+def test_the_test_rows_are_none_that_the_source_trained_on() -> None:
+    """Whatever the two seeds: rows of the same data are split as the source split them."""
+    reuse.pretrain("supervised", data="digits", model="mlp:8", seed=5, out="source", **QUICK)
+    tuned = reuse.finetune("source", data="digits", labels=50, seed=1, **QUICK)
+    assert (tuned.settings["split_seed"], tuned.settings["seed"]) == (5, 1)
+    learnt = reuse.load("digits", seed=5).train.rows
+    tested = reuse.load("digits", seed=1, split_seed=5, labels=50).test.rows
+    assert not np.intersect1d(learnt, tested).size
+    assert np.intersect1d(learnt, reuse.load("digits", seed=1).test.rows).size, "the seed alone would have mixed them"
+
+
+def test_other_labels_are_drawn_from_the_same_split() -> None:
+    few = [reuse.load("digits", seed=seed, split_seed=0, labels=50) for seed in (1, 2)]
+    assert np.array_equal(few[0].test.rows, few[1].test.rows)
+    assert not np.array_equal(few[0].train.rows, few[1].train.rows)
+
+
+def test_the_scratch_of_a_comparison_replays_as_what_it_was(source: str) -> None:
+    result = reuse.finetune(source, data=ARRAYS, freeze="hidden1", compare=True, out="tuned", **QUICK)
+    assert list(result.comparison) == ["scratch", "frozen", "unfrozen"]
+    began = load_file("tuned/compared-scratch/checkpoint/frozen.safetensors")
+    assert not began, "nothing is frozen"
+    saved = reuse.runs.folder.RunFolder(Path("tuned/compared-scratch")).settings()
+    assert saved["random_weights"] is True
+    assert saved.get("freeze", []) == []
+
+
+def test_random_weights_restore_nothing(source: str) -> None:
+    result = reuse.finetune(source, data=ARRAYS, random_weights=True, compare=False, **QUICK)
+    assert result.restored == ()
+    assert set(result.fresh) == {"hidden1", "hidden2", "output"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "layers"),
+    [({"source": "mlp:8,6", "freeze": "hidden1"}, "hidden1"), ({"restore": "hidden1", "freeze": "hidden2"}, "hidden2")],
+)
+def test_layers_frozen_at_random_are_named(source: str, settings: dict[str, Any], layers: str) -> None:
+    lines = Listener()
+    reuse.finetune(**{"source": source, **settings}, data=ARRAYS, compare=False, reporter=lines, **QUICK)
+    assert lines.said(f"at random: {layers}")
+
+
+def test_restored_layers_are_not_called_random(source: str) -> None:
+    lines = Listener()
+    reuse.finetune(source, data=ARRAYS, freeze="hidden1", compare=False, reporter=lines, **QUICK)
+    assert not lines.said("at random")
+
+
+def test_a_resumed_run_takes_even_a_default_that_is_given(source: str) -> None:
+    run = reuse.finetune(source, data=ARRAYS, freeze="hidden1", compare=False, patience=500, **QUICK).run
+    assert go_on(run, data=ARRAYS, epochs=200).epochs == 200
+
+
+def test_a_resumed_run_wants_the_rows_it_began_with(source: str) -> None:
+    run = reuse.finetune(source, data=ARRAYS, compare=False, **QUICK).run
+    other = {**ARRAYS, "y": (np.arange(90) + 1) % 3}
+    with pytest.raises(DataError, match="train, valid, test rows differ"):
+        reuse.finetune(resume=run, data=other, epochs=3)
+    with pytest.raises(DataError, match="rows differ"):
+        reuse.pretrain(resume=source, data={"x": ARRAYS["x"] * 2, "y": ARRAYS["y"]}, epochs=3)
+
+
+def test_an_interrupted_comparison_is_finished_on_resuming(source: str) -> None:
+    class Stops(Reporter):
+        def line(self, text: str) -> None:
+            if "none frozen" in text:
+                raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, reuse.ReuseError)):
+        reuse.finetune(source, data=ARRAYS, freeze="hidden1", compare=True, out="run", reporter=Stops(), **QUICK)
+    lines = Listener()
+    result = reuse.finetune(resume="run", data=ARRAYS, reporter=lines)
+    assert list(result.comparison) == ["scratch", "frozen", "unfrozen"]
+    assert not lines.said("from scratch"), "that one was finished"
+
+
+def test_activations_that_do_not_fit_their_type_are_an_error() -> None:
+    large = {"x": ARRAYS["x"] * 1e6, "y": ARRAYS["y"]}
+    preprocessed = reuse.pretrain("supervised", data=ARRAYS, model="mlp:8,6", activation="relu", out="s", **QUICK)
+    with pytest.raises(CacheError, match="do not fit float16: use bfloat16"):
+        reuse.finetune(preprocessed.run, data=large, freeze="hidden1", cache_dtype="float16", epochs=50)
+
+
+def test_a_plan_refuses_unknown_settings(source: str) -> None:
+    with pytest.raises(UnknownNameError, match="'frezee': did you mean 'freeze'"):
+        plan(source=source, frezee="hidden1")
+    with pytest.raises(UsageError, match="leave resume and out away"):
+        plan(source=source, out="x")
+
+
+def test_plan_counts_the_bytes_that_are_stored(source: str) -> None:
+    settings = {"source": source, "data": ARRAYS, "freeze": "hidden1", "epochs": 50}
+    full, half = (plan(**settings, cache_dtype=dtype)[1].plan for dtype in (None, "float16"))
+    assert full.bytes_per_sample == 2 * half.bytes_per_sample == 4 * 8
+
+
+def test_few_labels_by_default_only_where_there_are_enough(source: str) -> None:
+    small = Path("small.npz")
+    np.savez(small, **ARRAYS)
+    reuse.pretrain("supervised", data=str(small), model="mlp:8,6", out="on-file", **QUICK)
+    result = reuse.finetune("on-file", freeze="hidden1", compare=False, **QUICK)
+    assert result.settings["labels"] is None
+    assert sum(result.sizes.values()) == 90
+    assert torch.isfinite(torch.tensor(result.metrics["test"]["loss"]))
+
+
+def test_a_split_without_rows_has_no_metrics() -> None:
+    result = reuse.finetune("mlp:8", data="digits", labels=10, **QUICK)
+    assert result.metrics["valid"] == {}
+    assert result.metrics["test"]

@@ -1,0 +1,114 @@
+"""Targets of other data in the numbering of a run."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from reuse.data.loading import load
+from reuse.errors import DataError
+from reuse.inference.selecting import OutsideData, Selected, run_rows, targets_for
+from reuse.runs.folder import RunFolder
+
+
+def selected(targets: Tensor | None, task: str, classes: tuple[str, ...] = ()) -> Selected:
+    inputs: Any = None
+    return Selected("other", inputs, targets, task, classes, np.arange(4), (), "all")
+
+
+def test_classes_are_renumbered_by_name() -> None:
+    given = selected(torch.tensor([0, 1, 2, 1]), "classification", ("ant", "bee", "cow"))
+    assert targets_for(given, "classification", ("cow", "dog", "bee", "ant")).tolist() == [3, 2, 0, 2]
+
+
+def test_only_classes_that_have_rows_must_be_known() -> None:
+    given = selected(torch.tensor([0, 2]), "classification", ("ant", "bee", "cow"))
+    assert targets_for(given, "classification", ("ant", "cow")).tolist() == [0, 1]
+    with pytest.raises(DataError, match="does not know: cow; it knows ant, bee"):
+        targets_for(given, "classification", ("ant", "bee"))
+
+
+def test_labels_are_put_in_order_and_none_may_be_missing() -> None:
+    values = torch.tensor([[0.0, 1.0], [1.0, 1.0]])
+    given = selected(values, "multilabel", ("red", "blue"))
+    assert targets_for(given, "multilabel", ("blue", "red")).tolist() == [[1.0, 0.0], [1.0, 1.0]]
+    with pytest.raises(DataError, match="green"):
+        targets_for(given, "multilabel", ("blue", "red", "green"))
+    with pytest.raises(DataError, match="red"):
+        targets_for(given, "multilabel", ("blue",))
+
+
+def test_few_whole_numbers_are_numbers_to_a_regression() -> None:
+    data = load({"x": np.eye(6), "y": np.array([7, -2, 7, 30, -2, 7])}, valid_fraction=0, test_fraction=0)
+    given = selected(data.train.targets, data.task, data.classes)
+    assert data.task == "classification"
+    assert targets_for(given, "regression", ()).tolist() == [[7.0], [-2.0], [7.0], [30.0], [-2.0], [7.0]]
+    with pytest.raises(DataError, match="predicts numbers"):
+        targets_for(selected(torch.tensor([0]), "classification", ("cat",)), "regression", ())
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("regression", "classification"), ("multilabel", "regression")])
+def test_another_task_is_refused(theirs: str, ours: str) -> None:
+    with pytest.raises(DataError, match=f"{theirs}.*{ours}"):
+        targets_for(selected(torch.zeros(4, 1), theirs), ours, ("a", "b"))
+
+
+def test_without_targets_nothing_can_be_measured() -> None:
+    with pytest.raises(DataError, match="no labels"):
+        targets_for(selected(None, "unlabelled"), "classification", ("a", "b"))
+
+
+# Which rows
+
+
+ROWS = 120
+ARRAYS = {
+    "x": np.random.default_rng(0).normal(size=(ROWS, 3)).astype(np.float32),
+    "y": np.tile([0, 1], ROWS // 2),
+    "patient": np.repeat(np.arange(ROWS // 4), 4),
+}
+
+
+def run_on(data: str, **settings: Any) -> RunFolder:
+    run = RunFolder.create("finetune", "run")
+    run.write_manifest({})
+    run.write_settings("finetune", {"data": data, "seed": 3, **settings})
+    return run
+
+
+def test_a_split_drawn_for_other_data_is_that_of_a_training() -> None:
+    np.savez("own.npz", **ARRAYS)
+    np.savez("other.npz", **ARRAYS)
+    run = run_on("own.npz", group_by="patient")
+    preprocessing = load("own.npz", group_by="patient", seed=3).preprocessing
+    for split in ("train", "valid", "test"):
+        own = run_rows(run, preprocessing, OutsideData(), split)
+        other = run_rows(run, preprocessing, OutsideData("other.npz"), split)
+        assert other.numbers.tolist() == own.numbers.tolist()
+        assert torch.equal(other.inputs.gather(torch.arange(3))[0], own.inputs.gather(torch.arange(3))[0])
+        assert f"{len(own.numbers)} of 120 rows: the {split} split drawn with seed 3" in other.notes
+
+
+def test_without_a_split_own_data_gives_its_test_rows_and_other_data_all_or_its_own_test_rows() -> None:
+    np.savez("own.npz", x=ARRAYS["x"], y=ARRAYS["y"])
+    np.savez("other.npz", x=ARRAYS["x"][:7], y=ARRAYS["y"][:7])
+    x, y = ARRAYS["x"], ARRAYS["y"]
+    np.savez("split.npz", x_train=x[:4], y_train=y[:4], x_test=x[4:9], y_test=y[4:9])
+    run = run_on("own.npz")
+    data = load("own.npz", seed=3)
+    test = ("test", data.test.rows.tolist())
+    expected = {None: test, "own.npz": test, "./own.npz": test, "other.npz": ("all", list(range(7)))}
+    for spec, (split, rows) in {**expected, "split.npz": ("test", [4, 5, 6, 7, 8])}.items():
+        found = run_rows(run, data.preprocessing, OutsideData(spec), None)
+        assert (found.split, found.numbers.tolist()) == (split, rows), spec
+    assert run_rows(run, data.preprocessing, OutsideData((x, y)), None).split == "all"
+
+
+def test_arrays_may_be_those_of_a_run_on_arrays() -> None:
+    x, y = ARRAYS["x"], ARRAYS["y"]
+    data = load((x, y), seed=3)
+    found = run_rows(run_on("arrays"), data.preprocessing, OutsideData((x, y)), None)
+    assert (found.split, found.numbers.tolist()) == ("test", data.test.rows.tolist())
+    assert "24 of 120 rows: the test split drawn with seed 3" in found.notes

@@ -1,0 +1,85 @@
+"""Sources: a run, a weights file, a model spec, or the newest pretraining run; anything else is one clear line."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from reuse.errors import RunError, UnknownNameError, UsageError
+from reuse.finetuning.finetune import finetune
+from reuse.pretraining.pretrain import pretrain
+from reuse.setup.sources import find_source
+
+X = np.random.default_rng(0).random((40, 6))
+Y = np.arange(40) % 2
+
+
+def pretrained(**settings: Any) -> str:
+    return pretrain(data=(X, None), model="mlp:5,4", epochs=1, **settings).run
+
+
+def test_a_run_brings_spec_weights_settings_and_manifest() -> None:
+    run = pretrained(out="mine", norm="batch")
+    for given in (run, Path(run), f"{run}/"):
+        source = find_source(given)
+        assert source.spec == "mlp:5,4"
+        assert source.settings["norm"] == "batch"
+        assert source.manifest["kind"] == "pretrain"
+        assert source.weights is not None
+        torch.testing.assert_close(source.weights, load_file("mine/weights.safetensors"), rtol=0, atol=0)
+
+
+def test_without_a_name_it_is_the_newest_finished_pretraining_run() -> None:
+    with pytest.raises(RunError, match=r"no finished pretraining run under ./runs: run `reuse pretrain` first"):
+        find_source(None)
+    pretrained()
+    newest = pretrained()
+    finetune(newest, freeze="hidden1", data=(X, Y), epochs=1)
+    assert find_source(None).name == newest
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_a_file_of_weights_needs_a_model(suffix: str) -> None:
+    weights = load_file(f"{pretrained(out='mine')}/weights.safetensors")
+    name = f"file{suffix}"
+    save_file(weights, name) if suffix == ".safetensors" else torch.save(weights, name)
+    source = find_source(name)
+    assert (source.spec, source.manifest, source.settings) == (None, {}, {})
+    assert source.weights is not None
+    torch.testing.assert_close(source.weights, weights, rtol=0, atol=0)
+    with pytest.raises(UsageError, match="does not say of which model: give --model"):
+        finetune(name, data=(X, Y))
+    with pytest.raises(UsageError, match="is not a run, so it names no data: give --data"):
+        finetune(name, model="mlp:5,4")
+    result = finetune(name, model="mlp:5,4", freeze="hidden1", data=(X, Y), epochs=1)
+    assert (result.restored, result.fresh) == (("hidden1", "hidden2"), ("output",))
+
+
+@pytest.mark.parametrize("spec", ["timm:resnet18", "mlp:5,4", "convnet:4", "some.module:function"])
+def test_a_model_spec_brings_no_file(spec: str) -> None:
+    source = find_source(spec)
+    assert (source.name, source.spec, source.weights) == (spec, spec, None)
+
+
+def test_what_is_no_source_says_so() -> None:
+    pretrained(out="runs/first-try")
+    with pytest.raises(RunError, match=r"nowhere\.safetensors: there is no such run folder or weights file"):
+        find_source("nowhere.safetensors")
+    with pytest.raises(RunError, match=r"runs/nowhere: there is no such run folder or weights file"):
+        find_source("runs/nowhere")
+    with pytest.raises(UnknownNameError, match="neither a run folder, nor a weights file, nor a model: did you mean 'first-try'"):  # noqa: E501 # fmt: skip
+        find_source("first_tri")
+    Path("folder").mkdir()
+    with pytest.raises(RunError, match="folder is no run folder, or damaged"):
+        find_source("folder")
+    Path("runs/first-try/weights.safetensors").unlink()
+    with pytest.raises(RunError, match=r"weights\.safetensors is missing: the run is damaged or was not finished"):
+        find_source("runs/first-try")
+
+
+def test_arrays_are_not_kept_by_a_run() -> None:
+    with pytest.raises(UsageError, match="was trained on arrays, which a run does not keep: give them as data"):
+        finetune(pretrained(), freeze="hidden1")
