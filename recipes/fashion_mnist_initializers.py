@@ -5,7 +5,7 @@ Zeros make all units of a layer equal, and so do ones: neither learns. The other
 
 from typing import Any
 
-from reuse.recipes.experiments import Column, Experiment, last_held_out, run_experiment, train_network
+from reuse.recipes.experiments import Experiment, FigureColumn, last_held_out, run_experiment, train_network
 
 import reuse
 
@@ -37,9 +37,9 @@ PUBLISHED = {
     "ones relu": ("10.08", "9.25", "67"),
 }
 COLUMNS = (
-    Column("train_accuracy", "training accuracy, %", 100),
-    Column("valid_accuracy", "validation accuracy, %", 100),
-    Column("seconds", "seconds", digits=0),
+    FigureColumn("train_accuracy", "training accuracy, %", 100),
+    FigureColumn("valid_accuracy", "validation accuracy, %", 100),
+    FigureColumn("seconds", "seconds", digits=0),
 )
 EXPERIMENT = Experiment(
     "fashion_mnist_initializers",

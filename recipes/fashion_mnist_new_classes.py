@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from reuse.recipes.experiments import Column, Experiment, Record, paired_interval, run_experiment
+from reuse.recipes.experiments import Experiment, FigureColumn, Record, paired_interval, run_experiment
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -41,7 +41,7 @@ WAYS = ("from scratch", "reused", "reused, frozen")
 ROWS: dict[str, dict[str, str]] = {
     f"{pair}, logistic regression": {"classes": classes, "net": "", "way": ""} for pair, classes in PAIRS.items()
 } | {f"{case}, {way}": {**settings, "way": way} for case, settings in CASES.items() for way in WAYS}
-COLUMNS = (Column("test_accuracy", "test accuracy, %", 100), Column("seconds", "seconds", digits=1))
+COLUMNS = (FigureColumn("test_accuracy", "test accuracy, %", 100), FigureColumn("seconds", "seconds", digits=1))
 EXPERIMENT = Experiment(
     "fashion_mnist_new_classes",
     "Fashion-MNIST: two new classes from 200 images",

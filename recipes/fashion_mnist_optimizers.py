@@ -5,7 +5,7 @@ Where torch's optimizer of a name begins otherwise than Keras', a second row set
 
 from typing import Any
 
-from reuse.recipes.experiments import Column, Experiment, last_held_out, run_experiment, train_network
+from reuse.recipes.experiments import Experiment, FigureColumn, last_held_out, run_experiment, train_network
 
 import reuse
 
@@ -33,9 +33,9 @@ PUBLISHED = {
     "nadam": "89.3",
 }
 COLUMNS = (
-    Column("valid_accuracy", "validation accuracy, %", 100),
-    Column("train_accuracy", "training accuracy, %", 100),
-    Column("seconds", "seconds", digits=0),
+    FigureColumn("valid_accuracy", "validation accuracy, %", 100),
+    FigureColumn("train_accuracy", "training accuracy, %", 100),
+    FigureColumn("seconds", "seconds", digits=0),
 )
 EXPERIMENT = Experiment(
     "fashion_mnist_optimizers",

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from reuse.recipes.experiments import Column, Experiment, run_experiment, train_network
+from reuse.recipes.experiments import Experiment, FigureColumn, run_experiment, train_network
 from sklearn.datasets import load_diabetes
 
 import reuse
@@ -51,10 +51,10 @@ BEST = {
     "nadam": "0.263",
 }
 COLUMNS = (
-    Column("valid_mse", "validation MSE, last epoch", digits=3),
-    Column("best_valid_loss", "lowest validation MSE", digits=3, reference="best_valid_mse"),
-    Column("train_mse", "training MSE", digits=3),
-    Column("seconds", "seconds", digits=1),
+    FigureColumn("valid_mse", "validation MSE, last epoch", digits=3),
+    FigureColumn("best_valid_loss", "lowest validation MSE", digits=3, reference="best_valid_mse"),
+    FigureColumn("train_mse", "training MSE", digits=3),
+    FigureColumn("seconds", "seconds", digits=1),
 )
 EXPERIMENT = Experiment(
     "housing_regression",

@@ -6,7 +6,7 @@ Without it the steps grow with every layer, with it they do not. A step with it 
 from typing import Any
 
 import numpy as np
-from reuse.recipes.experiments import Column, Experiment, Record, run_experiment, train_until
+from reuse.recipes.experiments import Experiment, FigureColumn, Record, run_experiment, train_until
 
 import reuse
 
@@ -26,9 +26,9 @@ ROWS: dict[str, dict[str, Any]] = {
     for depth in DEPTHS
 }
 COLUMNS = (
-    Column("steps", "steps to 90 %", digits=0),
-    Column("reached", "reached, share of seeds", digits=1),
-    Column("milliseconds", "milliseconds a step", digits=1),
+    FigureColumn("steps", "steps to 90 %", digits=0),
+    FigureColumn("reached", "reached, share of seeds", digits=1),
+    FigureColumn("milliseconds", "milliseconds a step", digits=1),
 )
 EXPERIMENT = Experiment(
     "mnist_batch_norm_depth",

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from reuse.recipes.experiments import Column, Experiment, last_held_out, run_experiment
+from reuse.recipes.experiments import Experiment, FigureColumn, last_held_out, run_experiment
 
 import reuse
 
@@ -30,9 +30,9 @@ ROWS: dict[str, dict[str, Any]] = {
 # Test accuracy in per cent, recalled: the document's own figures are lost.
 PUBLISHED = dict(zip(ROWS, ("97.80", "98.78", "99.06", "99.23", "99.37", "99.43", "99.60", "99.67"), strict=True))
 COLUMNS = (
-    Column("test_accuracy", "test accuracy, %", 100),
-    Column("valid_accuracy", "validation accuracy, %", 100),
-    Column("seconds", "seconds", digits=0),
+    FigureColumn("test_accuracy", "test accuracy, %", 100),
+    FigureColumn("valid_accuracy", "validation accuracy, %", 100),
+    FigureColumn("seconds", "seconds", digits=0),
 )
 EXPERIMENT = Experiment(
     "mnist_convnet_steps",

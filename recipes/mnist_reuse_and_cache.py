@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from reuse.recipes.experiments import Column, Experiment, Record, mean_and_error, run_experiment
+from reuse.recipes.experiments import Experiment, FigureColumn, Record, mean_and_error, run_experiment
 
 import reuse
 
@@ -23,10 +23,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "reused, cached before": {"part": "again"},
 }
 COLUMNS = (
-    Column("test_accuracy", "test accuracy, %", 100),
-    Column("test_loss", "test loss", digits=4),
-    Column("seconds", "seconds of caching and training", digits=1),
-    Column("seconds_an_epoch", "of them, an epoch", digits=3),
+    FigureColumn("test_accuracy", "test accuracy, %", 100),
+    FigureColumn("test_loss", "test loss", digits=4),
+    FigureColumn("seconds", "seconds of caching and training", digits=1),
+    FigureColumn("seconds_an_epoch", "of them, an epoch", digits=3),
 )
 EXPERIMENT = Experiment(
     "mnist_reuse_and_cache",

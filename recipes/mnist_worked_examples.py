@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from reuse.recipes.experiments import Column, Experiment, last_held_out, run_experiment, train_network
+from reuse.recipes.experiments import Experiment, FigureColumn, last_held_out, run_experiment, train_network
 
 import reuse
 
@@ -25,10 +25,10 @@ ROWS: dict[str, dict[str, Any]] = {
     },
 }
 COLUMNS = (
-    Column("test_accuracy", "test accuracy, %", 100),
-    Column("valid_accuracy", "validation accuracy, %", 100),
-    Column("train_accuracy", "training accuracy, %", 100),
-    Column("seconds", "seconds", digits=0),
+    FigureColumn("test_accuracy", "test accuracy, %", 100),
+    FigureColumn("valid_accuracy", "validation accuracy, %", 100),
+    FigureColumn("train_accuracy", "training accuracy, %", 100),
+    FigureColumn("seconds", "seconds", digits=0),
 )
 EXPERIMENT = Experiment(
     "mnist_worked_examples",

@@ -1,8 +1,10 @@
 """Where and in which type to compute, and how much memory there is."""
 
 import os
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from reuse.errors import UsageError
 
@@ -53,3 +55,26 @@ def _available_on_linux() -> int:
     with open("/proc/meminfo") as lines:  # noqa: PTH123 - a pseudo-file
         fields = dict(line.split(":", 1) for line in lines)
     return int(fields["MemAvailable"].split()[0]) * 1024
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and in which types a training computes.
+
+    Attributes:
+        device: where.
+        precision: a name of `reuse.training.precision`.
+    """
+
+    device: torch.device
+    precision: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the model and its inputs."""
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+
+def moved(inputs: Tensor, compute: Compute) -> Tensor:
+    """Return inputs where and in the type in which is computed; tokens stay whole numbers."""
+    return inputs.to(compute.device, compute.dtype if inputs.is_floating_point() else inputs.dtype)

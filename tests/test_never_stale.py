@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from costly import find_frozen_layers_costly
-from reuse.compute import Compute
 from reuse.data.dataset import Dataset
 from reuse.data.loading import load
 from reuse.data.preprocessing import image_preprocessing
+from reuse.devices import Compute
 from reuse.features.feeding import feed_activations
 from reuse.features.preparing import CacheSettings, prepare
 from reuse.finetuning.finetune import finetune

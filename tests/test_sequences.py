@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import reuse
-from reuse.compute import Compute
 from reuse.data.dataset import Dataset
+from reuse.devices import Compute
 from reuse.features.feeding import Feed, feed_activations, feed_inputs
 from reuse.features.preparing import CacheSettings, prepare
 from reuse.objectives.supervised import Classification

@@ -1,6 +1,6 @@
 """Experiments: networks trained with several seeds, recorded as JSON, put into tables beside published figures."""
 
-from reuse.recipes.experiments.experiment import Column, Experiment
+from reuse.recipes.experiments.experiment import Experiment, FigureColumn
 from reuse.recipes.experiments.recording import Record, run_experiment
 from reuse.recipes.experiments.rows import last_held_out
 from reuse.recipes.experiments.statistics import mean_and_error, paired_interval
@@ -8,8 +8,8 @@ from reuse.recipes.experiments.stepping import train_until
 from reuse.recipes.experiments.training import train_network
 
 __all__ = [
-    "Column",
     "Experiment",
+    "FigureColumn",
     "Record",
     "last_held_out",
     "mean_and_error",

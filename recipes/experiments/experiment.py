@@ -9,7 +9,7 @@ Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Column:
+class FigureColumn:
     """A figure that the table shows.
 
     Attributes:
@@ -44,7 +44,7 @@ class Experiment:
     title: str
     about: str
     rows: Mapping[str, Mapping[str, Any]]
-    columns: tuple[Column, ...]
+    columns: tuple[FigureColumn, ...]
     published: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from reuse.recipes.experiments.training import begin
 from torch import Tensor
 
 from reuse.data.dataset import Dataset
+from reuse.data.rows import Resident
 from reuse.errors import UsageError
 from reuse.seeding import generator
-from reuse.training.batches import Resident
 from reuse.training.threads import fitting_threads
 
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.distributions import Beta
 from torch.nn import functional
 
+from reuse.data.rows import Batch
 from reuse.errors import UsageError
-from reuse.objectives.objective import Batch
 
 Transform = Callable[[Batch], Batch]
 

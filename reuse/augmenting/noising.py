@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from reuse.data.rows import Batch
 from reuse.errors import UsageError
-from reuse.objectives.objective import Batch
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
 
 # Takes positions into the row keys, (rows,) int64; returns the frontier of those rows, each (rows, …), on any device.
-Compute = Callable[[np.ndarray], Sequence[Tensor]]
+ComputeRows = Callable[[np.ndarray], Sequence[Tensor]]
 SEGMENT_OVERHEAD = 128 * 1024  # bytes: what HDF5 and page alignment add to a segment, at most
 
 
@@ -108,7 +108,7 @@ def write_segment(
 
 def compute_blocks(
     positions: np.ndarray,
-    compute: Compute,
+    compute: ComputeRows,
     frontier: Sequence[FrontierTensor],
     stored: Sequence[FrontierTensor],
     portions: Portions,

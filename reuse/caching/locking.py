@@ -11,7 +11,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from reuse.caching import files
 from reuse.caching.holding import has_locks, unheld
-from reuse.caching.sharing import ALONE, Share
+from reuse.caching.sharing import ALONE, FillShare
 from reuse.errors import CacheError
 
 WRITER = "writer"
@@ -24,7 +24,7 @@ _noted = set[Path]()
 
 
 @contextmanager
-def writing(folder: Path, share: Share = ALONE) -> Iterator[list[int]]:
+def writing(folder: Path, share: FillShare = ALONE) -> Iterator[list[int]]:
     """Be the only writer of the prefix in `folder`, or of one share of it; waits while another process is.
 
     The folder is created. The lock ends with the process that holds it, however it ends. The file stays: to remove it

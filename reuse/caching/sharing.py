@@ -8,7 +8,7 @@ from reuse.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Share:
+class FillShare:
     """What one process computes of the rows that a split lacks.
 
     It depends on the row keys alone and not on what is missing, so that each row has one process, whenever each of them
@@ -32,4 +32,4 @@ class Share:
         return mine
 
 
-ALONE = Share()
+ALONE = FillShare()

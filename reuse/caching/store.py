@@ -13,14 +13,14 @@ from torch import Tensor
 
 from reuse.caching import building, files
 from reuse.caching.activations import Activations, read_rows
-from reuse.caching.computing import Compute, checked, compute_blocks, needed_bytes, portion, write_segment
+from reuse.caching.computing import ComputeRows, checked, compute_blocks, needed_bytes, portion, write_segment
 from reuse.caching.holding import Hold
 from reuse.caching.index import Index, first_places
 from reuse.caching.locking import disk_errors, ranks_of, writing
 from reuse.caching.packing import StorageError, errors_between
 from reuse.caching.prefix_record import PrefixRecord, read_record, write_record
 from reuse.caching.reading_ahead import SpareMemory
-from reuse.caching.sharing import Share
+from reuse.caching.sharing import FillShare
 from reuse.caching.spot_checking import compare
 from reuse.caching.stored_rows import StoredRows
 from reuse.caching.unpacking import Unpacking
@@ -83,7 +83,7 @@ class PrefixCache:
     def fill(
         self,
         keys: np.ndarray,
-        compute: Compute,
+        compute: ComputeRows,
         *,
         compute_rows: int = 64,
         block_bytes: int = BLOCK_BYTES,
@@ -109,7 +109,7 @@ class PrefixCache:
             CacheError: no room or no permission to write; a damaged file; `compute` returns something else than the
                 frontier. Blocks that were finished before any error are kept and used by the next `fill`.
         """
-        started, share, computed, written = time.perf_counter(), Share(rank, world), 0, 0
+        started, share, computed, written = time.perf_counter(), FillShare(rank, world), 0, 0
         own = len(share.of(first_places(keys), len(keys)))
         if len(share.of(self.missing(keys), len(keys))):
             with writing(self.path, share) as ranks, Hold(self.path):
@@ -153,8 +153,8 @@ class PrefixCache:
             self._note_use()
             return read_rows(stored, self.frontier, torch.device(device), memory, windowed, self._spare)
 
-    def spot_check(self, keys: np.ndarray, compute: Compute, *, rows: int = 4, seed: int | None = None) -> None:
-        """Compute a few random stored rows again and compare.
+    def spot_check(self, keys: np.ndarray, compute: ComputeRows, *, rows: int = 4, seed: int | None = None) -> None:
+        """ComputeRows a few random stored rows again and compare.
 
         Args:
             keys: digests of the rows of a split, (n, 16) uint8; those that are not published are left out.
@@ -171,9 +171,9 @@ class PrefixCache:
             compare(self.key, self.frontier, unpacked, compute(chosen), self.stored, steps)
 
     def storage_errors(
-        self, keys: np.ndarray, compute: Compute, *, rows: int = 32, seed: int | None = None
+        self, keys: np.ndarray, compute: ComputeRows, *, rows: int = 32, seed: int | None = None
     ) -> list[StorageError]:
-        """Compute a few random stored rows again and return how far what comes back is from what is computed.
+        """ComputeRows a few random stored rows again and return how far what comes back is from what is computed.
 
         Args:
             keys: digests of the rows of a split, (n, 16) uint8; those that are not published are left out.
@@ -217,11 +217,11 @@ class PrefixCache:
     def _write(
         self,
         keys: np.ndarray,
-        compute: Compute,
+        compute: ComputeRows,
         compute_rows: int,
         block_bytes: int,
         progress: Callable[[int], object] | None,
-        share: Share,
+        share: FillShare,
     ) -> tuple[list[Path], int]:
         every = self.missing(keys)
         positions = share.of(every, len(keys))
@@ -236,13 +236,13 @@ class PrefixCache:
             paths.append(write_segment(self.path, self.key, self.stored, keys, blocks, part, portions, share.rank))
         return paths, len(positions)
 
-    def _recover(self, ranks: list[int], share: Share) -> None:
+    def _recover(self, ranks: list[int], share: FillShare) -> None:
         """Publish what was left unfinished by this process, and by those of a run of more processes than there are."""
         with disk_errors(self.path):
             for rank in ranks:
                 building.recover(self.path, rank)
             for rank in sorted(set(ranks_of(self.path)) - set(range(share.count)) - set(ranks)):
-                with writing(self.path, Share(rank, rank + 1)):
+                with writing(self.path, FillShare(rank, rank + 1)):
                     building.recover(self.path, rank)
 
     def _describe(self, rank: int) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 
 from reuse.data.arrays import ArraySamples, as_samples
 from reuse.data.dataset import SPLITS
+from reuse.data.raw import Options, RawData, Samples
 from reuse.data.sequence_arrays import are_tokens, as_steps, as_tokens, joined_tokens, read_vocabulary
 from reuse.data.sequences import StepSamples, TokenSamples
-from reuse.data.source import Options, Samples, Source
 from reuse.data.targets import Targets, encode_targets
 from reuse.data.text import TextSamples, are_texts, as_texts_of
 from reuse.errors import DataError, UsageError
@@ -22,7 +22,7 @@ ROLES = {f"{role}{suffix}" for role in "xy" for suffix in ("", *(f"_{part}" for 
 EXPECTED = "x and y, or x_train, y_train and, where you split yourself, x_valid, y_valid, x_test, y_test"
 
 
-def read_npz(path: Path, options: Options) -> Source:
+def read_npz(path: Path, options: Options) -> RawData:
     """Return the arrays of a .npz file as a data set."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -34,7 +34,7 @@ def read_npz(path: Path, options: Options) -> Source:
     return source_of_arrays(arrays, str(path), options)
 
 
-def read_h5(path: Path, options: Options) -> Source:
+def read_h5(path: Path, options: Options) -> RawData:
     """Return the arrays at the top of an HDF5 file as a data set."""
     try:
         with h5py.File(path, "r", locking=False) as file:
@@ -57,7 +57,7 @@ def source_of_arrays(
     class_names: tuple[str, ...] = (),
     divisor: float | None = None,
     notes: tuple[str, ...] = (),
-) -> Source:
+) -> RawData:
     """Return named arrays as a data set.
 
     Args:
@@ -94,7 +94,7 @@ def source_of_arrays(
         classes = tuple(class_names[int(number)] for number in classes)
     parts = {} if "" in pairs else _numbered({suffix[1:]: len(x) for suffix, (x, _) in pairs.items()})
     groups = _groups(arrays, options.group_by, num_rows)
-    return Source(name, samples, targets, task, classes, np.arange(num_rows), parts, groups, notes)
+    return RawData(name, samples, targets, task, classes, np.arange(num_rows), parts, groups, notes)
 
 
 def _samples(

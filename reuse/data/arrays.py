@@ -10,8 +10,8 @@ from torch import Tensor
 from reuse.data.digests import digest_rows
 from reuse.data.inputs import BLOCK_ROWS, Inputs
 from reuse.data.preprocessing import Preprocessing
+from reuse.data.raw import Options, refuse_image_options, refuse_other_kind
 from reuse.data.resizing import resize_arrays
-from reuse.data.source import Options, refuse_image_options, refuse_other_kind
 from reuse.errors import DataError
 
 CHANNEL_COUNTS = (1, 3, 4)

@@ -16,7 +16,7 @@ from sklearn import datasets as sklearn_datasets
 from reuse.data.array_files import read_npz, source_of_arrays
 from reuse.data.idx import find_idx, read_idx_folder
 from reuse.data.image_files import read_image_archive, read_image_folder
-from reuse.data.source import Options, Source, refuse_image_options, refuse_table_options
+from reuse.data.raw import Options, RawData, refuse_image_options, refuse_table_options
 from reuse.data.table_files import columns_of_frame, csv_columns, source_of_table
 from reuse.errors import DataError
 
@@ -40,7 +40,7 @@ HOUSING_TARGET_UNIT = 100_000.0
 UNREACHABLE = (OSError, RuntimeError)  # URLError is an OSError; torchvision raises RuntimeError
 
 
-def read_digits(options: Options) -> Source:
+def read_digits(options: Options) -> RawData:
     """Return scikit-learn's digits as images `(1, 8, 8)`, whose values go from 0 to 16."""
     refuse_table_options(options, "digits")
     digits = sklearn_datasets.load_digits()
@@ -48,7 +48,7 @@ def read_digits(options: Options) -> Source:
     return source_of_arrays(arrays, "digits", options, class_names=DIGIT_NAMES, divisor=DIGITS_MAXIMUM)
 
 
-def read_shipped(name: str, loader: Callable[[], Any], options: Options) -> Source:
+def read_shipped(name: str, loader: Callable[[], Any], options: Options) -> RawData:
     """Return one of the small tables that scikit-learn ships."""
     refuse_table_options(options, name)
     bunch = loader()
@@ -56,7 +56,7 @@ def read_shipped(name: str, loader: Callable[[], Any], options: Options) -> Sour
     return source_of_arrays({"x": bunch.data, "y": bunch.target}, name, options, class_names=classes)
 
 
-def read_mnist_like(name: str, torchvision_name: str, class_names: tuple[str, ...], options: Options) -> Source:
+def read_mnist_like(name: str, torchvision_name: str, class_names: tuple[str, ...], options: Options) -> RawData:
     """Return MNIST or Fashion-MNIST with its own test split: from .npz, IDX files, or torchvision's download."""
     refuse_table_options(options, name)
     for place in _places():
@@ -70,7 +70,7 @@ def read_mnist_like(name: str, torchvision_name: str, class_names: tuple[str, ..
     return source_of_arrays(arrays, name, options, class_names=class_names)
 
 
-def read_cifar10(options: Options) -> Source:
+def read_cifar10(options: Options) -> RawData:
     """Return CIFAR-10: from its Python batches, a tree of class folders or an archive of one, or downloaded."""
     for place in _places():
         if (place / "cifar-10-batches-py").is_dir():
@@ -86,7 +86,7 @@ def read_cifar10(options: Options) -> Source:
     return source_of_arrays(arrays, "cifar10", options, class_names=names)
 
 
-def read_california_housing(options: Options) -> Source:
+def read_california_housing(options: Options) -> RawData:
     """Return the eight features of scikit-learn's California housing; the target is in 100,000 dollars."""
     refuse_table_options(options, "california-housing")
     refuse_image_options(options, "california-housing")
@@ -103,7 +103,7 @@ def read_california_housing(options: Options) -> Source:
     return source_of_table(columns, "california-housing", _with_target(options, "MedHouseVal"))
 
 
-def read_openml(name: str, options: Options) -> Source:
+def read_openml(name: str, options: Options) -> RawData:
     """Return a data set of https://www.openml.org by name, fetched (and kept) by scikit-learn."""
     refuse_image_options(options, f"openml:{name}")
     try:
@@ -117,7 +117,7 @@ def read_openml(name: str, options: Options) -> Source:
     return source_of_table(columns_of_frame(bunch.frame), f"openml:{name}", chosen)
 
 
-NAMED: dict[str, Callable[[Options], Source]] = {
+NAMED: dict[str, Callable[[Options], RawData]] = {
     "digits": read_digits,
     "breast-cancer": partial(read_shipped, "breast-cancer", sklearn_datasets.load_breast_cancer),
     "iris": partial(read_shipped, "iris", sklearn_datasets.load_iris),
@@ -224,13 +224,13 @@ def _with_target(options: Options, target: str) -> Options:
     return replace(options, target=target if options.target != "none" else "none")
 
 
-def _named(source: Source, name: str, class_names: tuple[str, ...]) -> Source:
+def _named(source: RawData, name: str, class_names: tuple[str, ...]) -> RawData:
     return replace(
         source, name=name, classes=class_names if len(source.classes) == len(class_names) else source.classes
     )
 
 
-def _note_part(source: Source, path: Path) -> Source:
+def _note_part(source: RawData, path: Path) -> RawData:
     if len(source.rows) >= CIFAR10_SIZE:
         return source
     return replace(

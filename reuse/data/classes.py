@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from reuse.data.source import Source
+from reuse.data.raw import RawData
 from reuse.errors import DataError, UsageError
 from reuse.menus import suggest
 
 
-def keep_classes(source: Source, classes: str | int | Sequence[str | int] | None) -> Source:
+def keep_classes(source: RawData, classes: str | int | Sequence[str | int] | None) -> RawData:
     """Return `source` with only the rows of `classes`; rows keep their numbers in the data set.
 
     Args:
@@ -31,7 +31,7 @@ def keep_classes(source: Source, classes: str | int | Sequence[str | int] | None
     return source
 
 
-def _chosen(source: Source, classes: str | int | Sequence[str | int]) -> list[int]:
+def _chosen(source: RawData, classes: str | int | Sequence[str | int]) -> list[int]:
     if source.task != "classification":
         raise UsageError(f"classes={classes!r}: {source.name} is {source.task}, and has no classes to choose from")
     if isinstance(classes, (str, int, np.integer)):
@@ -63,7 +63,7 @@ def _position(item: str, names: tuple[str, ...], given: str) -> int:
     raise UsageError(f"class {given!r} is not there: {suggest(item, names)}")
 
 
-def _with_only(source: Source, kept: list[int]) -> Source:
+def _with_only(source: RawData, kept: list[int]) -> RawData:
     assert source.targets is not None
     new_numbers = np.full(len(source.classes), -1, np.int64)
     new_numbers[kept] = np.arange(len(kept))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
+from reuse.devices import Compute
 
 SPLITS = ("train", "valid", "test")
 
@@ -74,3 +75,10 @@ class Dataset:
     def sizes(self) -> dict[str, int]:
         """The number of rows of each split."""
         return {name: len(getattr(self, name)) for name in SPLITS}
+
+
+def targets_of(split: Split, compute: Compute) -> Tensor | None:
+    """Return the targets of a split, numbers in the type in which is computed."""
+    if split.targets is None or not split.targets.is_floating_point():
+        return split.targets
+    return split.targets.to(compute.dtype)

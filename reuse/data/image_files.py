@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from reuse.data.images import ImageFile, read_images
-from reuse.data.source import Options, Source, refuse_table_options
+from reuse.data.raw import Options, RawData, refuse_table_options
 from reuse.errors import DataError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -18,7 +18,7 @@ SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "validation
 Found = list[tuple[PurePosixPath, Path | bytes]]
 
 
-def read_image_folder(folder: Path, options: Options, *, name: str | None = None) -> Source:
+def read_image_folder(folder: Path, options: Options, *, name: str | None = None) -> RawData:
     """Return the images below a folder as a data set.
 
     `folder/CLASS/…` are classes, `folder/train/CLASS/…`, alone or beside `test` and `valid` (`val`, `validation`), the
@@ -40,7 +40,7 @@ def read_image_folder(folder: Path, options: Options, *, name: str | None = None
     return _source_of_images(found, name or str(folder), str(folder), options)
 
 
-def read_image_archive(path: Path, options: Options, *, name: str | None = None) -> Source:
+def read_image_archive(path: Path, options: Options, *, name: str | None = None) -> RawData:
     """Return the images in a tar archive (.tar, .tar.gz, .tar.xz, …), read without unpacking it to disk.
 
     Folders that hold everything else are left out: `archive/train/cat/1.png` reads as `train/cat/1.png`.
@@ -62,7 +62,7 @@ def is_image(path: PurePosixPath) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def _source_of_images(found: Found, name: str, where: str, options: Options) -> Source:
+def _source_of_images(found: Found, name: str, where: str, options: Options) -> RawData:
     refuse_table_options(options, f"{where}, a set of images,")
     images = [(path, content) for path, content in found if is_image(path)]
     if not images:
@@ -75,9 +75,9 @@ def _source_of_images(found: Found, name: str, where: str, options: Options) -> 
     notes = (*_note_others(path for path, _ in found if not is_image(path)), *set_aside)
     parts = {part: np.flatnonzero(split_names == part) for part in sorted(set(split_names.tolist()) - {""})}
     if options.without_targets or not any(labels):
-        return Source(name, samples, None, "unlabelled", (), rows, parts, notes=notes)
+        return RawData(name, samples, None, "unlabelled", (), rows, parts, notes=notes)
     classes, targets = np.unique(labels, return_inverse=True)
-    return Source(
+    return RawData(
         name, samples, targets.astype(np.int64), "classification", tuple(classes.tolist()), rows, parts, notes=notes
     )
 

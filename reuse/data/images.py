@@ -18,8 +18,8 @@ from torch import Tensor
 from reuse.data.digests import DIGEST_BYTES, digest_bytes, seed_of
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
+from reuse.data.raw import Options, refuse_other_kind
 from reuse.data.resizing import resize_picture
-from reuse.data.source import Options, refuse_other_kind
 from reuse.devices import free_memory
 from reuse.errors import DataError
 

@@ -91,3 +91,18 @@ class Inputs(ABC):
             indices = np.arange(start, min(start + BLOCK_ROWS, len(self)))
             samples[start : start + len(indices)] = self._prepare(indices)
         return samples
+
+
+class ReadInputs:
+    """Inputs that do not fit into memory, read batch by batch on the CPU."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self.device = torch.device("cpu")
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """Return the rows `indices`."""
+        return self.inputs.gather(indices)

@@ -4,14 +4,14 @@ import re
 
 import numpy as np
 
-from reuse.data.source import Source
+from reuse.data.raw import RawData
 from reuse.data.splitting import Parts
 from reuse.errors import DataError, UsageError
 
 VALID_SHARE = 0.2
 
 
-def few_labels(source: Source, parts: Parts, labels: int | str, seed: int) -> Parts:
+def few_labels(source: RawData, parts: Parts, labels: int | str, seed: int) -> Parts:
     """Return `parts` with only so many labelled rows in training and validation together; the test split stays.
 
     A class gets rows in proportion to its size, at least one (Sainte-Laguë's method, which never takes a row away when
@@ -53,7 +53,7 @@ def parse_labels(labels: int | str) -> tuple[int, bool]:
     return int(match[1]), match[2] is not None
 
 
-def _choose(source: Source, rows: np.ndarray, count: int, is_per_class: bool, seed: int) -> np.ndarray:
+def _choose(source: RawData, rows: np.ndarray, count: int, is_per_class: bool, seed: int) -> np.ndarray:
     """Return `count` of `rows` (a class), those of one class or data set in the order of their importance."""
     if source.task != "classification":
         _refuse_too_many(count, len(rows), "rows")
@@ -76,7 +76,7 @@ def _choose(source: Source, rows: np.ndarray, count: int, is_per_class: bool, se
     return np.concatenate(ordered)[np.argsort(np.concatenate(keys), kind="stable")][:count]
 
 
-def _divide(source: Source, rows: np.ndarray, parts: Parts) -> Parts:
+def _divide(source: RawData, rows: np.ndarray, parts: Parts) -> Parts:
     """Return the labelled `rows` as training and validation rows."""
     if source.task == "classification" and source.targets is not None:
         strata = source.targets[rows]
@@ -90,7 +90,7 @@ def _divide(source: Source, rows: np.ndarray, parts: Parts) -> Parts:
     return Parts(np.sort(train), np.sort(valid), parts.test, notes)
 
 
-def _few_by_group(source: Source, parts: Parts, count: int, is_per_class: bool, seed: int) -> Parts:
+def _few_by_group(source: RawData, parts: Parts, count: int, is_per_class: bool, seed: int) -> Parts:
     """Draw from training and validation apart, as a group must not stand in both."""
     if is_per_class:
         raise UsageError("labels as N/class cannot be drawn where group_by is given: give a number of rows")

@@ -16,8 +16,8 @@ from reuse.data.idx import find_idx, read_idx_folder
 from reuse.data.image_files import read_image_archive, read_image_folder
 from reuse.data.labels import few_labels
 from reuse.data.preprocessing import Preprocessing, as_image_size
+from reuse.data.raw import Options, RawData
 from reuse.data.sequences import StepSamples, TokenSamples
-from reuse.data.source import Options, Source
 from reuse.data.splitting import Parts, check_parts, split_rows
 from reuse.data.table_files import NO_TARGET, read_csv, read_parquet
 from reuse.data.tables import TableSamples
@@ -25,7 +25,7 @@ from reuse.data.text import TextSamples
 from reuse.errors import DataError, UnknownNameError, UsageError
 from reuse.menus import suggest
 
-READERS: dict[str, Callable[[Path, Options], Source]] = {
+READERS: dict[str, Callable[[Path, Options], RawData]] = {
     ".npz": read_npz,
     ".h5": read_h5,
     ".hdf5": read_h5,
@@ -138,7 +138,7 @@ def load(
     return _assemble(source, parts, options)
 
 
-def read(spec: str | Path | Mapping[str, Any] | tuple[Any, Any], options: Options) -> Source:
+def read(spec: str | Path | Mapping[str, Any] | tuple[Any, Any], options: Options) -> RawData:
     """Return what `spec` names, neither split nor preprocessed."""
     if isinstance(spec, Mapping):
         return source_of_arrays(spec, "arrays", options)
@@ -156,7 +156,7 @@ def read(spec: str | Path | Mapping[str, Any] | tuple[Any, Any], options: Option
     return _read_path(str(spec), options)
 
 
-def _read_path(spec: str, options: Options) -> Source:
+def _read_path(spec: str, options: Options) -> RawData:
     path = Path(spec).expanduser()
     if path.is_dir():
         if not any(path.iterdir()):
@@ -175,7 +175,7 @@ def _read_path(spec: str, options: Options) -> Source:
     return READERS[path.suffix.lower()](path, options)
 
 
-def _is_table(source: Source) -> bool:
+def _is_table(source: RawData) -> bool:
     samples = source.samples
     return isinstance(samples, TableSamples) or (isinstance(samples, TextSamples) and samples.column != "")
 
@@ -186,7 +186,7 @@ def _check_sizes(**given: int | None) -> None:
             raise UsageError(f"{name}={value!r}: give a whole number above 0")
 
 
-def _refuse_unused(source: Source, options: Options) -> None:
+def _refuse_unused(source: RawData, options: Options) -> None:
     """Raise where a setting for tokens is given though there are none."""
     if isinstance(source.samples, TextSamples | TokenSamples | StepSamples):
         return
@@ -203,7 +203,7 @@ def _refuse_two_sizes(options: Options) -> None:
             raise UsageError(f"{name}={asked} and a preprocessing made for {given}: the model takes only the latter")
 
 
-def _without_targets(source: Source) -> Source:
+def _without_targets(source: RawData) -> RawData:
     return replace(source, targets=None, task="unlabelled", classes=())
 
 
@@ -220,7 +220,7 @@ def _with_test_inputs(parts: Parts, labels: int | str | None) -> Parts:
     return replace(parts, train=np.union1d(parts.train, parts.test), notes=(*parts.notes, note))
 
 
-def _assemble(source: Source, parts: Parts, options: Options) -> Dataset:
+def _assemble(source: RawData, parts: Parts, options: Options) -> Dataset:
     notes = [*source.notes, *parts.notes]
     preprocessing = options.preprocessing
     if preprocessing is None:

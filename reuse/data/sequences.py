@@ -11,8 +11,8 @@ from reuse.data.arrays import ArrayInputs
 from reuse.data.digests import digest_rows
 from reuse.data.inputs import BLOCK_ROWS, Inputs
 from reuse.data.preprocessing import Preprocessing
+from reuse.data.raw import Options, refuse_image_options, refuse_other_kind
 from reuse.data.sequence_arrays import fit_length
-from reuse.data.source import Options, refuse_image_options, refuse_other_kind
 from reuse.errors import DataError, UsageError
 
 

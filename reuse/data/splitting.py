@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from reuse.data.dataset import SPLITS
-from reuse.data.source import Source
+from reuse.data.raw import RawData
 from reuse.errors import DataError, UsageError
 
 NO_ROWS = np.empty(0, np.int64)
@@ -23,7 +23,7 @@ class Parts:
     notes: tuple[str, ...] = ()
 
 
-def split_rows(source: Source, valid_fraction: float, test_fraction: float, seed: int) -> Parts:
+def split_rows(source: RawData, valid_fraction: float, test_fraction: float, seed: int) -> Parts:
     """Return the rows of each split.
 
     The user's own splits stay. A missing test split is drawn from the training rows, then a missing validation split
@@ -55,7 +55,7 @@ def split_rows(source: Source, valid_fraction: float, test_fraction: float, seed
     return ordered
 
 
-def check_parts(source: Source, parts: Parts) -> None:
+def check_parts(source: RawData, parts: Parts) -> None:
     """Raise a `DataError` where there is nothing to train on, or a class is missing from the training split."""
     if len(parts.train) == 0:
         raise DataError(f"{source.name}: no rows are left to train on; give more rows or smaller splits")
@@ -70,7 +70,7 @@ def check_parts(source: Source, parts: Parts) -> None:
 
 
 def _take(
-    source: Source, rows: np.ndarray, fraction: float, seed: int, part: str
+    source: RawData, rows: np.ndarray, fraction: float, seed: int, part: str
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Return (the rest, the rows drawn, notes)."""
     if fraction == 0:
@@ -83,7 +83,7 @@ def _take(
 
 
 def _take_stratified(
-    source: Source, rows: np.ndarray, fraction: float, seed: int, part: str
+    source: RawData, rows: np.ndarray, fraction: float, seed: int, part: str
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Draw rows by class; a class of a single row stays in training."""
     assert source.targets is not None
@@ -116,7 +116,7 @@ def _take_groups(groups: np.ndarray, rows: np.ndarray, fraction: float, seed: in
     return rows[rest], rows[taken]
 
 
-def _refuse_straddling(source: Source, parts: Parts) -> None:
+def _refuse_straddling(source: RawData, parts: Parts) -> None:
     if source.groups is None:
         return
     for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from reuse.data.source import Options, Source
+from reuse.data.raw import Options, RawData
 from reuse.data.tables import TableSamples, as_texts
 from reuse.data.targets import encode_targets
 from reuse.data.text import TextSamples
@@ -20,7 +20,7 @@ DELIMITERS = ",;\t|"
 NO_TARGET = "none"
 
 
-def read_csv(path: Path, options: Options) -> Source:
+def read_csv(path: Path, options: Options) -> RawData:
     """Return a .csv file as a data set; its first line names the columns."""
     return source_of_table(csv_columns(path), str(path), options)
 
@@ -44,7 +44,7 @@ def csv_columns(path: Path) -> dict[str, np.ndarray]:
     return {name: _typed([record[i] for record in records]) for i, name in enumerate(names)}
 
 
-def read_parquet(path: Path, options: Options) -> Source:
+def read_parquet(path: Path, options: Options) -> RawData:
     """Return a .parquet file as a data set."""
     try:
         import pandas as pd
@@ -77,7 +77,7 @@ def columns_of_frame(frame: Any) -> dict[str, np.ndarray]:
 
 def source_of_table(
     columns: Mapping[str, np.ndarray], name: str, options: Options, *, notes: tuple[str, ...] = ()
-) -> Source:
+) -> RawData:
     """Return columns as a data set.
 
     The target is `options.target`, else a column called target, label, class or y, else the last. With a preprocessing
@@ -111,10 +111,10 @@ def source_of_table(
     samples, more = _samples(features, name, options)
     rows, notes = np.arange(num_rows), (*notes, *note, *more)
     if not targets:
-        return Source(name, samples, None, "unlabelled", (), rows, groups=groups, notes=notes)
+        return RawData(name, samples, None, "unlabelled", (), rows, groups=groups, notes=notes)
     encoded = encode_targets(_stacked([columns[target] for target in targets]), targets)
     notes = (*notes, encoded.note) if encoded.note else notes
-    return Source(name, samples, encoded.values, encoded.task, encoded.classes, rows, groups=groups, notes=notes)
+    return RawData(name, samples, encoded.values, encoded.task, encoded.classes, rows, groups=groups, notes=notes)
 
 
 def _samples(

@@ -14,7 +14,7 @@ from torch import Tensor
 from reuse.data.digests import digest_table
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
-from reuse.data.source import Options, refuse_image_options, refuse_other_kind
+from reuse.data.raw import Options, refuse_image_options, refuse_other_kind
 from reuse.errors import DataError
 
 PADDING, UNKNOWN = 0, 1

@@ -11,18 +11,16 @@ from torch import Tensor, fx, nn
 
 from reuse.augmenting.views import Viewing
 from reuse.caching.chaining import bridges
-from reuse.compute import Compute, moved, targets_of
-from reuse.data.dataset import SPLITS, Dataset
-from reuse.data.inputs import Inputs
-from reuse.devices import free_memory
+from reuse.data.dataset import SPLITS, Dataset, targets_of
+from reuse.data.inputs import Inputs, ReadInputs
+from reuse.data.rows import Converted, Resident, Rows, windows_of
+from reuse.devices import Compute, free_memory, moved
 from reuse.features.filling import Computed, Filling, compute_rows
 from reuse.features.preparing import Prepared
 from reuse.features.rotating import Advance, Rotating
 from reuse.objectives.objective import Network
 from reuse.planning.workload import remember
 from reuse.reporting import Reporter
-from reuse.training.batches import Resident, Source, windows_of
-from reuse.training.sources import Converted, ReadInputs
 
 
 @dataclass
@@ -40,7 +38,7 @@ class Feed:
     """
 
     network: Network
-    splits: dict[str, tuple[Source, Tensor | None]]
+    splits: dict[str, tuple[Rows, Tensor | None]]
     cache: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=lambda: {"prepare": 0.0, "digest": 0.0, "cache": 0.0})
     features: bool = False
@@ -73,7 +71,7 @@ def feed_inputs(model: nn.Module, data: Dataset, compute: Compute, viewing: View
         compute: where and in which types.
         viewing: versions of the training rows; None: the rows as they are.
     """
-    splits: dict[str, Source] = {name: _source(getattr(data, name).inputs, compute) for name in SPLITS}
+    splits: dict[str, Rows] = {name: _source(getattr(data, name).inputs, compute) for name in SPLITS}
     splits["train"] = _in_turn(splits["train"], viewing, lambda inputs: _source(inputs, compute))
     return Feed(model, _with_targets(splits, data, compute), viewed=viewing is not None)
 
@@ -82,7 +80,7 @@ def feed_computed(prepared: Prepared, data: Dataset, compute: Compute) -> Feed:
     """Return activations that are computed anew whenever they are read, for what is done to them without a cache."""
     prefix, viewing = prepared.parts.prefix, prepared.viewing
 
-    def computed(inputs: Inputs) -> Source:
+    def computed(inputs: Inputs) -> Rows:
         return Computed(_source(inputs, compute), prefix, compute)
 
     splits = {name: computed(getattr(data, name).inputs) for name in SPLITS}
@@ -148,7 +146,7 @@ def _memory_of_each(prepared: Prepared, device: torch.device) -> int:
 
 def _in_memory(
     prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter, before: Feed | None
-) -> tuple[dict[str, Source], dict[str, Any]]:
+) -> tuple[dict[str, Rows], dict[str, Any]]:
     """Compute the activations of all rows into memory, where they are gone with the process."""
     viewing, inputs = prepared.viewing, {name: getattr(data, name).inputs for name in SPLITS}
     changed = viewing.changed if viewing else {}
@@ -156,14 +154,14 @@ def _in_memory(
     bridge = None if before is None else _bridge_from(before, prepared)
     with reporter.rows(rows, "computing activations") as progress:
         kept = partial(compute_rows, prepared, compute=compute)
-        splits: dict[str, Source] = {}
+        splits: dict[str, Rows] = {}
         for name, some in inputs.items():
             way = None if before is None or bridge is None else (before.splits[name][0], bridge)
             splits[name] = kept(some, advance=progress.advance, way=way)
         versions = {number: kept(some, advance=progress.advance) for number, some in changed.items()}
     if viewing is not None:
 
-        def version(number: int, advance: Advance) -> Source:
+        def version(number: int, advance: Advance) -> Rows:
             return kept(viewing.version(number), advance=advance)
 
         splits["train"] = Rotating(viewing, {0: splits["train"], **versions}, version)
@@ -182,7 +180,7 @@ def _bridge_from(before: Feed, prepared: Prepared) -> fx.GraphModule | None:
 
 def _on_disk(
     prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter, windowed: bool | None
-) -> tuple[dict[str, Source], dict[str, Any]]:
+) -> tuple[dict[str, Rows], dict[str, Any]]:
     """Fill the cache and read it."""
     viewing = prepared.viewing
     changed = viewing.changed if viewing else {}
@@ -195,14 +193,14 @@ def _on_disk(
         if prepared.measured is not None:
             remember(prepared.store.path, prepared.measured)
         read = partial(prepared.store.activations, device=compute.device)
-        splits: dict[str, Source] = {name: read(prepared.keys[name]) for name in SPLITS if name != "train"}
+        splits: dict[str, Rows] = {name: read(prepared.keys[name]) for name in SPLITS if name != "train"}
         train = partial(read, memory=_memory_of_each(prepared, compute.device), windowed=windowed)
         splits["train"] = train(prepared.keys["train"])
         if viewing is not None:
             train = partial(train, windowed=windows_of(splits["train"]) is not None)
             versions = {0: splits["train"], **{n: train(inputs.digests()) for n, inputs in changed.items()}}
 
-            def version(number: int, advance: Advance) -> Source:
+            def version(number: int, advance: Advance) -> Rows:
                 rows = viewing.version(number)
                 with prepared.store.hold():
                     Filling(prepared, [rows], compute).fill_alone(prepared.parts.prefix, prepared.store, advance)
@@ -220,20 +218,18 @@ def _on_disk(
     }
 
 
-def _in_turn(plain: Source, viewing: Viewing | None, make: Callable[[Inputs], Source]) -> Source:
+def _in_turn(plain: Rows, viewing: Viewing | None, make: Callable[[Inputs], Rows]) -> Rows:
     """Return the training rows with their versions, each made from its inputs when it is needed."""
     if viewing is None:
         return plain
     return Rotating(viewing, {0: plain}, lambda number, _: make(viewing.version(number)))
 
 
-def _with_targets(
-    splits: dict[str, Source], data: Dataset, compute: Compute
-) -> dict[str, tuple[Source, Tensor | None]]:
+def _with_targets(splits: dict[str, Rows], data: Dataset, compute: Compute) -> dict[str, tuple[Rows, Tensor | None]]:
     return {name: (source, targets_of(getattr(data, name), compute)) for name, source in splits.items()}
 
 
-def _source(inputs: Inputs, compute: Compute) -> Source:
+def _source(inputs: Inputs, compute: Compute) -> Rows:
     resident = inputs.resident()
     if resident is not None and resident.numel() * compute.dtype.itemsize < free_memory(compute.device) // 2:
         return Resident(moved(resident, compute))

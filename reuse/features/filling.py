@@ -11,16 +11,16 @@ from torch import Tensor, fx
 
 from reuse.caching.chaining import Link, fill_from, find_link
 from reuse.caching.store import Filled, PrefixCache
-from reuse.compute import Compute, moved
 from reuse.data.inputs import Inputs
 from reuse.data.joining import Joined
+from reuse.data.rows import Resident, Rows
+from reuse.devices import Compute, moved
 from reuse.distributed import from_main, rank, sum_over_processes, together, world_size
 from reuse.features.preparing import Prepared
 from reuse.features.rotating import Advance
 from reuse.layers.cutting import ROWS
 from reuse.layers.earlier import Earlier
 from reuse.reporting import Reporter
-from reuse.training.batches import Resident, Source
 from reuse.training.precision import autocast
 
 COMPUTE_ROWS = 64  # rows that the frozen layers see at once when they fill the cache
@@ -81,7 +81,7 @@ def compute_rows(
     inputs: Inputs,
     compute: Compute,
     advance: Advance,
-    way: tuple[Source, fx.GraphModule] | None = None,
+    way: tuple[Rows, fx.GraphModule] | None = None,
 ) -> Resident:
     """Return what the frozen layers compute of some rows, in memory.
 
@@ -110,7 +110,7 @@ def compute_rows(
 class Computed:
     """What frozen layers compute of the rows of another source."""
 
-    def __init__(self, source: Source, prefix: fx.GraphModule, compute: Compute) -> None:
+    def __init__(self, source: Rows, prefix: fx.GraphModule, compute: Compute) -> None:
         self.device = source.device
         self._source, self._prefix, self._compute = source, prefix, compute
 

@@ -12,14 +12,13 @@ from reuse.caching.chaining import Link
 from reuse.caching.index import first_places
 from reuse.caching.packing import choose_storage, packed
 from reuse.caching.store import PrefixCache
-from reuse.compute import Compute
 from reuse.data.dataset import Dataset
-from reuse.devices import dtype_name
+from reuse.devices import Compute, dtype_name
 from reuse.fingerprinting.fingerprint import Fingerprint, fingerprint
 from reuse.layers.cutting import Cut
 from reuse.layers.earlier import Earlier
 from reuse.layers.frontier_tensor import FrontierTensor
-from reuse.planning.options import Place, Work
+from reuse.planning.options import Candidate, Work
 
 SMALLER = ("float16", "bfloat16", "int8")  # types that a plan weighs beside that in which is computed
 
@@ -70,7 +69,7 @@ def weighed_places(
     keys: np.ndarray,
     link: Link | None,
     dtype: str | None,
-) -> list[Place]:
+) -> list[Candidate]:
     """Return the cuts that a plan weighs: the deepest, and each earlier one that stores less than all deeper ones.
 
     Args:
@@ -82,7 +81,7 @@ def weighed_places(
         link: what spares rows of the deepest cut the layers before it.
         dtype: in which type they are stored.
     """
-    found: list[Place] = []
+    found: list[Candidate] = []
     smallest, distinct = math.inf, len(first_places(keys))
     cuts: Sequence[Cut | Earlier] = (parts, *parts.earlier)
     for cut_at in cuts:
@@ -99,7 +98,7 @@ def weighed_places(
             before = sum(nodes.get(node.name, 0.0) for node in link.earlier.prefix.graph.nodes)
             spared = link.rows * (work.reading + before)
         behind, computing = cut_at.behind if isinstance(cut_at, Earlier) else (), missing * (work.reading + frozen)
-        found.append(Place(behind, min(frozen, work.frozen), bytes_of, missing, computing - spared))
+        found.append(Candidate(behind, min(frozen, work.frozen), bytes_of, missing, computing - spared))
     return found
 
 

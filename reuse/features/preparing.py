@@ -16,15 +16,15 @@ from reuse.augmenting.views import Viewing
 from reuse.caching.cache import ActivationCache
 from reuse.caching.chaining import Link, Opener, bridges, find_link
 from reuse.caching.store import PrefixCache
-from reuse.compute import Compute, moved, targets_of
-from reuse.data.dataset import SPLITS, Dataset, Split
-from reuse.devices import dtype_name, free_memory
+from reuse.data.dataset import SPLITS, Dataset, Split, targets_of
+from reuse.data.rows import Batch
+from reuse.devices import Compute, dtype_name, free_memory, moved
 from reuse.features.placing import PrefixCaches, weighed_places
 from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.layers.cutting import Cut, cut
 from reuse.layers.earlier import Earlier
 from reuse.layers.frontier_tensor import FrontierTensor
-from reuse.objectives.objective import Batch, Objective
+from reuse.objectives.objective import Objective
 from reuse.planning.options import Run
 from reuse.planning.plan import Plan, Wish, make_plan
 from reuse.planning.workload import Known, Stepping, conditions, measure_work, recall

@@ -7,7 +7,7 @@ from threading import Event
 from torch import Tensor
 
 from reuse.augmenting.views import Viewing
-from reuse.training.batches import Source, windows_of
+from reuse.data.rows import Rows, windows_of
 
 Advance = Callable[[int], None]
 """Called with the number of rows just computed; raises where they are no longer wanted."""
@@ -33,14 +33,12 @@ class Rotating:
         computed: how many versions were computed later.
     """
 
-    def __init__(
-        self, viewing: Viewing, versions: Mapping[int, Source], compute: Callable[[int, Advance], Source]
-    ) -> None:
+    def __init__(self, viewing: Viewing, versions: Mapping[int, Rows], compute: Callable[[int, Advance], Rows]) -> None:
         self.plain, self.computed = versions[0], 0
         self.device, self.windows = self.plain.device, windows_of(self.plain)
         self._viewing, self._compute = viewing, compute
         self._versions = dict(versions)
-        self._pending: dict[int, Future[Source]] = {}
+        self._pending: dict[int, Future[Rows]] = {}
         self._background = ThreadPoolExecutor(1, "views")
         self._stopped = Event()
 
@@ -51,7 +49,7 @@ class Rotating:
         """Return the rows `indices` as they are."""
         return self.plain.gather(indices)
 
-    def in_epoch(self, number: int) -> Source:
+    def in_epoch(self, number: int) -> Rows:
         """Return the version of an epoch, and have the next new one computed meanwhile.
 
         Raises:
@@ -87,7 +85,7 @@ class Rotating:
         if version not in self._versions and version not in self._pending:
             self._pending[version] = self._background.submit(self._compute, version, self._advance)
 
-    def _wait_for(self, version: int) -> Source:
+    def _wait_for(self, version: int) -> Rows:
         if version not in self._versions:
             self._versions[version] = self._pending.pop(version).result()
             self.computed += 1

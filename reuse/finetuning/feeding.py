@@ -8,13 +8,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from reuse.augmenting.views import Viewing, make_viewing
-from reuse.compute import Compute
+from reuse.data.rows import Batch
+from reuse.devices import Compute
 from reuse.distributed import from_main, world_size
 from reuse.errors import CutError, UsageError
 from reuse.features.feeding import Feed, feed_activations, feed_computed, feed_inputs, too_large
 from reuse.features.preparing import CACHE_KINDS, CacheSettings, Prepared, describe_plan, prepare
 from reuse.layers.freezing import Freezing
-from reuse.objectives.objective import Batch, Objective
+from reuse.objectives.objective import Objective
 from reuse.planning.plan import Plan
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import newest_epoch

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from reuse.compute import Compute
+from reuse.devices import Compute
 from reuse.distributed import from_main, world_size
 from reuse.errors import UsageError
 from reuse.features.feeding import Feed, feed_inputs

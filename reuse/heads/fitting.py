@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from reuse.data.rows import Batch, Rows
 from reuse.heads.many_heads import ManyHeads
-from reuse.objectives.objective import Batch, Objective
-from reuse.training.batches import Source, beside
+from reuse.objectives.objective import Objective
+from reuse.training.batches import beside
 
 Metrics = dict[str, float]
 OnEpoch = Callable[[int, Tensor, Tensor], object]
@@ -25,7 +26,7 @@ class Measured:
         chosen: which count for each head, `(heads, rows)` bool; None: all for all.
     """
 
-    source: Source
+    source: Rows
     targets: Tensor
     chosen: Tensor | None = None
 
@@ -45,7 +46,7 @@ class FittedHeads:
 
 def fit_heads(
     many: ManyHeads,
-    train: tuple[Source, Tensor],
+    train: tuple[Rows, Tensor],
     valid: Measured | None,
     *,
     epochs: int,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from reuse.data.rows import Rows, windows_of
 from reuse.errors import UsageError
 from reuse.heads.heads import Head
 from reuse.heads.rate_tables import RateTable
@@ -20,7 +21,7 @@ from reuse.heads.stacked_optimizers import StackedOptimizer, arranged
 from reuse.objectives.objective import Objective
 from reuse.optim.groups import is_weight
 from reuse.seeding import generator, seed_everything
-from reuse.training.batches import Source, batch_sizes, beside, row_order, windows_of
+from reuse.training.batches import batch_sizes, beside, row_order
 from reuse.training.evaluation import eval_mode
 from reuse.training.state import live_tensors
 
@@ -107,7 +108,7 @@ class ManyHeads:
         for name, tensor in kept.items():
             self.tensors[name].copy_(tensor)
 
-    def epochs(self, train: Source, targets: Tensor, *, epochs: int) -> Iterator[int]:
+    def epochs(self, train: Rows, targets: Tensor, *, epochs: int) -> Iterator[int]:
         """Train, and yield each epoch's number after it; rows are shuffled as `reuse.Trainer` shuffles them.
 
         Args:
@@ -135,7 +136,7 @@ class ManyHeads:
 
     @torch.no_grad()
     def _train_epoch(
-        self, train: Source, wanted: Tensor, counting: Tensor | None, order: Tensor, sizes: list[int], rates: Tensor
+        self, train: Rows, wanted: Tensor, counting: Tensor | None, order: Tensor, sizes: list[int], rates: Tensor
     ) -> None:
         moves, all_rates = self._moves(order, sizes, rates)
         own = wanted.index_select(0, order).split_with_sizes(sizes)
@@ -178,7 +179,7 @@ class ManyHeads:
         return moving.tolist(), (rates * heads).to(self.device, self.dtype)
 
     @torch.no_grad()
-    def measure(self, source: Source, targets: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def measure(self, source: Rows, targets: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the mean loss of each head, and the share of right answers, in eval mode.
 
         Args:
@@ -205,7 +206,7 @@ class ManyHeads:
         return means[0], means[1]
 
     @torch.no_grad()
-    def outputs(self, source: Source) -> Iterator[tuple[Tensor, Tensor]]:
+    def outputs(self, source: Rows) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield some rows' numbers and each head's outputs for them in eval mode, `(heads, rows, outputs)`."""
         with eval_mode(self.network):
             for some in _in_order(source):
@@ -216,7 +217,7 @@ class ManyHeads:
         losses = self._measured.values(outputs, wanted)
         return losses, self._measured.right(outputs, wanted)
 
-    def _beside(self, source: Source, targets: Tensor) -> Tensor:
+    def _beside(self, source: Rows, targets: Tensor) -> Tensor:
         found = beside(source, targets)
         if found is None or source.device != self.device:
             raise UsageError(f"the rows lie on {source.device} and the heads on {self.device}: put them on one device")
@@ -231,7 +232,7 @@ class ManyHeads:
             )
 
 
-def _in_order(source: Source) -> tuple[Tensor, ...]:
+def _in_order(source: Rows) -> tuple[Tensor, ...]:
     return torch.split(torch.arange(len(source), device=source.device), MEASURED_ROWS)
 
 

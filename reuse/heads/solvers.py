@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reuse.data.rows import Rows
 from reuse.errors import UsageError
 from reuse.heads.linear import LinearHeads
 from reuse.heads.logistic import solve_logistic
@@ -15,7 +16,6 @@ from reuse.heads.stacked_networks import DROPPING, chain_of
 from reuse.menus import lookup
 from reuse.objectives.objective import Objective
 from reuse.objectives.supervised import Classification, MultiLabel, Regression
-from reuse.training.batches import Source
 from reuse.training.evaluation import eval_mode
 
 ROWS_AT_ONCE = 1024
@@ -99,7 +99,7 @@ def check_solvable(network: nn.Module) -> str:
 
 
 @torch.no_grad()
-def features_of(network: nn.Module, source: Source) -> Tensor:
+def features_of(network: nn.Module, source: Rows) -> Tensor:
     """Return what the output layer of a network that `check_solvable` passes sees, `(rows, features)`."""
     before = [layer for _, layer in (chain_of(network) or [])[:-1]]
     parts = []

@@ -6,13 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
+from reuse.data.rows import Resident
 from reuse.errors import UsageError
 from reuse.inference.members import Member, find_members, find_rows, own_data
 from reuse.inference.pooling import SMALLEST, average_predictions, fit_weights, shares_of
 from reuse.inference.predicting import Predictions
 from reuse.inference.selecting import OutsideData
 from reuse.objectives.supervised import supervised
-from reuse.training.batches import Resident
 from reuse.training.evaluation import evaluate
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reuse.data.inputs import ReadInputs
+from reuse.data.rows import Converted
 from reuse.devices import choose_device
 from reuse.errors import UsageError
 from reuse.inference.sampling import sample_predictions
@@ -17,7 +19,6 @@ from reuse.objectives.supervised import supervised
 from reuse.runs.folder import RunFolder
 from reuse.runs.models import SavedModel, load_model
 from reuse.training.evaluation import evaluate
-from reuse.training.sources import Converted, ReadInputs
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from reuse.data.inputs import Inputs
 from reuse.data.joining import Joined
 from reuse.data.loading import load, read
 from reuse.data.preprocessing import Preprocessing
-from reuse.data.source import Options, Source
+from reuse.data.raw import Options, RawData
 from reuse.data.splitting import split_rows
 from reuse.errors import DataError, RunError, UsageError
 from reuse.menus import suggest
@@ -181,7 +181,7 @@ def _other(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, spli
     return Selected(source.name, inputs, targets, source.task, source.classes, rows, notes, split)
 
 
-def _rows_of(source: Source, split: str, seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
+def _rows_of(source: RawData, split: str, seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the rows of `split`, the user's own or drawn as for a training, and a note where they are drawn."""
     if split == "all":
         return source.rows, ()

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from reuse.data.inputs import ReadInputs
+from reuse.data.rows import Converted
 from reuse.errors import RunError, UsageError
 from reuse.inference.ensembling import measure
 from reuse.inference.members import CommonRows, Member, find_members, find_rows, own_data
@@ -20,7 +22,6 @@ from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.models import load_whole
 from reuse.runs.tensor_files import save_tensors
 from reuse.training.batches import batch_sizes, batches, row_order
-from reuse.training.sources import Converted, ReadInputs
 from reuse.training.state import copied
 from reuse.training.statistics import compute_statistics
 

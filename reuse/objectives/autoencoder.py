@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.menus import lookup
-from reuse.objectives.objective import Batch, Network, add_up, count_rows
+from reuse.objectives.objective import Network, add_up, count_rows
 
 
 def add_gaussian(inputs: Tensor, amount: float) -> Tensor:

@@ -1,26 +1,14 @@
 """What an objective is: the one shape that everything the trainer can minimise has."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from reuse.data.rows import Batch
+
 Network = Callable[..., Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Some rows, as the network takes them.
-
-    Attributes:
-        inputs: the model's inputs, or the frontier tensors of a cut, each `(batch, ...)`.
-        targets: what the rows should give, `(batch, ...)`; None where the data has no labels.
-    """
-
-    inputs: tuple[Tensor, ...]
-    targets: Tensor | None = None
 
 
 class Objective(Protocol):

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.menus import lookup
 from reuse.objectives.counting import accuracy, confusion, macro_f1
-from reuse.objectives.objective import Batch, Network, Objective, add_up, count_rows, labels_of
+from reuse.objectives.objective import Network, Objective, add_up, count_rows, labels_of
 
 Weights = tuple[float, ...] | None
 """How much each class counts, in the order of the outputs; None: all alike."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from reuse.errors import UsageError
-from reuse.optim.durations import Duration, Span
+from reuse.optim.durations import Duration, EpochSpan
 
 OfStep = Callable[[int, int], float]
 """`(step, total steps) -> value`, steps counted from 0."""
@@ -45,23 +45,23 @@ class Curve:
         """Take no notice."""
 
 
-def constant(span: Span) -> Curve:  # noqa: ARG001 - every maker takes it
+def constant(span: EpochSpan) -> Curve:  # noqa: ARG001 - every maker takes it
     """Leave the rate as it is."""
     return Curve(lambda *_: 1.0)
 
 
-def linear(span: Span) -> Curve:
+def linear(span: EpochSpan) -> Curve:
     """Fall in a straight line from the full rate to nothing."""
     return polynomial(span)
 
 
-def polynomial(span: Span, power: float = 1.0) -> Curve:  # noqa: ARG001
+def polynomial(span: EpochSpan, power: float = 1.0) -> Curve:  # noqa: ARG001
     """Fall from the full rate to nothing by `(1 - step / total) ** power`, which is torch's PolynomialLR."""
     _check_above("polynomial", "power", power)
     return Curve(lambda step, total: (1.0 - step / total) ** power)
 
 
-def cosine(span: Span, cycles: int = 1) -> Curve:
+def cosine(span: EpochSpan, cycles: int = 1) -> Curve:
     """Fall along half a cosine from the full rate to nothing, `cycles` times (Loshchilov & Hutter, arXiv:1608.03983).
 
     Each cycle begins at the full rate again and ends in a minimum of its own, of which a snapshot ensemble is made
@@ -84,7 +84,7 @@ def cosine(span: Span, cycles: int = 1) -> Curve:
     return Curve(of_step)
 
 
-def power(span: Span, scale: Duration = 5, exponent: float = 1.0) -> Curve:
+def power(span: EpochSpan, scale: Duration = 5, exponent: float = 1.0) -> Curve:
     """Fall by `1 / (1 + t / scale) ** exponent`: to a half after one scale, to a third after two, at exponent 1.
 
     Args:
@@ -97,7 +97,7 @@ def power(span: Span, scale: Duration = 5, exponent: float = 1.0) -> Curve:
     return Curve(lambda step, _: (1.0 + step / steps) ** -exponent)
 
 
-def exponential(span: Span, scale: Duration = 20) -> Curve:
+def exponential(span: EpochSpan, scale: Duration = 20) -> Curve:
     """Fall by `0.1 ** (t / scale)`: to a tenth after each scale.
 
     Args:
@@ -108,12 +108,12 @@ def exponential(span: Span, scale: Duration = 20) -> Curve:
     return Curve(lambda step, _: 0.1 ** (step / steps))
 
 
-def halve(span: Span) -> Curve:
+def halve(span: EpochSpan) -> Curve:
     """Halve the rate after every epoch."""
     return Curve(lambda step, _: 0.5 ** (step // span.steps_per_epoch), from_start=True)
 
 
-def piecewise(span: Span, *pairs: Duration) -> Curve:
+def piecewise(span: EpochSpan, *pairs: Duration) -> Curve:
     """Take a multiplier from each boundary on: `5,0.1,15,0.01` is a tenth after 5 epochs and a hundredth after 15.
 
     Args:

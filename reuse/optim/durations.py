@@ -10,7 +10,7 @@ Duration = float | int | str
 
 
 @dataclass(frozen=True)
-class Span:
+class EpochSpan:
     """How long a run is.
 
     Attributes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from reuse.errors import UsageError
 from reuse.menus import lookup
 from reuse.optim.curves import Curve
-from reuse.optim.durations import Span
+from reuse.optim.durations import EpochSpan
 
 HIGH_MOMENTUM, LOW_MOMENTUM = 0.95, 0.85
 
@@ -19,7 +19,7 @@ SHAPES: dict[str, Callable[[float], float]] = {
 
 
 @dataclass(frozen=True)
-class Phase:
+class CyclePart:
     """A stretch from where the last one ended up to the step `end`, with the values at both ends."""
 
     end: float
@@ -28,7 +28,7 @@ class Phase:
 
 
 def one_cycle(
-    span: Span,  # noqa: ARG001 - every maker takes it
+    span: EpochSpan,  # noqa: ARG001 - every maker takes it
     start: float = 0.3,
     phases: int = 2,
     divide: float = 25.0,
@@ -69,16 +69,16 @@ def one_cycle(
     )
 
 
-def _phases(total: int, start: float, phases: int, first: float, last: float) -> list[Phase]:
+def _phases(total: int, start: float, phases: int, first: float, last: float) -> list[CyclePart]:
     high, low = HIGH_MOMENTUM, LOW_MOMENTUM
-    rise = Phase(start * total - 1, (first, 1.0), (high, low))
+    rise = CyclePart(start * total - 1, (first, 1.0), (high, low))
     if phases == 2:
-        return [rise, Phase(total - 1, (1.0, last), (low, high))]
-    fall = Phase(2 * start * total - 2, (1.0, first), (low, high))
-    return [rise, fall, Phase(total - 1, (first, last), (high, high))]
+        return [rise, CyclePart(total - 1, (1.0, last), (low, high))]
+    fall = CyclePart(2 * start * total - 2, (1.0, first), (low, high))
+    return [rise, fall, CyclePart(total - 1, (first, last), (high, high))]
 
 
-def _value(phases: list[Phase], step: int, which: str, way: Callable[[float], float]) -> float:
+def _value(phases: list[CyclePart], step: int, which: str, way: Callable[[float], float]) -> float:
     """Return the value at `step`: that of the first phase that has not ended, on its way between its two ends."""
     begin = 0.0
     for phase in phases[:-1]:

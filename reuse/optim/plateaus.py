@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reuse.errors import UsageError
-from reuse.optim.durations import Span
+from reuse.optim.durations import EpochSpan
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Plateau:
         self._best = state.get("best", math.inf)
 
 
-def performance(span: Span, factor: float = 0.5, patience: int = 5) -> Plateau:  # noqa: ARG001 - every maker takes it
+def performance(span: EpochSpan, factor: float = 0.5, patience: int = 5) -> Plateau:  # noqa: ARG001 - every maker takes it
     """Reduce on plateau: multiply the rate by `factor` after more than `patience` epochs that were no better.
 
     Raises:
@@ -70,6 +70,6 @@ def performance(span: Span, factor: float = 0.5, patience: int = 5) -> Plateau: 
     return Plateau(factor, patience)
 
 
-def halve_on_plateau(span: Span) -> Plateau:  # noqa: ARG001
+def halve_on_plateau(span: EpochSpan) -> Plateau:  # noqa: ARG001
     """Halve the rate after each epoch whose loss is not below the best so far."""
     return Plateau(0.5, 0, threshold=0.0)

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from reuse.errors import UsageError
 from reuse.menus import lookup
 from reuse.optim.curves import Curve, constant, cosine, exponential, halve, linear, piecewise, polynomial, power
-from reuse.optim.durations import Span
+from reuse.optim.durations import EpochSpan
 from reuse.optim.named_arguments import split_arguments
 from reuse.optim.one_cycle import one_cycle
 from reuse.optim.plateaus import halve_on_plateau, performance
@@ -54,7 +54,7 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "halving": halve_on_plateau,
     "1cycle": one_cycle,
 }
-"""Names and what makes the schedule, of the run's `Span` and the arguments behind the colon: `cosine:5`."""
+"""Names and what makes the schedule, of the run's `EpochSpan` and the arguments behind the colon: `cosine:5`."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def choose_schedule(
         >>> choose_schedule("halve", steps_per_epoch=10).multiplier(25, 100)
         0.25
     """
-    span = Span(steps_per_epoch, epochs)
+    span = EpochSpan(steps_per_epoch, epochs)
     if isinstance(schedule, str):
         chosen = _by_name(schedule, span)
     else:
@@ -132,7 +132,7 @@ def choose_schedule(
     return None if schedule == "constant" else chosen
 
 
-def _by_name(text: str, span: Span) -> Schedule:
+def _by_name(text: str, span: EpochSpan) -> Schedule:
     name, positions, keywords = split_arguments(text)
     make = lookup(SCHEDULES, name, "schedule")
     try:
@@ -147,7 +147,7 @@ def _by_name(text: str, span: Span) -> Schedule:
         raise UsageError(f"schedule {text!r} cannot take its arguments: {error}") from error
 
 
-def _by_function(function: Callable[..., float], span: Span) -> Curve:
+def _by_function(function: Callable[..., float], span: EpochSpan) -> Curve:
     try:
         parameters = list(inspect.signature(function).parameters)
     except (TypeError, ValueError) as error:
@@ -162,7 +162,7 @@ def _by_function(function: Callable[..., float], span: Span) -> Curve:
     return Curve(lambda step, _: function(step // every), from_start=True)
 
 
-def _warmup_steps(span: Span, epochs: float) -> int:
+def _warmup_steps(span: EpochSpan, epochs: float) -> int:
     if not (math.isfinite(epochs) and epochs >= 0):
         raise UsageError(f"warm-up is {epochs} epochs long: give 0 or more")
     if epochs and span.epochs is not None and epochs >= span.epochs:

@@ -73,7 +73,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Place:
+class Candidate:
     """A cut with what is known of it.
 
     Attributes:
@@ -132,7 +132,7 @@ def without_cache(work: Work, run: Run) -> Option:
     return Option("none", first=seconds, later=seconds)
 
 
-def with_caches(place: Place, work: Work, run: Run, speeds: Bandwidths) -> list[Option]:
+def with_caches(place: Candidate, work: Work, run: Run, speeds: Bandwidths) -> list[Option]:
     """Return the options of one cut: on disk in each type, and in memory."""
     exact, *_ = place.bytes
     kinds = [("disk", dtype) for dtype in place.bytes] + [("memory", exact)]
@@ -181,7 +181,7 @@ def fastest_first(options: Iterable[Option]) -> list[Option]:
     return sorted(options, key=lambda option: (bool(option.why_not), option.first))
 
 
-def _with_cache(kind: str, dtype: str, place: Place, work: Work, run: Run, speeds: Bandwidths) -> Option:
+def _with_cache(kind: str, dtype: str, place: Candidate, work: Work, run: Run, speeds: Bandwidths) -> Option:
     size = place.bytes[dtype]
     total = size * run.stored_rows
     fits = size * run.rows_at_once <= run.memory

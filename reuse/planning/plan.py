@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reuse.planning.measuring import ORDINARY, SMALL_BYTES, measure_bandwidths
-from reuse.planning.options import Option, Place, Run, Work, allowed, choose, with_caches, without_cache
+from reuse.planning.options import Candidate, Option, Run, Work, allowed, choose, with_caches, without_cache
 from reuse.units import format_bytes, format_epochs
 
 
@@ -97,7 +97,7 @@ def gain(frozen: float, suffix: float, epochs: int, views: int = 1) -> float:
     return epochs * (frozen + suffix) / (views * frozen + epochs * suffix)
 
 
-def make_plan(places: Sequence[Place], work: Work, run: Run, wish: Wish) -> Plan:
+def make_plan(places: Sequence[Candidate], work: Work, run: Run, wish: Wish) -> Plan:
     """Weigh every cut and kind of cache against computing the frozen layers anew, and choose.
 
     Args:

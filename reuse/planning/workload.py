@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from reuse.caching.measured_record import read_measured, write_measured
+from reuse.data.rows import Batch, Resident
 from reuse.layers.cutting import Cut
-from reuse.objectives.objective import Batch
 from reuse.planning.measuring import FEW_ROWS, LONG_SECONDS, measurable_rows, node_seconds, typical, unchanged
 from reuse.planning.options import Work
-from reuse.training.batches import Resident
 from reuse.training.threads import fitting_threads
 
 Stepping = Callable[[nn.Module], Callable[[Batch], object]]

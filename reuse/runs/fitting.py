@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from reuse.data.rows import Rows
 from reuse.distributed import LostProcessError, others_needed
 from reuse.errors import ReuseError
 from reuse.reporting import Epoch, Reporter
 from reuse.runs.checkpoints import load_checkpoint, save_checkpoint
 from reuse.runs.folder import RunFolder
 from reuse.runs.recording import Recorder, Recording, recorder
-from reuse.training.batches import Source
 from reuse.training.locating import locate
 from reuse.training.running_loss import LossError
 from reuse.training.state import live_tensors
@@ -25,7 +25,7 @@ from reuse.training.trainer import Trainer
 # wait for the disk, and a kill costs a second.
 CHECKPOINT_SECONDS = 1.0
 
-Rows = tuple[Source, Tensor | None]
+RowsAndTargets = tuple[Rows, Tensor | None]
 
 
 class Interrupted(ReuseError):  # noqa: N818 - it is no fault
@@ -69,8 +69,8 @@ class Fitted:
 
 def fit(
     trainer: Trainer,
-    train: Rows,
-    valid: Rows | None,
+    train: RowsAndTargets,
+    valid: RowsAndTargets | None,
     *,
     stopping: EarlyStopping,
     epochs: int,
@@ -82,7 +82,7 @@ def fit(
     precise_norm: bool = False,
     recording: Recording | None = None,
     rested: Collection[str] = (),
-    whole: Callable[[], Source] | None = None,
+    whole: Callable[[], Rows] | None = None,
 ) -> Fitted:
     """Train, keep the weights of the best epoch on the validation rows, and put them back at the end.
 
@@ -136,8 +136,8 @@ def fit(
 def _loop(
     trainer: Trainer,
     stopping: EarlyStopping,
-    train: Rows,
-    valid: Rows | None,
+    train: RowsAndTargets,
+    valid: RowsAndTargets | None,
     epochs: int,
     until: int | None,
     records: Recorder,

@@ -8,13 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
+from reuse.data.rows import Rows
 from reuse.distributed import is_main
 from reuse.reporting import Epoch, Reporter
 from reuse.runs.checkpoints import savable_tensors
 from reuse.runs.folder import RunFolder
 from reuse.runs.snapshots import forget_snapshots, kept_epochs, save_snapshot
 from reuse.runs.tensorboard import FOLDER, TensorBoard
-from reuse.training.batches import Source, batch_sizes
+from reuse.training.batches import batch_sizes
 from reuse.training.state import copied
 from reuse.training.trainer import Trainer
 from reuse.training.watching import Figures, watch
@@ -53,7 +54,7 @@ class Recorder:
     def __init__(
         self,
         trainer: Trainer,
-        train: Source,
+        train: Rows,
         epochs: int,
         run: RunFolder,
         reporter: Reporter,
@@ -100,7 +101,7 @@ class Recorder:
 
 @contextmanager
 def recorder(
-    trainer: Trainer, train: Source, epochs: int, run: RunFolder, reporter: Reporter, recording: Recording
+    trainer: Trainer, train: Rows, epochs: int, run: RunFolder, reporter: Reporter, recording: Recording
 ) -> Iterator[Recorder]:
     """Give a `Recorder`, and close it whatever ends the block."""
     opened = Recorder(trainer, train, epochs, run, reporter, recording)
@@ -110,7 +111,7 @@ def recorder(
         opened.close()
 
 
-def _kept(trainer: Trainer, train: Source, epochs: int, snapshots: int) -> set[int]:
+def _kept(trainer: Trainer, train: Rows, epochs: int, snapshots: int) -> set[int]:
     steps = math.ceil(len(batch_sizes(len(train), trainer.batch_size)) / trainer.accumulate)
     return kept_epochs(snapshots, epochs, schedule=trainer.schedule, warmup=trainer.warmup, steps_per_epoch=steps)
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reuse.compute import Compute
 from reuse.data.dataset import Dataset
-from reuse.devices import dtype_name
+from reuse.data.rows import Picked, Rows
+from reuse.devices import Compute, dtype_name
 from reuse.errors import CutError, UsageError
 from reuse.features.feeding import Feed, feed_activations
 from reuse.features.preparing import CacheSettings, Prepared, describe_plan, prepare
@@ -23,27 +23,7 @@ from reuse.searching.grid import head_widths
 from reuse.seeding import seed_everything
 from reuse.setup.finetuning import Origins, Task, freeze_layers, restored_model
 from reuse.setup.running import make_recipe
-from reuse.training.batches import Source
 from reuse.training.state import copied, live_tensors
-
-
-class Picked:
-    """Some rows of another source.
-
-    Args:
-        source: the other.
-        rows: their numbers, int64, on its device.
-    """
-
-    def __init__(self, source: Source, rows: Tensor) -> None:
-        self.source, self.rows, self.device = source, rows, source.device
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
-        """Return the rows `indices` of these."""
-        return self.source.gather(self.rows.index_select(0, indices))
 
 
 @dataclass(frozen=True)
@@ -82,7 +62,7 @@ class Architecture:
         stored = self.prepared.stored
         return [{"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in stored]
 
-    def rows(self, split: str) -> tuple[Source, Tensor]:
+    def rows(self, split: str) -> tuple[Rows, Tensor]:
         """Return the cached rows of a split and their targets."""
         source, targets = self.feed.splits[split]
         assert targets is not None
@@ -131,7 +111,7 @@ def build_architecture(
     return Architecture(head, task, model, origins, freezing, prepared, feed, starts)
 
 
-def rows_to_train(architecture: Architecture, divisions: Sequence[Division]) -> tuple[tuple[Source, Tensor], Tensor]:
+def rows_to_train(architecture: Architecture, divisions: Sequence[Division]) -> tuple[tuple[Rows, Tensor], Tensor]:
     """Return the rows from which any head learns, their targets, and which they are of the pool's."""
     source, targets = architecture.rows("train")
     every = torch.stack([division.train for division in divisions]).any(0)

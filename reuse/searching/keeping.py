@@ -6,16 +6,16 @@ from typing import Any
 from torch import Tensor
 
 from reuse.data.dataset import Dataset
+from reuse.data.rows import Picked, Rows
 from reuse.objectives.objective import Objective
 from reuse.runs.checkpoints import savable_tensors
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.results import Result
 from reuse.runs.tensor_files import save_tensors
-from reuse.searching.architectures import Architecture, Picked
+from reuse.searching.architectures import Architecture
 from reuse.searching.folds import Division
 from reuse.searching.table import Configuration
 from reuse.setup.finetuning import describe_run
-from reuse.training.batches import Source
 from reuse.training.evaluation import evaluate
 from reuse.training.state import load_tensors
 
@@ -82,7 +82,7 @@ def _manifest(architecture: Architecture, data: Dataset, configuration: Configur
     }
 
 
-def _splits(architecture: Architecture, division: Division | None) -> dict[str, tuple[Source, Tensor]]:
+def _splits(architecture: Architecture, division: Division | None) -> dict[str, tuple[Rows, Tensor]]:
     splits = {name: architecture.rows(name) for name in architecture.feed.splits}
     if division is not None:
         source, targets = splits["train"]
@@ -92,7 +92,7 @@ def _splits(architecture: Architecture, division: Division | None) -> dict[str, 
     return splits
 
 
-def _measured(architecture: Architecture, objective: Objective, source: Source, targets: Tensor) -> dict[str, float]:
+def _measured(architecture: Architecture, objective: Objective, source: Rows, targets: Tensor) -> dict[str, float]:
     if not len(source):
         return {}
     size = architecture.task.settings["batch_size"]

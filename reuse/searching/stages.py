@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from reuse.data.dataset import Dataset
+from reuse.data.rows import Rows
 from reuse.errors import DataError
 from reuse.finetuning.feeding import cache_settings
 from reuse.heads.fitting import FittedHeads, Measured, Metrics, fit_heads, measure_heads
@@ -25,7 +26,6 @@ from reuse.searching.solver_choices import SolverChoice
 from reuse.searching.table import Configuration, mean_and_error
 from reuse.setup.finetuning import Task
 from reuse.setup.running import choose_compute
-from reuse.training.batches import Source
 
 Trial = tuple[Choice | SolverChoice, int, Division | None]
 """What one head is: its settings, the seed of its initial weights, and its rows."""
@@ -144,7 +144,7 @@ def architecture_of(sweep: Sweep, head: str, reporter: Reporter) -> Architecture
 
 def rows_of(
     architecture: Architecture, sweep: Sweep, divisions: Sequence[Division | None]
-) -> tuple[tuple[Source, Tensor], Measured, Tensor | None]:
+) -> tuple[tuple[Rows, Tensor], Measured, Tensor | None]:
     """Return the rows to train on, those to measure on, and which of the pool's rows the first are.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from reuse.compute import Compute
+from reuse.devices import Compute
 from reuse.errors import UsageError
 from reuse.layers.freezing import Freezing
 from reuse.layers.selecting import select

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from reuse.compute import Compute
 from reuse.data.dataset import Dataset
 from reuse.data.preprocessing import Preprocessing
+from reuse.devices import Compute
 from reuse.errors import UsageError
 from reuse.menus import lookup
 from reuse.nn.decoders import Autoencoder, build_decoder, encoder_of

@@ -12,11 +12,11 @@ from xxhash import xxh3_128
 
 from reuse.augmenting.views import read_views
 from reuse.caching.packing import choose_storage
-from reuse.compute import Compute
 from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.data.loading import load
 from reuse.data.preprocessing import Preprocessing
-from reuse.devices import choose_device
+from reuse.data.rows import Rows
+from reuse.devices import Compute, choose_device
 from reuse.distributed import is_main, join, main_first
 from reuse.errors import DataError, UsageError
 from reuse.features.feeding import Feed
@@ -41,7 +41,6 @@ from reuse.runs.recording import Recording
 from reuse.runs.snapshots import kept_epochs
 from reuse.runs.tensorboard import check_tensorboard
 from reuse.settings import defaults_of
-from reuse.training.batches import Source
 from reuse.training.parallel import KINDS
 from reuse.training.stopping import EarlyStopping
 from reuse.training.threads import fitting_threads
@@ -296,7 +295,7 @@ def train(
     if stopping is None:
         stopping = make_stopping(trainer.objective, settings)
 
-    def whole() -> Source:
+    def whole() -> Rows:
         assert inputs is not None
         read = inputs()
         feed.network, feed.splits = read.network, read.splits

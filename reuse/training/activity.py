@@ -13,8 +13,9 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.rnn import PackedSequence
 
+from reuse.data.rows import Batch
 from reuse.nn.recurrent_layers import RecurrentLayer
-from reuse.objectives.objective import Batch, Network
+from reuse.objectives.objective import Network
 
 DEAD, SATURATED = "dead", "saturated"
 BOUND = 0.99  # share of the range of an activation from which on next to no gradient comes through

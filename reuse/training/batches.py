@@ -1,100 +1,18 @@
 """Batches: which rows, in which order, and gathering them from where they lie."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from itertools import islice, repeat
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from reuse.data.rows import Batch, Rows, read_in_order
 from reuse.data.windows import Windows
 from reuse.errors import DataError, UsageError
-from reuse.objectives.objective import Batch
 from reuse.seeding import generator
 
 T = TypeVar("T")
-
-
-class Source(Protocol):
-    """Rows that can be gathered by number: resident tensors, cached activations, images read as they are asked for."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where `gather` takes row numbers and gives rows."""
-        ...
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        ...
-
-    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
-        """Return the rows `indices` (int64, on `device`) of each input, each `(len(indices), ...)`."""
-        ...
-
-
-@runtime_checkable
-class Ordered(Source, Protocol):
-    """Rows that are read faster when it is known in which order they will be asked for."""
-
-    def in_order(self, order: Tensor) -> "Opened":
-        """Return the same rows, to be gathered in the order of the row numbers `order`."""
-        ...
-
-
-@runtime_checkable
-class Changing(Source, Protocol):
-    """Rows that training reads in another version in each epoch."""
-
-    @property
-    def plain(self) -> Source:
-        """The rows as they are, which is what is gathered and measured."""
-        ...
-
-    def in_epoch(self, number: int) -> Source:
-        """Return the version of epoch `number`, from 1: as many rows, in the same order."""
-        ...
-
-
-class Opened(Source, Protocol):
-    """Rows that are being read."""
-
-    def close(self) -> None:
-        """Stop reading."""
-        ...
-
-
-class Resident:
-    """Tensors that lie on one device as a whole, the fastest source there is.
-
-    Args:
-        tensors: one for each input of the network, each `(rows, ...)`.
-
-    Raises:
-        DataError: there are none, or they differ in rows or device.
-    """
-
-    def __init__(self, *tensors: Tensor) -> None:
-        if not tensors:
-            raise DataError("a source needs at least one tensor, and there is none")
-        if len({(len(tensor), tensor.device) for tensor in tensors}) != 1:
-            found = ", ".join(f"{len(tensor)} on {tensor.device}" for tensor in tensors)
-            raise DataError(
-                f"the tensors of a source must have the same rows on the same device, and they have {found}"
-            )
-        self.tensors = tensors
-
-    @property
-    def device(self) -> torch.device:
-        """Where the tensors lie."""
-        return self.tensors[0].device
-
-    def __len__(self) -> int:
-        return len(self.tensors[0])
-
-    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
-        """Return the rows `indices` of each tensor."""
-        return tuple([tensor.index_select(0, indices) for tensor in self.tensors])
 
 
 def batch_sizes(num_rows: int, batch_size: int) -> list[int]:
@@ -141,36 +59,8 @@ def row_order(
     return order.to(device, non_blocking=True)
 
 
-def rows_of_epoch(source: Source, number: int) -> Source:
-    """Return what training reads in epoch `number`: the rows, or a version of them."""
-    return source.in_epoch(number) if isinstance(source, Changing) else source
-
-
-def windows_of(source: Source) -> Windows | None:
-    """Return how an epoch of the rows is shuffled where that is not rows at random, as they do not fit into memory."""
-    windows = getattr(source, "windows", None)
-    assert windows is None or isinstance(windows, Windows)
-    return windows
-
-
-@contextmanager
-def read_in_order(source: Source, order: Tensor) -> Iterator[Source]:
-    """Give the rows, read ahead while the block runs where that is faster.
-
-    Args:
-        source: the rows.
-        order: their numbers in the order in which they will be asked for.
-    """
-    source = source.plain if isinstance(source, Changing) else source
-    if not isinstance(source, Ordered):
-        yield source
-        return
-    with closing(source.in_order(order)) as opened:
-        yield opened
-
-
 def batches(
-    source: Source, targets: Tensor | None, order: Tensor, sizes: list[int], device: torch.device
+    source: Rows, targets: Tensor | None, order: Tensor, sizes: list[int], device: torch.device
 ) -> Iterator[Batch]:
     """Yield the batches of an epoch on `device`.
 
@@ -192,7 +82,7 @@ def batches(
             yield Batch(inputs, None if some is None else some.to(device, non_blocking=True))
 
 
-def beside(source: Source, targets: Tensor | None) -> Tensor | None:
+def beside(source: Rows, targets: Tensor | None) -> Tensor | None:
     """Return `targets` on the source's device.
 
     Raises:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from reuse.data.rows import Batch
 from reuse.errors import UsageError
-from reuse.objectives.objective import Batch
 from reuse.training.batches import split_batch
 from reuse.training.step import Step
 

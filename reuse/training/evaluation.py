@@ -6,10 +6,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from reuse.data.rows import Rows
 from reuse.distributed import sum_over_processes
 from reuse.objectives.objective import Network, Objective
-from reuse.training.batches import Source, batch_sizes, batches, beside, row_order
-from reuse.training.parallel import ALONE, Share
+from reuse.training.batches import batch_sizes, batches, beside, row_order
+from reuse.training.parallel import ALONE, BatchShare
 from reuse.training.precision import autocast
 
 
@@ -31,13 +32,13 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 def evaluate(
     network: Network,
     objective: Objective,
-    source: Source,
+    source: Rows,
     targets: Tensor | None,
     *,
     batch_size: int,
     model: nn.Module | None = None,
     precision: str = "float32",
-    share: Share = ALONE,
+    share: BatchShare = ALONE,
 ) -> dict[str, float]:
     """Return the metrics of `network` over all rows, in their order.
 
@@ -70,12 +71,12 @@ def device_of(model: nn.Module, otherwise: torch.device) -> torch.device:
 def _measure(
     network: Network,
     objective: Objective,
-    source: Source,
+    source: Rows,
     targets: Tensor | None,
     batch_size: int,
     device: torch.device,
     precision: str,
-    share: Share,
+    share: BatchShare,
 ) -> dict[str, float]:
     targets, totals = beside(source, targets), dict[str, Tensor]()
     sizes = batch_sizes(len(source), batch_size)

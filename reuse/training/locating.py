@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from reuse.data.rows import Rows, rows_of_epoch, windows_of
 from reuse.errors import ReuseError
-from reuse.training.batches import Source, rows_of_epoch, windows_of
 from reuse.training.running_loss import LossError
 from reuse.training.trainer import Trainer
 from reuse.training.watching import layer_of
@@ -21,7 +21,7 @@ def locate(
     error: LossError,
     trainer: Trainer,
     state: Mapping[str, Any],
-    train: Source,
+    train: Rows,
     targets: Tensor | None,
     *,
     epochs: int,
@@ -101,7 +101,7 @@ class _Search:
 class _Searched:
     """A source whose rows are looked at too."""
 
-    def __init__(self, source: Source, search: _Search) -> None:
+    def __init__(self, source: Rows, search: _Search) -> None:
         self.source, self.search, self.device = source, search, source.device
         self.windows = windows_of(source)
 

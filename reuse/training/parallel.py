@@ -26,7 +26,7 @@ from reuse.training.statistics import live_batch_norms
 
 
 @dataclass(frozen=True)
-class Share:
+class BatchShare:
     """Which rows of each batch are this process's.
 
     A batch of fewer than two rows a process is taken by all of them as a whole: batch norm cannot train on one row.
@@ -86,13 +86,13 @@ class Share:
         return size * self.rank // self.count, size * (self.rank + 1) // self.count
 
 
-ALONE = Share()
+ALONE = BatchShare()
 
 
-def share_of(network: Network) -> Share:
+def share_of(network: Network) -> BatchShare:
     """Return the share of this process in training a network: all of it, unless `spread` has returned the network."""
     together = isinstance(network, DistributedDataParallel) or _is_divided(network)
-    return Share(rank(), world_size()) if together else ALONE
+    return BatchShare(rank(), world_size()) if together else ALONE
 
 
 def spread(model: nn.Module, network: Network, kind: str = "ddp") -> Network:

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from reuse.data.rows import Batch, Rows, windows_of
 from reuse.errors import UsageError
-from reuse.objectives.objective import Batch
 from reuse.seeding import untouched_random_state
-from reuse.training.batches import Source, batch_sizes, batches, beside, grouped, row_order, windows_of
+from reuse.training.batches import batch_sizes, batches, beside, grouped, row_order
 from reuse.training.state import copied
 from reuse.training.trainer import Trainer
 
@@ -54,7 +54,7 @@ class RateCurve:
 
 def range_test(
     trainer: Trainer,
-    source: Source,
+    source: Rows,
     targets: Tensor | None,
     *,
     lowest: float = 1e-7,
@@ -111,7 +111,7 @@ def _check(lowest: float, highest: float, steps: int) -> None:
         raise UsageError(f"the range test is given {steps} steps: give {FEWEST_STEPS} or more, such as 200")
 
 
-def _losses(trainer: Trainer, source: Source, targets: Tensor | None, rates: list[float]) -> Iterator[float]:
+def _losses(trainer: Trainer, source: Rows, targets: Tensor | None, rates: list[float]) -> Iterator[float]:
     """Take a step at each rate and yield its loss."""
     step = trainer.trial()
     fractions = [group["lr"] / trainer.learning_rate for group in step.optimizer.param_groups]
@@ -122,7 +122,7 @@ def _losses(trainer: Trainer, source: Source, targets: Tensor | None, rates: lis
         yield float(step(some))
 
 
-def _endless(trainer: Trainer, source: Source, targets: Tensor | None) -> Iterator[list[Batch]]:
+def _endless(trainer: Trainer, source: Rows, targets: Tensor | None) -> Iterator[list[Batch]]:
     """Yield the batches of each step, in orders that no epoch has."""
     sizes = batch_sizes(len(source), trainer.batch_size)
     shuffled: dict[str, Any] = {"shuffle": True, "device": source.device, "windows": windows_of(source)}

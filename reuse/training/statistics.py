@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from reuse.objectives.objective import Batch, Network
+from reuse.data.rows import Batch
+from reuse.objectives.objective import Network
 
 
 def live_batch_norms(model: nn.Module) -> list[_BatchNorm]:

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from reuse.data.rows import Batch
 from reuse.distributed import is_divided, whole
 from reuse.errors import UsageError
-from reuse.objectives.objective import Batch, Network, Objective
+from reuse.objectives.objective import Network, Objective
 from reuse.optim.sharpness import perturbed
 from reuse.training.gradients import check_gradients
 from reuse.training.parallel import unsynchronized
@@ -90,7 +91,7 @@ class Step:
 
         Args:
             batches: the rows.
-            weights: by what the batches' mean losses are multiplied (see `reuse.training.parallel.Share`); None: they
+            weights: by what the batches' mean losses are multiplied (see `reuse.training.parallel`); None: they
                 count by their rows, so that without batch norm they move the weights as one large batch would.
         """
         loss = self._backward(batches, weights)

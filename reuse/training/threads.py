@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from reuse.data.rows import Rows
 from reuse.objectives.objective import Network
-from reuse.training.batches import Source
 from reuse.training.evaluation import eval_mode
 from reuse.training.precision import autocast
 
@@ -19,7 +19,7 @@ SMALL_FLOPS = 5_000_000
 
 @contextmanager
 def fitting_threads(
-    network: Network, model: nn.Module, source: Source, batch_size: int, precision: str = "float32"
+    network: Network, model: nn.Module, source: Rows, batch_size: int, precision: str = "float32"
 ) -> Iterator[None]:
     """Compute with one thread inside the block if a batch is small work, on the CPU; the result is the same.
 
@@ -43,7 +43,7 @@ def fitting_threads(
         torch.set_num_threads(threads)
 
 
-def _flops(network: Network, model: nn.Module, source: Source, batch_size: int, precision: str) -> int:
+def _flops(network: Network, model: nn.Module, source: Rows, batch_size: int, precision: str) -> int:
     """Return the operations of one forward pass on a batch: multiplications and additions of its matrix products."""
     device = next((p.device for p in model.parameters()), source.device)
     inputs = source.gather(torch.arange(min(batch_size, len(source)), device=source.device))

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from reuse.data.rows import Batch, Rows, rows_of_epoch, windows_of
 from reuse.distributed import others_needed
 from reuse.errors import UsageError
-from reuse.objectives.objective import Batch, Network, Objective
+from reuse.objectives.objective import Network, Objective
 from reuse.optim.averaging import Average
 from reuse.optim.named_state import load_named_state, named_state
 from reuse.optim.optimizers import build_optimizer
@@ -22,17 +23,7 @@ from reuse.optim.settings import OptimizerSettings
 from reuse.reporting import Epoch
 from reuse.seeding import generator, random_state, seed_everything, set_random_state
 from reuse.training.averaging import WeightAverage
-from reuse.training.batches import (
-    Source,
-    batch_sizes,
-    batches,
-    beside,
-    grouped,
-    row_order,
-    rows_of_epoch,
-    split_batch,
-    windows_of,
-)
+from reuse.training.batches import batch_sizes, batches, beside, grouped, row_order, split_batch
 from reuse.training.compiling import STEPS, Compiling
 from reuse.training.dropout import switch_off_dropout
 from reuse.training.evaluation import device_of, evaluate
@@ -142,9 +133,9 @@ class Trainer:
 
     def epochs(
         self,
-        train: Source,
+        train: Rows,
         train_targets: Tensor | None,
-        valid: Source | None = None,
+        valid: Rows | None = None,
         valid_targets: Tensor | None = None,
         *,
         epochs: int,
@@ -192,7 +183,7 @@ class Trainer:
         self.average.after_step(self._steps_taken)
         return loss
 
-    def evaluate(self, source: Source, targets: Tensor | None) -> dict[str, float]:
+    def evaluate(self, source: Rows, targets: Tensor | None) -> dict[str, float]:
         """Return the objective's metrics over `source`, in eval mode; every module keeps its mode."""
         return evaluate(
             self.network,
@@ -227,7 +218,7 @@ class Trainer:
         fused = any(group.get("fused") for group in self.optimizer.param_groups)
         return scaler.get_scale() if scaler is not None and fused and not self.parts.clipping else 1.0
 
-    def precise_statistics(self, train: Source) -> int:
+    def precise_statistics(self, train: Rows) -> int:
         """Compute the batch norms' statistics anew over all training rows and return how many norms there are.
 
         Args:
@@ -313,10 +304,10 @@ class Trainer:
 
     def _train(
         self,
-        train: Source,
+        train: Rows,
         train_targets: Tensor | None,
         sizes: list[int],
-        valid: Source | None,
+        valid: Rows | None,
         valid_targets: Tensor | None,
         epochs: int,
     ) -> Iterator[Epoch]:
@@ -338,7 +329,7 @@ class Trainer:
             trained = {"loss": loss, **{f"eval_{name}": value for name, value in trained.items()}}
             yield Epoch(number, trained, validated, time.perf_counter() - start, rate, self._take_notes())
 
-    def _train_epoch(self, source: Source, targets: Tensor | None, sizes: list[int], number: int) -> float:
+    def _train_epoch(self, source: Rows, targets: Tensor | None, sizes: list[int], number: int) -> float:
         own = (self.share.rank,) if self.share.rank else ()
         seed_everything(generator(self.seed, number, 1, *own).initial_seed())
         self.model.train()
@@ -367,7 +358,7 @@ class Trainer:
         self._average_buffers()
         return losses.mean([sum(some) for some in of_steps], number)
 
-    def _order(self, rows: Source, epoch: int) -> Tensor:
+    def _order(self, rows: Rows, epoch: int) -> Tensor:
         windows = windows_of(rows)
         return row_order(len(rows), seed=self.seed, epoch=epoch, shuffle=True, device=rows.device, windows=windows)
 
@@ -378,7 +369,7 @@ class Trainer:
             both = (*self.average.live.items(), *self.average.tensors.items())
             average_buffers([tensor for name, tensor in both if name in buffers])
 
-    def _own_statistics(self, train: Source) -> dict[str, Tensor]:
+    def _own_statistics(self, train: Rows) -> dict[str, Tensor]:
         self.precise_statistics(train)
         return batch_statistics(self.model)
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from reuse.data.rows import Rows
 from reuse.distributed import whole
 from reuse.training.activity import Activity, measure_activity
 from reuse.training.advising import Advice, advise
-from reuse.training.batches import Source, batch_sizes, batches
+from reuse.training.batches import batch_sizes, batches
 from reuse.training.evaluation import eval_mode
 from reuse.training.precision import autocast
 from reuse.training.trainer import Trainer
@@ -41,7 +42,7 @@ class Watched:
 
 def watch(
     trainer: Trainer,
-    source: Source,
+    source: Rows,
     *,
     before: Mapping[str, Tensor] | None = None,
     said: Collection[tuple[str, str]] = (),
@@ -107,7 +108,7 @@ def _layer_of_parameter(name: str) -> str:
     return layer_of(owner) if owner else name
 
 
-def _activities(trainer: Trainer, source: Source, rows: int) -> dict[str, Activity]:
+def _activities(trainer: Trainer, source: Rows, rows: int) -> dict[str, Activity]:
     """Measure on rows evenly spread over all of them."""
     order = torch.linspace(0, len(source) - 1, rows, dtype=torch.float64).round().long().to(source.device)
     some = batches(source, None, order, batch_sizes(rows, trainer.batch_size), trainer.device)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from reuse.augmenting import mixing as mixing_module
 from reuse.augmenting.mixing import CutMix, Mixup, augmented, mixing, patch
+from reuse.data.rows import Batch
 from reuse.errors import UsageError
-from reuse.objectives.objective import Batch
 from reuse.objectives.supervised import Classification, MultiLabel, Regression
 
 MODULE: ModuleType = mixing_module

@@ -7,9 +7,9 @@ import torch
 
 from listening import Listener
 from reuse.augmenting.noising import FeatureNoise
+from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.finetuning.finetune import finetune
-from reuse.objectives.objective import Batch
 from reuse.searching.sweep import sweep
 
 

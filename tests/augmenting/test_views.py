@@ -19,11 +19,12 @@ from reuse.augmenting.augmentation import parse_augmentation
 from reuse.augmenting.viewed import Viewed
 from reuse.augmenting.views import Viewing, Views
 from reuse.caching.store import PrefixCache
-from reuse.compute import Compute, moved
 from reuse.data.arrays import ArrayInputs
 from reuse.data.dataset import Dataset
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
+from reuse.data.rows import Resident, Rows
+from reuse.devices import Compute, moved
 from reuse.errors import CacheError, UsageError
 from reuse.features import filling
 from reuse.features.feeding import Feed, feed_computed, feed_inputs
@@ -35,7 +36,6 @@ from reuse.finetuning.finetune import finetune, plan
 from reuse.pretraining.pretrain import pretrain
 from reuse.runs.fitting import Interrupted
 from reuse.runs.results import Result
-from reuse.training.batches import Resident, Source
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.random((150, 9)).astype(np.float32)
@@ -135,7 +135,7 @@ def assert_same(one: str | Path, other: str | Path, atol: float = 0) -> None:
 class Plainly:
     """The versions in turn, said as plainly as can be: every one is made whenever it is read."""
 
-    def __init__(self, viewing: Viewing, plain: Source, compute: Compute, alternate: bool) -> None:
+    def __init__(self, viewing: Viewing, plain: Rows, compute: Compute, alternate: bool) -> None:
         self.plain, self.device = plain, plain.device
         self._viewing, self._compute, self._alternate = viewing, compute, alternate
         self.read: list[int] = []
@@ -146,7 +146,7 @@ class Plainly:
     def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
         return self.plain.gather(indices)
 
-    def in_epoch(self, number: int) -> Source:
+    def in_epoch(self, number: int) -> Rows:
         slots = Slots(self._viewing.views.count, self._viewing.views.refresh)
         turns = [slots.epoch(turn) for turn in range(1, number + 1)]  # one slot after the other
         turn = (number + 1) // 2 if self._alternate else number
@@ -178,7 +178,7 @@ def test_cached_views_equal_the_whole_model_on_the_same_versions(
         plainly.append(inputs)
 
         class OnFeatures(Plainly):
-            def in_epoch(self, number: int) -> Source:
+            def in_epoch(self, number: int) -> Rows:
                 return Computed(inputs.in_epoch(number), prepared.parts.prefix, compute)
 
         rows = OnFeatures(prepared.viewing, plain, compute, alternate)
@@ -228,7 +228,7 @@ def test_what_is_computed_is_what_is_read(count: int, refresh: int | None, alter
     viewing = Viewing(views, rows(), parse_augmentation(NOISE, (9,)), NOISE, 0, (1, 25))
     made: list[int] = []
 
-    def make(number: int, advance: Any) -> Source:
+    def make(number: int, advance: Any) -> Rows:
         made.append(number)
         return Resident(torch.zeros(150, 1))
 

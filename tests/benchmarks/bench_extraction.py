@@ -15,10 +15,10 @@ import timm
 import torch
 from measuring import Block, Line, alternate, begin, print_table, timed
 
-from reuse.compute import Compute
 from reuse.data.dataset import SPLITS, Dataset
 from reuse.data.loading import load
 from reuse.data.preprocessing import Preprocessing
+from reuse.devices import Compute
 from reuse.features.feeding import feed_activations
 from reuse.features.filling import COMPUTE_ROWS
 from reuse.features.preparing import CacheSettings, prepare

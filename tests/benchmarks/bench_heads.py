@@ -17,12 +17,13 @@ from measuring import Block, Line, alternate, print_table
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reuse.data.rows import Resident
 from reuse.heads.heads import Head
 from reuse.heads.many_heads import ManyHeads
 from reuse.objectives.supervised import Classification
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.settings import OptimizerSettings
-from reuse.training.batches import Resident, row_order
+from reuse.training.batches import row_order
 from reuse.training.trainer import Trainer
 
 ROWS, FEATURES, CLASSES, ROUNDS = 2048, 512, 10, 9

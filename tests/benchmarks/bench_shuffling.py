@@ -20,9 +20,10 @@ from measuring import Block, Line, alternate, begin, print_table, timed
 
 from reuse.caching.activations import Activations
 from reuse.caching.cache import ActivationCache
+from reuse.data.rows import windows_of
 from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.layers.frontier_tensor import FrontierTensor
-from reuse.training.batches import batch_sizes, batches, row_order, windows_of
+from reuse.training.batches import batch_sizes, batches, row_order
 
 FEATURES, BATCH = 512, 256
 CPU = torch.device("cpu")

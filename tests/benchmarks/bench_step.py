@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from reuse.data.rows import Resident
 from reuse.objectives.supervised import Classification
-from reuse.training.batches import Resident
 from reuse.training.trainer import Trainer
 
 ROWS, FEATURES, CLASSES, BATCH, PAIRS = 4096, 512, 10, 32, 60

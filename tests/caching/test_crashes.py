@@ -19,9 +19,9 @@ from reuse.caching import files, journal
 from reuse.caching.building import BUILDING, JOURNAL, published, recover
 from reuse.caching.cache import ActivationCache
 from reuse.caching.segment import read_header
+from reuse.data.rows import read_in_order
 from reuse.errors import CacheError
 from reuse.fingerprinting.fingerprint import Fingerprint
-from reuse.training.batches import read_in_order
 
 SMALL = {"compute_rows": 2, "block_bytes": 1}  # a block is two rows
 

@@ -15,11 +15,11 @@ from caching.test_quantizing import Maps
 from reuse.caching import activations, reading_ahead
 from reuse.caching.activations import MappedActivations, ResidentActivations
 from reuse.caching.reading_ahead import divide
+from reuse.data.rows import Converted, read_in_order, windows_of
 from reuse.data.windows import Windows
 from reuse.errors import CacheError
 from reuse.seeding import generator
-from reuse.training.batches import batches, read_in_order, row_order, windows_of
-from reuse.training.sources import Converted
+from reuse.training.batches import batches, row_order
 
 CPU = torch.device("cpu")
 

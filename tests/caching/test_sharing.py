@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from caching.conftest import FRONTIER, Rows
 from reuse.caching.building import building_place, published
 from reuse.caching.cache import ActivationCache
-from reuse.caching.sharing import Share
+from reuse.caching.sharing import FillShare
 from reuse.errors import CacheError, UsageError
 from reuse.fingerprinting.fingerprint import Fingerprint
 
@@ -23,17 +23,17 @@ SMALL = {"compute_rows": 2, "block_bytes": 1}  # a block is two rows
 @given(st.lists(st.booleans(), max_size=50), st.integers(1, 6))
 def test_shares_are_neighbours_cover_all_and_depend_on_no_row_that_is_missing(lacking, count):
     rows, missing = len(lacking), np.flatnonzero(lacking)
-    every = [Share(rank, count).of(np.arange(rows), rows) for rank in range(count)]
+    every = [FillShare(rank, count).of(np.arange(rows), rows) for rank in range(count)]
     assert np.array_equal(np.concatenate(every), np.arange(rows))
     assert max(map(len, every)) - min(map(len, every)) <= 1
     for rank, all_of_it in enumerate(every):
-        assert np.array_equal(Share(rank, count).of(missing, rows), np.intersect1d(all_of_it, missing))
+        assert np.array_equal(FillShare(rank, count).of(missing, rows), np.intersect1d(all_of_it, missing))
 
 
 @pytest.mark.parametrize(("rank", "count"), [(2, 2), (-1, 2), (0, 0)])
 def test_a_share_that_does_not_exist_is_refused(rank, count):
     with pytest.raises(UsageError, match="count from 0"):
-        Share(rank, count)
+        FillShare(rank, count)
 
 
 def test_counts_add_up_and_repeated_rows_have_one_process(rows, open_cache, unsynced):

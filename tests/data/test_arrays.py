@@ -9,7 +9,7 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from reuse.data.loading import load, read
-from reuse.data.source import Options
+from reuse.data.raw import Options
 from reuse.errors import DataError, UnknownNameError, UsageError
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from timm.data import create_transform
 
 from reuse.data.loading import load, read
 from reuse.data.preprocessing import image_preprocessing
-from reuse.data.source import Options
+from reuse.data.raw import Options
 from reuse.errors import DataError, UsageError
 
 RNG = np.random.default_rng(2)

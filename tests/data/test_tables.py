@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from reuse.data.loading import load, read
-from reuse.data.source import Options
+from reuse.data.raw import Options
 from reuse.errors import DataError, UsageError
 
 RNG = np.random.default_rng(1)

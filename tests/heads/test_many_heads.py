@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reuse.data.rows import Batch, Resident
 from reuse.errors import UsageError
 from reuse.heads.heads import Head
 from reuse.heads.many_heads import ManyHeads
@@ -15,12 +16,11 @@ from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
 from reuse.nn.building import build
 from reuse.objectives.autoencoder import Reconstruction
-from reuse.objectives.objective import Batch
 from reuse.objectives.supervised import Classification, MultiLabel, Regression
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.schedules import choose_schedule
 from reuse.optim.settings import OptimizerSettings
-from reuse.training.batches import Resident, batch_sizes, row_order
+from reuse.training.batches import batch_sizes, row_order
 from reuse.training.state import live_tensors
 from reuse.training.trainer import Trainer
 

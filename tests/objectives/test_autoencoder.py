@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.menu import OBJECTIVES
-from reuse.objectives.objective import Batch
 
 
 class Remembering(nn.Module):

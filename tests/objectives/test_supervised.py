@@ -6,8 +6,9 @@ import torch
 from sklearn import metrics as reference
 from torch import nn
 
+from reuse.data.rows import Batch
 from reuse.errors import UnknownNameError, UsageError
-from reuse.objectives.objective import Batch, Objective
+from reuse.objectives.objective import Objective
 from reuse.objectives.supervised import Classification, MultiLabel, Regression, supervised
 
 ROWS = 57

@@ -6,8 +6,8 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
+from reuse.data.rows import Batch
 from reuse.errors import DataError, UnknownNameError, UsageError
-from reuse.objectives.objective import Batch
 from reuse.objectives.supervised import Classification, MultiLabel, supervised
 from reuse.objectives.weighting import parse_class_weights
 

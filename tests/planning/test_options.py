@@ -14,8 +14,8 @@ from reuse.planning.options import (
     BUILD_SECONDS,
     EPOCH_SECONDS,
     LOADING,
+    Candidate,
     Option,
-    Place,
     Run,
     Work,
     choose,
@@ -30,10 +30,10 @@ RUN = Run(ROWS, epochs=20, views=1, memory=10**9, budget=None)
 SPEEDS = Bandwidths(writing=1e4, reading=2e4, gathering=1e6)
 
 
-def deepest(**changes: Any) -> Place:
+def deepest(**changes: Any) -> Candidate:
     settings: dict[str, Any] = {"behind": (), "frozen": 0.1, "bytes": {"float32": 100, "float16": 50}, "missing": 100}
     settings |= {"to_compute": 10.0} | changes
-    return Place(**settings)
+    return Candidate(**settings)
 
 
 def wish(dtype: str | None = None, kind: str | None = None) -> Wish:
@@ -65,7 +65,7 @@ def test_what_does_not_fit_into_memory_is_read_in_every_epoch() -> None:
 
 
 def test_an_earlier_cut_computes_the_rest_in_every_epoch() -> None:
-    place = Place(("wide",), 0.06, {"float32": 10}, 100, 6.0)
+    place = Candidate(("wide",), 0.06, {"float32": 10}, 100, 6.0)
     option = with_caches(place, WORK, RUN, SPEEDS)[0]
     epoch = 80 * (0.01 + 0.04) + 10 * (0.005 + 0.04) + EPOCH_SECONDS + 10 * 80 / 1e6
     assert option.later == pytest.approx(1000 / LOADING + 20 * epoch + 100 * (0.005 + 0.04))
@@ -172,7 +172,7 @@ def test_what_rounds_is_taken_where_it_is_asked_for() -> None:
 
 def test_a_budget_takes_the_smaller_frontier() -> None:
     run = Run(ROWS, 20, 1, memory=10**9, budget=5_000)
-    places = [deepest(), Place(("wide",), 0.09, {"float32": 10}, 100, 9.0)]
+    places = [deepest(), Candidate(("wide",), 0.09, {"float32": 10}, 100, 9.0)]
     on_disk = make_plan(places, WORK, run, wish(kind="disk"))
     assert (on_disk.cache, on_disk.behind, on_disk.bytes) == (True, ("wide",), 1_000)
     assert make_plan(places, WORK, run, wish()).kind == "memory"
@@ -185,7 +185,7 @@ def test_the_law_is_what_a_plan_comes_to() -> None:
     """Where nothing but F and h counts: no validation, no overheads, no disk."""
     rows = {"train": 10**6, "valid": 0, "test": 0}
     work = Work(frozen=1.0, suffix=0.01, whole=1.01, measured=0.0)
-    place = Place((), 1.0, {"float32": 1}, 10**6, 1e6)
+    place = Candidate((), 1.0, {"float32": 1}, 10**6, 1e6)
     run = Run(rows, 20, 1, memory=10**12, budget=None)
     speeds = Bandwidths(1e15, 1e15, 1e15)
     cached, plain = with_caches(place, work, run, speeds)[0].first, without_cache(work, run).first - 1e6
@@ -194,7 +194,7 @@ def test_the_law_is_what_a_plan_comes_to() -> None:
 
 def test_the_table_says_it_all() -> None:
     run = Run(ROWS, 20, 1, memory=10**9, budget=6_000)
-    places = [deepest(), Place(("wide", "wider"), 0.06, {"float32": 10}, 100, 6.0)]
+    places = [deepest(), Candidate(("wide", "wider"), 0.06, {"float32": 10}, 100, 6.0)]
     plan = make_plan(places, WORK, run, wish(kind="disk"))
     lines = plan_table(plan)
     assert lines[0].split() == ["cut", "cache", "bytes", "this", "run", "later", "runs", "pays", "from"]

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 import reuse
+from reuse.data.rows import Batch
 from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
-from reuse.objectives.objective import Batch
 from reuse.objectives.supervised import Classification
 from reuse.planning import measuring, workload
 from reuse.planning.measuring import node_seconds

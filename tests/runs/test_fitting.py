@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from listening import Listener
+from reuse.data.rows import Resident
 from reuse.errors import ReuseError
 from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
@@ -15,7 +16,6 @@ from reuse.reporting import Epoch
 from reuse.runs.checkpoints import load_checkpoint, save_start
 from reuse.runs.fitting import Fitted, Interrupted, fit, interruptible
 from reuse.runs.folder import RunFolder
-from reuse.training.batches import Resident
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
 

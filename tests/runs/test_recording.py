@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from finished_runs import history
 from listening import Listener
+from reuse.data.rows import Resident
 from reuse.errors import ReuseError, UsageError
 from reuse.finetuning.finetune import finetune
 from reuse.objectives.supervised import Classification
@@ -21,7 +22,6 @@ from reuse.runs.folder import RunFolder
 from reuse.runs.recording import Recording
 from reuse.runs.snapshots import snapshot_epochs, snapshot_models, snapshot_result
 from reuse.runs.tensor_files import load_tensors_file
-from reuse.training.batches import Resident
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reuse.compute import Compute
 from reuse.data.loading import load
+from reuse.devices import Compute
 from reuse.errors import UsageError
 from reuse.features.feeding import feed_inputs
 from reuse.finetuning.finetune import finetune

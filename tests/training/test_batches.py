@@ -5,8 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reuse.data.rows import Resident
 from reuse.errors import DataError, UsageError
-from reuse.training.batches import Resident, batch_sizes, batches, beside, row_order
+from reuse.training.batches import batch_sizes, batches, beside, row_order
 
 CPU = torch.device("cpu")
 

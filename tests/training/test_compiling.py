@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from reuse.data.rows import Resident
 from reuse.objectives.supervised import Classification
 from reuse.optim.averaging import ExponentialAverage
 from reuse.optim.clipping import clip_by_norm
 from reuse.optim.penalties import l2
 from reuse.reporting import Epoch
 from reuse.training import compiling
-from reuse.training.batches import Resident
 from reuse.training.compiling import Compiling
 from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from reuse.data.rows import Resident
 from reuse.errors import DataError, UnknownNameError
 from reuse.objectives.supervised import Classification
-from reuse.training.batches import Resident
 from reuse.training.evaluation import evaluate
 
 ROWS = torch.randn(50, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from reuse.data.rows import Batch, Resident
 from reuse.nn.building import build
-from reuse.objectives.objective import Batch
 from reuse.objectives.supervised import Classification
-from reuse.training.batches import Resident
 from reuse.training.locating import locate
 from reuse.training.running_loss import LossError
 from reuse.training.trainer import Trainer

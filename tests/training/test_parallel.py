@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import reuse
 from reuse.errors import UnknownNameError
 from reuse.training.batches import batch_sizes
-from reuse.training.parallel import Share, share_of, spread, synchronize_batch_norms
+from reuse.training.parallel import BatchShare, share_of, spread, synchronize_batch_norms
 
 COUNTS = st.integers(2, 5)
 
@@ -22,7 +22,7 @@ def test_weighted_means_of_the_shares_average_to_the_mean_of_each_batch(rows: in
     order, sizes = torch.randperm(rows), batch_sizes(rows, batch)
     means = []
     for rank in range(count):
-        share = Share(rank, count)
+        share = BatchShare(rank, count)
         chosen, own = share.rows(order, sizes)
         assert min(own) > 1 or min(sizes) == 1
         weights = [share.weights([size]) for size in sizes]
@@ -37,7 +37,7 @@ def test_weighted_means_of_the_shares_average_to_the_mean_of_each_batch(rows: in
 def test_each_row_that_is_measured_is_counted_by_one_process(rows: int, batch: int, count: int) -> None:
     order, sizes = torch.arange(rows), batch_sizes(rows, batch)
     seen = []
-    for share in (Share(rank, count) for rank in range(count)):
+    for share in (BatchShare(rank, count) for rank in range(count)):
         chosen, own = share.rows(order, sizes)
         parts = zip(chosen.split(own), share.counted(sizes), strict=True)
         seen += [row for part, counts in parts if counts for row in part.tolist()]
@@ -48,7 +48,7 @@ def test_batches_of_one_step_count_by_the_rows_of_all_processes() -> None:
     values, sizes = torch.randn(23, dtype=torch.float64), [20, 3]
     sums = []
     for rank in range(2):
-        share = Share(rank, 2)
+        share = BatchShare(rank, 2)
         chosen, own = share.rows(torch.arange(23), sizes)
         weights = share.weights(sizes)
         assert weights is not None
@@ -60,9 +60,9 @@ def test_batches_of_one_step_count_by_the_rows_of_all_processes() -> None:
 def test_one_process_has_all_rows_and_its_network_as_it_is() -> None:
     model, order = nn.Linear(2, 2), torch.randperm(9)
     assert spread(model, model) is model
-    assert share_of(model) == Share(0, 1)
-    assert Share().rows(order, [4, 5])[0] is order
-    assert Share().weights([4, 5]) is None
+    assert share_of(model) == BatchShare(0, 1)
+    assert BatchShare().rows(order, [4, 5])[0] is order
+    assert BatchShare().weights([4, 5]) is None
 
 
 def test_live_batch_norms_are_synchronised_in_the_model_and_behind_its_cut() -> None:

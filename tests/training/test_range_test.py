@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from reuse.data.rows import Resident
 from reuse.errors import UsageError
 from reuse.layers.freezing import freeze
 from reuse.objectives.autoencoder import Reconstruction
@@ -15,7 +16,6 @@ from reuse.optim.averaging import ExponentialAverage
 from reuse.optim.clipping import clip_by_norm
 from reuse.optim.constraints import max_norm
 from reuse.optim.settings import OptimizerSettings
-from reuse.training.batches import Resident
 from reuse.training.range_test import RateCurve, range_test
 from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer

@@ -10,16 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from reuse.data.rows import Batch, Resident
 from reuse.errors import RunError
 from reuse.layers.freezing import freeze, unfreeze
-from reuse.objectives.objective import Batch
 from reuse.objectives.supervised import Classification
 from reuse.optim.averaging import ExponentialAverage, StochasticWeightAverage
 from reuse.optim.clipping import clip_by_norm
 from reuse.optim.constraints import max_norm
 from reuse.optim.penalties import l1
 from reuse.optim.settings import OptimizerSettings
-from reuse.training.batches import Resident
 from reuse.training.state import live_tensors
 from reuse.training.step import StepParts
 from reuse.training.stopping import EarlyStopping

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from reuse.data.rows import Resident
 from reuse.errors import UsageError
 from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
 from reuse.optim.clipping import clip_by_norm
-from reuse.training.batches import Resident
 from reuse.training.settling import Settling, changes, settled_blocks
 from reuse.training.step import Step, StepParts
 from reuse.training.trainer import Trainer

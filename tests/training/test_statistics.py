@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from reuse.data.rows import Batch
 from reuse.layers.freezing import freeze
-from reuse.objectives.objective import Batch
 from reuse.training.statistics import batch_statistics, compute_statistics, kept_statistics
 
 ROWS = torch.randn(37, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3 + 1

@@ -7,14 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reuse.data.rows import Batch, Resident
 from reuse.errors import UsageError
-from reuse.objectives.objective import Batch
 from reuse.objectives.supervised import Classification
 from reuse.optim.averaging import ExponentialAverage, StochasticWeightAverage
 from reuse.optim.clipping import clip_by_norm
 from reuse.optim.penalties import l1
 from reuse.optim.settings import OptimizerSettings
-from reuse.training.batches import Resident
 from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from reuse.training.batches import Resident
+from reuse.data.rows import Resident
 from reuse.training.threads import fitting_threads
 
 

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reuse.data.rows import Batch, Resident
 from reuse.errors import DataError, ReuseError, UsageError
 from reuse.layers.freezing import freeze
 from reuse.objectives.autoencoder import Reconstruction
-from reuse.objectives.objective import Batch
 from reuse.objectives.supervised import Classification, Regression
 from reuse.optim.clipping import clip_by_norm
 from reuse.optim.settings import OptimizerSettings
-from reuse.training.batches import Resident, batch_sizes, row_order
+from reuse.training.batches import batch_sizes, row_order
 from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer
 

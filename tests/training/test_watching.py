@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from reuse.data.rows import Resident
 from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
 from reuse.nn.building import build
 from reuse.objectives.supervised import Classification
 from reuse.optim.clipping import clip_by_norm
-from reuse.training.batches import Resident
 from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer
 from reuse.training.watching import Watched, layer_of, watch

@@ -4,12 +4,12 @@ import tempfile
 from typing import Any
 
 from peers.rows import BATCH, CLASSES, FEATURES, RATE, WIDTHS, Ended, Rows
+from reuse.data.rows import Resident
 from reuse.nn.building import build
 from reuse.objectives.supervised import Classification
 from reuse.reporting import Epoch, Reporter
 from reuse.runs.fitting import fit
 from reuse.runs.folder import RunFolder
-from reuse.training.batches import Resident
 from reuse.training.stopping import EarlyStopping
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from reuse.recipes.experiments import Column, Experiment, run_experiment
+from reuse.recipes.experiments import Experiment, FigureColumn, run_experiment
 
 import reuse
 
 ROWS = {"small": {"width": 2}, "large": {"width": 9}}
-EXPERIMENT = Experiment("sizes", "Sizes", "Two.", ROWS, (Column("loss", "loss"),))
+EXPERIMENT = Experiment("sizes", "Sizes", "Two.", ROWS, (FigureColumn("loss", "loss"),))
 
 
 class Counted:

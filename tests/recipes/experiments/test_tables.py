@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
-from reuse.recipes.experiments import Column, Experiment, run_experiment
+from reuse.recipes.experiments import Experiment, FigureColumn, run_experiment
 from reuse.recipes.experiments.__main__ import main
 from reuse.recipes.experiments.tables import render_results
 from scipy import stats
@@ -23,7 +23,11 @@ def folder() -> Path:
         "Accuracies",
         "A net.",
         {"he": {"number": 0}, "zeros": {"number": 1}},
-        (Column("accuracy", "accuracy, %", 100), Column("seconds", "seconds", digits=0), Column("depth", "depth")),
+        (
+            FigureColumn("accuracy", "accuracy, %", 100),
+            FigureColumn("seconds", "seconds", digits=0),
+            FigureColumn("depth", "depth"),
+        ),
         {"he": {"accuracy": "86.7"}},
     )
 

@@ -5,9 +5,9 @@ import torch
 from reuse.recipes.experiments import last_held_out, train_network, train_until
 
 import reuse
+from reuse.data.rows import Resident
 from reuse.objectives.supervised import Classification
 from reuse.seeding import seed_everything
-from reuse.training.batches import Resident
 from reuse.training.trainer import Trainer
 
 SETTINGS = {"optimizer": "adam", "learning_rate": 0.01, "activation": "tanh"}

@@ -71,7 +71,7 @@ class Samples(Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
+class RawData:
     """A data set as it was read.
 
     Attributes:
