@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from reuse.caching.cache import ActivationCache
     from reuse.data.loading import load
     from reuse.errors import CacheError, CutError, DataError, ReuseError, RunError, UnknownNameError, UsageError
-    from reuse.finetuning.finetune import finetune
+    from reuse.finetuning.finetune import finetune, plan
     from reuse.inference.ensembling import ensemble_runs
     from reuse.inference.souping import soup_runs
     from reuse.layers.cutting import cut
@@ -43,6 +43,7 @@ _HOMES = {
     "load": "reuse.data.loading",
     "load_model": "reuse.runs.models",
     "lr_find": "reuse.searching.rate_finding",
+    "plan": "reuse.finetuning.finetune",
     "pretrain": "reuse.pretraining.pretrain",
     "soup_runs": "reuse.inference.souping",
     "sweep": "reuse.searching.sweep",
@@ -70,6 +71,7 @@ __all__ = [
     "load",
     "load_model",
     "lr_find",
+    "plan",
     "pretrain",
     "soup_runs",
     "sweep",

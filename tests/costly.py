@@ -2,7 +2,7 @@
 
 import pytest
 
-from reuse.features import preparing
+from reuse.features import choosing
 from reuse.layers.cutting import Cut
 from reuse.planning.options import Work
 
@@ -14,4 +14,4 @@ def find_frozen_layers_costly(patch: pytest.MonkeyPatch) -> None:
         names = [node.name for node in parts.prefix.graph.nodes]
         return Work(frozen=1.0, suffix=0.001, whole=1.001, measured=0.001), dict.fromkeys(names, 1 / len(names))
 
-    patch.setattr(preparing, "measure_work", measured)
+    patch.setattr(choosing, "measure_work", measured)

@@ -4,6 +4,7 @@ import importlib
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,16 @@ from reuse.data.dataset import Dataset
 from reuse.data.loading import load
 from reuse.data.preprocessing import image_preprocessing
 from reuse.devices import Compute
+from reuse.features.choosing import Upcoming
+from reuse.features.features import find_features, half_steps
 from reuse.features.feeding import feed_activations
-from reuse.features.preparing import CacheSettings, prepare
 from reuse.finetuning.finetune import finetune
 from reuse.layers.freezing import freeze, unfreeze
 from reuse.objectives.supervised import supervised
 from reuse.pretraining.pretrain import pretrain
 from reuse.reporting import Reporter
 from reuse.runs.folder import RunFolder
+from reuse.settings.groups import StoringSettings
 
 ROWS = 60
 RANDOM = np.random.default_rng(0)
@@ -303,7 +306,7 @@ def test_an_edited_forward_of_a_frozen_block_is_computed_anew(
     del sys.modules["my_network"]
 
 
-# Through `prepare`: what only someone with the model in hand can change.
+# Through `find_features`: what only someone with the model in hand can change.
 
 
 def network() -> nn.Sequential:
@@ -322,9 +325,10 @@ def data(**changes: Any) -> Dataset:
 def rows(model: nn.Module, images: Dataset, *, precision: str = "float32", dtype: str | None = None) -> Any:
     compute = Compute(torch.device("cpu"), precision)
     model.to(compute.dtype)
-    settings = CacheSettings(True, "cache", dtype, None)
-    prepared = prepare(model, images, supervised("classification", 4), compute, settings, 2)
-    return counts(feed_activations(prepared, images, compute, Reporter()).cache)
+    upcoming = Upcoming(2, partial(half_steps, supervised("classification", 4)), comparable=False)
+    storing = StoringSettings(cache_dir="cache", cache_dtype=dtype)
+    features = find_features(model, images, compute, storing, upcoming)
+    return counts(feed_activations(features, images, compute, Reporter()).cache)
 
 
 def _set(path: str, value: Any) -> Callable[[nn.Sequential], None]:

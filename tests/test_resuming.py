@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 
 from finished_runs import history, weights
 from listening import Listener
-from reuse import build, load, load_model, preparing
+from reuse import build, load, load_model
 from reuse.errors import RunError, UsageError
+from reuse.features import choosing
 from reuse.finetuning.finetune import finetune
 from reuse.pretraining.pretrain import pretrain
 from reuse.runs import fitting
@@ -144,16 +145,16 @@ def test_more_epochs_go_on_where_the_run_ended(command: Callable[..., Result], s
 
 def test_a_resumed_run_goes_on_reading_as_it_began(source: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan is measured: it may not turn a run that was cached into one that is not, or the other way round."""
-    measured = preparing.make_plan
+    measured = choosing.make_plan
 
     def plan(cache: bool) -> Callable[..., Any]:
         return lambda *a, **k: replace(measured(*a, **k), cache=cache, reason="" if cache else "as a test has it")
 
     for begun in (True, False):
-        monkeypatch.setattr(preparing, "make_plan", plan(begun))
+        monkeypatch.setattr(choosing, "make_plan", plan(begun))
         with pytest.raises(Interrupted):
             finetuned(out=f"run-{begun}", reporter=Listener(3))
-        monkeypatch.setattr(preparing, "make_plan", plan(not begun))
+        monkeypatch.setattr(choosing, "make_plan", plan(not begun))
         resumed = finetune(resume=f"run-{begun}", data=(X, Y))
         assert (resumed.cache is not None) == begun
 
@@ -276,7 +277,7 @@ def test_a_run_is_whole_on_disk_before_anything_is_computed(source: None, monkey
         seen.append({**load_file(folder / "frozen.safetensors"), **load_file(folder / "start.safetensors")})
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("reuse.finetuning.feeding.prepare", look)
+    monkeypatch.setattr("reuse.finetuning.feeding.find_features", look)
     with pytest.raises(Interrupted):
         finetuned(out="run")
     model = build("mlp:12,10,8", (9,), 3, activation="elu", **NETWORK)

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ import torch
 import reuse
 from reuse.data.dataset import Dataset
 from reuse.devices import Compute
-from reuse.features.feeding import Feed, feed_activations, feed_inputs
-from reuse.features.preparing import CacheSettings, prepare
+from reuse.features.choosing import Upcoming
+from reuse.features.features import find_features, half_steps
+from reuse.features.feeding import feed_activations, feed_inputs
 from reuse.objectives.supervised import Classification
 from reuse.reporting import Reporter
+from reuse.settings.groups import StoringSettings
+from reuse.training.feeds import Feed
 from reuse.training.trainer import Trainer
 
 SUBJECTS = {
@@ -93,8 +97,9 @@ def test_texts_are_cached_and_train_the_same(freeze: str, table: Path) -> None:
     model = network(data, "lstm:7,6", dropout=0.2, recurrent_dropout=0.2).double()
     reuse.freeze(model, freeze)
     other, again = copy.deepcopy(model), copy.deepcopy(model)
-    prepared = prepare(model, data, Classification(2), compute, CacheSettings(), epochs=3)
-    feed = feed_activations(prepared, data, compute, Reporter())
+    upcoming = Upcoming(3, partial(half_steps, Classification(2)), comparable=False)
+    features = find_features(model, data, compute, StoringSettings(), upcoming)
+    feed = feed_activations(features, data, compute, Reporter())
     assert feed.cache is not None
     assert feed.cache["rows"] == {"computed": 240, "found": 0}
     cached = train(model, feed, "float64", 3)
@@ -102,7 +107,7 @@ def test_texts_are_cached_and_train_the_same(freeze: str, table: Path) -> None:
     assert cached[0] == pytest.approx(plain[0], rel=0, abs=1e-9)
     assert cached[1] == pytest.approx(plain[1], rel=0, abs=1e-9)
     torch.testing.assert_close(model.state_dict(), other.state_dict(), rtol=0, atol=1e-9)
-    found = prepare(again, data, Classification(2), compute, CacheSettings(), epochs=3)
+    found = find_features(again, data, compute, StoringSettings(), upcoming)
     hit = feed_activations(found, data, compute, Reporter())
     assert hit.cache is not None
     assert hit.cache["hit"]

@@ -27,14 +27,14 @@ reuse.pretrain(**pretraining, parallel="fsdp", optimizer="nesterov", clip_norm=0
 for kind in ("ddp", "fsdp"):
     result = reuse.finetune("source", **tuning, parallel=kind, cache_dir=f"cache-{kind}", out=f"tuned-{kind}")
     assert result.cache["rows"] == {"computed": sum(result.sizes.values()), "found": 0}
-from reuse.features import preparing
+from reuse.features import choosing
 from reuse.planning.options import Work
-measured = preparing.measure_work
+measured = choosing.measure_work
 slow = Work(frozen=1.0, suffix=0.001, whole=1.001, measured=0.001)
-preparing.measure_work = lambda parts, *_: (slow, {node.name: 1.0 for node in parts.prefix.graph.nodes})
+choosing.measure_work = lambda parts, *_: (slow, {node.name: 1.0 for node in parts.prefix.graph.nodes})
 views = {"augment": "shift:1", "views": 2, "refresh_views": 2, "epochs": 6}
 assert reuse.finetune("source", **tuning | views, cache_dir="cache-views", out="views").cache
-preparing.measure_work = measured
+choosing.measure_work = measured
 reuse.finetune("source", **tuning | {"epochs": 5}, resume="begun", parallel="fsdp")
 reuse.finetune("source", **tuning, unfreeze="1:all", accumulate=3, norm="batch", random_weights=True, out="batch")
 settling = tuning | {"freeze": [], "epochs": 8, "auto_freeze": 100, "learning_rate": 0.003}

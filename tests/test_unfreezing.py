@@ -10,7 +10,7 @@ from torch import Tensor
 from finished_runs import weights
 from listening import Listener
 from reuse.errors import UsageError
-from reuse.finetuning.finetune import finetune, go_on
+from reuse.finetuning.finetune import finetune
 from reuse.pretraining.pretrain import pretrain
 from reuse.reporting import Epoch
 from reuse.runs.fitting import Interrupted
@@ -112,7 +112,7 @@ def test_the_pull_waits_for_the_layers_that_train_later() -> None:
 def test_a_pull_cannot_begin_once_the_weights_have_moved() -> None:
     tuned("plain", freeze=[])
     with pytest.raises(UsageError, match="plain began without it"):
-        go_on("plain", data=(X, Y), l2_sp=0.1, epochs=8)
+        finetune(resume="plain", data=(X, Y), l2_sp=0.1, epochs=8)
 
 
 def rates_of_steps(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> list[dict[str, float]]:
@@ -159,6 +159,6 @@ def test_a_run_that_goes_on_with_other_phases_tells_what_was_frozen_when() -> No
     settings = {"epochs": 9, "early_stopping": False, "out": "run", "freeze": "hidden1,hidden2"}
     with pytest.raises(Interrupted):
         finetune("source", data=(X, Y), unfreeze="3:hidden2", reporter=Listener(5), **settings)
-    result = go_on("run", data=(X, Y), unfreeze="2:hidden2,7:all")
+    result = finetune(resume="run", data=(X, Y), unfreeze="2:hidden2,7:all")
     frozen = {phase["epoch"]: phase["frozen"] for phase in result.phases}
     assert frozen == {1: ["hidden1", "hidden2"], 4: ["hidden1"], 8: []}

@@ -7,11 +7,12 @@ from typing import Any
 from reuse.recipes.experiments.experiment import Figures
 
 from reuse.data.dataset import SPLITS, Dataset
-from reuse.features.feeding import Feed, feed_inputs
+from reuse.devices import Compute, choose_device
+from reuse.features.feeding import feed_inputs
 from reuse.nn.building import build
 from reuse.objectives.supervised import supervised
 from reuse.seeding import seed_everything
-from reuse.setup.running import choose_compute
+from reuse.training.feeds import Feed
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
 
@@ -52,7 +53,7 @@ def begin(data: Dataset, *, model: str, seed: int, **settings: Any) -> tuple[Tra
     seed_everything(seed)
     building, training = _parted(settings)
     network = build(model, data.input_shape, data.num_outputs, **building)
-    compute = choose_compute({"device": "auto", "precision": "float32"})
+    compute = Compute(choose_device("auto"), "float32")
     network.to(compute.device)
     trainer = Trainer(network, supervised(data.task, data.num_outputs), seed=seed, **training)
     return trainer, feed_inputs(network, data, compute)

@@ -1,8 +1,6 @@
 """Views: a few versions of each training row, changed at random once and for all, so that they can be cached."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from reuse.augmenting.augmentation import Augmentation, parse_augmentation
 from reuse.augmenting.viewed import Viewed
@@ -11,6 +9,7 @@ from reuse.data.inputs import Inputs
 from reuse.errors import UsageError
 from reuse.fingerprinting.digests import digest
 from reuse.fingerprinting.values import Description
+from reuse.settings.groups import CachingSettings
 
 
 @dataclass(frozen=True)
@@ -132,37 +131,45 @@ class Viewing:
         return f"{self.views.count} versions of each training row, as it is and changed by {self.text}{new}"
 
 
-def read_views(settings: Mapping[str, Any]) -> Views | None:
+def read_views(augment: str | None, caching: CachingSettings, *, alternate: bool) -> Views | None:
     """Return how many versions of the training rows the settings ask for; None where each epoch draws its own.
+
+    Args:
+        augment: what changes the rows; None: nothing.
+        caching: how many versions are kept.
+        alternate: whether every other epoch reads the rows as they are.
 
     Raises:
         UsageError: they do not go together; the message says what to do.
     """
-    if settings.get("views") is None:
-        if settings.get("refresh_views") is not None:
+    if caching.views is None:
+        if caching.refresh_views is not None:
             raise UsageError("refresh_views exchanges versions of the training rows: say with views how many there are")
         return None
-    if not settings["augment"]:
+    if not augment:
         raise UsageError("views are versions of the training rows that augment has changed: name changes by augment")
-    return Views(settings["views"], settings["refresh_views"], settings["alternate"])
+    return Views(caching.views, caching.refresh_views, alternate)
 
 
-def make_viewing(settings: Mapping[str, Any], data: Dataset, epochs: tuple[int, int]) -> Viewing | None:
-    """Return the versions of the training rows that the settings ask for.
+def make_viewing(
+    views: Views | None, augment: str | None, data: Dataset, seed: int, epochs: tuple[int, int]
+) -> Viewing | None:
+    """Return the versions of the training rows; None where each epoch draws its own.
 
     Args:
-        settings: of a fine-tuning.
+        views: how many there are.
+        augment: what changes the rows.
         data: the rows.
+        seed: of what is drawn.
         epochs: numbers of the first and the last epoch that read them.
 
     Raises:
-        UsageError: the settings do not go together, or the augmentation is none for such inputs.
+        UsageError: the augmentation is none for such inputs.
     """
-    views = read_views(settings)
-    if views is None:
+    if views is None or augment is None:
         return None
-    augmentation = parse_augmentation(settings["augment"], data.input_shape, data.preprocessing)
-    return Viewing(views, data.train.inputs, augmentation, settings["augment"], settings["seed"], epochs)
+    augmentation = parse_augmentation(augment, data.input_shape, data.preprocessing)
+    return Viewing(views, data.train.inputs, augmentation, augment, seed, epochs)
 
 
 def described(augmentation: Augmentation) -> str:

@@ -1,5 +1,6 @@
 """The activation cache as a whole: opening a prefix, listing, checking, and keeping within a budget."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ from reuse.menus import suggest
 
 KEY = re.compile(r"[0-9a-f]{32}")
 NO_DESCRIPTION: Mapping[str, str] = MappingProxyType({})
+
+
+def cache_folder(folder: str | Path | None = None) -> Path:
+    """Return where activations are kept: `folder`, else `$REUSE_CACHE`, else `./cache`."""
+    return Path(folder or os.environ.get("REUSE_CACHE") or "cache")
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,66 @@
-"""Prefix chains: what an earlier cut has stored spares a deeper one all the layers that come before it."""
+"""Caches of the prefixes of one model: what an earlier cut has stored spares a deeper one the layers before it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
+from reuse.caching.cache import ActivationCache
+from reuse.caching.packing import packed
 from reuse.caching.store import Filled, PrefixCache
+from reuse.devices import Compute
+from reuse.fingerprinting.fingerprint import Fingerprint, fingerprint
 from reuse.layers.earlier import Earlier, bridge_between
 from reuse.layers.frontier_tensor import FrontierTensor
 
+Stored = tuple[FrontierTensor, ...]
+
 Opener = Callable[[fx.GraphModule, tuple[FrontierTensor, ...]], PrefixCache]
 """Takes a prefix and its frontier, returns the place of its activations."""
+
+
+class PrefixCaches:
+    """The caches of the prefixes of a model.
+
+    Args:
+        opened: the cache.
+        preprocessing: of the data, which belongs to what is computed.
+        compute: where and in which types.
+        description: names of the model and the data, which people are told.
+
+    Attributes:
+        opened: the cache.
+        known: whether there is one on the disk.
+    """
+
+    def __init__(
+        self,
+        opened: ActivationCache,
+        preprocessing: Mapping[str, Any],
+        compute: Compute,
+        description: Mapping[str, str],
+    ) -> None:
+        self.opened, self.known = opened, opened.root.is_dir()
+        self._preprocessing, self._compute, self._description = preprocessing, compute, description
+
+    def print_of(self, prefix: fx.GraphModule, frontier: Stored, stored_as: str | None = None) -> Fingerprint:
+        """Return what the key of a prefix is made of; `stored_as`: the type in which its frontier is stored."""
+        types = {f"stored/{tensor.name}": str(tensor.dtype) for tensor in packed(frontier, stored_as)}
+        dtype = torch.bfloat16 if self._compute.precision == "bfloat16" else self._compute.dtype
+        preprocessing = {**self._preprocessing, **types}
+        return fingerprint(prefix, preprocessing=preprocessing, dtype=dtype, device=self._compute.device)
+
+    def with_print(self, prints: Fingerprint, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
+        """Return the cache of the prefix with this fingerprint."""
+        names = ", ".join(f.name for f in frontier)
+        return self.opened.open(prints, frontier, {**self._description, "frontier": names}, stored_as)
+
+    def of(self, prefix: fx.GraphModule, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
+        """Return the cache of a prefix."""
+        return self.with_print(self.print_of(prefix, frontier, stored_as), frontier, stored_as)
 
 
 @dataclass(frozen=True)

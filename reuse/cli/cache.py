@@ -4,9 +4,10 @@ from typing import Any
 
 import click
 
-from reuse.cli.inspecting import PLAN
-from reuse.cli.options import TYPES, with_settings
-from reuse.cli.training import CONFIG, JSON, settings_of
+from reuse.cli.configuring import settings_of_call
+from reuse.cli.options import CONFIG, JSON, Parsed, with_settings
+from reuse.settings.commands import PlanArguments
+from reuse.units import parse_bytes
 
 FOLDER = click.option("--cache-dir", help="Where activations are kept; by default $REUSE_CACHE or ./cache.")
 
@@ -38,7 +39,7 @@ def list_entries(cache_dir: str | None, as_json: bool) -> None:
 
 
 @cache.command()
-@with_settings(PLAN)
+@with_settings(PlanArguments)
 @CONFIG
 @JSON
 @click.pass_context
@@ -50,12 +51,12 @@ def why(context: click.Context, /, as_json: bool, config: str | None, **_: Any) 
     from reuse.finetuning.finetune import plan
 
     try:
-        prepared = plan(**settings_of(context, config, "finetune"))[1]
+        features = plan(**settings_of_call(context, config, PlanArguments))[1]
     except CutError as error:
         answer: dict[str, Any] = {"hit": False, "cut": False, "reason": str(error)}
         lines = [f"nothing is cached: {error}"]
     else:
-        explanation = explain(prepared)
+        explanation = explain(features)
         answer, lines = {"cut": True, **explanation.to_dict()}, explanation.lines()
     if as_json:
         print_json(answer)
@@ -89,7 +90,7 @@ def verify(key: str | None, cache_dir: str | None, as_json: bool) -> None:
 
 
 @cache.command()
-@click.option("--budget", type=TYPES["cache_budget"], required=True, help="Bytes to keep at most, such as 2GB.")
+@click.option("--budget", type=Parsed("BYTES", parse_bytes), required=True, help="Bytes to keep at most, such as 2GB.")
 @FOLDER
 @JSON
 def prune(budget: int, cache_dir: str | None, as_json: bool) -> None:
@@ -109,8 +110,7 @@ def clear(key: str | None, cache_dir: str | None, as_json: bool) -> None:
 
 
 def _open(folder: str | None) -> Any:
-    from reuse.caching.cache import ActivationCache
-    from reuse.features.preparing import cache_folder
+    from reuse.caching.cache import ActivationCache, cache_folder
 
     return ActivationCache(cache_folder(folder))
 

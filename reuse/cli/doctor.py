@@ -2,7 +2,7 @@
 
 import click
 
-from reuse.cli.training import JSON
+from reuse.cli.options import JSON
 
 
 @click.command()
@@ -12,9 +12,9 @@ def doctor(cache_dir: str | None, as_json: bool) -> None:
     """Check versions, devices, data and folders; what is wrong stands behind "!" with what to do."""
     from dataclasses import asdict
 
+    from reuse.caching.cache import cache_folder
     from reuse.cli.doctoring import examine
     from reuse.cli.printing import print_json
-    from reuse.features.preparing import cache_folder
 
     findings = examine(cache_folder(cache_dir))
     problems = [finding for finding in findings if finding.problem]

@@ -4,20 +4,16 @@ from typing import Any
 
 import click
 
-from reuse.cli.inspecting import chosen
-from reuse.cli.options import with_settings
-from reuse.cli.signatures import read_settings
-from reuse.cli.training import JSON
+from reuse.cli.options import JSON, given, with_settings
+from reuse.settings.commands import EnsembleArguments, SoupArguments
+from reuse.settings.setting import settings_of
 
-# The runs are the command's own argument, as there are several.
-ENSEMBLE = [s for s in read_settings("reuse.inference.ensembling", "evaluate_ensemble") if s.name != "runs"]
-METHOD = next(s for s in read_settings("reuse.inference.souping", "soup_runs") if s.name == "method")
-FOR_PREDICTIONS = ("mix", "data", "target", "split", "skip_bad")
+METHOD = settings_of(SoupArguments)["method"]
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN…")
-@with_settings(ENSEMBLE)
+@with_settings(EnsembleArguments, without=["runs"])
 @click.option("--soup", metavar="METHOD", help=f"Average weights instead of predictions: {METHOD.help}")
 @click.option("--out", type=click.Path(file_okay=False), help="The run folder of a soup; by default a new one.")
 @JSON
@@ -27,12 +23,14 @@ def ensemble(context: click.Context, /, as_json: bool, soup: str | None, out: st
 
     All runs are measured on the rows that are in the test split for each of them.
     """
-    settings = {name: value for name, value in chosen(context).items() if name != "soup"}
+    settings = given(context, EnsembleArguments)
     if soup is None:
         _refuse(["out"] if out else [], "is for --soup, which leaves a run; leave it out")
         _average(settings, as_json)
     else:
-        _refuse([name for name in FOR_PREDICTIONS if name in settings], "is not for --soup: leave it out")
+        _refuse(
+            [name for name in settings if name not in settings_of(SoupArguments)], "is not for --soup: leave it out"
+        )
         _cook({**settings, "method": soup, "out": out}, as_json)
 
 

@@ -4,17 +4,13 @@ from typing import Any
 
 import click
 
-from reuse.cli.options import given, with_settings
-from reuse.cli.signatures import read_settings
-from reuse.cli.training import CONFIG, FINETUNE, JSON, settings_of
-
-INSPECT = read_settings("reuse.setup.inspecting", "inspect_model")
-# A plan resumes nothing.
-PLAN = [setting for setting in FINETUNE if setting.name != "resume"]
+from reuse.cli.configuring import settings_of_call
+from reuse.cli.options import CONFIG, JSON, given, with_settings
+from reuse.settings.commands import InspectArguments, PlanArguments
 
 
 @click.command()
-@with_settings(INSPECT)
+@with_settings(InspectArguments)
 @JSON
 @click.pass_context
 def inspect(context: click.Context, /, as_json: bool, **_: Any) -> None:
@@ -27,7 +23,7 @@ def inspect(context: click.Context, /, as_json: bool, **_: Any) -> None:
     from reuse.cli.printing import print_json, table
     from reuse.setup.inspecting import inspect_model
 
-    found = inspect_model(**chosen(context))
+    found = inspect_model(**given(context, InspectArguments))
     if as_json:
         print_json(found.to_dict())
         return
@@ -42,7 +38,7 @@ def inspect(context: click.Context, /, as_json: bool, **_: Any) -> None:
 
 
 @click.command()
-@with_settings(PLAN)
+@with_settings(PlanArguments)
 @CONFIG
 @JSON
 @click.pass_context
@@ -50,14 +46,12 @@ def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any)
     """Say what a fine-tuning would freeze, compute, cache and cost; takes its options and writes nothing."""
     from reuse.cli.printing import print_json
     from reuse.errors import CutError
-    from reuse.features.preparing import describe_plan
+    from reuse.features.features import describe_plan
     from reuse.finetuning.finetune import plan as make_plan
     from reuse.planning.describing import plan_table
 
-    settings = settings_of(context, config, "finetune")
-    settings.pop("out", None)  # where its run would go makes no difference
     try:
-        freezing, prepared = make_plan(**settings)
+        freezing, features = make_plan(**settings_of_call(context, config, PlanArguments))
     except CutError as error:
         if as_json:
             print_json(
@@ -67,32 +61,25 @@ def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any)
             click.echo(f"no cache: {error}")
         return
     if as_json:
-        print_json(_plan_values(freezing, prepared))
+        print_json(_plan_values(freezing, features))
         return
     click.echo(f"frozen: {', '.join(freezing.layers)}")
-    for line in (*describe_plan(prepared), *plan_table(prepared.plan)):
+    for line in (*describe_plan(features), *plan_table(features.plan)):
         click.echo(line)
 
 
-def chosen(context: click.Context) -> dict[str, Any]:
-    """Return the arguments of the library's function that the user gave."""
-    return {name: value for name, value in given(context).items() if name not in ("as_json", "out")}
-
-
-def _plan_values(freezing: Any, prepared: Any) -> dict[str, Any]:
-    from reuse.devices import dtype_name
-
-    made = prepared.plan
+def _plan_values(freezing: Any, features: Any) -> dict[str, Any]:
+    made = features.plan
     return {
         "cut": True,
         "reason": made.reason,
         "frozen": list(freezing.layers),
-        "frontier": [{"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in prepared.stored],
-        "uncached": list(prepared.parts.uncached),
+        "frontier": list(features.frontier),
+        "uncached": list(features.parts.uncached),
         "cache": {
             "hit": made.missing == 0,
-            "key": prepared.store.key,
-            "path": str(prepared.store.path),
+            "key": features.store.key,
+            "path": str(features.store.path),
             "rows": {"missing": made.missing, "found": made.rows - made.missing},
         },
         "plan": made.to_dict(),

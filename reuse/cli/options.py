@@ -1,16 +1,19 @@
-"""From settings to the options of a command."""
+"""From settings to the options of a command, and from these to what the user gave."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 import click
 
-from reuse.cli.signatures import Setting
 from reuse.errors import UsageError
-from reuse.units import parse_bytes
+from reuse.settings.groups import ListenerSettings, Settings
+from reuse.settings.setting import Setting, settings_of
 
 Command = Callable[..., Any]
+
+CONFIG = click.option("--config", type=click.Path(exists=True, dir_okay=False), help="A TOML file of settings.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 
 
 class Parsed(click.ParamType[Any]):
@@ -30,60 +33,39 @@ class Parsed(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
-def _count(text: str) -> int | str:
-    return int(text) if re.fullmatch(r"[+-]?\d+", text.strip()) else text
+def with_settings(arguments: type[Settings], without: Collection[str] = ()) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command an argument or option for each setting.
 
-
-def _shape(text: str) -> list[int]:
-    parts = re.split(r"[x,]", text)
-    if not all(re.fullmatch(r"\s*[+-]?\d+\s*", part) for part in parts):
-        raise UsageError(f"{text!r} holds no whole numbers: write for example 3,64,64, or 64x48 for a size")
-    return [int(part) for part in parts]
-
-
-def _size(text: str) -> int | list[int]:
-    sizes = _shape(text)
-    return sizes[0] if len(sizes) == 1 else sizes
-
-
-def _amount(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-# Settings whose text means something else than their type alone would say.
-TYPES: dict[str, Parsed] = {
-    "labels": Parsed("N or N/class", _count),
-    "image_size": Parsed("PIXELS or HxW", _size),
-    "cache_budget": Parsed("BYTES", parse_bytes),
-    "input_shape": Parsed("C,H,W", _shape),
-}
-# Settings that may be repeated.
-REPEATED = ("freeze", "restore")
-
-
-def with_settings(settings: list[Setting]) -> Callable[[Command], Command]:
-    """Return a decorator that gives a command an argument or option for each setting."""
+    Args:
+        arguments: the dataclass of the command's arguments.
+        without: names of settings that the command takes in another way.
+    """
+    left_out = {*settings_of(ListenerSettings), *without}
 
     def decorate(command: Command) -> Command:
-        for setting in reversed(settings):
-            command = _parameter(setting)(command)
+        for name, setting in reversed(list(settings_of(arguments).items())):
+            if name not in left_out:
+                command = _parameter(setting)(command)
         return command
 
     return decorate
 
 
-def given(context: click.Context) -> dict[str, Any]:
-    """Return the settings that the user gave, by their names in Python; the others have their defaults."""
+def given(context: click.Context, arguments: type[Settings]) -> dict[str, Any]:
+    """Return the settings that the user gave, by their names in Python; the others have their defaults.
+
+    Args:
+        context: of the command.
+        arguments: the dataclass of its arguments.
+    """
     from click.core import ParameterSource
 
-    chosen = {}
-    for name, value in context.params.items():
-        if context.get_parameter_source(name) not in (ParameterSource.DEFAULT, None):
-            chosen[name] = list(value) if isinstance(value, tuple) else value
-    return chosen
+    unset, known = (ParameterSource.DEFAULT, None), settings_of(arguments)
+    return {
+        name: value
+        for name, value in context.params.items()
+        if name in known and context.get_parameter_source(name) not in unset
+    }
 
 
 def _parameter(setting: Setting) -> Callable[[Command], Command]:
@@ -91,12 +73,12 @@ def _parameter(setting: Setting) -> Callable[[Command], Command]:
     if setting.positional:
         optional: dict[str, Any] = {} if setting.required else {"default": setting.default}
         return click.argument(setting.name, required=setting.required, metavar=setting.name.upper(), **optional)
-    if setting.annotation == "bool":
+    if set(setting.kinds) == {bool}:
         return _switch(setting, flag)
-    if setting.annotation in ("bool | str", "bool | float"):
-        return _switch_with_value(setting, flag)
-    if setting.annotation == "bool | None":
+    if set(setting.kinds) == {bool, type(None)}:
         return click.option(f"--{flag}/--no-{flag}", setting.name, default=None, help=_help(setting))
+    if bool in setting.kinds:
+        return _switch_with_value(setting, flag)
     # A default of None, given as such, would count as an answer to what is required.
     default: dict[str, Any] = {"required": True} if setting.required else {"default": setting.default}
     return click.option(
@@ -104,7 +86,7 @@ def _parameter(setting: Setting) -> Callable[[Command], Command]:
         setting.name,
         type=_type(setting),
         **default,
-        multiple=setting.name in REPEATED,
+        multiple=setting.text.repeated,
         show_default=setting.default not in (None, ()),
         help=_help(setting),
     )
@@ -121,20 +103,18 @@ def _switch(setting: Setting, flag: str) -> Callable[[Command], Command]:
 def _switch_with_value(setting: Setting, flag: str) -> Callable[[Command], Command]:
     """A switch that may be given a word or a number: `--compile`, `--compile auto`, `--auto-freeze 30`."""
     settings: dict[str, Any] = {"is_flag": False, "flag_value": True, "default": setting.default}
-    kind: Any = Parsed("[NUMBER]", float) if setting.annotation == "bool | float" else click.UNPROCESSED
-    metavar = None if isinstance(kind, Parsed) else "[auto]"
+    read, metavar = setting.text.read, setting.text.metavar
+    kind: Any = click.UNPROCESSED if read is None else Parsed(metavar or "VALUE", read)
     return click.option(f"--{flag}", setting.name, help=_help(setting), type=kind, metavar=metavar, **settings)
 
 
 def _type(setting: Setting) -> Any:
-    if setting.name in TYPES:
-        return TYPES[setting.name]
-    names = {name.strip() for name in setting.annotation.split("|")}
-    if names >= {"float", "str"}:
-        return Parsed("NUMBER or LAYER=NUMBER,…", _amount)
-    if "float" in names:
-        return float
-    return int if "int" in names and "str" not in names else str
+    text = setting.text
+    if text.read is not None:
+        return Parsed(text.metavar or "TEXT", text.read)
+    if str in setting.kinds or Path in setting.kinds or not setting.kinds:
+        return str
+    return float if float in setting.kinds else int
 
 
 def _help(setting: Setting) -> str:

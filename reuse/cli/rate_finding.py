@@ -4,27 +4,14 @@ from typing import Any
 
 import click
 
-from reuse.cli.inspecting import chosen
-from reuse.cli.options import with_settings
-from reuse.cli.signatures import Setting, read_settings
-from reuse.cli.training import FINETUNE, JSON, PRETRAIN
-from reuse.settings import UNUSED_BY_RANGE_TEST
+from reuse.cli.options import JSON, given, with_settings
+from reuse.settings.commands import LrFindArguments
 
 ROWS = 12  # of the table
 
 
-def _settings() -> list[Setting]:
-    """Return the options: those of `lr_find`, and those of the trainings whose rate is sought, each once."""
-    own = {setting.name: setting for setting in read_settings("reuse.searching.rate_finding", "lr_find")}
-    theirs = {setting.name: setting for setting in (*PRETRAIN, *FINETUNE) if setting.name not in UNUSED_BY_RANGE_TEST}
-    return list({**own, **{name: setting for name, setting in theirs.items() if name not in own}}.values())
-
-
-LR_FIND = _settings()
-
-
 @click.command()
-@with_settings(LR_FIND)
+@with_settings(LrFindArguments)
 @JSON
 @click.pass_context
 def lr_find(context: click.Context, /, as_json: bool, **_: Any) -> None:
@@ -38,14 +25,14 @@ def lr_find(context: click.Context, /, as_json: bool, **_: Any) -> None:
     from reuse.cli.printing import Printer, print_json, table
     from reuse.searching.rate_finding import lr_find as find
 
-    given = chosen(context)
+    chosen = given(context, LrFindArguments)
     printer = Printer()
     try:
-        curve = find(**given, reporter=printer)
+        curve = find(**chosen, reporter=printer)
     finally:
         printer.close()
     if as_json:
-        print_json({**asdict(curve), "plot": given.get("plot")})
+        print_json({**asdict(curve), "plot": chosen.get("plot")})
         return
     places = sorted({round(number * (len(curve.rates) - 1) / (ROWS - 1)) for number in range(ROWS)})
     rows = [{"rate": curve.rates[p], "loss": curve.losses[p], "running mean": curve.smoothed[p]} for p in places]

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from reuse.cli.training import JSON
+from reuse.cli.options import JSON
 
 
 @click.group()

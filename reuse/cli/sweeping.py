@@ -1,33 +1,18 @@
 """`reuse sweep`."""
 
-from dataclasses import replace
 from typing import Any
 
 import click
 
-from reuse.cli.options import given, with_settings
-from reuse.cli.signatures import Setting, read_settings
-from reuse.cli.training import FINETUNE, JSON
-from reuse.searching.unused_settings import UNUSED_BY_SWEEP
+from reuse.cli.options import JSON, given, with_settings
+from reuse.settings.commands import SweepArguments
+from reuse.settings.setting import settings_of
 
-LISTS = ("learning_rate", "weight_decay", "optimizer", "momentum", "schedule", "head", "labels", "solver", "penalty")
 ROWS = 20  # of the table
 
 
-def _settings() -> list[Setting]:
-    """Return the options: those of `sweep`, lists as texts, and those of `finetune` that heads can have together."""
-    settings: dict[str, Setting] = {}
-    for setting in (*read_settings("reuse.searching.sweep", "sweep"), *FINETUNE):
-        if setting.name not in UNUSED_BY_SWEEP:
-            settings.setdefault(setting.name, setting)
-    return [replace(one, annotation="str") if one.name in LISTS else one for one in settings.values()]
-
-
-SWEEP = _settings()
-
-
 @click.command()
-@with_settings(SWEEP)
+@with_settings(SweepArguments)
 @JSON
 @click.pass_context
 def sweep(context: click.Context, /, as_json: bool, **_: Any) -> None:
@@ -37,13 +22,12 @@ def sweep(context: click.Context, /, as_json: bool, **_: Any) -> None:
     --solver, linear heads are solved for: --solver logistic --penalty 1e-4,1e-2.
     """
     from reuse.cli.printing import Printer, print_json, table
-    from reuse.searching.sweep import sweep as begin
+    from reuse.searching.sweep import sweep as call
 
-    chosen = given(context)
-    chosen.pop("as_json", None)
+    chosen = given(context, SweepArguments)
     printer = Printer()
     try:
-        result = begin(**chosen, reporter=printer)
+        result = call(**chosen, reporter=printer)
     finally:
         printer.close()
     if as_json:
@@ -61,6 +45,6 @@ def sweep(context: click.Context, /, as_json: bool, **_: Any) -> None:
 
 def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Leave out the settings that all rows have in common."""
-    settings = [name for name in LISTS if name in rows[0]]
+    settings = [name for name in settings_of(SweepArguments) if name in rows[0]]
     common = [name for name in settings if len({row[name] for row in rows}) == 1]
     return [{name: value for name, value in row.items() if name not in common} for row in rows]

@@ -5,17 +5,13 @@ from typing import Any
 
 import click
 
-from reuse.cli.options import given, with_settings
-from reuse.cli.signatures import read_settings
-
-PRETRAIN = read_settings("reuse.pretraining.pretrain", "pretrain")
-FINETUNE = read_settings("reuse.finetuning.finetune", "finetune")
-CONFIG = click.option("--config", type=click.Path(exists=True, dir_okay=False), help="A TOML file of settings.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+from reuse.cli.configuring import settings_of_call
+from reuse.cli.options import CONFIG, JSON, with_settings
+from reuse.settings.commands import FinetuneArguments, PretrainArguments
 
 
 @click.command()
-@with_settings(PRETRAIN)
+@with_settings(PretrainArguments)
 @CONFIG
 @JSON
 @click.option("--list", "list_objectives", is_flag=True, help="Name the objectives and what they do.")
@@ -28,16 +24,14 @@ def pretrain(context: click.Context, /, as_json: bool, list_objectives: bool, co
     if list_objectives:
         _list_objectives(as_json)
         return
-    from reuse.pretraining.pretrain import go_on
-    from reuse.pretraining.pretrain import pretrain as begin
+    from reuse.pretraining.pretrain import pretrain as call
 
-    function = go_on if "resume" in given(context) else begin
-    result = _train(function, settings_of(context, config, "pretrain"))
+    result = _train(call, settings_of_call(context, config, PretrainArguments))
     _show(result, as_json, "reuse finetune --freeze LAYERS")
 
 
 @click.command()
-@with_settings(FINETUNE)
+@with_settings(FinetuneArguments)
 @CONFIG
 @JSON
 @click.pass_context
@@ -47,28 +41,13 @@ def finetune(context: click.Context, /, as_json: bool, config: str | None, **_: 
     SOURCE is a run folder, a file of weights, or a model such as timm:resnet18; the newest pretraining run where none
     is named.
     """
-    from reuse.finetuning.finetune import finetune as begin
-    from reuse.finetuning.finetune import go_on
+    from reuse.finetuning.finetune import finetune as call
 
-    resumed = "resume" in given(context)
-    result = _train(go_on if resumed else begin, settings_of(context, config, "finetune"))
-    if resumed and not as_json:
+    settings = settings_of_call(context, config, FinetuneArguments)
+    result = _train(call, settings)
+    if "resume" in settings and not as_json:
         result = replace(result, plan=None)  # it is of a part of the epochs, and what is told beside it of all
     _show(result, as_json, f"reuse predict {result.run} --data SPEC")
-
-
-def settings_of(context: click.Context, config: str | None, command: str) -> dict[str, Any]:
-    """Return what the config file and the user give; the user's word counts more."""
-    chosen = given(context)
-    for name in ("config", "as_json", "list_objectives"):
-        chosen.pop(name, None)
-    if config is None:
-        return chosen
-    from reuse.cli.configuring import read_config, refuse_code
-
-    saved = read_config(config, command, PRETRAIN if command == "pretrain" else FINETUNE)
-    refuse_code(config, saved, chosen)
-    return {**saved, **chosen}
 
 
 def _train(function: Any, settings: dict[str, Any]) -> Any:

@@ -5,17 +5,12 @@ from typing import Any
 
 import click
 
-from reuse.cli.inspecting import chosen
-from reuse.cli.options import with_settings
-from reuse.cli.signatures import read_settings
-from reuse.cli.training import JSON
-
-EVALUATE = read_settings("reuse.inference.predicting", "evaluate_run")
-PREDICT = read_settings("reuse.inference.predicting", "predict_run")
+from reuse.cli.options import JSON, given, with_settings
+from reuse.settings.commands import EvaluateArguments, PredictArguments
 
 
 @click.command()
-@with_settings(EVALUATE)
+@with_settings(EvaluateArguments)
 @JSON
 @click.pass_context
 def evaluate(context: click.Context, /, as_json: bool, **_: Any) -> None:
@@ -23,7 +18,7 @@ def evaluate(context: click.Context, /, as_json: bool, **_: Any) -> None:
     from reuse.cli.printing import print_json, table
     from reuse.inference.predicting import evaluate_run
 
-    result = evaluate_run(**chosen(context))
+    result = evaluate_run(**given(context, EvaluateArguments))
     if as_json:
         print_json(result.to_dict())
         return
@@ -33,7 +28,7 @@ def evaluate(context: click.Context, /, as_json: bool, **_: Any) -> None:
 
 
 @click.command()
-@with_settings(PREDICT)
+@with_settings(PredictArguments)
 @click.option("--out", type=click.Path(dir_okay=False), help="The CSV file to write; standard output without it.")
 @JSON
 @click.pass_context
@@ -45,7 +40,7 @@ def predict(context: click.Context, /, as_json: bool, out: str | None, **_: Any)
     from reuse.cli.printing import print_json
     from reuse.inference.predicting import predict_run
 
-    found = predict_run(**chosen(context))
+    found = predict_run(**given(context, PredictArguments))
     if out is not None:
         _write_file(found, out)
     if as_json:

@@ -60,8 +60,17 @@ class ChangingRows(Rows, Protocol):
         """The rows as they are, which is what is gathered and measured."""
         ...
 
+    @property
+    def computed(self) -> int:
+        """The number of versions that were computed since training began."""
+        ...
+
     def in_epoch(self, number: int) -> Rows:
         """Return the version of epoch `number`, from 1: as many rows, in the same order."""
+        ...
+
+    def close(self) -> list[str]:
+        """Stop what is computed in the background; return what had failed there, in lines."""
         ...
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reuse.features.preparing import CacheSettings, Prepared
+from reuse.features.features import Features
 from reuse.fingerprinting.fingerprint import Fingerprint
 
 SHOWN = 4  # names that are listed of many that differ alike
@@ -62,21 +62,20 @@ class Explanation:
         return [head, *(f"  {line}" for line in self.differences)]
 
 
-def explain(prepared: Prepared) -> Explanation:
-    """Return why the activations of a prepared fine-tuning are cached or not.
+def explain(features: Features) -> Explanation:
+    """Return why the activations of a fine-tuning are cached or not.
 
     Args:
-        prepared: its cut, fingerprint and place in the cache.
+        features: its cut, fingerprint and place in the cache.
     """
-    plan = prepared.plan
-    opened = CacheSettings(folder=prepared.store.path.parent).open()
-    entry = opened.nearest(prepared.fingerprint)
+    plan, fingerprint = features.plan, features.lookup.fingerprint
+    entry = features.lookup.caches.opened.nearest(fingerprint)
     differences: tuple[str, ...] = ()
-    if entry is not None and entry.key != prepared.fingerprint.key:
-        differences = tuple(differences_in_words(prepared.fingerprint, Fingerprint(dict(entry.components))))
+    if entry is not None and entry.key != fingerprint.key:
+        differences = tuple(differences_in_words(fingerprint, Fingerprint(dict(entry.components))))
     return Explanation(
         hit=plan.missing == 0,
-        key=prepared.fingerprint.key,
+        key=fingerprint.key,
         missing=plan.missing,
         found=plan.rows - plan.missing,
         nearest=entry.key if entry else None,

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,51 +14,12 @@ from reuse.data.dataset import SPLITS, Dataset, targets_of
 from reuse.data.inputs import Inputs, ReadInputs
 from reuse.data.rows import Converted, Resident, Rows, windows_of
 from reuse.devices import Compute, free_memory, moved
+from reuse.features.features import Features
 from reuse.features.filling import Computed, Filling, compute_rows
-from reuse.features.preparing import Prepared
 from reuse.features.rotating import Advance, Rotating
-from reuse.objectives.objective import Network
 from reuse.planning.workload import remember
 from reuse.reporting import Reporter
-
-
-@dataclass
-class Feed:
-    """The three splits as the trainer reads them, and the network that takes their batches.
-
-    Attributes:
-        network: the model, or the suffix of its cut.
-        splits: source and targets of each split.
-        cache: what the cache gave, as `--json` prints it; None without one.
-        seconds: of cutting, checking and planning; of digesting; of computing and writing activations.
-        features: whether the network is a suffix, and reads what frozen layers have computed.
-        viewed: whether the training rows are versions that augmentation has changed already.
-        held: the key of the prefix whose activations are in memory alone; None where none are.
-    """
-
-    network: Network
-    splits: dict[str, tuple[Rows, Tensor | None]]
-    cache: dict[str, Any] | None = None
-    seconds: dict[str, float] = field(default_factory=lambda: {"prepare": 0.0, "digest": 0.0, "cache": 0.0})
-    features: bool = False
-    viewed: bool = False
-    held: str | None = None
-
-    def __post_init__(self) -> None:
-        self._began_with = self.splits["train"][0] if self.splits else None  # splits may be exchanged
-
-    @property
-    def windowed(self) -> bool:
-        """Whether training rows are shuffled window by window, as they are more than fit into memory."""
-        return windows_of(self.splits["train"][0]) is not None
-
-    def close(self, reporter: Reporter) -> None:
-        """Stop what is computed in the background, and say what had failed there unnoticed."""
-        if isinstance(self._began_with, Rotating):
-            for line in self._began_with.close():
-                reporter.line(line)
-            if self.cache is not None:
-                self.cache["views"]["new"] = self._began_with.computed
+from reuse.training.feeds import Feed
 
 
 def feed_inputs(model: nn.Module, data: Dataset, compute: Compute, viewing: Viewing | None = None) -> Feed:
@@ -76,21 +36,21 @@ def feed_inputs(model: nn.Module, data: Dataset, compute: Compute, viewing: View
     return Feed(model, _with_targets(splits, data, compute), viewed=viewing is not None)
 
 
-def feed_computed(prepared: Prepared, data: Dataset, compute: Compute) -> Feed:
+def feed_computed(features: Features, data: Dataset, compute: Compute) -> Feed:
     """Return activations that are computed anew whenever they are read, for what is done to them without a cache."""
-    prefix, viewing = prepared.parts.prefix, prepared.viewing
+    prefix, viewing = features.parts.prefix, features.viewing
 
     def computed(inputs: Inputs) -> Rows:
         return Computed(_source(inputs, compute), prefix, compute)
 
     splits = {name: computed(getattr(data, name).inputs) for name in SPLITS}
     splits["train"] = _in_turn(splits["train"], viewing, computed)
-    seconds, fed = {**prepared.seconds, "cache": 0.0}, _with_targets(splits, data, compute)
-    return Feed(prepared.parts.suffix, fed, seconds=seconds, features=True, viewed=viewing is not None)
+    seconds, fed = {**features.seconds, "cache": 0.0}, _with_targets(splits, data, compute)
+    return Feed(features.parts.suffix, fed, seconds=seconds, features=True, viewed=viewing is not None)
 
 
 def feed_activations(
-    prepared: Prepared,
+    features: Features,
     data: Dataset,
     compute: Compute,
     reporter: Reporter,
@@ -103,7 +63,7 @@ def feed_activations(
     Processes that train together compute a part of the rows each.
 
     Args:
-        prepared: the cut and its plan.
+        features: the cut and its plan.
         data: the rows.
         compute: where and in which types.
         reporter: told of what is computed.
@@ -116,44 +76,46 @@ def feed_activations(
     """
     started = time.perf_counter()
     held = None
-    if prepared.plan.kind == "memory":
-        splits, cache = _in_memory(prepared, data, compute, reporter, before)
-        held = prepared.store.key
+    if features.plan.kind == "memory":
+        splits, cache = _in_memory(features, data, compute, reporter, before)
+        held = features.store.key
     else:
-        splits, cache = _on_disk(prepared, data, compute, reporter, windowed)
-    seconds = {**prepared.seconds, "cache": time.perf_counter() - started}
-    viewing, fed = prepared.viewing, _with_targets(splits, data, compute)
+        splits, cache = _on_disk(features, data, compute, reporter, windowed)
+    seconds = {**features.seconds, "cache": time.perf_counter() - started}
+    viewing, fed = features.viewing, _with_targets(splits, data, compute)
     if viewing is not None:
         cache["views"] = {"count": 1 + len(viewing.changed), "new": 0}
-    feed = Feed(prepared.parts.suffix, fed, cache, seconds, features=True, viewed=viewing is not None, held=held)
+    feed = Feed(features.parts.suffix, fed, cache, seconds, features=True, viewed=viewing is not None, held=held)
     if feed.windowed:
         reporter.line("the activations stay on disk and are shuffled window by window: they do not fit into memory")
     return feed
 
 
-def too_large(prepared: Prepared, compute: Compute) -> bool:
+def too_large(features: Features, compute: Compute) -> bool:
     """Say whether the activations of the training rows are more than half of the memory that is free would hold."""
-    row_bytes = min(sum(f.row_bytes for f in frontier) for frontier in (prepared.parts.frontier, prepared.stored))
+    row_bytes = min(sum(f.row_bytes for f in frontier) for frontier in (features.parts.frontier, features.stored))
     devices = {compute.device, torch.device("cpu")}
-    return row_bytes * len(prepared.keys["train"]) > max(_memory_of_each(prepared, device) for device in devices)
+    return row_bytes * len(features.lookup.keys.splits["train"]) > max(
+        _memory_of_each(features, device) for device in devices
+    )
 
 
-def _memory_of_each(prepared: Prepared, device: torch.device) -> int:
+def _memory_of_each(features: Features, device: torch.device) -> int:
     """Return the bytes that each version of the training rows may take: half of what is free for all, one more too."""
-    versions = 1 if prepared.viewing is None else 2 + len(prepared.viewing.changed)
+    versions = 1 if features.viewing is None else 2 + len(features.viewing.changed)
     return free_memory(device) // 2 // versions
 
 
 def _in_memory(
-    prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter, before: Feed | None
+    features: Features, data: Dataset, compute: Compute, reporter: Reporter, before: Feed | None
 ) -> tuple[dict[str, Rows], dict[str, Any]]:
     """Compute the activations of all rows into memory, where they are gone with the process."""
-    viewing, inputs = prepared.viewing, {name: getattr(data, name).inputs for name in SPLITS}
+    viewing, inputs = features.viewing, {name: getattr(data, name).inputs for name in SPLITS}
     changed = viewing.changed if viewing else {}
     rows = sum(map(len, [*inputs.values(), *changed.values()]))
-    bridge = None if before is None else _bridge_from(before, prepared)
+    bridge = None if before is None else _bridge_from(before, features)
     with reporter.rows(rows, "computing activations") as progress:
-        kept = partial(compute_rows, prepared, compute=compute)
+        kept = partial(compute_rows, features, compute=compute)
         splits: dict[str, Rows] = {}
         for name, some in inputs.items():
             way = None if before is None or bridge is None else (before.splits[name][0], bridge)
@@ -165,45 +127,45 @@ def _in_memory(
             return kept(viewing.version(number), advance=advance)
 
         splits["train"] = Rotating(viewing, {0: splits["train"], **versions}, version)
-    size = sum(f.row_bytes for f in prepared.parts.frontier) * rows
+    size = sum(f.row_bytes for f in features.parts.frontier) * rows
     found = {"computed": rows, "found": 0}
     return splits, {"kind": "memory", "hit": False, "key": None, "path": None, "bytes": size, "rows": found}
 
 
-def _bridge_from(before: Feed, prepared: Prepared) -> fx.GraphModule | None:
+def _bridge_from(before: Feed, features: Features) -> fx.GraphModule | None:
     """Return what computes a frontier from the one that an earlier phase holds in memory; None where that cannot be."""
-    for earlier, bridge in bridges(prepared.parts.earlier) if before.held else ():
-        if prepared.open_store(earlier.prefix, earlier.frontier).key == before.held:
+    for earlier, bridge in bridges(features.parts.earlier) if before.held else ():
+        if features.lookup.caches.of(earlier.prefix, earlier.frontier).key == before.held:
             return bridge
     return None
 
 
 def _on_disk(
-    prepared: Prepared, data: Dataset, compute: Compute, reporter: Reporter, windowed: bool | None
+    features: Features, data: Dataset, compute: Compute, reporter: Reporter, windowed: bool | None
 ) -> tuple[dict[str, Rows], dict[str, Any]]:
     """Fill the cache and read it."""
-    viewing = prepared.viewing
+    viewing = features.viewing
     changed = viewing.changed if viewing else {}
-    filling = Filling(prepared, [getattr(data, name).inputs for name in SPLITS] + list(changed.values()), compute)
-    for number, earlier in enumerate(prepared.later):
-        ways = bridges(prepared.later[:number][::-1], earlier)
-        filling.fill(earlier.prefix, prepared.open_store(earlier.prefix, earlier.frontier), ways, reporter)
-    with prepared.store.hold():
-        filled = filling.fill(prepared.parts.prefix, prepared.store, bridges(prepared.parts.earlier), reporter)
-        if prepared.measured is not None:
-            remember(prepared.store.path, prepared.measured)
-        read = partial(prepared.store.activations, device=compute.device)
-        splits: dict[str, Rows] = {name: read(prepared.keys[name]) for name in SPLITS if name != "train"}
-        train = partial(read, memory=_memory_of_each(prepared, compute.device), windowed=windowed)
-        splits["train"] = train(prepared.keys["train"])
+    filling = Filling(features, [getattr(data, name).inputs for name in SPLITS] + list(changed.values()), compute)
+    for number, earlier in enumerate(features.later):
+        ways = bridges(features.later[:number][::-1], earlier)
+        filling.fill(earlier.prefix, features.lookup.caches.of(earlier.prefix, earlier.frontier), ways, reporter)
+    with features.store.hold():
+        filled = filling.fill(features.parts.prefix, features.store, bridges(features.parts.earlier), reporter)
+        if features.measured is not None:
+            remember(features.store.path, features.measured)
+        read = partial(features.store.activations, device=compute.device)
+        splits: dict[str, Rows] = {name: read(features.lookup.keys.splits[name]) for name in SPLITS if name != "train"}
+        train = partial(read, memory=_memory_of_each(features, compute.device), windowed=windowed)
+        splits["train"] = train(features.lookup.keys.splits["train"])
         if viewing is not None:
             train = partial(train, windowed=windows_of(splits["train"]) is not None)
             versions = {0: splits["train"], **{n: train(inputs.digests()) for n, inputs in changed.items()}}
 
             def version(number: int, advance: Advance) -> Rows:
                 rows = viewing.version(number)
-                with prepared.store.hold():
-                    Filling(prepared, [rows], compute).fill_alone(prepared.parts.prefix, prepared.store, advance)
+                with features.store.hold():
+                    Filling(features, [rows], compute).fill_alone(features.parts.prefix, features.store, advance)
                     return train(rows.digests())
 
             splits["train"] = Rotating(viewing, versions, version)
@@ -211,9 +173,9 @@ def _on_disk(
     return splits, {
         "kind": "disk",
         "hit": filled.computed == 0,
-        "key": prepared.store.key,
-        "path": str(prepared.store.path),
-        "bytes": sum(f.row_bytes for f in prepared.stored) * sum(found.values()),
+        "key": features.store.key,
+        "path": str(features.store.path),
+        "bytes": sum(f.row_bytes for f in features.stored) * sum(found.values()),
         "rows": found,
     }
 

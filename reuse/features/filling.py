@@ -16,7 +16,7 @@ from reuse.data.joining import Joined
 from reuse.data.rows import Resident, Rows
 from reuse.devices import Compute, moved
 from reuse.distributed import from_main, rank, sum_over_processes, together, world_size
-from reuse.features.preparing import Prepared
+from reuse.features.features import Features
 from reuse.features.rotating import Advance
 from reuse.layers.cutting import ROWS
 from reuse.layers.earlier import Earlier
@@ -32,8 +32,8 @@ Ways = Sequence[tuple[Earlier, fx.GraphModule]]
 class Filling:
     """Computes what caches lack of some rows."""
 
-    def __init__(self, prepared: Prepared, inputs: Sequence[Inputs], compute: Compute) -> None:
-        self._prepared, self._compute = prepared, compute
+    def __init__(self, features: Features, inputs: Sequence[Inputs], compute: Compute) -> None:
+        self._features, self._compute = features, compute
         self._rows = Joined(inputs)
         self._keys = self._rows.digests()
 
@@ -45,7 +45,7 @@ class Filling:
             store.spot_check(keys, run, rows=COMPARED_ROWS)
         with reporter.rows(missing, "caching activations") as progress:
             settings: dict[str, Any] = {"compute_rows": COMPUTE_ROWS, "progress": progress.advance}
-            link = find_link(ways, self._prepared.open_store, lacking)
+            link = find_link(ways, self._features.lookup.caches.of, lacking)
             linked = from_main(lambda: self._fill_from(link, store, settings))
             with together():
                 filled = store.fill(keys, run, rank=rank(), world=world_size(), **settings)
@@ -77,7 +77,7 @@ class Filling:
 
 
 def compute_rows(
-    prepared: Prepared,
+    features: Features,
     inputs: Inputs,
     compute: Compute,
     advance: Advance,
@@ -86,18 +86,18 @@ def compute_rows(
     """Return what the frozen layers compute of some rows, in memory.
 
     Args:
-        prepared: the cut.
+        features: the cut.
         inputs: the rows.
         compute: where and in which types.
         advance: called with the number of rows just computed.
         way: what a shallower cut gave of the same rows, and what takes that to this cut's frontier; None: from inputs.
     """
     tensors = tuple(
-        torch.empty((len(inputs), *f.shape), dtype=f.dtype, device=compute.device) for f in prepared.parts.frontier
+        torch.empty((len(inputs), *f.shape), dtype=f.dtype, device=compute.device) for f in features.parts.frontier
     )
     for some in torch.arange(len(inputs)).split(COMPUTE_ROWS):  # type: ignore[no-untyped-call]
         if way is None:
-            outputs = run_frozen(prepared.parts.prefix, (moved(inputs.gather(some)[0], compute),), compute)
+            outputs = run_frozen(features.parts.prefix, (moved(inputs.gather(some)[0], compute),), compute)
         else:
             source, bridge = way
             outputs = run_frozen(bridge, source.gather(some.to(source.device)), compute)

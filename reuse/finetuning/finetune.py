@@ -2,102 +2,41 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
-from reuse.distributed import from_main
+from reuse.distributed import from_main, world_size
 from reuse.errors import RunError, UsageError
-from reuse.features.preparing import Prepared
-from reuse.finetuning.feeding import Given, prepare_phase
-from reuse.finetuning.phase import training_later, tune
+from reuse.features.features import Features
+from reuse.finetuning.feeding import PhaseNeeds, find_phase_features
+from reuse.finetuning.phase import Progress, train_phase, training_later
 from reuse.layers.freezing import Freezing
 from reuse.reporting import Reporter
-from reuse.runs.folder import RunFolder
+from reuse.runs.checkpoints import ANCHORS, load_newest, savable_tensors, save_start
+from reuse.runs.fitting import interruptible
+from reuse.runs.folder import WEIGHTS, RunFolder
+from reuse.runs.phases import remaining, settle_after, settle_as_before
 from reuse.runs.results import Result
+from reuse.runs.tensor_files import save_tensors
 from reuse.seeding import seed_everything
-from reuse.settings import Settings, all_settings
-from reuse.setup.beginning import begin
-from reuse.setup.finetuning import Task, new_task, resumed_task
-from reuse.setup.running import (
-    check_epochs,
-    checked_names,
-    continued,
-    plain_settings,
-    take_part,
-    unlike_defaults,
-)
+from reuse.settings.calling import Given, overridden, takes
+from reuse.settings.commands import FinetuneArguments, FinetuneSettings, PlanArguments
+from reuse.settings.files import plain_settings
+from reuse.setup.finetuning import FinetuneSetup, Task, begin_manifest, new_task, resumed_task, set_up, with_settings
+from reuse.setup.resuming import saved_settings
 from reuse.setup.sources import find_source
+from reuse.setup.trainers import make_stopping
+from reuse.training.parallel import describe_spread, take_part
 
 
-def finetune(
-    source: str | Path | None = None,
-    *,
-    freeze: str | Sequence[str] = (),
-    data: Any = None,
-    model: str | None = None,
-    restore: str | Sequence[str] = (),
-    drop_layers: str | None = None,
-    add_layers: str | None = None,
-    random_weights: bool = False,
-    unfreeze: str | None = None,
-    unfreeze_warmup: float = 1.0,
-    auto_freeze: bool | float = False,
-    auto_freeze_every: int | None = None,
-    l2_sp: float | None = None,
-    epochs: int = 200,
-    learning_rate: float = 1e-3,
-    cache: bool = True,
-    cache_dir: str | Path | None = None,
-    cache_dtype: str | None = None,
-    cache_budget: int | None = None,
-    cache_kind: str = "auto",
-    views: int | None = None,
-    refresh_views: int | None = None,
-    feature_noise: float = 0.0,
-    compare: bool | None = None,
-    out: str | Path | None = None,
-    resume: str | Path | None = None,
-    reporter: Reporter | None = None,
-    **settings: Unpack[Settings],
-) -> Result:
+@takes(FinetuneArguments)
+def finetune(arguments: FinetuneArguments, given: Given) -> Result:
     """Train a model on labels from layers that are already trained, and leave a run folder.
 
-    Args:
-        source: a run folder, a file of weights, or a model spec such as `timm:resnet18`, which brings timm's pretrained
-            weights; None: the newest pretraining run under `runs`.
-        freeze: patterns of the layers to freeze (see `reuse.layers.selecting`); none: everything trains.
-        data: a data spec or arrays (see `reuse.load`); None: the source run's, with 100 labels and a comparison.
-        model: a model spec; None: the source's.
-        restore: patterns of the source's layers to restore; none: all that fit, the output layer apart.
-        drop_layers: upper hidden layers to leave out, such as `hidden3`.
-        add_layers: widths of hidden layers to add on top, such as `50,20`.
-        random_weights: do without timm's pretrained weights.
-        unfreeze: what trains after so many epochs though it was frozen, such as `5:hidden2,10:all`.
-        unfreeze_warmup: epochs over which the rate of layers that begin to train later rises to its full height.
-        auto_freeze: let layers freeze by themselves, from the inputs on, as long as their gradients change less from
-            interval to interval than a percentile of all changes; True: 50 (AutoFreeze, arXiv 2102.01386).
-        auto_freeze_every: length of such an interval in epochs; None: a twentieth of all epochs.
-        l2_sp: pull of the reused weights that train towards where they began.
-        epochs: the greatest number of epochs.
-        learning_rate: the full rate.
-        cache: False computes the frozen layers anew each epoch.
-        cache_dir: where activations are kept; None: `$REUSE_CACHE` or `./cache`.
-        cache_dtype: in which type they are stored, such as `float16`; None: as computed.
-        cache_budget: bytes that all caches together may take.
-        cache_kind: where activations are kept: `disk`, `memory` for this run alone, or `auto`, the faster of them.
-        views: versions of each training row, as it is and changed by `augment`, that are cached and read in turn.
-        refresh_views: epochs from one new version to the next, which is computed in the background.
-        feature_noise: normal noise on what frozen layers compute, in parts of each feature's deviation, such as 0.1.
-        compare: train from scratch and unfrozen too; None: only where `data` is not given.
-        out: the run folder; by default a new one under `runs`.
-        resume: a run folder to go on with; what is not given otherwise comes from its settings.
-        reporter: told of lines and epochs; by default nobody is.
-        settings: what both commands take (see `reuse.settings.Settings`).
-
     Returns:
-        What the training came to.
+        The outcome of the training.
 
     Raises:
         UsageError, DataError, RunError, CacheError: something given cannot be taken; the message says what to do.
@@ -105,48 +44,17 @@ def finetune(
     Example:
         >>> finetune("timm:resnet18", freeze="!fc", data="photos/", epochs=20)  # doctest: +SKIP
     """
-    arguments = all_settings(finetune, locals())
-    listener = take_part(reporter)
-    if resume is not None:
-        return go_on(**unlike_defaults(finetune, arguments))
-    check_epochs(arguments)
-    task = new_task(plain_settings(arguments), data, listener)
-    result = tune(task, listener, out=out)
-    return _with_comparison(task, result, listener) if task.settings["compare"] else result
+    reporter = take_part(arguments.reporter)
+    if arguments.resume is not None:
+        return _go_on(RunFolder.open(arguments.resume), arguments, given, reporter)
+    task = new_task(arguments, reporter)
+    result = tune(task, reporter, out=arguments.out)
+    return _with_comparison(task, result, reporter) if task.settings.compare else result
 
 
-def go_on(resume: str | Path, *, reporter: Reporter | None = None, **given: Any) -> Result:
-    """Go on with a fine-tuning that was interrupted, or for more epochs.
-
-    `finetune(resume=...)` comes here; it cannot tell an argument that is given its default from one that is not given.
-
-    Args:
-        resume: the run folder.
-        reporter: told of lines and epochs.
-        given: settings of `finetune` that are to differ from those that the run began with.
-
-    Raises:
-        UsageError, DataError, RunError, CacheError: as `finetune`; other rows than those that the run began with.
-    """
-    listener, run = take_part(reporter), RunFolder.open(resume)
-    settings, spec = continued(finetune, given, run)
-    task = resumed_task(settings, spec, run, listener)
-    result = tune(task, listener, run=run)
-    if not settings["compare"]:
-        return result
-    try:
-        source = find_source(settings["source"])
-    except RunError as error:
-        listener.line(f"no comparison: {error}")
-        return result
-    return _with_comparison(replace(task, source=source), result, listener)
-
-
-def plan(**settings: Any) -> tuple[Freezing, Prepared]:
+@takes(PlanArguments)
+def plan(arguments: PlanArguments, given: Given) -> tuple[Freezing, Features]:  # noqa: ARG001 - the shape of a command
     """Do all of `finetune` that comes before computing activations and training; writes nothing.
-
-    Args:
-        settings: those of `finetune`.
 
     Returns:
         What is frozen at first, and the cut with its plan, fingerprint and place in the cache: those of the first
@@ -156,32 +64,110 @@ def plan(**settings: Any) -> tuple[Freezing, Prepared]:
         CutError: the model cannot be cut, or augmentation leaves nothing to cache; the message says why.
         UsageError, DataError, RunError: as `finetune`.
     """
-    arguments = {**checked_names(finetune, settings), **settings}
-    if arguments["resume"] is not None or arguments["out"] is not None:
-        raise UsageError("a plan writes and resumes nothing: leave resume and out away")
-    check_epochs(arguments)
-    task = new_task(plain_settings(arguments), arguments["data"], arguments["reporter"] or Reporter())
-    begun = begin(task, Reporter())
-    later = training_later(begun.model, begun.phases[1:])
-    given = Given(task, begun.model, begun.objective, begun.compute, begun.phases[0], later, begun.anchors)
-    return begun.freezing, prepare_phase(given)
+    setup = set_up(new_task(arguments, arguments.reporter or Reporter()), Reporter())
+    later = training_later(setup.model, setup.phases[1:])
+    return setup.freezing, find_phase_features(PhaseNeeds(setup, setup.phases[0], later))
+
+
+def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: str | Path | None = None) -> Result:
+    """Build, restore, freeze, and in each phase cut, cache and train; record.
+
+    Args:
+        task: what to work on.
+        reporter: told of lines and epochs.
+        run: to go on with; None begins a new one.
+        out: the folder of a new run; None chooses one.
+    """
+    settings, resume = task.settings, run is not None
+    if settings.unfreeze and world_size() > 1 and settings.parallel == "fsdp":
+        raise UsageError("unfreezing needs a model that is whole, and fsdp divides it once: choose parallel=ddp")
+    setup = set_up(task, reporter, run)  # what cannot be taken is refused before anything is written
+    run = _resumed_run(run, setup) if run else from_main(lambda: _new_run(setup, out))
+    for line in describe_spread(setup.model):
+        reporter.line(line)
+    progress = Progress(make_stopping(setup.objective, settings), resume)
+    with interruptible(run):
+        if resume:
+            fresh = make_stopping(setup.objective, settings)
+            settle_as_before(setup.phases, run, fresh, watched=settings.auto_freeze is not False)
+        for phase in remaining(setup.phases, run):
+            trainer = train_phase(setup, phase, progress, run, reporter)
+            if progress.goes_on and trainer.settling.settled:
+                settle_after(trainer.epoch, trainer.settling.settled, setup.phases, run)
+        save_tensors(run.path / WEIGHTS, savable_tensors(setup.model))
+    result = from_main(lambda: _result(setup, run, progress))  # it reads what the first process has written
+    run.write_result(result.to_dict())
+    return result
+
+
+def _go_on(run: RunFolder, arguments: FinetuneArguments, given: Given, reporter: Reporter) -> Result:
+    """Go on with a fine-tuning that was interrupted, or for more epochs."""
+    saved = saved_settings(run, FinetuneSettings, given, trust=arguments.trust)
+    task = resumed_task(overridden(saved, arguments, given), run, reporter)
+    result = tune(task, reporter, run=run)
+    if not task.settings.compare:
+        return result
+    try:
+        source = find_source(task.settings.source)
+    except RunError as error:
+        reporter.line(f"no comparison: {error}")
+        return result
+    return _with_comparison(replace(task, source=source), result, reporter)
+
+
+def _resumed_run(run: RunFolder, setup: FinetuneSetup) -> RunFolder:
+    """Put the model back as it was and note the settings that go on."""
+    load_newest(run, setup.model)
+    run.write_settings("finetune", plain_settings(setup.task.settings))
+    return run
+
+
+def _new_run(setup: FinetuneSetup, out: str | Path | None) -> RunFolder:
+    run, task = RunFolder.create("finetune", out), setup.task
+    save_start(run, setup.model)
+    if setup.anchors:
+        save_tensors(run.path / ANCHORS, dict(setup.anchors))
+    run.write_settings("finetune", plain_settings(task.settings))
+    run.write_manifest(begin_manifest(task, setup.origins, task.data))
+    return run
+
+
+def _result(setup: FinetuneSetup, run: RunFolder, progress: Progress) -> Result:
+    assert progress.done is not None
+    task, features, done, began = setup.task, progress.features, progress.done, run.manifest()
+    seconds = {"load": task.load_seconds, **progress.seconds}
+    seconds["total"] = time.perf_counter() - task.started
+    phases = tuple(phase.to_dict() for phase in began.phases)
+    return Result(
+        run=str(run.path),
+        source=task.settings.source if isinstance(task.settings.source, str) else None,
+        settings=plain_settings(task.settings),
+        epochs=done.epochs,
+        best_epoch=done.best_epoch,
+        sizes=task.data.sizes,
+        metrics=done.metrics,
+        seconds={name: round(value, 4) for name, value in seconds.items()},
+        frozen=setup.freezing.layers,
+        restored=began.restored,
+        fresh=began.fresh,
+        frontier=tuple(phases[0]["frontier"]),
+        cache=progress.cache,
+        phases=phases,
+        plan=features.plan.to_dict() if features else None,
+        notes=(*task.data.notes, *dict.fromkeys(progress.notes)),
+    )
 
 
 def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
     """Train from scratch and unfrozen on the same rows and put the test metrics side by side."""
     folder = Path(result.run)
-    cleared: dict[str, Any] = {"freeze": [], "unfreeze": None, "auto_freeze": False, "feature_noise": 0.0}
-    settings = {**task.settings, **cleared, "compare": False}
-    scratch = {**settings, "restore": [], "random_weights": True, "l2_sp": None}
+    whole = replace(task.settings, freeze=(), unfreeze=None, auto_freeze=False, feature_noise=0.0, compare=False)
+    scratch = replace(whole, restore=(), random_weights=True, l2_sp=None)
+    restored = "all layers restored, none frozen"
     table = {
-        "scratch": _compared(replace(task, settings=scratch), folder / "compared-scratch", "from scratch", reporter),
+        "scratch": _compared(with_settings(task, scratch), folder / "compared-scratch", "from scratch", reporter),
         "frozen": _row(result.to_dict()),
-        "unfrozen": _compared(
-            replace(task, settings=settings),
-            folder / "compared-unfrozen",
-            "all layers restored, none frozen",
-            reporter,
-        ),
+        "unfrozen": _compared(with_settings(task, whole), folder / "compared-unfrozen", restored, reporter),
     }
     compared = replace(result, comparison=table)
     RunFolder(folder).write_result(compared.to_dict())
@@ -194,7 +180,7 @@ def _compared(task: Task, folder: Path, what: str, reporter: Reporter) -> dict[s
     if finished is not None:
         return _row(finished)
     reporter.line(f"for comparison: {what}")
-    seed_everything(task.settings["seed"])
+    seed_everything(task.settings.seed)
     return _row(tune(replace(task, started=time.perf_counter()), reporter, out=folder).to_dict())
 
 

@@ -14,10 +14,11 @@ from reuse.data.inputs import Inputs
 from reuse.devices import choose_device
 from reuse.errors import DataError, UsageError
 from reuse.inference.selecting import OutsideData, Selected, run_rows, targets_for
-from reuse.runs.folder import ARRAYS, MANIFEST, RunFolder
+from reuse.runs.folder import MANIFEST, RunFolder
 from reuse.runs.models import SavedModel, load_model
 from reuse.runs.snapshots import FOLDER as SNAPSHOTS
 from reuse.runs.snapshots import snapshot_epochs, snapshot_models
+from reuse.settings.files import ARRAYS
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def find_rows(members: Sequence[Member], data: OutsideData, split: str | None) -
 
 def own_data(members: Sequence[Member], data: Any) -> OutsideData:
     """Return where the validation rows are: in the runs' own data, which must be given again where it was arrays."""
-    arrays = members[0].folder.settings().get("data") == ARRAYS
+    arrays = members[0].folder.settings().data == ARRAYS
     return OutsideData(data if arrays and not isinstance(data, str | Path) else None)
 
 

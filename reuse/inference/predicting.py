@@ -135,7 +135,7 @@ def evaluate_run(
     source = Converted(ReadInputs(selected.inputs), (dtype,))
     objective = supervised(model.task, len(model.classes) or targets.shape[1])
     targets = targets.to(dtype) if targets.is_floating_point() else targets
-    precision = folder.settings().get("precision", "float32")
+    precision = folder.settings().precision
     metrics = evaluate(model, objective, source, targets, batch_size=batch_size, precision=precision)
     return Evaluation(str(run), selected.name, selected.split, len(selected.numbers), metrics, selected.notes)
 

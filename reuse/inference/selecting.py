@@ -17,7 +17,8 @@ from reuse.data.raw import Options, RawData
 from reuse.data.splitting import split_rows
 from reuse.errors import DataError, RunError, UsageError
 from reuse.menus import suggest
-from reuse.runs.folder import ARRAYS, RunFolder
+from reuse.runs.folder import RunFolder
+from reuse.settings.files import ARRAYS
 
 CHOICES = (*SPLITS, "all")
 VALID_FRACTION, TEST_FRACTION = 0.2, 0.2  # as `reuse.load` draws them
@@ -127,7 +128,7 @@ def _is_own(run: RunFolder, spec: Any) -> bool:
     """Return whether `spec` names what the run was trained on, also where it may be: a run does not keep arrays."""
     if spec is None:
         return True
-    own = run.settings().get("data")
+    own = run.settings().data
     if not isinstance(spec, str | Path):
         return bool(own == ARRAYS)
     return own is not None and (
@@ -137,20 +138,21 @@ def _is_own(run: RunFolder, spec: Any) -> bool:
 
 def _own(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split: str) -> Selected:
     settings = run.settings()
-    if settings.get("data") is None:
+    if settings.data is None:
         raise RunError(f"{run.path / 'settings.toml'} does not say on which data the run was trained: give --data")
-    if settings["data"] == ARRAYS:
+    if settings.data == ARRAYS:
         raise UsageError(f"{run.path} was trained on arrays, which a run does not keep: give data")
-    chosen: dict[str, Any] = {n: settings.get(n) for n in ("labels", "classes", "target", "group_by", "text")}
-    if data.target is not None:
-        chosen["target"] = data.target
     loaded = load(
-        settings["data"],
+        settings.data,
+        labels=settings.labels,
+        classes=settings.classes,
+        target=settings.target if data.target is None else data.target,
+        group_by=settings.group_by,
+        text=settings.text,
         preprocessing=preprocessing,
-        seed=settings.get("seed", 0),
-        split_seed=settings.get("split_seed"),
-        skip_bad=data.skip_bad or settings.get("skip_bad", False),
-        **chosen,
+        seed=settings.seed,
+        split_seed=settings.split_seed,
+        skip_bad=data.skip_bad or settings.skip_bad,
     )
     parts = [getattr(loaded, name) for name in (SPLITS if split == "all" else (split,))]
     inputs = parts[0].inputs if len(parts) == 1 else Joined([part.inputs for part in parts])
@@ -162,8 +164,8 @@ def _own(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split:
 def _other(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split: str | None) -> Selected:
     settings = run.settings()
     is_table = preprocessing.kind == "table" or preprocessing.text is not None
-    target = data.target or (settings.get("target") if is_table else None)
-    group_by = settings.get("group_by") if split not in (None, "all") else None
+    target = data.target or (settings.target if is_table else None)
+    group_by = settings.group_by if split not in (None, "all") else None
     options = Options(
         None if data.without_targets else target,
         group_by,
@@ -174,7 +176,7 @@ def _other(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, spli
     source = read(data.spec, options)
     if split is None:
         split = "test" if "test" in source.parts else "all"
-    rows, notes = _rows_of(source, split, settings.get("split_seed", settings.get("seed", 0)))
+    rows, notes = _rows_of(source, split, settings.seed if settings.split_seed is None else settings.split_seed)
     inputs, more = source.samples.inputs(rows, preprocessing)
     targets = None if source.targets is None else torch.from_numpy(source.targets[rows])
     notes = (*source.notes, *notes, *more)

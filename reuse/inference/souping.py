@@ -1,7 +1,7 @@
 """Soups: one model whose weights are the mean of the weights of several runs of the same architecture."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,12 @@ from reuse.runs.checkpoints import savable_tensors
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.models import load_whole
 from reuse.runs.tensor_files import save_tensors
+from reuse.settings.files import plain_settings
 from reuse.training.batches import batch_sizes, batches, row_order
 from reuse.training.state import copied
 from reuse.training.statistics import compute_statistics
 
 METHODS = {"greedy": True, "uniform": False}
-NOT_COPIED = ("format", "reuse", "created")
 NOT_ARCHITECTURE = ("init", "dropout", "input_dropout", "recurrent_dropout", "drop_path")
 """Settings of a model that change nothing of what its trained weights compute."""
 
@@ -216,11 +216,10 @@ def _greedily(pot: Pot, ranked: Sequence[int]) -> list[int]:
 def _write(best: Member, network: nn.Module, ingredients: list[str], method: str, out: str | Path | None) -> RunFolder:
     """Write the soup as a run, of which the rest is the best run's."""
     folder = RunFolder.create("soup", out)
-    settings = {name: value for name, value in best.folder.settings().items() if name != "command"}
-    folder.write_settings("soup", settings)
+    folder.write_settings("soup", plain_settings(best.folder.settings()))
     save_tensors(folder.path / WEIGHTS, savable_tensors(network))
-    manifest = {name: value for name, value in best.folder.manifest().items() if name not in NOT_COPIED}
-    folder.write_manifest({**manifest, "kind": "soup", "method": method, "ingredients": ingredients})
+    soup = replace(best.folder.manifest(), kind="soup", method=method, ingredients=tuple(ingredients), created="")
+    folder.write_manifest(soup)
     return folder
 
 
@@ -241,9 +240,10 @@ def _check_alike(members: Sequence[Member]) -> None:
 
 
 def _architecture(member: Member) -> dict[str, Any]:
-    model: dict[str, Any] = dict(member.folder.manifest()["model"])
-    options = {name: value for name, value in model.get("options", {}).items() if name not in NOT_ARCHITECTURE}
-    return {**model, "options": options}
+    recipe = member.folder.manifest().model
+    assert recipe is not None, "a member predicts, so it has a model"
+    options = {name: value for name, value in recipe.options.items() if name not in NOT_ARCHITECTURE}
+    return {**recipe.to_dict(), "options": options}
 
 
 def _check_same_shapes(first: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:

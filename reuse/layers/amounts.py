@@ -1,12 +1,9 @@
 """Settings that are one number for all layers, or a number by layer: `0.01`, `hidden1=0.01,conv*=0.1`."""
 
-from collections.abc import Mapping
-
 from torch import nn
 
 from reuse.errors import UsageError
 from reuse.layers.selecting import select
-from reuse.optim.groups import is_weight
 
 Amount = float | str | None
 
@@ -36,12 +33,6 @@ def read_amounts(amount: Amount, model: nn.Module, setting: str) -> dict[str, fl
         matched = set(select(model, pattern).parameters)
         amounts.update({name: value for name in names if name in matched})
     return amounts
-
-
-def of_weights(amounts: Mapping[str, float], model: nn.Module) -> dict[str, float]:
-    """Return the amounts of weights alone, not those of biases and scales of norms."""
-    weights = {name for name, parameter in model.named_parameters() if is_weight(name, parameter)}
-    return {name: amount for name, amount in amounts.items() if name in weights and amount}
 
 
 def _split(entry: str, setting: str) -> tuple[str, float]:

@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import Any, Unpack
 
 from reuse.data.dataset import Dataset
 from reuse.distributed import from_main
@@ -11,59 +10,27 @@ from reuse.nn.decoders import Autoencoder
 from reuse.objectives.menu import OBJECTIVES
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
-from reuse.runs.fitting import interruptible
+from reuse.runs.fitting import EpochRange, interruptible, train
 from reuse.runs.folder import DECODER, WEIGHTS, RunFolder
+from reuse.runs.manifest import Manifest
 from reuse.runs.results import Result
 from reuse.runs.tensor_files import save_tensors
-from reuse.settings import Settings, all_settings
-from reuse.setup.pretraining import Pretext, new_pretext
-from reuse.setup.running import (
-    check_epochs,
-    check_same_data,
-    continued,
-    data_digests,
-    plain_settings,
-    take_part,
-    train,
-    unlike_defaults,
-)
-from reuse.setup.trainers import equip, make_trainer
-from reuse.training.parallel import describe_spread, spread
+from reuse.settings.calling import Given, overridden, takes
+from reuse.settings.commands import PretrainArguments, PretrainSettings
+from reuse.settings.files import plain_settings
+from reuse.setup.data import check_same_data, data_digests
+from reuse.setup.pretraining import PretrainSetup, set_up
+from reuse.setup.resuming import saved_settings
+from reuse.setup.trainers import make_stopping, make_trainer
+from reuse.training.parallel import describe_spread, spread, take_part
 
 
-def pretrain(
-    objective: str = "autoencoder",
-    *,
-    data: Any = "digits",
-    model: str = "mlp:100,50,25",
-    transductive: bool = False,
-    noise: float | None = None,
-    epochs: int = 100,
-    learning_rate: float = 3e-3,
-    out: str | Path | None = None,
-    resume: str | Path | None = None,
-    reporter: Reporter | None = None,
-    **settings: Unpack[Settings],
-) -> Result:
+@takes(PretrainArguments)
+def pretrain(arguments: PretrainArguments, given: Given) -> Result:
     """Train a model whose lower layers are to be reused, and leave a run folder.
 
-    Args:
-        objective: a name of `reuse pretrain --list`: `autoencoder`, `denoising_autoencoder`, or `supervised` on the
-            labels of a similar task with more of them.
-        data: a data spec or arrays (see `reuse.load`).
-        model: a model spec (see `reuse.build`); an autoencoder's decoder is built from it.
-        transductive: train on the test rows' inputs too, without their labels.
-        noise: for autoencoders: the standard deviation of Gaussian noise on the inputs, or the share of them that a
-            `denoising_autoencoder` masks; None takes the objective's own.
-        epochs: the greatest number of epochs.
-        learning_rate: the full rate.
-        out: the run folder; by default a new one under `runs`.
-        resume: a run folder to go on with; what is not given otherwise comes from its settings.
-        reporter: told of lines and epochs; by default nobody is.
-        settings: what both commands take (see `reuse.settings.Settings`).
-
     Returns:
-        What the training came to.
+        The outcome of the training.
 
     Raises:
         UsageError, DataError, RunError: something given cannot be taken; the message says what to do.
@@ -72,80 +39,52 @@ def pretrain(
         >>> result = pretrain(data="digits", model="mlp:100,50,25", epochs=5)  # doctest: +SKIP
         >>> finetune(result.run, freeze="hidden1,hidden2")  # doctest: +SKIP
     """
-    arguments = all_settings(pretrain, locals())
-    if resume is not None:
-        return go_on(**unlike_defaults(pretrain, arguments))
-    chosen = plain_settings(arguments)
-    check_epochs(chosen)
-    return _pretrain(chosen, data, None, take_part(reporter), out=out)
+    reporter = take_part(arguments.reporter)
+    if arguments.resume is None:
+        setup = set_up(arguments, reporter)
+        run = from_main(lambda: _new_run(setup, arguments.out))
+        return _train(setup, run, reporter, resume=False)
+    run = RunFolder.open(arguments.resume)
+    settings = overridden(saved_settings(run, PretrainSettings, given, trust=arguments.trust), arguments, given)
+    setup = set_up(settings, reporter, run)
+    check_same_data(run, setup.data)
+    load_newest(run, setup.trained)
+    run.write_settings("pretrain", plain_settings(setup.settings))
+    return _train(setup, run, reporter, resume=True)
 
 
-def go_on(resume: str | Path, *, reporter: Reporter | None = None, **given: Any) -> Result:
-    """Go on with a pretraining that was interrupted, or for more epochs.
-
-    `pretrain(resume=...)` comes here; it cannot tell an argument that is given its default from one that is not given.
-
-    Args:
-        resume: the run folder.
-        reporter: told of lines and epochs.
-        given: settings of `pretrain` that are to differ from those that the run began with.
-
-    Raises:
-        UsageError, DataError, RunError: as `pretrain`; other rows than those that the run began with.
-    """
-    listener, run = take_part(reporter), RunFolder.open(resume)
-    settings, spec = continued(pretrain, given, run)
-    return _pretrain(settings, spec, run, listener, resume=True)
-
-
-def _pretrain(
-    settings: dict[str, Any],
-    data_spec: Any,
-    run: RunFolder | None,
-    reporter: Reporter,
-    *,
-    resume: bool = False,
-    out: str | Path | None = None,
-) -> Result:
-    started = time.perf_counter()
-    pretext = new_pretext(settings, data_spec, reporter, run)
-    settings, data, trained, compute = pretext.settings, pretext.data, pretext.trained, pretext.compute
-    equip(trained, settings, data)  # what cannot be taken is refused before anything is written
-    if run is None:
-        run = from_main(lambda: _new_run(pretext, out))
-    else:
-        check_same_data(run, data)
-        load_newest(run, trained)
-        run.write_settings("pretrain", settings)
+def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: bool) -> Result:
+    settings, data, trained = setup.settings, setup.data, setup.trained
     for line in describe_spread(trained):
         reporter.line(line)
-    reporter.line(f"pretraining {pretext.recipe.spec} as {settings['objective']} on {data.name}: {_sizes(data)}")
+    reporter.line(f"pretraining {setup.recipe.spec} as {settings.objective} on {data.name}: {_sizes(data)}")
     with interruptible(run):
-        feed = feed_inputs(trained, data, compute)
-        feed.network = spread(trained, feed.network, settings["parallel"])
-        trainer = make_trainer(trained, pretext.objective, feed, settings, data)
-        done = train(trainer, feed, settings, run, reporter, resume)
-        save_tensors(run.path / WEIGHTS, savable_tensors(pretext.encoder))
+        feed = feed_inputs(trained, data, setup.compute)
+        feed.network = spread(trained, feed.network, settings.parallel)
+        trainer = make_trainer(trained, setup.objective, feed, settings, data)
+        stopping, epochs = make_stopping(setup.objective, settings), EpochRange(settings.epochs)
+        done = train(trainer, feed, settings, run, reporter, resume=resume, stopping=stopping, epochs=epochs)
+        save_tensors(run.path / WEIGHTS, savable_tensors(setup.encoder))
         if isinstance(trained, Autoencoder):
             save_tensors(run.path / DECODER, savable_tensors(trained.decoder))
     seconds = {
-        "load": pretext.load_seconds,
+        "load": setup.load_seconds,
         "prepare": 0.0,
         "digest": 0.0,
         "cache": 0.0,
         "train": done.seconds,
-        "total": time.perf_counter() - started,
+        "total": time.perf_counter() - setup.started,
     }
     result = Result(
         run=str(run.path),
         source=None,
-        settings=settings,
-        epochs=done.fitted.epochs,
-        best_epoch=done.fitted.best_epoch,
+        settings=plain_settings(settings),
+        epochs=done.epochs,
+        best_epoch=done.best_epoch,
         sizes=data.sizes,
         metrics=done.metrics,
         seconds={name: round(value, 4) for name, value in seconds.items()},
-        fresh=tuple(name for name, _ in pretext.encoder.named_children()),
+        fresh=tuple(name for name, _ in setup.encoder.named_children()),
         phases=({"epoch": 1, "frozen": []},),
         notes=data.notes,
     )
@@ -153,27 +92,26 @@ def _pretrain(
     return result
 
 
-def _new_run(pretext: Pretext, out: str | Path | None) -> RunFolder:
+def _new_run(setup: PretrainSetup, out: str | Path | None) -> RunFolder:
     run = RunFolder.create("pretrain", out)
-    save_start(run, pretext.trained)
-    run.write_settings("pretrain", pretext.settings)
-    run.write_manifest(_manifest(pretext))
+    save_start(run, setup.trained)
+    run.write_settings("pretrain", plain_settings(setup.settings))
+    run.write_manifest(_manifest(setup))
     return run
 
 
-def _manifest(pretext: Pretext) -> dict[str, Any]:
-    settings, data = pretext.settings, pretext.data
-    labelled = OBJECTIVES[settings["objective"]].needs_labels
-    return {
-        "kind": "pretrain",
-        "objective": settings["objective"],
-        "task": data.task if labelled else None,
-        "classes": list(data.classes) if labelled else [],
-        "model": pretext.recipe.to_dict(),
-        "data": data.name,
-        "preprocessing": data.preprocessing.to_dict(),
-        "rows": data_digests(data),
-    }
+def _manifest(setup: PretrainSetup) -> Manifest:
+    data, labelled = setup.data, OBJECTIVES[str(setup.settings.objective)].needs_labels
+    return Manifest(
+        kind="pretrain",
+        objective=str(setup.settings.objective),
+        task=data.task if labelled else None,
+        classes=tuple(data.classes) if labelled else (),
+        model=setup.recipe,
+        data=data.name,
+        preprocessing=data.preprocessing,
+        rows=data_digests(data),
+    )
 
 
 def _sizes(data: Dataset) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from reuse.distributed import is_main
-from reuse.errors import RunError
+from reuse.errors import RunError, UsageError
 from reuse.runs.folder import RunFolder
 from reuse.runs.tensor_files import load_tensors_file, save_tensors
 from reuse.training.state import live_tensors, load_tensors
@@ -169,3 +169,19 @@ def _still(model: nn.Module) -> dict[str, Tensor]:
 
 def _is_equal(stored: Tensor, tensor: Tensor) -> bool:
     return torch.equal(stored.to(tensor.dtype), tensor.detach().cpu())
+
+
+def kept_anchors(run: RunFolder) -> dict[str, Tensor]:
+    """Return what a run keeps of the reused weights as they began.
+
+    Raises:
+        UsageError: it began without `l2_sp`, so they are not known any more.
+        RunError: the file is damaged.
+    """
+    path = run.path / ANCHORS
+    if not path.exists():
+        raise UsageError(
+            f"l2_sp pulls towards the reused weights as they began, and {run.path} began without it and has not kept "
+            "them: leave it out, or begin a new run"
+        )
+    return load_tensors_file(path)

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -15,10 +15,13 @@ from reuse.reporting import Epoch, Reporter
 from reuse.runs.checkpoints import load_checkpoint, save_checkpoint
 from reuse.runs.folder import RunFolder
 from reuse.runs.recording import Recorder, Recording, recorder
+from reuse.settings.commands import TrainedSettings
+from reuse.training.feeds import Feed
 from reuse.training.locating import locate
 from reuse.training.running_loss import LossError
 from reuse.training.state import live_tensors
 from reuse.training.stopping import EarlyStopping
+from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
 
 # A checkpoint is written when the last one is older than this: a head that trains for milliseconds an epoch does not
@@ -49,8 +52,39 @@ def interruptible(run: RunFolder) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
+class EpochRange:
+    """The epochs of a phase.
+
+    Attributes:
+        last: number of the last epoch of all.
+        since: number of the first epoch of this phase: patience begins anew with it.
+        until: number of the last epoch of this phase, where others follow: it does not stop early, and what it comes to
+            stays; None: this phase is the last, unless layers settle.
+    """
+
+    last: int
+    since: int = 1
+    until: int | None = None
+
+
+@dataclass(frozen=True)
+class Rested:
+    """Layers that trained in earlier phases and rest now.
+
+    Attributes:
+        names: of their tensors; best weights may hold them.
+        whole: called where the best weights are from before layers came to rest, which makes what was computed of
+            these useless: gives the trainer the whole model and returns the training rows as it reads them; None: the
+            trainer's network is the whole model.
+    """
+
+    names: Collection[str] = ()
+    whole: Callable[[], Rows] | None = None
+
+
+@dataclass(frozen=True)
 class Fitted:
-    """What a training came to.
+    """The outcome of a training.
 
     Attributes:
         epochs: how many have run, earlier parts of a resumed run included.
@@ -58,6 +92,7 @@ class Fitted:
         stopped_early: whether patience ran out.
         seconds: of this process, validation and checkpoints included.
         goes_on: whether another phase is to follow: the weights are those of the last epoch.
+        metrics: of each split with the best weights; empty where they were not measured.
     """
 
     epochs: int
@@ -65,6 +100,63 @@ class Fitted:
     stopped_early: bool
     seconds: float
     goes_on: bool = False
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def train(
+    trainer: Trainer,
+    feed: Feed,
+    settings: TrainedSettings,
+    run: RunFolder,
+    reporter: Reporter,
+    *,
+    resume: bool,
+    stopping: EarlyStopping,
+    epochs: EpochRange,
+    rested: Collection[str] = (),
+    inputs: Callable[[], Feed] | None = None,
+) -> Fitted:
+    """Train on a feed and measure the best weights on all splits.
+
+    Args:
+        trainer: what trains.
+        feed: what it reads.
+        settings: of the command.
+        run: where the training is recorded.
+        reporter: told of lines and epochs.
+        resume: go on from the last checkpoint.
+        stopping: that of the phases before, or a fresh one.
+        epochs: of this phase.
+        rested: names of the tensors that trained in earlier phases and rest now.
+        inputs: makes a feed of the whole model, for where the best weights are from before layers came to rest.
+    """
+    started = time.perf_counter()
+    rows, valid = feed.splits["train"], feed.splits["valid"]
+
+    def whole() -> Rows:
+        assert inputs is not None
+        read = inputs()
+        feed.network, feed.splits = read.network, read.splits
+        trainer.network = read.network
+        return feed.splits["train"][0]
+
+    with fitting_threads(feed.network, trainer.model, rows[0], settings.batch_size, settings.precision):
+        fitted = fit(
+            trainer,
+            rows,
+            valid if len(valid[0]) else None,
+            run=run,
+            reporter=reporter,
+            stopping=stopping,
+            epochs=epochs,
+            resume=resume,
+            precise_norm=settings.precise_norm,
+            recording=Recording(settings.watch, settings.tensorboard, settings.snapshots),
+            rested=Rested(rested, None if inputs is None else whole),
+        )
+        done = not fitted.goes_on
+        metrics = {name: trainer.evaluate(*some) if done and len(some[0]) else {} for name, some in feed.splits.items()}
+    return replace(fitted, metrics=metrics, seconds=time.perf_counter() - started)
 
 
 def fit(
@@ -72,17 +164,14 @@ def fit(
     train: RowsAndTargets,
     valid: RowsAndTargets | None,
     *,
-    stopping: EarlyStopping,
-    epochs: int,
-    since: int = 1,
-    until: int | None = None,
     run: RunFolder,
     reporter: Reporter,
+    stopping: EarlyStopping,
+    epochs: EpochRange,
     resume: bool = False,
     precise_norm: bool = False,
     recording: Recording | None = None,
-    rested: Collection[str] = (),
-    whole: Callable[[], Rows] | None = None,
+    rested: Rested | None = None,
 ) -> Fitted:
     """Train, keep the weights of the best epoch on the validation rows, and put them back at the end.
 
@@ -92,20 +181,14 @@ def fit(
         trainer: with its model in the state to start from.
         train: rows and targets to learn from.
         valid: rows and targets to choose by; None keeps the last epoch's weights.
-        stopping: decides when to stop and keeps the best weights, those of earlier phases included.
-        epochs: number of the last epoch of all.
-        since: number of the first epoch of this phase: patience begins anew with it.
-        until: number of the last epoch of this phase, where others follow: it does not stop early, and what it comes to
-            stays; None: this phase is the last.
         run: where history and checkpoints go; its start is saved.
         reporter: told of every epoch.
+        stopping: decides when to stop and keeps the best weights, those of earlier phases included.
+        epochs: of this phase.
         resume: go on from the run's last checkpoint.
         precise_norm: compute the batch norms' statistics of the best weights anew over all training rows.
         recording: what is recorded beside the history; None: nothing.
-        rested: names of the tensors that trained in earlier phases and rest now; best weights may hold them.
-        whole: called where the best weights are from before layers came to rest, which makes what was computed of
-            these useless: gives the trainer the whole model and returns the training rows as it reads them; None:
-            the trainer's network is the whole model.
+        rested: layers that trained in earlier phases; None: there are none.
 
     Raises:
         Interrupted: Ctrl-C; the state after the last whole epoch is saved.
@@ -114,18 +197,19 @@ def fit(
             that began.
     """
     started = time.perf_counter()
+    rested = rested or Rested()
     if resume:
-        _go_on(trainer, stopping, run, reporter, rested)
-    if trainer.epoch == since - 1:
+        _go_on(trainer, stopping, run, reporter, rested.names)
+    if trainer.epoch == epochs.since - 1:
         stopping.begin_phase(live_tensors(trainer.model))
-    with recorder(trainer, train[0], epochs, run, reporter, recording or Recording()) as records:
-        stopped_early = _loop(trainer, stopping, train, valid, epochs, until, records)
-    settled = bool(trainer.settling.settled) and not stopped_early and trainer.epoch < epochs
-    if until is not None or settled:
+    with recorder(trainer, train[0], epochs.last, run, reporter, recording or Recording()) as records:
+        stopped_early = _loop(trainer, stopping, train, valid, epochs, records)
+    settled = bool(trainer.settling.settled) and not stopped_early and trainer.epoch < epochs.last
+    if epochs.until is not None or settled:
         return Fitted(trainer.epoch, trainer.epoch, False, time.perf_counter() - started, goes_on=True)
     best_epoch = stopping.restore(trainer.model) or trainer.epoch
-    is_older = whole is not None and not stopping.names <= live_tensors(trainer.model).keys()
-    source = whole() if whole is not None and is_older else train[0]
+    is_older = rested.whole is not None and not stopping.names <= live_tensors(trainer.model).keys()
+    source = rested.whole() if rested.whole is not None and is_older else train[0]
     if precise_norm:
         count = trainer.precise_statistics(source)
         done = f"computed the statistics of {count} batch norm{'s' if count > 1 else ''} anew over all training rows"
@@ -138,35 +222,34 @@ def _loop(
     stopping: EarlyStopping,
     train: RowsAndTargets,
     valid: RowsAndTargets | None,
-    epochs: int,
-    until: int | None,
+    epochs: EpochRange,
     records: Recorder,
 ) -> bool:
-    if until is None and valid is not None and stopping.is_over():
+    if epochs.until is None and valid is not None and stopping.is_over():
         return True  # the run that is resumed had stopped already
     run, saver = records.run, _Saver(trainer, stopping, records.run)
     valid_source, valid_targets = valid if valid is not None else (None, None)
     stop = False
     try:
-        for epoch in trainer.epochs(*train, valid_source, valid_targets, epochs=epochs):
+        for epoch in trainer.epochs(*train, valid_source, valid_targets, epochs=epochs.last):
             if valid is not None:
                 _refuse_unusable(epoch, stopping.monitor)
                 stop = stopping.update(epoch.number, epoch.valid[stopping.monitor], trainer.kept_tensors)
                 stop = stop or stopping.is_gap_too_wide(epoch.train, epoch.valid)
-            if until is not None:
-                stop = epoch.number == until
+            if epochs.until is not None:
+                stop = epoch.number == epochs.until
             records.record(epoch)
             saver.keep()
-            if stop or (trainer.settling.settled and epoch.number < epochs):
+            if stop or (trainer.settling.settled and epoch.number < epochs.last):
                 break
     except KeyboardInterrupt as error:
         saver.write()
         raise Interrupted(
-            f"interrupted after epoch {saver.epoch} of {epochs}; go on with --resume {run.path}"
+            f"interrupted after epoch {saver.epoch} of {epochs.last}; go on with --resume {run.path}"
         ) from error
     except LossError as error:
         records.reporter.line(f"{str(error).partition(':')[0]}: looking for the layer")
-        raise locate(error, trainer, saver.state[0], *train, epochs=epochs) from error
+        raise locate(error, trainer, saver.state[0], *train, epochs=epochs.last) from error
     except LostProcessError:
         saver.write()
         raise

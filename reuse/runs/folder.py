@@ -24,10 +24,13 @@ import tomli_w
 
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
+from reuse.runs.manifest import Manifest
+from reuse.settings.commands import FinetuneSettings, PretrainSettings, TrainedSettings
+from reuse.settings.files import checked_settings
+from reuse.settings.setting import settings_of
 from reuse.version import __version__
 
 FORMAT = 1
-ARRAYS = "arrays"  # what settings say of data given as arrays: the run can be read, not replayed from them alone
 MANIFEST, SETTINGS, HISTORY = "run.json", "settings.toml", "history.jsonl"
 WEIGHTS, DECODER, RESULT = "weights.safetensors", "decoder.safetensors", "result.json"
 
@@ -71,7 +74,7 @@ class RunFolder:
         run.manifest()
         return run
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """Return the contents of run.json.
 
         Raises:
@@ -79,42 +82,49 @@ class RunFolder:
         """
         if not self.path.is_dir():
             raise RunError(f"{self.path} is no run folder: there is no such folder")
-        manifest = _read_json(self.path / MANIFEST)
-        if manifest.get("format") != FORMAT:
+        values = _read_json(self.path / MANIFEST)
+        if values.get("format") != FORMAT:
             raise RunError(
-                f"{self.path} was written in format {manifest.get('format')!r} (reuse {manifest.get('reuse')!r}); this "
+                f"{self.path} was written in format {values.get('format')!r} (reuse {values.get('reuse')!r}); this "
                 f"version reads format {FORMAT}: train it again, or use that version"
             )
-        return manifest
+        return Manifest.read(values, self.path / MANIFEST)
 
-    def write_manifest(self, values: Mapping[str, Any]) -> None:
-        """Write run.json, as a whole or not at all."""
-        created = datetime.now(UTC).isoformat(timespec="microseconds")
-        write_text(self.path / MANIFEST, _json({"format": FORMAT, "reuse": __version__, "created": created, **values}))
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write run.json, as a whole or not at all; its date is that of the first time."""
+        created = manifest.created or datetime.now(UTC).isoformat(timespec="microseconds")
+        about = {"format": FORMAT, "reuse": __version__, "created": created}
+        write_text(self.path / MANIFEST, _json({**about, **manifest.to_dict()}))
 
-    def update_manifest(self, **values: Any) -> None:
-        """Add to run.json what has turned out since it was written.
-
-        Raises:
-            RunError: it is missing, damaged, or of another version.
-        """
-        write_text(self.path / MANIFEST, _json({**self.manifest(), **values}))
-
-    def settings(self) -> dict[str, Any]:
-        """Return the resolved settings of the run.
+    def settings(self) -> TrainedSettings:
+        """Return the resolved settings of the run; what the file does not name has its default.
 
         Raises:
             RunError: settings.toml is missing or damaged.
         """
-        settings = read_toml(self.path / SETTINGS)
-        if "command" not in settings:
+        values = read_toml(self.path / SETTINGS)
+        if "command" not in values:
             raise RunError(f"{self.path / SETTINGS} is damaged: it does not end by naming its command; train again")
-        return settings
+        kind = PretrainSettings if values.pop("command") == "pretrain" or "objective" in values else FinetuneSettings
+        known = settings_of(kind).keys() - {"trust"}  # nobody's folder allows its own code to run
+        values = {name: value for name, value in values.items() if name in known}
+        try:
+            return kind(**checked_settings(kind, values, self.path / SETTINGS))
+        except UsageError as error:
+            raise RunError(f"{error}; the file is damaged: restore it or train again") from error
+
+    def command(self) -> str:
+        """Return the command whose settings these are: `pretrain`, `finetune`, `sweep` or `soup`."""
+        return str(read_toml(self.path / SETTINGS).get("command"))
 
     def write_settings(self, command: str, settings: Mapping[str, Any]) -> None:
         """Write settings.toml; None is left out, as TOML has no null, and trust, which is given anew each time.
 
         The command comes last, so that a file that was cut off is known by its absence: part of TOML is TOML too.
+
+        Args:
+            command: whose settings they are.
+            settings: plain values (see `reuse.settings.files.plain_settings`).
         """
         given = {name: value for name, value in settings.items() if value is not None and name != "trust"}
         write_text(self.path / SETTINGS, tomli_w.dumps({**given, "command": command}))
@@ -161,8 +171,8 @@ def newest_run(kind: str, root: Path = Path("runs")) -> RunFolder | None:
                 manifest = RunFolder(path).manifest()
             except RunError:
                 continue  # of another version or damaged: naming it says so
-            if manifest.get("kind") == kind:
-                found.append((str(manifest.get("created", "")), path))
+            if manifest.kind == kind:
+                found.append((manifest.created, path))
     return RunFolder(max(found)[1]) if found else None
 
 

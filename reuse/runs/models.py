@@ -1,84 +1,18 @@
 """Models as a run keeps them: how to build them again, and what they predict."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
-from reuse.errors import RunError, UsageError
-from reuse.nn.building import build
-from reuse.nn.specs import LAYER_NAMES
-from reuse.nn.word_vectors import WordVectors
+from reuse.errors import RunError
 from reuse.runs.checkpoints import all_tensors
-from reuse.runs.folder import MANIFEST, WEIGHTS, RunFolder
+from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.tensor_files import load_tensors_file
 from reuse.training.state import load_tensors
-
-OWN_FAMILIES = (*LAYER_NAMES, "timm")
-
-
-@dataclass(frozen=True)
-class ModelRecipe:
-    """How a model is built.
-
-    Attributes:
-        spec: as `reuse.build` takes it.
-        input_shape: of one sample.
-        num_outputs: units of the output layer.
-        options: the other settings of `reuse.build`.
-    """
-
-    spec: str
-    input_shape: tuple[int, ...]
-    num_outputs: int
-    options: dict[str, Any]
-
-    def build(
-        self, *, pretrained: bool = False, embeddings: WordVectors | None = None, trust: bool = True
-    ) -> nn.Module:
-        """Return a fresh model.
-
-        Args:
-            pretrained: load timm's weights.
-            embeddings: what the embedding layer is filled from.
-            trust: whether a `package.module:callable` may be imported and called.
-
-        Raises:
-            UsageError: the spec names a callable and may not.
-        """
-        if not trust and self.spec.partition(":")[0] not in OWN_FAMILIES:
-            raise UsageError(
-                f"the run names the code {self.spec}, which would be imported and run: allow it by --trust"
-            )
-        options = {**self.options, "pretrained": pretrained, "embeddings": embeddings}
-        return build(self.spec, self.input_shape, self.num_outputs, **options)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for run.json."""
-        return {
-            "spec": self.spec,
-            "input_shape": list(self.input_shape),
-            "num_outputs": self.num_outputs,
-            "options": self.options,
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "ModelRecipe":
-        """Return the recipe that `to_dict` described.
-
-        Raises:
-            RunError: an entry is missing.
-        """
-        try:
-            shape = tuple(int(size) for size in values["input_shape"])
-            return cls(values["spec"], shape, int(values["num_outputs"]), dict(values["options"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"the run does not say how its model is built ({error}): it is damaged") from error
 
 
 class SavedModel(nn.Module):
@@ -141,18 +75,13 @@ def load_model(run: str | Path, *, trust: bool = False) -> SavedModel:
     """
     folder = RunFolder.open(run)
     manifest = folder.manifest()
-    if manifest.get("task") not in ("classification", "multilabel", "regression"):
+    if not manifest.predicts or manifest.task is None:
         raise RunError(f"{folder.path} is a pretraining run without labels, so it predicts nothing: fine-tune it first")
-    absent = [name for name in ("model", "preprocessing", "classes") if name not in manifest]
-    if absent:
-        raise RunError(f"{folder.path / MANIFEST} does not say {', '.join(absent)}: it is damaged; train again")
-    classes = manifest["classes"]
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise RunError(f"{folder.path / MANIFEST} does not name its classes in a list: it is damaged; train again")
-    network = ModelRecipe.from_dict(manifest["model"]).build(trust=trust)
+    if manifest.model is None or manifest.preprocessing is None:
+        raise RunError(f"{folder.path} has no model of its own, so it predicts nothing: name the run of a model")
+    network = manifest.model.build(trust=trust)
     load_whole(network, load_tensors_file(folder.path / WEIGHTS), folder.path)
-    preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
-    return SavedModel(network, manifest["task"], tuple(classes), preprocessing)
+    return SavedModel(network, manifest.task, manifest.classes, manifest.preprocessing)
 
 
 def load_whole(network: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:

@@ -1,17 +1,14 @@
-"""What a run keeps of its phases, so that one that is interrupted anywhere goes on with the same ones."""
+"""The phases that a run keeps, so that one that is interrupted anywhere goes on with the same ones."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import replace
 
-from reuse.devices import dtype_name
 from reuse.errors import UsageError
-from reuse.features.preparing import Prepared
-from reuse.layers.freezing import Freezing
-from reuse.objectives.objective import Objective
 from reuse.runs.checkpoints import load_checkpoint, newest_epoch
 from reuse.runs.folder import RunFolder
-from reuse.setup.running import make_stopping
+from reuse.runs.manifest import CacheChoice, PhaseRecord, Settled
 from reuse.training.phases import Phase, settle
+from reuse.training.stopping import EarlyStopping
 
 
 def remaining(phases: list[Phase], run: RunFolder) -> Iterator[Phase]:
@@ -28,25 +25,32 @@ def remaining(phases: list[Phase], run: RunFolder) -> Iterator[Phase]:
         number += 1
 
 
-def note_phase(run: RunFolder, phase: Phase, freezing: Freezing, prepared: Prepared | None) -> None:
+def record_phase(run: RunFolder, phase: PhaseRecord) -> None:
     """Keep in the run what a phase is before it trains, so that one that is killed at any moment tells of all of them.
 
     Args:
         run: where.
-        phase: that begins.
-        freezing: what is frozen in it.
-        prepared: its cut; None without one.
+        phase: that begins, with the number of the first epoch that it has when nothing is resumed.
     """
-    stored = prepared.stored if prepared else ()
-    frontier = [{"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in stored]
-    told = {"epoch": phase.first, "frozen": list(freezing.layers), "frontier": frontier}
-    told |= {"settled": dict(phase.settled)} if phase.settled else {}
-    now = max(phase.first, newest_epoch(run) + 1)  # what has been trained was trained as it was noted then
-    others = [other for other in run.manifest().get("phases", ()) if other["epoch"] < now]
-    if now == phase.first or not others or others[-1]["frozen"] != told["frozen"]:
-        run.update_manifest(phases=[*others, {**told, "epoch": now}])
-    elif len(others) < len(run.manifest()["phases"]):
-        run.update_manifest(phases=others)
+    manifest = run.manifest()
+    now = max(phase.epoch, newest_epoch(run) + 1)  # what has been trained was trained as it was recorded then
+    others = tuple(other for other in manifest.phases if other.epoch < now)
+    if now == phase.epoch or not others or others[-1].frozen != phase.frozen:
+        run.write_manifest(replace(manifest, phases=(*others, replace(phase, epoch=now))))
+    elif len(others) < len(manifest.phases):
+        run.write_manifest(replace(manifest, phases=others))
+
+
+def record_cache(run: RunFolder, epoch: int, choice: CacheChoice) -> None:
+    """Keep where the activations of a phase are.
+
+    Args:
+        run: where it is kept.
+        epoch: the first of the phase.
+        choice: made for it.
+    """
+    manifest = run.manifest()
+    run.write_manifest(replace(manifest, cached={**manifest.cached, epoch: choice}))
 
 
 def settle_after(epoch: int, settled: Mapping[str, float], phases: list[Phase], run: RunFolder) -> None:
@@ -59,31 +63,31 @@ def settle_after(epoch: int, settled: Mapping[str, float], phases: list[Phase], 
         run: where it is kept.
     """
     settle(phases, epoch, settled)
-    changes = [{"epoch": phase.first - 1, "changes": dict(phase.settled)} for phase in phases if phase.settled]
-    run.update_manifest(settled=changes)
+    changes = tuple(Settled(phase.first - 1, dict(phase.settled)) for phase in phases if phase.settled)
+    run.write_manifest(replace(run.manifest(), settled=changes))
 
 
-def settle_as_before(phases: list[Phase], run: RunFolder, objective: Objective, settings: Mapping[str, Any]) -> None:
+def settle_as_before(phases: list[Phase], run: RunFolder, stopping: EarlyStopping, *, watched: bool) -> None:
     """Part the phases as a run that is resumed had parted them, also where it was killed before it had kept that.
 
     Args:
         phases: as the settings alone say; changed in place.
         run: that goes on.
-        objective: what it minimises.
-        settings: with which it goes on.
+        stopping: a fresh one with the run's settings; it is loaded with what the run had seen.
+        watched: whether layers freeze by themselves from here on too.
 
     Raises:
         UsageError: layers have frozen by themselves, and the settings now name phases.
     """
-    kept = [entry for entry in run.manifest().get("settled", ()) if entry["epoch"] < phases[-1].last]
-    if kept and settings["unfreeze"]:
+    kept = [entry for entry in run.manifest().settled if entry.epoch < phases[-1].last]
+    if kept and len(phases) > 1:
         raise UsageError(f"layers of {run.path} have frozen by themselves: go on without unfreeze")
     for entry in kept:
-        settle(phases, entry["epoch"], entry["changes"])
-    saved = load_checkpoint(run) if settings["auto_freeze"] is not False else None
-    if saved is None or saved[0]["epoch"] in [entry["epoch"] for entry in kept]:
+        settle(phases, entry.epoch, entry.changes)
+    saved = load_checkpoint(run) if watched else None
+    if saved is None or saved[0]["epoch"] in [entry.epoch for entry in kept]:
         return
-    trainer, stopping = saved[0], make_stopping(objective, settings)
+    trainer = saved[0]
     stopping.load_state_dict(saved[1])
     settled = trainer.get("settling", {}).get("settled", {})
     if settled and trainer["epoch"] < phases[-1].last and not stopping.is_over():

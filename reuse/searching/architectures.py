@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from reuse.data.dataset import Dataset
 from reuse.data.rows import Picked, Rows
-from reuse.devices import Compute, dtype_name
+from reuse.devices import Compute
 from reuse.errors import CutError, UsageError
-from reuse.features.feeding import Feed, feed_activations
-from reuse.features.preparing import CacheSettings, Prepared, describe_plan, prepare
+from reuse.features.choosing import Upcoming
+from reuse.features.features import Features, describe_plan, find_features, half_steps
+from reuse.features.feeding import feed_activations
 from reuse.heads.fitting import Measured
 from reuse.layers.freezing import Freezing
 from reuse.nn.specs import add_layers
@@ -21,8 +22,9 @@ from reuse.reporting import Reporter
 from reuse.searching.folds import Division
 from reuse.searching.grid import head_widths
 from reuse.seeding import seed_everything
-from reuse.setup.finetuning import Origins, Task, freeze_layers, restored_model
-from reuse.setup.running import make_recipe
+from reuse.setup.finetuning import Task, build_model
+from reuse.setup.models import Origins, freeze_layers, make_recipe
+from reuse.training.feeds import Feed
 from reuse.training.state import copied, live_tensors
 
 
@@ -36,7 +38,7 @@ class Architecture:
         model: restored, with its frozen layers.
         origins: which layers are restored and which fresh.
         freezing: what is frozen.
-        prepared: the cut.
+        features: the cut, and where its activations are.
         feed: the cached activations, and what the heads are copies of.
         starts: initial weights by seed.
     """
@@ -46,7 +48,7 @@ class Architecture:
     model: nn.Module
     origins: Origins
     freezing: Freezing
-    prepared: Prepared
+    features: Features
     feed: Feed
     starts: dict[int, dict[str, Tensor]]
 
@@ -55,12 +57,6 @@ class Architecture:
         """What gives outputs from cached activations."""
         assert isinstance(self.feed.network, nn.Module)
         return self.feed.network
-
-    @property
-    def frontier(self) -> list[dict[str, Any]]:
-        """Name, shape and type of each tensor at the cut, as it is stored."""
-        stored = self.prepared.stored
-        return [{"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in stored]
 
     def rows(self, split: str) -> tuple[Rows, Tensor]:
         """Return the cached rows of a split and their targets."""
@@ -84,8 +80,6 @@ def build_architecture(
     task: Task,
     data: Dataset,
     objective: Objective,
-    compute: Compute,
-    cache: CacheSettings,
     seeds: Sequence[int],
     reporter: Reporter,
 ) -> Architecture:
@@ -95,20 +89,22 @@ def build_architecture(
         UsageError: the model cannot be cut, so that there is nothing that heads could share.
     """
     task = _with_head(task, head)
-    model, origins, freezing = _built(task, seeds[0], compute, reporter)
+    settings = task.settings
+    model, origins, freezing, compute = _built(task, seeds[0], reporter)
     starts = {seeds[0]: copied(live_tensors(model))}
     for seed in seeds[1:]:
-        starts[seed] = copied(live_tensors(_built(task, seed, compute, Reporter())[0]))
+        starts[seed] = copied(live_tensors(_built(task, seed, Reporter())[0]))
     try:
-        prepared = prepare(model, data, objective, compute, cache, task.settings["epochs"])
+        upcoming = Upcoming(settings.epochs, partial(half_steps, objective), comparable=False)
+        features = find_features(model, data, compute, settings, upcoming)
     except CutError as error:
         raise UsageError(
             f"a sweep trains heads on what frozen layers have computed once, and there is no such part: {error}. Name "
             "the layers with freeze, or use finetune for each setting"
         ) from error
-    reporter.line(describe_plan(prepared)[0])
-    feed = feed_activations(prepared, data, compute, reporter)
-    return Architecture(head, task, model, origins, freezing, prepared, feed, starts)
+    reporter.line(describe_plan(features)[0])
+    feed = feed_activations(features, data, compute, reporter)
+    return Architecture(head, task, model, origins, freezing, features, feed, starts)
 
 
 def rows_to_train(architecture: Architecture, divisions: Sequence[Division]) -> tuple[tuple[Rows, Tensor], Tensor]:
@@ -133,13 +129,11 @@ def rows_to_measure(architecture: Architecture, divisions: Sequence[Division]) -
 def _with_head(task: Task, head: str) -> Task:
     if head_widths(head) is None:
         return task
-    settings = {**task.settings, "model": model_spec(task.settings["model"], head)}
-    recipe, vectors = make_recipe(settings, task.data)
-    return replace(task, settings=settings, recipe=recipe, vectors=vectors)
+    settings = replace(task.settings, model=model_spec(task.recipe.spec, head))
+    return replace(task, settings=settings, recipe=make_recipe(settings, task.data))
 
 
-def _built(task: Task, seed: int, compute: Compute, reporter: Reporter) -> tuple[nn.Module, Origins, Freezing]:
+def _built(task: Task, seed: int, reporter: Reporter) -> tuple[nn.Module, Origins, Freezing, Compute]:
     seed_everything(seed)
-    model, origins = restored_model(task, reporter)
-    model.to(compute.device, compute.dtype)
-    return model, origins, freeze_layers(model, task.settings, origins.fresh, reporter)
+    model, origins, compute = build_model(task, reporter)
+    return model, origins, freeze_layers(model, task.settings, origins.fresh, reporter), compute

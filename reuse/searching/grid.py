@@ -1,7 +1,7 @@
 """What a sweep tries: lists of settings, and every combination of them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -9,6 +9,7 @@ from reuse.data.labels import parse_labels
 from reuse.errors import UsageError
 from reuse.heads.stacked_optimizers import check_stackable
 from reuse.optim.settings import OptimizerSettings
+from reuse.settings.commands import FinetuneSettings
 
 NO_LAYERS, LAYERS = "0", "mlp:"
 
@@ -33,10 +34,16 @@ class Choice:
     momentum: float | None
     schedule: str
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What `finetune` is told of it."""
-        return {name: value for name, value in asdict(self).items() if name != "head"}
+    def applied(self, settings: FinetuneSettings) -> FinetuneSettings:
+        """Return the settings of a fine-tuning that trains such a head."""
+        return replace(
+            settings,
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
+            schedule=self.schedule,
+        )
 
     @property
     def origin(self) -> str:

@@ -1,7 +1,7 @@
 """Keeping a head of a sweep as an ordinary fine-tuning run, which predicts and can be reused."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -10,12 +10,14 @@ from reuse.data.rows import Picked, Rows
 from reuse.objectives.objective import Objective
 from reuse.runs.checkpoints import savable_tensors
 from reuse.runs.folder import WEIGHTS, RunFolder
+from reuse.runs.manifest import Manifest, PhaseRecord
 from reuse.runs.results import Result
 from reuse.runs.tensor_files import save_tensors
 from reuse.searching.architectures import Architecture
 from reuse.searching.folds import Division
 from reuse.searching.table import Configuration
-from reuse.setup.finetuning import describe_run
+from reuse.settings.files import plain_settings
+from reuse.setup.finetuning import begin_manifest
 from reuse.training.evaluation import evaluate
 from reuse.training.state import load_tensors
 
@@ -44,12 +46,8 @@ def keep_head(
     """
     load_tensors(architecture.model, weights)
     run, task = RunFolder.create("finetune", folder), architecture.task
-    settings: dict[str, Any] = {
-        **task.settings,
-        **configuration.choice.settings,
-        "labels": configuration.labels,
-        "seed": configuration.seed,
-    }
+    applied = configuration.choice.applied(task.settings)
+    settings = plain_settings(replace(applied, labels=configuration.labels, seed=configuration.seed))
     splits = _splits(architecture, division)
     save_tensors(run.path / WEIGHTS, savable_tensors(architecture.model))
     run.write_settings("finetune", settings)
@@ -66,7 +64,7 @@ def keep_head(
         frozen=architecture.freezing.layers,
         restored=architecture.origins.restored,
         fresh=architecture.origins.fresh,
-        frontier=tuple(architecture.frontier),
+        frontier=architecture.features.frontier,
         cache=architecture.feed.cache,
         notes=(f"head {configuration.number} of a sweep{configuration.choice.origin}",),
     )
@@ -74,12 +72,10 @@ def keep_head(
     return run.path
 
 
-def _manifest(architecture: Architecture, data: Dataset, configuration: Configuration) -> dict[str, Any]:
-    return {
-        **describe_run(architecture.task, data, architecture.origins),
-        "phases": [{"epoch": 1, "frozen": list(architecture.freezing.layers), "frontier": architecture.frontier}],
-        "swept": configuration.to_dict(),
-    }
+def _manifest(architecture: Architecture, data: Dataset, configuration: Configuration) -> Manifest:
+    begun = begin_manifest(architecture.task, architecture.origins, data)
+    phase = PhaseRecord(1, architecture.freezing.layers, architecture.features.frontier)
+    return replace(begun, rows={}, phases=(phase,), swept=configuration.to_dict())
 
 
 def _splits(architecture: Architecture, division: Division | None) -> dict[str, tuple[Rows, Tensor]]:
@@ -95,5 +91,5 @@ def _splits(architecture: Architecture, division: Division | None) -> dict[str, 
 def _measured(architecture: Architecture, objective: Objective, source: Rows, targets: Tensor) -> dict[str, float]:
     if not len(source):
         return {}
-    size = architecture.task.settings["batch_size"]
+    size = architecture.task.settings.batch_size
     return evaluate(architecture.network, objective, source, targets, batch_size=size, model=architecture.model)

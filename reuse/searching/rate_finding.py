@@ -1,46 +1,24 @@
 """`lr_find`: which learning rate to give a training, by a range test of exactly that training; nothing is written."""
 
 from pathlib import Path
-from typing import Any
 
 from reuse.errors import UsageError
-from reuse.features.feeding import Feed, feed_inputs
-from reuse.finetuning.finetune import finetune
-from reuse.pretraining.pretrain import pretrain
+from reuse.features.feeding import feed_inputs
 from reuse.reporting import Reporter
-from reuse.settings import UNUSED_BY_RANGE_TEST
-from reuse.setup.beginning import begin
-from reuse.setup.finetuning import new_task
-from reuse.setup.pretraining import new_pretext
-from reuse.setup.running import check_epochs, checked_names, plain_settings, take_part
+from reuse.settings.calling import Given, carried, takes
+from reuse.settings.commands import FinetuneSettings, LrFindArguments, PretrainSettings
+from reuse.setup import finetuning, pretraining
 from reuse.setup.trainers import make_trainer
+from reuse.training.feeds import Feed
+from reuse.training.parallel import take_part
 from reuse.training.range_test import RateCurve, range_test
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
 
 
-def lr_find(
-    source: str | Path | None = None,
-    *,
-    objective: str | None = None,
-    lowest: float = 1e-7,
-    highest: float = 10.0,
-    steps: int = 200,
-    plot: str | Path | None = None,
-    reporter: Reporter | None = None,
-    **settings: Any,
-) -> RateCurve:
+@takes(LrFindArguments)
+def lr_find(arguments: LrFindArguments, given: Given) -> RateCurve:
     """Build what `finetune`, or `pretrain`, would train, raise the rate step by step, and propose one.
-
-    Args:
-        source: of a fine-tuning (see `reuse.finetune`); None: the newest pretraining run under `runs`.
-        objective: of a pretraining, such as `autoencoder`, in place of a source; None: it is a fine-tuning.
-        lowest: the first rate.
-        highest: the last rate; the test ends before it where the loss explodes.
-        steps: how many, at least 20.
-        plot: a picture to write, such as `rates.png`.
-        reporter: told of lines; by default nobody is.
-        settings: what the training would be given, other than `reuse.settings.UNUSED_BY_RANGE_TEST`.
 
     Returns:
         Rates, losses and the proposal, a tenth of the rate at which the loss turns.
@@ -52,24 +30,23 @@ def lr_find(
         >>> lr_find(objective="supervised", data="digits", model="mlp:100,50").proposal  # doctest: +SKIP
         0.0031
     """
-    for name in UNUSED_BY_RANGE_TEST:
-        if name in settings:
-            raise UsageError(f"a range test has no use for {name}: leave it out")
-    if plot is not None:
+    if arguments.plot is not None:
         check_matplotlib()
-    listener = take_part(reporter)
-    if objective is None:
-        trainer, feed = _of_finetuning({"source": source, **settings}, listener)
-    elif source is None:
-        trainer, feed = _of_pretraining({"objective": objective, **settings}, listener)
+    reporter = take_part(arguments.reporter)
+    if arguments.objective is None:
+        trainer, feed = _of_finetuning(carried(arguments, given, FinetuneSettings), reporter)
+    elif arguments.source is None:
+        trainer, feed = _of_pretraining(carried(arguments, given, PretrainSettings), reporter)
     else:
-        raise UsageError(f"objective {objective} is of a pretraining, which has no source: give one of the two")
+        raise UsageError(
+            f"objective {arguments.objective} is of a pretraining, which has no source: give one of the two"
+        )
     rows = feed.splits["train"]
     with fitting_threads(feed.network, trainer.model, rows[0], trainer.batch_size, trainer.precision):
-        curve = range_test(trainer, *rows, lowest=lowest, highest=highest, steps=steps)
-    if plot is not None:
-        draw(curve, plot)
-    return curve
+        tested = range_test(trainer, *rows, lowest=arguments.lowest, highest=arguments.highest, steps=arguments.steps)
+    if arguments.plot is not None:
+        draw(tested, arguments.plot)
+    return tested
 
 
 def draw(curve: RateCurve, path: str | Path) -> None:
@@ -105,21 +82,17 @@ def check_matplotlib() -> None:
         ) from error
 
 
-def _of_finetuning(given: dict[str, Any], reporter: Reporter) -> tuple[Trainer, Feed]:
+def _of_finetuning(settings: FinetuneSettings, reporter: Reporter) -> tuple[Trainer, Feed]:
     """Return what a fine-tuning would begin with; frozen layers are computed in each step, as no step comes twice."""
-    arguments = {**checked_names(finetune, given), **given}
-    check_epochs(arguments)
-    task = new_task(plain_settings(arguments), arguments["data"], reporter)
-    begun = begin(task, reporter)
-    feed = feed_inputs(begun.model, task.data, begun.compute)
-    return make_trainer(begun.model, begun.objective, feed, task.settings, task.data, begun.anchors), feed
+    task = finetuning.new_task(settings, reporter)
+    setup = finetuning.set_up(task, reporter)
+    feed = feed_inputs(setup.model, task.data, setup.compute)
+    parts = setup.tuning_parts({}, 0.0)
+    return make_trainer(setup.model, setup.objective, feed, task.settings, task.data, parts), feed
 
 
-def _of_pretraining(given: dict[str, Any], reporter: Reporter) -> tuple[Trainer, Feed]:
+def _of_pretraining(settings: PretrainSettings, reporter: Reporter) -> tuple[Trainer, Feed]:
     """Return what a pretraining would begin with."""
-    arguments = {**checked_names(pretrain, given), **given}
-    check_epochs(arguments)
-    pretext = new_pretext(plain_settings(arguments), arguments["data"], reporter)
-    feed = feed_inputs(pretext.trained, pretext.data, pretext.compute)
-    trainer = make_trainer(pretext.trained, pretext.objective, feed, pretext.settings, pretext.data)
-    return trainer, feed
+    setup = pretraining.set_up(settings, reporter)
+    feed = feed_inputs(setup.trained, setup.data, setup.compute)
+    return make_trainer(setup.trained, setup.objective, feed, setup.settings, setup.data), feed

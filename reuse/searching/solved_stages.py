@@ -40,15 +40,13 @@ def solve_stage(sweep: Sweep, choices: Sequence[SolverChoice]) -> Stage:
         solved += _solve(sweep, own, layer, features, targets, rows)
     heads = [head for _, _, head, _ in solved]
     sweep.reporter.line(f"{len(heads)} heads are solved together on {len(source)} rows")
-    many = ManyHeads(
-        architecture.network, sweep.objective, heads, batch_size=settings["batch_size"], seed=settings["seed"]
-    )
+    many = ManyHeads(architecture.network, sweep.objective, heads, batch_size=settings.batch_size, seed=settings.seed)
     divisions = [division for _, division, _, _ in solved]
     measured = measure_heads(many, sweep.objective, rows_of(architecture, sweep, divisions)[1])
     configurations = []
     for number, ((choice, division, _, iterations), valid) in enumerate(zip(solved, measured, strict=True)):
-        labels, fold = (settings["labels"], None) if division is None else (division.labels, division.fold)
-        configurations.append(Configuration(number, choice, settings["seed"], labels, fold, None, valid, iterations))
+        labels, fold = (settings.labels, None) if division is None else (division.labels, division.fold)
+        configurations.append(Configuration(number, choice, settings.seed, labels, fold, None, valid, iterations))
     seconds = cached - started, time.perf_counter() - cached
     return Stage(architecture, many, configurations, divisions, 0, *seconds)
 

@@ -1,6 +1,6 @@
 """What a sweep tries where heads are solved and not trained: solvers and penalties."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -10,7 +10,8 @@ from reuse.heads.linear import checked_penalties
 from reuse.heads.solvers import SOLVERS
 from reuse.menus import lookup
 from reuse.searching.grid import NO_LAYERS, as_values
-from reuse.searching.unused_settings import UNUSED_BY_SOLVERS
+from reuse.settings.commands import FinetuneSettings, HeadSettings
+from reuse.settings.setting import settings_of
 
 PENALTIES = "1e-6,1e-5,1e-4,1e-3,1e-2,0.1,1"
 
@@ -29,10 +30,9 @@ class SolverChoice:
     solver: str
     penalty: float
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What `finetune` is told of it: nothing, as it has no solvers."""
-        return {}
+    def applied(self, settings: FinetuneSettings) -> FinetuneSettings:
+        """Return the settings of a fine-tuning, which has no solvers: as they are."""
+        return settings
 
     @property
     def origin(self) -> str:
@@ -56,9 +56,9 @@ def read_solver_choices(*, head: Any, solver: Any, penalty: Any) -> list[SolverC
     return [SolverChoice(NO_LAYERS, *values) for values in product(dict.fromkeys(solvers), dict.fromkeys(penalties))]
 
 
-def refuse_unused(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Raise a UsageError where a setting is given that a solver has no use for."""
-    refused = [name for name in UNUSED_BY_SOLVERS if name in given and given[name] != defaults[name]]
+def refuse_steps(given: Collection[str]) -> None:
+    """Raise a UsageError where a setting is given that only heads have that are trained by steps."""
+    refused = [name for name in settings_of(HeadSettings) if name in given]
     if refused:
         raise UsageError(
             f"a solver goes to the optimum from wherever it begins, and takes no {refused[0]}: leave it out, or leave "

@@ -12,7 +12,6 @@ from torch import Tensor
 from reuse.data.dataset import Dataset
 from reuse.data.rows import Rows
 from reuse.errors import DataError
-from reuse.finetuning.feeding import cache_settings
 from reuse.heads.fitting import FittedHeads, Measured, Metrics, fit_heads, measure_heads
 from reuse.heads.heads import Head
 from reuse.heads.many_heads import ManyHeads
@@ -24,8 +23,8 @@ from reuse.searching.folds import Division
 from reuse.searching.grid import Choice
 from reuse.searching.solver_choices import SolverChoice
 from reuse.searching.table import Configuration, mean_and_error
+from reuse.settings.commands import FinetuneSettings
 from reuse.setup.finetuning import Task
-from reuse.setup.running import choose_compute
 
 Trial = tuple[Choice | SolverChoice, int, Division | None]
 """What one head is: its settings, the seed of its initial weights, and its rows."""
@@ -118,28 +117,25 @@ def train_stage(sweep: Sweep, head: str, choices: Sequence[Choice], first: int) 
         _head(choice, architecture.starts[seed], rows_in(division, used), settings) for choice, seed, division in trials
     ]
     cached = time.perf_counter()
-    many = ManyHeads(
-        architecture.network, sweep.objective, heads, batch_size=settings["batch_size"], seed=settings["seed"]
-    )
+    many = ManyHeads(architecture.network, sweep.objective, heads, batch_size=settings.batch_size, seed=settings.seed)
     sweep.reporter.line(f"{len(heads)} heads are trained together on {len(train[0])} rows")
     fitted = fit_heads(
         many,
         train,
         valid,
-        epochs=settings["epochs"],
-        patience=settings["patience"] if settings["early_stopping"] else None,
+        epochs=settings.epochs,
+        patience=settings.patience if settings.early_stopping else None,
         on_epoch=partial(_record, sweep.run, head, first),
     )
     measured = measure_heads(many, sweep.objective, valid)
-    configurations = _configurations(trials, settings["labels"], first, fitted, measured)
+    configurations = _configurations(trials, settings.labels, first, fitted, measured)
     seconds = cached - started, time.perf_counter() - cached
     return Stage(architecture, many, configurations, [trial[2] for trial in trials], fitted.epochs, *seconds)
 
 
 def architecture_of(sweep: Sweep, head: str, reporter: Reporter) -> Architecture:
     """Return what the heads of a sweep that are called `head` have in common."""
-    compute, cache = choose_compute(sweep.task.settings), cache_settings(sweep.task)
-    return build_architecture(head, sweep.task, sweep.data, sweep.objective, compute, cache, sweep.seeds, reporter)
+    return build_architecture(head, sweep.task, sweep.data, sweep.objective, sweep.seeds, reporter)
 
 
 def rows_of(
@@ -170,9 +166,9 @@ def rows_in(division: Division | None, used: Tensor | None) -> Tensor | None:
     return None if division is None or used is None else division.train[used]
 
 
-def _head(choice: Choice, weights: Mapping[str, Tensor], rows: Tensor | None, settings: Mapping[str, Any]) -> Head:
-    optimizer = choice.optimizer_settings(settings["decay_all"])
-    return Head(weights, optimizer, choice.schedule, settings["warmup"], rows)
+def _head(choice: Choice, weights: Mapping[str, Tensor], rows: Tensor | None, settings: FinetuneSettings) -> Head:
+    optimizer = choice.optimizer_settings(settings.decay_all)
+    return Head(weights, optimizer, choice.schedule, settings.warmup, rows)
 
 
 def _record(run: RunFolder, head: str, first: int, epoch: int, losses: Tensor, accuracies: Tensor) -> None:

@@ -1,12 +1,10 @@
 """Layers that freeze by themselves: what the settings ask for, and what stands against it."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from torch import nn
 
 from reuse.distributed import world_size
 from reuse.errors import UsageError
+from reuse.settings.commands import FinetuneSettings
 from reuse.training.blocks import blocks
 from reuse.training.settling import Settling, check
 
@@ -17,17 +15,17 @@ INTERVALS = 20
 """Into how many intervals the paper's experiments divide a training."""
 
 
-def make_settling(model: nn.Module, settings: Mapping[str, Any]) -> Settling | None:
+def make_settling(model: nn.Module, settings: FinetuneSettings) -> Settling | None:
     """Return what watches the layers; None where nobody wants it, or no two blocks train that could be compared.
 
     Args:
         model: frozen as it trains now, on its device.
-        settings: of a command.
+        settings: of a fine-tuning.
 
     Raises:
         UsageError: a setting cannot be taken.
     """
-    chosen = settings.get("auto_freeze", False)
+    chosen = settings.auto_freeze
     if chosen is False:
         return None
     percentile = PERCENTILE if chosen is True else float(chosen)
@@ -39,41 +37,41 @@ def make_settling(model: nn.Module, settings: Mapping[str, Any]) -> Settling | N
     return Settling(watched, percentile, every) if len(training) > 1 else None
 
 
-def describe_auto_freeze(settings: Mapping[str, Any]) -> list[str]:
+def describe_auto_freeze(settings: FinetuneSettings) -> list[str]:
     """Return in one sentence what a person should know; nothing where layers do not freeze by themselves."""
-    if settings["auto_freeze"] is False:
+    if settings.auto_freeze is False:
         return []
     every = interval(settings)
     often = "epoch" if every == 1 else f"{every} epochs"
     line = f"layers freeze by themselves: their gradients are compared every {often}"
-    none = 2 * every >= settings["epochs"]
+    none = 2 * every >= settings.epochs
     return [f"{line}, of which there are too few for any to freeze: train longer" if none else line]
 
 
-def interval(settings: Mapping[str, Any]) -> int:
+def interval(settings: FinetuneSettings) -> int:
     """Return after how many epochs layers are looked at again."""
-    every: int | None = settings["auto_freeze_every"]
-    return max(1, settings["epochs"] // INTERVALS) if every is None else every
+    every = settings.auto_freeze_every
+    return max(1, settings.epochs // INTERVALS) if every is None else every
 
 
-def check_auto_freeze(model: nn.Module, settings: Mapping[str, Any], *, resumed: bool = False) -> None:
+def check_auto_freeze(model: nn.Module, settings: FinetuneSettings, *, resumed: bool = False) -> None:
     """Raise unless layers of `model`, frozen as at the beginning, can freeze by themselves, where that is wanted.
 
     Args:
         model: frozen as the first phase trains it.
-        settings: of a command.
+        settings: of a fine-tuning.
         resumed: whether a run goes on with other layers frozen than at its beginning, of which none may be left.
 
     Raises:
         UsageError: the message says what stands against it.
     """
-    if settings["auto_freeze"] is False:
+    if settings.auto_freeze is False:
         return
-    if settings["unfreeze"]:
+    if settings.unfreeze:
         raise UsageError("auto_freeze freezes layers and unfreeze lets them train: leave one of the two out")
-    if settings["parallel"] == "fsdp" and world_size() > 1:
+    if settings.parallel == "fsdp" and world_size() > 1:
         raise UsageError("auto_freeze needs a model that is whole, and fsdp divides it once: choose parallel=ddp")
-    if settings["precision"] == "float16":
+    if settings.precision == "float16":
         raise UsageError("auto_freeze compares gradients, and float16 scales them as it goes: choose bfloat16")
     if make_settling(model, settings) is None and not resumed:
         names = ", ".join(blocks(model)) or "none"

@@ -15,10 +15,13 @@ from reuse.layers.cutting import Cut, cut
 from reuse.layers.describing import Layer, describe_layers
 from reuse.layers.freezing import freeze as freeze_layers
 from reuse.nn.preprocessing import preprocessing_of
+from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
 from reuse.nn.specs import is_recurrent
 from reuse.runs.folder import RunFolder
-from reuse.runs.models import OWN_FAMILIES, ModelRecipe
-from reuse.setup.preprocessing import preprocessing_for
+from reuse.settings.calling import Given, takes
+from reuse.settings.commands import InspectArguments
+from reuse.settings.groups import FreezingSettings
+from reuse.setup.data import preprocessing_for
 
 ROWS = 2
 # Where nothing says what a model is for: the shape and classes of digits, as `reuse pretrain` takes them.
@@ -62,28 +65,9 @@ class Inspection:
         return asdict(self)
 
 
-def inspect_model(
-    model: str | Path,
-    *,
-    freeze: str | Sequence[str] = (),
-    data: Any = None,
-    input_shape: Sequence[int] | None = None,
-    num_outputs: int | None = None,
-    depth: int = 1,
-    pretrained: bool = False,
-    trust: bool = False,
-) -> Inspection:
+@takes(InspectArguments)
+def inspect_model(arguments: InspectArguments, given: Given) -> Inspection:  # noqa: ARG001 - the shape of a command
     """Describe the layers of a model and where it would be cut.
-
-    Args:
-        model: a model spec or a run folder.
-        freeze: patterns of the layers to freeze; none: a run's own.
-        data: a data spec, for the shape of inputs and the number of outputs.
-        input_shape: of one sample, such as `3,64,64`; None: the data's, the run's, or the model's own.
-        num_outputs: units of the output layer.
-        depth: how many levels of layers to list.
-        pretrained: look at timm's model with its pretrained weights, instead of random ones.
-        trust: let a run that names a `package.module:callable` import and call it.
 
     Raises:
         UsageError, DataError, RunError: something given cannot be taken; the message says what to do.
@@ -92,13 +76,12 @@ def inspect_model(
         >>> inspect_model("mlp:100,50", freeze="hidden1").bytes_per_sample
         400
     """
-    if depth < 1:
-        raise UsageError(f"depth is {depth}: give 1 or more")
-    recipe, own, notes = _recipe(model)
-    patterns = freeze or own
-    notes = () if freeze else notes
-    recipe, example, more = _sized(recipe, data, input_shape, num_outputs)
-    network = recipe.build(pretrained=pretrained, trust=trust or not Path(model).is_dir())
+    recipe, own, notes = _recipe(arguments.model)
+    patterns = arguments.freeze or own
+    notes = () if arguments.freeze else notes
+    recipe, example, more = _sized(recipe, arguments.data, arguments.input_shape, arguments.num_outputs)
+    trust = arguments.trust or not Path(arguments.model).is_dir()
+    network = recipe.build(pretrained=arguments.pretrained, trust=trust)
     frozen = freeze_layers(network, patterns).layers if patterns else ()
     parts, why_not = _cut(network, example)
     frontier = parts.frontier if parts else ()
@@ -107,7 +90,7 @@ def inspect_model(
         input_shape=recipe.input_shape,
         num_outputs=recipe.num_outputs,
         parameters=sum(p.numel() for p in network.parameters()),
-        layers=tuple(describe_layers(network, example, parts, depth)),
+        layers=tuple(describe_layers(network, example, parts, arguments.depth)),
         frozen=frozen,
         frontier=tuple({"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in frontier),
         bytes_per_sample=parts.bytes_per_sample if parts else None,
@@ -129,9 +112,10 @@ def _recipe(model: str | Path) -> tuple[ModelRecipe, list[str], tuple[str, ...]]
     """Return how the model is built (without a shape where only a spec is given), and a run's own freeze patterns."""
     if Path(model).is_dir():
         run = RunFolder.open(model)
-        recipe = ModelRecipe.from_dict(run.manifest().get("model", {}))
-        patterns = run.settings().get("freeze", [])
-        patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+        recipe, settings = run.manifest().model, run.settings()
+        if recipe is None:
+            raise RunError(f"{run.path} has no model of its own: name the run of a model")
+        patterns = list(settings.freeze) if isinstance(settings, FreezingSettings) else []
         return recipe, patterns, (f"frozen as in the run: {', '.join(patterns)}",) if patterns else ()
     spec = str(model)
     if ":" not in spec and spec not in OWN_FAMILIES:

@@ -1,61 +1,61 @@
-"""What a pretraining works on: settings filled in, data, the module that is trained, and what is minimised."""
+"""From the settings of a pretraining to its data, the module that is trained, and what is minimised."""
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
 from reuse.data.dataset import Dataset
-from reuse.data.preprocessing import Preprocessing
 from reuse.devices import Compute
 from reuse.errors import UsageError
 from reuse.menus import lookup
 from reuse.nn.decoders import Autoencoder, build_decoder, encoder_of
-from reuse.nn.word_vectors import WordVectors
+from reuse.nn.recipe import ModelRecipe
 from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.menu import OBJECTIVES
 from reuse.objectives.objective import Objective
 from reuse.reporting import Reporter
 from reuse.runs.folder import RunFolder
-from reuse.runs.models import ModelRecipe
 from reuse.seeding import seed_everything
-from reuse.setup.preprocessing import preprocessing_for
-from reuse.setup.running import build_options, choose_compute, describe_model, load_data, make_objective, make_recipe
+from reuse.settings.commands import PretrainSettings
+from reuse.setup.data import load_data, preprocessing_for
+from reuse.setup.models import describe_model, make_recipe, read_embeddings, with_model_options
+from reuse.setup.trainers import check_settings, choose_compute, make_objective, trainer_arguments
 
 
 @dataclass(frozen=True)
-class Pretext:
-    """Everything that a pretraining needs before a run begins.
+class PretrainSetup:
+    """A pretraining that is ready to train.
 
     Attributes:
         settings: resolved.
         data: the rows.
         recipe: how the model is built.
         encoder: the module whose layers are reused.
-        trained: the module that is trained: the encoder itself, or it with a decoder behind it.
+        trained: the module that is trained: the encoder itself, or it with more around it.
         objective: what is minimised.
         compute: where and in which types; `trained` is there.
+        started: when the command began, in seconds of `time.perf_counter`.
         load_seconds: what reading took.
     """
 
-    settings: dict[str, Any]
+    settings: PretrainSettings
     data: Dataset
     recipe: ModelRecipe
     encoder: nn.Module
     trained: nn.Module
     objective: Objective
     compute: Compute
+    started: float
     load_seconds: float
 
 
-def new_pretext(settings: dict[str, Any], spec: Any, reporter: Reporter, run: RunFolder | None = None) -> Pretext:
-    """Read the data, fill in the settings, and build what is trained.
+def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None = None) -> PretrainSetup:
+    """Read the data, fill in the settings, and build what is trained; what cannot be taken is refused.
 
     Args:
-        settings: of `pretrain`, as given.
-        spec: of the data, or arrays.
+        settings: as given; those of the run, where one is resumed.
         reporter: told of notes on the data and the model.
         run: that is resumed: its preprocessing is taken, and its weights come later; None: a new one.
 
@@ -63,64 +63,70 @@ def new_pretext(settings: dict[str, Any], spec: Any, reporter: Reporter, run: Ru
         UsageError, DataError, RunError: something given cannot be taken; the message says what to do.
     """
     started = time.perf_counter()
-    menu_entry = lookup(OBJECTIVES, settings["objective"], "objective")
-    _refuse_unused(settings, menu_entry.needs_labels)
+    check_settings(settings)
+    entry = lookup(OBJECTIVES, str(settings.objective), "objective")
+    _refuse_unused(settings, entry.needs_labels)
     compute = choose_compute(settings)
-    seed_everything(settings["seed"])
-    data = _load(settings, spec, run, menu_entry.needs_labels)
+    seed_everything(settings.seed)
+    data = _load(settings, run, entry.needs_labels)
     load_seconds = time.perf_counter() - started
     for note in data.notes:
         reporter.line(note)
-    settings = {**settings, **build_options(settings)}
-    recipe, vectors = make_recipe(settings, data)
+    settings, vectors = read_embeddings(with_model_options(settings, settings.model), data)
+    recipe = make_recipe(settings, data)
     vectors = None if run else vectors
-    encoder, trained, objective = _build(recipe, settings, data, vectors, trust=settings["trust"] or not run)
-    for line in (*([vectors.note] if vectors else []), *describe_model(encoder, settings, data)):
+    model = recipe.build(embeddings=vectors, trust=settings.trust or not run)
+    encoder, trained, objective = _around(model, settings, data)
+    for line in (*([vectors.note] if vectors else []), *describe_model(encoder, recipe, data)):
         reporter.line(line)
     trained.to(compute.device, compute.dtype)
-    return Pretext(settings, data, recipe, encoder, trained, objective, compute, load_seconds)
+    trainer_arguments(trained, settings, data)  # what cannot be taken is refused before anything is written
+    return PretrainSetup(settings, data, recipe, encoder, trained, objective, compute, started, load_seconds)
 
 
-def _load(settings: dict[str, Any], spec: Any, run: RunFolder | None, needs_labels: bool) -> Dataset:
-    if run is not None:
-        preprocessing: Preprocessing | None = Preprocessing.from_dict(run.manifest()["preprocessing"])
-    else:
-        preprocessing = preprocessing_for(settings["model"], settings["image_size"], settings["channels"])
-    others = {"labels": settings["labels"], "transductive": settings["transductive"]}
-    data = load_data(spec, settings, preprocessing, **others)
+def _load(settings: PretrainSettings, run: RunFolder | None, needs_labels: bool) -> Dataset:
+    own = preprocessing_for(settings.model, settings.image_size, settings.channels)
+    data = load_data(
+        settings.data,
+        settings,
+        model=settings.model,
+        seed=settings.seed,
+        labels=settings.labels,
+        preprocessing=own if run is None else run.manifest().preprocessing,
+        transductive=settings.transductive,
+    )
     if needs_labels and data.task == "unlabelled":
-        raise UsageError(f"objective {settings['objective']} needs labels, and {data.name} has none")
+        raise UsageError(f"objective {settings.objective} needs labels, and {data.name} has none")
     return data
 
 
-def _build(
-    recipe: ModelRecipe, settings: dict[str, Any], data: Dataset, vectors: WordVectors | None, trust: bool
-) -> tuple[nn.Module, nn.Module, Objective]:
+def _around(model: nn.Module, settings: PretrainSettings, data: Dataset) -> tuple[nn.Module, nn.Module, Objective]:
     """Return the module whose layers are reused, the module that is trained, and what is minimised."""
-    entry = OBJECTIVES[settings["objective"]]
-    model = recipe.build(embeddings=vectors, trust=trust)
+    entry = OBJECTIVES[str(settings.objective)]
     if entry.needs_labels:
         return model, model, make_objective(settings, data)
     objective = entry.make()
-    if settings["noise"] is not None:
+    if settings.noise is not None:
         kind = objective.kind if isinstance(objective, Reconstruction) else "gaussian"
-        objective = Reconstruction(settings["noise"], kind)
+        objective = Reconstruction(settings.noise, kind)
     encoder = encoder_of(model)
     decoder = build_decoder(encoder, torch.zeros(1, *data.input_shape, dtype=data.train.inputs.dtype))
     return encoder, Autoencoder(encoder, decoder), objective
 
 
-def _refuse_unused(settings: dict[str, Any], needs_labels: bool) -> None:
+def _refuse_unused(settings: PretrainSettings, needs_labels: bool) -> None:
     """Raise where a setting would be taken and not used."""
-    name = settings["objective"]
-    if needs_labels and settings["noise"] is not None:
+    name = settings.objective
+    if needs_labels and settings.noise is not None:
         raise UsageError(f"noise is for autoencoders, and the objective is {name}: leave it out")
-    if not needs_labels and settings["labels"] is not None:
+    if needs_labels:
+        return
+    if settings.labels is not None:
         raise UsageError(f"{name} uses no labels, so labels would change nothing but the rows: leave it out")
-    if not needs_labels and settings["label_smoothing"]:
+    if settings.label_smoothing:
         raise UsageError(f"{name} uses no labels, so there are none to smooth: leave label_smoothing out")
-    if not needs_labels and settings["class_weights"] is not None:
+    if settings.class_weights is not None:
         raise UsageError(f"{name} uses no labels, so there are no classes to weigh: leave class_weights out")
-    for mix in ("mixup", "cutmix"):
-        if not needs_labels and settings[mix]:
+    for mix, alpha in (("mixup", settings.mixup), ("cutmix", settings.cutmix)):
+        if alpha:
             raise UsageError(f"{name} uses no labels, and {mix} mixes labels: leave it out")

@@ -1,17 +1,18 @@
 """The source of a fine-tuning: a run folder, a weights file, or a model spec; by default the newest pretraining run."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from reuse.errors import RunError, UnknownNameError
 from reuse.layers.weights import load_weights
 from reuse.menus import suggest
+from reuse.nn.recipe import OWN_FAMILIES
 from reuse.runs.folder import WEIGHTS, RunFolder, newest_run
-from reuse.runs.models import OWN_FAMILIES, ModelRecipe
+from reuse.runs.manifest import Manifest
 from reuse.runs.tensor_files import load_tensors_file
+from reuse.settings.commands import TrainedSettings
 
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
@@ -24,15 +25,15 @@ class Source:
         name: as the user gave it, or the path of the run that was found.
         spec: of the model, None for a bare file of weights.
         weights: tensors by name; None for a model spec, whose own pretrained weights are meant.
-        manifest: run.json of a run, else empty.
-        settings: the settings of a run, else empty.
+        manifest: of a run; None for anything else.
+        settings: of a run; None for anything else.
     """
 
     name: str
     spec: str | None
     weights: dict[str, Tensor] | None
-    manifest: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    manifest: Manifest | None = None
+    settings: TrainedSettings | None = None
 
 
 def find_source(source: str | Path | None) -> Source:
@@ -70,6 +71,7 @@ def find_source(source: str | Path | None) -> Source:
 
 def _run(run: RunFolder) -> Source:
     manifest = run.manifest()
-    recipe = ModelRecipe.from_dict(manifest.get("model", {}))
+    if manifest.model is None:
+        raise RunError(f"{run.path} has no model of its own (it is a {manifest.kind}): name the run of a model")
     weights = load_tensors_file(run.path / WEIGHTS)
-    return Source(str(run.path), recipe.spec, weights, manifest, run.settings())
+    return Source(str(run.path), manifest.model.spec, weights, manifest, run.settings())

@@ -17,11 +17,12 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from reuse.distributed import mean_over_processes, rank, sum_over_processes, world_size
+from reuse.distributed import is_main, join, mean_over_processes, rank, sum_over_processes, world_size
 from reuse.errors import UsageError
 from reuse.layers.splicing import Suffix
 from reuse.menus import lookup
 from reuse.objectives.objective import Network
+from reuse.reporting import Reporter
 from reuse.training.statistics import live_batch_norms
 
 
@@ -87,6 +88,12 @@ class BatchShare:
 
 
 ALONE = BatchShare()
+
+
+def take_part(reporter: Reporter | None) -> Reporter:
+    """Join the processes that train together, if there are several, and return who is told: in the others nobody."""
+    join()
+    return reporter if reporter is not None and is_main() else Reporter()
 
 
 def share_of(network: Network) -> BatchShare:

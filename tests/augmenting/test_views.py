@@ -27,9 +27,9 @@ from reuse.data.rows import Resident, Rows
 from reuse.devices import Compute, moved
 from reuse.errors import CacheError, UsageError
 from reuse.features import filling
+from reuse.features.features import Features
 from reuse.features.feeding import Feed, feed_computed, feed_inputs
 from reuse.features.filling import Computed
-from reuse.features.preparing import Prepared
 from reuse.features.rotating import Rotating
 from reuse.finetuning import feeding as phase_feeding
 from reuse.finetuning.finetune import finetune, plan
@@ -169,19 +169,19 @@ def test_cached_views_equal_the_whole_model_on_the_same_versions(
     assert (tuned(**settings, **cache, out="cached").cache is None) == (kind == "none")
     plainly: list[Plainly] = []
 
-    def on_inputs(prepared: Prepared, data: Dataset, compute: Compute, *_: Any) -> Feed:
-        feed = feed_computed(replace(prepared, viewing=None), data, compute)
+    def on_inputs(features: Features, data: Dataset, compute: Compute, *_: Any) -> Feed:
+        feed = feed_computed(replace(features, viewing=None), data, compute)
         plain, targets = feed.splits["train"]
-        assert prepared.viewing is not None
+        assert features.viewing is not None
         whole, alternate = feed_inputs(nn.Linear(1, 1), data, compute), settings.get("alternate", False)
-        inputs = Plainly(prepared.viewing, whole.splits["train"][0], compute, alternate)
+        inputs = Plainly(features.viewing, whole.splits["train"][0], compute, alternate)
         plainly.append(inputs)
 
         class OnFeatures(Plainly):
             def in_epoch(self, number: int) -> Rows:
-                return Computed(inputs.in_epoch(number), prepared.parts.prefix, compute)
+                return Computed(inputs.in_epoch(number), features.parts.prefix, compute)
 
-        rows = OnFeatures(prepared.viewing, plain, compute, alternate)
+        rows = OnFeatures(features.viewing, plain, compute, alternate)
         return replace(feed, splits={**feed.splits, "train": (rows, targets)}, viewed=True)
 
     monkeypatch.setattr(phase_feeding, "feed_activations", on_inputs)

@@ -8,7 +8,7 @@ kinds of rows: float32 tensors that lie ready for both, and uint8 images that bo
 
 import statistics
 import tempfile
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import timm
@@ -19,12 +19,14 @@ from reuse.data.dataset import SPLITS, Dataset
 from reuse.data.loading import load
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import Compute
+from reuse.features.choosing import Upcoming
+from reuse.features.features import find_features, half_steps
 from reuse.features.feeding import feed_activations
 from reuse.features.filling import COMPUTE_ROWS
-from reuse.features.preparing import CacheSettings, prepare
 from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
 from reuse.reporting import Reporter
+from reuse.settings.groups import StoringSettings
 
 SIZE, CLASSES, FEATURES = 64, 10, 512
 COMPUTE = Compute(torch.device("cpu"), "float32")
@@ -64,9 +66,9 @@ def ours(model: torch.nn.Module, data: Dataset) -> Block:
 
     def block() -> float:
         with tempfile.TemporaryDirectory() as folder:
-            settings = CacheSettings(folder=Path(folder))
-            prepared = prepare(model, data, Classification(CLASSES), COMPUTE, settings, epochs=1)
-            return timed(lambda: feed_activations(prepared, data, COMPUTE, Reporter()))()
+            upcoming = Upcoming(1, partial(half_steps, Classification(CLASSES)), comparable=False)
+            features = find_features(model, data, COMPUTE, StoringSettings(cache_dir=folder), upcoming)
+            return timed(lambda: feed_activations(features, data, COMPUTE, Reporter()))()
 
     return block
 

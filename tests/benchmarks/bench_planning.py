@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from measuring import Line, begin, print_table
 
-from reuse.features import preparing
+from reuse.features import choosing
 from reuse.finetuning.finetune import finetune, plan
 from reuse.planning.options import Option, choose
 from reuse.planning.plan import Plan
@@ -91,7 +91,7 @@ def picked(made: Plan, budget: int | None) -> Option:
 
 def train(arrays: Mapping[str, np.ndarray], settings: dict[str, Any], number: int) -> tuple[Plan, float]:
     """Train with one option of the plan in an empty cache; return the plan and the seconds that count."""
-    make, made = preparing.make_plan, []
+    make, made = choosing.make_plan, []
 
     def forced(*arguments: Any) -> Plan:
         own = make(*arguments)
@@ -99,7 +99,7 @@ def train(arrays: Mapping[str, np.ndarray], settings: dict[str, Any], number: in
         option = own.options[number]
         return replace(own, cache=option.kind != "none", kind=option.kind, behind=option.behind)
 
-    preparing.make_plan = forced
+    choosing.make_plan = forced
     dtype = {} if number == 0 else stored_type(arrays, settings, number)
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +107,7 @@ def train(arrays: Mapping[str, np.ndarray], settings: dict[str, Any], number: in
                 data=arrays, cache_dir=Path(folder) / "cache", out=Path(folder) / "run", **settings, **dtype
             )
     finally:
-        preparing.make_plan = make
+        choosing.make_plan = make
     return made[0], result.seconds["cache"] + result.seconds["train"]
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from reuse.cli.rate_finding import LR_FIND
-from reuse.cli.training import FINETUNE, PRETRAIN
-from reuse.settings import UNUSED_BY_RANGE_TEST
+from reuse.cli.rate_finding import lr_find
+from reuse.settings.commands import FinetuneSettings, PretrainSettings
+from reuse.settings.setting import settings_of
 
 
 def test_a_table_and_a_proposal(reuse: Any, pretrained: Path) -> None:
@@ -35,10 +35,19 @@ def test_json_of_a_pretraining_with_its_picture(reuse: Any) -> None:
 
 
 def test_it_takes_every_option_that_has_a_meaning() -> None:
-    names = [setting.name for setting in LR_FIND]
+    names = [option.name for option in lr_find.params]
     assert len(names) == len(set(names))
     assert {"objective", "noise", "freeze", "optimizer", "lowest", "highest", "steps", "plot"} <= set(names)
-    assert {s.name for s in (*PRETRAIN, *FINETUNE)} - set(names) == set(UNUSED_BY_RANGE_TEST)
+    theirs = settings_of(PretrainSettings).keys() | settings_of(FinetuneSettings).keys()
+    phases = {"unfreeze", "unfreeze_warmup", "auto_freeze", "auto_freeze_every", "compare"}
+    cache = {"cache", "cache_dir", "cache_dtype", "cache_budget", "cache_kind", "views", "refresh_views"}
+    assert theirs - set(names) == phases | cache | {
+        "feature_noise",
+        "learning_rate",
+        "watch",
+        "tensorboard",
+        "snapshots",
+    }
 
 
 def test_bad_bounds_are_one_line(reuse: Any) -> None:

@@ -3,9 +3,21 @@
 from pathlib import Path
 from typing import Any
 
-from reuse.cli.sweeping import SWEEP
-from reuse.cli.training import FINETUNE
-from reuse.searching.unused_settings import UNUSED_BY_SWEEP
+import click
+import pytest
+
+import reuse as package
+from reuse.cli.sweeping import sweep
+from reuse.errors import UsageError
+from reuse.settings.groups import (
+    ComputingSettings,
+    DataSettings,
+    FreezingSettings,
+    ModelSettings,
+    ReusingSettings,
+    StoringSettings,
+)
+from reuse.settings.setting import settings_of
 
 SMALL = ("--data", "digits", "--freeze", "hidden1", "--labels", "60", "--epochs", 2)
 
@@ -57,8 +69,15 @@ def test_refuses(reuse: Any, pretrained: Path) -> None:
 
 
 def test_takes_what_finetune_takes() -> None:
-    names = [setting.name for setting in SWEEP]
-    assert len(names) == len(set(names))
-    assert {setting.name for setting in FINETUNE} - set(UNUSED_BY_SWEEP) <= set(names)
-    assert set(UNUSED_BY_SWEEP) <= {setting.name for setting in FINETUNE}
-    assert all(setting.help for setting in SWEEP)
+    taken = {option.name: option for option in sweep.params}
+    groups = (FreezingSettings, ReusingSettings, StoringSettings, ModelSettings, DataSettings, ComputingSettings)
+    assert {name for group in groups for name in settings_of(group)} <= taken.keys()
+    assert {"epochs", "patience", "early_stopping", "warmup", "decay_all", "label_smoothing"} <= taken.keys()
+    assert not {"mixup", "augment", "unfreeze", "l1", "ema", "compile", "views", "snapshots"} & taken.keys()
+    assert all(option.help for option in taken.values() if isinstance(option, click.Option))
+
+
+@pytest.mark.parametrize("name", ["mixup", "unfreeze", "cache", "ema"])
+def test_what_heads_cannot_have_together_says_why(name: str) -> None:
+    with pytest.raises(UsageError, match=f"heads together .* takes no {name}: leave it out"):
+        package.sweep("mlp:4", **{name: 1})

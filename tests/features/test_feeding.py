@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from reuse.features.preparing import Prepared, cache_folder, describe_plan
+from reuse.caching.cache import cache_folder
+from reuse.features.features import Features, describe_plan
 from reuse.finetuning.finetune import plan as plan_finetuning
 from reuse.planning.plan import Plan
 
@@ -34,19 +35,19 @@ PAYS = Plan(
 
 
 @pytest.fixture
-def prepared(monkeypatch: pytest.MonkeyPatch) -> Prepared:
+def prepared(monkeypatch: pytest.MonkeyPatch) -> Features:
     """Digits, the first layer frozen; its plan with figures that are made up."""
     return replace(prepare(monkeypatch, freeze="1"), plan=PAYS)
 
 
-def prepare(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Prepared:
+def prepare(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Features:
     Path("layered.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(str(Path.cwd()))
     _, found = plan_finetuning(source="layered:network", data="digits", labels=100, **settings)
     return found
 
 
-def test_a_plan_that_pays_in_two_lines(prepared: Prepared) -> None:
+def test_a_plan_that_pays_in_two_lines(prepared: Features) -> None:
     frontier, figures = describe_plan(prepared)
     name = prepared.stored[0].name
     assert frontier == (f"frontier: {name} (6,) float32; 24 bytes a sample, 11.0 KB in all; 460 of 460 rows to compute")
@@ -56,14 +57,14 @@ def test_a_plan_that_pays_in_two_lines(prepared: Prepared) -> None:
     )
 
 
-def test_rows_that_are_there_are_said(prepared: Prepared) -> None:
+def test_rows_that_are_there_are_said(prepared: Features) -> None:
     some = describe_plan(replace(prepared, plan=replace(PAYS, missing=60)))
     every = describe_plan(replace(prepared, plan=replace(PAYS, missing=0)))
     assert some[0].endswith("; 60 of 460 rows to compute")
     assert every[0].endswith("; all 460 rows are cached")
 
 
-def test_a_cache_that_loses_is_declined_aloud(prepared: Prepared) -> None:
+def test_a_cache_that_loses_is_declined_aloud(prepared: Features) -> None:
     lines = describe_plan(replace(prepared, plan=replace(PAYS, cache=False, reason="it costs too much")))
     assert lines[-1] == "no cache: it costs too much"
     assert not any(line.startswith("no cache") for line in describe_plan(prepared))
@@ -82,9 +83,11 @@ def test_frozen_layers_behind_trained_ones_are_named(monkeypatch: pytest.MonkeyP
     assert "computed every epoch though frozen, behind layers that train: a, b, c, d and 2 more" in describe_plan(many)
 
 
-def test_planning_computes_no_activations(prepared: Prepared) -> None:
+def test_planning_computes_no_activations(prepared: Features) -> None:
     assert not list(Path("cache").rglob("segment-*"))
-    assert prepared.store.missing(prepared.keys["train"]).size == len(prepared.keys["train"])
+    assert prepared.store.missing(prepared.lookup.keys.splits["train"]).size == len(
+        prepared.lookup.keys.splits["train"]
+    )
 
 
 def test_the_folder_given_counts_more_than_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 import reuse
 from listening import Listener
 from reuse.errors import CacheError, DataError, UnknownNameError, UsageError
-from reuse.finetuning.finetune import go_on, plan
+from reuse.finetuning.finetune import finetune, plan
 from reuse.reporting import Reporter
 
 RNG = np.random.default_rng(0)
@@ -75,7 +75,7 @@ def test_restored_layers_are_not_called_random(source: str) -> None:
 
 def test_a_resumed_run_takes_even_a_default_that_is_given(source: str) -> None:
     run = reuse.finetune(source, data=ARRAYS, freeze="hidden1", compare=False, patience=500, **QUICK).run
-    assert go_on(run, data=ARRAYS, epochs=200).epochs == 200
+    assert finetune(resume=run, data=ARRAYS, epochs=200).epochs == 200
 
 
 def test_a_resumed_run_wants_the_rows_it_began_with(source: str) -> None:

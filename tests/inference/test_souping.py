@@ -96,7 +96,7 @@ def test_a_greedy_soup_takes_what_does_no_harm(runs: list[str], folder: str) -> 
     assert evaluate_run(found.run, split="valid").metrics == pytest.approx(found.valid, rel=1e-4)
     assert found.rows == {"valid": evaluate_run(found.run, split="valid").rows, "test": measured.rows}
     manifest = RunFolder.open(found.run).manifest()
-    assert (manifest["kind"], manifest["ingredients"]) == ("soup", list(found.ingredients))
+    assert (manifest.kind, manifest.ingredients) == ("soup", found.ingredients)
 
 
 def test_one_ingredient_is_the_run_itself(runs: list[str], folder: str) -> None:

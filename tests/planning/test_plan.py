@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import reuse
 from finished_runs import weights
-from reuse.features import preparing
+from reuse.features import choosing
 from reuse.finetuning.finetune import plan as plan_finetuning
 from reuse.planning.measuring import measure_bandwidths
 from reuse.planning.plan import gain
@@ -107,8 +107,8 @@ def test_a_resumed_run_keeps_its_cut_and_its_kind_of_cache(
     settings = {**widening, "cache_budget": 1_000_000, "cache_kind": kind, "early_stopping": False}
     whole = reuse.finetune(**settings, out="whole")
     begun = reuse.finetune(**{**settings, "epochs": 2}, out="run")
-    measured = preparing.make_plan
-    monkeypatch.setattr(preparing, "make_plan", lambda *a, **k: replace(measured(*a, **k), cache=False, behind=()))
+    measured = choosing.make_plan
+    monkeypatch.setattr(choosing, "make_plan", lambda *a, **k: replace(measured(*a, **k), cache=False, behind=()))
     resumed = reuse.finetune(resume="run", data=widening["data"], epochs=4, trust=True)
     assert begun.cache is not None
     assert resumed.cache is not None
@@ -125,24 +125,24 @@ def test_an_unknown_kind_of_cache_is_refused(widening: dict[str, Any]) -> None:
 @pytest.fixture
 def costly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every measurement say that a row takes half a second in each frozen layer."""
-    measured = preparing.measure_work
+    measured = choosing.measure_work
 
     def slow(*arguments: Any) -> Any:
         work, nodes = measured(*arguments)
         return replace(work, frozen=1.0, whole=work.suffix + 1), {name: 0.5 * (name in ("_1", "_2")) for name in nodes}
 
-    monkeypatch.setattr(preparing, "measure_work", slow)
+    monkeypatch.setattr(choosing, "measure_work", slow)
 
 
 def loses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every measurement say that the frozen layers cost nothing."""
-    measured = preparing.measure_work
+    measured = choosing.measure_work
 
     def free(*arguments: Any) -> Any:
         work, nodes = measured(*arguments)
         return replace(work, frozen=0.0, whole=work.suffix / 2), dict.fromkeys(nodes, 0.0)
 
-    monkeypatch.setattr(preparing, "measure_work", free)
+    monkeypatch.setattr(choosing, "measure_work", free)
 
 
 @pytest.fixture

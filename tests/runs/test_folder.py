@@ -1,6 +1,7 @@
 """Run folders: making, opening, writing whole files, refusing what is in use, damaged or of another version."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,14 @@ import pytest
 
 from reuse.errors import RunError, UsageError
 from reuse.runs.folder import FORMAT, RunFolder, newest_run, write_text
+from reuse.runs.manifest import CacheChoice, Manifest
+from reuse.settings.commands import PretrainSettings
 
 
 def made(path: str, kind: str = "pretrain", *, finished: bool = True) -> RunFolder:
     run = RunFolder.create(kind, path)
-    run.write_settings(kind, {"epochs": 3, "labels": None, "freeze": ["a", "b"]})
-    run.write_manifest({"kind": kind, "classes": ["x"]})
+    run.write_settings(kind, {"epochs": 3, "labels": None, "classes": ["a", "b"]})
+    run.write_manifest(Manifest(kind, classes=("x",)))
     if finished:
         run.write_result({"epochs": 3})
     return run
@@ -23,8 +26,9 @@ def test_what_is_written_is_read() -> None:
     run = made("run")
     opened = RunFolder.open("run")
     assert opened == run
-    assert opened.manifest()["classes"] == ["x"]
-    assert opened.settings() == {"command": "pretrain", "epochs": 3, "freeze": ["a", "b"]}, "TOML has no null"
+    assert opened.manifest().classes == ("x",)
+    assert opened.settings() == PretrainSettings(epochs=3, classes=("a", "b")), "TOML has no null"
+    assert opened.command() == "pretrain"
     assert opened.result() == {"epochs": 3}
     assert made("other", finished=False).result() is None
 
@@ -32,8 +36,9 @@ def test_what_is_written_is_read() -> None:
 def test_a_manifest_grows_and_keeps_what_it_held() -> None:
     run = made("run")
     before = run.manifest()
-    run.update_manifest(cached=True)
-    assert run.manifest() == {**before, "cached": True}
+    run.write_manifest(replace(before, cached={1: CacheChoice("disk", ("hidden2",), False)}))
+    assert run.manifest() == replace(before, cached={1: CacheChoice("disk", ("hidden2",), False)})
+    assert run.manifest().created == before.created != ""
 
 
 def test_names_are_made_up_and_never_taken_twice() -> None:
@@ -123,7 +128,7 @@ def test_the_newest_run_is_the_finished_one_of_its_kind_that_was_begun_last() ->
     Path("runs/stray.txt").touch()
     Path("runs/no-run").mkdir()
     assert newest_run("pretrain") == second, "the time counts, not the name"
-    first.write_manifest(first.manifest() | {"created": "2999-01-01"})
+    first.write_manifest(replace(first.manifest(), created="2999-01-01"))
     assert newest_run("pretrain") == first
 
 
@@ -149,7 +154,7 @@ def test_history_survives_a_line_cut_short_and_forgets_what_is_trained_again() -
 
 def test_json_is_what_every_reader_takes() -> None:
     run = RunFolder.create("finetune")
-    run.write_manifest({"mean": (1.5, float("-inf"))})
+    run.write_manifest(Manifest("finetune", swept={"valid": {"r2": float("-inf")}}))
     run.append_history({"epoch": 1, "layers": {"hidden1": {"gradient": float("nan"), "weight": 2.0}}})
     run.write_result({"metrics": {"test": {"r2": float("inf")}}, "epochs": 3})
 
@@ -159,7 +164,7 @@ def test_json_is_what_every_reader_takes() -> None:
     read = [json.loads(path.read_text(), parse_constant=refuse) for path in sorted(run.path.glob("*.json*"))]
     assert read[0] == {"epoch": 1, "layers": {"hidden1": {"gradient": None, "weight": 2.0}}}
     assert read[1] == {"metrics": {"test": {"r2": None}}, "epochs": 3}
-    assert read[2]["mean"] == [1.5, None]
+    assert read[2]["swept"] == {"valid": {"r2": None}}
 
 
 def test_a_text_is_written_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,9 @@ from reuse.objectives.supervised import Classification
 from reuse.optim.averaging import ExponentialAverage
 from reuse.pretraining.pretrain import pretrain
 from reuse.runs.checkpoints import save_start
-from reuse.runs.fitting import Interrupted, fit
+from reuse.runs.fitting import EpochRange, Interrupted, fit
 from reuse.runs.folder import RunFolder
+from reuse.runs.manifest import Manifest
 from reuse.runs.recording import Recording
 from reuse.runs.snapshots import snapshot_epochs, snapshot_models, snapshot_result
 from reuse.runs.tensor_files import load_tensors_file
@@ -44,9 +45,14 @@ def fitted(
     run = RunFolder.open(path) if resume else RunFolder.create("finetune", path)
     if not resume:
         save_start(run, model)
-        run.write_manifest({})
+        run.write_manifest(Manifest("finetune"))
     trainer = Trainer(model, Classification(3), batch_size=16, **changes.pop("trainer", {}))
-    settings = {"stopping": EarlyStopping(None), "epochs": 6, "recording": ALL, **changes}
+    settings = {
+        "stopping": EarlyStopping(None),
+        "epochs": EpochRange(changes.pop("epochs", 6)),
+        "recording": ALL,
+        **changes,
+    }
     fit(trainer, TRAIN, None, run=run, reporter=listener, resume=resume, **settings)
     return run, listener, model
 

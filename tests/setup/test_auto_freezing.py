@@ -16,7 +16,7 @@ from listening import Listener
 from reuse import load, load_model
 from reuse.errors import UsageError
 from reuse.features import filling
-from reuse.finetuning.finetune import finetune, go_on
+from reuse.finetuning.finetune import finetune
 from reuse.pretraining.pretrain import pretrain
 from reuse.runs.fitting import Interrupted
 from reuse.runs.results import Result
@@ -139,10 +139,10 @@ def test_what_has_frozen_stays_so_without_the_setting() -> None:
     begun = tuned("run", epochs=5, auto_freeze_every=1)
     frozen = begun.phases[-1]["frozen"]
     assert frozen
-    longer = go_on("run", data=(X, Y), epochs=10, auto_freeze=False)
+    longer = finetune(resume="run", data=(X, Y), epochs=10, auto_freeze=False)
     assert longer.phases[-1]["frozen"] == frozen
     with pytest.raises(UsageError, match="have frozen by themselves"):
-        go_on("run", data=(X, Y), epochs=12, auto_freeze=False, freeze="hidden1", unfreeze="2:all")
+        finetune(resume="run", data=(X, Y), epochs=12, auto_freeze=False, freeze="hidden1", unfreeze="2:all")
 
 
 @pytest.mark.parametrize(

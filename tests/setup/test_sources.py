@@ -26,8 +26,8 @@ def test_a_run_brings_spec_weights_settings_and_manifest() -> None:
     for given in (run, Path(run), f"{run}/"):
         source = find_source(given)
         assert source.spec == "mlp:5,4"
-        assert source.settings["norm"] == "batch"
-        assert source.manifest["kind"] == "pretrain"
+        assert source.settings.norm == "batch"
+        assert source.manifest.kind == "pretrain"
         assert source.weights is not None
         torch.testing.assert_close(source.weights, load_file("mine/weights.safetensors"), rtol=0, atol=0)
 
@@ -47,7 +47,7 @@ def test_a_file_of_weights_needs_a_model(suffix: str) -> None:
     name = f"file{suffix}"
     save_file(weights, name) if suffix == ".safetensors" else torch.save(weights, name)
     source = find_source(name)
-    assert (source.spec, source.manifest, source.settings) == (None, {}, {})
+    assert (source.spec, source.manifest, source.settings) == (None, None, None)
     assert source.weights is not None
     torch.testing.assert_close(source.weights, weights, rtol=0, atol=0)
     with pytest.raises(UsageError, match="does not say of which model: give --model"):

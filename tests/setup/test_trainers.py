@@ -10,12 +10,12 @@ from reuse.data.loading import load
 from reuse.devices import Compute
 from reuse.errors import UsageError
 from reuse.features.feeding import feed_inputs
-from reuse.finetuning.finetune import finetune
 from reuse.nn.building import build
 from reuse.objectives.supervised import Classification
+from reuse.optim.building import read_switches
 from reuse.optim.settings import OptimizerSettings
-from reuse.settings import defaults_of
-from reuse.setup.trainers import equip, make_trainer, read_switches
+from reuse.settings.commands import FinetuneSettings
+from reuse.setup.trainers import make_trainer, trainer_arguments
 from reuse.training import precision
 from reuse.training.trainer import Trainer
 
@@ -24,7 +24,7 @@ DATA = load("digits", labels=60)
 
 def trainer(model: nn.Module | None = None, **settings: Any) -> Trainer:
     model = build("mlp:8", (1, 8, 8), 10, norm="batch") if model is None else model
-    chosen = {**defaults_of(finetune), "epochs": 3, "learning_rate": 0.1, **settings}
+    chosen = FinetuneSettings(**{"epochs": 3, "learning_rate": 0.1, **settings})
     feed = feed_inputs(model, DATA, Compute(torch.device("cpu"), "float32"))
     return make_trainer(model, Classification(10), feed, chosen, DATA)
 
@@ -133,4 +133,4 @@ def test_what_cannot_be_taken_is_refused_at_once(
 def test_patches_are_of_images() -> None:
     table = load("breast-cancer", labels=60)
     with pytest.raises(UsageError, match=r"cutmix is for images, and the rows of breast-cancer are \(30,\)"):
-        equip(build("mlp:8", (30,), 2), {**defaults_of(finetune), "cutmix": 1.0}, table)
+        trainer_arguments(build("mlp:8", (30,), 2), FinetuneSettings(cutmix=1.0), table)

@@ -3,7 +3,7 @@
 import pytest
 import timm
 
-from reuse.setup.preprocessing import preprocessing_for
+from reuse.setup.data import preprocessing_for
 
 
 @pytest.mark.parametrize("spec", ["mlp:5", "convnet:4,4", "own.module:network"])

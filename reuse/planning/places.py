@@ -1,64 +1,20 @@
-"""Where the activations of a model's cuts are kept, and what each of the cuts would take."""
+"""The cuts that a plan weighs, and what each of them would take."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import fx
 
-from reuse.caching.cache import ActivationCache
-from reuse.caching.chaining import Link
+from reuse.caching.chaining import Link, PrefixCaches, Stored
 from reuse.caching.index import first_places
 from reuse.caching.packing import choose_storage, packed
-from reuse.caching.store import PrefixCache
-from reuse.data.dataset import Dataset
-from reuse.devices import Compute, dtype_name
-from reuse.fingerprinting.fingerprint import Fingerprint, fingerprint
+from reuse.devices import dtype_name
 from reuse.layers.cutting import Cut
 from reuse.layers.earlier import Earlier
-from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.planning.options import Candidate, Work
 
 SMALLER = ("float16", "bfloat16", "int8")  # types that a plan weighs beside that in which is computed
-
-Stored = tuple[FrontierTensor, ...]
-
-
-class PrefixCaches:
-    """The caches of the prefixes of a model.
-
-    Args:
-        opened: the cache.
-        data: whose preprocessing belongs to what is computed.
-        compute: where and in which types.
-        model: the name of its class, which people are told.
-
-    Attributes:
-        opened: the cache.
-        known: whether there is one on the disk.
-    """
-
-    def __init__(self, opened: ActivationCache, data: Dataset, compute: Compute, model: str) -> None:
-        self.opened, self.known = opened, opened.root.is_dir()
-        self._preprocessing, self._compute = data.preprocessing.to_dict(), compute
-        self._description = {"model": model, "data": data.name}
-
-    def print_of(self, prefix: fx.GraphModule, frontier: Stored, stored_as: str | None = None) -> Fingerprint:
-        """Return what the key of a prefix is made of; `stored_as`: the type in which its frontier is stored."""
-        types = {f"stored/{tensor.name}": str(tensor.dtype) for tensor in packed(frontier, stored_as)}
-        dtype = torch.bfloat16 if self._compute.precision == "bfloat16" else self._compute.dtype
-        preprocessing = {**self._preprocessing, **types}
-        return fingerprint(prefix, preprocessing=preprocessing, dtype=dtype, device=self._compute.device)
-
-    def with_print(self, prints: Fingerprint, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
-        """Return the cache of the prefix with this fingerprint."""
-        names = ", ".join(f.name for f in frontier)
-        return self.opened.open(prints, frontier, {**self._description, "frontier": names}, stored_as)
-
-    def of(self, prefix: fx.GraphModule, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
-        """Return the cache of a prefix."""
-        return self.with_print(self.print_of(prefix, frontier, stored_as), frontier, stored_as)
 
 
 def weighed_places(

@@ -1,0 +1,101 @@
+"""The choice of a cache: what each cut and each kind of cache would cost, measured, and the best of them."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from reuse.data.dataset import Dataset
+from reuse.devices import free_memory
+from reuse.features.cutting import SAMPLE_ROWS, Sample
+from reuse.features.lookup import Lookup, RowKeys
+from reuse.layers.cutting import Cut
+from reuse.menus import lookup
+from reuse.planning.options import Run
+from reuse.planning.places import weighed_places
+from reuse.planning.plan import Plan, Wish, make_plan
+from reuse.planning.workload import Known, Stepping, conditions, measure_work, recall
+from reuse.runs.manifest import CacheChoice
+from reuse.settings.groups import StoringSettings
+from reuse.training.precision import autocast
+
+CACHE_KINDS: dict[str, str | None] = {"auto": None, "disk": "disk", "memory": "memory"}
+
+
+@dataclass(frozen=True)
+class Upcoming:
+    """The training that features are for.
+
+    Attributes:
+        epochs: how many are to be trained.
+        stepping: makes training steps, which are measured.
+        batch_size: rows of these steps.
+        comparable: whether steps are measured as they are trained, so that later runs may go by them.
+        later: for each later phase that may read a cache, the frozen parameters that will train by then.
+        began: where the activations were kept when the phase began, in a run that is resumed; None: what is best.
+    """
+
+    epochs: int
+    stepping: Stepping
+    batch_size: int = SAMPLE_ROWS
+    comparable: bool = True
+    later: Sequence[Collection[nn.Parameter]] = ()
+    began: CacheChoice | None = None
+
+
+def choose(
+    parts: Cut, found: Lookup, sample: Sample, data: Dataset, storing: StoringSettings, upcoming: Upcoming
+) -> tuple[Plan, Known | None]:
+    """Measure the work, weigh all cuts and kinds of cache, and choose; nothing is measured where an earlier run did.
+
+    Args:
+        parts: the deepest cut.
+        found: what the cache holds for it.
+        sample: rows to measure with.
+        data: the rows.
+        storing: what the user says about the cache.
+        upcoming: the training that is to come.
+
+    Returns:
+        The plan, and what later runs need not measure again; None where this run need not either, or the plan cuts
+        earlier.
+    """
+    compute = sample.compute
+    here = conditions(compute.device, upcoming.batch_size, compute.precision) if upcoming.comparable else None
+    known = recall(found.store.path, here, parts) if here is not None and not len(found.missing) else None
+    with autocast(compute.precision, compute.device):
+        work, nodes = measure_work(
+            parts,
+            upcoming.stepping,
+            (sample.inputs,),
+            sample.targets,
+            upcoming.batch_size,
+            compute.precision,
+            sample.read,
+            known,
+        )
+    places = weighed_places(parts, work, nodes, found.caches, found.keys.all, found.link, storing.cache_dtype)
+    kind = lookup(CACHE_KINDS, storing.cache_kind, "cache kind")
+    wish = Wish(storing.cache_dtype, kind, found.caches.opened.root)
+    plan = make_plan(places, work, _run(found.keys, data, compute.device, storing, upcoming.epochs), wish)
+    plan = replace(plan, remembered=known is not None)
+    if (began := upcoming.began) is not None:
+        plan = replace(plan, cache=began.kind != "none", kind=began.kind, behind=began.behind)
+    if here is None or known is not None or plan.behind:
+        return plan, None
+    return plan, Known(here, work.whole - work.suffix, list(nodes.values()))
+
+
+def _run(keys: RowKeys, data: Dataset, device: torch.device, storing: StoringSettings, epochs: int) -> Run:
+    """Return what a plan must know of the training beside its work."""
+    views = 1 + len(keys.changed)
+    return Run(
+        rows={name: len(some) for name, some in keys.splits.items()},
+        epochs=epochs,
+        views=views + len(keys.coming),
+        memory=free_memory(device) // 2,
+        budget=storing.cache_budget,
+        at_once=views,
+        inputs_stay=all(split.inputs.fits() for split in (data.train, data.valid)),
+    )

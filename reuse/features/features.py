@@ -1,0 +1,157 @@
+"""Features: what frozen layers give of the rows of a data set, cut, looked up and planned; nothing is computed yet."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from reuse.augmenting.views import Viewing
+from reuse.caching.chaining import Stored
+from reuse.caching.store import PrefixCache
+from reuse.data.dataset import Dataset
+from reuse.data.rows import Batch
+from reuse.devices import Compute, dtype_name
+from reuse.features.choosing import Upcoming, choose
+from reuse.features.cutting import cut_model, cuts_of_phases, sample_rows
+from reuse.features.lookup import Lookup, key_rows, look_up, open_caches
+from reuse.layers.cutting import Cut
+from reuse.layers.earlier import Earlier
+from reuse.objectives.objective import Network, Objective
+from reuse.planning.plan import Plan
+from reuse.planning.workload import Known
+from reuse.settings.groups import StoringSettings
+from reuse.units import format_bytes, format_epochs, format_seconds
+
+
+@dataclass(frozen=True)
+class Features:
+    """What frozen layers give of the rows of a data set.
+
+    Attributes:
+        parts: the cut.
+        lookup: what the cache holds for it, and where.
+        plan: what was measured, and chosen.
+        later: the earlier cuts whose frontiers later phases will read, the earliest first.
+        viewing: versions of the training rows that are stored too; None where there are none.
+        measured: what later runs need not measure again; None where there is nothing new.
+        seconds: what these took (`digest`), and all the rest (`prepare`).
+    """
+
+    parts: Cut
+    lookup: Lookup
+    plan: Plan
+    later: tuple[Earlier, ...]
+    viewing: Viewing | None
+    measured: Known | None
+    seconds: dict[str, float]
+
+    @property
+    def store(self) -> PrefixCache:
+        """The place of the activations."""
+        return self.lookup.store
+
+    @property
+    def stored(self) -> Stored:
+        """The frontier as it is stored: in the type that the user chose, or as computed."""
+        return self.lookup.store.stored
+
+    @property
+    def frontier(self) -> tuple[dict[str, Any], ...]:
+        """Name, shape and type of each tensor at the cut, as it is stored."""
+        return tuple({"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in self.stored)
+
+
+def find_features(
+    model: nn.Module,
+    data: Dataset,
+    compute: Compute,
+    storing: StoringSettings,
+    upcoming: Upcoming,
+    viewing: Viewing | None = None,
+) -> Features:
+    """Cut a model, look up what is cached of its rows, and choose a cache; computes no activations yet.
+
+    Args:
+        model: with its frozen layers, on the device and in the type of `compute`.
+        data: the rows.
+        compute: where and in which types.
+        storing: what the user says about the cache.
+        upcoming: the training that is to come.
+        viewing: versions of the training rows that are to be stored too.
+
+    Raises:
+        CutError: the model cannot be cut; the message says why.
+    """
+    begun = time.perf_counter()
+    sample = sample_rows(data, compute)
+    parts = cut_model(model, sample)
+    started = time.perf_counter()
+    keys = key_rows(data, viewing)
+    digest_seconds = time.perf_counter() - started
+    found = look_up(parts, keys, open_caches(storing, data, compute, type(model).__name__), storing.cache_dtype)
+    plan, measured = choose(parts, found, sample, data, storing, upcoming)
+    later = cuts_of_phases(parts, upcoming.later)
+    if plan.cache and plan.behind:  # less is stored before some of the frozen layers
+        kept = next(earlier for earlier in parts.earlier if earlier.behind == plan.behind)
+        parts = cut_model(model, sample, keep=kept.signatures)
+        found = replace(look_up(parts, keys, found.caches, storing.cache_dtype), link=None)
+        later = cuts_of_phases(parts, upcoming.later)
+    if storing.cache_budget is not None and _bytes(plan, later) > storing.cache_budget:
+        later = ()  # one frontier at a time
+    seconds = {"prepare": time.perf_counter() - begun - digest_seconds, "digest": digest_seconds}
+    return Features(parts, found, plan, later, viewing, measured, seconds)
+
+
+def half_steps(objective: Objective, network: Network) -> Callable[[Batch], object]:
+    """Return what takes a step as far as the gradients, for a plan of a training that has no trainer yet."""
+
+    def step(batch: Batch) -> None:
+        losses = list(objective.losses(network, batch).values())
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+
+    return step
+
+
+def _bytes(plan: Plan, later: Sequence[Earlier]) -> int:
+    """Return the bytes of all frontiers that would be stored."""
+    return plan.stored_rows * sum(cut.bytes_per_sample for cut in later) + plan.bytes
+
+
+def describe_plan(features: Features) -> list[str]:
+    """Return the plan in lines for a person."""
+    plan = features.plan
+    frontier = ", ".join(f"{f.name} {f.shape} {dtype_name(f.dtype)}" for f in features.stored)
+    rows = plan.stored_rows
+    computed = f"{plan.missing} of {rows} rows to compute" if plan.missing else f"all {rows} rows are cached"
+    if features.lookup.link is not None:
+        computed += (
+            f", {features.lookup.link.rows} of them from what is cached before {features.lookup.link.earlier.behind[0]}"
+        )
+    cached, plain, later = map(format_seconds, (plan.with_cache, plan.without_cache, plan.later))
+    once, each = format_seconds(plan.frozen_seconds), format_seconds(plan.suffix_seconds)
+    once += ", as an earlier run measured" if plan.remembered else ""
+    lines = [
+        f"frontier: {frontier}; {plan.bytes_per_sample} bytes a sample, {format_bytes(plan.bytes)} in all; {computed}",
+        (
+            f"plan for {format_epochs(plan.epochs)}: {cached} with the cache, {plain} without, {later} once cached; "
+            f"the frozen layers take {once}, the rest {each} an epoch"
+        ),
+    ]
+    if features.viewing is not None and plan.cache:
+        lines.append(f"views: {features.viewing}")
+    if plan.cache and plan.kind == "memory":
+        lines.append("the activations are kept in memory alone")
+    if plan.cache and plan.behind:
+        lines.append(f"computed every epoch though frozen, as less is stored before them: {_few(plan.behind)}")
+    elif features.parts.uncached:
+        lines.append(f"computed every epoch though frozen, behind layers that train: {_few(features.parts.uncached)}")
+    if not plan.cache:
+        lines.append(f"no cache: {plan.reason}")
+    return lines
+
+
+def _few(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,1 @@
+"""Settings: name, type, default and help of each, defined once for Python, the command line and files."""

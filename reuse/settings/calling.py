@@ -1,0 +1,122 @@
+"""Functions whose arguments are a command's settings, as `help()`, notebooks and type checkers see them."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from reuse.errors import UsageError
+from reuse.menus import lookup
+from reuse.settings.groups import Settings
+from reuse.settings.setting import settings_of
+
+P = ParamSpec("P")
+S = TypeVar("S", bound=Settings)
+T = TypeVar("T", bound=Settings)
+R = TypeVar("R")
+
+Given = frozenset[str]
+"""Names of the settings that a caller gave; the others have their defaults."""
+
+
+def takes(arguments: Callable[P, S]) -> Callable[[Callable[[S, Given], R]], Callable[P, R]]:
+    """Return a decorator for a function of a settings object, which makes it a function of the settings.
+
+    The function is given the object and the names of what the caller gave: a value that equals the default, and is
+    given, is told from one that is not given.
+
+    Args:
+        arguments: the dataclass of the command's arguments.
+
+    Example:
+        >>> from reuse.settings.groups import EpochSettings
+        >>> @takes(EpochSettings)
+        ... def train(settings: EpochSettings, given: Given) -> tuple[int, list[str]]:
+        ...     return settings.epochs, sorted(given)
+        >>> train(epochs=100)
+        (100, ['epochs'])
+    """
+    kind: Any = arguments
+
+    def decorate(function: Callable[[S, Given], R]) -> Callable[P, R]:
+        signature = _signature(kind, function)
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            refuse_unknown(kind, kwargs)
+            given = signature.bind(*args, **kwargs).arguments
+            return function(arguments(*args, **kwargs), Given(given))
+
+        call.__doc__ = _documented(kind, function.__doc__ or "")
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+def refuse_unknown(arguments: type[Settings], names: Iterable[str]) -> None:
+    """Raise where a name is no setting of a command.
+
+    Args:
+        arguments: the dataclass of the command's arguments.
+        names: what a caller gives.
+
+    Raises:
+        UsageError: another command has the setting; the message says why this one has not.
+        UnknownNameError: no command has it; the message lists the nearest names.
+    """
+    known = settings_of(arguments)
+    for name in names:
+        refusal = getattr(arguments, "refusal", None)
+        if name not in known and refusal and name in _all_names():
+            raise UsageError(refusal.format(name=name))
+        lookup(known, name, "setting")
+
+
+def carried(settings: Settings, given: Iterable[str], to: type[T]) -> T:
+    """Return the settings of another command: those given where it has them, and its own defaults.
+
+    Args:
+        settings: of the command that was called.
+        given: names of what its caller gave.
+        to: the settings of the other.
+    """
+    names = settings_of(to).keys() & set(given)
+    return to(**{name: getattr(settings, name) for name in names})
+
+
+def overridden(settings: T, by: Settings, given: Iterable[str]) -> T:
+    """Return settings in which what is given now takes the place of what was.
+
+    Args:
+        settings: of a run that goes on, say.
+        by: of the call that goes on with it.
+        given: names of what its caller gave.
+    """
+    names = settings_of(type(settings)).keys() & set(given)
+    return replace(settings, **{name: getattr(by, name) for name in names})
+
+
+def _all_names() -> set[str]:
+    """Return the names of the settings of all commands."""
+    found, groups = set[str](), [Settings]
+    while groups:
+        group = groups.pop()
+        found |= {field.name for field in fields(group)}
+        groups += group.__subclasses__()
+    return found
+
+
+def _signature(arguments: type[Settings], function: Callable[..., Any]) -> inspect.Signature:
+    own = inspect.signature(arguments).parameters
+    listed = [own[name] for name in settings_of(arguments)]
+    listed.sort(key=lambda parameter: parameter.kind)  # positional ones first; the order is kept otherwise
+    return inspect.Signature(listed, return_annotation=inspect.signature(function).return_annotation)
+
+
+def _documented(arguments: type[Settings], doc: str) -> str:
+    """Return a docstring with the settings as its `Args:`, before its `Returns:`."""
+    entries = [f"        {name}: {setting.help}" for name, setting in settings_of(arguments).items()]
+    head, returns, rest = doc.partition("    Returns:")
+    return f"{head}    Args:\n" + "\n".join(entries) + f"\n\n{returns}{rest}"

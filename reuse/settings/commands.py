@@ -1,0 +1,349 @@
+"""The settings of each command, put together from the groups, and its arguments: settings and where its run goes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from reuse.settings.groups import (
+    AugmentingSettings,
+    CachingSettings,
+    ComputingSettings,
+    Count,
+    DataSettings,
+    DecaySettings,
+    EpochSettings,
+    FreezingSettings,
+    LabelSettings,
+    ListenerSettings,
+    ModelSettings,
+    ObjectiveSettings,
+    OptimizingSettings,
+    Patterns,
+    PhaseSettings,
+    ReadingSettings,
+    RecordingSettings,
+    ReusingSettings,
+    RunSettings,
+    Settings,
+    StoringSettings,
+    TrainingSettings,
+    read_shape,
+)
+from reuse.settings.setting import AtLeast, Text
+
+Source = str | Path | None
+Shape = Annotated[Sequence[int] | None, Text("C,H,W", read_shape)]
+Names = Annotated[str | Sequence[str], Text("A,B,…")]
+Numbers = Annotated[float | str | Sequence[float], Text("A,B,…", str)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedSettings(
+    ModelSettings,
+    DataSettings,
+    AugmentingSettings,
+    LabelSettings,
+    OptimizingSettings,
+    TrainingSettings,
+    RecordingSettings,
+):
+    """Settings that pretraining and fine-tuning share."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainSettings(ObjectiveSettings, TrainedSettings):
+    """Settings of a pretraining.
+
+    Attributes:
+        model: a model spec (see `reuse.build`); an autoencoder's decoder is built from it.
+        transductive: train on the test rows' inputs too, without their labels.
+    """
+
+    command: ClassVar[str] = "pretrain"
+
+    data: Any = "digits"
+    model: str = "mlp:100,50,25"
+    transductive: bool = False
+    epochs: Count = 100
+    learning_rate: float = 3e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSettings(PhaseSettings, ReusingSettings, CachingSettings, TrainedSettings):
+    """Settings of a fine-tuning.
+
+    Attributes:
+        source: a run folder, a file of weights, or a model spec such as `timm:resnet18`, which brings timm's pretrained
+            weights; None: the newest pretraining run under `runs`.
+        data: a data spec or arrays (see `reuse.load`); None: the source run's, with 100 labels and a comparison.
+        add_layers: widths of hidden layers to add on top, such as `50,20`.
+        l2_sp: pull of the reused weights that train towards where they began.
+        compare: train from scratch and unfrozen too; None: only where `data` is not given.
+    """
+
+    command: ClassVar[str] = "finetune"
+
+    source: Source = field(default=None, kw_only=False)
+    data: Any = None
+    add_layers: str | None = None
+    l2_sp: float | None = None
+    compare: bool | None = None
+    epochs: Count = 200
+    learning_rate: float = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainArguments(PretrainSettings, RunSettings):
+    """Arguments of `reuse.pretrain`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneArguments(FinetuneSettings, RunSettings):
+    """Arguments of `reuse.finetune`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanArguments(FinetuneSettings, ListenerSettings):
+    """Arguments of `reuse.plan`."""
+
+    refusal: ClassVar[str] = "a plan writes and resumes nothing, and takes no {name}: leave it out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LrFindArguments(
+    FreezingSettings,
+    ReusingSettings,
+    ModelSettings,
+    DataSettings,
+    AugmentingSettings,
+    LabelSettings,
+    OptimizingSettings,
+    TrainingSettings,
+    ListenerSettings,
+):
+    """Arguments of `reuse.lr_find`.
+
+    Attributes:
+        source: of a fine-tuning (see `reuse.finetune`); None: the newest pretraining run under `runs`.
+        objective: of a pretraining, such as `autoencoder`, in place of a source; None: it is a fine-tuning.
+        lowest: the first rate.
+        highest: the last rate; the test ends before it where the loss explodes.
+        steps: how many, at least 20.
+        plot: a picture to write, such as `rates.png`.
+        add_layers: widths of hidden layers to add on top, such as `50,20`.
+        l2_sp: pull of the reused weights that train towards where they began.
+        noise: for autoencoders, as in a pretraining.
+        transductive: train on the test rows' inputs too, without their labels.
+        learning_rate: none: it is what is sought.
+        epochs: the greatest number of epochs; None: what the training takes.
+    """
+
+    refusal: ClassVar[str] = "a range test has no use for {name}: leave it out"
+
+    source: Source = field(default=None, kw_only=False)
+    objective: str | object | None = None
+    lowest: float = 1e-7
+    highest: float = 10.0
+    steps: int = 200
+    plot: str | Path | None = None
+    add_layers: str | None = None
+    l2_sp: float | None = None
+    noise: float | None = None
+    transductive: bool = False
+    learning_rate: float = field(init=False, default=1e-3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSettings(DecaySettings, EpochSettings):
+    """Settings of heads that are trained by steps, those that are lists tried in all combinations.
+
+    Attributes:
+        learning_rate: rates to try, such as `0.001,0.01`.
+        weight_decay: decays to try.
+        optimizer: optimizers to try, of `reuse.heads.stacked_optimizers.STACKABLE`.
+        momentum: momenta to try; None takes the optimizer's own.
+        schedule: schedules to try, separated by `;`; all but 1cycle.
+        seeds: how many initial weights each combination is trained from: `seed`, `seed + 1`, …
+        label_smoothing: share of each label that is spread over all classes.
+    """
+
+    learning_rate: Numbers = 1e-3
+    weight_decay: Numbers = 0.0
+    optimizer: Names = "adam"
+    momentum: Numbers | None = None
+    schedule: Annotated[str | Sequence[str], Text("A;B;…")] = "constant"
+    seeds: Annotated[int, AtLeast(1, "give how many initial weights to try, 1 or more")] = 1
+    label_smoothing: float = 0.0
+    epochs: Count = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepArguments(
+    HeadSettings,
+    FreezingSettings,
+    ReusingSettings,
+    StoringSettings,
+    ModelSettings,
+    ReadingSettings,
+    ComputingSettings,
+    ListenerSettings,
+):
+    """Arguments of `reuse.sweep`.
+
+    Attributes:
+        source: whose layers are reused (see `reuse.finetune`); None: the newest pretraining run under `runs`.
+        head: `0` for the model's own layers, `mlp:100/50` for hidden layers of these widths added; several to try.
+        solver: `logistic` or `ridge`, or both: linear heads are solved for and not trained, all penalties at once.
+        penalty: penalties to try with a solver, on half the squared weights beside the mean loss of a row, which is
+            scikit-learn's 1 / (C · rows), or alpha / rows for ridge; None: 1e-6, 1e-5, …, 1.
+        folds: into how many parts the training and validation rows are divided, each of which validates in turn; 0: the
+            validation split does.
+        labels: how many labelled rows in all, such as `100,1000`, `10/class` or `all`.
+        class_weights: `balanced`, or weights of classes such as `cat=2,dog=1`.
+        metric: by which they are ranked; None: accuracy, or r2 of numbers.
+        keep: `best` writes the best head as a fine-tuning run, into `best` in the run folder.
+        out: the run folder; by default a new one under `runs`.
+    """
+
+    refusal: ClassVar[str] = (
+        "a sweep trains heads together on what frozen layers have computed once, and takes no {name}: leave it out, or "
+        "use finetune for each setting"
+    )
+
+    source: Source = field(default=None, kw_only=False)
+    head: Names = "0"
+    solver: Names | None = None
+    penalty: Numbers | None = None
+    folds: int = 0
+    labels: Annotated[int | str | Sequence[int | str] | None, Text("A,B,…", str)] = None
+    class_weights: str | None = None
+    metric: str | None = None
+    keep: str | None = None
+    out: str | Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowSettings(Settings):
+    """The rows that trained runs are used on.
+
+    Attributes:
+        data: a data spec or arrays; None: the runs' own data, split as it was for the runs.
+        target: the target column of a table; None: the runs'.
+        split: test, valid, train or all; None: test for the runs' own data and for data that brings its own test split,
+            else all.
+        batch_size: rows at a time.
+        device: auto, cpu, cuda, cuda:N or mps.
+        skip_bad: set broken images aside instead of stopping.
+        trust: let runs that name a `package.module:callable` import and call it.
+    """
+
+    data: Any = None
+    target: str | None = None
+    split: str | None = None
+    batch_size: Count = 256
+    device: str = "auto"
+    skip_bad: bool = False
+    trust: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateArguments(RowSettings):
+    """Arguments of `reuse evaluate`.
+
+    Attributes:
+        run: the run folder.
+    """
+
+    run: str | Path = field(kw_only=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictArguments(Settings):
+    """Arguments of `reuse predict`.
+
+    Attributes:
+        run: the run folder.
+        data: a data spec or arrays; labels are not needed and not looked at.
+        split: all, or test, valid, train: the user's own, or drawn as for a training, for which labels are needed.
+        batch_size: rows at a time.
+        device: auto, cpu, cuda, cuda:N or mps.
+        skip_bad: set broken images aside instead of stopping.
+        mc_dropout: how many times to predict with dropout at work (Monte-Carlo dropout, Gal & Ghahramani 2016): the
+            mean is predicted, and a column says how uncertain it is, by entropy of classes or by standard deviation of
+            numbers; 0 predicts once without dropout.
+        seed: of what is dropped.
+        trust: let a run that names a `package.module:callable` import and call it.
+    """
+
+    run: str | Path = field(kw_only=False)
+    data: Any = field()
+    split: str = "all"
+    batch_size: Count = 256
+    device: str = "auto"
+    skip_bad: bool = False
+    mc_dropout: int = 0
+    seed: int = 0
+    trust: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleArguments(RowSettings):
+    """Arguments of `reuse ensemble`.
+
+    Attributes:
+        runs: run folders, or the folder `snapshots` of a run.
+        mix: fit on the validation rows how much each run counts, instead of all alike.
+    """
+
+    runs: Sequence[Any] = field(kw_only=False)
+    mix: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoupArguments(Settings):
+    """Arguments of `reuse ensemble --soup`.
+
+    Attributes:
+        runs: run folders; their data must be split alike, with the same split_seed.
+        method: `greedy` begins with the best run and takes in each next one, from better to worse, with which the
+            average is no worse on the validation rows; `uniform` takes all.
+        data: the arrays that the runs were trained on, where they were; a run keeps none.
+        batch_size: rows at a time, also where the batch norms' statistics are computed anew over the training rows.
+        device: auto, cpu, cuda, cuda:N or mps.
+        trust: let runs that name a `package.module:callable` import and call it.
+        out: the run folder; by default a new one under `runs`.
+    """
+
+    runs: Sequence[Any] = field(kw_only=False)
+    method: str = "greedy"
+    data: Any = None
+    batch_size: Count = 256
+    device: str = "auto"
+    trust: bool = False
+    out: str | Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectArguments(Settings):
+    """Arguments of `reuse.setup.inspecting.inspect_model`.
+
+    Attributes:
+        model: a model spec or a run folder.
+        freeze: patterns of the layers to freeze; none: a run's own.
+        data: a data spec, for the shape of inputs and the number of outputs.
+        input_shape: of one sample, such as `3,64,64`; None: the data's, the run's, or the model's own.
+        num_outputs: units of the output layer.
+        depth: how many levels of layers to list.
+        pretrained: look at timm's model with its pretrained weights, instead of random ones.
+        trust: let a run that names a `package.module:callable` import and call it.
+    """
+
+    model: str | Path = field(kw_only=False)
+    freeze: Patterns = ()
+    data: Any = None
+    input_shape: Shape = None
+    num_outputs: int | None = None
+    depth: Count = 1
+    pretrained: bool = False
+    trust: bool = False

@@ -1,0 +1,215 @@
+"""One setting: a field of a dataclass, and which values it takes."""
+
+import inspect
+import os
+import re
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, fields
+from functools import cache
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from reuse.errors import UsageError
+
+NUMBER_OF_CHARACTERS = 60  # of a value that a message shows
+
+
+@dataclass(frozen=True)
+class Text:
+    """The form in which a setting is written where all values are text: on the command line, and in files.
+
+    Attributes:
+        metavar: name of the form in the help, such as `BYTES`.
+        read: returns the value that a text means; None: the type alone says it.
+        repeated: whether the option may be given several times.
+    """
+
+    metavar: str | None = None
+    read: Callable[[str], Any] | None = None
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """The least value of a number.
+
+    Attributes:
+        least: itself allowed.
+        otherwise: what to do instead, for the message.
+    """
+
+    least: float
+    otherwise: str = ""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a command.
+
+    Attributes:
+        name: as in Python.
+        kinds: the types that its value may have; empty: any.
+        default: its default value.
+        help: its entry in the docstring of its group.
+        positional: whether it may be given without its name.
+        required: whether it has no default.
+        text: its form as text.
+        at_least: its least value; None: any number.
+    """
+
+    name: str
+    kinds: tuple[Any, ...]
+    default: Any
+    help: str
+    positional: bool
+    required: bool
+    text: Text
+    at_least: AtLeast | None
+
+    def checked(self, value: Any) -> Any:
+        """Return a value in its plain form: paths as text, sequences as tuples, numbers as Python's own.
+
+        Raises:
+            UsageError: the setting takes no such value; the message says which it takes.
+        """
+        if isinstance(value, str) and self.text.read is not None and str not in self.kinds:
+            value = self.text.read(value)  # "2GB"
+        if isinstance(value, str) and self.text.repeated:
+            value = (value,)
+        if not self.kinds:
+            return os.fspath(value) if isinstance(value, os.PathLike) else value
+        for kind in self.kinds:
+            found = _as_kind(value, kind)
+            if found is not _NO:
+                return self._in_range(found)
+        raise UsageError(f"{self.name} is {shown(value)}: {self.expected} is expected{self._helped}")
+
+    @property
+    def expected(self) -> str:
+        """The values that the setting takes, in words."""
+        return " or ".join(dict.fromkeys(_in_words(kind) for kind in self.kinds if kind is not type(None)))
+
+    @property
+    def _helped(self) -> str:
+        return f" ({self.help.rstrip('.')})" if self.help else ""
+
+    def _in_range(self, value: Any) -> Any:
+        bound = self.at_least
+        if bound is None or not isinstance(value, int | float) or value >= bound.least:
+            return value
+        whole = int in self.kinds
+        told = bound.otherwise or f"give {'a whole' if whole else 'a'} number of {bound.least:g} or more"
+        raise UsageError(f"{self.name.replace('_', ' ')} is {value}: {told}")
+
+
+def settings_of(group: type) -> Mapping[str, Setting]:
+    """Return the settings of a group or command by name: its own first, then those of its bases in their order."""
+    return _read(group)
+
+
+@cache
+def _read(group: type) -> dict[str, Setting]:
+    found: dict[str, Setting] = {}
+    own = {field.name: field for field in fields(group) if field.init}
+    hints = get_type_hints(group, include_extras=True)
+    helps: dict[str, str] = {}
+    for part in reversed(group.__mro__):
+        helps |= _entries(part.__doc__ or "")
+    for part in group.__mro__:
+        for name in inspect.get_annotations(part):
+            if name in own and name not in found:
+                found[name] = _setting(own[name], hints[name], helps.get(name, ""))
+    return found
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message: plain ones as they are written, others by their type."""
+    if value is None or isinstance(value, str | int | float | list | tuple | dict):
+        text = repr(value)
+        return text if len(text) <= NUMBER_OF_CHARACTERS else f"{text[:NUMBER_OF_CHARACTERS]}…"
+    return f"a {type(value).__module__}.{type(value).__qualname__}"
+
+
+def _setting(field: Field[Any], hint: Any, help_: str) -> Setting:
+    extras = [extra for annotated in _annotated(hint) for extra in get_args(annotated)[1:]]
+    kinds = tuple(dict.fromkeys(_kinds(hint)))
+    required = field.default is MISSING
+    return Setting(
+        name=field.name,
+        kinds=() if Any in kinds or object in kinds else kinds,
+        default=None if required else field.default,
+        help=help_,
+        positional=not field.kw_only,
+        required=required,
+        text=next((extra for extra in extras if isinstance(extra, Text)), Text()),
+        at_least=next((extra for extra in extras if isinstance(extra, AtLeast)), None),
+    )
+
+
+def _annotated(hint: Any) -> Iterator[Any]:
+    """Yield the annotated types in a type, the outermost first."""
+    if get_origin(hint) is Annotated:
+        yield hint
+        yield from _annotated(get_args(hint)[0])
+    elif get_origin(hint) in (Union, types.UnionType):
+        for member in get_args(hint):
+            yield from _annotated(member)
+
+
+def _kinds(hint: Any) -> Iterator[Any]:
+    """Yield the members of a union, without annotations."""
+    if get_origin(hint) is Annotated:
+        yield from _kinds(get_args(hint)[0])
+    elif get_origin(hint) in (Union, types.UnionType):
+        for member in get_args(hint):
+            yield from _kinds(member)
+    else:
+        yield hint
+
+
+_NO = object()  # that a value is not of a kind
+
+
+def _as_kind(value: Any, kind: Any) -> Any:
+    """Return a value as one of a kind, or `_NO`."""
+    if get_origin(kind) is Sequence:
+        return _as_sequence(value, get_args(kind)[0])
+    if kind is bool or isinstance(value, bool):
+        return value if kind is bool and isinstance(value, bool) else _NO
+    if kind is int:
+        return int(value) if isinstance(value, Integral) else _NO
+    if kind is float:
+        return float(value) if isinstance(value, Real) else _NO
+    if kind is Path:
+        return os.fspath(value) if isinstance(value, os.PathLike) else _NO
+    return value if isinstance(value, kind) else _NO
+
+
+def _as_sequence(value: Any, member: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        return _NO
+    members = [next((v for kind in _kinds(member) if (v := _as_kind(one, kind)) is not _NO), _NO) for one in value]
+    return _NO if _NO in members else tuple(members)
+
+
+def _in_words(kind: Any) -> str:
+    if get_origin(kind) is Sequence:
+        return "a list"
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "text"}
+    return words.get(kind) or f"a {kind.__name__}"
+
+
+def _entries(docstring: str) -> dict[str, str]:
+    """Return the entries under `Attributes:` in a Google-style docstring, each as one line."""
+    section = re.search(r"^ *Attributes:\n(.*?)(?=^ {0,4}\S|\Z)", docstring, re.MULTILINE | re.DOTALL)
+    entries: dict[str, str] = {}
+    name = ""
+    for line in section.group(1).splitlines() if section else []:
+        start = re.match(r" {8}(\w+): (.*)", line)
+        if start:
+            name, entries[start.group(1)] = start.group(1), start.group(2)
+        elif name:
+            entries[name] += " " + line.strip()
+    return {key: text.strip() for key, text in entries.items()}

@@ -1,0 +1,102 @@
+"""From settings to data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from xxhash import xxh3_128
+
+from reuse.data.dataset import SPLITS, Dataset, Split
+from reuse.data.loading import load
+from reuse.data.preprocessing import Preprocessing, image_preprocessing
+from reuse.distributed import main_first
+from reuse.errors import DataError
+from reuse.nn.preprocessing import preprocessing_of
+from reuse.nn.specs import is_recurrent
+from reuse.runs.folder import RunFolder
+from reuse.settings.groups import ReadingSettings
+
+
+def load_data(
+    spec: Any,
+    settings: ReadingSettings,
+    *,
+    model: str,
+    seed: int,
+    labels: int | str | None = None,
+    preprocessing: Preprocessing | None = None,
+    transductive: bool = False,
+) -> Dataset:
+    """Return the data of a command, split and preprocessed.
+
+    Args:
+        spec: of the data, or arrays.
+        settings: how they are read.
+        model: spec of the model that reads them; a recurrent one takes arrays for sequences.
+        seed: of the labelled rows that are drawn, and of the splits where no seed of theirs is given.
+        labels: how many labelled rows; None: all.
+        preprocessing: of a source or of the model; None: it is fitted on the training rows.
+        transductive: train on the test rows' inputs too.
+    """
+    with main_first():  # what is downloaded is downloaded once
+        return load(
+            spec,
+            labels=labels,
+            classes=settings.classes,
+            target=settings.target,
+            group_by=settings.group_by,
+            image_size=settings.image_size,
+            channels=settings.channels,
+            seed=seed,
+            split_seed=settings.split_seed,
+            preprocessing=preprocessing,
+            skip_bad=settings.skip_bad,
+            transductive=transductive,
+            text=settings.text,
+            vocabulary=settings.vocabulary,
+            sequence_length=settings.sequence_length,
+            sequences=is_recurrent(model),
+        )
+
+
+def preprocessing_for(spec: str, image_size: int | Sequence[int] | None, channels: int | None) -> Preprocessing | None:
+    """Return what a timm model does to its images, None for any other model.
+
+    Args:
+        spec: a model spec.
+        image_size: pixels, where not those that the model was trained with.
+        channels: where not those that the model was trained with.
+    """
+    own = preprocessing_of(spec, channels)
+    if own is None:
+        return None
+    count, *size = own["input_size"]
+    pixels = image_size or size
+    look = (own["mean"], own["std"], own["interpolation"], own["crop_pct"], pixels, count)
+    return image_preprocessing(*look, crop_mode=own["crop_mode"])
+
+
+def data_digests(data: Dataset) -> dict[str, str]:
+    """Return a digest of the rows and targets of each split, by which a resumed run knows its data again."""
+    return {name: _split_digest(getattr(data, name)) for name in SPLITS}
+
+
+def check_same_data(run: RunFolder, data: Dataset) -> None:
+    """Raise unless a resumed run reads the rows that it began with.
+
+    Raises:
+        DataError: they differ; the message names the splits.
+    """
+    began = run.manifest().rows
+    changed = [name for name, digest in data_digests(data).items() if began and began.get(name) != digest]
+    if changed:
+        raise DataError(
+            f"{data.name} is not what {run.path} began with: its {', '.join(changed)} rows differ. Resume with the "
+            "same data and settings, or begin a new run"
+        )
+
+
+def _split_digest(split: Split) -> str:
+    digest = xxh3_128(split.inputs.digests().tobytes())
+    if split.targets is not None:
+        digest.update(split.targets.numpy().tobytes())
+    return digest.hexdigest()

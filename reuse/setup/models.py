@@ -1,0 +1,207 @@
+"""From settings to a model: its recipe, its weights, and what is frozen of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from reuse.data.dataset import Dataset
+from reuse.errors import UsageError
+from reuse.layers.freezing import Freezing, freeze, frozen
+from reuse.layers.selecting import select, summarize
+from reuse.layers.transplanting import transplant
+from reuse.nn.building import DEFAULT_SETTINGS
+from reuse.nn.defaults import family_settings
+from reuse.nn.exchanging import exchange_notes
+from reuse.nn.outputs import output_layers
+from reuse.nn.recipe import ModelRecipe
+from reuse.nn.selu import input_concerns
+from reuse.nn.specs import LAYER_NAMES, is_recurrent
+from reuse.nn.word_vectors import WordVectors, read_word_vectors
+from reuse.reporting import Reporter
+from reuse.settings.groups import FreezingSettings, ModelSettings, ReusingSettings
+
+M = TypeVar("M", bound=ModelSettings)
+
+# The options of `reuse.build` where neither the user nor a source run says anything.
+DEFAULTS: Mapping[str, Any] = {
+    "activation": "elu",
+    "norm": None,
+    "init": None,
+    "dropout": 0.0,
+    "input_dropout": 0.0,
+    "drop_path": 0.0,
+    "recurrent_dropout": 0.0,
+    "embedding_size": None,
+}
+
+
+@dataclass(frozen=True)
+class Origins:
+    """The layers of a model that hold the weights of a source, and those that began at random."""
+
+    restored: tuple[str, ...]
+    fresh: tuple[str, ...]
+
+
+def with_model_options(settings: M, spec: str, inherited: Mapping[str, Any] = MappingProxyType({})) -> M:
+    """Return settings whose model options are filled in: the user's, else those of a source run, else the defaults.
+
+    timm's models and a user's own bring their layers along, so for them nothing is filled in. Dropout between hidden
+    states is inherited by recurrent nets alone.
+
+    Args:
+        settings: of a command.
+        spec: of the model.
+        inherited: options of a source run's model, by name.
+    """
+    if not is_recurrent(spec):
+        inherited = {name: value for name, value in inherited.items() if name != "recurrent_dropout"}
+    is_ours = spec.partition(":")[0] in LAYER_NAMES
+    defaults = {**DEFAULTS, **family_settings(spec)} if is_ours else DEFAULT_SETTINGS
+
+    def option(name: str, given: Any) -> Any:
+        return inherited.get(name, defaults[name]) if given is None else given
+
+    return replace(
+        settings,
+        model=spec,
+        activation=option("activation", settings.activation),
+        norm=option("norm", settings.norm),
+        init=option("init", settings.init),
+        dropout=option("dropout", settings.dropout),
+        input_dropout=option("input_dropout", settings.input_dropout),
+        drop_path=option("drop_path", settings.drop_path),
+        recurrent_dropout=option("recurrent_dropout", settings.recurrent_dropout),
+        embedding_size=option("embedding_size", settings.embedding_size),
+    )
+
+
+def read_embeddings(settings: M, data: Dataset) -> tuple[M, WordVectors | None]:
+    """Return the word vectors that fill the embedding layer, and settings with their size; None where none are wanted.
+
+    Raises:
+        UsageError: embeddings for inputs that are not words.
+        DataError: a file of word vectors that cannot be read.
+    """
+    if settings.embeddings is None:
+        return settings, None
+    if not data.preprocessing.token_names:
+        raise UsageError(f"embeddings are for words, and the inputs of {data.name} are none: leave embeddings out")
+    vectors = read_word_vectors(settings.embeddings, data.preprocessing.token_names)
+    return replace(settings, embedding_size=vectors.size), vectors
+
+
+def make_recipe(settings: ModelSettings, data: Dataset) -> ModelRecipe:
+    """Return how the model is built for the data.
+
+    Args:
+        settings: with their options filled in (see `with_model_options`).
+        data: what the model is for.
+    """
+    options: dict[str, Any] = {
+        "activation": settings.activation,
+        "norm": settings.norm,
+        "init": settings.init,
+        "dropout": settings.dropout,
+        "input_dropout": settings.input_dropout,
+        "drop_path": settings.drop_path,
+        "recurrent_dropout": settings.recurrent_dropout,
+        "embedding_size": settings.embedding_size,
+    }
+    if data.num_tokens is not None:
+        options["num_tokens"] = data.num_tokens
+    assert settings.model is not None
+    return ModelRecipe(settings.model, data.input_shape, max(data.num_outputs, 1), options)
+
+
+def describe_model(model: nn.Module, recipe: ModelRecipe, data: Dataset) -> list[str]:
+    """Return in one sentence each what a person should know of a model that has been built, before it is trained."""
+    standardised = bool(data.preprocessing.mean)
+    return [*exchange_notes(model), *input_concerns(recipe.spec, recipe.options, standardised)]
+
+
+def restore(
+    model: nn.Module, weights: Mapping[str, Tensor], settings: ReusingSettings, name: str, reporter: Reporter
+) -> Origins:
+    """Copy the weights of a source into a model, and say what became of each layer.
+
+    The output layer is left to chance unless patterns ask for it: its outputs mean other classes.
+
+    Args:
+        model: freshly built.
+        weights: of the source, by name.
+        settings: patterns of what is restored.
+        name: of the source.
+        reporter: told of it.
+    """
+    if not settings.restore:
+        outputs = tuple(f"{layer}." for layer in output_layers(model))
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(outputs)}
+    graft = transplant(weights, model, restore=settings.restore)
+    reporter.line(f"restored from {name}: {', '.join(graft.restored)}; fresh: {', '.join(graft.fresh) or 'none'}")
+    for misfit in graft.misfits:
+        reporter.line(f"not restored: {misfit}")
+    return Origins(graft.restored, graft.fresh)
+
+
+def origins_of_timm(model: nn.Module) -> Origins:
+    """Return which layers of a model hold timm's pretrained weights: all but the output layer."""
+    every, output = uppermost_layers(model), tuple(output_layers(model))
+    return Origins(tuple(n for n in every if n not in output), tuple(n for n in every if n in output))
+
+
+def uppermost_layers(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of the uppermost layers, the output layer by itself."""
+    outputs = {n for n, _ in model.named_parameters() if _is_below(n, output_layers(model))}
+    others = {n for n, _ in model.named_parameters()} - outputs
+    return (*summarize(model, others), *summarize(model, outputs))
+
+
+def freeze_layers(model: nn.Module, settings: FreezingSettings, fresh: Sequence[str], reporter: Reporter) -> Freezing:
+    """Freeze what the settings ask for and say what that is.
+
+    Args:
+        model: restored.
+        settings: of the run.
+        fresh: names of the layers that began at random.
+        reporter: told what is frozen.
+    """
+    if not settings.freeze:
+        return frozen(model)
+    freezing = freeze(model, settings.freeze)
+    reporter.line(f"frozen: {', '.join(freezing.layers)}")
+    random = summarize(model, {name for name in freezing.parameters if _is_below(name, fresh)})
+    if random:
+        reporter.line(f"careful: frozen but not restored, so they stay as they began, at random: {', '.join(random)}")
+    return freezing
+
+
+def reused_weights(model: nn.Module, restored: Sequence[str], later: Sequence[str] = ()) -> dict[str, Tensor]:
+    """Return copies of the parameters that a source has given, by name, as `l2_sp` pulls towards them.
+
+    Args:
+        model: as it begins, frozen as in its first phase.
+        restored: names of the layers that hold the source's weights.
+        later: patterns of the layers that are frozen now and train in a later phase.
+
+    Raises:
+        UsageError: nothing was restored, or no weight of it ever trains.
+    """
+    if not restored:
+        raise UsageError("l2_sp pulls towards reused weights, and none are restored: leave it out, or use l2")
+    tensors = dict(model.named_parameters(remove_duplicate=False))
+    reused = {name: tensors[name] for name in select(model, list(restored)).parameters}
+    training = {name for name, parameter in tensors.items() if parameter.requires_grad}
+    training.update(select(model, list(later)).parameters if later else ())
+    if not any(name in training and parameter.ndim > 1 for name, parameter in reused.items()):
+        raise UsageError(
+            "l2_sp pulls at reused weights that train, and all that are restored stay frozen: leave it out, or use l2"
+        )
+    return {name: parameter.detach().clone() for name, parameter in reused.items()}
+
+
+def _is_below(name: str, layers: Sequence[str]) -> bool:
+    return any(name == layer or name.startswith(f"{layer}.") for layer in layers)
