@@ -1,90 +1,9 @@
 """Train deep networks from layers that are already trained, and never compute a frozen layer twice."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-from reuse.version import __version__
+from reuse.version import __version__ as __version__
 
-if TYPE_CHECKING:
-    from reuse.caching.cache import ActivationCache
-    from reuse.data.loading import load
-    from reuse.errors import CacheError, CutError, DataError, ReuseError, RunError, UnknownNameError, UsageError
-    from reuse.finetuning.finetune import finetune, plan
-    from reuse.inference.ensembling import ensemble_runs
-    from reuse.inference.souping import soup_runs
-    from reuse.layers.cutting import cut
-    from reuse.layers.freezing import freeze, unfreeze
-    from reuse.layers.transplanting import transplant
-    from reuse.nn.building import build
-    from reuse.pretraining.pretrain import pretrain
-    from reuse.runs.models import load_model
-    from reuse.runs.results import Result
-    from reuse.searching.rate_finding import lr_find
-    from reuse.searching.sweep import sweep
-    from reuse.training.trainer import Trainer
-
-# The public names and where they are, imported when they are first used: `import reuse` does not wait for torch.
-_HOMES = {
-    "ActivationCache": "reuse.caching.cache",
-    "CacheError": "reuse.errors",
-    "CutError": "reuse.errors",
-    "DataError": "reuse.errors",
-    "Result": "reuse.runs.results",
-    "ReuseError": "reuse.errors",
-    "RunError": "reuse.errors",
-    "Trainer": "reuse.training.trainer",
-    "UnknownNameError": "reuse.errors",
-    "UsageError": "reuse.errors",
-    "build": "reuse.nn.building",
-    "cut": "reuse.layers.cutting",
-    "ensemble_runs": "reuse.inference.ensembling",
-    "finetune": "reuse.finetuning.finetune",
-    "freeze": "reuse.layers.freezing",
-    "load": "reuse.data.loading",
-    "load_model": "reuse.runs.models",
-    "lr_find": "reuse.searching.rate_finding",
-    "plan": "reuse.finetuning.finetune",
-    "pretrain": "reuse.pretraining.pretrain",
-    "soup_runs": "reuse.inference.souping",
-    "sweep": "reuse.searching.sweep",
-    "transplant": "reuse.layers.transplanting",
-    "unfreeze": "reuse.layers.freezing",
-}
-
-__all__ = [
-    "ActivationCache",
-    "CacheError",
-    "CutError",
-    "DataError",
-    "Result",
-    "ReuseError",
-    "RunError",
-    "Trainer",
-    "UnknownNameError",
-    "UsageError",
-    "__version__",
-    "build",
-    "cut",
-    "ensemble_runs",
-    "finetune",
-    "freeze",
-    "load",
-    "load_model",
-    "lr_find",
-    "plan",
-    "pretrain",
-    "soup_runs",
-    "sweep",
-    "transplant",
-    "unfreeze",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'reuse' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+# The public names and where they are stand in __init__.pyi; each is imported when it is first used, so that
+# `import reuse` does not wait for torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

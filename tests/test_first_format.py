@@ -56,4 +56,9 @@ def test_a_cache_is_found_by_the_same_layers(folder: Path) -> None:
         "pretrained", freeze="hidden1,hidden2", labels=60, epochs=2, seed=1, cache_dir="cache", cache_kind="disk"
     )
     assert result.cache is not None
-    assert result.cache["hit"], json.dumps(result.cache)
+    here = json.loads((Path(result.cache["path"]) / "prefix.json").read_text())["components"]
+    there = {
+        path.parent.name: json.loads(path.read_text())["components"] for path in folder.glob("cache/*/prefix.json")
+    }
+    odd = {key: [n for n in here.keys() | found.keys() if here.get(n) != found.get(n)] for key, found in there.items()}
+    assert result.cache["hit"], odd

@@ -4,6 +4,7 @@ import importlib
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from costly import find_frozen_layers_costly
 from reuse.data.dataset import Dataset
 from reuse.data.loading import load
-from reuse.data.preprocessing import image_preprocessing
+from reuse.data.preprocessing import Preprocessing, image_preprocessing
 from reuse.devices import Compute
 from reuse.features.choosing import Upcoming
 from reuse.features.features import find_features, half_steps
@@ -209,8 +210,10 @@ TRANSFORMS: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("change", TRANSFORMS)
 def test_another_preprocessing_is_computed_anew(change: str, sources: Sources) -> None:
     kind, values = TRANSFORMS[change]
-    run = RunFolder(Path(kind))
-    run.update_manifest(preprocessing={**run.manifest()["preprocessing"], **values})
+    manifest = RunFolder(Path(kind)).manifest()
+    assert manifest.preprocessing is not None
+    changed = Preprocessing.from_dict({**manifest.preprocessing.to_dict(), **values})
+    RunFolder(Path(kind)).write_manifest(replace(manifest, preprocessing=changed))
     assert sources.run(kind) == ALL_ANEW
 
 
@@ -242,9 +245,12 @@ def test_a_table_knows_its_values_categories_and_fillings(tmp_path: Path) -> Non
     assert run(write("copy.csv", colours)) == ALL_FOUND, "the name of a file is not its content"
     assert run(write("table.csv", colours, first=0.5)) == (1, ROWS - 1, False)
     assert run(write("table.csv", ["green", *colours[1:]])) == (1, ROWS - 1, False)
-    manifest = RunFolder(Path("source")).manifest()["preprocessing"]
-    manifest["columns"][1]["categories"] = ["green", "red", "blue"]
-    RunFolder(Path("source")).update_manifest(preprocessing=manifest)
+    manifest = RunFolder(Path("source")).manifest()
+    assert manifest.preprocessing is not None
+    first, second, *others = manifest.preprocessing.columns
+    columns = (first, replace(second, categories=("green", "red", "blue")), *others)
+    changed = replace(manifest.preprocessing, columns=columns)
+    RunFolder(Path("source")).write_manifest(replace(manifest, preprocessing=changed))
     assert run(write("table.csv", colours)) == ALL_ANEW
 
 

@@ -61,7 +61,7 @@ def test_what_does_not_fit_into_memory_is_read_by_windows_and_resumed_so_elsewhe
     listener = Listener()
     whole = tuned(epochs=5, out="whole", reporter=listener)
     assert "shuffled window by window" in " ".join(listener.lines)
-    assert RunFolder(Path("whole")).manifest()["cached"]["1"]["windowed"]
+    assert RunFolder(Path("whole")).manifest().cached[1].windowed
     with pytest.raises(Interrupted):
         tuned(epochs=5, out="part", reporter=Listener(2))
     monkeypatch.setattr(feeding, "free_memory", free)

@@ -28,9 +28,8 @@ def ensemble(context: click.Context, /, as_json: bool, soup: str | None, out: st
         _refuse(["out"] if out else [], "is for --soup, which leaves a run; leave it out")
         _average(settings, as_json)
     else:
-        _refuse(
-            [name for name in settings if name not in settings_of(SoupArguments)], "is not for --soup: leave it out"
-        )
+        averaged = settings_of(SoupArguments).keys() - {"data"}  # a command line gives no arrays
+        _refuse([name for name in settings if name not in averaged], "is not for --soup: leave it out")
         _cook({**settings, "method": soup, "out": out}, as_json)
 
 

@@ -131,8 +131,8 @@ def make_penalties(
         matrices = {name: p for name, p in weights.items() if p.ndim > 1}
         known = {name: tensor for name, tensor in anchors.items() if name in matrices}
         # Nothing reused trains yet where a later phase unfreezes it: the rest is pulled towards zero as it will be.
-        towards_zero = l2(matrices, dict.fromkeys(matrices, pull))
-        penalties.append(l2_sp(matrices, known, pull, pull) if known else towards_zero)
+        towards = l2_sp(matrices, known, pull, pull) if known else l2(matrices, dict.fromkeys(matrices, pull))
+        penalties.append(towards)
     return penalties
 
 

@@ -102,9 +102,7 @@ class RunFolder:
         Raises:
             RunError: settings.toml is missing or damaged.
         """
-        values = read_toml(self.path / SETTINGS)
-        if "command" not in values:
-            raise RunError(f"{self.path / SETTINGS} is damaged: it does not end by naming its command; train again")
+        values = self._read_settings()
         kind = PretrainSettings if values.pop("command") == "pretrain" or "objective" in values else FinetuneSettings
         known = settings_of(kind).keys() - {"trust"}  # nobody's folder allows its own code to run
         values = {name: value for name, value in values.items() if name in known}
@@ -115,7 +113,7 @@ class RunFolder:
 
     def command(self) -> str:
         """Return the command whose settings these are: `pretrain`, `finetune`, `sweep` or `soup`."""
-        return str(read_toml(self.path / SETTINGS).get("command"))
+        return str(self._read_settings()["command"])
 
     def write_settings(self, command: str, settings: Mapping[str, Any]) -> None:
         """Write settings.toml; None is left out, as TOML has no null, and trust, which is given anew each time.
@@ -128,6 +126,12 @@ class RunFolder:
         """
         given = {name: value for name, value in settings.items() if value is not None and name != "trust"}
         write_text(self.path / SETTINGS, tomli_w.dumps({**given, "command": command}))
+
+    def _read_settings(self) -> dict[str, Any]:
+        values = read_toml(self.path / SETTINGS)
+        if "command" not in values:
+            raise RunError(f"{self.path / SETTINGS} is damaged: it does not end by naming its command; train again")
+        return values
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write result.json."""

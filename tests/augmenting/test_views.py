@@ -139,6 +139,10 @@ class Plainly:
         self.plain, self.device = plain, plain.device
         self._viewing, self._compute, self._alternate = viewing, compute, alternate
         self.read: list[int] = []
+        self.computed = 0
+
+    def close(self) -> list[str]:
+        return []
 
     def __len__(self) -> int:
         return len(self.plain)
@@ -299,7 +303,7 @@ def test_the_plan_says_what_views_cost(source: str) -> None:
     told = "\n".join(said.lines)
     assert f"views: 3 versions of each training row, as it is and changed by {NOISE}, a new one every 2 epochs" in told
     _, prepared = plan(source="source", **{**SETTINGS, "refresh_views": 2})
-    train = len(prepared.keys["train"])
+    train = len(prepared.lookup.keys.splits["train"])
     assert prepared.plan.views == 5, "seven epochs read 0, 1, 2, 0, 3, 4, 0"
     assert prepared.plan.stored_rows == 150 + 4 * train
     assert f"{150 + 4 * train} of {150 + 4 * train} rows to compute" in told

@@ -6,7 +6,7 @@ from typing import Any
 import h5py
 import pytest
 
-from reuse.features.preparing import cache_folder
+from reuse.caching.cache import cache_folder
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from listening import Listener
 from reuse.errors import CacheError, DataError, UnknownNameError, UsageError
 from reuse.finetuning.finetune import finetune, plan
 from reuse.reporting import Reporter
+from reuse.settings.commands import FinetuneSettings
 
 RNG = np.random.default_rng(0)
 ARRAYS = {"x": RNG.normal(size=(90, 6)).astype(np.float32), "y": np.arange(90) % 3}
@@ -47,8 +48,9 @@ def test_the_scratch_of_a_comparison_replays_as_what_it_was(source: str) -> None
     began = load_file("tuned/compared-scratch/checkpoint/frozen.safetensors")
     assert not began, "nothing is frozen"
     saved = reuse.runs.folder.RunFolder(Path("tuned/compared-scratch")).settings()
-    assert saved["random_weights"] is True
-    assert saved.get("freeze", []) == []
+    assert isinstance(saved, FinetuneSettings)
+    assert saved.random_weights is True
+    assert saved.freeze == ()
 
 
 def test_random_weights_restore_nothing(source: str) -> None:
@@ -111,7 +113,7 @@ def test_activations_that_do_not_fit_their_type_are_an_error() -> None:
 def test_a_plan_refuses_unknown_settings(source: str) -> None:
     with pytest.raises(UnknownNameError, match="'frezee': did you mean 'freeze'"):
         plan(source=source, frezee="hidden1")
-    with pytest.raises(UsageError, match="leave resume and out away"):
+    with pytest.raises(UsageError, match="resumes nothing, and takes no out"):
         plan(source=source, out="x")
 
 

@@ -11,6 +11,7 @@ from reuse.data.loading import load
 from reuse.errors import DataError
 from reuse.inference.selecting import OutsideData, Selected, run_rows, targets_for
 from reuse.runs.folder import RunFolder
+from reuse.runs.manifest import Manifest
 
 
 def selected(targets: Tensor | None, task: str, classes: tuple[str, ...] = ()) -> Selected:
@@ -73,7 +74,7 @@ ARRAYS = {
 
 def run_on(data: str, **settings: Any) -> RunFolder:
     run = RunFolder.create("finetune", "run")
-    run.write_manifest({})
+    run.write_manifest(Manifest("finetune"))
     run.write_settings("finetune", {"data": data, "seed": 3, **settings})
     return run
 
