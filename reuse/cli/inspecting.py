@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from reuse.cli.configuring import settings_of_call
-from reuse.cli.options import CONFIG, JSON, given, with_settings
+from reuse.cli.options import CONFIG, JSON, UNUSED_OUT, given, with_settings
 from reuse.settings.commands import InspectArguments, PlanArguments
 
 
@@ -39,6 +39,7 @@ def inspect(context: click.Context, /, as_json: bool, **_: Any) -> None:
 
 @click.command()
 @with_settings(PlanArguments)
+@UNUSED_OUT
 @CONFIG
 @JSON
 @click.pass_context

@@ -13,6 +13,7 @@ from reuse.settings.setting import Setting, settings_of
 Command = Callable[..., Any]
 
 CONFIG = click.option("--config", type=click.Path(exists=True, dir_okay=False), help="A TOML file of settings.")
+UNUSED_OUT = click.option("--out", expose_value=False, help="Taken as finetune takes it; nothing is written.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 
 
