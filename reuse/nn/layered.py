@@ -7,7 +7,6 @@ from typing import Any
 from torch import nn
 
 from reuse.errors import UsageError
-from reuse.nn.cautions import warn_caller
 from reuse.nn.conv_blocks import RESIDUAL
 from reuse.nn.convnet import ConvNet
 from reuse.nn.embeddings import Tokens, mean_embedding, token_embedding
@@ -16,7 +15,7 @@ from reuse.nn.highway import HighwayNet
 from reuse.nn.mlp import MLP
 from reuse.nn.recurrent import RecurrentNet
 from reuse.nn.recurrent_layers import RECURRENCES
-from reuse.nn.selu import network_concerns
+from reuse.nn.selu import warn_of_network
 from reuse.nn.specs import CONVNET, LayeredSpec, parse_layered
 from reuse.nn.word_vectors import read_word_vectors
 
@@ -40,8 +39,7 @@ def build_layered(
     """
     parsed = parse_layered(spec)
     if parsed.family not in RECURRENCES:  # these warn themselves
-        for concern in network_concerns(spec, settings):
-            warn_caller(concern)
+        warn_of_network(spec, settings)
     input_dropout, recurrent_dropout = settings.pop("input_dropout"), settings.pop("recurrent_dropout")
     style = HiddenStyle(**settings)
     _check_drop_path(parsed, style)

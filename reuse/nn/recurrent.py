@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from reuse.nn.cautions import warn_caller
 from reuse.nn.embeddings import PADDING
 from reuse.nn.hidden import HiddenStyle, output_linear
 from reuse.nn.recurrent_layers import RecurrentLayer, norm_of_steps, over_steps
+from reuse.nn.selu import warn_caller
 
 SAID_BY_DEFAULT = ("relu", "elu", "tanh")  # defaults for other networks, of which nobody need be told; and the own
 

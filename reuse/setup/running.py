@@ -24,10 +24,9 @@ from reuse.features.preparing import CACHE_KINDS
 from reuse.menus import lookup
 from reuse.nn.building import DEFAULT_SETTINGS
 from reuse.nn.callables import names_code
-from reuse.nn.defaults import family_settings
 from reuse.nn.exchanging import exchange_notes
 from reuse.nn.selu import input_concerns
-from reuse.nn.specs import LAYER_NAMES, is_recurrent
+from reuse.nn.specs import LAYER_NAMES, family_settings, is_recurrent
 from reuse.nn.word_vectors import WordVectors, read_word_vectors
 from reuse.objectives.objective import Objective
 from reuse.objectives.supervised import supervised
