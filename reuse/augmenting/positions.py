@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reuse.augmenting.drawing import whole_numbers
-from reuse.augmenting.pixels import Pixels, by_channel, drawn
+from reuse.augmenting.pixels import Pixels, by_channel, drawn, whole_numbers
 from reuse.errors import UsageError
 
 Draw = Callable[[Tensor], Tensor]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reuse.errors import UsageError
-from reuse.optim.durations import EpochSpan
+from reuse.optim.curves import EpochSpan
 
 
 @dataclass

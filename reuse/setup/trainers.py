@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from reuse.augmenting.augmentation import parse_augmentation
-from reuse.augmenting.mixing import augmented, mixing
-from reuse.augmenting.noising import FeatureNoise
+from reuse.augmenting.mixing import FeatureNoise, augmented, mixing
 from reuse.data.dataset import Dataset
 from reuse.errors import UsageError
 from reuse.features.feeding import Feed
@@ -21,11 +20,10 @@ from reuse.objectives.objective import Objective
 from reuse.optim.averaging import Average, ExponentialAverage, StochasticWeightAverage
 from reuse.optim.clipping import Clip, clip_adaptive, clip_by_layer_norm, clip_by_norm, clip_by_value
 from reuse.optim.constraints import max_norm
-from reuse.optim.groups import layer_decay
+from reuse.optim.groups import OptimizerSettings, layer_decay
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.penalties import Penalty, l1, l2, l2_sp
 from reuse.optim.schedules import SCHEDULES, choose_schedule
-from reuse.optim.settings import OptimizerSettings
 from reuse.setup.auto_freezing import make_settling
 from reuse.training.compiling import Compiling
 from reuse.training.evaluation import device_of

@@ -13,7 +13,7 @@ from reuse.features.feeding import feed_inputs
 from reuse.finetuning.finetune import finetune
 from reuse.nn.building import build
 from reuse.objectives.supervised import Classification
-from reuse.optim.settings import OptimizerSettings
+from reuse.optim.groups import OptimizerSettings
 from reuse.settings import defaults_of
 from reuse.setup.trainers import equip, make_trainer, read_switches
 from reuse.training import precision
