@@ -10,7 +10,8 @@ from torch import nn
 from reuse.errors import UsageError
 from reuse.nn.conv_blocks import BLOCKS, PLAIN, RESIDUAL
 from reuse.nn.conv_specs import ConvLayer
-from reuse.nn.hidden import HiddenStyle, hidden_dropout, hidden_linear, input_layers, output_linear
+from reuse.nn.hidden import HiddenStyle, hidden_dropout, input_layers, output_linear
+from reuse.nn.mlp import dense_layers
 
 Size = tuple[int, int]
 
@@ -61,10 +62,9 @@ class ConvNet(nn.Sequential):
             channels = conv.num_outputs(channels)
         self.add_module("flatten", nn.Flatten())
         previous = channels * math.prod(sizes[-1])
-        for number, width in enumerate(self.widths, start=1):
-            self.add_module(f"hidden{number}", hidden_linear(previous, width, self.style))
-            previous = width
-        for name, layer in output_linear(previous, num_outputs, self.style).items():
+        for number, dense in enumerate(dense_layers(previous, self.widths, self.style), start=1):
+            self.add_module(f"hidden{number}", dense)
+        for name, layer in output_linear([previous, *self.widths][-1], num_outputs, self.style).items():
             self.add_module(name, layer)
 
     @property

@@ -178,4 +178,4 @@ def _checked(name: str, what: str, value: object, *, allow_zero: bool = False) -
         raise UsageError(
             f"{name} is given the {what} {value!r}: give a number {'of 0 or more' if allow_zero else 'above 0'}"
         )
-    return value
+    return float(value)
