@@ -62,7 +62,7 @@ def parse_named(text: str, kind: str) -> Named:
         if not equals:
             positions.append(_value(value, kind, text))
         elif key in keywords:
-            raise unreadable(kind, text, f"it gives {key} twice: give it once")
+            raise _unreadable(kind, text, f"it gives {key} twice: give it once")
         else:
             keywords[_filled(key, kind, text)] = _value(value, kind, text)
     return Named(_filled(name.strip(), kind, text), tuple(positions), keywords)
@@ -82,7 +82,7 @@ def parse_several(text: str, kind: str) -> list[Named]:
     names = [named.name for named in several]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise unreadable(kind, text, f"it names {twice[0]} twice: name it once")
+        raise _unreadable(kind, text, f"it names {twice[0]} twice: name it once")
     return several
 
 
@@ -113,11 +113,6 @@ def read_value(text: str) -> Any:
 def is_number(value: object) -> TypeGuard[float]:
     """Return whether a value is a number, and no truth value, which Python counts among them."""
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def unreadable(kind: str, text: str, why: str) -> UsageError:
-    """Return the error for a text that says nothing, or too much; `why` says what is wrong and what to do."""
-    return UsageError(f"{kind} {text!r} cannot be read: {why}")
 
 
 def choose(
@@ -212,9 +207,14 @@ def _fold(name: str) -> str:
     return name.lower().replace("-", "_")
 
 
+def _unreadable(kind: str, text: str, why: str) -> UsageError:
+    """Return the error for a text that says nothing, or too much; `why` says what is wrong and what to do."""
+    return UsageError(f"{kind} {text!r} cannot be read: {why}")
+
+
 def _filled(part: str, kind: str, text: str) -> str:
     if not part:
-        raise unreadable(kind, text, "it has an empty place: fill it, or take the separator away")
+        raise _unreadable(kind, text, "it has an empty place: fill it, or take the separator away")
     return part
 
 

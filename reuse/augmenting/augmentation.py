@@ -1,7 +1,8 @@
 """Augmentation: random changes to a batch that leave its labels true, drawn anew for every row of every batch.
 
 Everything is drawn from torch's global random state on the batch's own device: a seeded epoch repeats, and nothing
-waits for the device.
+waits for the device. torchvision's transforms draw once for all images of a batch, and its functions take one number
+for all; where these do the same to one image as those here, a test holds them together.
 """
 
 import math

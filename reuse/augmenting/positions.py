@@ -1,4 +1,4 @@
-"""Moving the things in images: by whole pixels exactly, and by one resampling for everything else."""
+"""Changes to where things are in images: by whole pixels exactly, all else by one resampling."""
 
 import math
 from collections.abc import Callable, Sequence

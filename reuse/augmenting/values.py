@@ -1,4 +1,4 @@
-"""Changing values wherever they stand: noise, masking, erasing."""
+"""Changes to values wherever they stand: noise, masking, erasing."""
 
 from collections.abc import Callable
 from functools import partial

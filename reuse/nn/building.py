@@ -1,4 +1,4 @@
-"""From a spec string to a module."""
+"""Models from spec strings: ours, timm's and the user's own."""
 
 from collections.abc import Sequence
 from pathlib import Path

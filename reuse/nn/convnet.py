@@ -17,7 +17,7 @@ Size = tuple[int, int]
 
 
 class ConvNet(nn.Sequential):
-    """Convolution and pooling, layer by layer, then dense layers where they are wanted.
+    """Convolutional layers with pooling, then dense layers where they are wanted.
 
     Its layers are `input_dropout` if wanted, `conv1`, `conv2`, …, `flatten`, `hidden1`, …, `output`. Each convolutional
     layer keeps the size of its map and then, if it is pooled, halves it by max-pooling, rounding down, in each

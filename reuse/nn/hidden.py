@@ -1,4 +1,4 @@
-"""A hidden layer is one module: the linear or convolutional part, then norm, activation, dropout."""
+"""Hidden layers, each one module: the linear or convolutional part, then norm, activation, dropout."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class HiddenStyle:
-    """What all hidden layers of a network have in common.
+    """The style of a network's hidden layers.
 
     Attributes:
         activation: a name of `activations.ACTIVATIONS`.

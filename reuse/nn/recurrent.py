@@ -79,7 +79,7 @@ class RecurrentNet(nn.Module):
 
 
 class Lengths(nn.Module):
-    """How many steps each row of tokens has: up to its rightmost token that is no padding."""
+    """The number of steps in each row of tokens: up to its rightmost token that is no padding."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return `(batch,)` int64 for tokens `(batch, time)`; 0 where all is padding."""
