@@ -1,6 +1,6 @@
 """Averages of weights over the course of training: exponential and stochastic.
 
-Tensors are kept by name, so that an average outlives freezing, unfreezing and resuming: torch's `AveragedModel` copies a
+Tensors are kept by name, so that an average outlives freezing and resuming, where torch's `AveragedModel` copies a
 whole module with what is frozen in it. Its averaging functions are the same kernel as here, made anew for each decay.
 """
 
