@@ -107,6 +107,33 @@ def test_arguments_behind_a_colon_reach_the_optimizer() -> None:
     assert build(network(), "adabelief:betas=0.5/0.6").param_groups[0]["betas"] == (0.5, 0.6)
 
 
+class SignDescent(torch.optim.Optimizer):
+    """An optimizer from outside: any class of this shape fits."""
+
+    def __init__(self, params: Any, lr: float = 0.1, scale: float = 1.0) -> None:
+        super().__init__(params, {"lr": lr, "scale": scale})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.sub_(parameter.grad.sign(), alpha=group["lr"] * group["scale"])
+
+
+def test_an_optimizer_from_outside_is_one_line_of_the_menu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPTIMIZERS, "sign", SignDescent)
+    ours, theirs = network(), network()
+    found = train(ours, build(ours, "sign:scale=2", 0.05))
+    torch.testing.assert_close(found, train(theirs, SignDescent(theirs.parameters(), 0.05, scale=2.0)))
+    for wrong, said in [
+        ({"name": "sign:size=2"}, "did you mean|sign takes scale"),
+        ({"name": "sign", "momentum": 0.9}, "takes no momentum"),
+        ({"name": "sign", "weight_decay": 0.1}, "has no weight decay"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            build(network(), **wrong)
+
+
 def test_frozen_parameters_are_absent() -> None:
     model = network()
     model[0].requires_grad_(False)
