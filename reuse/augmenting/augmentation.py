@@ -1,7 +1,8 @@
 """Augmentation: random changes to a batch that leave its labels true, drawn anew for every row of every batch.
 
 Everything is drawn from torch's global random state on the batch's own device: a seeded epoch repeats, and nothing
-waits for the device.
+waits for the device. torchvision's transforms draw once for all images of a batch, and its functions take one number
+for all; where these do the same to one image as those here, a test holds them together.
 """
 
 import math
@@ -16,7 +17,7 @@ from reuse.augmenting.positions import MOVES, WARPS, warp
 from reuse.augmenting.values import IMAGE_VALUES, TABLE_VALUES
 from reuse.data.preprocessing import Preprocessing
 from reuse.errors import UsageError
-from reuse.menus import lookup
+from reuse.menus import Named, is_number, lookup, parse_several
 
 Change = Callable[[Tensor], Tensor]
 
@@ -83,7 +84,7 @@ def parse_augmentation(
         >>> augment(torch.rand(32, 1, 28, 28)).shape
         torch.Size([32, 1, 28, 28])
     """
-    chosen = _read(text)
+    chosen = {named.name: _number(named) for named in parse_several(text, "augmentation")}
     kind = "" if preprocessing is None else preprocessing.kind
     if kind in ("tokens", "text"):
         raise UsageError(f"augmentation {text!r}: the inputs are {kind}, whose numbers are names; leave it out")
@@ -96,30 +97,17 @@ def parse_augmentation(
     return Augmentation(tuple(_changes(chosen, Pixels.of(input_shape, preprocessing))))
 
 
-def _read(text: str) -> dict[str, float]:
-    """Return names and their numbers, in order."""
-    chosen: dict[str, float] = {}
-    for part in (part.strip() for part in text.split(",")):
-        name, colon, number = (piece.strip() for piece in part.partition(":"))
-        if not name:
-            raise UsageError(f"augmentation {text!r} has an empty place: write for example shift:2,mirror")
-        if name in chosen:
-            raise UsageError(f"augmentation {text!r} names {name} twice: name it once")
-        if not colon and name not in WITHOUT_NUMBER:
-            lookup(IMAGE_MENU | TABLE_MENU, name, "augmentation")
-            raise UsageError(f"augmentation {name!r} needs a number: write for example {name}:0.1")
-        chosen[name] = _number(name, number) if colon else WITHOUT_NUMBER[name]
-    return chosen
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not (math.isfinite(number) and number >= 0):
-        raise UsageError(f"augmentation {name}:{text}: give one number of 0 or more after the colon")
-    return number
+def _number(named: Named) -> float:
+    """Return the number behind a name, or the one that it has when it stands alone."""
+    if named == Named(named.name):
+        if named.name in WITHOUT_NUMBER:
+            return WITHOUT_NUMBER[named.name]
+        lookup(IMAGE_MENU | TABLE_MENU, named.name, "augmentation")
+        raise UsageError(f"augmentation {named.name!r} needs a number: write for example {named.name}:0.1")
+    number = named.positions[0] if len(named.positions) == 1 and not named.keywords else None
+    if not (is_number(number) and 0 <= number < math.inf):
+        raise UsageError(f"augmentation {str(named)!r}: give one number of 0 or more after the colon")
+    return float(number)
 
 
 def _check_for_tables(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Changing the colours of images: torchvision's formulas, with a factor for each image instead of one for all."""
+"""Changes to the colours of images: torchvision's formulas, with a factor for each image instead of one for all."""
 
 from collections.abc import Callable, Sequence
 

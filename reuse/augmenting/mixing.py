@@ -1,4 +1,4 @@
-"""Changing batches before the network sees them: augmented inputs, and rows and labels mixed in pairs."""
+"""Changes to batches before the network sees them: augmented inputs, noise on features, rows mixed in pairs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,6 +20,34 @@ def augmented(augment: Callable[[Tensor], Tensor]) -> Transform:
     It is for inputs, not for the frontier of a cut: what frozen layers make of an augmented row is something else.
     """
     return lambda batch: replace(batch, inputs=(augment(batch.inputs[0]), *batch.inputs[1:]))
+
+
+@dataclass(frozen=True)
+class FeatureNoise:
+    """Normal noise on features, in parts of each feature's standard deviation over the batch.
+
+    DeVries & Taylor 2017, "Dataset Augmentation in Feature Space", https://arxiv.org/abs/1702.05538, who take the
+    deviation over the whole data set. A feature that is the same for all rows stays what it is.
+
+    Attributes:
+        amount: 0.5 in the paper; above 0.
+    """
+
+    amount: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.amount < float("inf"):
+            raise UsageError(f"feature_noise is {self.amount}: give parts of a deviation, such as 0.1, or 0 for none")
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch with noise on every input that is made of numbers; tokens and lengths stay."""
+        return replace(batch, inputs=tuple([self._noisy(tensor) for tensor in batch.inputs]))
+
+    def _noisy(self, tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        deviation = tensor.std(0, correction=0, keepdim=True)
+        return tensor + self.amount * deviation * torch.randn_like(tensor)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,20 @@
-"""What the numbers of a batch of images mean: their size, and how pixels from 0 to 1 were standardised."""
+"""Batches that are changed: the meaning of an image's numbers, and the random numbers that are drawn for each row.
 
-from collections.abc import Sequence
+They come from torch's global state, or for a while from a generator of its own. That counts for the thread that set it
+alone, so that rows can be changed in the background of a training without a trace in its random state.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from reuse.augmenting.drawing import uniform
 from reuse.data.preprocessing import Preprocessing
+
+_own: ContextVar[Generator | None] = ContextVar("generator", default=None)
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Pixels:
 
     @property
     def black(self) -> tuple[float, ...]:
-        """What a black pixel is in each channel; empty where it is 0."""
+        """A black pixel in each channel; empty where it is 0."""
         return tuple([-mean / std for mean, std in zip(self.mean, self.std, strict=True)])
 
     def restored(self, images: Tensor) -> Tensor:
@@ -56,6 +63,31 @@ def by_channel(values: Sequence[float], images: Tensor) -> Tensor:
     Filled there, not copied: nothing waits for the device.
     """
     return torch.stack([images.new_full((), value) for value in values]).view(-1, 1, 1)
+
+
+@contextmanager
+def drawing_from(generator: Generator) -> Iterator[None]:
+    """Draw from `generator`, which is on the CPU, while the block runs; batches must be there too."""
+    token = _own.set(generator)
+    try:
+        yield
+    finally:
+        _own.reset(token)
+
+
+def uniform(size: Sequence[int], like: Tensor) -> Tensor:
+    """Return numbers from 0 to 1 of the type and on the device of `like`."""
+    return torch.rand(tuple(size), dtype=like.dtype, device=like.device, generator=_own.get())
+
+
+def normal(like: Tensor) -> Tensor:
+    """Return standard normal numbers of the shape, of the type and on the device of `like`."""
+    return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=_own.get())
+
+
+def whole_numbers(lowest: int, highest: int, size: Sequence[int], like: Tensor) -> Tensor:
+    """Return whole numbers from `lowest` to `highest`, both included, on the device of `like`."""
+    return torch.randint(lowest, highest + 1, tuple(size), device=like.device, generator=_own.get())
 
 
 def drawn(images: Tensor, lowest: float, highest: float) -> Tensor:

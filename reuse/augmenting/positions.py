@@ -1,4 +1,4 @@
-"""Moving the things in images: by whole pixels exactly, and by one resampling for everything else."""
+"""Changes to where things are in images: by whole pixels exactly, all else by one resampling."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reuse.augmenting.drawing import whole_numbers
-from reuse.augmenting.pixels import Pixels, by_channel, drawn
+from reuse.augmenting.pixels import Pixels, by_channel, drawn, whole_numbers
 from reuse.errors import UsageError
 
 Draw = Callable[[Tensor], Tensor]

@@ -1,4 +1,4 @@
-"""Changing values wherever they stand: noise, masking, erasing."""
+"""Changes to values wherever they stand: noise, masking, erasing."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,8 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from reuse.augmenting.drawing import normal, uniform
-from reuse.augmenting.pixels import Pixels, by_channel, drawn
+from reuse.augmenting.pixels import Pixels, by_channel, drawn, normal, uniform
 from reuse.errors import UsageError
 
 LOG_SHAPE = 1.2  # erased rectangles are 0.3:1 to 3.3:1, as in the paper

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from reuse.augmenting.augmentation import Augmentation
-from reuse.augmenting.drawing import drawing_from
+from reuse.augmenting.pixels import drawing_from
 from reuse.data.digests import digest_bytes, seed_of, stack_digests
 from reuse.data.inputs import Inputs
 

@@ -14,7 +14,7 @@ from reuse.settings.groups import CachingSettings
 
 @dataclass(frozen=True)
 class Views:
-    """How many versions there are, and which one an epoch reads.
+    """The number of versions of each row, and the one that each epoch reads.
 
     Number 0 is the rows as they are, which is also what they are measured on; the others are changed at random. Epochs
     take turns among `count` of them. With `refresh`, a new one takes the place of the oldest changed one every so many

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from reuse.optim.settings import OptimizerSettings
+from reuse.optim.groups import OptimizerSettings
 
 
 @dataclass(frozen=True)

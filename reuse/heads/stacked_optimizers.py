@@ -17,9 +17,9 @@ from torch.optim import SGD, Optimizer
 
 from reuse.errors import UsageError
 from reuse.heads.update_rules import Moments, Plain, update_rule
-from reuse.optim.named_arguments import split_arguments
+from reuse.menus import parse_named
+from reuse.optim.groups import OptimizerSettings
 from reuse.optim.optimizers import build_optimizer
-from reuse.optim.settings import OptimizerSettings
 
 STACKABLE = (
     "sgd",
@@ -42,7 +42,7 @@ Kind = tuple[str, float | None]
 
 def check_stackable(name: str) -> None:
     """Raise a UsageError where the optimizer `name` cannot step for many heads at once."""
-    if split_arguments(name)[0] not in STACKABLE:
+    if parse_named(name, "optimizer").name not in STACKABLE:
         raise UsageError(
             f"the optimizer {name} cannot step for many heads at once, as what it does to a weight depends on others, "
             f"or not in proportion on the rate: choose one of {', '.join(STACKABLE)}, or train its heads one by one"

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW
 
+from reuse.optim.groups import OptimizerSettings
 from reuse.optim.optimizers import build_optimizer
-from reuse.optim.settings import OptimizerSettings
 
 
 @dataclass

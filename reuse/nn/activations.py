@@ -6,13 +6,16 @@ import torch
 from torch import nn
 
 from reuse.errors import UsageError
-from reuse.nn.arguments import look_up_with_arguments
+from reuse.menus import choose
 from reuse.seeding import untouched_random_state
 
 
 def _prelu(slope: float = 0.25) -> nn.PReLU:
     return nn.PReLU(init=slope)
 
+
+# What torch's constructors take beside values that mean something.
+HIDDEN = ("inplace", "args", "kwargs")
 
 # Arguments may follow a colon: leaky_relu:0.2 (slope), rrelu:0.1,0.3 (lowest, highest slope),
 # prelu:0 (slope to start from), elu:0.5 (alpha), gelu:tanh (the approximation).
@@ -44,7 +47,7 @@ def build_activation(name: str) -> nn.Module:
         >>> build_activation("leaky_relu:0.2")
         LeakyReLU(negative_slope=0.2)
     """
-    make = look_up_with_arguments(ACTIVATIONS, name, "activation")
+    make = choose(ACTIVATIONS, name, "activation", HIDDEN)
     try:
         activation = make()
         with untouched_random_state():

@@ -1,4 +1,4 @@
-"""From a spec string to a module."""
+"""Models from spec strings: ours, timm's and the user's own."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,16 +9,14 @@ from torch import nn
 from reuse.errors import UnknownNameError, UsageError
 from reuse.menus import suggest
 from reuse.nn.callables import build_from_callable, can_be_imported
-from reuse.nn.cautions import warn_caller
-from reuse.nn.defaults import LAYERED, with_defaults
 from reuse.nn.exchanging import exchange
 from reuse.nn.hidden import check_probability
 from reuse.nn.layered import build_layered, take_tokens
 from reuse.nn.outputs import output_layer, replace_output
 from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.probing import check_outputs
-from reuse.nn.selu import network_concerns
-from reuse.nn.specs import LAYER_NAMES
+from reuse.nn.selu import warn_of_network
+from reuse.nn.specs import LAYER_NAMES, LAYERED, with_defaults
 from reuse.nn.word_vectors import WordVectors
 
 __all__ = ["build", "output_layer", "preprocessing_of", "replace_output"]
@@ -162,8 +160,7 @@ def _build_users(
 
 def _exchange(model: nn.Module, spec: str, norm: str | None, activation: str | None) -> None:
     exchange(model, norm, activation)
-    for concern in network_concerns(spec, {"norm": norm, "activation": activation}):
-        warn_caller(concern)
+    warn_of_network(spec, {"norm": norm, "activation": activation})
 
 
 def _unknown_form(spec: str, family: str) -> UsageError:

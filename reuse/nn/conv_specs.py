@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reuse.errors import UsageError
-from reuse.menus import lookup
+from reuse.menus import lookup, split_list
 from reuse.nn.conv_blocks import BLOCKS, DENSE, PLAIN
 
 KERNEL = 3
@@ -59,7 +59,7 @@ def parse_conv_layers(text: str, spec: str) -> tuple[ConvLayer, ...]:
         UsageError: a layer that cannot be read, or a kernel of even size.
     """
     layers: list[ConvLayer] = []
-    for group in text.split(","):
+    for group in split_list(text, "layers", spec):
         *unpooled, last = [_parse_layer(part.strip(), spec) for part in group.split("+")]
         layers += [*(replace(layer, pooled=False) for layer in unpooled), last]
     return tuple(layers)

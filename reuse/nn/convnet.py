@@ -10,13 +10,14 @@ from torch import nn
 from reuse.errors import UsageError
 from reuse.nn.conv_blocks import BLOCKS, PLAIN, RESIDUAL
 from reuse.nn.conv_specs import ConvLayer
-from reuse.nn.hidden import HiddenStyle, hidden_dropout, hidden_linear, input_layers, output_linear
+from reuse.nn.hidden import HiddenStyle, hidden_dropout, input_layers, output_linear
+from reuse.nn.mlp import dense_layers
 
 Size = tuple[int, int]
 
 
 class ConvNet(nn.Sequential):
-    """Convolution and pooling, layer by layer, then dense layers where they are wanted.
+    """Convolutional layers with pooling, then dense layers where they are wanted.
 
     Its layers are `input_dropout` if wanted, `conv1`, `conv2`, …, `flatten`, `hidden1`, …, `output`. Each convolutional
     layer keeps the size of its map and then, if it is pooled, halves it by max-pooling, rounding down, in each
@@ -61,10 +62,9 @@ class ConvNet(nn.Sequential):
             channels = conv.num_outputs(channels)
         self.add_module("flatten", nn.Flatten())
         previous = channels * math.prod(sizes[-1])
-        for number, width in enumerate(self.widths, start=1):
-            self.add_module(f"hidden{number}", hidden_linear(previous, width, self.style))
-            previous = width
-        for name, layer in output_linear(previous, num_outputs, self.style).items():
+        for number, dense in enumerate(dense_layers(previous, self.widths, self.style), start=1):
+            self.add_module(f"hidden{number}", dense)
+        for name, layer in output_linear([previous, *self.widths][-1], num_outputs, self.style).items():
             self.add_module(name, layer)
 
     @property

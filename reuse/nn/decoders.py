@@ -72,7 +72,7 @@ def build_decoder(encoder: nn.Module, example: Tensor) -> nn.Module:
             "an autoencoder rebuilds numbers, and these inputs are tokens: pretrain on labels (supervised)"
         )
     coding = _coding_shape(encoder, example)
-    if isinstance(encoder, MLP):
+    if isinstance(encoder, MLP) and encoder.has_mirror:
         return _mirrored_mlp(encoder, shape)
     if isinstance(encoder, ConvNet) and encoder.has_mirror:
         return _mirrored_convnet(encoder, (shape[0], shape[1], shape[2]))

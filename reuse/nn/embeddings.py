@@ -17,7 +17,7 @@ DEFAULT_SIZE = 64
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a network is to know about tokens.
+    """Tokens as an embedding sees them.
 
     Attributes:
         count: how many different ones there are, padding among them.

@@ -1,4 +1,4 @@
-"""Exchanging the norms or activations of any model, timm's and users' too, for those of one kind."""
+"""Exchange of the norms or activations of any model, timm's and users' too, for those of one kind."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ NOTES = "exchanges_made"  # the attribute of a model that keeps what was exchang
 
 @dataclass(frozen=True)
 class Exchange:
-    """What was exchanged in a model.
+    """Layers of a model that were exchanged for others.
 
     Attributes:
         kind: "norm" or "activation".

@@ -1,4 +1,4 @@
-"""A hidden layer is one module: the linear or convolutional part, then norm, activation, dropout."""
+"""Hidden layers, each one module: the linear or convolutional part, then norm, activation, dropout."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -9,21 +9,20 @@ from torch.nn.modules.conv import _ConvNd
 from reuse.errors import UsageError
 from reuse.nn.activations import build_activation
 from reuse.nn.initializers import default_initializer, initializer
-from reuse.nn.norm_specs import Norm, parse_norm
+from reuse.nn.norm_specs import Norm, normalise_weight, parse_norm
 from reuse.nn.norms import SHIFTING, build_norm
-from reuse.nn.weight_norms import normalise_weight
 
 Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class HiddenStyle:
-    """What all hidden layers of a network have in common.
+    """The style of a network's hidden layers.
 
     Attributes:
         activation: a name of `activations.ACTIVATIONS`.
-        norm: a name of `norms`, between the linear part and the activation, of `weight_norms`, or None; arguments and
-            places may follow a colon: `batch:eps=0.001,after,input,output` (see `norm_specs.parse_norm`).
+        norm: a name of `norms`, between the linear part and the activation, of `norm_specs.WEIGHT_NORMS`, or None;
+            arguments and places may follow a colon: `batch:eps=0.001,after,input,output` (see `parse_norm`).
         init: a name of `initializers.INITIALIZERS`; None follows the activation.
         dropout: probability of dropping an output in training; alpha dropout under SELU (Klambauer et al. 2017).
         drop_path: probability of leaving out what a residual layer adds, row by row, in training.

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from reuse.errors import UsageError
-from reuse.menus import lookup
-from reuse.nn.arguments import look_up_with_arguments
+from reuse.menus import choose, lookup, name_of
 
 # A normal cut at two standard deviations is narrower than an uncut one, by this factor.
 TRUNCATED_NORMAL_SPREAD = 0.87962566103423978
@@ -96,6 +95,9 @@ def _constant(tensor: Tensor, value: float = 0.0) -> Tensor:
     return nn.init.constant_(tensor, float(value))
 
 
+# The weight, and what torch's functions take beside values that mean something.
+HIDDEN = ("tensor", "generator")
+
 # Arguments may follow a colon: variance_scaling:2,fan_avg,uniform, normal:0.05 (standard deviation), constant:0.1,
 # orthogonal:1.4 (gain).
 INITIALIZERS: dict[str, Callable[..., Tensor]] = {
@@ -125,7 +127,7 @@ DEFAULTS: dict[str, str] = {
 
 def default_initializer(activation: str) -> str:
     """Return the name of the initializer that goes with an activation (its arguments do not matter)."""
-    return DEFAULTS.get(activation.partition(":")[0], "he_normal")
+    return DEFAULTS.get(name_of(activation), "he_normal")
 
 
 def initializer(name: str) -> Callable[[Tensor], Tensor]:
@@ -133,13 +135,13 @@ def initializer(name: str) -> Callable[[Tensor], Tensor]:
 
     Raises:
         UnknownNameError: no initializer has that name.
-        UsageError: more arguments after the colon than the initializer takes.
+        UsageError: arguments after the colon that the initializer does not take.
 
     Example:
         >>> initializer("constant:0.5")(torch.empty(2))
         tensor([0.5000, 0.5000])
     """
-    return look_up_with_arguments(INITIALIZERS, name, "initializer")
+    return choose(INITIALIZERS, name, "initializer", HIDDEN)
 
 
 def _fans(tensor: Tensor) -> tuple[int, int]:

@@ -7,20 +7,19 @@ from typing import Any
 from torch import nn
 
 from reuse.errors import UsageError
-from reuse.nn.cautions import warn_caller
 from reuse.nn.conv_blocks import RESIDUAL
 from reuse.nn.convnet import ConvNet
 from reuse.nn.embeddings import Tokens, mean_embedding, token_embedding
 from reuse.nn.hidden import HiddenStyle
-from reuse.nn.highway import HighwayNet
-from reuse.nn.mlp import MLP
+from reuse.nn.highway import highway_layers
+from reuse.nn.mlp import MLP, Stack, dense_layers
 from reuse.nn.recurrent import RecurrentNet
 from reuse.nn.recurrent_layers import RECURRENCES
-from reuse.nn.selu import network_concerns
+from reuse.nn.selu import warn_of_network
 from reuse.nn.specs import CONVNET, LayeredSpec, parse_layered
 from reuse.nn.word_vectors import read_word_vectors
 
-DENSE_FAMILIES: dict[str, type[MLP] | type[HighwayNet]] = {"mlp": MLP, "default": MLP, "highway": HighwayNet}
+DENSE_FAMILIES: dict[str, Stack] = {"mlp": dense_layers, "default": dense_layers, "highway": highway_layers}
 
 
 def build_layered(
@@ -40,8 +39,7 @@ def build_layered(
     """
     parsed = parse_layered(spec)
     if parsed.family not in RECURRENCES:  # these warn themselves
-        for concern in network_concerns(spec, settings):
-            warn_caller(concern)
+        warn_of_network(spec, settings)
     input_dropout, recurrent_dropout = settings.pop("input_dropout"), settings.pop("recurrent_dropout")
     style = HiddenStyle(**settings)
     _check_drop_path(parsed, style)
@@ -52,9 +50,9 @@ def build_layered(
             f"{spec} has no recurrent layers, so recurrent_dropout={recurrent_dropout} cannot be: use dropout"
         )
     if parsed.family in DENSE_FAMILIES:
-        kind, embedding = DENSE_FAMILIES[parsed.family], None if tokens is None else mean_embedding(tokens)
+        stack, embedding = DENSE_FAMILIES[parsed.family], None if tokens is None else mean_embedding(tokens)
         inputs = shape if tokens is None else (tokens.features,)
-        return kind(inputs, parsed.widths, num_outputs, style, input_dropout, embedding)
+        return MLP(inputs, parsed.widths, num_outputs, style, input_dropout, embedding, stack)
     if len(shape) != 3:
         raise UsageError(f"{spec} takes images (channels, height, width); one input here is {shape}")
     image = (shape[0], shape[1], shape[2])

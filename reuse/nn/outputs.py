@@ -8,7 +8,6 @@ from torch.nn.modules.conv import _ConvNd
 from reuse.errors import UsageError
 from reuse.nn.convnet import ConvNet
 from reuse.nn.hidden import initialize, output_linear
-from reuse.nn.highway import HighwayNet
 from reuse.nn.mlp import MLP
 from reuse.nn.recurrent import RecurrentNet
 
@@ -22,7 +21,7 @@ def output_layers(model: nn.Module) -> list[str]:
     Raises:
         UsageError: there is none.
     """
-    if isinstance(model, MLP | ConvNet | HighwayNet | RecurrentNet):
+    if isinstance(model, MLP | ConvNet | RecurrentNet):
         return [name for name, _ in model.named_children() if name in ("output", "output_norm")]
     if is_timm(model):
         return _timm_classifiers(model)
@@ -64,7 +63,7 @@ def replace_output(model: nn.Module, num_outputs: int) -> list[str]:
         model.reset_classifier(num_outputs)  # type: ignore[operator]
         return names
     fresh: Mapping[str, nn.Module]
-    if isinstance(model, MLP | ConvNet | HighwayNet | RecurrentNet) and isinstance(model.output, nn.Linear):
+    if isinstance(model, MLP | ConvNet | RecurrentNet) and isinstance(model.output, nn.Linear):
         fresh = output_linear(model.output.in_features, num_outputs, model.style)
     else:
         fresh = {name: _fresh(model.get_submodule(name), num_outputs, name) for name in names}

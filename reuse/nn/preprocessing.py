@@ -1,4 +1,4 @@
-"""What a pretrained model expects of its images."""
+"""Preparation of images as a pretrained model expects it."""
 
 from collections.abc import Sequence
 from typing import Any

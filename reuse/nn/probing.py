@@ -1,4 +1,4 @@
-"""Trying a model on two empty samples before anything is trained."""
+"""A trial of a model on two empty samples, before anything is trained."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

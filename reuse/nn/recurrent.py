@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from reuse.nn.cautions import warn_caller
 from reuse.nn.embeddings import PADDING
 from reuse.nn.hidden import HiddenStyle, output_linear
 from reuse.nn.recurrent_layers import RecurrentLayer, norm_of_steps, over_steps
+from reuse.nn.selu import warn_caller
 
 SAID_BY_DEFAULT = ("relu", "elu", "tanh")  # defaults for other networks, of which nobody need be told; and the own
 
@@ -79,7 +79,7 @@ class RecurrentNet(nn.Module):
 
 
 class Lengths(nn.Module):
-    """How many steps each row of tokens has: up to its rightmost token that is no padding."""
+    """The number of steps in each row of tokens: up to its rightmost token that is no padding."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return `(batch,)` int64 for tokens `(batch, time)`; 0 where all is padding."""

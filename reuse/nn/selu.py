@@ -1,36 +1,33 @@
-"""When SELU does not do what it is chosen for: to keep activations at mean 0 and variance 1 by itself.
+"""Warnings about SELU where it does not do what it is chosen for: keep activations at mean 0 and variance 1 by itself.
 
 Klambauer et al. 2017, https://arxiv.org/abs/1706.02515, prove it for plain stacks of layers with LeCun's initial
 weights on standardised inputs. Its alpha dropout needs no warning: it is what `dropout` means under SELU here.
 """
 
+import inspect
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from reuse.menus import name_of
 from reuse.nn.conv_blocks import DENSE, RESIDUAL
-from reuse.nn.defaults import with_defaults
 from reuse.nn.initializers import default_initializer
 from reuse.nn.norm_specs import parse_norm
-from reuse.nn.specs import CONVNET, LAYER_NAMES, is_recurrent, parse_layered
-
-
-def selu_concerns(spec: str, settings: Mapping[str, Any], standardised: bool) -> list[str]:
-    """Return in one sentence each why SELU will not normalise by itself; none where another activation is chosen.
-
-    Args:
-        spec: as `reuse.build` takes it.
-        settings: of `reuse.build`: `activation`, `norm`, `init`, `dropout`; what is missing or None is the default.
-        standardised: whether each input feature has mean 0 and variance 1.
-
-    Example:
-        >>> selu_concerns("mlp:10", {"activation": "selu"}, standardised=True)
-        []
-    """
-    return network_concerns(spec, settings) + input_concerns(spec, settings, standardised)
+from reuse.nn.specs import CONVNET, LAYER_NAMES, is_recurrent, parse_layered, with_defaults
 
 
 def input_concerns(spec: str, settings: Mapping[str, Any], standardised: bool) -> list[str]:
-    """Return that of `selu_concerns` which is about the data; `reuse.build` warns of the others itself."""
+    """Return in one sentence why SELU will not normalise these inputs; nothing where it will, or is not chosen.
+
+    Args:
+        spec: as `reuse.build` takes it.
+        settings: of `reuse.build`: `activation`, `norm`, `init`; what is missing or None is the default.
+        standardised: whether each input feature has mean 0 and variance 1.
+
+    Example:
+        >>> input_concerns("mlp:10", {"activation": "selu"}, standardised=True)
+        []
+    """
     norm = parse_norm(settings.get("norm"))
     if standardised or not _is_selu(spec, settings) or (norm is not None and norm.input):
         return []
@@ -38,7 +35,7 @@ def input_concerns(spec: str, settings: Mapping[str, Any], standardised: bool) -
 
 
 def network_concerns(spec: str, settings: Mapping[str, Any]) -> list[str]:
-    """Return those of `selu_concerns` that are about the network."""
+    """Return in one sentence each why SELU will not normalise in this network; arguments as of `input_concerns`."""
     if not _is_selu(spec, settings):
         return []
     found = [
@@ -50,12 +47,26 @@ def network_concerns(spec: str, settings: Mapping[str, Any]) -> list[str]:
     return [f"activation 'selu' {what}: {kept} {only}" for what, only in found if what is not None]
 
 
+def warn_of_network(spec: str, settings: Mapping[str, Any]) -> None:
+    """Warn of each of the `network_concerns`."""
+    for concern in network_concerns(spec, settings):
+        warn_caller(concern)
+
+
+def warn_caller(message: str) -> None:
+    """Warn at the nearest line of code outside `reuse.nn`, however deep inside the builders the reason was found."""
+    frame, level = inspect.currentframe(), 1
+    while frame and frame.f_back and frame.f_globals["__name__"].startswith("reuse.nn."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
+
+
 def _is_selu(spec: str, settings: Mapping[str, Any]) -> bool:
     return bool(with_defaults(spec, {"activation": settings.get("activation")})["activation"] == "selu")
 
 
 def _weights(spec: str, settings: Mapping[str, Any]) -> str | None:
-    if spec.partition(":")[0] not in LAYER_NAMES:
+    if name_of(spec) not in LAYER_NAMES:
         return None
     init = settings.get("init") or default_initializer("selu")
     return None if init.startswith("lecun") else f"with initial weights {init!r}"
@@ -67,7 +78,7 @@ def _norm(spec: str, settings: Mapping[str, Any]) -> str | None:
 
 
 def _shape(spec: str) -> str | None:
-    family = spec.partition(":")[0]
+    family = name_of(spec)
     if is_recurrent(spec):
         return f"in a recurrent net ({family})"
     if family == "highway":

@@ -1,14 +1,15 @@
 """Spec strings of layered networks, `mlp:300,100,50`, `lstm:64`: reading, shortening and lengthening them.
 
 What follows the colon of a `convnet` is described in `conv_specs`. `highway` layers are all equally wide. `default` is
-`default:300,100`, an mlp with settings of its own (see `defaults`).
+`default:300,100`, an mlp that brings settings of its own along (see `family_settings`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from reuse.errors import UnknownNameError, UsageError
-from reuse.menus import lookup, suggest
+from reuse.menus import lookup, name_of, split_list, suggest
 from reuse.nn.conv_specs import ConvLayer, conv_layers_text, parse_conv_layers
 
 # What the hidden layers of each family are called, before their number.
@@ -24,6 +25,12 @@ DEFAULT_FAMILY, CONVNET = "default", "convnet"
 RECURRENT = ("lstm", "gru")
 DENSE_NAME = "hidden"  # of the dense layers behind the convolutions of a convnet
 DEFAULT_WIDTHS = (300, 100)  # of `default` without widths
+
+# Settings of our own networks where nobody gives them.
+LAYERED: dict[str, Any] = {"activation": "relu", "norm": None, "init": None, "dropout": 0.0}
+
+# ELU brings He's initial weights along. The sum of what was found to work for most problems, for 2017 and since.
+FAMILIES: dict[str, dict[str, Any]] = {DEFAULT_FAMILY: {"activation": "elu", "norm": "batch", "dropout": 0.2}}
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,23 @@ class LayeredSpec:
 
 def is_recurrent(spec: str) -> bool:
     """Return whether `spec` is of a net that reads sequences step by step."""
-    return spec.partition(":")[0] in RECURRENT
+    return name_of(spec) in RECURRENT
+
+
+def family_settings(spec: str) -> dict[str, Any]:
+    """Return the settings that a spec brings along: those of the default network, of any other none.
+
+    Example:
+        >>> family_settings("default:300,100")["norm"]
+        'batch'
+    """
+    return dict(FAMILIES.get(name_of(spec), {}))
+
+
+def with_defaults(spec: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return `settings` with those that are None filled in, for a spec of ours."""
+    defaults = LAYERED | family_settings(spec) if name_of(spec) in LAYER_NAMES else {}
+    return {name: defaults.get(name) if value is None else value for name, value in settings.items()}
 
 
 def parse_layered(spec: str) -> LayeredSpec:
@@ -85,7 +108,7 @@ def parse_widths(text: str, spec: str) -> tuple[int, ...]:
     """Return the widths in `text` (`300,100`); `spec` is what the user wrote, for the message."""
     if not text.strip():
         raise UsageError(f"{spec!r} gives no widths: write them after the colon, lowest layer first, as in mlp:300,100")
-    return tuple(_width(part.strip(), spec) for part in text.split(","))
+    return tuple(_width(part, spec) for part in split_list(text, "layers", spec))
 
 
 def drop_layers(spec: str, names: str | Sequence[str]) -> str:
@@ -104,7 +127,9 @@ def drop_layers(spec: str, names: str | Sequence[str]) -> str:
         'mlp:300,100'
     """
     parsed = _parse_to_change(spec, "drop layers from")
-    unwanted = _split(names)
+    unwanted = split_list(names, "layers to drop") if isinstance(names, str) else names
+    if not unwanted:
+        raise UsageError("no layers to drop were named: give the uppermost, as in hidden3 or hidden2,hidden3")
     for name in unwanted:
         if name not in parsed.layers:
             raise UnknownNameError(f"{spec} has no hidden layer {name!r}: {suggest(name, parsed.layers)}")
@@ -150,7 +175,7 @@ def _numbered(name: str, count: int) -> tuple[str, ...]:
 
 
 def _parse_to_change(spec: str, what: str) -> LayeredSpec:
-    if spec.partition(":")[0] not in LAYER_NAMES:
+    if name_of(spec) not in LAYER_NAMES:
         raise UsageError(f"cannot {what} {spec!r}: only {' and '.join(LAYER_NAMES)} specs name their layers")
     return parse_layered(spec)
 
@@ -159,11 +184,3 @@ def _width(text: str, spec: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise UsageError(f"{text!r} in {spec!r} is not a width: give positive whole numbers, as in mlp:300,100,50")
     return int(text)
-
-
-def _split(names: str | Sequence[str]) -> list[str]:
-    parts = names.split(",") if isinstance(names, str) else names
-    stripped = [part.strip() for part in parts if part.strip()]
-    if not stripped:
-        raise UsageError("no layers to drop were named: give the uppermost, as in hidden3 or hidden2,hidden3")
-    return stripped

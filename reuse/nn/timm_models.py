@@ -1,14 +1,23 @@
 """Models of timm: `timm:resnet18`. Names, layers, weights and preprocessing are timm's own."""
 
+import urllib.error
+import urllib.request
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import huggingface_hub
 import timm
+import torch
+from timm.models import PretrainedCfg
 from torch import nn
 
 from reuse.errors import RunError, UnknownNameError, UsageError
 from reuse.menus import suggest
 from reuse.nn.probing import reason
-from reuse.nn.reachability import can_be_had
+
+SECONDS = 5.0  # that a server has to answer; the hub's own client retries for most of a minute
+WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")  # in the order in which timm asks for them
 
 
 def build_timm(
@@ -64,6 +73,16 @@ def takes(name: str) -> str:
     return f"its own input size is {tuple(size)}{smallest}: resize the images (image size, channels)"
 
 
+def can_be_had(config: PretrainedCfg) -> bool:
+    """Return whether the weights of a timm model are on this machine already, or their server answers."""
+    if config.file or config.state_dict:
+        return True
+    if config.hf_hub_id:
+        is_online = not huggingface_hub.is_offline_mode()
+        return _is_in_hub_cache(config) or (is_online and _answers(huggingface_hub.constants.ENDPOINT))
+    return bool(config.url) and (_downloaded(config.url).is_file() or _answers(config.url))
+
+
 def _check_name(name: str) -> None:
     if not timm.is_model(name):
         raise UnknownNameError(f"timm has no model {name!r}: {suggest(name, timm.list_models())}")
@@ -105,3 +124,25 @@ def _module(model: Any) -> nn.Module:
 
 def _refused(name: str, input_shape: tuple[int, ...], error: Exception) -> UsageError:
     return UsageError(f"timm:{name} cannot be made for inputs {input_shape}: {reason(error)}; {takes(name)}")
+
+
+def _is_in_hub_cache(config: PretrainedCfg) -> bool:
+    repository, _, revision = config.hf_hub_id.partition("@")
+    names = [config.hf_hub_filename] if config.hf_hub_filename else WEIGHTS_FILES
+    found = [huggingface_hub.try_to_load_from_cache(repository, name, revision=revision or None) for name in names]
+    return any(isinstance(path, str) for path in found)
+
+
+def _downloaded(url: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
+
+
+def _answers(url: str) -> bool:
+    """Ask once, through whatever proxy is set; a refusal is an answer too."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=SECONDS).close()  # noqa: S310
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True

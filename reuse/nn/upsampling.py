@@ -1,4 +1,4 @@
-"""Growing a coding into an image: spread it over a small map, then enlarge and convolve, layer by layer."""
+"""Decoders to images: a coding is spread over a small map, which is enlarged and convolved, layer by layer."""
 
 import math
 from collections import OrderedDict
@@ -11,7 +11,7 @@ from reuse.nn.hidden import HiddenStyle, hidden_conv, initialize
 
 
 class MapDecoder(nn.Sequential):
-    """From a coding to an image: `spread`, `layer1`, `layer2`, …, `output`.
+    """A decoder from a coding to an image: `spread`, `layer1`, `layer2`, …, `output`.
 
     Args:
         spread: from the coding to the first map, `(batch, num_channels, h, w)`.
@@ -36,7 +36,7 @@ class MapDecoder(nn.Sequential):
 
 
 class ChannelsFirst(nn.Module):
-    """From maps `(batch, height, width, channels)` to `(batch, channels, height, width)`."""
+    """Maps `(batch, height, width, channels)` turned to `(batch, channels, height, width)`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the map with its channels in front."""
@@ -44,7 +44,7 @@ class ChannelsFirst(nn.Module):
 
 
 class TokensToMap(nn.Module):
-    """Lay a transformer's tokens out as the map they come from; leading tokens (class, registers) are left out.
+    """A transformer's tokens laid out as the map they come from, without leading ones (class, registers).
 
     Args:
         leading: how many tokens in front have no place in the image.

@@ -41,7 +41,7 @@ class WordVectors:
 
     @property
     def note(self) -> str:
-        """What was found, in a line worth printing."""
+        """The words that were found and missed, in a line worth printing."""
         said = (
             f"{self.source}: vectors of {self.size} numbers for {self.found} of {self.found + len(self.missing)} words"
         )

@@ -1,1 +1,1 @@
-"""What moves the weights: optimizers and schedules."""
+"""Optimizers and schedules, and all else that moves, holds or averages weights."""

@@ -1,4 +1,8 @@
-"""Averages of weights over the course of training: exponential and stochastic."""
+"""Averages of weights over the course of training: exponential and stochastic.
+
+Tensors are kept by name, so that an average outlives freezing and resuming, where torch's `AveragedModel` copies a
+whole module with what is frozen in it. Its averaging functions are the same kernel as here, made anew for each decay.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -13,10 +13,9 @@ from reuse.nn.outputs import output_layers
 from reuse.optim.averaging import Average, ExponentialAverage, StochasticWeightAverage
 from reuse.optim.clipping import Clip, clip_adaptive, clip_by_layer_norm, clip_by_norm, clip_by_value
 from reuse.optim.constraints import max_norm
-from reuse.optim.groups import layer_decay, of_weights
+from reuse.optim.groups import OptimizerSettings, layer_decay, of_weights
 from reuse.optim.penalties import Penalty, l1, l2, l2_sp
 from reuse.optim.schedules import SCHEDULES
-from reuse.optim.settings import OptimizerSettings
 from reuse.settings.groups import OptimizingSettings
 
 Constraint = Callable[[nn.Module], object]

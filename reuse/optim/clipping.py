@@ -6,6 +6,7 @@ by norm.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from reuse.errors import UsageError
 
-Clip = Callable[[Sequence[Parameter]], None]
+Clip = Callable[[Sequence[Parameter]], object]
 """Changes the gradients of parameters in place; a parameter without one is passed over. None waits for the device."""
 
 
@@ -24,11 +25,11 @@ def clip_by_value(limit: float) -> Clip:
     Raises:
         UsageError: the limit is not above 0.
     """
-    _check("clip value", limit)
+    _checked("clip value", limit)
 
     def clip(parameters: Sequence[Parameter]) -> None:
         held = [parameter for parameter in parameters if parameter.grad is not None]
-        if held:
+        if held:  # torch's fails on none
             clip_grad_value_(held, limit)
 
     return clip
@@ -40,12 +41,7 @@ def clip_by_norm(limit: float) -> Clip:
     Raises:
         UsageError: the limit is not above 0.
     """
-    _check("clip norm", limit)
-
-    def clip(parameters: Sequence[Parameter]) -> None:
-        clip_grad_norm_(parameters, limit)
-
-    return clip
+    return partial(clip_grad_norm_, max_norm=_checked("clip norm", limit))
 
 
 def clip_by_layer_norm(limit: float) -> Clip:
@@ -54,7 +50,7 @@ def clip_by_layer_norm(limit: float) -> Clip:
     Raises:
         UsageError: the limit is not above 0.
     """
-    _check("clip layer norm", limit)
+    _checked("clip layer norm", limit)
 
     @torch.no_grad()
     def clip(parameters: Sequence[Parameter]) -> None:
@@ -77,16 +73,13 @@ def clip_adaptive(factor: float) -> Clip:
     Raises:
         UsageError: the factor is not above 0.
     """
-    _check("adaptive clip factor", factor)
     # Importing timm takes over a second, which a training without it need not spend.
     from timm.utils.agc import adaptive_clip_grad
 
-    def clip(parameters: Sequence[Parameter]) -> None:
-        adaptive_clip_grad(parameters, clip_factor=factor)
-
-    return clip
+    return partial(adaptive_clip_grad, clip_factor=_checked("adaptive clip factor", factor))
 
 
-def _check(what: str, value: float) -> None:
+def _checked(what: str, value: float) -> float:
     if not (math.isfinite(value) and value > 0):
         raise UsageError(f"{what} is {value}: give a finite number above 0, or leave the setting out")
+    return value

@@ -1,4 +1,4 @@
-"""Bounds on weights that are put in force after each step."""
+"""Bounds on weights, put in force after each step."""
 
 import math
 from collections.abc import Callable, Collection, Iterator

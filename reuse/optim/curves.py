@@ -1,14 +1,46 @@
-"""Schedules that are functions of the step alone."""
+"""Schedules that are functions of the step alone, and lengths of time in a run: epochs, or `10000steps`."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from reuse.errors import UsageError
-from reuse.optim.durations import Duration, EpochSpan
+from reuse.menus import is_number, read_value
+
+Duration = float | int | str
+"""A number of epochs, or a text such as `20epochs` or `10000steps`."""
 
 OfStep = Callable[[int, int], float]
 """`(step, total steps) -> value`, steps counted from 0."""
+
+
+@dataclass(frozen=True)
+class EpochSpan:
+    """The length of a run.
+
+    Attributes:
+        steps_per_epoch: optimizer steps in one epoch.
+        epochs: of the whole run; None where that is not known yet.
+    """
+
+    steps_per_epoch: int
+    epochs: int | None = None
+
+    def steps(self, name: str, duration: Duration) -> float:
+        """Return a duration in steps, a fraction of one included.
+
+        Args:
+            name: of the schedule, for the message.
+            duration: see `Duration`.
+
+        Raises:
+            UsageError: it is no duration, or not above 0.
+        """
+        text = str(duration)
+        length = read_value(text.removesuffix("steps").removesuffix("epochs").strip())
+        if not (is_number(length) and 0 < length < math.inf):
+            raise UsageError(f"{name} is given {text!r}: give a number of epochs above 0, or of steps as 10000steps")
+        return length if text.endswith("steps") else length * self.steps_per_epoch
 
 
 @dataclass(frozen=True)
@@ -57,7 +89,7 @@ def linear(span: EpochSpan) -> Curve:
 
 def polynomial(span: EpochSpan, power: float = 1.0) -> Curve:  # noqa: ARG001
     """Fall from the full rate to nothing by `(1 - step / total) ** power`, which is torch's PolynomialLR."""
-    _check_above("polynomial", "power", power)
+    _checked("polynomial", "power", power)
     return Curve(lambda step, total: (1.0 - step / total) ** power)
 
 
@@ -93,7 +125,7 @@ def power(span: EpochSpan, scale: Duration = 5, exponent: float = 1.0) -> Curve:
         exponent: above 0.
     """
     steps = span.steps("power", scale)
-    _check_above("power", "exponent", exponent)
+    _checked("power", "exponent", exponent)
     return Curve(lambda step, _: (1.0 + step / steps) ** -exponent)
 
 
@@ -126,7 +158,7 @@ def piecewise(span: EpochSpan, *pairs: Duration) -> Curve:
     if not pairs or len(pairs) % 2:
         raise UsageError("piecewise takes pairs of boundary and multiplier, such as piecewise:5,0.1,15,0.01")
     bounds = [span.steps("piecewise", boundary) for boundary in pairs[::2]]
-    multipliers = [_multiplier(value) for value in pairs[1::2]]
+    multipliers = [_checked("piecewise", "multiplier", value, allow_zero=True) for value in pairs[1::2]]
     if bounds != sorted(set(bounds)):
         raise UsageError(f"piecewise has the boundaries {list(pairs[::2])}: give them in rising order")
     if span.epochs is not None and bounds[-1] >= span.epochs * span.steps_per_epoch:
@@ -141,16 +173,9 @@ def piecewise(span: EpochSpan, *pairs: Duration) -> Curve:
     return Curve(of_step, from_start=True)
 
 
-def _multiplier(value: Duration) -> float:
-    if isinstance(value, str):
-        raise UsageError(f"piecewise is given the multiplier {value!r}: give a number such as 0.1")
-    _check_above("piecewise", "multiplier", value, allow_zero=True)
-    return float(value)
-
-
-def _check_above(name: str, what: str, value: float, *, allow_zero: bool = False) -> None:
-    is_number = isinstance(value, int | float) and math.isfinite(value)
-    if not is_number or value < 0 or (value == 0 and not allow_zero):
+def _checked(name: str, what: str, value: object, *, allow_zero: bool = False) -> float:
+    if not (is_number(value) and 0 <= value < math.inf) or (value == 0 and not allow_zero):
         raise UsageError(
             f"{name} is given the {what} {value!r}: give a number {'of 0 or more' if allow_zero else 'above 0'}"
         )
+    return float(value)

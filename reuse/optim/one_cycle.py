@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from torch.optim import Optimizer
+
 from reuse.errors import UsageError
 from reuse.menus import lookup
-from reuse.optim.curves import Curve
-from reuse.optim.durations import EpochSpan
+from reuse.optim.curves import Curve, EpochSpan
 
 HIGH_MOMENTUM, LOW_MOMENTUM = 0.95, 0.85
 
@@ -67,6 +68,27 @@ def one_cycle(
     return Curve(
         lambda step, total: value(step, total, "multipliers"), lambda step, total: value(step, total, "momentums")
     )
+
+
+def set_momentum(optimizer: Optimizer, value: float) -> bool:
+    """Set the momentum of every parameter group: its `momentum`, or the first of its `betas`.
+
+    A momentum of 0 stays: who chose plain gradient descent gets it throughout.
+
+    Args:
+        optimizer: any of torch's or timm's.
+        value: from 0 up to, not with, 1.
+
+    Returns:
+        Whether any group has a momentum.
+    """
+    moved = False
+    for group in optimizer.param_groups:
+        if group.get("momentum"):
+            group["momentum"], moved = value, True
+        elif "momentum" not in group and group.get("betas"):
+            group["betas"], moved = (value, *group["betas"][1:]), True
+    return moved
 
 
 def _phases(total: int, start: float, phases: int, first: float, last: float) -> list[CyclePart]:

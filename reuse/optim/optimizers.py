@@ -1,7 +1,9 @@
 """Optimizers by name: torch's own, and timm's beyond them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,76 +12,53 @@ from torch.optim import Optimizer
 
 from reuse.distributed import is_divided
 from reuse.errors import UsageError
-from reuse.optim.groups import parameter_groups
-from reuse.optim.named_arguments import split_arguments
-from reuse.optim.optimizer_arguments import check_arguments
-from reuse.optim.settings import OptimizerSettings
-from reuse.optim.timm_optimizers import build_timm_optimizer, look_ahead
+from reuse.menus import Named, parse_named
+from reuse.optim.groups import OptimizerSettings, parameter_groups
+from reuse.optim.timm_optimizers import build_timm_optimizer, look_ahead, optimizer_arguments
 
-__all__ = ["OPTIMIZERS", "OptimizerEntry", "OptimizerSettings", "build_optimizer"]
+__all__ = ["OPTIMIZERS", "OptimizerSettings", "build_optimizer"]
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "momentum": partial(torch.optim.SGD, momentum=0.9),
+    "nesterov": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+    "adagrad": torch.optim.Adagrad,  # unfit for deep nets: its rate only ever falls, and training stops too early
+    "adadelta": torch.optim.Adadelta,  # made for a learning rate of 1
+    "rmsprop": torch.optim.RMSprop,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adamax": torch.optim.Adamax,
+    "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam,
+    "adafactor": torch.optim.Adafactor,  # little memory: for matrices, sums of rows and columns
+    "asgd": torch.optim.ASGD,  # its average is not used: average with swa or ema
+    "rprop": torch.optim.Rprop,  # for gradients of all rows at once, not of batches
+}
+"""Names and what makes the optimizer, of parameter groups; what else it takes stands in its signature."""
+
+if hasattr(torch.optim, "Muon"):  # since torch 2.9
+    OPTIMIZERS["muon"] = torch.optim.Muon  # moves matrices only; timm's nmuon moves all, the rest by NAdamW
+
+REFUSED = {
+    "lbfgs": "it computes the loss many times a step, always of the same rows, while a training step here computes the "
+    "loss of one batch once: choose adam, or nesterov with a schedule",
+    "sparse_adam": "it takes sparse gradients only, and the gradients of all layers here are dense: choose adam",
+}
+"""Why the others of torch cannot be used here, and what to use."""
+
+FUSED: dict[object, tuple[str, ...]] = {
+    torch.optim.SGD: ("cpu", "cuda"),
+    torch.optim.Adagrad: ("cpu",),
+    torch.optim.Adam: ("cpu", "cuda"),
+    torch.optim.AdamW: ("cpu", "cuda"),
+}
+"""Device types on which a class has a kernel that updates all parameters at once."""
+
+FUSED_IN_PARTS = (torch.optim.Adam, torch.optim.AdamW)
+"""Classes whose fused kernel takes parameters that are divided among processes."""
 
 LOOKAHEAD = "lookahead_"
 """Before any name: Lookahead around it (Zhang et al. 2019, arXiv:1907.08610), timm's with its defaults."""
-
-
-@dataclass(frozen=True)
-class OptimizerEntry:
-    """One of torch's optimizers.
-
-    Attributes:
-        make: the class.
-        momentum: what it takes as `momentum` unless told otherwise; None where it takes none.
-        fused: device types on which it has a kernel that updates all parameters at once.
-        fixed: further arguments that the name stands for.
-        decays: whether it has a weight decay.
-        only_matrices: whether it moves parameters of two dimensions only.
-        note: what a person should know before choosing it.
-        refused: why it cannot be used here and what to use; empty where it can.
-    """
-
-    make: Callable[..., Optimizer]
-    momentum: float | None = None
-    fused: tuple[str, ...] = ()
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    decays: bool = True
-    only_matrices: bool = False
-    note: str = ""
-    refused: str = ""
-
-
-OPTIMIZERS: dict[str, OptimizerEntry] = {
-    "sgd": OptimizerEntry(torch.optim.SGD, 0.0, ("cpu", "cuda")),
-    "momentum": OptimizerEntry(torch.optim.SGD, 0.9, ("cpu", "cuda")),
-    "nesterov": OptimizerEntry(torch.optim.SGD, 0.9, ("cpu", "cuda"), {"nesterov": True}),
-    "adagrad": OptimizerEntry(
-        torch.optim.Adagrad,
-        fused=("cpu",),
-        note="unfit for deep nets: its rate only ever falls, and training stops too early",
-    ),
-    "adadelta": OptimizerEntry(torch.optim.Adadelta, note="made for a learning rate of 1"),
-    "rmsprop": OptimizerEntry(torch.optim.RMSprop, 0.0),
-    "adam": OptimizerEntry(torch.optim.Adam, fused=("cpu", "cuda")),
-    "adamw": OptimizerEntry(torch.optim.AdamW, fused=("cpu", "cuda")),
-    "adamax": OptimizerEntry(torch.optim.Adamax),
-    "nadam": OptimizerEntry(torch.optim.NAdam),
-    "radam": OptimizerEntry(torch.optim.RAdam),
-    "adafactor": OptimizerEntry(torch.optim.Adafactor, note="little memory: for matrices, sums of rows and columns"),
-    "asgd": OptimizerEntry(torch.optim.ASGD, note="its average is not used: average with swa or ema"),
-    "rprop": OptimizerEntry(torch.optim.Rprop, decays=False, note="for gradients of all rows at once, not of batches"),
-    "lbfgs": OptimizerEntry(
-        torch.optim.LBFGS,
-        refused="it computes the loss many times a step, always of the same rows, while a training step here computes "
-        "the loss of one batch once: choose adam, or nesterov with a schedule",
-    ),
-    "sparse_adam": OptimizerEntry(
-        torch.optim.SparseAdam,
-        refused="it takes sparse gradients only, and the gradients of all layers here are dense: choose adam",
-    ),
-}
-if hasattr(torch.optim, "Muon"):  # since torch 2.9
-    OPTIMIZERS["muon"] = OptimizerEntry(
-        torch.optim.Muon, 0.95, only_matrices=True, note="moves matrices only; nmuon moves all, the rest by NAdamW"
-    )
 
 
 def build_optimizer(settings: OptimizerSettings, named_parameters: Sequence[tuple[str, Parameter]]) -> Optimizer:
@@ -104,56 +83,52 @@ def build_optimizer(settings: OptimizerSettings, named_parameters: Sequence[tupl
     if not trainable:
         raise UsageError("every parameter is frozen, so there is nothing to train: freeze fewer layers")
     groups = parameter_groups(trainable, settings)
-    full_name, positions, arguments = split_arguments(settings.name)
-    if positions:
-        raise UsageError(f"optimizer {settings.name!r} gives {positions[0]!r} without its name: write key=value")
-    name = full_name.removeprefix(LOOKAHEAD)
-    if name in OPTIMIZERS:
-        optimizer = _build_torch(name, settings, trainable, groups, arguments)
+    whole = parse_named(settings.name, "optimizer")
+    named = replace(whole, name=whole.name.removeprefix(LOOKAHEAD))
+    if named.name in REFUSED:
+        raise UsageError(f"{named.name} cannot be used here: {REFUSED[named.name]}")
+    if named.name in OPTIMIZERS:
+        optimizer = _build_torch(named, settings, trainable, groups)
     else:
-        optimizer = build_timm_optimizer(name, settings, groups, arguments, OPTIMIZERS)
-    return look_ahead(optimizer) if full_name != name else optimizer
+        optimizer = build_timm_optimizer(named, settings, groups, OPTIMIZERS)
+    return look_ahead(optimizer) if named != whole else optimizer
 
 
 def _build_torch(
-    name: str,
-    settings: OptimizerSettings,
-    trainable: Sequence[tuple[str, Parameter]],
-    groups: list[dict[str, Any]],
-    arguments: Mapping[str, Any],
+    named: Named, settings: OptimizerSettings, trainable: Sequence[tuple[str, Parameter]], groups: list[dict[str, Any]]
 ) -> Optimizer:
-    entry = OPTIMIZERS[name]
-    _check_usable(name, entry, settings, trainable)
-    check_arguments(name, entry.make, arguments)
-    if not entry.decays:
+    make = OPTIMIZERS[named.name]
+    kind = make.func if isinstance(make, partial) else make
+    _check_usable(named.name, settings, trainable)
+    given = optimizer_arguments(make, named)
+    if not _takes(make, "weight_decay"):
         groups = [{key: value for key, value in group.items() if key != "weight_decay"} for group in groups]
-    given: dict[str, Any] = {"lr": settings.learning_rate, **entry.fixed, **arguments}
-    if entry.momentum is not None:
-        given["momentum"] = entry.momentum if settings.momentum is None else settings.momentum
-    if entry.fused and all(p.device.type in entry.fused and p.is_floating_point() for _, p in trainable):
-        # Of the fused kernels torch has Adam's alone for parameters that are divided among processes.
-        whole = name in ("adam", "adamw") or not any(is_divided(p) for _, p in trainable)
-        given["fused" if whole else "foreach"] = True
+    if settings.momentum is not None:
+        given["momentum"] = settings.momentum
+    if all(p.device.type in FUSED.get(kind, ()) and p.is_floating_point() for _, p in trainable):
+        in_parts = any(is_divided(p) for _, p in trainable)
+        given["foreach" if in_parts and kind not in FUSED_IN_PARTS else "fused"] = True
     try:
-        return entry.make(groups, **given)
+        return make(groups, lr=settings.learning_rate, **given)
     except (RuntimeError, TypeError, ValueError) as error:
         raise UsageError(f"optimizer {settings.name!r} refuses its arguments: {error}") from error
 
 
-def _check_usable(
-    name: str, entry: OptimizerEntry, settings: OptimizerSettings, trainable: Sequence[tuple[str, Parameter]]
-) -> None:
-    if entry.refused:
-        raise UsageError(f"{name} cannot be used here: {entry.refused}")
-    if settings.momentum is not None and entry.momentum is None:
-        takers = ", ".join(known for known, other in OPTIMIZERS.items() if other.momentum is not None)
+def _takes(make: Callable[..., Optimizer], argument: str) -> bool:
+    return argument in inspect.signature(make).parameters
+
+
+def _check_usable(name: str, settings: OptimizerSettings, trainable: Sequence[tuple[str, Parameter]]) -> None:
+    make = OPTIMIZERS[name]
+    if settings.momentum is not None and not _takes(make, "momentum"):
+        takers = ", ".join(known for known, other in OPTIMIZERS.items() if _takes(other, "momentum"))
         raise UsageError(f"{name} takes no momentum: leave the setting out, or choose one of {takers}")
     if name == "nesterov" and settings.momentum == 0:
         raise UsageError("nesterov needs a momentum above 0: leave the setting out for 0.9, or choose sgd")
-    if settings.weight_decay and not entry.decays:
+    if settings.weight_decay and not _takes(make, "weight_decay"):
         raise UsageError(f"{name} has no weight decay: leave the setting out, or use the l2 penalty")
     others = [known for known, parameter in trainable if parameter.ndim != 2]
-    if entry.only_matrices and others:
+    if name == "muon" and others:
         raise UsageError(
             f"{name} moves matrices only, and {len(others)} of {len(trainable)} trainable parameters are none "
             f"({others[0]}, for one): choose nmuon, which moves these by NAdamW, or freeze them"

@@ -39,14 +39,6 @@ def l2(weights: Mapping[str, Parameter], amounts: Mapping[str, float]) -> Penalt
     return lambda: _sum(_SquareSum, factors, chosen)
 
 
-def l1_l2(
-    weights: Mapping[str, Parameter], l1_amounts: Mapping[str, float], l2_amounts: Mapping[str, float]
-) -> Penalty:
-    """Return the sum of `l1` and `l2` (the elastic net); arguments and errors as of these."""
-    first, second = l1(weights, l1_amounts), l2(weights, l2_amounts)
-    return lambda: first() + second()
-
-
 def l2_sp(
     weights: Mapping[str, Parameter], anchors: Mapping[str, Tensor], amount: float, fresh_amount: float
 ) -> Penalty:

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reuse.errors import UsageError
-from reuse.optim.durations import EpochSpan
+from reuse.optim.curves import EpochSpan
 
 
 @dataclass
 class Plateau:
-    """Multiplies the rate by `factor` when more than `patience` epochs in a row were no better than the best.
+    """A schedule that multiplies the rate by `factor` after more than `patience` epochs no better than the best.
 
     An epoch is better when its loss is below the best one by more than `threshold` of it. These are the rules of
     torch's ReduceLROnPlateau.

@@ -7,17 +7,26 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from reuse.errors import UsageError
-from reuse.menus import lookup
-from reuse.optim.curves import Curve, constant, cosine, exponential, halve, linear, piecewise, polynomial, power
-from reuse.optim.durations import EpochSpan
-from reuse.optim.named_arguments import split_arguments
+from reuse.menus import choose
+from reuse.optim.curves import (
+    Curve,
+    EpochSpan,
+    constant,
+    cosine,
+    exponential,
+    halve,
+    linear,
+    piecewise,
+    polynomial,
+    power,
+)
 from reuse.optim.one_cycle import one_cycle
 from reuse.optim.plateaus import halve_on_plateau, performance
 
 
 @runtime_checkable
 class Schedule(Protocol):
-    """How rate and momentum change in the course of a run."""
+    """The course of rate and momentum in a run."""
 
     def multiplier(self, step: int, total: int) -> float:
         """Return the multiplier of each group's own rate at `step` of `total`, counted from 0."""
@@ -133,16 +142,9 @@ def choose_schedule(
 
 
 def _by_name(text: str, span: EpochSpan) -> Schedule:
-    name, positions, keywords = split_arguments(text)
-    make = lookup(SCHEDULES, name, "schedule")
+    make = choose(SCHEDULES, text, "schedule", hidden=("span",))
     try:
-        inspect.signature(make).bind(span, *positions, **keywords)
-    except TypeError as error:
-        takes = [str(parameter) for parameter in inspect.signature(make).parameters.values()][1:]
-        listed = f"takes {', '.join(takes)}" if takes else "takes no arguments"
-        raise UsageError(f"schedule {text!r}: {error}; {name} {listed}") from error
-    try:
-        return make(span, *positions, **keywords)
+        return make(span)
     except (OverflowError, TypeError, ValueError) as error:
         raise UsageError(f"schedule {text!r} cannot take its arguments: {error}") from error
 

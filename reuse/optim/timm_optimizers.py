@@ -1,32 +1,51 @@
-"""timm's optimizers, of which there are about a hundred beside torch's."""
+"""timm's optimizers, of which there are about a hundred beside torch's; and the arguments that any optimizer takes."""
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch.optim import Optimizer
 
 from reuse.errors import UnknownNameError, UsageError
-from reuse.menus import suggest
-from reuse.optim.optimizer_arguments import check_arguments
-from reuse.optim.settings import OptimizerSettings
+from reuse.menus import Named, arguments_for, suggest
+from reuse.optim.groups import OptimizerSettings
+
+OWN_SETTINGS = {"lr": "learning rate", "weight_decay": "weight decay", "momentum": "momentum"}
+"""Arguments that have a setting of their own."""
+
+FIXED = ("params", "foreach", "fused", "maximize", "differentiable", "capturable", "args", "kwargs")
+"""Arguments that are decided here: the parameters, and how the arithmetic is done."""
+
+
+def optimizer_arguments(make: Callable[..., object], named: Named) -> dict[str, Any]:
+    """Return the arguments behind an optimizer's name, by keyword: `adam:betas=0.9/0.99`.
+
+    Args:
+        make: its class.
+        named: its name and arguments.
+
+    Raises:
+        UsageError: an argument is given without its name, is unknown, has a setting of its own, or is no truth value
+            where one is wanted; the message lists what the optimizer takes.
+    """
+    if named.positions:
+        raise UsageError(f"optimizer {str(named)!r} gives {named.positions[0]!r} without its name: write key=value")
+    for key in named.keywords:
+        if key in OWN_SETTINGS:
+            raise UsageError(f"optimizer {str(named)!r} gives {key}: use the setting {OWN_SETTINGS[key]} instead")
+    return arguments_for(make, named, "optimizer", (*OWN_SETTINGS, *FIXED))[1]
 
 
 def build_timm_optimizer(
-    name: str,
-    settings: OptimizerSettings,
-    groups: list[dict[str, Any]],
-    arguments: Mapping[str, Any],
-    others: Iterable[str],
+    named: Named, settings: OptimizerSettings, groups: list[dict[str, Any]], others: Iterable[str]
 ) -> Optimizer:
-    """Return timm's optimizer `name` over parameter groups.
+    """Return one of timm's optimizers over parameter groups.
 
     Args:
-        name: a name of `timm.optim.list_optimizers()`.
+        named: a name of `timm.optim.list_optimizers()`, and its arguments by keyword.
         settings: rate, decay, momentum.
         groups: what `reuse.optim.groups.parameter_groups` returns.
-        arguments: further ones, by keyword.
-        others: names that are known beside timm's, to propose where `name` is unknown.
+        others: names that are known beside timm's, to propose where the name is unknown.
 
     Raises:
         UnknownNameError: timm has no such optimizer.
@@ -35,6 +54,7 @@ def build_timm_optimizer(
     # Importing timm takes over a second, which a training with torch's own optimizers need not spend.
     from timm.optim import create_optimizer_v2, get_optimizer_class, get_optimizer_info, list_optimizers
 
+    name = named.name
     if name not in list_optimizers():
         raise UnknownNameError(f"unknown optimizer {name!r}: {suggest(name, {*others, *list_optimizers()})}")
     info = get_optimizer_info(name)
@@ -43,7 +63,7 @@ def build_timm_optimizer(
         raise UsageError(f"{name} takes no momentum: leave the setting out, or choose nesterov")
     momentum = {} if settings.momentum is None else {"momentum": settings.momentum}
     try:
-        check_arguments(name, get_optimizer_class(name, bind_defaults=False), arguments)
+        arguments = optimizer_arguments(get_optimizer_class(name, bind_defaults=False), named)
         optimizer: Optimizer = create_optimizer_v2(
             groups, name, lr=settings.learning_rate, weight_decay=settings.weight_decay, **momentum, **arguments
         )

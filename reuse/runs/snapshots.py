@@ -14,7 +14,7 @@ from torch import Tensor
 
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
-from reuse.optim.named_arguments import split_arguments
+from reuse.menus import parse_named
 from reuse.reporting import Epoch
 from reuse.runs.folder import RunFolder, write_text
 from reuse.runs.models import SavedModel, load_model, load_whole
@@ -136,9 +136,9 @@ def _cycles(schedule: object) -> int:
     """Return how many times a schedule sets in, 1 where it does not restart."""
     if not isinstance(schedule, str):
         return 1
-    name, positions, keywords = split_arguments(schedule)
-    cycles = [*positions, keywords.get("cycles", 1)][0]
-    return int(cycles) if name == "cosine" and isinstance(cycles, int | float) and cycles > 1 else 1
+    named = parse_named(schedule, "schedule")
+    cycles = [*named.positions, named.keywords.get("cycles", 1)][0]
+    return int(cycles) if named.name == "cosine" and isinstance(cycles, int | float) and cycles > 1 else 1
 
 
 def _cycle_ends(cycles: int, epochs: int, warmup: float, steps_per_epoch: int) -> list[int]:

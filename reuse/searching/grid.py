@@ -8,7 +8,7 @@ from typing import Any
 from reuse.data.labels import parse_labels
 from reuse.errors import UsageError
 from reuse.heads.stacked_optimizers import check_stackable
-from reuse.optim.settings import OptimizerSettings
+from reuse.optim.groups import OptimizerSettings
 from reuse.settings.commands import FinetuneSettings
 
 NO_LAYERS, LAYERS = "0", "mlp:"

@@ -13,12 +13,11 @@ from reuse.layers.freezing import Freezing, freeze, frozen
 from reuse.layers.selecting import select, summarize
 from reuse.layers.transplanting import transplant
 from reuse.nn.building import DEFAULT_SETTINGS
-from reuse.nn.defaults import family_settings
 from reuse.nn.exchanging import exchange_notes
 from reuse.nn.outputs import output_layers
 from reuse.nn.recipe import ModelRecipe
 from reuse.nn.selu import input_concerns
-from reuse.nn.specs import LAYER_NAMES, is_recurrent
+from reuse.nn.specs import LAYER_NAMES, family_settings, is_recurrent
 from reuse.nn.word_vectors import WordVectors, read_word_vectors
 from reuse.reporting import Reporter
 from reuse.settings.groups import FreezingSettings, ModelSettings, ReusingSettings

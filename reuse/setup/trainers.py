@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from reuse.augmenting.augmentation import parse_augmentation
-from reuse.augmenting.mixing import augmented, mixing
-from reuse.augmenting.noising import FeatureNoise
+from reuse.augmenting.mixing import FeatureNoise, augmented, mixing
 from reuse.caching.packing import choose_storage
 from reuse.data.dataset import Dataset
 from reuse.devices import Compute, choose_device

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch.optim import Optimizer
 
-from reuse.optim.momentum import set_momentum
+from reuse.optim.one_cycle import set_momentum
 from reuse.optim.schedules import Schedule
 
 

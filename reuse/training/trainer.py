@@ -16,10 +16,10 @@ from reuse.distributed import others_needed
 from reuse.errors import UsageError
 from reuse.objectives.objective import Network, Objective
 from reuse.optim.averaging import Average
+from reuse.optim.groups import OptimizerSettings
 from reuse.optim.named_state import load_named_state, named_state
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.schedules import Schedule, choose_schedule
-from reuse.optim.settings import OptimizerSettings
 from reuse.reporting import Epoch
 from reuse.seeding import generator, random_state, seed_everything, set_random_state
 from reuse.training.averaging import WeightAverage

@@ -21,8 +21,8 @@ from reuse.data.rows import Resident
 from reuse.heads.heads import Head
 from reuse.heads.many_heads import ManyHeads
 from reuse.objectives.supervised import Classification
+from reuse.optim.groups import OptimizerSettings
 from reuse.optim.optimizers import build_optimizer
-from reuse.optim.settings import OptimizerSettings
 from reuse.training.batches import row_order
 from reuse.training.trainer import Trainer
 

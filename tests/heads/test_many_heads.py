@@ -17,9 +17,9 @@ from reuse.layers.freezing import freeze
 from reuse.nn.building import build
 from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.supervised import Classification, MultiLabel, Regression
+from reuse.optim.groups import OptimizerSettings
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.schedules import choose_schedule
-from reuse.optim.settings import OptimizerSettings
 from reuse.training.batches import batch_sizes, row_order
 from reuse.training.state import live_tensors
 from reuse.training.trainer import Trainer

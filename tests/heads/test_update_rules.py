@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from reuse.heads.update_rules import Moments, update_rule
+from reuse.optim.groups import OptimizerSettings
 from reuse.optim.optimizers import build_optimizer
-from reuse.optim.settings import OptimizerSettings
 
 WRITTEN_OUT = [
     OptimizerSettings("sgd", 0.1),

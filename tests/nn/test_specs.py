@@ -1,13 +1,16 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from reuse.errors import UnknownNameError, UsageError
+from reuse.nn.building import build
 from reuse.nn.conv_blocks import BLOCKS
 from reuse.nn.conv_specs import ConvLayer
-from reuse.nn.specs import LayeredSpec, add_layers, drop_layers, parse_layered
+from reuse.nn.specs import LayeredSpec, add_layers, drop_layers, family_settings, parse_layered
 
 SIZES = st.integers(1, 5000)
 WIDTHS = st.lists(SIZES, min_size=1, max_size=6)
@@ -67,8 +70,8 @@ def test_default_without_widths_has_its_own() -> None:
 
 
 @pytest.mark.parametrize(("spec", "message"), [
-    ("convnet:4k2", "odd"), ("convnet:residul4", "did you mean 'residual'"), ("convnet:4,", "not a width"),
-    ("convnet:4+", "not a width"), ("convnet:/5", "not a width"), ("convnet:4/", "no widths"),
+    ("convnet:4k2", "odd"), ("convnet:residul4", "did you mean 'residual'"), ("convnet:4,", "empty place"),
+    ("convnet:4+", "not a width"), ("convnet:/5", "empty place"), ("convnet:4/", "no widths"),
     ("convnet:4/residual5", "not a width"), ("convnet:0k3", "not a width"), ("mlp:3/4", "not a width"),
 ])  # fmt: skip
 def test_convolutional_layers_that_cannot_be_read_say_why(spec: str, message: str) -> None:
@@ -93,9 +96,9 @@ def test_bad_widths_are_refused(spec: str) -> None:
 
 @pytest.mark.parametrize(("names", "message"), [
     ("hidden1", "uppermost"), ("hidden1,hidden3", "uppermost"), ("hidden1,hidden2,hidden3", "at least one"),
-    ("", "no layers"),
+    ("", "empty place"), ((), "no layers"),
 ])  # fmt: skip
-def test_only_the_uppermost_can_be_dropped(names: str, message: str) -> None:
+def test_only_the_uppermost_can_be_dropped(names: str | tuple[str, ...], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         drop_layers("mlp:3,2,1", names)
 
@@ -107,3 +110,25 @@ def test_unknown_layers_and_families_get_the_nearest() -> None:
         parse_layered("convnets:3")
     with pytest.raises(UsageError, match="mlp and convnet"):
         add_layers("timm:resnet18", "50")
+
+
+def test_one_word_selects_the_default_network() -> None:
+    torch.manual_seed(0)
+    model = build("default", (200,), 5)
+    assert [m.linear.out_features for m in (model.hidden1, model.hidden2)] == [300, 100]
+    assert [type(m) for m in model.hidden1] == [nn.Linear, nn.BatchNorm1d, nn.ELU, nn.Dropout]
+    assert model.hidden2.dropout.p == 0.2
+    assert model.hidden1.linear.weight.var().item() == pytest.approx(2 / 200, rel=0.05)  # He
+    assert [type(m) for m in build("default:7", (3,), 5).hidden1] == [type(m) for m in model.hidden1]
+
+
+def test_what_is_given_comes_before_the_default_networks() -> None:
+    model = build("default", (20,), 5, activation="tanh", norm="none", dropout=0.0)
+    assert [type(m) for m in model.hidden1] == [nn.Linear, nn.Tanh]
+    assert model.hidden1.linear.weight.abs().max() <= (6 / 320) ** 0.5  # Glorot's follow tanh
+
+
+def test_other_families_bring_nothing_along() -> None:
+    assert set(family_settings("default")) == {"activation", "norm", "dropout"}
+    assert family_settings("mlp:3") == family_settings("timm:resnet18") == {}
+    assert [type(m) for m in build("mlp:7", (3,), 5).hidden1] == [nn.Linear, nn.ReLU]

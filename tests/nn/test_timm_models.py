@@ -1,4 +1,5 @@
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -8,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from reuse.errors import RunError, UnknownNameError, UsageError
-from reuse.nn import reachability
+from reuse.nn import timm_models
 from reuse.nn.building import build, output_layer, preprocessing_of, replace_output
 
 VIT = "timm:vit_tiny_patch16_224"
@@ -107,6 +108,23 @@ def test_weights_in_the_hubs_cache_need_no_network(monkeypatch: pytest.MonkeyPat
     torch.testing.assert_close(model.conv1.weight, source.conv1.weight.sum(1, keepdim=True))
 
 
+def test_weights_of_another_revision_do_not_count_as_being_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """timm asks for one revision, and without a network finds no other."""
+    snapshot = tmp_path / "models--timm--resnet18.a1_in1k" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot / "model.safetensors").touch()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    config = timm.get_pretrained_cfg("resnet18")
+    assert not timm_models.can_be_had(config)
+    (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
+    assert timm_models.can_be_had(config)
+    assert not timm_models.can_be_had(replace(config, hf_hub_id=f"{config.hf_hub_id}@{'1' * 40}"))
+
+
 def test_weights_that_do_not_exist_are_said_so() -> None:
     with pytest.raises(RunError, match="no pretrained weights of botnet50ts_256"):
         build("timm:botnet50ts_256", (3, 32, 32), 4, pretrained=True)
@@ -114,10 +132,10 @@ def test_weights_that_do_not_exist_are_said_so() -> None:
 
 def test_a_server_that_refuses_counts_as_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(request: object, timeout: float) -> NoReturn:
-        raise reachability.urllib.error.HTTPError("https://x", 403, "no", {}, None)  # type: ignore[arg-type]
+        raise timm_models.urllib.error.HTTPError("https://x", 403, "no", {}, None)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reachability.urllib.request, "urlopen", refuse)
-    assert reachability._answers("https://x")
+    monkeypatch.setattr(timm_models.urllib.request, "urlopen", refuse)
+    assert timm_models._answers("https://x")
 
 
 def test_preprocessing_is_timms_and_none_for_our_own() -> None:

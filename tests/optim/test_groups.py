@@ -9,8 +9,7 @@ from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from reuse.errors import UsageError
-from reuse.optim.groups import layer_decay, parameter_groups
-from reuse.optim.settings import OptimizerSettings
+from reuse.optim.groups import OptimizerSettings, layer_decay, parameter_groups
 
 
 def network() -> nn.Module:

@@ -16,7 +16,7 @@ from reuse.optim.optimizers import OPTIMIZERS, OptimizerSettings, build_optimize
 
 ELSEWHERE = ("bnb", "fused", "adahessian")  # need CUDA libraries or second derivatives, and are refused
 THEIRS = [name for name in list_optimizers() if name not in OPTIMIZERS and not name.startswith(ELSEWHERE)]
-OURS = [name for name, entry in OPTIMIZERS.items() if not entry.refused]
+OURS = list(OPTIMIZERS)
 WITH_LOOKAHEAD = ["lookahead_adam", "lookahead_lamb", "lookahead_momentum"]
 KRON = pytest.mark.skipif(importlib.util.find_spec("opt_einsum") is None, reason="needs opt_einsum")
 QUICK = {*OURS, *WITH_LOOKAHEAD, "lamb", "adan", "lion", "madgrad", "adafactorbv", "nmuon"}

@@ -1,5 +1,7 @@
 """Names mean what torch means by them; frozen parameters are absent; wrong settings are refused."""
 
+import functools
+import inspect
 import itertools
 from typing import Any
 
@@ -9,7 +11,7 @@ import torch
 from torch import nn
 
 from reuse.errors import UnknownNameError, UsageError
-from reuse.optim.optimizers import OPTIMIZERS, OptimizerSettings, build_optimizer
+from reuse.optim.optimizers import OPTIMIZERS, REFUSED, OptimizerSettings, build_optimizer
 
 AS_TORCH: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "sgd": (torch.optim.SGD, {}),
@@ -49,21 +51,25 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 5) ->
 
 
 def test_every_name_that_can_be_used_is_compared() -> None:
-    assert AS_TORCH.keys() == {name for name, entry in OPTIMIZERS.items() if not entry.refused}
+    assert AS_TORCH.keys() == OPTIMIZERS.keys()
 
 
 def test_torch_has_no_optimizer_that_the_menu_lacks() -> None:
     theirs = {v for v in vars(torch.optim).values() if isinstance(v, type) and issubclass(v, torch.optim.Optimizer)}
-    assert theirs - {torch.optim.Optimizer} == {entry.make for entry in OPTIMIZERS.values()}
+    ours = {make.func if isinstance(make, functools.partial) else make for make in OPTIMIZERS.values()}
+    assert {kind.__name__.lower() for kind in theirs - {torch.optim.Optimizer} - ours} == {
+        name.replace("_", "") for name in REFUSED
+    }
 
 
 @pytest.mark.parametrize(("name", "decay"), list(itertools.product(AS_TORCH, [0.0, 0.1])))
 def test_name_moves_weights_as_torch_does(name: str, decay: float) -> None:
-    if decay and not OPTIMIZERS[name].decays:
+    make, fixed = AS_TORCH[name]
+    decays = "weight_decay" in inspect.signature(make).parameters
+    if decay and not decays:
         pytest.skip("has no weight decay")
     ours, theirs = network(bias=name != "muon"), network(bias=name != "muon")
-    make, fixed = AS_TORCH[name]
-    if OPTIMIZERS[name].decays:
+    if decays:
         fixed = {**fixed, "weight_decay": decay}
     found = train(ours, build(ours, name, 0.05, weight_decay=decay, decay_all=True))
     torch.testing.assert_close(found, train(theirs, make(theirs.parameters(), lr=0.05, **fixed)))
@@ -101,6 +107,33 @@ def test_arguments_behind_a_colon_reach_the_optimizer() -> None:
     assert build(network(), "adabelief:betas=0.5/0.6").param_groups[0]["betas"] == (0.5, 0.6)
 
 
+class SignDescent(torch.optim.Optimizer):
+    """An optimizer from outside: any class of this shape fits."""
+
+    def __init__(self, params: Any, lr: float = 0.1, scale: float = 1.0) -> None:
+        super().__init__(params, {"lr": lr, "scale": scale})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.sub_(parameter.grad.sign(), alpha=group["lr"] * group["scale"])
+
+
+def test_an_optimizer_from_outside_is_one_line_of_the_menu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPTIMIZERS, "sign", SignDescent)
+    ours, theirs = network(), network()
+    found = train(ours, build(ours, "sign:scale=2", 0.05))
+    torch.testing.assert_close(found, train(theirs, SignDescent(theirs.parameters(), 0.05, scale=2.0)))
+    for wrong, said in [
+        ({"name": "sign:size=2"}, "did you mean|sign takes scale"),
+        ({"name": "sign", "momentum": 0.9}, "takes no momentum"),
+        ({"name": "sign", "weight_decay": 0.1}, "has no weight decay"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            build(network(), **wrong)
+
+
 def test_frozen_parameters_are_absent() -> None:
     model = network()
     model[0].requires_grad_(False)
@@ -134,7 +167,7 @@ def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("rmsprop:alfa=0.9", "did you mean 'alpha'.*it takes alpha, eps, centered"),
+        ("rmsprop:alfa=0.9", "did you mean 'alpha'.*rmsprop takes alpha, eps, centered"),
         ("rmsprop:lr=0.9", "use the setting learning rate"),
         ("rmsprop:0.9", "write key=value"),
         ("rmsprop:alpha=0.9,alpha=0.8", "twice"),

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from reuse.errors import UsageError
-from reuse.optim.penalties import Penalty, l1, l1_l2, l2, l2_sp
+from reuse.optim.penalties import Penalty, l1, l2, l2_sp
 
 AMOUNTS = {"low": 0.1, "high": 0.02, "none": 0.0}
 
@@ -22,12 +22,17 @@ def weights(dtype: torch.dtype = torch.float64) -> dict[str, Parameter]:
     return found
 
 
+def together(*penalties: Penalty) -> Penalty:
+    """As a training step adds them up."""
+    return lambda: torch.stack([penalty() for penalty in penalties]).sum()
+
+
 @pytest.mark.parametrize(
     ("make", "value", "slope"),
     [
         (lambda w: l1(w, AMOUNTS), lambda w: w.abs(), torch.sign),
         (lambda w: l2(w, AMOUNTS), lambda w: w**2, lambda w: 2 * w),
-        (lambda w: l1_l2(w, AMOUNTS, AMOUNTS), lambda w: w.abs() + w**2, lambda w: torch.sign(w) + 2 * w),
+        (lambda w: together(l1(w, AMOUNTS), l2(w, AMOUNTS)), lambda w: w.abs() + w**2, lambda w: torch.sign(w) + 2 * w),
     ],
 )
 def test_value_and_gradient_are_the_formulas(

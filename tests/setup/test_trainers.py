@@ -13,7 +13,7 @@ from reuse.features.feeding import feed_inputs
 from reuse.nn.building import build
 from reuse.objectives.supervised import Classification
 from reuse.optim.building import read_switches
-from reuse.optim.settings import OptimizerSettings
+from reuse.optim.groups import OptimizerSettings
 from reuse.settings.commands import FinetuneSettings
 from reuse.setup.trainers import make_trainer, trainer_arguments
 from reuse.training import precision

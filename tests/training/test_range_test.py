@@ -15,7 +15,7 @@ from reuse.objectives.supervised import Classification, Regression
 from reuse.optim.averaging import ExponentialAverage
 from reuse.optim.clipping import clip_by_norm
 from reuse.optim.constraints import max_norm
-from reuse.optim.settings import OptimizerSettings
+from reuse.optim.groups import OptimizerSettings
 from reuse.training.range_test import RateCurve, range_test
 from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer

@@ -17,8 +17,8 @@ from reuse.objectives.supervised import Classification
 from reuse.optim.averaging import ExponentialAverage, StochasticWeightAverage
 from reuse.optim.clipping import clip_by_norm
 from reuse.optim.constraints import max_norm
+from reuse.optim.groups import OptimizerSettings
 from reuse.optim.penalties import l1
-from reuse.optim.settings import OptimizerSettings
 from reuse.training.state import live_tensors
 from reuse.training.step import StepParts
 from reuse.training.stopping import EarlyStopping

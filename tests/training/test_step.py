@@ -12,8 +12,8 @@ from reuse.errors import UsageError
 from reuse.objectives.supervised import Classification
 from reuse.optim.averaging import ExponentialAverage, StochasticWeightAverage
 from reuse.optim.clipping import clip_by_norm
+from reuse.optim.groups import OptimizerSettings
 from reuse.optim.penalties import l1
-from reuse.optim.settings import OptimizerSettings
 from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer
 

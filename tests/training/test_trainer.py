@@ -14,7 +14,7 @@ from reuse.layers.freezing import freeze
 from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.supervised import Classification, Regression
 from reuse.optim.clipping import clip_by_norm
-from reuse.optim.settings import OptimizerSettings
+from reuse.optim.groups import OptimizerSettings
 from reuse.training.batches import batch_sizes, row_order
 from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from reuse.optim.momentum import set_momentum
+from reuse.optim.one_cycle import set_momentum
 from reuse.optim.optimizers import OptimizerSettings, build_optimizer
 
 

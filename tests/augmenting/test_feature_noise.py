@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from listening import Listener
-from reuse.augmenting.noising import FeatureNoise
+from reuse.augmenting.mixing import FeatureNoise
 from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.finetuning.finetune import finetune
