@@ -1,4 +1,4 @@
-"""What a trainer reads: cached frontier tensors by row number, from the fastest place that holds them all."""
+"""Cached frontier tensors by row number, read from the fastest place that holds them all."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -10,8 +10,7 @@ from reuse.caching.holding import Hold
 from reuse.caching.load_checking import LoadCheck
 from reuse.caching.reading_ahead import ReadAhead, SpareMemory
 from reuse.caching.storage import row_bytes
-from reuse.caching.stored_rows import StoredRows
-from reuse.caching.unpacking import Unpacking
+from reuse.caching.stored_rows import StoredRows, Unpacking
 from reuse.data.windows import Windows, windows_of
 from reuse.devices import free_memory
 from reuse.layers.frontier_tensor import FrontierTensor

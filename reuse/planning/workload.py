@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from reuse.caching.measured_record import read_measured, write_measured
+from reuse.caching.prefix_record import read_measured, write_measured
 from reuse.data.rows import Batch, Resident
 from reuse.layers.cutting import Cut
 from reuse.planning.measuring import FEW_ROWS, LONG_SECONDS, measurable_rows, node_seconds, typical, unchanged

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caching.test_quantizing import Maps
+from caching.test_packing import Maps
 from reuse.caching import activations, reading_ahead
 from reuse.caching.activations import MappedActivations, ResidentActivations
 from reuse.caching.reading_ahead import divide
