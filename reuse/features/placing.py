@@ -11,6 +11,7 @@ from reuse.caching.cache import ActivationCache
 from reuse.caching.chaining import Link
 from reuse.caching.index import first_places
 from reuse.caching.packing import choose_storage, packed
+from reuse.caching.segment import FORMAT
 from reuse.caching.store import PrefixCache
 from reuse.data.dataset import Dataset
 from reuse.devices import Compute, dtype_name
@@ -49,7 +50,8 @@ class PrefixCaches:
         types = {f"stored/{tensor.name}": str(tensor.dtype) for tensor in packed(frontier, stored_as)}
         dtype = torch.bfloat16 if self._compute.precision == "bfloat16" else self._compute.dtype
         preprocessing = {**self._preprocessing, **types}
-        return fingerprint(prefix, preprocessing=preprocessing, dtype=dtype, device=self._compute.device)
+        device = self._compute.device
+        return fingerprint(prefix, preprocessing=preprocessing, dtype=dtype, device=device, cache_format=FORMAT)
 
     def with_print(self, prints: Fingerprint, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
         """Return the cache of the prefix with this fingerprint."""
