@@ -11,8 +11,7 @@ from torch import Tensor, fx
 
 from reuse.caching.chaining import Link, fill_from, find_link
 from reuse.caching.store import Filled, PrefixCache
-from reuse.data.inputs import Inputs
-from reuse.data.joining import Joined
+from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.data.rows import Resident, Rows
 from reuse.devices import Compute, moved
 from reuse.distributed import from_main, rank, sum_over_processes, together, world_size
@@ -34,7 +33,7 @@ class Filling:
 
     def __init__(self, prepared: Prepared, inputs: Sequence[Inputs], compute: Compute) -> None:
         self._prepared, self._compute = prepared, compute
-        self._rows = Joined(inputs)
+        self._rows = JoinedInputs(inputs)
         self._keys = self._rows.digests()
 
     def fill(self, prefix: fx.GraphModule, store: PrefixCache, ways: Ways, reporter: Reporter) -> Filled:

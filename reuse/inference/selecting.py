@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from reuse.data.dataset import SPLITS
-from reuse.data.inputs import Inputs
-from reuse.data.joining import Joined
+from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.data.loading import load, read
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, RawData
@@ -153,7 +152,7 @@ def _own(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split:
         **chosen,
     )
     parts = [getattr(loaded, name) for name in (SPLITS if split == "all" else (split,))]
-    inputs = parts[0].inputs if len(parts) == 1 else Joined([part.inputs for part in parts])
+    inputs = parts[0].inputs if len(parts) == 1 else JoinedInputs([part.inputs for part in parts])
     targets = None if parts[0].targets is None else torch.cat([part.targets for part in parts])
     rows = np.concatenate([part.rows for part in parts])
     return Selected(loaded.name, inputs, targets, loaded.task, loaded.classes, rows, loaded.notes, split)

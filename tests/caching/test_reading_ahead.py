@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def small(monkeypatch):
     """Portions of about 30 rows, read in spans of about 4, with small gaps read through."""
-    monkeypatch.setattr(activations, "windows_of", lambda row_bytes: Windows(5, 30))
+    monkeypatch.setattr(activations, "windows_for", lambda row_bytes: Windows(5, 30))
     monkeypatch.setattr(reading_ahead, "SPAN_BYTES", 4 * 32)
     monkeypatch.setattr(reading_ahead, "GAP_BYTES", 2 * 32)
 
