@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 
 from reuse.caching.store import Filled, PrefixCache
-from reuse.layers.earlier import Earlier, bridge_between
+from reuse.layers.earlier import EarlierCut, bridge_between
 from reuse.layers.frontier_tensor import FrontierTensor
 
 Opener = Callable[[fx.GraphModule, tuple[FrontierTensor, ...]], PrefixCache]
@@ -28,11 +28,11 @@ class Link:
 
     store: PrefixCache
     bridge: fx.GraphModule
-    earlier: Earlier
+    earlier: EarlierCut
     rows: int
 
 
-def bridges(candidates: Sequence[Earlier], to: Earlier | None = None) -> list[tuple[Earlier, fx.GraphModule]]:
+def bridges(candidates: Sequence[EarlierCut], to: EarlierCut | None = None) -> list[tuple[EarlierCut, fx.GraphModule]]:
     """Return earlier cuts with the bridges from them to the deepest cut, or to the one given.
 
     Args:
@@ -46,7 +46,7 @@ def bridges(candidates: Sequence[Earlier], to: Earlier | None = None) -> list[tu
 
 
 def find_link(
-    candidates: Sequence[tuple[Earlier, fx.GraphModule]], open_store: Opener, keys: np.ndarray
+    candidates: Sequence[tuple[EarlierCut, fx.GraphModule]], open_store: Opener, keys: np.ndarray
 ) -> Link | None:
     """Return the first of some earlier cuts that has any of these rows in the cache, or None.
 

@@ -18,14 +18,14 @@ from reuse.distributed import from_main, rank, sum_over_processes, together, wor
 from reuse.features.preparing import Prepared
 from reuse.features.rotating import Advance
 from reuse.layers.cutting import ROWS
-from reuse.layers.earlier import Earlier
+from reuse.layers.earlier import EarlierCut
 from reuse.reporting import Reporter
 from reuse.training.precision import autocast
 
 COMPUTE_ROWS = 64  # rows that the frozen layers see at once when they fill the cache
 COMPARED_ROWS = ROWS[1]  # of those found there, computed again: the cut was checked on as many, so kernels are ready
 
-Ways = Sequence[tuple[Earlier, fx.GraphModule]]
+Ways = Sequence[tuple[EarlierCut, fx.GraphModule]]
 
 
 class Filling:

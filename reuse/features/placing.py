@@ -17,7 +17,7 @@ from reuse.data.dataset import Dataset
 from reuse.devices import Compute, dtype_name
 from reuse.fingerprinting.fingerprint import Fingerprint, fingerprint
 from reuse.layers.cutting import Cut
-from reuse.layers.earlier import Earlier
+from reuse.layers.earlier import EarlierCut
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.planning.options import Candidate, Work
 
@@ -85,7 +85,7 @@ def weighed_places(
     """
     found: list[Candidate] = []
     smallest, distinct = math.inf, len(first_places(keys))
-    cuts: Sequence[Cut | Earlier] = (parts, *parts.earlier)
+    cuts: Sequence[Cut | EarlierCut] = (parts, *parts.earlier)
     for cut_at in cuts:
         bytes_of = _bytes_of(cut_at.frontier)
         if min(bytes_of.values()) >= smallest:
@@ -99,7 +99,7 @@ def weighed_places(
         if link is not None and cut_at is parts:
             before = sum(nodes.get(node.name, 0.0) for node in link.earlier.prefix.graph.nodes)
             spared = link.rows * (work.reading + before)
-        behind, computing = cut_at.behind if isinstance(cut_at, Earlier) else (), missing * (work.reading + frozen)
+        behind, computing = cut_at.behind if isinstance(cut_at, EarlierCut) else (), missing * (work.reading + frozen)
         found.append(Candidate(behind, min(frozen, work.frozen), bytes_of, missing, computing - spared))
     return found
 

@@ -22,7 +22,7 @@ from reuse.devices import Compute, dtype_name, free_memory, moved
 from reuse.features.placing import PrefixCaches, weighed_places
 from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.layers.cutting import Cut, cut
-from reuse.layers.earlier import Earlier
+from reuse.layers.earlier import EarlierCut
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.objectives.objective import Objective
 from reuse.planning.options import Run
@@ -84,7 +84,7 @@ class Prepared:
     store: PrefixCache
     open_store: Opener
     link: Link | None
-    later: tuple[Earlier, ...]
+    later: tuple[EarlierCut, ...]
     keys: dict[str, np.ndarray]
     seconds: dict[str, float]
     viewing: Viewing | None = None
@@ -185,9 +185,9 @@ def _half_steps(objective: Objective, network: nn.Module) -> Callable[[Batch], o
     return step
 
 
-def _cuts_of_phases(parts: Cut, later: Sequence[Collection[nn.Parameter]]) -> tuple[Earlier, ...]:
+def _cuts_of_phases(parts: Cut, later: Sequence[Collection[nn.Parameter]]) -> tuple[EarlierCut, ...]:
     """Return the cuts at which phases will be cut that train more and more layers, the earliest first."""
-    cuts: list[Earlier] = []
+    cuts: list[EarlierCut] = []
     for training in later:
         own = {id(parameter) for parameter in training}
         possible = (e for e in parts.earlier if own.isdisjoint(map(id, e.prefix.parameters())))

@@ -1,6 +1,6 @@
 """Parameter groups: each parameter's own rate and decay."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import nn
@@ -44,6 +44,12 @@ def parameter_groups(
 def is_weight(name: str, parameter: Parameter) -> bool:
     """Return whether a parameter is a matrix or kernel: no bias, no scale of a norm, no length under weight norm."""
     return parameter.ndim > 1 and not name.endswith(WEIGHT_NORM_LENGTHS)
+
+
+def of_weights(amounts: Mapping[str, float], model: nn.Module) -> dict[str, float]:
+    """Return the amounts of weights alone, not those of biases and scales of norms; amounts of 0 are left out."""
+    weights = {name for name, parameter in model.named_parameters() if is_weight(name, parameter)}
+    return {name: amount for name, amount in amounts.items() if name in weights and amount}
 
 
 def layer_decay(model: nn.Module, decay: float) -> dict[str, float]:

@@ -14,14 +14,14 @@ from reuse.augmenting.noising import FeatureNoise
 from reuse.data.dataset import Dataset
 from reuse.errors import UsageError
 from reuse.features.feeding import Feed
-from reuse.layers.amounts import of_weights, read_amounts
+from reuse.layers.selecting import read_amounts
 from reuse.nn.callables import can_be_imported, import_callable, names_code
 from reuse.nn.outputs import output_layers
 from reuse.objectives.objective import Objective
 from reuse.optim.averaging import Average, ExponentialAverage, StochasticWeightAverage
 from reuse.optim.clipping import Clip, clip_adaptive, clip_by_layer_norm, clip_by_norm, clip_by_value
 from reuse.optim.constraints import max_norm
-from reuse.optim.groups import layer_decay
+from reuse.optim.groups import layer_decay, of_weights
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.penalties import Penalty, l1, l2, l2_sp
 from reuse.optim.schedules import SCHEDULES, choose_schedule
