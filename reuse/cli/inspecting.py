@@ -52,7 +52,7 @@ def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any)
     from reuse.errors import CutError
     from reuse.features.preparing import describe_plan
     from reuse.finetuning.finetune import plan as make_plan
-    from reuse.planning.describing import plan_table
+    from reuse.planning.plan import plan_table
 
     settings = settings_of(context, config, "finetune")
     settings.pop("out", None)  # where its run would go makes no difference

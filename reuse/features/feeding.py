@@ -19,7 +19,7 @@ from reuse.features.filling import Computed, Filling, compute_rows
 from reuse.features.preparing import Prepared
 from reuse.features.rotating import Advance, Rotating
 from reuse.objectives.objective import Network
-from reuse.planning.workload import remember
+from reuse.planning.workload import save_timings
 from reuse.reporting import Reporter
 
 
@@ -191,7 +191,7 @@ def _on_disk(
     with prepared.store.hold():
         filled = filling.fill(prepared.parts.prefix, prepared.store, bridges(prepared.parts.earlier), reporter)
         if prepared.measured is not None:
-            remember(prepared.store.path, prepared.measured)
+            save_timings(prepared.store.path, prepared.measured)
         read = partial(prepared.store.activations, device=compute.device)
         splits: dict[str, Rows] = {name: read(prepared.keys[name]) for name in SPLITS if name != "train"}
         train = partial(read, memory=_memory_of_each(prepared, compute.device), windowed=windowed)

@@ -26,8 +26,8 @@ from reuse.layers.earlier import EarlierCut
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.objectives.objective import Objective
 from reuse.planning.options import Run
-from reuse.planning.plan import Plan, Wish, make_plan
-from reuse.planning.workload import Known, Stepping, conditions, measure_work, recall
+from reuse.planning.plan import Plan, PlanConstraints, make_plan
+from reuse.planning.workload import MakeStep, Timings, conditions, find_timings, measure_work
 from reuse.training.precision import autocast
 from reuse.units import format_bytes, format_epochs, format_seconds
 
@@ -88,7 +88,7 @@ class Prepared:
     keys: dict[str, np.ndarray]
     seconds: dict[str, float]
     viewing: Viewing | None = None
-    measured: Known | None = None
+    measured: Timings | None = None
 
 
 def cache_folder(folder: str | Path | None = None) -> Path:
@@ -105,7 +105,7 @@ def prepare(
     epochs: int,
     later: Sequence[Collection[nn.Parameter]] = (),
     *,
-    stepping: Stepping | None = None,
+    stepping: MakeStep | None = None,
     batch_size: int = SAMPLE_ROWS,
     began: Mapping[str, Any] | None = None,
     viewing: Viewing | None = None,
@@ -148,15 +148,15 @@ def prepare(
     memory, inputs_stay = free_memory(compute.device) // 2, all(s.inputs.fits() for s in (data.train, data.valid))
     run = Run(rows, epochs, views + len(coming), memory, cache.budget, views, inputs_stay)
     here = None if stepping is None else conditions(compute.device, batch_size, compute.precision)
-    known = recall(deepest.path, here, parts) if here is not None and not len(lacking) else None
+    known = find_timings(deepest.path, here, parts) if here is not None and not len(lacking) else None
     steps = stepping or partial(_half_steps, objective)
     with autocast(compute.precision, compute.device):
         read = partial(_read, data.train, torch.arange(len(inputs)), compute)
         work, nodes = measure_work(parts, steps, (inputs,), targets, batch_size, compute.precision, read, known)
     keys_of_all = np.concatenate([every, *coming])
     seen = weighed_places(parts, work, nodes, caches, keys_of_all, link, cache.dtype)
-    wish = Wish(cache.dtype, cache.kind, caches.opened.root)
-    plan = replace(make_plan(seen, work, run, wish), remembered=known is not None)
+    constraints = PlanConstraints(cache.dtype, cache.kind, caches.opened.root)
+    plan = replace(make_plan(seen, work, run, constraints), remembered=known is not None)
     if began is not None:
         plan = replace(plan, cache=began["kind"] != "none", kind=began["kind"], behind=tuple(began["behind"]))
     cuts = _cuts_of_phases(parts, later)
@@ -173,7 +173,7 @@ def prepare(
     store = caches.with_print(prints, parts.frontier, cache.dtype)
     new = None
     if here is not None and known is None and not plan.behind:
-        new = Known(here, work.whole - work.suffix, list(nodes.values()))
+        new = Timings(here, work.whole - work.suffix, list(nodes.values()))
     return Prepared(parts, store.stored, plan, prints, store, caches.of, link, cuts, keys, seconds, viewing, new)
 
 
