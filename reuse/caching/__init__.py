@@ -1,1 +1,1 @@
-"""The activation cache: what frozen layers computed, stored once and found by content."""
+"""The activation cache: outputs of frozen layers, stored once and found by content."""

@@ -1,4 +1,4 @@
-"""What a trainer reads: cached frontier tensors by row number, from the fastest place that holds them all."""
+"""Cached frontier tensors by row number, read from the fastest place that holds them all."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -10,9 +10,8 @@ from reuse.caching.holding import Hold
 from reuse.caching.load_checking import LoadCheck
 from reuse.caching.reading_ahead import ReadAhead, SpareMemory
 from reuse.caching.storage import row_bytes
-from reuse.caching.stored_rows import StoredRows
-from reuse.caching.unpacking import Unpacking
-from reuse.data.windows import Windows, windows_of
+from reuse.caching.stored_rows import StoredRows, Unpacking
+from reuse.data.windows import Windows, windows_for
 from reuse.devices import free_memory
 from reuse.layers.frontier_tensor import FrontierTensor
 
@@ -122,7 +121,7 @@ class MappedActivations(Activations):
 
     def in_order(self, order: torch.Tensor) -> "OrderedActivations":
         """Return the same rows, which will be gathered in the order of the row numbers `order`, `(rows,)` int64."""
-        windows = self.windows or windows_of(row_bytes(self._stored.frontier))
+        windows = self.windows or windows_for(row_bytes(self._stored.frontier))
         return OrderedActivations(self, ReadAhead(self._stored, order, windows, self._spare), self._handed_over)
 
     def resident(self) -> None:
@@ -191,7 +190,7 @@ def read_rows(
     """
     found = _fastest(stored, frontier, device, memory, spare)
     if windowed or (windowed is None and isinstance(found, MappedActivations)):
-        found.windows = windows_of(row_bytes(stored.frontier))
+        found.windows = windows_for(row_bytes(stored.frontier))
     return found
 
 

@@ -59,7 +59,7 @@ class Entry:
 
 
 class ActivationCache:
-    """What frozen layers computed, in the folder `root`, found by content.
+    """Outputs of frozen layers, stored in the folder `root` and found by content.
 
     Args:
         root: the folder; it is created when something is first written.

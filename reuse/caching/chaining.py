@@ -10,10 +10,11 @@ from torch import Tensor, fx
 
 from reuse.caching.cache import ActivationCache
 from reuse.caching.packing import packed
+from reuse.caching.segment import FORMAT
 from reuse.caching.store import Filled, PrefixCache
 from reuse.devices import Compute
 from reuse.fingerprinting.fingerprint import Fingerprint, fingerprint
-from reuse.layers.earlier import Earlier, bridge_between
+from reuse.layers.earlier import EarlierCut, bridge_between
 from reuse.layers.frontier_tensor import FrontierTensor
 
 Stored = tuple[FrontierTensor, ...]
@@ -51,7 +52,8 @@ class PrefixCaches:
         types = {f"stored/{tensor.name}": str(tensor.dtype) for tensor in packed(frontier, stored_as)}
         dtype = torch.bfloat16 if self._compute.precision == "bfloat16" else self._compute.dtype
         preprocessing = {**self._preprocessing, **types}
-        return fingerprint(prefix, preprocessing=preprocessing, dtype=dtype, device=self._compute.device)
+        device = self._compute.device
+        return fingerprint(prefix, preprocessing=preprocessing, dtype=dtype, device=device, cache_format=FORMAT)
 
     def with_print(self, prints: Fingerprint, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
         """Return the cache of the prefix with this fingerprint."""
@@ -76,11 +78,11 @@ class Link:
 
     store: PrefixCache
     bridge: fx.GraphModule
-    earlier: Earlier
+    earlier: EarlierCut
     rows: int
 
 
-def bridges(candidates: Sequence[Earlier], to: Earlier | None = None) -> list[tuple[Earlier, fx.GraphModule]]:
+def bridges(candidates: Sequence[EarlierCut], to: EarlierCut | None = None) -> list[tuple[EarlierCut, fx.GraphModule]]:
     """Return earlier cuts with the bridges from them to the deepest cut, or to the one given.
 
     Args:
@@ -94,7 +96,7 @@ def bridges(candidates: Sequence[Earlier], to: Earlier | None = None) -> list[tu
 
 
 def find_link(
-    candidates: Sequence[tuple[Earlier, fx.GraphModule]], open_store: Opener, keys: np.ndarray
+    candidates: Sequence[tuple[EarlierCut, fx.GraphModule]], open_store: Opener, keys: np.ndarray
 ) -> Link | None:
     """Return the first of some earlier cuts that has any of these rows in the cache, or None.
 

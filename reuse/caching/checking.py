@@ -18,7 +18,7 @@ KINDS: dict[int, Callable[[memoryview], int]] = {4: zlib.crc32, 8: xxh3_64_intdi
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong with a cache: in which file, and what."""
+    """Damage to a cache: the file, and what is wrong with it."""
 
     path: Path
     what: str
@@ -33,7 +33,7 @@ def checksum(header: Header, rows: np.ndarray) -> int:
 
 
 def checksum_of(header: Header) -> Callable[[memoryview], int]:
-    """Return what takes the checksums of a segment: XXH3, which is as fast as memory, or CRC-32 in older ones."""
+    """Return the checksum function of a segment: XXH3, which is as fast as memory, or CRC-32 in older ones."""
     return KINDS[header.checksums.storage.itemsize]
 
 
@@ -55,12 +55,12 @@ def check_segment(path: Path, prefix_key: str) -> list[Problem]:
 
 @dataclass(frozen=True)
 class _Part:
-    """What is read at once: neighbouring blocks of a data set.
+    """Neighbouring blocks of a data set, which are read at once.
 
     Attributes:
-        column: of the checksums.
-        blocks: number, first row and row after the last of each.
-        rows: which rows of the data set they are.
+        column: index of the data set among those that have checksums.
+        blocks: number, first row and row after the last of each block.
+        rows: the rows of the data set that they cover.
     """
 
     column: int

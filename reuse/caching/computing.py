@@ -11,8 +11,7 @@ from torch import Tensor
 
 from reuse.caching import building
 from reuse.caching.locking import disk_errors
-from reuse.caching.packing import narrow
-from reuse.caching.quantizing import QuantizedTensor, quantize, quantized
+from reuse.caching.packing import QuantizedTensor, narrow, quantize, quantized
 from reuse.caching.segment import KEY_BYTES, Header
 from reuse.caching.storage import describe, from_storage, row_bytes, storage_of, to_storage
 from reuse.devices import dtype_name

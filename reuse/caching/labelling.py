@@ -1,10 +1,10 @@
-"""What a segment says about itself to whoever opens it in plain HDF5."""
+"""Attributes of a segment's file, in words, for whoever opens it in plain HDF5."""
 
 from collections.abc import Sequence
 
 import torch
 
-from reuse.caching.quantizing import QuantizedTensor
+from reuse.caching.packing import QuantizedTensor
 from reuse.caching.storage import describe
 from reuse.devices import dtype_name
 from reuse.layers.frontier_tensor import FrontierTensor

@@ -5,14 +5,15 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from reuse.caching import files
 from reuse.caching.holding import has_locks, unheld
-from reuse.caching.sharing import ALONE, FillShare
-from reuse.errors import CacheError
+from reuse.errors import CacheError, UsageError
 
 WRITER = "writer"
 SOFT = ".held"
@@ -21,6 +22,34 @@ FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOS
 
 log = logging.getLogger(__name__)
 _noted = set[Path]()
+
+
+@dataclass(frozen=True)
+class FillShare:
+    """Share of one process in computing the rows that a split lacks.
+
+    It depends on the row keys alone and not on what is missing, so that each row has one process, whenever each of them
+    looks.
+
+    Attributes:
+        rank: number of this process, from 0.
+        count: of the processes.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.count:
+            raise UsageError(f"process {self.rank} of {self.count} is to fill a cache: count from 0")
+
+    def of(self, positions: np.ndarray, rows: int) -> np.ndarray:
+        """Return those of `positions`, first places of rows in `rows` row keys, that are this process's: neighbours."""
+        mine: np.ndarray = positions[positions * self.count // max(1, rows) == self.rank]
+        return mine
+
+
+ALONE = FillShare()
 
 
 @contextmanager

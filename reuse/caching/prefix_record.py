@@ -1,14 +1,21 @@
-"""`prefix.json`: what a prefix key stands for, beside its segments, for people and for `reuse cache why`."""
+"""Two small JSON files beside the segments of a prefix.
+
+prefix.json      what its key stands for, for people and for `reuse cache why`
+measured.json    seconds that its layers took; a hint, which may be missing at any time
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from reuse.caching import files
 from reuse.errors import CacheError
 
 RECORD = "prefix.json"
+MEASURED = "measured.json"
 
 
 @dataclass(frozen=True)
@@ -46,3 +53,18 @@ def read_record(folder: Path) -> PrefixRecord | None:
         raise CacheError(
             f"{path} is damaged ({error}): `reuse cache clear {folder.name}` removes this prefix"
         ) from error
+
+
+def write_measured(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Write records of plain values into a prefix's folder; where that cannot be, it makes no difference."""
+    with suppress(OSError):
+        files.replace_text(folder / MEASURED, json.dumps(records) + "\n")
+
+
+def read_measured(folder: Path) -> list[dict[str, Any]]:
+    """Return the records in a prefix's folder, whose values nobody has checked; none where the file is damaged."""
+    try:
+        records = json.loads((folder / MEASURED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [record for record in records if isinstance(record, dict)] if isinstance(records, list) else []

@@ -39,7 +39,7 @@ class Portion:
 
 
 class SpareMemory:
-    """What portions are read into, left by one epoch to the next: new memory costs more time than reading into it."""
+    """Memory for portions, left by one epoch to the next: new memory costs more time than reading into it."""
 
     def __init__(self) -> None:
         self._spare: list[list[Tensor]] = []

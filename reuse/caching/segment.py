@@ -29,7 +29,7 @@ from reuse.caching.labelling import (
     words_on_scales,
     words_on_tensor,
 )
-from reuse.caching.quantizing import QuantizedTensor, quantized
+from reuse.caching.packing import QuantizedTensor, quantized
 from reuse.caching.storage import storage_of
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
@@ -87,7 +87,7 @@ class Header:
 
     @property
     def checked_names(self) -> tuple[str, ...]:
-        """What the data sets of `checked` hold, for messages."""
+        """The names of the data sets of `checked`, for messages."""
         scales = (f"the scales of {tensor.name}" for tensor in quantized(self.frontier))
         return (*(tensor.name for tensor in self.frontier), "row_key", *scales)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from reuse.caching.computing import checked
-from reuse.caching.quantizing import QuantizedTensor
+from reuse.caching.packing import QuantizedTensor
 from reuse.devices import dtype_name
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor

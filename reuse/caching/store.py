@@ -16,14 +16,12 @@ from reuse.caching.activations import Activations, read_rows
 from reuse.caching.computing import ComputeRows, checked, compute_blocks, needed_bytes, portion, write_segment
 from reuse.caching.holding import Hold
 from reuse.caching.index import Index, first_places
-from reuse.caching.locking import disk_errors, ranks_of, writing
+from reuse.caching.locking import FillShare, disk_errors, ranks_of, writing
 from reuse.caching.packing import StorageError, errors_between
 from reuse.caching.prefix_record import PrefixRecord, read_record, write_record
 from reuse.caching.reading_ahead import SpareMemory
-from reuse.caching.sharing import FillShare
 from reuse.caching.spot_checking import compare
-from reuse.caching.stored_rows import StoredRows
-from reuse.caching.unpacking import Unpacking
+from reuse.caching.stored_rows import StoredRows, Unpacking
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
 
@@ -35,7 +33,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Filled:
-    """What a `fill` did: distinct rows computed, distinct rows that were there, bytes written, seconds taken."""
+    """Result of a `fill`: distinct rows computed, distinct rows that were there, bytes written, seconds taken."""
 
     computed: int
     found: int
@@ -154,7 +152,7 @@ class PrefixCache:
             return read_rows(stored, self.frontier, torch.device(device), memory, windowed, self._spare)
 
     def spot_check(self, keys: np.ndarray, compute: ComputeRows, *, rows: int = 4, seed: int | None = None) -> None:
-        """ComputeRows a few random stored rows again and compare.
+        """Compute a few random stored rows again and compare.
 
         Args:
             keys: digests of the rows of a split, (n, 16) uint8; those that are not published are left out.
@@ -173,7 +171,7 @@ class PrefixCache:
     def storage_errors(
         self, keys: np.ndarray, compute: ComputeRows, *, rows: int = 32, seed: int | None = None
     ) -> list[StorageError]:
-        """ComputeRows a few random stored rows again and return how far what comes back is from what is computed.
+        """Compute a few random stored rows again and return the errors of what is stored.
 
         Args:
             keys: digests of the rows of a split, (n, 16) uint8; those that are not published are left out.

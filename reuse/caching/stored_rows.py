@@ -1,4 +1,4 @@
-"""A list of rows that lie in published segments, read through memory maps."""
+"""Rows that lie in published segments: read through memory maps as stored, and turned back into what was computed."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from reuse.caching.segment import Header, read_run, rows_of
+from reuse.caching.checking import checksum
+from reuse.caching.packing import QuantizedTensor, dequantize, quantized
+from reuse.caching.segment import Header, damaged, read_run, rows_of
 from reuse.caching.storage import from_storage
 from reuse.layers.frontier_tensor import FrontierTensor
 
@@ -47,14 +50,14 @@ class StoredRows:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
-    def empty(self, rows: int, device: torch.device | str = "cpu", pinned: bool = False) -> list[torch.Tensor]:
+    def empty(self, rows: int, device: torch.device | str = "cpu", pinned: bool = False) -> list[Tensor]:
         """Return uninitialised tensors that hold `rows` rows; `pinned` ones are copied to a GPU without waiting."""
         return [
             torch.empty((rows, *tensor.shape), dtype=tensor.dtype, device=device, pin_memory=pinned)
             for tensor in self.frontier
         ]
 
-    def read(self, positions: np.ndarray, targets: Sequence[torch.Tensor]) -> None:
+    def read(self, positions: np.ndarray, targets: Sequence[Tensor]) -> None:
         """Copy the rows at `positions` of this list, in that order, into `targets` (on the CPU, as many rows)."""
         rows = self.rows[positions]
         if len(self._maps) == 1 and len(rows) <= BATCH_ROWS:
@@ -71,7 +74,7 @@ class StoredRows:
         else:
             self._read_scattered(segments, rows, targets)
 
-    def _read_run(self, segment: int, first: int, targets: Sequence[torch.Tensor]) -> None:
+    def _read_run(self, segment: int, first: int, targets: Sequence[Tensor]) -> None:
         header = self.headers[segment]
         for place, source, target in zip(header.tensors, self._maps[segment], targets, strict=True):
             if target.nbytes >= LONG_RUN_BYTES:
@@ -79,7 +82,7 @@ class StoredRows:
             else:
                 target.copy_(source[first : first + len(target)])
 
-    def _read_scattered(self, segments: np.ndarray, rows: np.ndarray, targets: Sequence[torch.Tensor]) -> None:
+    def _read_scattered(self, segments: np.ndarray, rows: np.ndarray, targets: Sequence[Tensor]) -> None:
         used = np.unique(segments).tolist()
         for segment in used:
             at, chosen = np.flatnonzero(segments == segment), rows[segments == segment]
@@ -89,7 +92,7 @@ class StoredRows:
                 else:
                     _scatter(source, chosen, target, at)
 
-    def _map(self, segment: int) -> list[torch.Tensor]:
+    def _map(self, segment: int) -> list[Tensor]:
         header = self.headers[segment]
         return [
             from_storage(rows_of(header, place), tensor.dtype)
@@ -97,10 +100,96 @@ class StoredRows:
         ]
 
 
-def _scatter(source: torch.Tensor, rows: np.ndarray, target: torch.Tensor, at: np.ndarray) -> None:
+class Unpacking:
+    """Turns rows of a split, as stored, into what the frozen layers computed.
+
+    Args:
+        stored: the rows of the split.
+        frontier: what was computed of a row.
+        device: where rows are unpacked.
+
+    Attributes:
+        needed: whether anything is stored in another type than it was computed in.
+
+    Raises:
+        CacheError: the scales of a block are not what was written.
+    """
+
+    def __init__(self, stored: StoredRows, frontier: Sequence[FrontierTensor], device: torch.device) -> None:
+        self.needed = any(a.dtype != b.dtype for a, b in zip(stored.frontier, frontier, strict=True))
+        self._dtypes = tuple(tensor.dtype for tensor in frontier)
+        self._stored = stored.frontier
+        self._tables: list[Tensor] = []
+        self._block: Tensor | None = None
+        if quantized(stored.frontier):
+            self._tables = [table.to(device) for table in _tables(stored)]
+            self._block = _block_of_row(stored).to(device)
+
+    def unpack(self, tensors: Sequence[Tensor], indices: Tensor) -> tuple[Tensor, ...]:
+        """Return stored rows as they were computed.
+
+        Args:
+            tensors: what is stored, each `(rows, …)`, on the device.
+            indices: which rows of the split these are, `(rows,)` int64, on the device.
+        """
+        blocks = None if self._block is None else self._block.index_select(0, indices)
+        tables, unpacked = iter(self._tables), []
+        for values, tensor, dtype in zip(tensors, self._stored, self._dtypes, strict=True):
+            if isinstance(tensor, QuantizedTensor):
+                assert blocks is not None
+                unpacked.append(dequantize(values, *_scales(next(tables), blocks, tensor), dtype))
+            else:
+                unpacked.append(values.to(dtype))
+        return tuple(unpacked)
+
+    def steps(self, indices: Tensor) -> list[Tensor | None]:
+        """Return for each tensor how far neighbouring codes of the rows `indices` are apart; None without codes."""
+        tables = iter(self._tables)
+        return [
+            _scales(next(tables), self._block.index_select(0, indices), tensor)[1]
+            if isinstance(tensor, QuantizedTensor) and self._block is not None
+            else None
+            for tensor in self._stored
+        ]
+
+
+def _scatter(source: Tensor, rows: np.ndarray, target: Tensor, at: np.ndarray) -> None:
     """Set `target[at] = source[rows]`, a portion at a time: what is gathered lies in memory twice."""
     portion = max(1, PORTION_BYTES // max(1, source[:1].nbytes))
     for start in range(0, len(at), portion):
         part = slice(start, start + portion)
         gathered = source.index_select(0, torch.from_numpy(rows[part]))
         target.index_copy_(0, torch.from_numpy(at[part]), gathered)
+
+
+def _scales(table: Tensor, blocks: Tensor, tensor: QuantizedTensor) -> tuple[Tensor, Tensor]:
+    """Return low and step of each row, each `(rows, *channel_shape)`, or of one row where all are of one block."""
+    chosen = table if len(table) == 1 else table.index_select(0, blocks)
+    low, step = chosen.reshape(len(chosen), 2, *tensor.channel_shape).unbind(1)
+    return low, step
+
+
+def _tables(stored: StoredRows) -> list[Tensor]:
+    """Return the scales of all blocks of all segments, `(blocks, 2, channels)` for each tensor in 8 bits."""
+    of_segments = [_checked_scales(header) for header in stored.headers]
+    return [torch.from_numpy(np.concatenate(tables)) for tables in zip(*of_segments, strict=True)]
+
+
+def _block_of_row(stored: StoredRows) -> Tensor:
+    """Return the row of the tables that holds each row's scales, `(rows,)` int64."""
+    first = np.cumsum([0, *(len(header.blocks) for header in stored.headers)])
+    block_rows = np.array([header.block_rows for header in stored.headers] or [1])
+    return torch.from_numpy(first[stored.segments] + stored.rows // block_rows[stored.segments])
+
+
+def _checked_scales(header: Header) -> list[np.ndarray]:
+    recorded, first = rows_of(header, header.checksums), len(header.tensors) + 1
+    tables = []
+    for column, place in enumerate(header.scales, first):
+        table = np.array(rows_of(header, place))
+        for index in range(len(table)):
+            if checksum(header, table[index : index + 1]) != recorded[index, column]:
+                what = f"{header.checked_names[column]} in block {index} are not what was written"
+                raise damaged(header.path, f"{what}: wrong checksum")
+        tables.append(table)
+    return tables

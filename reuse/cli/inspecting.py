@@ -49,7 +49,7 @@ def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any)
     from reuse.errors import CutError
     from reuse.features.features import describe_plan
     from reuse.finetuning.finetune import plan as make_plan
-    from reuse.planning.describing import plan_table
+    from reuse.planning.plan import plan_table
 
     try:
         freezing, features = make_plan(**settings_of_call(context, config, PlanArguments))

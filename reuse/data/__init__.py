@@ -1,1 +1,1 @@
-"""Data: a spec string or arrays become splits of rows with digests."""
+"""Data sets: a spec string or arrays become splits of rows with digests."""

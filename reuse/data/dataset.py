@@ -1,4 +1,4 @@
-"""A data set, split: what every training, cache and report starts from."""
+"""A data set that is split: every training, cache and report starts from one."""
 
 from dataclasses import dataclass
 
@@ -35,14 +35,14 @@ class Dataset:
     """Training, validation and test rows of one data set, preprocessed alike.
 
     Attributes:
-        name: what the user called it.
+        name: as the user gave it.
         train: the rows to train on.
         valid: the rows that choose epochs and settings; may be empty (one label a class leaves none over).
         test: the rows that are only reported on.
         task: "classification", "multilabel", "regression" or "unlabelled".
         classes: names of the classes or labels, in the order of the outputs; empty for the other tasks.
-        preprocessing: what is done to raw samples.
-        notes: lines worth printing: what was imputed, set aside, assumed.
+        preprocessing: steps from raw samples to inputs.
+        notes: lines worth printing, on values imputed, rows set aside, choices assumed.
     """
 
     name: str
@@ -61,12 +61,12 @@ class Dataset:
 
     @property
     def num_tokens(self) -> int | None:
-        """How many different tokens the inputs are made of, padding among them; None where they are no tokens."""
+        """The number of different tokens that inputs are made of, padding among them; None where they are no tokens."""
         return self.preprocessing.num_tokens
 
     @property
     def num_outputs(self) -> int:
-        """How many outputs a model of this task has: classes, labels or numbers; 0 without targets."""
+        """The number of outputs of a model of this task: classes, labels or numbers; 0 without targets."""
         if self.train.targets is None:
             return 0
         return len(self.classes) if self.task == "classification" else self.train.targets.shape[1]

@@ -58,7 +58,7 @@ def read_image_archive(path: Path, options: Options, *, name: str | None = None)
 
 
 def is_image(path: PurePosixPath) -> bool:
-    """Whether a file is called like an image."""
+    """Return whether a file is called like an image."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 

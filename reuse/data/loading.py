@@ -10,11 +10,10 @@ import torch
 
 from reuse.data.array_files import read_h5, read_npz, source_of_arrays
 from reuse.data.catalogue import NAMED, read_openml
-from reuse.data.classes import keep_classes
 from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.data.idx import find_idx, read_idx_folder
 from reuse.data.image_files import read_image_archive, read_image_folder
-from reuse.data.labels import few_labels
+from reuse.data.labels import few_labels, keep_classes
 from reuse.data.preprocessing import Preprocessing, as_image_size
 from reuse.data.raw import Options, RawData
 from reuse.data.sequences import StepSamples, TokenSamples

@@ -1,4 +1,4 @@
-"""What is done to a raw sample before a model sees it, as plain values: saved with a run, part of the cache key."""
+"""Preprocessing of raw samples before a model sees them, as plain values: saved with a run, part of the cache key."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -18,7 +18,7 @@ class Column:
 
     Attributes:
         name: the column's name.
-        fill: what stands in for a missing number (the training split's median).
+        fill: number in place of a missing one (the training split's median).
         categories: the categories of a column of strings, each of which becomes one input of 0 or 1; none: numbers.
     """
 
@@ -33,17 +33,17 @@ class Column:
 
     @property
     def width(self) -> int:
-        """How many inputs the column becomes."""
+        """The number of inputs that the column becomes."""
         return len(self.categories) or 1
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From raw samples to inputs: sized images or encoded columns, then `(x / divisor - mean) / std`; or tokens.
+    """Steps from raw samples to inputs: sized images or encoded columns, then `(x / divisor - mean) / std`; or tokens.
 
     Attributes:
         kind: "vectors" (rows of an array), "images", "table", "sequences" (of feature vectors), "tokens" or "text".
-        divisor: what raw values are divided by first, e.g. 255.
+        divisor: number by which raw values are divided first, e.g. 255.
         mean: one value a feature or image channel; empty: nothing is subtracted or divided by.
         std: one value a feature or image channel.
         image_size: height and width in pixels.
@@ -54,7 +54,7 @@ class Preprocessing:
         crop_mode: timm's "center", "squash" or "border"; used where there is a `crop_pct`.
         columns: a table's feature columns, in the order of the inputs.
         vocabulary: how many tokens there are; of texts, how many words were asked for.
-        words: what tokens are called: all of them, or of texts those from 2 on (0 is padding, 1 an unknown word).
+        words: names of tokens: of all, or of texts those from 2 on (0 is padding, 1 an unknown word).
         sequence_length: to how many tokens each row is cut or filled up.
         text: the column of a table that holds the texts.
     """
@@ -81,7 +81,7 @@ class Preprocessing:
 
     @property
     def token_names(self) -> tuple[str, ...]:
-        """What each token is called, "" for those that are no words; empty where nothing says so."""
+        """The name of each token, "" for those that are no words; empty where nothing says so."""
         return ("", "", *self.words) if self.kind == "text" else self.words
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a reader hands over: raw samples with encoded targets, not yet split or preprocessed."""
+"""Raw samples with encoded targets, as readers hand them over: not yet split or preprocessed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,27 +10,20 @@ from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.errors import DataError, UsageError
 
-KINDS_OF_DATA = {
-    "table": ("is a table", "a table"),
-    "images": ("holds images", "images"),
-    "vectors": ("holds feature vectors", "vectors"),
-    "sequences": ("holds sequences of numbers", "sequences"),
-    "tokens": ("holds sequences of tokens", "tokens"),
-    "text": ("holds texts", "texts"),
-}
-MADE_FOR = {
-    "table": "tables",
-    "images": "images",
-    "vectors": "feature vectors",
-    "sequences": "sequences of numbers",
-    "tokens": "sequences of tokens",
-    "text": "texts",
+# For messages, by kind: what data is or holds, such data in short, and what a model is made for.
+WORDS = {
+    "table": ("is a table", "a table", "tables"),
+    "images": ("holds images", "images", "images"),
+    "vectors": ("holds feature vectors", "vectors", "feature vectors"),
+    "sequences": ("holds sequences of numbers", "sequences", "sequences of numbers"),
+    "tokens": ("holds sequences of tokens", "tokens", "sequences of tokens"),
+    "text": ("holds texts", "texts", "texts"),
 }
 
 
 @dataclass(frozen=True)
 class Options:
-    """The settings that readers heed; see `reuse.data.loading.load`.
+    """Settings that readers heed; see `reuse.data.loading.load`.
 
     `without_targets` goes before `target`: targets are not read at all, and no column is taken for one. `target` "none"
     is the users' way to say so for a table without a column of that name.
@@ -102,9 +95,10 @@ def refuse_other_kind(preprocessing: Preprocessing, kind: str, name: str) -> Non
     if preprocessing.kind == kind:
         return
     subject = "what was given" if name in ("", "arrays") else name
-    given, alike = KINDS_OF_DATA[kind]
+    given, alike, _ = WORDS[kind]
+    *_, made_for = WORDS[preprocessing.kind]
     raise DataError(
-        f"{subject} {given}, and the model was made for {MADE_FOR[preprocessing.kind]}: "
+        f"{subject} {given}, and the model was made for {made_for}: "
         f"choose a source trained on such {alike}, or other data"
     )
 

@@ -1,4 +1,4 @@
-"""The rows that a trainer reads: what they are asked for, and the forms they come in."""
+"""Rows that a trainer reads: the protocol that they follow, and the forms that they come in."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -18,7 +18,7 @@ class Batch:
 
     Attributes:
         inputs: the model's inputs, or the frontier tensors of a cut, each `(batch, ...)`.
-        targets: what the rows should give, `(batch, ...)`; None where the data has no labels.
+        targets: values that the rows should give, `(batch, ...)`; None where the data has no labels.
     """
 
     inputs: tuple[Tensor, ...]

@@ -1,4 +1,4 @@
-"""Arrays of sequences as they come: numbers `(n, time, features)`, tokens `(n, time)`, and what tokens are called."""
+"""Arrays of sequences as they come: numbers `(n, time, features)`, tokens `(n, time)`, and the names of tokens."""
 
 from collections.abc import Sequence
 from itertools import zip_longest

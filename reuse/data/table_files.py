@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from reuse.data.raw import Options, RawData
-from reuse.data.tables import TableSamples, as_texts
+from reuse.data.tables import TableSamples, as_objects, as_texts, read_number
 from reuse.data.targets import encode_targets
 from reuse.data.text import TextSamples
 from reuse.errors import DataError, UsageError
@@ -71,7 +71,7 @@ def columns_of_frame(frame: Any) -> dict[str, np.ndarray]:
         elif kind in "iuf":
             columns[str(name)] = series.to_numpy(np.float64, na_value=np.nan)
         else:
-            columns[str(name)] = _objects([None if m else str(v) for v, m in zip(series, series.isna(), strict=True)])
+            columns[str(name)] = as_objects([None if m else str(v) for v, m in zip(series, series.isna(), strict=True)])
     return columns
 
 
@@ -167,7 +167,7 @@ def _checked(path: Path, lines: list[list[str]]) -> tuple[list[str], list[list[s
     if not lines:
         raise DataError(f"{path} is empty: expected a line of column names and rows")
     names, records = [name.strip() for name in lines[0]], [line for line in lines[1:] if line]
-    if all(_number(name) is not None for name in names):
+    if all(read_number(name) is not None for name in names):
         raise DataError(f"{path} begins with numbers: expected a first line that names the columns")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -181,27 +181,12 @@ def _checked(path: Path, lines: list[list[str]]) -> tuple[list[str], list[list[s
 def _typed(cells: list[str]) -> np.ndarray:
     """Return cells as int64 or float64 where all that are not missing are numbers, else as strings."""
     texts = [None if cell.strip().lower() in MISSING_SPELLINGS else cell.strip() for cell in cells]
-    numbers = [np.nan if text is None else _number(text) for text in texts]
+    numbers = [np.nan if text is None else read_number(text) for text in texts]
     if any(number is None for number in numbers):
-        return _objects(texts)
+        return as_objects(texts)
     if all(isinstance(number, int) and abs(number) < 2**53 for number in numbers):
         return np.asarray(numbers, np.int64)
     return np.asarray(numbers, np.float64)
-
-
-def _number(text: str) -> int | float | None:
-    for number_type in (int, float):
-        try:
-            return None if "_" in text else number_type(text)
-        except ValueError:
-            continue
-    return None
-
-
-def _objects(values: list[str | None]) -> np.ndarray:
-    result = np.empty(len(values), object)
-    result[:] = values
-    return result
 
 
 def _stacked(targets: list[np.ndarray]) -> np.ndarray:

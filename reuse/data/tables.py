@@ -1,6 +1,6 @@
 """Tables: columns of numbers and of strings become float32 inputs by what was fitted on the training rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,7 +106,7 @@ def as_numbers(name: str, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """
     chosen = values[rows]
     if chosen.dtype.kind == "O":
-        bad = [i for i, value in enumerate(chosen) if value is not None and not _is_number(value)]
+        bad = [i for i, value in enumerate(chosen) if value is not None and read_number(value) is None]
         if bad:
             raise DataError(
                 f"column {name!r} holds {chosen[bad[0]]!r} in row {rows[bad[0]]} (from 0): expected a number"
@@ -126,9 +126,24 @@ def as_texts(values: np.ndarray) -> np.ndarray:
     """Return values as objects, `str` or None where one is missing; 1.0 reads "1", as in a column without gaps."""
     whole = [int(v) if isinstance(v, float) and v.is_integer() else v for v in values.tolist()]
     texts = [None if value is None or value != value else str(value) for value in whole]
-    result = np.empty(len(texts), object)
-    result[:] = texts
+    return as_objects(texts)
+
+
+def as_objects(values: Sequence[str | None]) -> np.ndarray:
+    """Return strings, None where one is missing, as an array `(n,)` of objects."""
+    result = np.empty(len(values), object)
+    result[:] = values
     return result
+
+
+def read_number(text: str) -> int | float | None:
+    """Return the number that a cell holds, None where it holds none."""
+    for number_type in (int, float):
+        try:  # Python reads 1_000 as a number, and no table means one
+            return None if "_" in text else number_type(text)
+        except ValueError:
+            continue
+    return None
 
 
 def _fit_column(name: str, values: np.ndarray, rows: np.ndarray) -> Column:
@@ -144,8 +159,8 @@ def _fit_column(name: str, values: np.ndarray, rows: np.ndarray) -> Column:
 def _refuse_unread_numbers(name: str, values: np.ndarray) -> None:
     """Raise where a column looks like numbers that were not all read as such: it would become categories."""
     texts = [(row, text) for row, text in enumerate(values) if text is not None]
-    unread = [(row, text) for row, text in texts if not _is_number(text)]
-    num_numbers = sum(_is_number(text.replace(",", ".")) for _, text in texts)
+    unread = [(row, text) for row, text in texts if read_number(text) is None]
+    num_numbers = sum(read_number(text.replace(",", ".")) is not None for _, text in texts)
     if unread and 2 * num_numbers >= len(texts):
         row, text = unread[0]
         raise DataError(
@@ -183,11 +198,3 @@ def _unseen(column: Column, texts: np.ndarray) -> list[str]:
         return []
     examples = ", ".join(repr(text) for text in sorted(set(unseen))[:5])
     return [f"column {column.name!r}: {len(unseen)} rows with a category that was not fitted ({examples}): all zeros"]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text  # Python reads 1_000 as a number, and no table means one

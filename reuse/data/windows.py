@@ -20,7 +20,9 @@ WINDOW_BYTES = 2**26  # two are in memory: one is used while the next is read
 
 @dataclass(frozen=True)
 class Windows:
-    """How an epoch is divided. It depends on what is read alone, never on this machine: a run can be resumed elsewhere.
+    """Division of an epoch into windows.
+
+    It depends on the rows alone, never on this machine, so that a run can be resumed elsewhere.
 
     Attributes:
         chunk_rows: rows that are next to each other in the data, and are read at once.
@@ -67,7 +69,7 @@ class Windows:
         return portions
 
 
-def windows_of(row_bytes: int) -> Windows:
+def windows_for(row_bytes: int) -> Windows:
     """Return the windows for rows of `row_bytes` bytes."""
     chunk_rows = max(1, CHUNK_BYTES // max(1, row_bytes))
     return Windows(chunk_rows, max(1, WINDOW_BYTES // max(1, chunk_rows * row_bytes)) * chunk_rows)

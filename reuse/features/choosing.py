@@ -14,8 +14,8 @@ from reuse.layers.cutting import Cut
 from reuse.menus import lookup
 from reuse.planning.options import Run
 from reuse.planning.places import weighed_places
-from reuse.planning.plan import Plan, Wish, make_plan
-from reuse.planning.workload import Known, Stepping, conditions, measure_work, recall
+from reuse.planning.plan import Plan, PlanConstraints, make_plan
+from reuse.planning.workload import MakeStep, Timings, conditions, find_timings, measure_work
 from reuse.runs.manifest import CacheChoice
 from reuse.settings.groups import StoringSettings
 from reuse.training.precision import autocast
@@ -37,7 +37,7 @@ class Upcoming:
     """
 
     epochs: int
-    stepping: Stepping
+    stepping: MakeStep
     batch_size: int = SAMPLE_ROWS
     comparable: bool = True
     later: Sequence[Collection[nn.Parameter]] = ()
@@ -46,7 +46,7 @@ class Upcoming:
 
 def choose(
     parts: Cut, found: Lookup, sample: Sample, data: Dataset, storing: StoringSettings, upcoming: Upcoming
-) -> tuple[Plan, Known | None]:
+) -> tuple[Plan, Timings | None]:
     """Measure the work, weigh all cuts and kinds of cache, and choose; nothing is measured where an earlier run did.
 
     Args:
@@ -63,7 +63,7 @@ def choose(
     """
     compute = sample.compute
     here = conditions(compute.device, upcoming.batch_size, compute.precision) if upcoming.comparable else None
-    known = recall(found.store.path, here, parts) if here is not None and not len(found.missing) else None
+    known = find_timings(found.store.path, here, parts) if here is not None and not len(found.missing) else None
     with autocast(compute.precision, compute.device):
         work, nodes = measure_work(
             parts,
@@ -77,14 +77,14 @@ def choose(
         )
     places = weighed_places(parts, work, nodes, found.caches, found.keys.all, found.link, storing.cache_dtype)
     kind = lookup(CACHE_KINDS, storing.cache_kind, "cache kind")
-    wish = Wish(storing.cache_dtype, kind, found.caches.opened.root)
-    plan = make_plan(places, work, _run(found.keys, data, compute.device, storing, upcoming.epochs), wish)
+    constraints = PlanConstraints(storing.cache_dtype, kind, found.caches.opened.root)
+    plan = make_plan(places, work, _run(found.keys, data, compute.device, storing, upcoming.epochs), constraints)
     plan = replace(plan, remembered=known is not None)
     if (began := upcoming.began) is not None:
         plan = replace(plan, cache=began.kind != "none", kind=began.kind, behind=began.behind)
     if here is None or known is not None or plan.behind:
         return plan, None
-    return plan, Known(here, work.whole - work.suffix, list(nodes.values()))
+    return plan, Timings(here, work.whole - work.suffix, list(nodes.values()))
 
 
 def _run(keys: RowKeys, data: Dataset, device: torch.device, storing: StoringSettings, epochs: int) -> Run:

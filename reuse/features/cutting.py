@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from reuse.data.dataset import Dataset, Split, targets_of
 from reuse.devices import Compute, moved
 from reuse.layers.cutting import Cut, cut
-from reuse.layers.earlier import Earlier
+from reuse.layers.earlier import EarlierCut
 from reuse.training.precision import autocast
 
 SAMPLE_ROWS = 64  # that a cut is found on and measured with
@@ -59,14 +59,14 @@ def cut_model(model: nn.Module, sample: Sample, keep: Collection[str] = ()) -> C
         return cut(model, sample.inputs, keep=keep)
 
 
-def cuts_of_phases(parts: Cut, later: Sequence[Collection[nn.Parameter]]) -> tuple[Earlier, ...]:
+def cuts_of_phases(parts: Cut, later: Sequence[Collection[nn.Parameter]]) -> tuple[EarlierCut, ...]:
     """Return the cuts of phases that train more and more layers, the earliest first.
 
     Args:
         parts: the cut of the first of them.
         later: for each later phase, the frozen parameters that will train by then.
     """
-    cuts: list[Earlier] = []
+    cuts: list[EarlierCut] = []
     for training in later:
         own = {id(parameter) for parameter in training}
         possible = (e for e in parts.earlier if own.isdisjoint(map(id, e.prefix.parameters())))

@@ -18,10 +18,10 @@ from reuse.features.choosing import Upcoming, choose
 from reuse.features.cutting import cut_model, cuts_of_phases, sample_rows
 from reuse.features.lookup import Lookup, key_rows, look_up, open_caches
 from reuse.layers.cutting import Cut
-from reuse.layers.earlier import Earlier
+from reuse.layers.earlier import EarlierCut
 from reuse.objectives.objective import Network, Objective
 from reuse.planning.plan import Plan
-from reuse.planning.workload import Known
+from reuse.planning.workload import Timings
 from reuse.settings.groups import StoringSettings
 from reuse.units import format_bytes, format_epochs, format_seconds
 
@@ -43,9 +43,9 @@ class Features:
     parts: Cut
     lookup: Lookup
     plan: Plan
-    later: tuple[Earlier, ...]
+    later: tuple[EarlierCut, ...]
     viewing: Viewing | None
-    measured: Known | None
+    measured: Timings | None
     seconds: dict[str, float]
 
     @property
@@ -115,7 +115,7 @@ def half_steps(objective: Objective, network: Network) -> Callable[[Batch], obje
     return step
 
 
-def _bytes(plan: Plan, later: Sequence[Earlier]) -> int:
+def _bytes(plan: Plan, later: Sequence[EarlierCut]) -> int:
     """Return the bytes of all frontiers that would be stored."""
     return plan.stored_rows * sum(cut.bytes_per_sample for cut in later) + plan.bytes
 

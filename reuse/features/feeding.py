@@ -17,7 +17,7 @@ from reuse.devices import Compute, free_memory, moved
 from reuse.features.features import Features
 from reuse.features.filling import Computed, Filling, compute_rows
 from reuse.features.rotating import Advance, Rotating
-from reuse.planning.workload import remember
+from reuse.planning.workload import save_timings
 from reuse.reporting import Reporter
 from reuse.training.feeds import Feed
 
@@ -153,7 +153,7 @@ def _on_disk(
     with features.store.hold():
         filled = filling.fill(features.parts.prefix, features.store, bridges(features.parts.earlier), reporter)
         if features.measured is not None:
-            remember(features.store.path, features.measured)
+            save_timings(features.store.path, features.measured)
         read = partial(features.store.activations, device=compute.device)
         splits: dict[str, Rows] = {name: read(features.lookup.keys.splits[name]) for name in SPLITS if name != "train"}
         train = partial(read, memory=_memory_of_each(features, compute.device), windowed=windowed)

@@ -11,22 +11,21 @@ from torch import Tensor, fx
 
 from reuse.caching.chaining import Link, fill_from, find_link
 from reuse.caching.store import Filled, PrefixCache
-from reuse.data.inputs import Inputs
-from reuse.data.joining import Joined
+from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.data.rows import Resident, Rows
 from reuse.devices import Compute, moved
 from reuse.distributed import from_main, rank, sum_over_processes, together, world_size
 from reuse.features.features import Features
 from reuse.features.rotating import Advance
 from reuse.layers.cutting import ROWS
-from reuse.layers.earlier import Earlier
+from reuse.layers.earlier import EarlierCut
 from reuse.reporting import Reporter
 from reuse.training.precision import autocast
 
 COMPUTE_ROWS = 64  # rows that the frozen layers see at once when they fill the cache
 COMPARED_ROWS = ROWS[1]  # of those found there, computed again: the cut was checked on as many, so kernels are ready
 
-Ways = Sequence[tuple[Earlier, fx.GraphModule]]
+Ways = Sequence[tuple[EarlierCut, fx.GraphModule]]
 
 
 class Filling:
@@ -34,7 +33,7 @@ class Filling:
 
     def __init__(self, features: Features, inputs: Sequence[Inputs], compute: Compute) -> None:
         self._features, self._compute = features, compute
-        self._rows = Joined(inputs)
+        self._rows = JoinedInputs(inputs)
         self._keys = self._rows.digests()
 
     def fill(self, prefix: fx.GraphModule, store: PrefixCache, ways: Ways, reporter: Reporter) -> Filled:

@@ -1,1 +1,1 @@
-"""The keys of a cache: what a prefix and a row are known by."""
+"""Keys of a cache: digests of all that decides what frozen layers compute."""

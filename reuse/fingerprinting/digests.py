@@ -1,23 +1,39 @@
-"""What a function computes, as text: its bytecode and all that the bytecode names, without where it was written.
+"""Digests of texts, tensors and code, the same in every process.
 
-File names, line numbers and docstrings are left out, so moving or documenting a function changes nothing. The functions
-here describe one function or class; `describing.Description` follows what they refer to.
+Code is digested as its bytecode and all that the bytecode names. File names, line numbers and docstrings are left out,
+so moving or documenting a function changes nothing. The functions here describe one function or class;
+`values.Description` follows what they refer to.
 """
 
 import dis
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache, cached_property
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from xxhash import xxh3_64_hexdigest, xxh3_128_hexdigest
 
-from reuse.fingerprinting.importing import Import
+from reuse.devices import dtype_name
+from reuse.errors import CacheError
 
 HAS_DOCSTRING = 0x4000000  # a flag of code objects since Python 3.13
 NOT_CODE = frozenset(
     {"__doc__", "__dict__", "__weakref__", "__module__", "__annotations__", "__slots__", "__qualname__"}
 )
+
+
+class Import(NamedTuple):
+    """One import statement in code: the module as it is written, the names taken from it, and the dots before it."""
+
+    name: str
+    names: tuple[str, ...] | None
+    level: int
 
 
 def digest(text: str) -> str:
@@ -32,6 +48,29 @@ def short(text: str, longest: int = 100) -> str:
     return f"{text[:24]!r}… {xxh3_64_hexdigest(text.encode())}"
 
 
+def tensor_text(tensor: torch.Tensor) -> str:
+    """Return type, shape and digest of a tensor's values; strides, device, gradients and names do not matter.
+
+    Raises:
+        CacheError: the tensor has no plain values (meta, sparse, uninitialised).
+    """
+    try:
+        plain = tensor.detach().to("cpu").resolve_conj().resolve_neg().contiguous()
+        values = plain.reshape(-1).view(torch.uint8).numpy() if plain.numel() else np.empty(0, np.uint8)
+    except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CacheError(
+            f"a {tensor.layout} tensor on {tensor.device} cannot be part of a cache key ({reason})"
+        ) from error
+    return f"{dtype_name(tensor.dtype)} {tuple(tensor.shape)} {xxh3_128_hexdigest(values.data)}"
+
+
+def array_text(array: np.ndarray) -> str:
+    """Return type, shape and digest of a NumPy array's values."""
+    values = np.ascontiguousarray(array)
+    return f"array {array.dtype.str} {array.shape} {xxh3_128_hexdigest(values.tobytes())}"
+
+
 def qualified_name(thing: object) -> str:
     """Return the dotted name that a function or class was defined under."""
     module = getattr(thing, "__module__", None) or "builtins"
@@ -39,7 +78,7 @@ def qualified_name(thing: object) -> str:
 
 
 def is_importable(thing: object) -> bool:
-    """Whether importing the qualified name gives this very object: then its name stands for it."""
+    """Return whether importing the qualified name gives this very object: then its name stands for it."""
     found: object = sys.modules.get(getattr(thing, "__module__", None) or "builtins")
     name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", "")
     for part in str(name).split("."):
@@ -101,6 +140,25 @@ def imports(code: CodeType) -> tuple[Import, ...]:
     for nested in _nested(code):
         found.extend(imports(nested))
     return tuple(dict.fromkeys(found))
+
+
+def load_import(wanted: Import, scope: Mapping[str, Any]) -> ModuleType | None:
+    """Return what an import statement in `scope` gives, None where it fails.
+
+    A module that is not loaded yet is loaded: the code would do so when it runs, and a key that depended on whether it
+    already ran would not find its own rows again.
+    """
+    with suppress(Exception):  # whatever a user's module raises; the branch that imports it may never be taken
+        return __import__(wanted.name, scope, None, wanted.names or (), wanted.level)
+    return None
+
+
+def find_package(package: str) -> ModuleSpec | None:
+    """Return where a top-level package would be imported from, without loading it; None where it is not there."""
+    try:
+        return find_spec(package)
+    except (ImportError, ValueError):  # loaded, but made by hand: it has no place
+        return None
 
 
 @cache

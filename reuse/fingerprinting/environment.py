@@ -1,16 +1,40 @@
-"""Which packages change results with their version, and which code is pinned by one."""
+"""Everything outside a model that changes its results: versions of packages, and how exactly torch computes."""
 
 import sys
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from operator import attrgetter
 from types import ModuleType
 
-from reuse.caching.segment import FORMAT
-from reuse.fingerprinting.importing import Import, find, load
+import torch
+
+from reuse.fingerprinting.digests import Import, find_package, load_import
+
+Setting = Callable[[], object]
 
 RESULTS_DEPEND_ON = ("torch", "torchvision", "timm", "numpy", "pillow")
 # Import names whose distribution has another name.
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image", "cv2": "opencv-python"}
+# How exact float32 products are: the same layers compute other numbers with other settings.
+EVERYWHERE: dict[str, Setting] = {
+    "float32_matmul_precision": torch.get_float32_matmul_precision,
+    "fp32_precision": lambda: attrgetter("fp32_precision")(torch.backends),
+}
+BY_DEVICE: dict[str, dict[str, Setting]] = {
+    "cpu": {
+        "mkldnn.matmul": lambda: attrgetter("mkldnn.matmul.fp32_precision")(torch.backends),
+        "mkldnn.conv": lambda: attrgetter("mkldnn.conv.fp32_precision")(torch.backends),
+        "mkldnn.rnn": lambda: attrgetter("mkldnn.rnn.fp32_precision")(torch.backends),
+    },
+    "cuda": {
+        "cuda.matmul.allow_tf32": lambda: torch.backends.cuda.matmul.allow_tf32,
+        "cudnn.allow_tf32": lambda: torch.backends.cudnn.allow_tf32,
+        "cuda.matmul": lambda: attrgetter("cuda.matmul.fp32_precision")(torch.backends),
+        "cudnn.conv": lambda: attrgetter("cudnn.conv.fp32_precision")(torch.backends),
+        "cudnn.rnn": lambda: attrgetter("cudnn.rnn.fp32_precision")(torch.backends),
+    },
+}
 
 
 @cache
@@ -22,10 +46,10 @@ def distribution_version(name: str) -> str | None:
         return None
 
 
-def base_versions() -> dict[str, str]:
-    """Return the versions that are part of every prefix key."""
+def base_versions(cache_format: int) -> dict[str, str]:
+    """Return the versions that are part of every prefix key, that of the format of the cache's files among them."""
     versions = {name: distribution_version(name) or "absent" for name in RESULTS_DEPEND_ON}
-    return versions | {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "cache": str(FORMAT)}
+    return versions | {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "cache": str(cache_format)}
 
 
 @cache
@@ -42,15 +66,30 @@ def pinned_version(package: str) -> str | None:
     return None if found is None else str(found)
 
 
+def numerics(device: str) -> dict[str, str]:
+    """Return the settings that change results on a kind of device, as components of a prefix key."""
+    settings = EVERYWHERE | BY_DEVICE.get(device, {})
+    return {f"numerics/{name}": _read(setting) for name, setting in settings.items()}
+
+
 def _is_installed(package: str) -> bool:
     if package in sys.modules:
         module = sys.modules[package]
         places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", [])]
     else:  # a function imports it when it runs
-        spec = find(package)
+        spec = find_package(package)
         places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or [])]
     return any(folder in str(place) for place in places for folder in ("site-packages", "dist-packages"))
 
 
 def _loaded(package: str) -> ModuleType | None:
-    return sys.modules.get(package) or load(Import(package, None, 0), {})
+    return sys.modules.get(package) or load_import(Import(package, None, 0), {})
+
+
+def _read(setting: Setting) -> str:
+    # Old torch lacks the new settings; new torch refuses to read an old one that the new ones contradict, and these
+    # then say what holds.
+    try:
+        return str(setting())
+    except (AttributeError, RuntimeError):
+        return "unknown"

@@ -11,15 +11,14 @@ import torch
 from reuse.devices import dtype_name
 from reuse.errors import CacheError
 from reuse.fingerprinting.digests import digest
-from reuse.fingerprinting.environment import base_versions
+from reuse.fingerprinting.environment import base_versions, numerics
 from reuse.fingerprinting.modules import describe_module, graph_components
-from reuse.fingerprinting.numerics import numerics
 from reuse.fingerprinting.values import Description
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a prefix key is made of.
+    """Components of a prefix key, by name.
 
     Attributes:
         components: name → text, flat: `weights/hidden1.0.weight`, `attributes/layer1.0.bn1/eps`,
@@ -45,7 +44,12 @@ class Fingerprint:
 
 
 def fingerprint(
-    prefix: torch.fx.GraphModule, *, preprocessing: Mapping[str, Any], dtype: torch.dtype, device: torch.device
+    prefix: torch.fx.GraphModule,
+    *,
+    preprocessing: Mapping[str, Any],
+    dtype: torch.dtype,
+    device: torch.device,
+    cache_format: int,
 ) -> Fingerprint:
     """Return the fingerprint of a prefix: the same in every process for the same computation, another for any other.
 
@@ -59,12 +63,13 @@ def fingerprint(
         preprocessing: all that happens to a row before the prefix: settings, and transforms as objects.
         dtype: type of the computation.
         device: where it runs; its kind counts.
+        cache_format: number of the format in which its outputs are stored.
 
     Raises:
         CacheError: something that cannot be described (TorchScript modules, meta tensors, endless nesting).
     """
     try:
-        components = _components(prefix, preprocessing)
+        components = _components(prefix, preprocessing, cache_format)
     except RecursionError as error:
         raise CacheError(
             "the frozen layers hold objects nested too deeply to be described for a cache key: train without a cache "
@@ -74,12 +79,12 @@ def fingerprint(
     return Fingerprint(components | numerics(kind) | {"dtype": dtype_name(dtype), "device": kind})
 
 
-def _components(prefix: torch.fx.GraphModule, preprocessing: Mapping[str, Any]) -> dict[str, str]:
+def _components(prefix: torch.fx.GraphModule, preprocessing: Mapping[str, Any], cache_format: int) -> dict[str, str]:
     description = Description(describe_module)
     components = dict(graph_components("", prefix, description))
     components |= {f"preprocessing/{name}": description.text(value) for name, value in preprocessing.items()}
     components |= {f"code/{name}": text for name, text in description.code().items()}
-    versions = description.packages | base_versions()
+    versions = description.packages | base_versions(cache_format)
     return components | {f"versions/{name}": text for name, text in versions.items()}
 
 

@@ -1,4 +1,4 @@
-"""What a module computes, as named lines: weights, attributes, mode, hooks, children."""
+"""A module as named lines: its weights, attributes, mode, hooks and children, which decide what it computes."""
 
 from collections.abc import Iterable, Iterator
 

@@ -28,10 +28,8 @@ import numpy as np
 import torch
 
 from reuse.fingerprinting import digests as code
-from reuse.fingerprinting.digests import digest, qualified_name, short
+from reuse.fingerprinting.digests import array_text, digest, qualified_name, short, tensor_text
 from reuse.fingerprinting.environment import pinned_version
-from reuse.fingerprinting.importing import load
-from reuse.fingerprinting.tensor_digest import array_text, tensor_text
 
 # Classes that stand for themselves: the version of torch or Python pins them.
 FOUNDATIONS: frozenset[type] = frozenset({object, torch.nn.Module, dict, list, tuple, set, str, int, float})
@@ -227,7 +225,7 @@ class Description:
         for wanted in code.imports(function.__code__):
             if not self._is_own(wanted.name if wanted.level == 0 else function.__module__ or "__main__"):
                 continue
-            module = load(wanted, function.__globals__)
+            module = code.load_import(wanted, function.__globals__)
             if module is None:
                 yield f"import {wanted.name}: fails"
             else:

@@ -1,1 +1,1 @@
-"""Using trained runs: predictions, ensembles, soups."""
+"""Use of trained runs: predictions, ensembles, soups."""

@@ -1,7 +1,7 @@
 """Ensembles: several trained models that predict together, by the mean of their predictions or by a fitted mix."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -10,43 +10,29 @@ from reuse.data.rows import Resident
 from reuse.errors import UsageError
 from reuse.inference.members import Member, find_members, find_rows, own_data
 from reuse.inference.pooling import SMALLEST, average_predictions, fit_weights, shares_of
-from reuse.inference.predicting import Predictions
-from reuse.inference.selecting import OutsideData
+from reuse.inference.predicting import Evaluation, Predictions
+from reuse.inference.selecting import DataRequest
 from reuse.objectives.supervised import supervised
 from reuse.training.evaluation import evaluate
 
 
 @dataclass(frozen=True)
-class EnsembleResult:
-    """How an ensemble and its members fare on the same rows.
+class EnsembleResult(Evaluation):
+    """Metrics of an ensemble, whose `run` names all members, and of each member on the same rows.
 
     Attributes:
-        data: what the rows come from.
-        split: which rows.
-        rows: how many.
-        members: of each: `run`, `weight` and `metrics`.
-        metrics: of the ensemble: `loss` and `accuracy`, `macro_f1`, or `mse`, `r2`.
-        notes: lines worth reading.
+        members: `run`, `weight` and `metrics` of each.
     """
 
-    data: str
-    split: str
-    rows: int
     members: tuple[dict[str, Any], ...]
-    metrics: dict[str, float]
-    notes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Members and how much each counts.
+    """Several models that predict together, each with a weight.
 
     Attributes:
-        members: what predicts.
+        members: the models.
         weights: one a member, from 0, of sum 1.
         batch_size: rows at a time.
     """
@@ -60,6 +46,11 @@ class Ensemble:
         """Classification, multilabel or regression."""
         return self.members[0].model.task
 
+    @property
+    def name(self) -> str:
+        """The names of the members."""
+        return " + ".join(member.name for member in self.members)
+
     def evaluate(
         self, data: Any = None, *, target: str | None = None, split: str | None = None, skip_bad: bool = False
     ) -> EnsembleResult:
@@ -70,7 +61,7 @@ class Ensemble:
         Raises:
             DataError: there are no such rows, or data that does not fit the runs.
         """
-        rows = find_rows(self.members, OutsideData(data, target, skip_bad), split)
+        rows = find_rows(self.members, DataRequest(data, target, skip_bad), split)
         predicted, targets = rows.predict_all(self.members, self.batch_size), rows.targets(self.members)
         each = [
             {"run": member.name, "weight": weight, "metrics": measure(self.task, values, targets)}
@@ -78,15 +69,15 @@ class Ensemble:
         ]
         metrics = measure(self.task, average_predictions(predicted, self.weights), targets)
         first = rows.selected[0]
-        return EnsembleResult(first.name, first.split, len(rows.numbers), tuple(each), metrics, rows.notes)
+        where = (self.name, first.name, first.split, len(rows.numbers))
+        return EnsembleResult(*where, metrics, rows.notes, tuple(each))
 
     def predict(self, data: Any, *, split: str = "all", skip_bad: bool = False) -> Predictions:
         """Return what the ensemble predicts for rows of `data`; arguments as `predict_run`."""
-        outside = OutsideData(data, skip_bad=skip_bad, without_targets=split == "all")
+        outside = DataRequest(data, skip_bad=skip_bad, without_targets=split == "all")
         rows = find_rows(self.members, outside, split)
         values = average_predictions(rows.predict_all(self.members, self.batch_size), self.weights).float()
-        names = " + ".join(member.name for member in self.members)
-        shown = (names, rows.selected[0].name, split, self.task, self.members[0].model.classes, rows.numbers)
+        shown = (self.name, rows.selected[0].name, split, self.task, self.members[0].model.classes, rows.numbers)
         return Predictions(*shown, values, rows.names, rows.notes)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from reuse.data.inputs import Inputs
 from reuse.devices import choose_device
 from reuse.errors import DataError, UsageError
-from reuse.inference.selecting import OutsideData, Selected, run_rows, targets_for
+from reuse.inference.selecting import DataRequest, SelectedRows, run_rows, targets_for
 from reuse.runs.folder import MANIFEST, RunFolder
 from reuse.runs.models import SavedModel, load_model
 from reuse.runs.snapshots import FOLDER as SNAPSHOTS
@@ -23,12 +23,12 @@ from reuse.settings.files import ARRAYS
 
 @dataclass(frozen=True)
 class Member:
-    """One that predicts.
+    """A member of an ensemble: a trained run or a fitted scikit-learn model.
 
     Attributes:
         name: the run folder, or the class of a scikit-learn model.
         model: of the run; for a scikit-learn model that of the first run, whose preprocessing and classes it shares.
-        folder: likewise.
+        folder: of the run that `model` is from.
         estimator: a fitted scikit-learn model, or None.
     """
 
@@ -43,7 +43,7 @@ class Member:
             return self.model.predict(inputs, batch_size).double()
         parts = torch.split(torch.arange(len(inputs)), batch_size)
         rows = [inputs.gather(part)[0].flatten(1).numpy() for part in parts]
-        return torch.cat([estimated(self.estimator, some, self.model) for some in rows])
+        return torch.cat([estimator_predictions(self.estimator, some, self.model) for some in rows])
 
 
 def find_members(runs: Sequence[Any], device: str, trust: bool) -> list[Member]:
@@ -88,20 +88,20 @@ class CommonRows:
     """Rows that belong to one split for all members.
 
     Attributes:
-        selected: the rows of the split for each member.
-        places: of each member, where among its own the common rows are.
+        selected: for each member, its rows of the split.
+        places: for each member, the positions of the common rows among its own.
         numbers: the common rows' numbers in the data set, ascending.
         notes: lines worth reading.
     """
 
-    selected: list[Selected]
+    selected: list[SelectedRows]
     places: list[Tensor]
     numbers: np.ndarray
     notes: tuple[str, ...]
 
     @property
     def names(self) -> list[str] | None:
-        """What the rows are called, such as their files, or None."""
+        """The names of the rows, such as their files, or None."""
         names = self.selected[0].inputs.names()
         return None if names is None else [names[place] for place in self.places[0].tolist()]
 
@@ -131,7 +131,7 @@ class CommonRows:
         return found[0]
 
 
-def find_rows(members: Sequence[Member], data: OutsideData, split: str | None) -> CommonRows:
+def find_rows(members: Sequence[Member], data: DataRequest, split: str | None) -> CommonRows:
     """Return the rows that belong to `split` for all members: no run has then trained on a row that another kept back.
 
     Args:
@@ -143,7 +143,7 @@ def find_rows(members: Sequence[Member], data: OutsideData, split: str | None) -
         UsageError: runs of different data, where none is named.
         DataError: no row belongs to the split for all of them, or data that does not fit them.
     """
-    selected: list[Selected] = []
+    selected: list[SelectedRows] = []
     for member in members:
         known = next((s for m, s in zip(members, selected, strict=False) if m.folder == member.folder), None)
         selected.append(known or run_rows(member.folder, member.model.preprocessing, data, split))
@@ -158,13 +158,13 @@ def find_rows(members: Sequence[Member], data: OutsideData, split: str | None) -
     return CommonRows(selected, [_places(rows, numbers) for rows in selected], numbers, tuple(notes))
 
 
-def own_data(members: Sequence[Member], data: Any) -> OutsideData:
+def own_data(members: Sequence[Member], data: Any) -> DataRequest:
     """Return where the validation rows are: in the runs' own data, which must be given again where it was arrays."""
     arrays = members[0].folder.settings().data == ARRAYS
-    return OutsideData(data if arrays and not isinstance(data, str | Path) else None)
+    return DataRequest(data if arrays and not isinstance(data, str | Path) else None)
 
 
-def estimated(estimator: Any, rows: np.ndarray, model: SavedModel) -> Tensor:
+def estimator_predictions(estimator: Any, rows: np.ndarray, model: SavedModel) -> Tensor:
     """Return a scikit-learn model's probabilities in the order of the model's classes, or its numbers.
 
     Raises:
@@ -198,7 +198,7 @@ def _said(value: str | tuple[str, ...]) -> str:
     return value if isinstance(value, str) else ", ".join(value)
 
 
-def _check_same_data(members: Sequence[Member], selected: Sequence[Selected]) -> None:
+def _check_same_data(members: Sequence[Member], selected: Sequence[SelectedRows]) -> None:
     for member, rows in zip(members, selected, strict=True):
         if rows.name != selected[0].name:
             raise UsageError(
@@ -207,7 +207,7 @@ def _check_same_data(members: Sequence[Member], selected: Sequence[Selected]) ->
             )
 
 
-def _places(rows: Selected, numbers: np.ndarray) -> Tensor:
+def _places(rows: SelectedRows, numbers: np.ndarray) -> Tensor:
     """Return where in `rows` the rows `numbers` are."""
     order = np.argsort(rows.numbers, kind="stable")
     return torch.from_numpy(order[np.searchsorted(rows.numbers, numbers, sorter=order)])

@@ -1,13 +1,14 @@
-"""Pooling: one prediction from those of several models, by weights that are given or fitted."""
+"""Pooling of several models: one prediction from theirs, by shares that are given or fitted, or their mean weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 from torch import Tensor
 
-from reuse.errors import DataError, UsageError
+from reuse.errors import DataError, RunError, UsageError
 
 SMALLEST = 1e-12  # a probability of 0 would make a loss infinite
 
@@ -80,6 +81,25 @@ def shares_of(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
     return tuple([float(weight / total) for weight in weights])
 
 
+def average_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of each tensor over state dicts, in its type; whole numbers, such as counts, are the first's.
+
+    Raises:
+        UsageError: there are none.
+        RunError: names or shapes differ.
+    """
+    if not states:
+        raise UsageError("there are no weights to average: give one state dict or more")
+    for state in states[1:]:
+        _check_same_shapes(states[0], state)
+    return {
+        name: torch.stack([state[name].double() for state in states]).mean(0).to(tensor.dtype)
+        if tensor.is_floating_point()
+        else tensor.clone()
+        for name, tensor in states[0].items()
+    }
+
+
 def _loss(weights: np.ndarray, stacked: np.ndarray, truth: np.ndarray, task: str) -> tuple[float, np.ndarray]:
     """Return the loss of a mix and its gradient."""
     mixed = np.tensordot(weights, stacked, 1)
@@ -94,3 +114,13 @@ def _loss(weights: np.ndarray, stacked: np.ndarray, truth: np.ndarray, task: str
         slope = (mixed - truth) / (mixed * (1 - mixed))
     scale = 1 / mixed.size
     return float(loss.mean()), scale * (stacked * slope).reshape(len(stacked), -1).sum(1)
+
+
+def _check_same_shapes(first: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+    odd = sorted(first.keys() ^ other.keys())
+    if odd:
+        raise RunError(f"weights to be averaged differ in {', '.join(odd[:3])}: give runs of one architecture")
+    for name, tensor in first.items():
+        if tensor.shape != other[name].shape:
+            shapes = f"{tuple(tensor.shape)} and {tuple(other[name].shape)}"
+            raise RunError(f"weights to be averaged differ in {name}, {shapes}: give runs of one architecture")

@@ -1,4 +1,4 @@
-"""Using a trained run: measuring it on data, and predicting."""
+"""Predictions of a trained run, and its metrics on any data."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from reuse.data.rows import Converted
 from reuse.devices import choose_device
 from reuse.errors import UsageError
 from reuse.inference.sampling import sample_predictions
-from reuse.inference.selecting import OutsideData, run_rows, targets_for
+from reuse.inference.selecting import DataRequest, run_rows, targets_for
 from reuse.objectives.supervised import supervised
 from reuse.runs.folder import RunFolder
 from reuse.runs.models import SavedModel, load_model
@@ -27,9 +27,9 @@ class Evaluation:
 
     Attributes:
         run: the run folder.
-        data: what the rows come from.
-        split: which rows.
-        rows: how many.
+        data: name of the data.
+        split: train, valid, test or all.
+        rows: their number.
         metrics: `loss` and `accuracy`, `macro_f1`, or `mse`, `r2`; without penalties.
         notes: lines worth reading on the data.
     """
@@ -48,19 +48,19 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a run predicts for some rows.
+    """Predictions of a run for some rows.
 
     Attributes:
         run: the run folder.
-        data: what the rows come from.
-        split: which rows.
+        data: name of the data.
+        split: train, valid, test or all.
         task: "classification", "multilabel" or "regression".
         classes: names of the classes or labels; empty for regression.
         numbers: the rows' numbers in the data set, from 0, ascending.
         values: probabilities of classes or labels, or predicted numbers, `(rows, outputs)`.
         files: the images' files; None for other data.
         notes: lines worth reading on the data.
-        uncertainty: of Monte-Carlo dropout (see `reuse.inference.sampling.Sampled`); None without it.
+        uncertainty: of Monte-Carlo dropout (see `reuse.inference.sampling.SampledPredictions`); None without it.
     """
 
     run: str
@@ -129,7 +129,7 @@ def evaluate_run(
         >>> evaluate_run("runs/finetune-20261121-090000").metrics["accuracy"]  # doctest: +SKIP
     """
     model, folder = _open(run, device, batch_size, trust)
-    selected = run_rows(folder, model.preprocessing, OutsideData(data, target, skip_bad), split)
+    selected = run_rows(folder, model.preprocessing, DataRequest(data, target, skip_bad), split)
     targets = targets_for(selected, model.task, model.classes)
     dtype = _dtype(model)
     source = Converted(ReadInputs(selected.inputs), (dtype,))
@@ -173,7 +173,7 @@ def predict_run(
         UsageError: Monte-Carlo dropout with one pass or without a dropout in the model.
     """
     model, folder = _open(run, device, batch_size, trust)
-    outside = OutsideData(data, skip_bad=skip_bad, without_targets=split == "all")
+    outside = DataRequest(data, skip_bad=skip_bad, without_targets=split == "all")
     selected = run_rows(folder, model.preprocessing, outside, split)
     uncertainty = None
     if mc_dropout:

@@ -17,8 +17,8 @@ from reuse.seeding import untouched_random_state
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """What several passes with dropout predict.
+class SampledPredictions:
+    """Predictions of several passes with dropout.
 
     Attributes:
         mean: mean probabilities or numbers, `(rows, outputs)`.
@@ -32,7 +32,7 @@ class Sampled:
 
 def sample_predictions(
     model: SavedModel, inputs: Inputs | Tensor, passes: int, *, batch_size: int = 256, seed: int = 0
-) -> Sampled:
+) -> SampledPredictions:
     """Predict several times with dropout as in training, all else as in evaluation.
 
     The passes are draws from an approximate posterior (Gal & Ghahramani 2016, https://arxiv.org/abs/1506.02142). Batch
@@ -50,7 +50,7 @@ def sample_predictions(
     """
     if passes < 2:
         raise UsageError(f"mc_dropout is {passes}: give 2 passes or more, such as 50, or 0 for none")
-    with dropping(model), untouched_random_state():
+    with enabled_dropout(model), untouched_random_state():
         torch.manual_seed(seed)
         first = model.predict(inputs, batch_size).double()
         total, squares = torch.zeros_like(first), torch.zeros_like(first)
@@ -62,12 +62,12 @@ def sample_predictions(
     mean = first + total / passes
     if model.task == "regression":
         variance = (squares - total.square() / passes) / (passes - 1)
-        return Sampled(mean, variance.clamp(min=0).sqrt())
-    return Sampled(mean, _entropy(mean, model.task).sum(1, keepdim=True))
+        return SampledPredictions(mean, variance.clamp(min=0).sqrt())
+    return SampledPredictions(mean, _entropy(mean, model.task).sum(1, keepdim=True))
 
 
 @contextmanager
-def dropping(model: nn.Module) -> Iterator[None]:
+def enabled_dropout(model: nn.Module) -> Iterator[None]:
     """Let the dropouts of a model drop, and nothing else of it train.
 
     Raises:

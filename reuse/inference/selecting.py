@@ -1,4 +1,4 @@
-"""Which rows a run is used on: its own, split as it was for the run, or those of other data."""
+"""Rows that a run is used on: its own, split as they were for the run, or those of other data."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from reuse.data.dataset import SPLITS
-from reuse.data.inputs import Inputs
-from reuse.data.joining import Joined
+from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.data.loading import load, read
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, RawData
@@ -25,8 +24,8 @@ VALID_FRACTION, TEST_FRACTION = 0.2, 0.2  # as `reuse.load` draws them
 
 
 @dataclass(frozen=True)
-class OutsideData:
-    """What the user says about the data.
+class DataRequest:
+    """Data that the user asks for.
 
     Attributes:
         spec: a data spec or arrays; None for the run's own.
@@ -42,18 +41,18 @@ class OutsideData:
 
 
 @dataclass(frozen=True)
-class Selected:
-    """Preprocessed rows.
+class SelectedRows:
+    """Rows of one split, preprocessed.
 
     Attributes:
         name: of the data.
         inputs: the samples.
         targets: as they are encoded in the data; None without any.
-        task: what the targets mean.
+        task: of the data.
         classes: names of classes or labels in the data.
         numbers: the rows' numbers in the data set, ascending; all rows of the run's own data come split by split.
         notes: lines worth printing.
-        split: which rows these are: train, valid, test or all.
+        split: train, valid, test or all.
     """
 
     name: str
@@ -66,7 +65,7 @@ class Selected:
     split: str
 
 
-def run_rows(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split: str | None) -> Selected:
+def run_rows(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, split: str | None) -> SelectedRows:
     """Return the rows of `split`, preprocessed as for the run.
 
     Args:
@@ -93,7 +92,7 @@ def run_rows(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, sp
     return selected
 
 
-def targets_for(selected: Selected, task: str, classes: tuple[str, ...]) -> Tensor:
+def targets_for(selected: SelectedRows, task: str, classes: tuple[str, ...]) -> Tensor:
     """Return the targets in the numbering of a model: its classes are found by name.
 
     Args:
@@ -136,7 +135,7 @@ def _is_own(run: RunFolder, spec: Any) -> bool:
     )
 
 
-def _own(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split: str) -> Selected:
+def _own(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, split: str) -> SelectedRows:
     settings = run.settings()
     if settings.data is None:
         raise RunError(f"{run.path / 'settings.toml'} does not say on which data the run was trained: give --data")
@@ -155,13 +154,13 @@ def _own(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split:
         skip_bad=data.skip_bad or settings.skip_bad,
     )
     parts = [getattr(loaded, name) for name in (SPLITS if split == "all" else (split,))]
-    inputs = parts[0].inputs if len(parts) == 1 else Joined([part.inputs for part in parts])
+    inputs = parts[0].inputs if len(parts) == 1 else JoinedInputs([part.inputs for part in parts])
     targets = None if parts[0].targets is None else torch.cat([part.targets for part in parts])
     rows = np.concatenate([part.rows for part in parts])
-    return Selected(loaded.name, inputs, targets, loaded.task, loaded.classes, rows, loaded.notes, split)
+    return SelectedRows(loaded.name, inputs, targets, loaded.task, loaded.classes, rows, loaded.notes, split)
 
 
-def _other(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, split: str | None) -> Selected:
+def _other(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, split: str | None) -> SelectedRows:
     settings = run.settings()
     is_table = preprocessing.kind == "table" or preprocessing.text is not None
     target = data.target or (settings.target if is_table else None)
@@ -180,7 +179,7 @@ def _other(run: RunFolder, preprocessing: Preprocessing, data: OutsideData, spli
     inputs, more = source.samples.inputs(rows, preprocessing)
     targets = None if source.targets is None else torch.from_numpy(source.targets[rows])
     notes = (*source.notes, *notes, *more)
-    return Selected(source.name, inputs, targets, source.task, source.classes, rows, notes, split)
+    return SelectedRows(source.name, inputs, targets, source.task, source.classes, rows, notes, split)
 
 
 def _rows_of(source: RawData, split: str, seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -196,21 +195,21 @@ def _rows_of(source: RawData, split: str, seed: int) -> tuple[np.ndarray, tuple[
     return rows, (*parts.notes, f"{len(rows)} of {len(source.rows)} rows: the {split} split drawn with seed {seed}")
 
 
-def _positions(labels: tuple[str, ...], selected: Selected) -> list[int]:
+def _positions(labels: tuple[str, ...], selected: SelectedRows) -> list[int]:
     missing = [name for name in labels if name not in selected.classes]
     if missing:
         raise DataError(f"{selected.name} does not say {', '.join(missing)}, labels that the run predicts: add them")
     return [selected.classes.index(name) for name in labels]
 
 
-def _occurring(selected: Selected) -> list[str]:
+def _occurring(selected: SelectedRows) -> list[str]:
     """Return the classes of which there are rows; of labels, all."""
     if selected.task != "classification" or selected.targets is None:
         return list(selected.classes)
     return [selected.classes[number] for number in torch.unique(selected.targets).tolist()]
 
 
-def _as_numbers(selected: Selected, targets: Tensor) -> Tensor:
+def _as_numbers(selected: SelectedRows, targets: Tensor) -> Tensor:
     """Return as numbers `(rows, 1)` what looked like classes, being few different whole numbers."""
     try:
         values = torch.tensor([float(name) for name in selected.classes])

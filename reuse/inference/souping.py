@@ -14,6 +14,7 @@ from reuse.data.rows import Converted
 from reuse.errors import RunError, UsageError
 from reuse.inference.ensembling import measure
 from reuse.inference.members import CommonRows, Member, find_members, find_rows, own_data
+from reuse.inference.pooling import average_weights
 from reuse.inference.selecting import run_rows
 from reuse.layers.freezing import freeze, unfreeze
 from reuse.menus import lookup
@@ -33,7 +34,7 @@ NOT_ARCHITECTURE = ("init", "dropout", "input_dropout", "recurrent_dropout", "dr
 
 @dataclass(frozen=True)
 class SoupResult:
-    """What runs were averaged, and how the average fares.
+    """Outcome of a soup: the runs whose weights are averaged, and the metrics of the average.
 
     Attributes:
         run: the run folder of the soup.
@@ -102,49 +103,30 @@ def soup_runs(
         )
     members = find_members([str(run) for run in runs], device, trust)
     _check_alike(members)
-    pot = Pot(members, data, batch_size)
-    ranked = sorted(range(len(members)), key=lambda place: pot.score([place]), reverse=True)
-    chosen = _greedily(pot, ranked) if is_greedy else ranked
-    network = pot.cook(chosen)
+    averages = WeightAverages(members, data, batch_size)
+    ranked = sorted(range(len(members)), key=lambda place: averages.score([place]), reverse=True)
+    chosen = _greedily(averages, ranked) if is_greedy else ranked
+    network = averages.load(chosen)
     folder = _write(members[ranked[0]], network, [members[place].name for place in chosen], method, out)
     result = SoupResult(
         str(folder.path),
         method,
         tuple([members[place].name for place in chosen]),
-        tuple([{"run": members[place].name, "valid": pot.metrics([place])} for place in ranked]),
-        pot.metrics(chosen),
-        pot.taste(chosen, pot.test),
-        {"valid": len(pot.valid.numbers), "test": len(pot.test.numbers)},
-        tuple(dict.fromkeys((*pot.valid.notes, *pot.test.notes))),
+        tuple([{"run": members[place].name, "valid": averages.validate([place])} for place in ranked]),
+        averages.validate(chosen),
+        averages.evaluate(chosen, averages.test),
+        {"valid": len(averages.valid.numbers), "test": len(averages.test.numbers)},
+        tuple(dict.fromkeys((*averages.valid.notes, *averages.test.notes))),
     )
     folder.write_result(result.to_dict())
     return result
 
 
-def average_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the mean of each tensor over state dicts, in its type; whole numbers, such as counts, are the first's.
-
-    Raises:
-        UsageError: there are none.
-        RunError: names or shapes differ.
-    """
-    if not states:
-        raise UsageError("there are no weights to average: give one state dict or more")
-    for state in states[1:]:
-        _check_same_shapes(states[0], state)
-    return {
-        name: torch.stack([state[name].double() for state in states]).mean(0).to(tensor.dtype)
-        if tensor.is_floating_point()
-        else tensor.clone()
-        for name, tensor in states[0].items()
-    }
-
-
-class Pot:
-    """Where soups are cooked and tasted.
+class WeightAverages:
+    """Averages of the weights of some runs, and their metrics.
 
     Args:
-        members: the runs; soups are cooked in the first one's network.
+        members: the runs; averages are loaded into the first one's network.
         data: arrays, where the runs were trained on such.
         batch_size: rows at a time.
     """
@@ -156,9 +138,9 @@ class Pot:
         average_weights(self.states)  # refuses what does not fit together before anything is computed
         self.own = own_data(members, data)
         self.valid, self.test = (find_rows(members, self.own, split) for split in ("valid", "test"))
-        self._tasted: dict[tuple[int, ...], dict[str, float]] = {}
+        self._validated: dict[tuple[int, ...], dict[str, float]] = {}
 
-    def cook(self, places: Sequence[int]) -> nn.Module:
+    def load(self, places: Sequence[int]) -> nn.Module:
         """Return the network with the average of members, its batch norms' statistics computed anew."""
         network, states = self.first.model.network, [self.states[place] for place in places]
         load_whole(network, average_weights(states), self.first.folder.path)
@@ -166,22 +148,22 @@ class Pot:
             self._renew_statistics(network, states)
         return network
 
-    def taste(self, places: Sequence[int], rows: CommonRows) -> dict[str, float]:
+    def evaluate(self, places: Sequence[int], rows: CommonRows) -> dict[str, float]:
         """Return the metrics of the average of members on `rows`."""
-        self.cook(places)
+        self.load(places)
         predicted = rows.predict(self.first, 0, self.batch_size)
         return measure(self.first.model.task, predicted, rows.targets(self.members))
 
-    def metrics(self, places: Sequence[int]) -> dict[str, float]:
+    def validate(self, places: Sequence[int]) -> dict[str, float]:
         """Return the metrics of the average of members on the validation rows, computed once."""
         key = tuple(places)
-        if key not in self._tasted:
-            self._tasted[key] = self.taste(places, self.valid)
-        return self._tasted[key]
+        if key not in self._validated:
+            self._validated[key] = self.evaluate(places, self.valid)
+        return self._validated[key]
 
     def score(self, places: Sequence[int]) -> float:
         """Return what is to be high on the validation rows: accuracy, or for numbers the negative squared error."""
-        metrics = self.metrics(places)
+        metrics = self.validate(places)
         return metrics["accuracy"] if "accuracy" in metrics else -metrics["mse"]
 
     def _renew_statistics(self, network: nn.Module, states: Sequence[Mapping[str, Tensor]]) -> None:
@@ -205,10 +187,10 @@ class Pot:
         compute_statistics(network, network, rows)
 
 
-def _greedily(pot: Pot, ranked: Sequence[int]) -> list[int]:
+def _greedily(averages: WeightAverages, ranked: Sequence[int]) -> list[int]:
     chosen = [ranked[0]]
     for place in ranked[1:]:
-        if pot.score([*chosen, place]) >= pot.score(chosen):
+        if averages.score([*chosen, place]) >= averages.score(chosen):
             chosen.append(place)
     return chosen
 
@@ -244,13 +226,3 @@ def _architecture(member: Member) -> dict[str, Any]:
     assert recipe is not None, "a member predicts, so it has a model"
     options = {name: value for name, value in recipe.options.items() if name not in NOT_ARCHITECTURE}
     return {**recipe.to_dict(), "options": options}
-
-
-def _check_same_shapes(first: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
-    odd = sorted(first.keys() ^ other.keys())
-    if odd:
-        raise RunError(f"weights to be averaged differ in {', '.join(odd[:3])}: give runs of one architecture")
-    for name, tensor in first.items():
-        if tensor.shape != other[name].shape:
-            shapes = f"{tuple(tensor.shape)} and {tuple(other[name].shape)}"
-            raise RunError(f"weights to be averaged differ in {name}, {shapes}: give runs of one architecture")

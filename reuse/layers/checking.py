@@ -1,4 +1,4 @@
-"""Comparing a cut with its model before it is used, and leaving the model as it was while doing so."""
+"""Comparing a cut with its model before it is used: on which rows, how, and leaving the model as it was."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +11,8 @@ from torch.utils._pytree import tree_leaves
 from reuse.errors import CutError
 from reuse.layers.constancy import same_values
 from reuse.seeding import untouched_random_state
+
+LOUD_ROW = 2  # the first row that only the larger batches of a check hold: what mixes rows must move with it
 
 
 @contextmanager
@@ -53,6 +55,21 @@ def living_branches(model: nn.Module) -> Iterator[None]:
                 parameter.zero_()
 
 
+def distinct_rows(tensor: Tensor, rows: int) -> Tensor:
+    """Return `rows` rows, no two the same, made of those given where they are too few, and one of them loud.
+
+    With equal rows, or rows of one size, a mean or a maximum over the batch would not show.
+    """
+    repeats = (rows + len(tensor) - 1) // len(tensor)
+    copies = tensor.repeat(repeats, *[1] * (tensor.dim() - 1))[:rows].clone()
+    for row in range(1, rows):
+        if any(torch.equal(copies[row], copies[other]) for other in range(row)):
+            copies[row] = _altered(copies[row], row)
+    if copies.is_floating_point():
+        copies[LOUD_ROW] *= 3
+    return copies
+
+
 def check_cut(model: nn.Module, prefix: nn.Module, suffix: nn.Module, batches: tuple[tuple[Tensor, ...], ...]) -> None:
     """Compare `suffix(*prefix(x))` with `model(x)` in both modes on every batch, and on rows in other company.
 
@@ -79,6 +96,13 @@ def check_cut(model: nn.Module, prefix: nn.Module, suffix: nn.Module, batches: t
         chosen = torch.arange(first, len(batch[0]), 2, device=batch[0].device).flip(0)
         some, alone = (tuple(t[chosen] for t in tensors) for tensors in (together, batch))
         _compare(_run(model, model, alone), _run(model, suffix, some), "rows of the batch depend on each other")
+
+
+def _altered(row: Tensor, number: int) -> Tensor:
+    if row.is_floating_point():
+        steps = torch.arange(row.numel(), device=row.device, dtype=row.dtype).reshape(row.shape)
+        return row + (row.abs().mean() + 0.1) * torch.sin((steps + 1) * number)
+    return torch.roll(row, number, dims=-1) if row.dim() else row
 
 
 def _run(model: nn.Module, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Any, list[Tensor]]:

@@ -1,4 +1,4 @@
-"""Which nodes of a graph depend only on inputs and frozen parameters, in training and in evaluation alike.
+"""Constant nodes of a graph: those that depend only on inputs and frozen parameters, in training and evaluation alike.
 
 A node is constant when all its inputs are and it holds no trainable parameter, draws no random numbers, changes no
 buffer, and treats each row by itself. A write in place taints what it writes and every alias of it.
@@ -14,24 +14,25 @@ import torch
 from torch import Tensor, fx, nn
 
 from reuse.layers.observing import Observation
-from reuse.layers.tracing import Traced, is_trainable, parameter_read
+from reuse.layers.tracing import TracedModel, is_trainable, parameter_read
 
 
 @dataclass(frozen=True)
-class Observed:
+class ObservedGraph:
     """A traced graph with what it did on a smaller and on a larger batch that begins with the same rows.
 
     What is derived of the whole graph is derived once: it is asked for again at every place where it could be cut.
 
     Attributes:
         traced: the graph.
-        small: what it did on the smaller batch.
-        large: what it did on the larger one.
-        rows: of the two batches.
-        targets: what its nodes call and read, once modules had prepared what they prepare on their first call.
+        small: its observation on the smaller batch.
+        large: its observation on the larger one.
+        rows: the number of rows of the two batches.
+        targets: modules and tensors that its nodes call and read, taken once modules had prepared what they prepare on
+            their first call.
     """
 
-    traced: Traced
+    traced: TracedModel
     small: Observation
     large: Observation
     rows: tuple[int, int]
@@ -52,7 +53,7 @@ class Observed:
         return _signatures(self)
 
 
-def constant_nodes(observed: Observed, model: nn.Module, besides: Iterable[fx.Node] = ()) -> set[fx.Node]:
+def constant_nodes(observed: ObservedGraph, model: nn.Module, besides: Iterable[fx.Node] = ()) -> set[fx.Node]:
     """Return the constant nodes of one graph, placeholders and frozen parameters among them.
 
     Args:
@@ -88,7 +89,9 @@ def holds_frozen(node: fx.Node, model: nn.Module) -> bool:
     return any(parameter_read(argument, model) is not None for argument in node.all_input_nodes)
 
 
-def shared_constants(training: Observed, evaluation: Observed, model: nn.Module) -> tuple[set[fx.Node], set[fx.Node]]:
+def shared_constants(
+    training: ObservedGraph, evaluation: ObservedGraph, model: nn.Module
+) -> tuple[set[fx.Node], set[fx.Node]]:
     """Return the constant nodes of both graphs that stand for the same computation in both."""
     sides = (training, evaluation)
     named = [side.signatures for side in sides]
@@ -103,7 +106,7 @@ def shared_constants(training: Observed, evaluation: Observed, model: nn.Module)
         barred = [bar | more for bar, more in zip(barred, alone, strict=True)]
 
 
-def tainted_by_writes(observed: Observed, constant: set[fx.Node]) -> set[fx.Node]:
+def tainted_by_writes(observed: ObservedGraph, constant: set[fx.Node]) -> set[fx.Node]:
     """Return nodes that cannot be constant if these are, because of a write in place across the cut."""
     return _tainted(observed.small.writes, constant, observed.traced.graph.nodes)
 
@@ -133,7 +136,7 @@ def same_values(a: Tensor, b: Tensor) -> bool:
     return torch.allclose(a, b, rtol=tolerance, atol=tolerance * max(scale, 1e-30), equal_nan=True)
 
 
-def _signatures(observed: Observed) -> dict[fx.Node, str]:
+def _signatures(observed: ObservedGraph) -> dict[fx.Node, str]:
     order = observed.order
     writers = observed.small.writers()
     result: dict[fx.Node, str] = {}
@@ -144,13 +147,13 @@ def _signatures(observed: Observed) -> dict[fx.Node, str]:
         names = {}
         for argument in node.all_input_nodes:
             earlier = [result[w] for w in writers.get(argument, []) if order[w] < order[node]]
-            names[argument] = _Said(f"<{'!'.join([result[argument], *earlier])}>")
+            names[argument] = _NodeText(f"<{'!'.join([result[argument], *earlier])}>")
         text = f"{node.op} {_target(node)} {fx.node.map_arg((node.args, node.kwargs), names.__getitem__)!r}"
         result[node] = blake2b(text.encode(), digest_size=16).hexdigest()
     return result
 
 
-class _Said(str):
+class _NodeText(str):
     """A text that stands for a node inside printed arguments."""
 
     __slots__ = ()
@@ -165,7 +168,7 @@ def _target(node: fx.Node) -> str:
     return f"{getattr(node.target, '__module__', '')}.{getattr(node.target, '__qualname__', node.target)}"
 
 
-def _is_idle_dropout(node: fx.Node, observed: Observed) -> bool:
+def _is_idle_dropout(node: fx.Node, observed: ObservedGraph) -> bool:
     return (
         node.op == "call_function"
         and "dropout" in str(getattr(node.target, "__name__", ""))
@@ -174,7 +177,7 @@ def _is_idle_dropout(node: fx.Node, observed: Observed) -> bool:
     )
 
 
-def _is_barred(node: fx.Node, observed: Observed, model: nn.Module) -> bool:
+def _is_barred(node: fx.Node, observed: ObservedGraph, model: nn.Module) -> bool:
     return (
         node in observed.small.random
         or node in observed.large.random
@@ -184,7 +187,7 @@ def _is_barred(node: fx.Node, observed: Observed, model: nn.Module) -> bool:
     )
 
 
-def _mixes_rows(node: fx.Node, observed: Observed) -> bool:
+def _mixes_rows(node: fx.Node, observed: ObservedGraph) -> bool:
     """Return whether the rows that two batches share come out of them with different values."""
     small, large = observed.small.values.get(node), observed.large.values.get(node)
     if not (isinstance(small, Tensor) and isinstance(large, Tensor)):

@@ -1,4 +1,4 @@
-"""What crosses from prefix to suffix, and in which form.
+"""Forms in which values cross from prefix to suffix.
 
 Only tensors with the batch in one dimension can be stored row by row. Everything else that the suffix needs of the
 prefix is made again there: sizes from the batch size of the frontier, numbers and None as they are, tensors without a
@@ -15,12 +15,12 @@ from reuse.layers.constancy import rows_dimension, same_values
 
 
 class NotStorable(Exception):  # noqa: N818 - a signal between two functions, not an error of the user's
-    """A value that cannot cross the frontier."""
+    """Signal that a value cannot cross the frontier."""
 
 
 @dataclass(frozen=True)
-class Rows:
-    """A tensor whose dimension `dimension` holds `fold` elements for each row, row by row."""
+class BatchDimension:
+    """A tensor that is stored: its dimension `dimension` holds `fold` elements for each row, row by row."""
 
     dimension: int
     fold: int
@@ -34,7 +34,7 @@ class BatchSize:
 
 
 @dataclass(frozen=True)
-class Same:
+class Constant:
     """A value that is the same for every batch: a number, a type, None, or a tensor stored once."""
 
     value: Any
@@ -47,7 +47,7 @@ class Shape:
     parts: tuple[Any, ...]
 
 
-Form = Rows | BatchSize | Same | Shape | list[Any] | tuple[Any, ...] | dict[str, Any]
+Form = BatchDimension | BatchSize | Constant | Shape | list[Any] | tuple[Any, ...] | dict[str, Any]
 
 
 def crossing_form(small: Any, large: Any, rows: tuple[int, int]) -> Form:
@@ -76,7 +76,7 @@ def crossing_form(small: Any, large: Any, rows: tuple[int, int]) -> Form:
             raise NotStorable
         return BatchSize(factor)
     if isinstance(small, _PLAIN) and type(small) is type(large) and small == large:
-        return Same(small)
+        return Constant(small)
     raise NotStorable
 
 
@@ -86,7 +86,7 @@ _PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.device, torch.la
 def _tensor_form(small: Tensor, large: Tensor, rows: tuple[int, int]) -> Form:
     if small.shape == large.shape:
         if same_values(small, large):
-            return Same(small)
+            return Constant(small)
         raise NotStorable
     found = rows_dimension(small, large, rows)
     if found is None:
@@ -94,4 +94,4 @@ def _tensor_form(small: Tensor, large: Tensor, rows: tuple[int, int]) -> Form:
     dimension, fold = found
     if not same_values(small, large.narrow(dimension, 0, small.shape[dimension])):
         raise NotStorable  # rows do not lie one after the other in that dimension
-    return Rows(dimension, fold)
+    return BatchDimension(dimension, fold)

@@ -11,21 +11,20 @@ import torch
 from torch import Tensor, fx, nn
 
 from reuse.errors import CutError
-from reuse.layers.checking import check_cut, living_branches, unchanged_state
-from reuse.layers.constancy import Observed, holds_frozen, shared_constants
+from reuse.layers.checking import check_cut, distinct_rows, living_branches, unchanged_state
+from reuse.layers.constancy import ObservedGraph, holds_frozen, shared_constants
 from reuse.layers.crossing import NotStorable
-from reuse.layers.earlier import Earlier, earlier_cuts, without
+from reuse.layers.earlier import EarlierCut, Sides, earlier_cuts, without
 from reuse.layers.exporting import trace_by_export
-from reuse.layers.frontier import Side, find_crossing, stored
+from reuse.layers.frontier import DividedGraph, find_crossing, stored
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.observing import observe, targets
 from reuse.layers.splicing import Suffix, build_prefix, build_suffix
-from reuse.layers.tracing import Traced, has_hooks, is_frozen, is_mixed, is_trainable, parameter_read, trace
+from reuse.layers.tracing import TracedModel, has_hooks, is_frozen, is_mixed, is_trainable, parameter_read, trace
 
 Batches = tuple[tuple[Tensor, ...], ...]
 
 ROWS = (2, 3, 8)  # a graph is observed on the first and last of these batch sizes; a cut is checked on all
-LOUD_ROW = 2  # the first row that only the larger batches hold: what mixes rows must move with it
 
 
 class _NothingToCacheError(CutError):
@@ -51,7 +50,7 @@ class Cut:
     frontier: tuple[FrontierTensor, ...]
     engine: str
     uncached: tuple[str, ...]
-    earlier: tuple[Earlier, ...] = ()
+    earlier: tuple[EarlierCut, ...] = ()
 
     @property
     def bytes_per_sample(self) -> int:
@@ -83,7 +82,7 @@ def cut(model: nn.Module, example: Tensor | Sequence[Tensor], *, keep: Collectio
     """
     inputs = (example,) if isinstance(example, Tensor) else tuple(example)
     _refuse_the_hopeless(model)
-    whole = tuple(_distinct_rows(tensor, ROWS[-1]) for tensor in inputs)
+    whole = tuple(distinct_rows(tensor, ROWS[-1]) for tensor in inputs)
     batches = tuple(tuple(tensor[:rows] for tensor in whole) for rows in ROWS)
     reasons: list[tuple[str, str]] = []
     found: list[Cut] = []
@@ -146,12 +145,12 @@ class _Attempt:
     """
 
     cut: Cut
-    sides: tuple[Side, Side]
+    sides: Sides
     frontier: list[fx.Node]
 
 
 def _try(
-    engine: str, tracer: Callable[..., Traced], model: nn.Module, batches: Batches, keep: frozenset[str]
+    engine: str, tracer: Callable[..., TracedModel], model: nn.Module, batches: Batches, keep: frozenset[str]
 ) -> _Attempt:
     sides = without(_divide(tracer, model, batches), keep)
     for side in sides:
@@ -183,7 +182,7 @@ def _checked(attempt: _Attempt, model: nn.Module, batches: Batches) -> Cut:
     return replace(parts, earlier=earlier_cuts(attempt.sides, attempt.frontier, model))
 
 
-def _divide(tracer: Callable[..., Traced], model: nn.Module, batches: Batches) -> tuple[Side, Side]:
+def _divide(tracer: Callable[..., TracedModel], model: nn.Module, batches: Batches) -> Sides:
     """Trace and observe the model in both modes and divide each graph into constant nodes and the rest."""
     seen = []
     for mode in (True, False):
@@ -193,9 +192,9 @@ def _divide(tracer: Callable[..., Traced], model: nn.Module, batches: Batches) -
         small = observe(traced, model, batches[0])
         large = observe(traced, model, batches[-1], small.written)
         seen.append((traced, small, large))
-    observed = [Observed(*one, (ROWS[0], ROWS[-1]), targets(one[0], model)) for one in seen]
+    observed = [ObservedGraph(*one, (ROWS[0], ROWS[-1]), targets(one[0], model)) for one in seen]
     constants = shared_constants(observed[0], observed[1], model)
-    return Side(observed[0], constants[0]), Side(observed[1], constants[1])
+    return DividedGraph(observed[0], constants[0]), DividedGraph(observed[1], constants[1])
 
 
 def _call_once(model: nn.Module, batches: Batches) -> None:
@@ -204,7 +203,7 @@ def _call_once(model: nn.Module, batches: Batches) -> None:
         model(*batches[0])
 
 
-def _trace_by_fx(model: nn.Module, inputs: tuple[Tensor, ...], entered: frozenset[str] = frozenset()) -> Traced:
+def _trace_by_fx(model: nn.Module, inputs: tuple[Tensor, ...], entered: frozenset[str] = frozenset()) -> TracedModel:
     return trace(model, len(inputs), entered)
 
 
@@ -232,34 +231,12 @@ def _refuse_the_hopeless(model: nn.Module) -> None:
         raise CutError("the model itself has forward or backward hooks, which a cut would not call: remove them")
 
 
-def _distinct_rows(tensor: Tensor, rows: int) -> Tensor:
-    """Return `rows` rows, no two the same, made of those given where they are too few, and one of them loud.
-
-    With equal rows, or rows of one size, a mean or a maximum over the batch would not show.
-    """
-    repeats = (rows + len(tensor) - 1) // len(tensor)
-    copies = tensor.repeat(repeats, *[1] * (tensor.dim() - 1))[:rows].clone()
-    for row in range(1, rows):
-        if any(torch.equal(copies[row], copies[other]) for other in range(row)):
-            copies[row] = _altered(copies[row], row)
-    if copies.is_floating_point():
-        copies[LOUD_ROW] *= 3
-    return copies
-
-
-def _altered(row: Tensor, number: int) -> Tensor:
-    if row.is_floating_point():
-        steps = torch.arange(row.numel(), device=row.device, dtype=row.dtype).reshape(row.shape)
-        return row + (row.abs().mean() + 0.1) * torch.sin((steps + 1) * number)
-    return torch.roll(row, number, dims=-1) if row.dim() else row
-
-
-def _counterpart(node: fx.Node, of: Side, among: Side) -> fx.Node:
+def _counterpart(node: fx.Node, of: DividedGraph, among: DividedGraph) -> fx.Node:
     name = of.signatures[node]
     return next(other for other in among.frontier() if among.signatures[other] == name)
 
 
-def _uncached(side: Side, model: nn.Module) -> tuple[str, ...]:
+def _uncached(side: DividedGraph, model: nn.Module) -> tuple[str, ...]:
     """Return the names of frozen layers among the nodes that the suffix runs."""
     names: dict[str, None] = {}
     for node in side.needed_suffix():

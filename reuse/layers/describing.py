@@ -15,14 +15,14 @@ from reuse.layers.tracing import is_frozen, is_mixed
 
 @dataclass(frozen=True)
 class Layer:
-    """One line of the table.
+    """A layer of a model, as one line of the table.
 
     Attributes:
         name: in the model.
         type: its class; `Parameter` for a tensor that the model holds beside its layers.
-        parameters: how many numbers it learns, everything below it included; shared ones count each time.
-        shape: of what it gives for one row, without the batch; None where it was not called or gives no tensor.
-        bytes: of that, for one row; None where there is no shape.
+        parameters: the number of its parameters, everything below it included; shared ones count each time.
+        shape: of its output for one row, without the batch; None where it was not called or returns no tensor.
+        bytes: of its output for one row; None where there is no shape.
         frozen: "yes", "no", "partly", or "" where it has no parameters.
         part: "prefix", "suffix" or "both" of a cut; "" where there is no cut, or no call of it in the traced graph.
     """
@@ -125,5 +125,5 @@ def _sides(parts: Cut | None) -> dict[str, set[str]]:
 
 
 def _overlap(name: str, target: str) -> bool:
-    """Whether one of two names is the other or lies below it."""
+    """Return whether one of two names is the other or lies below it."""
     return name == target or target.startswith(f"{name}.") or name.startswith(f"{target}.")

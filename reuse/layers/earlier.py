@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from torch import fx, nn
 
 from reuse.layers.constancy import holds_frozen, tainted_by_writes
-from reuse.layers.crossing import NotStorable, Rows
-from reuse.layers.frontier import Side, find_crossing, rows_of, stored
+from reuse.layers.crossing import BatchDimension, NotStorable
+from reuse.layers.frontier import DividedGraph, find_crossing, rows_of, stored
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.splicing import build_bridge, build_prefix, reaches
 from reuse.layers.tracing import parameter_read
 
-Sides = tuple[Side, Side]
+Sides = tuple[DividedGraph, DividedGraph]
+"""The training and the evaluation graph of one model."""
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierCut:
     """A cut in front of some frozen layers.
 
     Attributes:
@@ -44,7 +45,7 @@ class Earlier:
         return sum(tensor.row_bytes for tensor in self.frontier)
 
 
-def earlier_cuts(sides: Sides, frontier: Sequence[fx.Node], model: nn.Module) -> tuple[Earlier, ...]:
+def earlier_cuts(sides: Sides, frontier: Sequence[fx.Node], model: nn.Module) -> tuple[EarlierCut, ...]:
     """Return the cuts before each frozen layer of a prefix, the deepest first; those that cannot be are left out.
 
     Args:
@@ -56,7 +57,7 @@ def earlier_cuts(sides: Sides, frontier: Sequence[fx.Node], model: nn.Module) ->
     layers = [node for node in training.needed_prefix(frontier) if holds_frozen(node, model)]
     names = [_layer_name(node, model) for node in layers]
     deepest = {node: rows_of(node, training.observed) for node in frontier}
-    found: list[Earlier] = []
+    found: list[EarlierCut] = []
     for first in range(len(layers) - 1, 0, -1):
         signatures = frozenset(training.signatures[node] for node in layers[first:])
         try:
@@ -66,7 +67,7 @@ def earlier_cuts(sides: Sides, frontier: Sequence[fx.Node], model: nn.Module) ->
     return tuple(found)
 
 
-def bridge_between(first: Earlier, second: Earlier) -> fx.GraphModule | None:
+def bridge_between(first: EarlierCut, second: EarlierCut) -> fx.GraphModule | None:
     """Return a module that computes a deeper frontier from an earlier one, or None where it needs more than that.
 
     Args:
@@ -98,8 +99,12 @@ def without(sides: Sides, signatures: Iterable[str]) -> Sides:
 
 
 def _earlier(
-    sides: Sides, signatures: frozenset[str], behind: tuple[str, ...], deepest: dict[fx.Node, Rows], model: nn.Module
-) -> Earlier:
+    sides: Sides,
+    signatures: frozenset[str],
+    behind: tuple[str, ...],
+    deepest: dict[fx.Node, BatchDimension],
+    model: nn.Module,
+) -> EarlierCut:
     divided = without(sides, signatures)
     for side in divided:
         find_crossing(side, model)
@@ -113,10 +118,10 @@ def _earlier(
         raise NotStorable
     specs = tuple(stored(node, training.observed) for node in frontier)
     prefix, bridge = build_prefix(training, model, frontier), build_bridge(training, model, names, deepest)
-    return Earlier(specs, signatures, behind, prefix, bridge)
+    return EarlierCut(specs, signatures, behind, prefix, bridge)
 
 
-def _divided_before(side: Side, signatures: frozenset[str]) -> Side:
+def _divided_before(side: DividedGraph, signatures: frozenset[str]) -> DividedGraph:
     constants = side.prefix | side.pulled
     barred = {node for node in side.order if side.signatures[node] in signatures}
     while True:
@@ -126,7 +131,7 @@ def _divided_before(side: Side, signatures: frozenset[str]) -> Side:
                 prefix.add(node)
         tainted = tainted_by_writes(side.observed, prefix)
         if not tainted:
-            return Side(side.observed, prefix)
+            return DividedGraph(side.observed, prefix)
         barred |= tainted
 
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_unflatten
 
-from reuse.layers.tracing import Traced
+from reuse.layers.tracing import TracedModel
 
 
-def trace_by_export(model: nn.Module, inputs: tuple[Tensor, ...]) -> Traced:
+def trace_by_export(model: nn.Module, inputs: tuple[Tensor, ...]) -> TracedModel:
     """Trace `model` in its present mode with the batch as a dynamic dimension.
 
     Args:
@@ -40,7 +40,7 @@ def trace_by_export(model: nn.Module, inputs: tuple[Tensor, ...]) -> Traced:
         if node.op == "get_attr" and node.target not in owned:
             constants[str(node.target)] = _attribute(module, str(node.target))
     _give_back_structure(module.graph)
-    return Traced(module.graph, constants)
+    return TracedModel(module.graph, constants)
 
 
 def _give_back_structure(graph: fx.Graph) -> None:

@@ -1,7 +1,7 @@
 """Freezing: the one definition of a frozen layer.
 
-A frozen parameter gets no gradient and is absent from the optimizer (which takes `trainable_parameters`), so no weight
-decay and no momentum moves it. A module is held in evaluation mode, whatever `model.train()` says later, when it has
+A frozen parameter gets no gradient and is absent from the optimizer, so no weight decay and no momentum moves it.
+A module is held in evaluation mode, whatever `model.train()` says later, when it has
 parameters and all of them are frozen. A module without parameters (dropout, drop-path) is held too when every path from
 it to the output meets a frozen layer first; otherwise it stays live.
 
@@ -9,7 +9,6 @@ it to the output meets a frozen layer first; otherwise it stays live.
 Lightning #13902).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import fx, nn
@@ -20,7 +19,7 @@ from reuse.layers.tracing import is_frozen, is_trainable, parameter_read, trace_
 
 
 class HeldInEval:
-    """Stands in for `train` of one module and leaves the module in evaluation mode. Survives copying and pickling."""
+    """Replacement for `train` of one module, which leaves it in evaluation mode. Survives copying and pickling."""
 
     def __init__(self, module: nn.Module):
         self.module = module
@@ -32,11 +31,11 @@ class HeldInEval:
 
 @dataclass(frozen=True)
 class Freezing:
-    """What is frozen in a model after `freeze` or `unfreeze`.
+    """Frozen parameters and layers of a model, after `freeze` or `unfreeze`.
 
     Attributes:
         parameters: names of all frozen parameters, tied ones under each name.
-        layers: the same, said shortly, as `Selection.layers`.
+        layers: the same in short, as `Selection.layers`.
         held: names of the modules held in evaluation mode.
     """
 
@@ -109,11 +108,6 @@ def hold(model: nn.Module) -> Freezing:
             del module.__dict__["train"]
             module.training = model.training
     return frozen(model)
-
-
-def trainable_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield the name and tensor of every parameter that trains, each once: what an optimizer is given."""
-    return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
 
 
 def _is_held(module: nn.Module) -> bool:

@@ -1,28 +1,28 @@
-"""The frontier of a cut: which values cross from prefix to suffix, found on the training and the evaluation graph."""
+"""The frontier of a cut: values that cross from prefix to suffix, found on the training and the evaluation graph."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from torch import fx, nn
 
-from reuse.layers.constancy import Observed, holds_frozen
-from reuse.layers.crossing import Form, NotStorable, Rows, crossing_form
+from reuse.layers.constancy import ObservedGraph, holds_frozen
+from reuse.layers.crossing import BatchDimension, Form, NotStorable, crossing_form
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.observing import tensors_in
 
 
 @dataclass
-class Side:
+class DividedGraph:
     """One graph (training or evaluation) divided into prefix and suffix.
 
     Attributes:
-        observed: the graph and what it did.
+        observed: the graph, with what its nodes did on two batches.
         prefix: its nodes that the prefix computes.
         pulled: constant nodes that the suffix computes all the same, because they cannot be stored or need not be.
         crossing: what the suffix takes from the prefix, by node, frozen parameters apart.
     """
 
-    observed: Observed
+    observed: ObservedGraph
     prefix: set[fx.Node]
     pulled: set[fx.Node] = field(default_factory=set)
     crossing: dict[fx.Node, Form] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Side:
         return [node for node, form in self.crossing.items() if _holds_rows(form)]
 
 
-def find_crossing(side: Side, model: nn.Module) -> None:
+def find_crossing(side: DividedGraph, model: nn.Module) -> None:
     """Fill in what crosses on one side, pulling into the suffix what cannot cross or follows from the rest."""
     while True:
         unstorable = _fill_crossing(side)
@@ -75,14 +75,14 @@ def find_crossing(side: Side, model: nn.Module) -> None:
             return
 
 
-def rows_of(node: fx.Node, observed: Observed) -> Rows:
+def rows_of(node: fx.Node, observed: ObservedGraph) -> BatchDimension:
     """Return how a frontier tensor holds the rows."""
     form = crossing_form(observed.small.values[node], observed.large.values[node], observed.rows)
-    assert isinstance(form, Rows)
+    assert isinstance(form, BatchDimension)
     return form
 
 
-def stored(node: fx.Node, observed: Observed) -> FrontierTensor:
+def stored(node: fx.Node, observed: ObservedGraph) -> FrontierTensor:
     """Return what is stored of a node's value for one row."""
     value, form = observed.small.values[node], rows_of(node, observed)
     shape = list(value.shape)
@@ -93,7 +93,7 @@ def stored(node: fx.Node, observed: Observed) -> FrontierTensor:
     return FrontierTensor(node.name, tuple(rest), value.dtype)
 
 
-def _fill_crossing(side: Side) -> set[fx.Node]:
+def _fill_crossing(side: DividedGraph) -> set[fx.Node]:
     """Note the form of everything that crosses; return the nodes that have none."""
     side.crossing = {}
     unstorable: set[fx.Node] = set()
@@ -110,15 +110,15 @@ def _fill_crossing(side: Side) -> set[fx.Node]:
     return unstorable
 
 
-def _single_tensors(node: fx.Node, observed: Observed) -> Form:
+def _single_tensors(node: fx.Node, observed: ObservedGraph) -> Form:
     """Return the crossing form of a node; a list of stored tensors does not cross whole, its items do."""
     form = crossing_form(observed.small.values[node], observed.large.values[node], observed.rows)
-    if not isinstance(form, Rows) and _holds_rows(form):
+    if not isinstance(form, BatchDimension) and _holds_rows(form):
         raise NotStorable
     return form
 
 
-def _redundant(side: Side, model: nn.Module) -> set[fx.Node]:
+def _redundant(side: DividedGraph, model: nn.Module) -> set[fx.Node]:
     """Return frontier nodes without parameters that follow in one step from other frontier tensors."""
     frontier = set(side.frontier())
     for node in sorted(frontier, key=side.order.__getitem__, reverse=True):
@@ -134,7 +134,7 @@ def _has_tensor(value: object) -> bool:
 
 
 def _holds_rows(form: object) -> bool:
-    return any(isinstance(part, Rows) for part in _parts(form))
+    return any(isinstance(part, BatchDimension) for part in _parts(form))
 
 
 def _parts(form: object) -> Iterator[object]:

@@ -1,4 +1,4 @@
-"""What crosses from prefix to suffix and is stored, one row of it."""
+"""One tensor that crosses from prefix to suffix and is stored, as the cache knows it."""
 
 from dataclasses import dataclass
 from math import prod

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from reuse.layers.tracing import Traced
+from reuse.layers.tracing import TracedModel
 from reuse.seeding import random_state
 
 
 @dataclass
 class Observation:
-    """What the nodes of a graph did on one batch.
+    """Record of what the nodes of a graph did on one batch.
 
     Attributes:
         values: what each node returned, as it was before anything wrote into it.
@@ -48,7 +48,7 @@ class Observation:
         return inverted
 
 
-def targets(traced: Traced, model: nn.Module) -> dict[str, Any]:
+def targets(traced: TracedModel, model: nn.Module) -> dict[str, Any]:
     """Return what every `call_module` and `get_attr` target of a graph stands for."""
     return {
         str(n.target): _resolve(traced, model, n) for n in traced.graph.nodes if n.op in ("call_module", "get_attr")
@@ -56,7 +56,7 @@ def targets(traced: Traced, model: nn.Module) -> dict[str, Any]:
 
 
 def observe(
-    traced: Traced, model: nn.Module, inputs: tuple[Tensor, ...], written: frozenset[fx.Node] = frozenset()
+    traced: TracedModel, model: nn.Module, inputs: tuple[Tensor, ...], written: frozenset[fx.Node] = frozenset()
 ) -> Observation:
     """Run the graph on `inputs` (batch first) and return what its nodes did. Buffers and random state do move.
 
@@ -83,12 +83,12 @@ def _run(
 ) -> Observation:
     seen = Observation()
     with torch.no_grad():
-        _Watching(module, seen, written, own).run(*(t.clone() for t in inputs))
+        _ObservingInterpreter(module, seen, written, own).run(*(t.clone() for t in inputs))
     return seen
 
 
-class _Watching(fx.Interpreter):
-    """Runs the graph module that fx makes of a graph; its nodes are the graph's own."""
+class _ObservingInterpreter(fx.Interpreter):
+    """Interpreter that notes what each node does; it runs the module that fx makes of a graph, with its very nodes."""
 
     def __init__(self, module: fx.GraphModule, seen: Observation, written: frozenset[fx.Node], own: frozenset[int]):
         super().__init__(module, garbage_collect_values=False)
@@ -141,7 +141,7 @@ def _same_states(before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
     return torch.equal(before[0], after[0]) and same_cuda and same_numpy and bool(before[3] == after[3])
 
 
-def _resolve(traced: Traced, model: nn.Module, node: fx.Node) -> Any:
+def _resolve(traced: TracedModel, model: nn.Module, node: fx.Node) -> Any:
     name = str(node.target)
     if name in traced.constants:
         return traced.constants[name]

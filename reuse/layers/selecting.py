@@ -1,4 +1,4 @@
-"""Selecting layers and parameters of a model by patterns.
+"""Selecting layers and parameters of a model by patterns, and numbers by layer.
 
 Patterns are separated by commas or given one by one, and are read in order:
 
@@ -22,11 +22,13 @@ from reuse.errors import UnknownNameError, UsageError
 from reuse.menus import suggest
 
 Patterns = str | Sequence[str]
+Amount = float | str | None
+"""One number for all layers, or a number by layer: `0.01`, `hidden1=0.01,conv*=0.1`."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What patterns select in a model.
+    """Parameters and layers of a model that patterns select.
 
     Attributes:
         parameters: qualified names in order of registration; a tied parameter appears under each of its names.
@@ -92,6 +94,33 @@ def select(model: nn.Module, patterns: Patterns) -> Selection:
     return Selection(tuple(n for n in parameters if n in chosen), tuple(summarize(model, chosen)))
 
 
+def read_amounts(amount: Amount, model: nn.Module, setting: str) -> dict[str, float]:
+    """Return what a setting means for each parameter that trains, by name; empty where it is not given.
+
+    Args:
+        amount: one number for all, or patterns of layers (see the head of this file) with a number each; where
+            several match a parameter, the last one counts.
+        model: whose layers these are.
+        setting: its name, for messages.
+
+    Raises:
+        UsageError: not a number or a list of patterns with numbers; a pattern matches nothing.
+    """
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if amount is None:
+        return {}
+    try:
+        return dict.fromkeys(names, float(amount))
+    except ValueError:
+        pass
+    amounts: dict[str, float] = {}
+    for entry in str(amount).split(","):
+        pattern, value = _split_amount(entry, setting)
+        matched = set(select(model, pattern).parameters)
+        amounts.update({name: value for name in names if name in matched})
+    return amounts
+
+
 def names_in_order(model: nn.Module) -> list[str]:
     """Return the names of all layers and parameters in order of registration, each layer before its parameters."""
     names: list[str] = []
@@ -122,6 +151,18 @@ def summarize(model: nn.Module, parameters: set[str]) -> list[str]:
         return found
 
     return walk(model, "")
+
+
+def _split_amount(entry: str, setting: str) -> tuple[str, float]:
+    pattern, equals, number = (part.strip() for part in entry.rpartition("="))
+    try:
+        if pattern and equals:
+            return pattern, float(number)
+    except ValueError:
+        pass
+    raise UsageError(
+        f"{setting} holds {entry!r}: give one number, or layers with numbers, as in hidden1=0.01,conv*=0.1"
+    )
 
 
 def _match_each(order: list[str], singles: list[str]) -> list[set[str]]:

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from reuse.layers.crossing import BatchSize, Form, Rows, Same, Shape
-from reuse.layers.frontier import Side
+from reuse.layers.crossing import BatchDimension, BatchSize, Constant, Form, Shape
+from reuse.layers.frontier import DividedGraph
 
 
 class Suffix(nn.Module):
@@ -47,7 +47,7 @@ class Suffix(nn.Module):
         return self
 
 
-def build_prefix(side: Side, model: nn.Module, frontier: Sequence[fx.Node]) -> fx.GraphModule:
+def build_prefix(side: DividedGraph, model: nn.Module, frontier: Sequence[fx.Node]) -> fx.GraphModule:
     """Return a module that computes the frontier: model inputs in, a tuple of tensors `(batch, *shape)` out."""
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
@@ -55,11 +55,11 @@ def build_prefix(side: Side, model: nn.Module, frontier: Sequence[fx.Node]) -> f
     for node in side.observed.traced.graph.nodes:
         if node in needed or node.op == "placeholder":
             copies[node] = graph.node_copy(node, lambda n: copies[n])
-    graph.output(tuple(_rows_first(graph, copies[n], side.crossing.get(n) or Rows(0, 1)) for n in frontier))
+    graph.output(tuple(_rows_first(graph, copies[n], side.crossing.get(n) or BatchDimension(0, 1)) for n in frontier))
     return _module(graph, side, model, {}, "Prefix")
 
 
-def build_suffix(side: Side, model: nn.Module, frontier: list[str]) -> fx.GraphModule:
+def build_suffix(side: DividedGraph, model: nn.Module, frontier: list[str]) -> fx.GraphModule:
     """Return a module that computes the model's output from the frontier tensors.
 
     Args:
@@ -72,7 +72,7 @@ def build_suffix(side: Side, model: nn.Module, frontier: list[str]) -> fx.GraphM
     return _module(graph, side, model, constants, "SuffixGraph")
 
 
-def reaches(side: Side, deeper: Collection[fx.Node]) -> bool:
+def reaches(side: DividedGraph, deeper: Collection[fx.Node]) -> bool:
     """Return whether a bridge from this cut to these nodes of a deeper one needs nothing else of the inputs."""
     needed = side.needed_suffix_of(deeper)
     known = {*side.crossing, *needed}
@@ -80,7 +80,9 @@ def reaches(side: Side, deeper: Collection[fx.Node]) -> bool:
     return known.issuperset(deeper) and known.issuperset(arguments)
 
 
-def build_bridge(side: Side, model: nn.Module, frontier: list[str], deeper: dict[fx.Node, Rows]) -> fx.GraphModule:
+def build_bridge(
+    side: DividedGraph, model: nn.Module, frontier: list[str], deeper: dict[fx.Node, BatchDimension]
+) -> fx.GraphModule:
     """Return a module that computes the frontier of a deeper cut from that of an earlier one that `reaches` it.
 
     Args:
@@ -96,7 +98,7 @@ def build_bridge(side: Side, model: nn.Module, frontier: list[str], deeper: dict
 
 
 def _copy_onwards(
-    graph: fx.Graph, side: Side, frontier: list[str], needed: list[fx.Node]
+    graph: fx.Graph, side: DividedGraph, frontier: list[str], needed: list[fx.Node]
 ) -> tuple[dict[fx.Node, Any], dict[str, Tensor]]:
     """Copy into a graph what a side computes behind its frontier; return each node's copy, and constants by name."""
     inputs = {name: graph.placeholder(f"frontier_{i}") for i, name in enumerate(frontier)}
@@ -118,7 +120,7 @@ def _copy_onwards(
 
 
 class _Materializer:
-    """Makes again in the suffix what crosses without being stored."""
+    """Builder of what crosses without being stored, and is made again in the suffix."""
 
     def __init__(self, graph: fx.Graph, anchor: fx.Node):
         self.graph = graph
@@ -127,7 +129,7 @@ class _Materializer:
         self.constants: dict[str, Tensor] = {}
 
     def make(self, form: Form) -> Any:
-        if isinstance(form, Same):
+        if isinstance(form, Constant):
             return self._constant(form.value) if isinstance(form.value, Tensor) else form.value
         if isinstance(form, BatchSize):
             return self._times(form.factor)
@@ -154,7 +156,7 @@ def _multiply(a: int, b: int) -> int:
 
 
 def _rows_first(graph: fx.Graph, node: fx.Node, form: Form) -> fx.Node:
-    assert isinstance(form, Rows)
+    assert isinstance(form, BatchDimension)
     if form.fold != 1:
         node = graph.call_method("unflatten", (node, form.dimension, (-1, form.fold)))
     return graph.call_method("movedim", (node, form.dimension, 0)) if form.dimension else node
@@ -162,7 +164,7 @@ def _rows_first(graph: fx.Graph, node: fx.Node, form: Form) -> fx.Node:
 
 def _as_before(graph: fx.Graph, node: fx.Node, form: Form, written: bool) -> fx.Node:
     """Undo `_rows_first`; a tensor that the suffix writes into is copied, so that the cache is not."""
-    assert isinstance(form, Rows)
+    assert isinstance(form, BatchDimension)
     if written:
         node = graph.call_method("clone", (node,))
     if form.dimension:
@@ -172,7 +174,7 @@ def _as_before(graph: fx.Graph, node: fx.Node, form: Form, written: bool) -> fx.
     return node
 
 
-def _is_written(node: fx.Node, side: Side, needed: list[fx.Node]) -> bool:
+def _is_written(node: fx.Node, side: DividedGraph, needed: list[fx.Node]) -> bool:
     running = set(needed)
     return any(node in written for writer, written in side.observed.small.writes.items() if writer in running)
 
@@ -185,7 +187,9 @@ def _copy(graph: fx.Graph, node: fx.Node, copies: dict[fx.Node, Any]) -> fx.Node
     return graph.create_node(node.op, node.target, arguments, keywords, node.name)
 
 
-def _module(graph: fx.Graph, side: Side, model: nn.Module, constants: dict[str, Tensor], name: str) -> fx.GraphModule:
+def _module(
+    graph: fx.Graph, side: DividedGraph, model: nn.Module, constants: dict[str, Tensor], name: str
+) -> fx.GraphModule:
     known = side.observed.targets
     used = {str(n.target) for n in graph.nodes if n.op in ("call_module", "get_attr")}
     root = {target: constants[target] if target in constants else known[target] for target in used}

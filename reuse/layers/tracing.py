@@ -17,7 +17,7 @@ from torch import fx, nn
 
 
 @dataclass(frozen=True)
-class Traced:
+class TracedModel:
     """A model as a graph, in the mode (training or evaluation) in which it was traced.
 
     Attributes:
@@ -69,7 +69,7 @@ def has_hooks(module: nn.Module) -> bool:
     return any(bool(getattr(module, name)) for name in names)
 
 
-def trace(model: nn.Module, num_inputs: int | None = None, entered: frozenset[str] = frozenset()) -> Traced:
+def trace(model: nn.Module, num_inputs: int | None = None, entered: frozenset[str] = frozenset()) -> TracedModel:
     """Trace `model` in its present mode.
 
     Args:
@@ -88,7 +88,7 @@ def trace(model: nn.Module, num_inputs: int | None = None, entered: frozenset[st
         # fx hangs the constants it meets on the model; they are ours, the model stays as it was.
         added = {name: model.__dict__[name] for name in set(model.__dict__) - before}
     constants = {name: value for name, value in added.items() if isinstance(value, torch.Tensor)}
-    return Traced(graph, constants, tuple(sorted(tracer.opaque)))
+    return TracedModel(graph, constants, tuple(sorted(tracer.opaque)))
 
 
 def trace_or_none(model: nn.Module) -> fx.Graph | None:

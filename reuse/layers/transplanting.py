@@ -15,7 +15,7 @@ from reuse.menus import suggest
 
 @dataclass(frozen=True)
 class Transplant:
-    """What became of every tensor of the source and of the model.
+    """Report on a transplant: the fate of every tensor of the source and of the model.
 
     Layers are named by their uppermost module of which the same is true as a whole (`layer1`, `hidden2`).
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from reuse.errors import UsageError
-from reuse.layers.amounts import read_amounts
+from reuse.layers.selecting import read_amounts
 from reuse.nn.callables import can_be_imported, import_callable, names_code
 from reuse.nn.outputs import output_layers
 from reuse.optim.averaging import Average, ExponentialAverage, StochasticWeightAverage

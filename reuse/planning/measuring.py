@@ -25,7 +25,7 @@ SMALL_BYTES = 64 * 2**20  # where no cache is larger, what disk and memory do is
 
 @dataclass(frozen=True)
 class Bandwidths:
-    """Bytes a second.
+    """Speeds in bytes a second.
 
     Attributes:
         writing: to the disk, block by block, each of which is on it before the next.
@@ -39,7 +39,7 @@ class Bandwidths:
 
 
 ORDINARY = Bandwidths(writing=0.5e9, reading=1.0e9, gathering=3.0e9)
-"""What any machine of today does, for caches so small that it hardly counts."""
+"""Speeds of any machine of today, for caches so small that they hardly count."""
 
 
 def typical(work: Callable[[], object], device: torch.device, seconds: float = MEASURED_SECONDS) -> float:
@@ -113,7 +113,7 @@ def measure_bandwidths(folder: Path) -> Bandwidths:
     return Bandwidths(writing, reading, _gathering())
 
 
-class _Timing(fx.Interpreter):
+class _TimedInterpreter(fx.Interpreter):
     def __init__(self, module: fx.GraphModule, device: torch.device) -> None:
         super().__init__(module)
         self.device, self.seconds = device, dict[str, float]()
@@ -128,7 +128,7 @@ class _Timing(fx.Interpreter):
 
 
 def _timed(prefix: fx.GraphModule, inputs: tuple[Tensor, ...], device: torch.device) -> dict[str, float]:
-    timing = _Timing(prefix, device)
+    timing = _TimedInterpreter(prefix, device)
     timing.run(*inputs)
     return timing.seconds
 

@@ -1,4 +1,4 @@
-"""What can be chosen: a cut and a kind of cache, with what it would take and save; and the choice among them."""
+"""Options of a plan: a cut and a kind of cache each, with what it would take and save; and the choice among them."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,13 +16,13 @@ UNNOTICED = 0.05  # or so many seconds longer: nothing is to be computed twice f
 
 @dataclass(frozen=True)
 class Work:
-    """What was measured, in seconds a row.
+    """Measured seconds a row of the parts of a training.
 
     Attributes:
         frozen: the frozen layers in front of the deepest cut, without gradients.
-        suffix: a training step of what is behind it.
+        suffix: a training step of the layers behind it.
         whole: a training step of the whole model, the frozen layers included.
-        measured: validating what is behind the deepest cut.
+        measured: validation of the layers behind the deepest cut.
         reading: reading and preparing the inputs.
     """
 
@@ -35,7 +35,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Run:
-    """What is to be trained.
+    """Size of a training, and the room for its cache.
 
     Attributes:
         rows: of each split.
@@ -43,7 +43,7 @@ class Run:
         views: K, augmented versions of each row that are stored.
         memory: bytes that a cache may take in memory.
         budget: bytes that it may take on disk; None: what the disk has.
-        at_once: how many of the versions are read by turns; 0: all.
+        at_once: number of the versions that are read by turns; 0: all.
         inputs_stay: whether inputs that are read in every epoch are prepared once and stay in memory.
     """
 
@@ -74,7 +74,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A cut with what is known of it.
+    """A cut that a plan weighs.
 
     Attributes:
         behind: the frozen layers behind it, which the suffix computes in every epoch; none at the deepest cut.
@@ -93,13 +93,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Option:
-    """A cut and a kind of cache, and what it comes to.
+    """A cut and a kind of cache, with predicted seconds and bytes.
 
     Attributes:
         kind: `disk`, `memory` or `none`.
         behind: the frozen layers that are computed in every epoch all the same; none at the deepest cut.
         dtype: in which type floating-point numbers are stored.
-        exact: whether what is read is what was computed.
+        exact: whether values are read as they were computed.
         bytes_per_sample: of a row.
         bytes: of all rows and views.
         first: predicted seconds of this run.
@@ -132,11 +132,11 @@ def without_cache(work: Work, run: Run) -> Option:
     return Option("none", first=seconds, later=seconds)
 
 
-def with_caches(place: Candidate, work: Work, run: Run, speeds: Bandwidths) -> list[Option]:
+def with_caches(candidate: Candidate, work: Work, run: Run, speeds: Bandwidths) -> list[Option]:
     """Return the options of one cut: on disk in each type, and in memory."""
-    exact, *_ = place.bytes
-    kinds = [("disk", dtype) for dtype in place.bytes] + [("memory", exact)]
-    return [_with_cache(kind, dtype, place, work, run, speeds) for kind, dtype in kinds]
+    exact, *_ = candidate.bytes
+    kinds = [("disk", dtype) for dtype in candidate.bytes] + [("memory", exact)]
+    return [_with_cache(kind, dtype, candidate, work, run, speeds) for kind, dtype in kinds]
 
 
 def choose(options: Sequence[Option], dtype: str | None, kind: str | None) -> Option:
@@ -181,11 +181,11 @@ def fastest_first(options: Iterable[Option]) -> list[Option]:
     return sorted(options, key=lambda option: (bool(option.why_not), option.first))
 
 
-def _with_cache(kind: str, dtype: str, place: Candidate, work: Work, run: Run, speeds: Bandwidths) -> Option:
-    size = place.bytes[dtype]
+def _with_cache(kind: str, dtype: str, candidate: Candidate, work: Work, run: Run, speeds: Bandwidths) -> Option:
+    size = candidate.bytes[dtype]
     total = size * run.stored_rows
     fits = size * run.rows_at_once <= run.memory
-    again = work.frozen - place.frozen
+    again = work.frozen - candidate.frozen
     gathering = size * run.rows["train"] / speeds.gathering
     reading = 0.0 if fits else size * (run.rows["train"] + run.rows["valid"]) / speeds.reading
     epoch = _epoch(work, run, again) + gathering + reading
@@ -193,23 +193,23 @@ def _with_cache(kind: str, dtype: str, place: Candidate, work: Work, run: Run, s
     training = run.epochs * epoch + measuring
     loading = total / LOADING if fits else 0.0
     if kind == "memory":
-        begin = run.stored_rows * (work.reading + place.frozen)
+        begin = run.stored_rows * (work.reading + candidate.frozen)
         later = begin + training
     else:
-        begin = place.to_compute + size * place.missing / speeds.writing + loading
-        begin += BUILD_SECONDS if place.missing else 0.0
+        begin = candidate.to_compute + size * candidate.missing / speeds.writing + loading
+        begin += BUILD_SECONDS if candidate.missing else 0.0
         later = loading + training
     before = begin + measuring - run.all_rows * (work.reading + work.measured + work.frozen)
     return Option(
         kind=kind,
-        behind=place.behind,
+        behind=candidate.behind,
         dtype=dtype,
-        exact=dtype == next(iter(place.bytes)),
+        exact=dtype == next(iter(candidate.bytes)),
         bytes_per_sample=size,
         bytes=total,
         first=begin + training,
         later=later,
-        ready=kind == "disk" and not place.missing,
+        ready=kind == "disk" and not candidate.missing,
         pays_from=_pays_from(before, _epoch_without(work, run) - epoch),
         why_not=_why_not(kind, total, fits, run),
     )

@@ -11,7 +11,7 @@ from reuse.caching.index import first_places
 from reuse.caching.packing import choose_storage, packed
 from reuse.devices import dtype_name
 from reuse.layers.cutting import Cut
-from reuse.layers.earlier import Earlier
+from reuse.layers.earlier import EarlierCut
 from reuse.planning.options import Candidate, Work
 
 SMALLER = ("float16", "bfloat16", "int8")  # types that a plan weighs beside that in which is computed
@@ -39,7 +39,7 @@ def weighed_places(
     """
     found: list[Candidate] = []
     smallest, distinct = math.inf, len(first_places(keys))
-    cuts: Sequence[Cut | Earlier] = (parts, *parts.earlier)
+    cuts: Sequence[Cut | EarlierCut] = (parts, *parts.earlier)
     for cut_at in cuts:
         bytes_of = _bytes_of(cut_at.frontier)
         if min(bytes_of.values()) >= smallest:
@@ -53,7 +53,7 @@ def weighed_places(
         if link is not None and cut_at is parts:
             before = sum(nodes.get(node.name, 0.0) for node in link.earlier.prefix.graph.nodes)
             spared = link.rows * (work.reading + before)
-        behind, computing = cut_at.behind if isinstance(cut_at, Earlier) else (), missing * (work.reading + frozen)
+        behind, computing = cut_at.behind if isinstance(cut_at, EarlierCut) else (), missing * (work.reading + frozen)
         found.append(Candidate(behind, min(frozen, work.frozen), bytes_of, missing, computing - spared))
     return found
 

@@ -10,13 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from reuse.planning.measuring import ORDINARY, SMALL_BYTES, measure_bandwidths
-from reuse.planning.options import Candidate, Option, Run, Work, allowed, choose, with_caches, without_cache
-from reuse.units import format_bytes, format_epochs
+from reuse.planning.options import (
+    Candidate,
+    Option,
+    Run,
+    Work,
+    allowed,
+    choose,
+    fastest_first,
+    with_caches,
+    without_cache,
+)
+from reuse.units import format_bytes, format_epochs, format_seconds
+
+HEADINGS = ("", "cut", "cache", "bytes", "this run", "later runs", "pays from")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a cache would cost and gain in one training.
+    """Costs and gains of a cache in one training.
 
     Attributes:
         cache: whether the activations are cached.
@@ -67,13 +79,13 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the user says about the cache.
+class PlanConstraints:
+    """Constraints of the user on the cache of a plan.
 
     Attributes:
-        dtype: in which type activations are stored; None: as computed.
-        kind: `disk` or `memory`; None: what is best.
-        folder: where they are kept.
+        dtype: type in which activations are stored; None: as computed.
+        kind: `disk` or `memory`; None: the better one.
+        folder: of the cache.
     """
 
     dtype: str | None
@@ -81,44 +93,28 @@ class Wish:
     folder: Path
 
 
-def gain(frozen: float, suffix: float, epochs: int, views: int = 1) -> float:
-    """Return how many times faster caching is than computing the frozen layers anew each epoch.
-
-    Args:
-        frozen: seconds of the frozen layers over all rows, F.
-        suffix: seconds of one epoch of the rest, h.
-        epochs: E.
-        views: K augmented versions of each row.
-
-    Example:
-        >>> round(gain(3.3, 0.016, 20), 1)
-        18.3
-    """
-    return epochs * (frozen + suffix) / (views * frozen + epochs * suffix)
-
-
-def make_plan(places: Sequence[Candidate], work: Work, run: Run, wish: Wish) -> Plan:
+def make_plan(candidates: Sequence[Candidate], work: Work, run: Run, constraints: PlanConstraints) -> Plan:
     """Weigh every cut and kind of cache against computing the frozen layers anew, and choose.
 
     Args:
-        places: the cuts, the deepest first.
-        work: what was measured.
-        run: what is to be trained.
-        wish: what the user says.
+        candidates: the cuts, the deepest first.
+        work: measured seconds.
+        run: rows, epochs and memory of the training.
+        constraints: of the user.
     """
-    largest = max(max(place.bytes.values()) for place in places) * run.stored_rows
-    speeds = measure_bandwidths(wish.folder) if largest > SMALL_BYTES else ORDINARY
+    largest = max(max(candidate.bytes.values()) for candidate in candidates) * run.stored_rows
+    speeds = measure_bandwidths(constraints.folder) if largest > SMALL_BYTES else ORDINARY
     options = [without_cache(work, run)]
-    for place in places:
-        options += with_caches(place, work, run, speeds)
-    chosen = choose(options, wish.dtype, wish.kind)
+    for candidate in candidates:
+        options += with_caches(candidate, work, run, speeds)
+    chosen = choose(options, constraints.dtype, constraints.kind)
     cached = chosen.kind != "none"
-    best = chosen if cached else _best_cache(allowed(options, wish.dtype, wish.kind))
+    best = chosen if cached else _best_cache(allowed(options, constraints.dtype, constraints.kind))
     return Plan(
         cache=cached,
         reason="" if cached else _reason(best, run),
         rows=run.all_rows,
-        missing=places[0].missing,
+        missing=candidates[0].missing,
         epochs=run.epochs,
         bytes_per_sample=best.bytes_per_sample,
         bytes=best.bytes,
@@ -135,6 +131,17 @@ def make_plan(places: Sequence[Candidate], work: Work, run: Run, wish: Wish) -> 
     )
 
 
+def plan_table(plan: Plan) -> list[str]:
+    """Return the options of a plan in lines, the shortest run first; a star marks what is chosen, `~` what rounds."""
+    chosen = ("none" if not plan.cache else plan.kind, plan.behind if plan.cache else ())
+    rows: list[tuple[str, ...]] = [HEADINGS]
+    for option in fastest_first(plan.options):
+        is_chosen = (option.kind, option.behind) == chosen and option.bytes == (plan.bytes if plan.cache else 0)
+        rows.append((("*" if is_chosen else ""), *_cells(option)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [_line(row, widths) for row in rows]
+
+
 def _best_cache(caches: Sequence[Option]) -> Option:
     """Return the cache that would be taken if one had to be."""
     fitting = [option for option in caches if not option.why_not]
@@ -145,3 +152,17 @@ def _reason(best: Option, run: Run) -> str:
     if best.why_not:
         return f"the smallest would take {format_bytes(best.bytes)}: {best.why_not}"
     return f"it would take longer than it saves in {format_epochs(run.epochs)}"
+
+
+def _cells(option: Option) -> tuple[str, ...]:
+    if option.kind == "none":
+        seconds = format_seconds(option.first)
+        return "", "none", "", seconds, seconds, ""
+    cut = f"before {option.behind[0]}" if option.behind else "deepest"
+    kind = f"{option.kind} {option.dtype}" + ("" if option.exact else " ~")
+    pays = option.why_not or ("never" if option.pays_from is None else f"epoch {option.pays_from}")
+    return cut, kind, format_bytes(option.bytes), format_seconds(option.first), format_seconds(option.later), pays
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()

@@ -1,4 +1,4 @@
-"""What the parts of a training take: measured, or remembered from an earlier run with the same frozen layers."""
+"""Seconds that the parts of a training take: measured, or read from an earlier run with the same frozen layers."""
 
 import math
 import platform
@@ -10,28 +10,28 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from reuse.caching.measured_record import read_measured, write_measured
+from reuse.caching.prefix_record import read_measured, write_measured
 from reuse.data.rows import Batch, Resident
 from reuse.layers.cutting import Cut
 from reuse.planning.measuring import FEW_ROWS, LONG_SECONDS, measurable_rows, node_seconds, typical, unchanged
 from reuse.planning.options import Work
 from reuse.training.threads import fitting_threads
 
-Stepping = Callable[[nn.Module], Callable[[Batch], object]]
-"""Takes a network, returns what takes a training step on a batch."""
+MakeStep = Callable[[nn.Module], Callable[[Batch], object]]
+"""Function that takes a network and returns its training step, which takes a batch."""
 
 Tensors = tuple[Tensor, ...]
 KEPT = 8  # records of one prefix, under different conditions
 
 
 @dataclass(frozen=True)
-class Known:
-    """What was measured of frozen layers, in seconds a row: it holds as long as they, and the conditions, are the same.
+class Timings:
+    """Measured seconds a row of frozen layers, which hold as long as the layers and the conditions are the same.
 
     Attributes:
-        conditions: under which it was measured.
-        through: what a training step of the whole model takes more than one of what is behind the cut.
-        nodes: the nodes of the prefix, in order, without gradients.
+        conditions: under which they were measured.
+        through: how much longer a training step of the whole model takes than one of the layers behind the cut.
+        nodes: of each node of the prefix, in order, without gradients.
     """
 
     conditions: Mapping[str, str]
@@ -40,51 +40,51 @@ class Known:
 
 
 def conditions(device: torch.device, batch_size: int, precision: str) -> dict[str, str]:
-    """Return what measured seconds depend on beside the layers: this machine, torch, and how it computes."""
+    """Return the conditions that measured seconds depend on beside the layers: this machine, torch, how it computes."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     found = (platform.node(), name, torch.get_num_threads(), torch.__version__, batch_size, precision)
     return dict(zip(("machine", "device", "threads", "torch", "batch_size", "precision"), map(str, found), strict=True))
 
 
-def remember(folder: Path, known: Known) -> None:
-    """Write what was measured beside the activations in `folder`, in place of what was under the same conditions."""
-    others = [other for other in _records(folder) if other.conditions != known.conditions]
-    write_measured(folder, list(map(asdict, [*others[1 - KEPT :], known])))
+def save_timings(folder: Path, timings: Timings) -> None:
+    """Write timings beside the activations in `folder`, in place of older ones under the same conditions."""
+    others = [other for other in _records(folder) if other.conditions != timings.conditions]
+    write_measured(folder, list(map(asdict, [*others[1 - KEPT :], timings])))
 
 
-def recall(folder: Path, under: Mapping[str, str], parts: Cut) -> Known | None:
-    """Return what was measured of the prefix of a cut under the same conditions; None where nothing was.
+def find_timings(folder: Path, under: Mapping[str, str], parts: Cut) -> Timings | None:
+    """Return the timings of the prefix of a cut under the same conditions; None where there are none.
 
     Args:
         folder: of the prefix's activations.
         under: the conditions.
         parts: the cut.
     """
-    known = next((known for known in _records(folder) if known.conditions == under), None)
-    return known if known is not None and len(known.nodes) == len(parts.prefix.graph.nodes) else None
+    found = next((timings for timings in _records(folder) if timings.conditions == under), None)
+    return found if found is not None and len(found.nodes) == len(parts.prefix.graph.nodes) else None
 
 
 def measure_work(
     parts: Cut,
-    stepping: Stepping,
+    make_step: MakeStep,
     sample: Tensors,
     targets: Tensor | None,
     batch_size: int,
     precision: str = "float32",
     read: Callable[[], object] | None = None,
-    known: Known | None = None,
+    timings: Timings | None = None,
 ) -> tuple[Work, dict[str, float]]:
     """Measure both parts of a cut, and the whole model, on a sample of rows; the model stays as it was.
 
     Args:
         parts: the cut.
-        stepping: makes training steps.
+        make_step: returns the training step of a network.
         sample: inputs, on the model's device.
         targets: of these rows, there too.
         batch_size: rows of a training step.
         precision: of the training, a name of `reuse.training.precision.PRECISIONS`.
         read: reads and prepares the inputs of the sample; None: they lie ready.
-        known: spares measuring the frozen layers, and the whole model; None: they are measured.
+        timings: spares measuring the frozen layers, and the whole model; None: they are measured.
 
     Returns:
         Seconds a row, and those of each node of the prefix, by name.
@@ -92,18 +92,18 @@ def measure_work(
     model, device, names = parts.suffix.model, sample[0].device, [node.name for node in parts.prefix.graph.nodes]
     reading = 0.0 if read is None else typical(read, device) / len(sample[0])
     with unchanged(model):
-        size = _few_rows(parts, sample) if known is None else min(FEW_ROWS, len(sample[0]))
+        size = _few_rows(parts, sample) if timings is None else min(FEW_ROWS, len(sample[0]))
         inputs = tuple(tensor[:size] for tensor in sample)
         with torch.no_grad():
             frontier = parts.prefix(*inputs)
-        suffix, measured = _behind(parts, stepping, frontier, targets, batch_size, precision)
-        if known is not None:
-            work = Work(sum(known.nodes), suffix, suffix + known.through, measured, reading)
-            return work, dict(zip(names, known.nodes, strict=True))
+        suffix, measured = _behind(parts, make_step, frontier, targets, batch_size, precision)
+        if timings is not None:
+            work = Work(sum(timings.nodes), suffix, suffix + timings.through, measured, reading)
+            return work, dict(zip(names, timings.nodes, strict=True))
         nodes = _in_front(parts, inputs)
         rows = min(batch_size, size)
-        same = suffix if rows == batch_size else _behind(parts, stepping, frontier, targets, rows, precision)[0]
-        through = max(0.0, _step_seconds(model, model, stepping, inputs, targets, rows, precision) - same)
+        same = suffix if rows == batch_size else _behind(parts, make_step, frontier, targets, rows, precision)[0]
+        through = max(0.0, _step_seconds(model, model, make_step, inputs, targets, rows, precision) - same)
     return Work(sum(nodes.values()), suffix, suffix + through, measured, reading), nodes
 
 
@@ -118,20 +118,20 @@ def _repeated(tensor: Tensor, rows: int) -> Tensor:
 
 
 def _behind(
-    parts: Cut, stepping: Stepping, frontier: Tensors, targets: Tensor | None, rows: int, precision: str
+    parts: Cut, make_step: MakeStep, frontier: Tensors, targets: Tensor | None, rows: int, precision: str
 ) -> tuple[float, float]:
     """Return the seconds a row of a training step, and of measuring, behind the cut, in batches of `rows` rows."""
     model, batch = parts.suffix.model, tuple(_repeated(tensor, rows) for tensor in frontier)
     with fitting_threads(parts.suffix, model, Resident(*batch), rows, precision), torch.no_grad():
         parts.suffix.eval()
         measured = typical(lambda: parts.suffix(*batch), batch[0].device) / rows
-    return _step_seconds(parts.suffix, model, stepping, frontier, targets, rows, precision), measured
+    return _step_seconds(parts.suffix, model, make_step, frontier, targets, rows, precision), measured
 
 
 def _step_seconds(
     network: nn.Module,
     model: nn.Module,
-    stepping: Stepping,
+    make_step: MakeStep,
     given: Tensors,
     targets: Tensor | None,
     rows: int,
@@ -143,7 +143,7 @@ def _step_seconds(
     )
     with fitting_threads(network, model, Resident(*batch.inputs), rows, precision):
         network.train()
-        step = stepping(network)
+        step = make_step(network)
         return typical(lambda: step(batch), batch.inputs[0].device) / rows
 
 
@@ -158,13 +158,13 @@ def _in_front(parts: Cut, inputs: Tensors) -> dict[str, float]:
     return {name: value * share for name, value in nodes.items()}
 
 
-def _records(folder: Path) -> list[Known]:
+def _records(folder: Path) -> list[Timings]:
     """Return the records in a prefix's folder; those of another version, or damaged, are left out."""
     found = []
     for record in read_measured(folder):
         with suppress(TypeError):
-            known = Known(**record)
-            seconds = [known.through, *known.nodes]
+            timings = Timings(**record)
+            seconds = [timings.through, *timings.nodes]
             if all(isinstance(value, float | int) and math.isfinite(value) and value >= 0 for value in seconds):
-                found.append(known)
+                found.append(timings)
     return found

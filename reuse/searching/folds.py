@@ -9,8 +9,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from torch import Tensor
 
 from reuse.data.dataset import Dataset, Split
-from reuse.data.inputs import Inputs
-from reuse.data.joining import Joined
+from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.errors import UsageError
 
 Label = int | str | None
@@ -88,7 +87,7 @@ def divide(
 
 
 def _with_pool(data: Dataset, positions: np.ndarray) -> Dataset:
-    inputs = Joined([data.train.inputs, data.valid.inputs])
+    inputs = JoinedInputs([data.train.inputs, data.valid.inputs])
     rows = np.concatenate([data.train.rows, data.valid.rows])
     targets = None
     if data.train.targets is not None and data.valid.targets is not None:

@@ -61,7 +61,8 @@ def build(seed=0):
 
 
 def print_of(model, **changes) -> Fingerprint:
-    settings = {"preprocessing": {"size": 8}, "dtype": torch.float32, "device": torch.device("cpu")} | changes
+    settings = {"preprocessing": {"size": 8}, "dtype": torch.float32, "device": torch.device("cpu")}
+    settings |= {"cache_format": 1} | changes
     return fingerprint(trace(model) if not isinstance(model, GraphModule) else model, **settings)
 
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caching.test_quantizing import Maps
+from caching.test_packing import Maps
 from reuse.caching import activations, reading_ahead
 from reuse.caching.activations import MappedActivations, ResidentActivations
 from reuse.caching.reading_ahead import divide
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def small(monkeypatch):
     """Portions of about 30 rows, read in spans of about 4, with small gaps read through."""
-    monkeypatch.setattr(activations, "windows_of", lambda row_bytes: Windows(5, 30))
+    monkeypatch.setattr(activations, "windows_for", lambda row_bytes: Windows(5, 30))
     monkeypatch.setattr(reading_ahead, "SPAN_BYTES", 4 * 32)
     monkeypatch.setattr(reading_ahead, "GAP_BYTES", 2 * 32)
 

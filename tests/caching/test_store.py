@@ -359,7 +359,7 @@ def test_a_folder_that_may_only_be_read_serves_and_refuses_to_fill(rows, open_ca
 
     for operation in ("make_folder", "create", "append", "write_at", "rename", "remove", "touch", "fsync"):
         monkeypatch.setattr(files, operation, refuse)
-    monkeypatch.setattr("filelock._unix.os.open", refuse)
+    monkeypatch.setattr("os.open", refuse)  # which the lock files are opened by
     cache = open_cache()
     assert cache.fill(data.keys[:4], data.compute).found == 4
     data.assert_served(cache, np.arange(4))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from reuse.data.joining import Joined
+from reuse.data.inputs import JoinedInputs
 from reuse.data.loading import load
 from reuse.data.preprocessing import Preprocessing
 from reuse.errors import DataError, UsageError
@@ -34,7 +34,7 @@ def test_tokens_stay_whole_numbers(dtype: type) -> None:
         resident = split.inputs.resident()
         assert resident.dtype == torch.int64
         np.testing.assert_array_equal(resident, x[split.rows])
-    joined = Joined([data.train.inputs, data.test.inputs])
+    joined = JoinedInputs([data.train.inputs, data.test.inputs])
     assert torch.equal(joined.gather(torch.arange(len(joined)))[0][: len(data.train)], data.train.inputs.resident())
 
 

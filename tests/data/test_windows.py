@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from reuse.data.windows import Windows, windows_of
+from reuse.data.windows import Windows, windows_for
 from reuse.seeding import generator
 
 
@@ -49,10 +49,10 @@ def test_shares_of_a_process_are_read_with_its_windows():
 
 
 def test_windows_follow_from_the_bytes_of_a_row_alone():
-    assert windows_of(2048) == Windows(512, 2**15)
-    assert windows_of(2**20) == Windows(1, 64)
-    assert windows_of(2**30) == Windows(1, 1)
-    assert windows_of(0).chunk_rows > 0
+    assert windows_for(2048) == Windows(512, 2**15)
+    assert windows_for(2**20) == Windows(1, 64)
+    assert windows_for(2**30) == Windows(1, 1)
+    assert windows_for(0).chunk_rows > 0
 
 
 # --- how well it shuffles: 10 classes, sorted ------------------------------------------------------------------------

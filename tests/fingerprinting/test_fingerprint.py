@@ -24,7 +24,8 @@ from reuse.fingerprinting.fingerprint import Fingerprint
 
 def _in_another_process(hash_seed):
     folder = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(folder)}
+    path = os.pathsep.join(map(str, (folder, folder.parent)))
+    environment = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": path}
     command = [sys.executable, "-c", "from caching.prefixes import *; print(print_of(build()).key)"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -175,10 +176,14 @@ def test_settings_are_part_of_the_key(settings, named):
 
 @pytest.fixture
 def precision():
-    """Whatever a test sets is set back."""
+    """Whatever a test sets is set back, and what newer versions of torch set along with it."""
     before = torch.get_float32_matmul_precision()
+    owners = (getattr(torch.backends.mkldnn, "matmul", None), torch.backends.cuda.matmul, torch.backends.cudnn)
+    kept = [(owner, owner.fp32_precision) for owner in owners if hasattr(owner, "fp32_precision")]
     yield
     torch.set_float32_matmul_precision(before)
+    for owner, value in kept:
+        owner.fp32_precision = value
 
 
 @pytest.mark.usefixtures("precision")
@@ -193,6 +198,7 @@ def test_the_precision_of_products_is_part_of_the_key(device):
     assert len({found.key for found in keys.values()}) == 3
 
 
+@pytest.mark.usefixtures("precision")
 def test_tf32_is_part_of_the_key_on_cuda_alone(monkeypatch):
     settings = [
         (torch.backends.cuda.matmul, "allow_tf32", "numerics/cuda.matmul.allow_tf32"),

@@ -51,6 +51,7 @@ def test_metrics_are_those_of_the_mean_on_the_test_rows(runs: list[str]) -> None
         assert member["metrics"] == pytest.approx(evaluate_run(run).metrics, rel=1e-4)
         assert member["weight"] == pytest.approx(1 / 3)
     assert found.to_dict()["members"][0]["run"] == runs[0]
+    assert found.run == " + ".join(runs)
 
 
 def test_a_mix_is_no_worse_on_the_validation_rows_than_any_member_or_the_mean(runs: list[str]) -> None:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from reuse.errors import DataError, UsageError
-from reuse.inference.pooling import average_predictions, fit_weights
+from reuse.errors import DataError, RunError, UsageError
+from reuse.inference.pooling import average_predictions, average_weights, fit_weights
 
 DRAW = torch.Generator().manual_seed(0)
 
@@ -75,3 +75,19 @@ def test_what_is_no_weight_is_refused() -> None:
         average_predictions([])
     with pytest.raises(DataError, match="not finite"):
         fit_weights([torch.full((2, 1), torch.nan)], torch.zeros(2, 1), "regression")
+
+
+def test_averages_are_means_in_the_tensors_types() -> None:
+    first = {"w": torch.tensor([1.0, 2.0]), "h": torch.tensor([1.0], dtype=torch.float16), "n": torch.tensor(3)}
+    other = {"w": torch.tensor([2.0, 6.0]), "h": torch.tensor([2.0], dtype=torch.float16), "n": torch.tensor(9)}
+    found = average_weights([first, other])
+    assert found["w"].tolist() == [1.5, 4.0]
+    assert (found["h"].dtype, found["h"].item()) == (torch.float16, 1.5)
+    assert found["n"].item() == 3
+    assert average_weights([first])["n"] is not first["n"]
+    with pytest.raises(RunError, match=r"differ in w, \(2,\) and \(1,\)"):
+        average_weights([first, {**other, "w": torch.zeros(1)}])
+    with pytest.raises(RunError, match="differ in x"):
+        average_weights([first, {**other, "x": torch.zeros(1)}])
+    with pytest.raises(UsageError, match="no weights"):
+        average_weights([])

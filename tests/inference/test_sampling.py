@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from reuse.data.preprocessing import Preprocessing
 from reuse.errors import UsageError
 from reuse.inference.predicting import predict_run
-from reuse.inference.sampling import dropouts, dropping, sample_predictions
+from reuse.inference.sampling import dropouts, enabled_dropout, sample_predictions
 from reuse.nn.building import build
 from reuse.pretraining.pretrain import pretrain
 from reuse.runs.models import SavedModel
@@ -106,7 +106,7 @@ def test_without_dropout_it_is_refused() -> None:
     model = saved(nn.Sequential(nn.Linear(5, 3), nn.Dropout(0.0)))
     with pytest.raises(UsageError, match="has no dropout"):
         sample_predictions(model, ROWS, 4)
-    with pytest.raises(UsageError, match="no dropout"), dropping(nn.Linear(2, 2)):
+    with pytest.raises(UsageError, match="no dropout"), enabled_dropout(nn.Linear(2, 2)):
         pass
     with pytest.raises(UsageError, match="mc_dropout is 1"):
         sample_predictions(model, ROWS, 1)

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from reuse.data.loading import load
 from reuse.errors import DataError
-from reuse.inference.selecting import OutsideData, Selected, run_rows, targets_for
+from reuse.inference.selecting import DataRequest, SelectedRows, run_rows, targets_for
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest
 
 
-def selected(targets: Tensor | None, task: str, classes: tuple[str, ...] = ()) -> Selected:
+def selected(targets: Tensor | None, task: str, classes: tuple[str, ...] = ()) -> SelectedRows:
     inputs: Any = None
-    return Selected("other", inputs, targets, task, classes, np.arange(4), (), "all")
+    return SelectedRows("other", inputs, targets, task, classes, np.arange(4), (), "all")
 
 
 def test_classes_are_renumbered_by_name() -> None:
@@ -85,8 +85,8 @@ def test_a_split_drawn_for_other_data_is_that_of_a_training() -> None:
     run = run_on("own.npz", group_by="patient")
     preprocessing = load("own.npz", group_by="patient", seed=3).preprocessing
     for split in ("train", "valid", "test"):
-        own = run_rows(run, preprocessing, OutsideData(), split)
-        other = run_rows(run, preprocessing, OutsideData("other.npz"), split)
+        own = run_rows(run, preprocessing, DataRequest(), split)
+        other = run_rows(run, preprocessing, DataRequest("other.npz"), split)
         assert other.numbers.tolist() == own.numbers.tolist()
         assert torch.equal(other.inputs.gather(torch.arange(3))[0], own.inputs.gather(torch.arange(3))[0])
         assert f"{len(own.numbers)} of 120 rows: the {split} split drawn with seed 3" in other.notes
@@ -102,14 +102,14 @@ def test_without_a_split_own_data_gives_its_test_rows_and_other_data_all_or_its_
     test = ("test", data.test.rows.tolist())
     expected = {None: test, "own.npz": test, "./own.npz": test, "other.npz": ("all", list(range(7)))}
     for spec, (split, rows) in {**expected, "split.npz": ("test", [4, 5, 6, 7, 8])}.items():
-        found = run_rows(run, data.preprocessing, OutsideData(spec), None)
+        found = run_rows(run, data.preprocessing, DataRequest(spec), None)
         assert (found.split, found.numbers.tolist()) == (split, rows), spec
-    assert run_rows(run, data.preprocessing, OutsideData((x, y)), None).split == "all"
+    assert run_rows(run, data.preprocessing, DataRequest((x, y)), None).split == "all"
 
 
 def test_arrays_may_be_those_of_a_run_on_arrays() -> None:
     x, y = ARRAYS["x"], ARRAYS["y"]
     data = load((x, y), seed=3)
-    found = run_rows(run_on("arrays"), data.preprocessing, OutsideData((x, y)), None)
+    found = run_rows(run_on("arrays"), data.preprocessing, DataRequest((x, y)), None)
     assert (found.split, found.numbers.tolist()) == ("test", data.test.rows.tolist())
     assert "24 of 120 rows: the test split drawn with seed 3" in found.notes

@@ -14,7 +14,7 @@ from reuse import load, load_model
 from reuse.errors import RunError, UnknownNameError, UsageError
 from reuse.finetuning.finetune import finetune
 from reuse.inference.predicting import evaluate_run
-from reuse.inference.souping import average_weights, soup_runs
+from reuse.inference.souping import soup_runs
 from reuse.pretraining.pretrain import pretrain
 from reuse.runs.folder import RunFolder
 from reuse.runs.tensor_files import load_tensors_file, save_tensors
@@ -46,22 +46,6 @@ def runs(folder: str, source: str) -> list[str]:
     patterns = {"restore": "*"}
     good = [tune(source, f"{folder}/{seed}", seed=seed, **patterns) for seed in range(2)]
     return [*good, tune(source, f"{folder}/bad", learning_rate=1.5, optimizer="sgd", epochs=1, seed=7, **patterns)]
-
-
-def test_averages_are_means_in_the_tensors_types() -> None:
-    first = {"w": torch.tensor([1.0, 2.0]), "h": torch.tensor([1.0], dtype=torch.float16), "n": torch.tensor(3)}
-    other = {"w": torch.tensor([2.0, 6.0]), "h": torch.tensor([2.0], dtype=torch.float16), "n": torch.tensor(9)}
-    found = average_weights([first, other])
-    assert found["w"].tolist() == [1.5, 4.0]
-    assert (found["h"].dtype, found["h"].item()) == (torch.float16, 1.5)
-    assert found["n"].item() == 3
-    assert average_weights([first])["n"] is not first["n"]
-    with pytest.raises(RunError, match=r"differ in w, \(2,\) and \(1,\)"):
-        average_weights([first, {**other, "w": torch.zeros(1)}])
-    with pytest.raises(RunError, match="differ in x"):
-        average_weights([first, {**other, "x": torch.zeros(1)}])
-    with pytest.raises(UsageError, match="no weights"):
-        average_weights([])
 
 
 def test_a_uniform_soup_is_the_mean_with_statistics_of_its_own(runs: list[str], folder: str) -> None:

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from reuse.errors import UsageError
-from reuse.layers.freezing import freeze, frozen, hold, trainable_parameters, unfreeze
+from reuse.layers.freezing import freeze, frozen, hold, unfreeze
 
 
 def network() -> nn.Sequential:
@@ -28,7 +28,7 @@ def test_frozen_layers_stay_bit_identical_and_deterministic(optimizer: type, zer
     freeze(model, "0,2")
     before = copy.deepcopy({**model[0].state_dict(), **{"2." + k: v for k, v in model[2].state_dict().items()}})
     settings = {"lr": 0.1, "weight_decay": 0.1} | ({"momentum": 0.9} if optimizer is torch.optim.SGD else {})
-    step = optimizer([p for _, p in trainable_parameters(model)], **settings)
+    step = optimizer([p for p in model.parameters() if p.requires_grad], **settings)
     inputs = torch.randn(16, 4)
     features = model.train()[0](inputs)
     for _ in range(20):

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reuse.planning.describing import plan_table
 from reuse.planning.measuring import Bandwidths
 from reuse.planning.options import (
     BUILD_SECONDS,
@@ -22,7 +21,7 @@ from reuse.planning.options import (
     with_caches,
     without_cache,
 )
-from reuse.planning.plan import Wish, gain, make_plan
+from reuse.planning.plan import PlanConstraints, make_plan, plan_table
 
 ROWS = {"train": 80, "valid": 10, "test": 10}
 WORK = Work(frozen=0.1, suffix=0.01, whole=0.12, measured=0.005)
@@ -36,8 +35,8 @@ def deepest(**changes: Any) -> Candidate:
     return Candidate(**settings)
 
 
-def wish(dtype: str | None = None, kind: str | None = None) -> Wish:
-    return Wish(dtype, kind, Path())
+def wanted(dtype: str | None = None, kind: str | None = None) -> PlanConstraints:
+    return PlanConstraints(dtype, kind, Path())
 
 
 def test_without_a_cache_every_epoch_computes_everything() -> None:
@@ -164,38 +163,42 @@ def test_a_cache_may_take_a_little_longer_where_later_runs_take_less(
 
 
 def test_what_rounds_is_taken_where_it_is_asked_for() -> None:
-    plan = make_plan([deepest()], WORK, RUN, wish())
+    plan = make_plan([deepest()], WORK, RUN, wanted())
     assert (plan.bytes, plan.kind) == (10_000, "disk")
-    assert make_plan([deepest()], WORK, RUN, wish("float16", "disk")).bytes == 5_000
-    assert make_plan([deepest()], WORK, RUN, wish(kind="memory")).kind == "memory"
+    assert make_plan([deepest()], WORK, RUN, wanted("float16", "disk")).bytes == 5_000
+    assert make_plan([deepest()], WORK, RUN, wanted(kind="memory")).kind == "memory"
 
 
 def test_a_budget_takes_the_smaller_frontier() -> None:
     run = Run(ROWS, 20, 1, memory=10**9, budget=5_000)
     places = [deepest(), Candidate(("wide",), 0.09, {"float32": 10}, 100, 9.0)]
-    on_disk = make_plan(places, WORK, run, wish(kind="disk"))
+    on_disk = make_plan(places, WORK, run, wanted(kind="disk"))
     assert (on_disk.cache, on_disk.behind, on_disk.bytes) == (True, ("wide",), 1_000)
-    assert make_plan(places, WORK, run, wish()).kind == "memory"
-    nothing = make_plan(places[:1], WORK, run, wish(kind="disk"))
+    assert make_plan(places, WORK, run, wanted()).kind == "memory"
+    nothing = make_plan(places[:1], WORK, run, wanted(kind="disk"))
     assert not nothing.cache
     assert "over the budget" in nothing.reason
 
 
-def test_the_law_is_what_a_plan_comes_to() -> None:
+@given(st.floats(0.01, 10), st.floats(0.001, 10), st.integers(1, 500), st.integers(1, 50))
+def test_the_law_is_what_a_plan_comes_to(frozen: float, suffix: float, epochs: int, views: int) -> None:
     """Where nothing but F and h counts: no validation, no overheads, no disk."""
-    rows = {"train": 10**6, "valid": 0, "test": 0}
-    work = Work(frozen=1.0, suffix=0.01, whole=1.01, measured=0.0)
-    place = Candidate((), 1.0, {"float32": 1}, 10**6, 1e6)
-    run = Run(rows, 20, 1, memory=10**12, budget=None)
-    speeds = Bandwidths(1e15, 1e15, 1e15)
-    cached, plain = with_caches(place, work, run, speeds)[0].first, without_cache(work, run).first - 1e6
-    assert plain / cached == pytest.approx(gain(1e6, 1e4, 20), rel=1e-3)
+    rows = 10**6
+    work = Work(frozen, suffix, whole=frozen + suffix, measured=0.0)
+    place = Candidate((), frozen, {"float32": 1}, views * rows, views * rows * frozen)
+    run = Run({"train": rows, "valid": 0, "test": 0}, epochs, views, memory=10**12, budget=None)
+    cached = with_caches(place, work, run, Bandwidths(1e15, 1e15, 1e15))[0]
+    plain = without_cache(work, run).first - rows * frozen  # which are measured once, after the last epoch
+    gain = plain / cached.first
+    assert gain == pytest.approx(epochs * (frozen + suffix) / (views * frozen + epochs * suffix), rel=1e-3)
+    assert gain <= max(epochs / views, 1) * 1.001
+    assert plain / cached.later == pytest.approx((frozen + suffix) / suffix, rel=1e-3)
 
 
 def test_the_table_says_it_all() -> None:
     run = Run(ROWS, 20, 1, memory=10**9, budget=6_000)
     places = [deepest(), Candidate(("wide", "wider"), 0.06, {"float32": 10}, 100, 6.0)]
-    plan = make_plan(places, WORK, run, wish(kind="disk"))
+    plan = make_plan(places, WORK, run, wanted(kind="disk"))
     lines = plan_table(plan)
     assert lines[0].split() == ["cut", "cache", "bytes", "this", "run", "later", "runs", "pays", "from"]
     assert len(lines) == 1 + 1 + 3 + 2

@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 import reuse
 from finished_runs import weights
 from reuse.features import choosing
 from reuse.finetuning.finetune import plan as plan_finetuning
 from reuse.planning.measuring import measure_bandwidths
-from reuse.planning.plan import gain
 from reuse.runs.results import Result
 
 MODULE = """
@@ -32,18 +29,6 @@ def hooked(in_features, num_classes):
     return model
 """
 LOSES = "it would take longer than it saves in 1 epoch"
-
-
-def test_the_gain_with_several_views_of_each_row() -> None:
-    assert gain(10, 1, 20, views=4) == pytest.approx(220 / 60)
-
-
-@given(*[st.floats(1e-6, 1e3)] * 2, st.integers(1, 1000), st.integers(1, 50))
-def test_the_gain_has_its_bounds(frozen: float, suffix: float, epochs: int, views: int) -> None:
-    value = gain(frozen, suffix, epochs, views)
-    assert value <= max(epochs / views, 1) * (1 + 1e-9)
-    assert gain(frozen, suffix, 1) == pytest.approx(1)
-    assert gain(frozen, suffix, epochs) <= (frozen + suffix) / suffix * (1 + 1e-9)
 
 
 def test_bandwidths_are_measured_and_leave_no_file(tmp_path: Path) -> None:

@@ -31,11 +31,11 @@ def test_measuring_leaves_the_model_as_it_was() -> None:
     before, state = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
     taken = []
 
-    def stepping(network: nn.Module) -> Callable[[Batch], object]:
+    def make_step(network: nn.Module) -> Callable[[Batch], object]:
         taken.append(network)
         return Trainer(model, Classification(2), network=network, learning_rate=1.0).step
 
-    work, nodes = measure_work(parts, stepping, sample, torch.arange(16) % 2, 8)
+    work, nodes = measure_work(parts, make_step, sample, torch.arange(16) % 2, 8)
     assert taken == [parts.suffix, model]
     assert min(work.frozen, work.suffix, work.whole, work.measured) > 0
     assert sum(nodes.values()) == pytest.approx(work.frozen)
@@ -130,19 +130,19 @@ def test_what_is_known_is_not_measured_and_what_is_behind_the_cut_is(tmp_path: P
     freeze(model, "0")
     parts, sample, under = cut(model, torch.randn(4, 5)), (torch.randn(16, 5),), {"machine": "this"}
     names = [node.name for node in parts.prefix.graph.nodes]
-    known = workload.Known(under, 2.0, [3.0, *[0.0] * (len(names) - 1)])
+    timings = workload.Timings(under, 2.0, [3.0, *[0.0] * (len(names) - 1)])
     for machine in range(20):
-        workload.remember(tmp_path, replace(known, conditions={"machine": str(machine)}))
-        workload.remember(tmp_path, known)
-    assert workload.recall(tmp_path, under, parts) == known
-    assert workload.recall(tmp_path, {"machine": "19"}, parts) is not None  # several share a cache
-    assert workload.recall(tmp_path, {"machine": "0"}, parts) is None  # and old ones go
+        workload.save_timings(tmp_path, replace(timings, conditions={"machine": str(machine)}))
+        workload.save_timings(tmp_path, timings)
+    assert workload.find_timings(tmp_path, under, parts) == timings
+    assert workload.find_timings(tmp_path, {"machine": "19"}, parts) is not None  # several share a cache
+    assert workload.find_timings(tmp_path, {"machine": "0"}, parts) is None  # and old ones go
     taken = []
 
-    def stepping(network: nn.Module) -> Callable[[Batch], object]:
+    def make_step(network: nn.Module) -> Callable[[Batch], object]:
         return lambda batch: taken.append((network, len(batch.inputs[0])))
 
-    work, nodes = measure_work(parts, stepping, sample, None, 40, "float32", None, known)
+    work, nodes = measure_work(parts, make_step, sample, None, 40, "float32", None, timings)
     assert set(taken) == {(parts.suffix, 40)}
     assert 0 < work.suffix < 1
     assert (work.frozen, work.whole, list(nodes), sum(nodes.values())) == (3.0, work.suffix + 2.0, names, 3.0)
@@ -154,14 +154,14 @@ def test_steps_are_measured_on_whole_batches_and_reading_by_itself() -> None:
     parts, sample, targets = cut(model, torch.randn(4, 5)), (torch.randn(16, 5),), torch.arange(16)
     taken = set()
 
-    def stepping(network: nn.Module) -> Callable[[Batch], object]:
+    def make_step(network: nn.Module) -> Callable[[Batch], object]:
         def step(batch: Batch) -> None:
             assert batch.targets is not None
             taken.add((network is model, len(batch.inputs[0]), tuple(batch.targets.tolist())))
 
         return step
 
-    work, _ = measure_work(parts, stepping, sample, targets, 40, "float32", lambda: time.sleep(0.016))
+    work, _ = measure_work(parts, make_step, sample, targets, 40, "float32", lambda: time.sleep(0.016))
     repeated = tuple(number % 16 for number in range(40))
     assert taken == {(False, 40, repeated), (False, 16, repeated[:16]), (True, 16, repeated[:16])}
     assert 0.001 <= work.reading < 0.1

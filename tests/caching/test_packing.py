@@ -6,12 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reuse.caching import activations, unpacking
+from reuse.caching import activations, stored_rows
 from reuse.caching.activations import MappedActivations, PackedActivations, ResidentActivations
 from reuse.caching.building import published
 from reuse.caching.cache import ActivationCache
-from reuse.caching.packing import packed, storage_errors
-from reuse.caching.quantizing import QuantizedTensor, channel_axis, dequantize, quantize
+from reuse.caching.packing import QuantizedTensor, channel_axis, dequantize, packed, quantize
 from reuse.caching.segment import read_header
 from reuse.errors import CacheError, UnknownNameError
 from reuse.fingerprinting.fingerprint import Fingerprint
@@ -136,7 +135,7 @@ def test_beside_a_small_device_codes_lie_in_ram_and_are_unpacked_over_there(maps
     cache, meta = maps.open(tmp_path), torch.device("meta")
     cache.fill(maps.keys, maps.compute)
     monkeypatch.setattr(activations, "free_memory", lambda device: 10**9 if device.type == "cpu" else 10)
-    monkeypatch.setattr(unpacking, "_scales", lambda table, blocks, tensor: (table[0, 0, :, None, None],) * 2)
+    monkeypatch.setattr(stored_rows, "_scales", lambda table, blocks, tensor: (table[0, 0, :, None, None],) * 2)
     split = cache.activations(maps.keys, device=meta)
     assert isinstance(split, PackedActivations)
     got = split.gather(torch.tensor([1, 2]))
@@ -225,8 +224,11 @@ def test_spot_checks_allow_the_rounding_of_the_type_and_nothing_more(maps, tmp_p
 
 
 def test_errors_are_those_of_the_formula(maps, tmp_path):
-    assert storage_errors(maps.tensors, FRONTIER, "float32") == []
-    (error,) = storage_errors(maps.tensors, FRONTIER, "bfloat16")
+    as_computed, cache = maps.open(tmp_path, "float32"), maps.open(tmp_path, "bfloat16")
+    for opened in (as_computed, cache):
+        opened.fill(maps.keys, maps.compute, **SIZES)
+    assert as_computed.storage_errors(maps.keys, maps.compute, rows=30) == []
+    (error,) = cache.storage_errors(maps.keys, maps.compute, rows=30)
     exact = maps.tensors[0].double().flatten(1)
     off = (maps.tensors[0].bfloat16().double().flatten(1) - exact).norm(dim=1)
     assert error.relative == pytest.approx(float(off.norm() / exact.norm()))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from caching.conftest import FRONTIER, Rows
 from reuse.caching.building import building_place, published
 from reuse.caching.cache import ActivationCache
-from reuse.caching.sharing import FillShare
+from reuse.caching.locking import FillShare
 from reuse.errors import CacheError, UsageError
 from reuse.fingerprinting.fingerprint import Fingerprint
 
