@@ -21,7 +21,7 @@ from reuse.runs.phases import remaining, settle_after, settle_as_before
 from reuse.runs.results import Result
 from reuse.runs.tensor_files import save_tensors
 from reuse.seeding import seed_everything
-from reuse.settings.calling import Given, overridden, takes
+from reuse.settings.calling import Given, overridden, takes, takes_given
 from reuse.settings.commands import FinetuneArguments, FinetuneSettings, PlanArguments
 from reuse.settings.files import plain_settings
 from reuse.setup.finetuning import FinetuneSetup, Task, begin_manifest, new_task, resumed_task, set_up, with_settings
@@ -31,7 +31,7 @@ from reuse.setup.trainers import make_stopping
 from reuse.training.parallel import describe_spread, take_part
 
 
-@takes(FinetuneArguments)
+@takes_given(FinetuneArguments)
 def finetune(arguments: FinetuneArguments, given: Given) -> Result:
     """Train a model on labels from layers that are already trained, and leave a run folder.
 
@@ -53,7 +53,7 @@ def finetune(arguments: FinetuneArguments, given: Given) -> Result:
 
 
 @takes(PlanArguments)
-def plan(arguments: PlanArguments, given: Given) -> tuple[Freezing, Features]:  # noqa: ARG001 - the shape of a command
+def plan(arguments: PlanArguments) -> tuple[Freezing, Features]:
     """Do all of `finetune` that comes before computing activations and training; writes nothing.
 
     Returns:

@@ -13,6 +13,8 @@ from reuse.inference.pooling import SMALLEST, average_predictions, fit_weights, 
 from reuse.inference.predicting import Evaluation, Predictions
 from reuse.inference.selecting import DataRequest
 from reuse.objectives.supervised import supervised
+from reuse.settings.calling import takes
+from reuse.settings.commands import EnsembleArguments
 from reuse.training.evaluation import evaluate
 
 
@@ -128,39 +130,26 @@ def ensemble_runs(
     return Ensemble(members, shares_of(weights, len(members)), batch_size)
 
 
-def evaluate_ensemble(
-    runs: Sequence[Any],
-    *,
-    mix: bool = False,
-    data: Any = None,
-    target: str | None = None,
-    split: str | None = None,
-    batch_size: int = 256,
-    device: str = "auto",
-    skip_bad: bool = False,
-    trust: bool = False,
-) -> EnsembleResult:
+@takes(EnsembleArguments)
+def evaluate_ensemble(arguments: EnsembleArguments) -> EnsembleResult:
     """Measure several trained runs together: the mean of their probabilities or numbers.
-
-    Args:
-        runs: run folders, or the folder `snapshots` of a run.
-        mix: fit on the validation rows how much each run counts, instead of all alike.
-        data: a data spec or arrays; None: the runs' own data, split as it was for the runs.
-        target: the target column of a table; None: the runs'.
-        split: test, valid, train or all; None: test for the runs' own data and for data that brings its own test split,
-            else all.
-        batch_size: rows at a time.
-        device: auto, cpu, cuda, cuda:N or mps.
-        skip_bad: set broken images aside instead of stopping.
-        trust: let runs that name a `package.module:callable` import and call it.
 
     Raises:
         UsageError: fewer than two runs, or tasks or classes that differ.
         RunError: a run that is damaged or predicts nothing.
         DataError: no row belongs to the split for all runs, or data that does not fit them.
     """
-    ensemble = ensemble_runs(runs, mix=mix, data=data, batch_size=batch_size, device=device, trust=trust)
-    return ensemble.evaluate(data, target=target, split=split, skip_bad=skip_bad)
+    ensemble = ensemble_runs(
+        arguments.runs,
+        mix=arguments.mix,
+        data=arguments.data,
+        batch_size=arguments.batch_size,
+        device=arguments.device,
+        trust=arguments.trust,
+    )
+    return ensemble.evaluate(
+        arguments.data, target=arguments.target, split=arguments.split, skip_bad=arguments.skip_bad
+    )
 
 
 def measure(task: str, predictions: Tensor, targets: Tensor) -> dict[str, float]:

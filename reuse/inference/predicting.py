@@ -12,12 +12,13 @@ from torch import Tensor
 from reuse.data.inputs import ReadInputs
 from reuse.data.rows import Converted
 from reuse.devices import choose_device
-from reuse.errors import UsageError
 from reuse.inference.sampling import sample_predictions
 from reuse.inference.selecting import DataRequest, run_rows, targets_for
 from reuse.objectives.supervised import supervised
 from reuse.runs.folder import RunFolder
 from reuse.runs.models import SavedModel, load_model
+from reuse.settings.calling import takes
+from reuse.settings.commands import EvaluateArguments, PredictArguments
 from reuse.training.evaluation import evaluate
 
 
@@ -97,29 +98,9 @@ class Predictions:
         return ";".join(name for name, value in zip(self.classes, values, strict=True) if value > 0.5)  # noqa: PLR2004, RUF100
 
 
-def evaluate_run(
-    run: str | Path,
-    *,
-    data: Any = None,
-    target: str | None = None,
-    split: str | None = None,
-    batch_size: int = 256,
-    device: str = "auto",
-    skip_bad: bool = False,
-    trust: bool = False,
-) -> Evaluation:
+@takes(EvaluateArguments)
+def evaluate_run(arguments: EvaluateArguments) -> Evaluation:
     """Measure a trained run.
-
-    Args:
-        run: the run folder.
-        data: a data spec or arrays; None: the run's own data, split as it was for the run.
-        target: the target column of a table; None: the run's.
-        split: test, valid, train or all; None: test for the run's own data and for data that brings its own test split,
-            else all.
-        batch_size: rows at a time.
-        device: auto, cpu, cuda, cuda:N or mps.
-        skip_bad: set broken images aside instead of stopping.
-        trust: let a run that names a `package.module:callable` import and call it.
 
     Raises:
         RunError: the run is damaged, of another version, or predicts nothing.
@@ -128,61 +109,40 @@ def evaluate_run(
     Example:
         >>> evaluate_run("runs/finetune-20261121-090000").metrics["accuracy"]  # doctest: +SKIP
     """
-    model, folder = _open(run, device, batch_size, trust)
-    selected = run_rows(folder, model.preprocessing, DataRequest(data, target, skip_bad), split)
+    model, folder = _open(arguments.run, arguments.device, arguments.trust)
+    request = DataRequest(arguments.data, arguments.target, arguments.skip_bad)
+    selected = run_rows(folder, model.preprocessing, request, arguments.split)
     targets = targets_for(selected, model.task, model.classes)
     dtype = _dtype(model)
     source = Converted(ReadInputs(selected.inputs), (dtype,))
     objective = supervised(model.task, len(model.classes) or targets.shape[1])
     targets = targets.to(dtype) if targets.is_floating_point() else targets
     precision = folder.settings().precision
-    metrics = evaluate(model, objective, source, targets, batch_size=batch_size, precision=precision)
-    return Evaluation(str(run), selected.name, selected.split, len(selected.numbers), metrics, selected.notes)
+    metrics = evaluate(model, objective, source, targets, batch_size=arguments.batch_size, precision=precision)
+    return Evaluation(str(arguments.run), selected.name, selected.split, len(selected.numbers), metrics, selected.notes)
 
 
-def predict_run(
-    run: str | Path,
-    *,
-    data: Any,
-    split: str = "all",
-    batch_size: int = 256,
-    device: str = "auto",
-    skip_bad: bool = False,
-    mc_dropout: int = 0,
-    seed: int = 0,
-    trust: bool = False,
-) -> Predictions:
+@takes(PredictArguments)
+def predict_run(arguments: PredictArguments) -> Predictions:
     """Return what a trained run predicts for the rows of `data`, in the order of the data set.
-
-    Args:
-        run: the run folder.
-        data: a data spec or arrays; labels are not needed and not looked at.
-        split: all, or test, valid, train: the user's own, or drawn as for a training, for which labels are needed.
-        batch_size: rows at a time.
-        device: auto, cpu, cuda, cuda:N or mps.
-        skip_bad: set broken images aside instead of stopping.
-        mc_dropout: how many times to predict with dropout at work (Monte-Carlo dropout, Gal & Ghahramani 2016): the
-            mean is predicted, and a column says how uncertain it is, by entropy of classes or by standard deviation of
-            numbers; 0 predicts once without dropout.
-        seed: of what is dropped.
-        trust: let a run that names a `package.module:callable` import and call it.
 
     Raises:
         RunError: the run is damaged, of another version, or predicts nothing.
         DataError: data that cannot be read or that the run was not made for.
         UsageError: Monte-Carlo dropout with one pass or without a dropout in the model.
     """
-    model, folder = _open(run, device, batch_size, trust)
-    outside = DataRequest(data, skip_bad=skip_bad, without_targets=split == "all")
-    selected = run_rows(folder, model.preprocessing, outside, split)
+    model, folder = _open(arguments.run, arguments.device, arguments.trust)
+    batch_size, split = arguments.batch_size, arguments.split
+    request = DataRequest(arguments.data, skip_bad=arguments.skip_bad, without_targets=split == "all")
+    selected = run_rows(folder, model.preprocessing, request, split)
     uncertainty = None
-    if mc_dropout:
-        sampled = sample_predictions(model, selected.inputs, mc_dropout, batch_size=batch_size, seed=seed)
+    if passes := arguments.mc_dropout:
+        sampled = sample_predictions(model, selected.inputs, passes, batch_size=batch_size, seed=arguments.seed)
         values, uncertainty = sampled.mean, sampled.uncertainty.float()
     else:
         values = model.predict(selected.inputs, batch_size)
     names, notes = selected.inputs.names(), selected.notes
-    shown = (str(run), selected.name, split, model.task, model.classes, selected.numbers)
+    shown = (str(arguments.run), selected.name, split, model.task, model.classes, selected.numbers)
     return Predictions(*shown, values.float(), names, notes, uncertainty)
 
 
@@ -190,9 +150,7 @@ def _numbered(name: str, count: int) -> list[str]:
     return [name] if count == 1 else [f"{name} {i + 1}" for i in range(count)]
 
 
-def _open(run: str | Path, device: str, batch_size: int, trust: bool) -> tuple[SavedModel, RunFolder]:
-    if batch_size < 1:
-        raise UsageError(f"batch size is {batch_size}: give a whole number of 1 or more")
+def _open(run: str | Path, device: str, trust: bool) -> tuple[SavedModel, RunFolder]:
     chosen = choose_device(device)
     model = load_model(run, trust=trust)
     return model.to(chosen), RunFolder.open(run)

@@ -22,6 +22,8 @@ from reuse.runs.checkpoints import savable_tensors
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.models import load_whole
 from reuse.runs.tensor_files import save_tensors
+from reuse.settings.calling import takes
+from reuse.settings.commands import SoupArguments
 from reuse.settings.files import plain_settings
 from reuse.training.batches import batch_sizes, batches, row_order
 from reuse.training.state import copied
@@ -61,53 +63,36 @@ class SoupResult:
         return asdict(self)
 
 
-def soup_runs(
-    runs: Sequence[str | Path],
-    *,
-    method: str = "greedy",
-    data: Any = None,
-    batch_size: int = 256,
-    device: str = "auto",
-    trust: bool = False,
-    out: str | Path | None = None,
-) -> SoupResult:
+@takes(SoupArguments)
+def soup_runs(arguments: SoupArguments) -> SoupResult:
     """Average the weights of runs of one architecture into a run of its own, at the cost of one model.
 
     Model soups (Wortsman et al. 2022, https://arxiv.org/abs/2203.05482). The runs should have begun from the same
     weights, as fine-tunings of one source do: the mean of networks that began apart is seldom any good, and a greedy
     soup of them is the best of them alone.
 
-    Args:
-        runs: run folders; their data must be split alike, with the same split_seed.
-        method: `greedy` begins with the best run and takes in each next one, from better to worse, with which the
-            average is no worse on the validation rows; `uniform` takes all.
-        data: the arrays that the runs were trained on, where they were; a run keeps none.
-        batch_size: rows at a time, also where the batch norms' statistics are computed anew over the training rows.
-        device: auto, cpu, cuda, cuda:N or mps.
-        trust: let runs that name a `package.module:callable` import and call it.
-        out: the run folder; by default a new one under `runs`.
-
     Returns:
-        What was averaged and what came of it.
+        The runs that were averaged, and the metrics of the average.
 
     Raises:
         UsageError: fewer than two runs, an unknown method, or runs of different tasks or classes.
         RunError: a run that is damaged, of another architecture, or with other preprocessing.
     """
+    method, data = arguments.method, arguments.data
     is_greedy = lookup(METHODS, method, "way to make a soup")
-    if len(runs) < 2 or batch_size < 1:
-        raise UsageError(f"a soup of {len(runs)} runs in batches of {batch_size}: give two runs and one row, or more")
+    if len(arguments.runs) < 2:
+        raise UsageError(f"a soup of {len(arguments.runs)} runs: give two or more")
     if isinstance(data, str | Path):
         raise UsageError(
             f"data {str(data)!r} for a soup, which is chosen on the runs' own validation rows: leave it out"
         )
-    members = find_members([str(run) for run in runs], device, trust)
+    members = find_members([str(run) for run in arguments.runs], arguments.device, arguments.trust)
     _check_alike(members)
-    averages = WeightAverages(members, data, batch_size)
+    averages = WeightAverages(members, data, arguments.batch_size)
     ranked = sorted(range(len(members)), key=lambda place: averages.score([place]), reverse=True)
     chosen = _greedily(averages, ranked) if is_greedy else ranked
     network = averages.load(chosen)
-    folder = _write(members[ranked[0]], network, [members[place].name for place in chosen], method, out)
+    folder = _write(members[ranked[0]], network, [members[place].name for place in chosen], method, arguments.out)
     result = SoupResult(
         str(folder.path),
         method,

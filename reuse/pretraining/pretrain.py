@@ -15,7 +15,7 @@ from reuse.runs.folder import DECODER, WEIGHTS, RunFolder
 from reuse.runs.manifest import Manifest
 from reuse.runs.results import Result
 from reuse.runs.tensor_files import save_tensors
-from reuse.settings.calling import Given, overridden, takes
+from reuse.settings.calling import Given, overridden, takes_given
 from reuse.settings.commands import PretrainArguments, PretrainSettings
 from reuse.settings.files import plain_settings
 from reuse.setup.data import check_same_data, data_digests
@@ -25,7 +25,7 @@ from reuse.setup.trainers import make_stopping, make_trainer
 from reuse.training.parallel import describe_spread, spread, take_part
 
 
-@takes(PretrainArguments)
+@takes_given(PretrainArguments)
 def pretrain(arguments: PretrainArguments, given: Given) -> Result:
     """Train a model whose lower layers are to be reused, and leave a run folder.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from reuse.errors import UsageError
 from reuse.features.feeding import feed_inputs
 from reuse.reporting import Reporter
-from reuse.settings.calling import Given, carried, takes
+from reuse.settings.calling import Given, carried, takes_given
 from reuse.settings.commands import FinetuneSettings, LrFindArguments, PretrainSettings
 from reuse.setup import finetuning, pretraining
 from reuse.setup.trainers import make_trainer
@@ -16,7 +16,7 @@ from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
 
 
-@takes(LrFindArguments)
+@takes_given(LrFindArguments)
 def lr_find(arguments: LrFindArguments, given: Given) -> RateCurve:
     """Build what `finetune`, or `pretrain`, would train, raise the rate step by step, and propose one.
 

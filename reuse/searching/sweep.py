@@ -22,7 +22,7 @@ from reuse.searching.solved_stages import solve_stage
 from reuse.searching.solver_choices import PENALTIES, SolverChoice, read_solver_choices, refuse_steps
 from reuse.searching.stages import Stage, Sweep, train_stage
 from reuse.searching.table import Configuration, best_of, choose_metric, ranked
-from reuse.settings.calling import Given, carried, takes
+from reuse.settings.calling import Given, carried, takes_given
 from reuse.settings.commands import FinetuneSettings, HeadSettings, SweepArguments
 from reuse.settings.files import plain_settings
 from reuse.settings.setting import settings_of
@@ -76,7 +76,7 @@ class SweepResult:
         return asdict(self)
 
 
-@takes(SweepArguments)
+@takes_given(SweepArguments)
 def sweep(arguments: SweepArguments, given: Given) -> SweepResult:
     """Train, or solve for, a head for every combination of these lists at once, on cached outputs of frozen layers.
 

@@ -20,18 +20,34 @@ Given = frozenset[str]
 """Names of the settings that a caller gave; the others have their defaults."""
 
 
-def takes(arguments: Callable[P, S]) -> Callable[[Callable[[S, Given], R]], Callable[P, R]]:
+def takes(arguments: Callable[P, S]) -> Callable[[Callable[[S], R]], Callable[P, R]]:
     """Return a decorator for a function of a settings object, which makes it a function of the settings.
 
-    The function is given the object and the names of what the caller gave: a value that equals the default, and is
-    given, is told from one that is not given.
+    Args:
+        arguments: the dataclass of the command's arguments.
+    """
+
+    def decorate(function: Callable[[S], R]) -> Callable[P, R]:
+        @wraps(function)
+        def without_names(settings: S, given: Given) -> R:  # noqa: ARG001 - the shape that takes_given wants
+            return function(settings)
+
+        return takes_given(arguments)(without_names)
+
+    return decorate
+
+
+def takes_given(arguments: Callable[P, S]) -> Callable[[Callable[[S, Given], R]], Callable[P, R]]:
+    """Return a decorator as `takes` does, for a function that is also given the names of what its caller gave.
+
+    A value that equals the default, and is given, is told from one that is not given.
 
     Args:
         arguments: the dataclass of the command's arguments.
 
     Example:
         >>> from reuse.settings.groups import EpochSettings
-        >>> @takes(EpochSettings)
+        >>> @takes_given(EpochSettings)
         ... def train(settings: EpochSettings, given: Given) -> tuple[int, list[str]]:
         ...     return settings.epochs, sorted(given)
         >>> train(epochs=100)
@@ -112,7 +128,7 @@ def _signature(arguments: type[Settings], function: Callable[..., Any]) -> inspe
     own = inspect.signature(arguments).parameters
     listed = [own[name] for name in settings_of(arguments)]
     listed.sort(key=lambda parameter: parameter.kind)  # positional ones first; the order is kept otherwise
-    return inspect.Signature(listed, return_annotation=inspect.signature(function).return_annotation)
+    return inspect.Signature(listed, return_annotation=function.__annotations__.get("return", inspect.Signature.empty))
 
 
 def _documented(arguments: type[Settings], doc: str) -> str:

@@ -174,6 +174,8 @@ _NO = object()  # that a value is not of a kind
 
 def _as_kind(value: Any, kind: Any) -> Any:
     """Return a value as one of a kind, or `_NO`."""
+    if kind is Any:
+        return value
     if get_origin(kind) is Sequence:
         return _as_sequence(value, get_args(kind)[0])
     if kind is bool or isinstance(value, bool):

@@ -18,7 +18,7 @@ from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
 from reuse.nn.specs import is_recurrent
 from reuse.runs.folder import RunFolder
-from reuse.settings.calling import Given, takes
+from reuse.settings.calling import takes
 from reuse.settings.commands import InspectArguments
 from reuse.settings.groups import FreezingSettings
 from reuse.setup.data import preprocessing_for
@@ -66,7 +66,7 @@ class Inspection:
 
 
 @takes(InspectArguments)
-def inspect_model(arguments: InspectArguments, given: Given) -> Inspection:  # noqa: ARG001 - the shape of a command
+def inspect_model(arguments: InspectArguments) -> Inspection:
     """Describe the layers of a model and where it would be cut.
 
     Raises:

@@ -9,12 +9,12 @@ import pytest
 
 import reuse
 from reuse.errors import UnknownNameError, UsageError
-from reuse.settings.calling import Given, carried, overridden, takes
+from reuse.settings.calling import Given, carried, overridden, takes_given
 from reuse.settings.commands import FinetuneSettings, LrFindArguments, PretrainSettings, SweepArguments
 from reuse.settings.groups import EpochSettings
 
 
-@takes(EpochSettings)
+@takes_given(EpochSettings)
 def told(settings: EpochSettings, given: Given) -> tuple[EpochSettings, Given]:
     """Return what it is told.
 

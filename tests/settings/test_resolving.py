@@ -13,7 +13,7 @@ from reuse.cli.configuring import settings_of_call
 from reuse.cli.options import CONFIG, with_settings
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest
-from reuse.settings.calling import Given, overridden, takes
+from reuse.settings.calling import Given, overridden, takes_given
 from reuse.settings.commands import FinetuneArguments, FinetuneSettings, PretrainArguments, PretrainSettings
 from reuse.settings.files import plain_settings
 from reuse.settings.groups import ListenerSettings, RunSettings, Settings
@@ -96,7 +96,7 @@ def from_command_line(arguments: type[Settings], words: list[str]) -> dict[str, 
 
 
 def resolver(arguments: type[Settings]) -> Any:
-    @takes(arguments)
+    @takes_given(arguments)
     def resolve(found: Settings, names: Given) -> tuple[Settings, Given]:
         return found, names
 
