@@ -1,30 +1,58 @@
-"""The objectives that `reuse pretrain` knows by name."""
+"""The objectives that `reuse pretrain` knows by name: one line each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
+from reuse.data.dataset import Dataset
 from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.objective import Objective
 from reuse.objectives.supervised import supervised
+from reuse.objectives.weighting import parse_class_weights
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """The settings of an objective.
+
+    Attributes:
+        noise: amount of damage to inputs that are to be rebuilt; None takes the objective's own.
+        label_smoothing: share of each label that is spread over all classes.
+        class_weights: as `reuse.objectives.weighting` reads them; None: all classes count alike.
+    """
+
+    noise: float | None = None
+    label_smoothing: float = 0.0
+    class_weights: str | None = None
 
 
 @dataclass(frozen=True)
 class MenuEntry:
-    """A name's one-line summary, what makes the objective, and whether it needs labels.
+    """One name.
 
-    `make` takes `(task, num_outputs)` where labels are needed, and nothing otherwise.
+    Attributes:
+        summary: one line.
+        make: makes the objective for some data.
+        needs_labels: whether it learns from labels.
     """
 
     summary: str
-    make: Callable[..., Objective]
+    make: Callable[[Dataset, ObjectiveSettings], Objective]
     needs_labels: bool = False
 
 
+def from_labels(data: Dataset, settings: ObjectiveSettings) -> Objective:
+    """Return what is minimised for the labels of the data."""
+    weights = None
+    if settings.class_weights is not None and data.train.targets is not None:
+        weights = parse_class_weights(settings.class_weights, data.classes, data.train.targets)
+    return supervised(data.task, data.num_outputs, label_smoothing=settings.label_smoothing, class_weights=weights)
+
+
 OBJECTIVES: dict[str, MenuEntry] = {
-    "autoencoder": MenuEntry("give the inputs back through narrow hidden layers", Reconstruction),
+    "autoencoder": MenuEntry("give the inputs back through narrow hidden layers", lambda *_: Reconstruction()),
     "denoising_autoencoder": MenuEntry(
-        "give the clean inputs back from inputs of which a quarter is masked", partial(Reconstruction, 0.25, "masking")
+        "give the clean inputs back from inputs of which a quarter is masked",
+        lambda *_: Reconstruction(0.25, "masking"),
     ),
-    "supervised": MenuEntry("train from scratch on the labels", supervised, needs_labels=True),
+    "supervised": MenuEntry("train from scratch on the labels", from_labels, needs_labels=True),
 }

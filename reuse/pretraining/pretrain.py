@@ -4,15 +4,16 @@ import time
 from pathlib import Path
 from typing import Any, Unpack
 
+from torch import nn
+
 from reuse.data.dataset import Dataset
 from reuse.distributed import from_main
 from reuse.features.feeding import feed_inputs
-from reuse.nn.decoders import Autoencoder
-from reuse.objectives.menu import OBJECTIVES
+from reuse.objectives.objective import Objective
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
 from reuse.runs.fitting import interruptible
-from reuse.runs.folder import DECODER, WEIGHTS, RunFolder
+from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.results import Result
 from reuse.runs.tensor_files import save_tensors
 from reuse.settings import Settings, all_settings
@@ -32,7 +33,7 @@ from reuse.training.parallel import describe_spread, spread
 
 
 def pretrain(
-    objective: str = "autoencoder",
+    objective: str | Objective = "autoencoder",
     *,
     data: Any = "digits",
     model: str = "mlp:100,50,25",
@@ -49,7 +50,7 @@ def pretrain(
 
     Args:
         objective: a name of `reuse pretrain --list`: `autoencoder`, `denoising_autoencoder`, or `supervised` on the
-            labels of a similar task with more of them.
+            labels of a similar task with more of them; or an object of a subclass of `reuse.Objective`.
         data: a data spec or arrays (see `reuse.load`).
         model: a model spec (see `reuse.build`); an autoencoder's decoder is built from it.
         transductive: train on the test rows' inputs too, without their labels.
@@ -126,8 +127,8 @@ def _pretrain(
         trainer = make_trainer(trained, pretext.objective, feed, settings, data)
         done = train(trainer, feed, settings, run, reporter, resume)
         save_tensors(run.path / WEIGHTS, savable_tensors(pretext.encoder))
-        if isinstance(trained, Autoencoder):
-            save_tensors(run.path / DECODER, savable_tensors(trained.decoder))
+        for name, child in _beside(pretext).items():
+            save_tensors(run.path / f"{name}.safetensors", savable_tensors(child))
     seconds = {
         "load": pretext.load_seconds,
         "prepare": 0.0,
@@ -161,9 +162,17 @@ def _new_run(pretext: Pretext, out: str | Path | None) -> RunFolder:
     return run
 
 
+def _beside(pretext: Pretext) -> dict[str, nn.Module]:
+    """Return what is trained beside the encoder: the other children of what the objective has built."""
+    if pretext.encoder is pretext.trained:
+        return {}
+    children = pretext.trained.named_children()
+    return {name: child for name, child in children if child is not pretext.encoder and savable_tensors(child)}
+
+
 def _manifest(pretext: Pretext) -> dict[str, Any]:
     settings, data = pretext.settings, pretext.data
-    labelled = OBJECTIVES[settings["objective"]].needs_labels
+    labelled = pretext.objective.needs_labels and pretext.encoder is pretext.trained
     return {
         "kind": "pretrain",
         "objective": settings["objective"],

@@ -29,7 +29,7 @@ from reuse.version import __version__
 FORMAT = 1
 ARRAYS = "arrays"  # what settings say of data given as arrays: the run can be read, not replayed from them alone
 MANIFEST, SETTINGS, HISTORY = "run.json", "settings.toml", "history.jsonl"
-WEIGHTS, DECODER, RESULT = "weights.safetensors", "decoder.safetensors", "result.json"
+WEIGHTS, RESULT = "weights.safetensors", "result.json"
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,20 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from reuse.data.dataset import Dataset
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import Compute
 from reuse.errors import UsageError
-from reuse.menus import lookup
-from reuse.nn.decoders import Autoencoder, build_decoder, encoder_of
-from reuse.nn.word_vectors import WordVectors
-from reuse.objectives.autoencoder import Reconstruction
-from reuse.objectives.menu import OBJECTIVES
 from reuse.objectives.objective import Objective
 from reuse.reporting import Reporter
-from reuse.runs.folder import RunFolder
+from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.models import ModelRecipe
 from reuse.seeding import seed_everything
+from reuse.setup.objectives import OBJECT, check_objective, choose_objective, name_of
 from reuse.setup.preprocessing import preprocessing_for
-from reuse.setup.running import build_options, choose_compute, describe_model, load_data, make_objective, make_recipe
+from reuse.setup.running import build_options, choose_compute, describe_model, load_data, make_recipe
 
 
 @dataclass(frozen=True)
@@ -34,7 +29,7 @@ class Pretext:
         data: the rows.
         recipe: how the model is built.
         encoder: the module whose layers are reused.
-        trained: the module that is trained: the encoder itself, or it with a decoder behind it.
+        trained: the module that is trained: the encoder itself, or what the objective has built around it.
         objective: what is minimised.
         compute: where and in which types; `trained` is there.
         load_seconds: what reading took.
@@ -63,18 +58,23 @@ def new_pretext(settings: dict[str, Any], spec: Any, reporter: Reporter, run: Ru
         UsageError, DataError, RunError: something given cannot be taken; the message says what to do.
     """
     started = time.perf_counter()
-    menu_entry = lookup(OBJECTIVES, settings["objective"], "objective")
-    _refuse_unused(settings, menu_entry.needs_labels)
+    given = settings["objective"]
+    needs_labels = check_objective(given)
+    settings = {**settings, "objective": name_of(given)}
+    _refuse_unused(settings, needs_labels)
     compute = choose_compute(settings)
     seed_everything(settings["seed"])
-    data = _load(settings, spec, run, menu_entry.needs_labels)
+    data = _load(settings, spec, run, needs_labels)
     load_seconds = time.perf_counter() - started
     for note in data.notes:
         reporter.line(note)
     settings = {**settings, **build_options(settings)}
     recipe, vectors = make_recipe(settings, data)
     vectors = None if run else vectors
-    encoder, trained, objective = _build(recipe, settings, data, vectors, trust=settings["trust"] or not run)
+    objective = choose_objective(given, data, settings)
+    trained = objective.build(recipe.build(embeddings=vectors, trust=settings["trust"] or not run), data)
+    encoder = objective.encoder(trained)
+    _refuse_unsavable(objective, trained, encoder)
     for line in (*([vectors.note] if vectors else []), *describe_model(encoder, settings, data)):
         reporter.line(line)
     trained.to(compute.device, compute.dtype)
@@ -93,28 +93,19 @@ def _load(settings: dict[str, Any], spec: Any, run: RunFolder | None, needs_labe
     return data
 
 
-def _build(
-    recipe: ModelRecipe, settings: dict[str, Any], data: Dataset, vectors: WordVectors | None, trust: bool
-) -> tuple[nn.Module, nn.Module, Objective]:
-    """Return the module whose layers are reused, the module that is trained, and what is minimised."""
-    entry = OBJECTIVES[settings["objective"]]
-    model = recipe.build(embeddings=vectors, trust=trust)
-    if entry.needs_labels:
-        return model, model, make_objective(settings, data)
-    objective = entry.make()
-    if settings["noise"] is not None:
-        kind = objective.kind if isinstance(objective, Reconstruction) else "gaussian"
-        objective = Reconstruction(settings["noise"], kind)
-    encoder = encoder_of(model)
-    decoder = build_decoder(encoder, torch.zeros(1, *data.input_shape, dtype=data.train.inputs.dtype))
-    return encoder, Autoencoder(encoder, decoder), objective
+def _refuse_unsavable(objective: Objective, trained: nn.Module, encoder: nn.Module) -> None:
+    """Raise where a file beside the encoder's weights would have their name."""
+    if encoder is not trained and WEIGHTS.removesuffix(".safetensors") in trained._modules:
+        kind = type(objective).__name__
+        raise UsageError(f"{kind} builds a child `weights`, whose file would be the encoder's: call it otherwise")
 
 
 def _refuse_unused(settings: dict[str, Any], needs_labels: bool) -> None:
     """Raise where a setting would be taken and not used."""
     name = settings["objective"]
-    if needs_labels and settings["noise"] is not None:
-        raise UsageError(f"noise is for autoencoders, and the objective is {name}: leave it out")
+    for setting in ("label_smoothing", "class_weights"):
+        if needs_labels and name.startswith(OBJECT) and settings[setting]:
+            raise UsageError(f"{name} brings its own settings: leave {setting} out, and tell the object")
     if not needs_labels and settings["labels"] is not None:
         raise UsageError(f"{name} uses no labels, so labels would change nothing but the rows: leave it out")
     if not needs_labels and settings["label_smoothing"]:

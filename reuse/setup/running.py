@@ -29,9 +29,8 @@ from reuse.nn.exchanging import exchange_notes
 from reuse.nn.selu import input_concerns
 from reuse.nn.specs import LAYER_NAMES, is_recurrent
 from reuse.nn.word_vectors import WordVectors, read_word_vectors
+from reuse.objectives.menu import ObjectiveSettings, from_labels
 from reuse.objectives.objective import Objective
-from reuse.objectives.supervised import supervised
-from reuse.objectives.weighting import parse_class_weights
 from reuse.optim.schedules import SCHEDULES
 from reuse.reporting import Reporter
 from reuse.runs.fitting import Fitted, fit
@@ -212,11 +211,8 @@ def describe_model(model: nn.Module, settings: Mapping[str, Any], data: Dataset)
 
 def make_objective(settings: Mapping[str, Any], data: Dataset) -> Objective:
     """Return what is minimised for the labels of the data."""
-    weights = None
-    if settings["class_weights"] is not None and data.train.targets is not None:
-        weights = parse_class_weights(settings["class_weights"], data.classes, data.train.targets)
-    smoothing = settings["label_smoothing"]
-    return supervised(data.task, data.num_outputs, label_smoothing=smoothing, class_weights=weights)
+    told = ObjectiveSettings(label_smoothing=settings["label_smoothing"], class_weights=settings["class_weights"])
+    return from_labels(data, told)
 
 
 def take_part(reporter: Reporter | None) -> Reporter:

@@ -323,7 +323,7 @@ class Trainer:
                 validated = {} if valid is None else self.evaluate(valid, valid_targets)
                 trained = self.evaluate(train, train_targets) if self.train_metrics else {}
             if self._schedule is not None:
-                self._schedule.observe(validated.get(self.objective.monitor, loss))
+                self._schedule.observe(validated.get(self.objective.monitor or "loss", loss))
             self.epoch = number
             rate = float(self.optimizer.param_groups[0]["lr"])
             trained = {"loss": loss, **{f"eval_{name}": value for name, value in trained.items()}}
