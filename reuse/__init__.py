@@ -16,23 +16,38 @@ if TYPE_CHECKING:
     from reuse.layers.freezing import freeze, unfreeze
     from reuse.layers.transplanting import transplant
     from reuse.nn.building import build
+    from reuse.objectives.objective import Objective, Turn
+    from reuse.objectives.supervised import Classification, MultiLabel, Regression
+    from reuse.optim.optimization import Optimization
+    from reuse.optim.settings import OptimizerSettings
     from reuse.pretraining.pretrain import pretrain
     from reuse.runs.models import load_model
     from reuse.runs.results import Result
     from reuse.searching.rate_finding import lr_find
     from reuse.searching.sweep import sweep
+    from reuse.training.settings import LoopSettings
+    from reuse.training.step import StepParts
     from reuse.training.trainer import Trainer
 
 # The public names and where they are, imported when they are first used: `import reuse` does not wait for torch.
 _HOMES = {
     "ActivationCache": "reuse.caching.cache",
     "CacheError": "reuse.errors",
+    "Classification": "reuse.objectives.supervised",
     "CutError": "reuse.errors",
     "DataError": "reuse.errors",
+    "LoopSettings": "reuse.training.settings",
+    "MultiLabel": "reuse.objectives.supervised",
+    "Objective": "reuse.objectives.objective",
+    "Optimization": "reuse.optim.optimization",
+    "OptimizerSettings": "reuse.optim.settings",
+    "Regression": "reuse.objectives.supervised",
     "Result": "reuse.runs.results",
     "ReuseError": "reuse.errors",
     "RunError": "reuse.errors",
+    "StepParts": "reuse.training.step",
     "Trainer": "reuse.training.trainer",
+    "Turn": "reuse.objectives.objective",
     "UnknownNameError": "reuse.errors",
     "UsageError": "reuse.errors",
     "build": "reuse.nn.building",
@@ -53,12 +68,21 @@ _HOMES = {
 __all__ = [
     "ActivationCache",
     "CacheError",
+    "Classification",
     "CutError",
     "DataError",
+    "LoopSettings",
+    "MultiLabel",
+    "Objective",
+    "Optimization",
+    "OptimizerSettings",
+    "Regression",
     "Result",
     "ReuseError",
     "RunError",
+    "StepParts",
     "Trainer",
+    "Turn",
     "UnknownNameError",
     "UsageError",
     "__version__",

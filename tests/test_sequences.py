@@ -14,7 +14,9 @@ from reuse.devices import Compute
 from reuse.features.feeding import Feed, feed_activations, feed_inputs
 from reuse.features.preparing import CacheSettings, prepare
 from reuse.objectives.supervised import Classification
+from reuse.optim.settings import OptimizerSettings
 from reuse.reporting import Reporter
+from reuse.training.settings import LoopSettings
 from reuse.training.trainer import Trainer
 
 SUBJECTS = {
@@ -47,7 +49,13 @@ def network(data: Dataset, spec: str, **settings: object) -> torch.nn.Module:
 
 
 def train(model: torch.nn.Module, feed: Feed, precision: str, epochs: int) -> tuple[list[float], dict[str, float]]:
-    trainer = Trainer(model, Classification(2), network=feed.network, learning_rate=0.02, precision=precision)
+    trainer = Trainer(
+        model,
+        Classification(2),
+        optimization=OptimizerSettings("adam", 0.02),
+        loop=LoopSettings(precision=precision),
+        network=feed.network,
+    )
     losses = [epoch.train["loss"] for epoch in trainer.epochs(*feed.splits["train"], epochs=epochs)]
     return losses, trainer.evaluate(*feed.splits["test"])
 
@@ -63,7 +71,7 @@ def test_texts_are_learned(spec: str, table: Path) -> None:
 def test_steps_are_learned() -> None:
     data = reuse.load("digits", sequences=True, labels=400)
     model = reuse.build("gru:32", data.input_shape, data.num_outputs, norm="layer")
-    trainer = Trainer(model, Classification(10), learning_rate=0.01)
+    trainer = Trainer(model, Classification(10), optimization=OptimizerSettings("adam", 0.01))
     feed = feed_inputs(model, data, Compute(torch.device("cpu"), "float32"))
     list(trainer.epochs(*feed.splits["train"], epochs=12))
     assert trainer.evaluate(*feed.splits["test"])["accuracy"] > 0.8

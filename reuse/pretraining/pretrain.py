@@ -111,7 +111,7 @@ def _pretrain(
     started = time.perf_counter()
     pretext = new_pretext(settings, data_spec, reporter, run)
     settings, data, trained, compute = pretext.settings, pretext.data, pretext.trained, pretext.compute
-    equip(trained, settings, data)  # what cannot be taken is refused before anything is written
+    equip(trained, pretext.objective, settings, data)  # what cannot be taken is refused before anything is written
     if run is None:
         run = from_main(lambda: _new_run(pretext, out))
     else:

@@ -65,7 +65,7 @@ def lr_find(
     else:
         raise UsageError(f"objective {objective} is of a pretraining, which has no source: give one of the two")
     rows = feed.splits["train"]
-    with fitting_threads(feed.network, trainer.model, rows[0], trainer.batch_size, trainer.precision):
+    with fitting_threads(feed.network, trainer.model, rows[0], trainer.loop.batch_size, trainer.loop.precision):
         curve = range_test(trainer, *rows, lowest=lowest, highest=highest, steps=steps)
     if plot is not None:
         draw(curve, plot)

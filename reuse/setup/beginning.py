@@ -71,7 +71,7 @@ def begin(task: Task, reporter: Reporter, run: RunFolder | None = None) -> Begin
     for line in describe_auto_freeze(settings):
         reporter.line(line)
     anchors = _anchors(model, settings, phases, origins, run)
-    equip(model, settings, data, anchors)
+    equip(model, objective, settings, data, anchors)
     return Beginning(model, origins, freezing, phases, objective, compute, anchors)
 
 

@@ -12,6 +12,7 @@ from reuse.augmenting.augmentation import parse_augmentation
 from reuse.augmenting.mixing import augmented, mixing
 from reuse.augmenting.noising import FeatureNoise
 from reuse.data.dataset import Dataset
+from reuse.distributed import world_size
 from reuse.errors import UsageError
 from reuse.features.feeding import Feed
 from reuse.layers.amounts import of_weights, read_amounts
@@ -22,6 +23,7 @@ from reuse.optim.averaging import Average, ExponentialAverage, StochasticWeightA
 from reuse.optim.clipping import Clip, clip_adaptive, clip_by_layer_norm, clip_by_norm, clip_by_value
 from reuse.optim.constraints import max_norm
 from reuse.optim.groups import layer_decay
+from reuse.optim.optimization import Optimization
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.penalties import Penalty, l1, l2, l2_sp
 from reuse.optim.schedules import SCHEDULES, choose_schedule
@@ -30,18 +32,12 @@ from reuse.setup.auto_freezing import make_settling
 from reuse.training.compiling import Compiling
 from reuse.training.evaluation import device_of
 from reuse.training.precision import autocast, check_precision
+from reuse.training.settings import LoopSettings
 from reuse.training.step import StepParts, Transform
 from reuse.training.trainer import Trainer
+from reuse.training.turns import check_turns
 
-TRAINER_SETTINGS = (
-    "warmup",
-    "alternate",
-    "batch_size",
-    "accumulate",
-    "seed",
-    "precision",
-    "compile",
-)
+LOOP_SETTINGS = ("alternate", "batch_size", "accumulate", "seed", "precision", "compile")
 
 CLIPS: dict[str, Callable[[float], Clip]] = {
     "clip_value": clip_by_value,
@@ -77,11 +73,12 @@ def make_trainer(
         settings = {**settings, "augment": None}
     if not feed.features:
         settings = {**settings, "feature_noise": 0.0}
-    return Trainer(model, objective, network=feed.network, **equip(model, settings, data, anchors, since))
+    return Trainer(model, objective, network=feed.network, **equip(model, objective, settings, data, anchors, since))
 
 
 def equip(
     model: nn.Module,
+    objective: Objective,
     settings: Mapping[str, Any],
     data: Dataset,
     anchors: Mapping[str, Tensor] | None = None,
@@ -91,6 +88,7 @@ def equip(
 
     Args:
         model: whose parameters penalties and the like are bound to.
+        objective: what is minimised.
         settings: of a command.
         data: what the model learns from.
         anchors: the weights that `l2_sp` pulls towards, by name; None where they are not known yet.
@@ -108,8 +106,9 @@ def equip(
     first = OptimizerSettings(settings["optimizer"], **numbers, rates=_rates(model, settings), since=since, rise=rise)
     switches = read_switches(settings["switch_optimizer"], first, epochs)
     parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    for optimizer in (first, *switches.values()):
-        build_optimizer(optimizer, parameters)
+    optimizers = [build_optimizer(optimizer, parameters) for optimizer in (first, *switches.values())]
+    divided = settings["parallel"] == "fsdp" and world_size() > 1
+    check_turns(objective, optimizers, sharpness=settings["sharpness"], divided=divided)
     schedule = read_schedule(settings["schedule"])
     choose_schedule(schedule, steps_per_epoch=1, epochs=epochs, warmup_epochs=settings["warmup"])
     parts = StepParts(
@@ -119,14 +118,12 @@ def equip(
         sharpness=_at_least("sharpness", settings["sharpness"], 0),
         constraints=_constraints(model, settings),
     )
-    return {name: settings[name] for name in TRAINER_SETTINGS} | {
-        "optimizer": first,
-        "switches": switches,
-        "schedule": schedule,
+    measures = settings["train_metrics"] or settings["max_gap"] is not None
+    return {
+        "optimization": Optimization(first, switches, schedule, settings["warmup"], _average(settings)),
         "parts": parts,
-        "average": _average(settings),
+        "loop": LoopSettings(**{name: settings[name] for name in LOOP_SETTINGS}, train_metrics=measures),
         "settling": make_settling(model, settings),
-        "train_metrics": settings["train_metrics"] or settings["max_gap"] is not None,
     }
 
 

@@ -114,7 +114,7 @@ def _check(lowest: float, highest: float, steps: int) -> None:
 def _losses(trainer: Trainer, source: Rows, targets: Tensor | None, rates: list[float]) -> Iterator[float]:
     """Take a step at each rate and yield its loss."""
     step = trainer.trial()
-    fractions = [group["lr"] / trainer.learning_rate for group in step.optimizer.param_groups]
+    fractions = [group["lr"] / trainer.descent.learning_rate for group in step.optimizer.param_groups]
     trainer.model.train()
     for rate, some in zip(rates, _endless(trainer, source, targets), strict=False):
         for group, fraction in zip(step.optimizer.param_groups, fractions, strict=True):
@@ -124,11 +124,11 @@ def _losses(trainer: Trainer, source: Rows, targets: Tensor | None, rates: list[
 
 def _endless(trainer: Trainer, source: Rows, targets: Tensor | None) -> Iterator[list[Batch]]:
     """Yield the batches of each step, in orders that no epoch has."""
-    sizes = batch_sizes(len(source), trainer.batch_size)
+    sizes = batch_sizes(len(source), trainer.loop.batch_size)
     shuffled: dict[str, Any] = {"shuffle": True, "device": source.device, "windows": windows_of(source)}
     for number in count(1):
-        order = row_order(len(source), seed=trainer.seed, epoch=-number, **shuffled)
-        yield from grouped(batches(source, targets, order, sizes, trainer.device), trainer.accumulate)
+        order = row_order(len(source), seed=trainer.loop.seed, epoch=-number, **shuffled)
+        yield from grouped(batches(source, targets, order, sizes, trainer.device), trainer.loop.accumulate)
 
 
 def _next_mean(means: list[float], loss: float) -> float:

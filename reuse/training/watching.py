@@ -111,6 +111,6 @@ def _layer_of_parameter(name: str) -> str:
 def _activities(trainer: Trainer, source: Rows, rows: int) -> dict[str, Activity]:
     """Measure on rows evenly spread over all of them."""
     order = torch.linspace(0, len(source) - 1, rows, dtype=torch.float64).round().long().to(source.device)
-    some = batches(source, None, order, batch_sizes(rows, trainer.batch_size), trainer.device)
-    with eval_mode(trainer.model), autocast(trainer.precision, trainer.device):
+    some = batches(source, None, order, batch_sizes(rows, trainer.loop.batch_size), trainer.device)
+    with eval_mode(trainer.model), autocast(trainer.loop.precision, trainer.device):
         return measure_activity(trainer.model, trainer.network, some)
