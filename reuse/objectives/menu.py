@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 from reuse.data.dataset import Dataset
 from reuse.objectives.autoencoder import Reconstruction
+from reuse.objectives.byol import Byol
+from reuse.objectives.gan import Adversarial
 from reuse.objectives.objective import Objective
 from reuse.objectives.supervised import supervised
+from reuse.objectives.variational import Variational
 from reuse.objectives.weighting import parse_class_weights
 
 
@@ -54,5 +57,8 @@ OBJECTIVES: dict[str, MenuEntry] = {
         "give the clean inputs back from inputs of which a quarter is masked",
         lambda *_: Reconstruction(0.25, "masking"),
     ),
+    "variational": MenuEntry("give the inputs back through codes drawn at random", lambda *_: Variational()),
+    "byol": MenuEntry("tell from one view of a row what a slow copy says of another", lambda *_: Byol()),
+    "gan": MenuEntry("tell rows from those that a generator invents", lambda *_: Adversarial()),
     "supervised": MenuEntry("train from scratch on the labels", from_labels, needs_labels=True),
 }
