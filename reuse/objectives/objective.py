@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from reuse.data.dataset import Dataset
 from reuse.data.rows import Batch
+from reuse.errors import UsageError
 from reuse.seeding import seed_everything, untouched_random_state
 
 Network = Callable[..., Any]
@@ -31,12 +32,19 @@ class Turn:
         moves: names of the children of the trained module whose parameters are moved; empty: all parameters.
         rate: multiplier of the learning rate of these parameters: players may learn at different paces.
         times: how often it is taken in a step, on the same rows.
+
+    Raises:
+        UsageError: the rate is not above 0, or it is taken less than once.
     """
 
     losses: Losses
     moves: tuple[str, ...] = ()
     rate: float = 1.0
     times: int = 1
+
+    def __post_init__(self) -> None:
+        if not (self.rate > 0 and self.times >= 1):
+            raise UsageError(f"a turn has rate {self.rate} and is taken {self.times} times: give more than 0 of both")
 
 
 class Objective:

@@ -28,7 +28,8 @@ def check_objective(objective: Any) -> bool:
     if isinstance(objective, str):
         return lookup(OBJECTIVES, objective, "objective").needs_labels
     if not isinstance(objective, Objective):
-        given = f"the class {objective.__name__}" if isinstance(objective, type) else f"a {type(objective).__name__}"
+        is_class = isinstance(objective, type)
+        given = f"the class {objective.__name__}" if is_class else f"of type {type(objective).__name__}"
         raise UsageError(
             f"the objective is {given}: give a name of `reuse pretrain --list`, or an object of a subclass of "
             "reuse.Objective, which has `losses`"

@@ -38,17 +38,12 @@ def bind_turns(objective: Objective, named_parameters: Sequence[tuple[str, Param
         named_parameters: what trains, with names.
 
     Raises:
-        UsageError: a turn that moves nothing that trains, is taken less than once or has no rate above 0; parameters
-            that no turn moves, or two at different rates.
-        UnknownNameError: a turn moves what there is not.
+        UsageError: parameters that no turn moves.
+        UnknownNameError: a turn moves what there is not, or what is frozen.
     """
     bound, turns = list[BoundTurn](), objective.turns()
     for turn in turns:
         own = _moved(turn, named_parameters)
-        if not (turn.rate > 0 and turn.times >= 1):
-            raise UsageError(
-                f"a turn has rate {turn.rate} and is taken {turn.times} times: give a rate above 0, 1 time"
-            )
         held = BoundTurn(turn.losses, own, [p for _, p in own], len(own) < len(named_parameters), 1 / turn.times)
         bound += [held] * turn.times
     moved = {name for turn in bound for name, _ in turn.named_parameters}
