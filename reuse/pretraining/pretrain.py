@@ -49,8 +49,9 @@ def pretrain(
     """Train a model whose lower layers are to be reused, and leave a run folder.
 
     Args:
-        objective: a name of `reuse pretrain --list`: `autoencoder`, `denoising_autoencoder`, or `supervised` on the
-            labels of a similar task with more of them; or an object of a subclass of `reuse.Objective`.
+        objective: a name of `reuse pretrain --list`: `autoencoder`, `denoising_autoencoder`, `variational`, `byol`,
+            `gan`, or `supervised` on the labels of a similar task with more of them; or an object of a subclass of
+            `reuse.Objective`.
         data: a data spec or arrays (see `reuse.load`).
         model: a model spec (see `reuse.build`); an autoencoder's decoder is built from it.
         transductive: train on the test rows' inputs too, without their labels.

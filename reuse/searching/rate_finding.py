@@ -6,6 +6,7 @@ from typing import Any
 from reuse.errors import UsageError
 from reuse.features.feeding import Feed, feed_inputs
 from reuse.finetuning.finetune import finetune
+from reuse.objectives.objective import Objective
 from reuse.pretraining.pretrain import pretrain
 from reuse.reporting import Reporter
 from reuse.settings import UNUSED_BY_RANGE_TEST
@@ -22,7 +23,7 @@ from reuse.training.trainer import Trainer
 def lr_find(
     source: str | Path | None = None,
     *,
-    objective: str | None = None,
+    objective: str | Objective | None = None,
     lowest: float = 1e-7,
     highest: float = 10.0,
     steps: int = 200,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from reuse.data.rows import Batch, Rows, windows_of
 from reuse.errors import UsageError
 from reuse.seeding import untouched_random_state
-from reuse.training.batches import batch_sizes, batches, beside, grouped, row_order
+from reuse.training.batches import as_rows, batch_sizes, batches, beside, grouped, row_order
 from reuse.training.state import copied
 from reuse.training.trainer import Trainer
 
@@ -54,7 +54,7 @@ class RateCurve:
 
 def range_test(
     trainer: Trainer,
-    source: Rows,
+    source: Rows | Tensor,
     targets: Tensor | None,
     *,
     lowest: float = 1e-7,
@@ -81,15 +81,15 @@ def range_test(
         ReuseError: a trainable tensor gets no gradient.
 
     Example:
-        >>> from reuse.objectives.supervised import Classification
-        >>> from reuse.training.batches import Resident
+        >>> import reuse
         >>> rows, labels = torch.randn(64, 4), torch.randint(3, (64,))
-        >>> trainer = Trainer(nn.Linear(4, 3), Classification(3))
-        >>> curve = range_test(trainer, Resident(rows), labels)
+        >>> trainer = reuse.Trainer(nn.Linear(4, 3), reuse.Classification(3))
+        >>> curve = range_test(trainer, rows, labels)
         >>> curve.rates[0], len(curve.rates) <= 200
         (1e-07, True)
     """
     _check(lowest, highest, steps)
+    source = as_rows(source)
     targets = beside(source, targets)
     rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
     losses, smoothed = list[float](), list[float]()

@@ -113,7 +113,7 @@ class Step:
         """
         parts, total = self.parts, None
         for turn in self.turns:
-            loss = self._backward(turn, batches, weights)
+            loss = self._backward(turn, batches, weights)  # transforms, forward, losses, penalties, backward
             if not self.gradients_checked:
                 _check_gradients(turn.named_parameters)
             if parts.sharpness and self.regularised:

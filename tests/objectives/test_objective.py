@@ -150,7 +150,7 @@ def test_noise_is_for_those_that_have_some() -> None:
 
 
 def test_a_rate_is_found_for_an_object_too() -> None:
-    curve = reuse.lr_find(objective=Whitening(0.1), data=(ROWS, None), model="mlp:12,8")  # type: ignore[arg-type]
+    curve = reuse.lr_find(objective=Whitening(0.1), data=(ROWS, None), model="mlp:12,8")
     assert len(curve.rates) > 20
 
 
