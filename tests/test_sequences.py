@@ -16,9 +16,11 @@ from reuse.features.choosing import Upcoming
 from reuse.features.features import find_features, half_steps
 from reuse.features.feeding import feed_activations, feed_inputs
 from reuse.objectives.supervised import Classification
+from reuse.optim.groups import OptimizerSettings
 from reuse.reporting import Reporter
 from reuse.settings.groups import StoringSettings
 from reuse.training.feeds import Feed
+from reuse.training.settings import LoopSettings
 from reuse.training.trainer import Trainer
 
 SUBJECTS = {
@@ -51,7 +53,13 @@ def network(data: Dataset, spec: str, **settings: object) -> torch.nn.Module:
 
 
 def train(model: torch.nn.Module, feed: Feed, precision: str, epochs: int) -> tuple[list[float], dict[str, float]]:
-    trainer = Trainer(model, Classification(2), network=feed.network, learning_rate=0.02, precision=precision)
+    trainer = Trainer(
+        model,
+        Classification(2),
+        optimization=OptimizerSettings("adam", 0.02),
+        loop=LoopSettings(precision=precision),
+        network=feed.network,
+    )
     losses = [epoch.train["loss"] for epoch in trainer.epochs(*feed.splits["train"], epochs=epochs)]
     return losses, trainer.evaluate(*feed.splits["test"])
 
@@ -67,7 +75,7 @@ def test_texts_are_learned(spec: str, table: Path) -> None:
 def test_steps_are_learned() -> None:
     data = reuse.load("digits", sequences=True, labels=400)
     model = reuse.build("gru:32", data.input_shape, data.num_outputs, norm="layer")
-    trainer = Trainer(model, Classification(10), learning_rate=0.01)
+    trainer = Trainer(model, Classification(10), optimization=OptimizerSettings("adam", 0.01))
     feed = feed_inputs(model, data, Compute(torch.device("cpu"), "float32"))
     list(trainer.epochs(*feed.splits["train"], epochs=12))
     assert trainer.evaluate(*feed.splits["test"])["accuracy"] > 0.8

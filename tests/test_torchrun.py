@@ -1,5 +1,6 @@
 """Several processes against one: the same losses, one run folder, and nobody left waiting."""
 
+import importlib
 import json
 import os
 import socket
@@ -39,11 +40,33 @@ reuse.finetune("source", **tuning | {"epochs": 5}, resume="begun", parallel="fsd
 reuse.finetune("source", **tuning, unfreeze="1:all", accumulate=3, norm="batch", random_weights=True, out="batch")
 settling = tuning | {"freeze": [], "epochs": 8, "auto_freeze": 100, "learning_rate": 0.003}
 reuse.finetune("source", **settling, out="settled")
+from alternating import Alternating
+unlabelled = pretraining | {"objective": Alternating()}
+reuse.pretrain(**unlabelled, accumulate=2, clip_norm=0.5, out="alternating")
+reuse.pretrain(**unlabelled | {"objective": "byol"}, out="byol")
+for name in ("byol", "gan"):
+    try:
+        reuse.pretrain(**unlabelled | {"objective": name}, parallel="fsdp", out="undivided")
+    except reuse.UsageError as error:
+        print(error)
 for settings in ({"out": "batch"}, {"auto_freeze": True, "freeze": [], "parallel": "fsdp", "out": "divided"}):
     try:
         reuse.finetune("source", **tuning | settings)
     except reuse.UsageError as error:
         print(error)
+"""
+
+ALTERNATING = """
+import reuse
+from reuse.objectives.autoencoder import Reconstruction
+
+class Alternating(reuse.Objective):
+    build = Reconstruction.build
+    monitor = None
+
+    def turns(self):
+        losses = Reconstruction().losses
+        return reuse.Turn(losses, ("decoder",)), reuse.Turn(losses, ("encoder",), rate=0.5)
 """
 
 FAILS = """
@@ -75,6 +98,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "printed.json").write_text(launched.stdout)
     (folder / "said").write_text(launched.stderr)
     reuse.finetune(folder / "source", **TUNING | {"epochs": 2}, cache_dir=folder / "cache", out=folder / "begun")
+    (folder / "alternating.py").write_text(ALTERNATING)
     script = folder / "together.py"
     script.write_text(TOGETHER)
     launched = _torchrun(folder, script, json.dumps({**OBJECTIVE, **SETTINGS}), json.dumps(TUNING))
@@ -143,6 +167,24 @@ def test_two_processes_freeze_what_one_freezes(folder: Path, tmp_path: Path) -> 
         (p["epoch"], list(p["frozen"])) for p in one.phases
     ]
     _same(folder / "settled", tmp_path / "one")
+
+
+def test_players_take_the_turns_that_they_take_in_one_process(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    objective = importlib.import_module("alternating").Alternating()
+    settings = {**OBJECTIVE, **SETTINGS, "objective": objective, "accumulate": 2, "clip_norm": 0.5}
+    reuse.pretrain(**settings, out=tmp_path / "one")
+    _same(folder / "alternating", tmp_path / "one")
+
+
+def test_teachers_follow_in_all_processes_and_divided_parameters_are_refused_them(folder: Path) -> None:
+    assert len(_history(folder / "byol")) == SETTINGS["epochs"]
+    assert (folder / "byol" / "teacher.safetensors").exists()
+    for kind in ("Byol", "Adversarial"):
+        assert (folder / "refused").read_text().count(f"{kind} works on whole parameters, and fsdp divides them") == 2
+    assert not (folder / "undivided").exists()
 
 
 def test_a_process_that_breaks_leaves_nobody_waiting(tmp_path: Path) -> None:

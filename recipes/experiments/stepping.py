@@ -27,7 +27,7 @@ def train_until(
         seed: of initial weights and order.
         max_steps: when to give up.
         every: steps between two measurements; the steps found are a multiple of it.
-        settings: of `reuse.build` and of `reuse.Trainer`, by their names.
+        settings: as `train_network` takes them.
 
     Returns:
         `steps`, `max_steps` where it was never reached; `reached`, 1 or 0; `milliseconds` a step, without measuring;
@@ -37,12 +37,13 @@ def train_until(
         UsageError: there are fewer rows than `every` steps take.
     """
     trainer, feed = begin(data, model=model, seed=seed, **settings)
+    size = trainer.loop.batch_size
     (rows, targets), test = feed.splits["train"], feed.splits["test"]
-    if len(rows) < every * trainer.batch_size or targets is None:
-        raise UsageError(f"{len(rows)} rows for {every} steps of {trainer.batch_size}: measure more often")
+    if len(rows) < every * size or targets is None:
+        raise UsageError(f"{len(rows)} rows for {every} steps of {size}: measure more often")
     seconds = 0.0
-    with fitting_threads(feed.network, trainer.model, rows, trainer.batch_size):
-        for number, some in enumerate(_portions(len(rows), every * trainer.batch_size, seed, rows.device), start=1):
+    with fitting_threads(feed.network, trainer.model, rows, size):
+        for number, some in enumerate(_portions(len(rows), every * size, seed, rows.device), start=1):
             portion = Resident(*rows.gather(some))  # the trainer reports after an epoch: so this is its epoch
             seconds += sum(epoch.seconds for epoch in trainer.epochs(portion, targets[some], epochs=number))
             reached = trainer.evaluate(*test)["accuracy"] >= accuracy

@@ -1,6 +1,7 @@
 """Decoders built from encoders: the mirror image of ours, a general one for any other."""
 
 import math
+from collections import OrderedDict
 
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ from reuse.nn.mlp import MLP
 from reuse.nn.probing import REFUSALS, evaluate, reason
 from reuse.nn.upsampling import ChannelsFirst, MapDecoder, TokensToMap, doubling_sizes, halved, halved_channels
 
-__all__ = ["Autoencoder", "build_decoder", "encoder_of"]
+__all__ = ["Autoencoder", "build_decoder", "build_generator", "coding_shape", "encoder_of"]
 
 LARGEST_FIRST_MAP = 4  # pixels a side of the map that a vector is spread over
 CHANNELS = (16, 256)  # fewest (next to the image) and most (next to the coding)
@@ -68,10 +69,8 @@ def build_decoder(encoder: nn.Module, example: Tensor) -> nn.Module:
     """
     shape = tuple(example.shape[1:])
     if not example.is_floating_point():
-        raise UsageError(
-            "an autoencoder rebuilds numbers, and these inputs are tokens: pretrain on labels (supervised)"
-        )
-    coding = _coding_shape(encoder, example)
+        raise UsageError("a decoder gives numbers, and these inputs are tokens: pretrain on labels (supervised)")
+    coding = coding_shape(encoder, example)
     if isinstance(encoder, MLP) and encoder.has_mirror:
         return _mirrored_mlp(encoder, shape)
     if isinstance(encoder, ConvNet) and encoder.has_mirror:
@@ -81,7 +80,37 @@ def build_decoder(encoder: nn.Module, example: Tensor) -> nn.Module:
     return _to_image(encoder, coding, (shape[0], shape[1], shape[2]))
 
 
-def _coding_shape(encoder: nn.Module, example: Tensor) -> tuple[int, ...]:
+def build_generator(encoder: nn.Module, example: Tensor, size: int) -> nn.Module:
+    """Return a fresh decoder from `size` numbers: spread over a coding like the encoder's, and then decoded like one.
+
+    Args:
+        encoder: as `build_decoder` takes it.
+        example: one sample, `(1, *input_shape)`.
+        size: how many numbers.
+
+    Returns:
+        A module `spread`, `unflatten`, `decoder` from `(batch, size)` to `(batch, *input_shape)`.
+
+    Raises:
+        UsageError: as `build_decoder`; or the size is below 1.
+    """
+    if size < 1:
+        raise UsageError(f"a generator is to start from {size} numbers: give 1 or more")
+    decoder, coding = build_decoder(encoder, example), coding_shape(encoder, example)
+    spread = hidden_linear(size, math.prod(coding), HiddenStyle())
+    return nn.Sequential(OrderedDict(spread=spread, unflatten=nn.Unflatten(1, coding), decoder=decoder))
+
+
+def coding_shape(encoder: nn.Module, example: Tensor) -> tuple[int, ...]:
+    """Return the shape of one sample's coding.
+
+    Args:
+        encoder: run once in eval mode and left as it was.
+        example: one sample, `(1, *input_shape)`.
+
+    Raises:
+        UsageError: the encoder does not take it, or gives no single tensor with the batch in front.
+    """
     try:
         coding = evaluate(encoder, example)
     except REFUSALS as error:

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from reuse.data.dataset import Dataset
 from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.menus import lookup
-from reuse.objectives.objective import Network, add_up, count_rows
+from reuse.nn.decoders import Autoencoder, build_decoder, encoder_of
+from reuse.objectives.objective import Network, Objective, add_up, count_rows, example_of
 
 
 def add_gaussian(inputs: Tensor, amount: float) -> Tensor:
@@ -28,7 +29,7 @@ DAMAGES: dict[str, Callable[[Tensor, float], Tensor]] = {"gaussian": add_gaussia
 
 
 @dataclass(frozen=True)
-class Reconstruction:
+class Reconstruction(Objective):
     """Mean squared error between the network's output and its own clean input.
 
     With noise it is the denoising autoencoder of Vincent et al. 2008 (https://doi.org/10.1145/1390156.1390294) and 2010
@@ -42,7 +43,6 @@ class Reconstruction:
 
     noise: float = 0.0
     kind: str = "gaussian"
-    monitor: ClassVar[str] = "loss"
 
     def __post_init__(self) -> None:
         lookup(DAMAGES, self.kind, "noise")
@@ -50,6 +50,11 @@ class Reconstruction:
             raise UsageError(f"noise is {self.noise}: give 0 or more")
         if self.kind == "masking" and self.noise >= 1:
             raise UsageError(f"masking noise is {self.noise}, which leaves nothing: give a share below 1")
+
+    def build(self, model: nn.Module, data: Dataset) -> nn.Module:
+        """Return the model without its output layer and a decoder behind it."""
+        encoder = encoder_of(model)
+        return Autoencoder(encoder, build_decoder(encoder, example_of(data)))
 
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the mean squared error over rows and values, from damaged inputs."""

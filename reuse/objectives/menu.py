@@ -1,30 +1,50 @@
-"""The objectives that `reuse pretrain` knows by name."""
+"""The objectives that `reuse pretrain` knows by name: one line each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
+from reuse.data.dataset import Dataset
 from reuse.objectives.autoencoder import Reconstruction
+from reuse.objectives.byol import Byol
+from reuse.objectives.gan import Adversarial
 from reuse.objectives.objective import Objective
 from reuse.objectives.supervised import supervised
+from reuse.objectives.variational import Variational
+from reuse.objectives.weighting import parse_class_weights
+from reuse.settings.groups import LabelSettings
 
 
 @dataclass(frozen=True)
 class MenuEntry:
-    """A name's one-line summary, what makes the objective, and whether it needs labels.
+    """One name.
 
-    `make` takes `(task, num_outputs)` where labels are needed, and nothing otherwise.
+    Attributes:
+        summary: one line.
+        make: makes the objective for some data.
+        needs_labels: whether it learns from labels.
     """
 
     summary: str
-    make: Callable[..., Objective]
+    make: Callable[[Dataset, LabelSettings], Objective]
     needs_labels: bool = False
 
 
+def from_labels(data: Dataset, settings: LabelSettings) -> Objective:
+    """Return what is minimised for the labels of the data."""
+    weights = None
+    if settings.class_weights is not None and data.train.targets is not None:
+        weights = parse_class_weights(settings.class_weights, data.classes, data.train.targets)
+    return supervised(data.task, data.num_outputs, label_smoothing=settings.label_smoothing, class_weights=weights)
+
+
 OBJECTIVES: dict[str, MenuEntry] = {
-    "autoencoder": MenuEntry("give the inputs back through narrow hidden layers", Reconstruction),
+    "autoencoder": MenuEntry("give the inputs back through narrow hidden layers", lambda *_: Reconstruction()),
     "denoising_autoencoder": MenuEntry(
-        "give the clean inputs back from inputs of which a quarter is masked", partial(Reconstruction, 0.25, "masking")
+        "give the clean inputs back from inputs of which a quarter is masked",
+        lambda *_: Reconstruction(0.25, "masking"),
     ),
-    "supervised": MenuEntry("train from scratch on the labels", supervised, needs_labels=True),
+    "variational": MenuEntry("give the inputs back through codes drawn at random", lambda *_: Variational()),
+    "byol": MenuEntry("tell from one view of a row what a slow copy says of another", lambda *_: Byol()),
+    "gan": MenuEntry("tell rows from those that a generator invents", lambda *_: Adversarial()),
+    "supervised": MenuEntry("train from scratch on the labels", from_labels, needs_labels=True),
 }

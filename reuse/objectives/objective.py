@@ -1,35 +1,139 @@
-"""What an objective is: the one shape that everything the trainer can minimise has."""
+"""What an objective is: everything that the trainer can minimise has this one shape."""
 
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from reuse.data.dataset import Dataset
 from reuse.data.rows import Batch
+from reuse.errors import UsageError
+from reuse.seeding import seed_everything, untouched_random_state
 
-Network = Callable[..., Tensor]
+Network = Callable[..., Any]
+"""A module, or what stands in for one: called on a batch's inputs."""
+
+Losses = Callable[[Any, Batch], dict[str, Tensor]]
+"""From a network and a batch to named scalars."""
 
 
-class Objective(Protocol):
-    """What a training minimises, and how a network is measured by it."""
+@dataclass(frozen=True)
+class Turn:
+    """One part of a training step: some losses, and the parameters that they move.
 
-    @property
-    def monitor(self) -> str:
-        """The metric that early stopping watches; lower is better."""
-        ...
+    All turns share one optimizer. In a turn only its own parameters get gradients, and an optimizer leaves alone what
+    has none: neither momentum nor decay nor its counts move. That equals an optimizer for each player, while schedules
+    and checkpoints know of one. A step of several turns takes torch's own optimizers, which count for each parameter.
+
+    Attributes:
+        losses: as `Objective.losses`.
+        moves: names of the children of the trained module whose parameters are moved; empty: all parameters.
+        rate: multiplier of the learning rate of these parameters: players may learn at different paces.
+        times: how often it is taken in a step, on the same rows.
+
+    Raises:
+        UsageError: the rate is not above 0, or it is taken less than once.
+    """
+
+    losses: Losses
+    moves: tuple[str, ...] = ()
+    rate: float = 1.0
+    times: int = 1
+
+    def __post_init__(self) -> None:
+        if not (self.rate > 0 and self.times >= 1):
+            raise UsageError(f"a turn has rate {self.rate} and is taken {self.times} times: give more than 0 of both")
+
+
+class Objective:
+    """What a training minimises, what it builds for that around a model, and how the outcome is measured.
+
+    A new one writes `losses`. The other methods are there for what builds something around the encoder (a decoder, a
+    teacher), lets several players take turns, or acts between steps. What is to last from step to step (a teacher, a
+    queue) lives in the trained module as buffers, so that checkpoints hold it.
+
+    Attributes:
+        monitor: the metric that early stopping watches, the lower the better; None: no metric tells which weights are
+            the best, so all epochs are trained and the last weights kept.
+        needs_labels: whether batches must have targets.
+
+    Example:
+        >>> class Shrink(Objective):
+        ...     def losses(self, network, batch):
+        ...         return {"size": network(*batch.inputs).square().mean()}
+        >>> Shrink().metrics(Shrink().tally(nn.Identity(), Batch((torch.tensor([[1.0], [3.0]]),))))
+        {'size': 5.0, 'loss': 5.0}
+    """
+
+    monitor: ClassVar[str | None] = "loss"
+    needs_labels: ClassVar[bool] = False
+
+    def build(self, model: nn.Module, data: Dataset) -> nn.Module:  # noqa: ARG002 - for those who build something
+        """Return the module that is trained: the model itself, or what is built around it.
+
+        Called once, before a training begins. The children's names are kept: each is saved as a file of that name.
+
+        Args:
+            model: with its output layer, which `reuse.nn.decoders.encoder_of` takes off.
+            data: what is learned from.
+
+        Returns:
+            A module whose `forward` takes the inputs of a batch.
+
+        Raises:
+            UsageError: the model or the data do not fit the objective.
+        """
+        return model
+
+    def encoder(self, trained: nn.Module) -> nn.Module:
+        """Return the module whose layers are reused: the child `encoder` of what was built, else all of it."""
+        is_built = type(self).build is not Objective.build
+        return trained.get_submodule("encoder") if is_built and "encoder" in trained._modules else trained
 
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
-        """Return named scalars, means over the batch; the step minimises their sum."""
-        ...
+        """Return named scalars, means over the batch; the step minimises their sum.
+
+        Args:
+            network: the trained module, or what stands in for it: behind a cut its upper part, among several processes
+                a wrapping. Call it as a whole, unless the objective has several turns, which are given the module.
+            batch: the rows, on the network's device.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no losses: write `losses(network, batch)`")
+
+    def turns(self) -> tuple[Turn, ...]:
+        """Return the parts of a step, which are taken one after the other: by default one, which moves everything."""
+        return (Turn(self.losses),)
+
+    def after_step(self, trained: nn.Module, progress: float) -> None:
+        """Act after each step of the optimizer, behind the constraints, without gradients.
+
+        Args:
+            trained: what `build` returned.
+            progress: the share of all steps that are done, 1 after the last; 0 where nobody knows how many there are.
+        """
 
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
-        """Return sums over the batch that can be added up over batches; nothing of it waits for the device."""
-        ...
+        """Return sums over the batch that can be added up over batches; nothing of it waits for the device.
+
+        By default each loss, as often as there are rows. What is drawn for it is the same each time.
+        """
+        with untouched_random_state():
+            seed_everything(0)
+            losses = {name: loss for turn in self.turns() for name, loss in turn.losses(network, batch).items()}
+        rows = count_rows(batch)
+        return {"rows": rows, **{name: loss.reshape(()).to(rows.dtype) * rows for name, loss in losses.items()}}
 
     def metrics(self, tally: dict[str, Tensor]) -> dict[str, float]:
-        """Return the metrics that the sums over all batches amount to."""
-        ...
+        """Return the metrics that the sums over all batches come to: by default each loss, and their sum as `loss`."""
+        means = {name: float(total / tally["rows"]) for name, total in tally.items() if name != "rows"}
+        return {**means, "loss": sum(means.values())}
+
+
+def example_of(data: Dataset) -> Tensor:
+    """Return one row of the data's shape and type, of zeros: `(1, *input_shape)`."""
+    return torch.zeros(1, *data.input_shape, dtype=data.train.inputs.dtype)
 
 
 def labels_of(batch: Batch) -> Tensor:

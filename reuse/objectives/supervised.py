@@ -20,7 +20,7 @@ Weights = tuple[float, ...] | None
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Objective):
     """Cross-entropy between logits `(batch, classes)` and class numbers `(batch,)`, or shares `(batch, classes)`.
 
     With class weights w the loss of a batch is the sum over rows and classes of -w · share · log(probability), divided
@@ -37,7 +37,7 @@ class Classification:
     num_classes: int
     label_smoothing: float = 0.0
     class_weights: Weights = None
-    monitor: ClassVar[str] = "loss"
+    needs_labels: ClassVar[bool] = True
     _placed: dict[tuple[torch.device, torch.dtype], Tensor] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -79,7 +79,7 @@ class Classification:
 
 
 @dataclass(frozen=True)
-class MultiLabel:
+class MultiLabel(Objective):
     """Binary cross-entropy between logits `(batch, labels)` and zeros and ones of that shape.
 
     Attributes:
@@ -88,7 +88,7 @@ class MultiLabel:
     """
 
     class_weights: Weights = None
-    monitor: ClassVar[str] = "loss"
+    needs_labels: ClassVar[bool] = True
     _placed: dict[tuple[torch.device, torch.dtype], Tensor] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -128,10 +128,10 @@ class MultiLabel:
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(Objective):
     """Mean squared error between outputs `(batch, outputs)` and numbers `(batch, outputs)`, or `(batch,)` for one."""
 
-    monitor: ClassVar[str] = "loss"
+    needs_labels: ClassVar[bool] = True
 
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the mean squared error over rows and outputs."""

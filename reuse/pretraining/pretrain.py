@@ -3,21 +3,21 @@
 import time
 from pathlib import Path
 
+from torch import nn
+
 from reuse.data.dataset import Dataset
 from reuse.distributed import from_main
 from reuse.features.feeding import feed_inputs
-from reuse.nn.decoders import Autoencoder
-from reuse.objectives.menu import OBJECTIVES
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
 from reuse.runs.fitting import EpochRange, interruptible, train
-from reuse.runs.folder import DECODER, WEIGHTS, RunFolder
+from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.manifest import Manifest
 from reuse.runs.results import Result
 from reuse.runs.tensor_files import save_tensors
 from reuse.settings.calling import Given, overridden, takes_given
 from reuse.settings.commands import PretrainArguments, PretrainSettings
-from reuse.settings.files import plain_settings
+from reuse.settings.files import name_of, plain_settings
 from reuse.setup.data import check_same_data, data_digests
 from reuse.setup.pretraining import PretrainSetup, set_up
 from reuse.setup.resuming import saved_settings
@@ -57,7 +57,7 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
     settings, data, trained = setup.settings, setup.data, setup.trained
     for line in describe_spread(trained):
         reporter.line(line)
-    reporter.line(f"pretraining {setup.recipe.spec} as {settings.objective} on {data.name}: {_sizes(data)}")
+    reporter.line(f"pretraining {setup.recipe.spec} as {name_of(settings.objective)} on {data.name}: {_sizes(data)}")
     with interruptible(run):
         feed = feed_inputs(trained, data, setup.compute)
         feed.network = spread(trained, feed.network, settings.parallel)
@@ -65,8 +65,8 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
         stopping, epochs = make_stopping(setup.objective, settings), EpochRange(settings.epochs)
         done = train(trainer, feed, settings, run, reporter, resume=resume, stopping=stopping, epochs=epochs)
         save_tensors(run.path / WEIGHTS, savable_tensors(setup.encoder))
-        if isinstance(trained, Autoencoder):
-            save_tensors(run.path / DECODER, savable_tensors(trained.decoder))
+        for name, child in _beside(setup).items():
+            save_tensors(run.path / f"{name}.safetensors", savable_tensors(child))
     seconds = {
         "load": setup.load_seconds,
         "prepare": 0.0,
@@ -100,11 +100,19 @@ def _new_run(setup: PretrainSetup, out: str | Path | None) -> RunFolder:
     return run
 
 
+def _beside(setup: PretrainSetup) -> dict[str, nn.Module]:
+    """Return what is trained beside the encoder: the other children of what the objective has built."""
+    if setup.encoder is setup.trained:
+        return {}
+    children = setup.trained.named_children()
+    return {name: child for name, child in children if child is not setup.encoder and savable_tensors(child)}
+
+
 def _manifest(setup: PretrainSetup) -> Manifest:
-    data, labelled = setup.data, OBJECTIVES[str(setup.settings.objective)].needs_labels
+    data, labelled = setup.data, setup.objective.needs_labels and setup.encoder is setup.trained
     return Manifest(
         kind="pretrain",
-        objective=str(setup.settings.objective),
+        objective=name_of(setup.settings.objective),
         task=data.task if labelled else None,
         classes=tuple(data.classes) if labelled else (),
         model=setup.recipe,

@@ -232,9 +232,10 @@ def _loop(
     stop = False
     try:
         for epoch in trainer.epochs(*train, valid_source, valid_targets, epochs=epochs.last):
-            if valid is not None:
+            if valid is not None and stopping.monitor is not None:
                 _refuse_unusable(epoch, stopping.monitor)
                 stop = stopping.update(epoch.number, epoch.valid[stopping.monitor], trainer.kept_tensors)
+            if valid is not None:
                 stop = stop or stopping.is_gap_too_wide(epoch.train, epoch.valid)
             if epochs.until is not None:
                 stop = epoch.number == epochs.until

@@ -32,7 +32,7 @@ from reuse.version import __version__
 
 FORMAT = 1
 MANIFEST, SETTINGS, HISTORY = "run.json", "settings.toml", "history.jsonl"
-WEIGHTS, DECODER, RESULT = "weights.safetensors", "decoder.safetensors", "result.json"
+WEIGHTS, RESULT = "weights.safetensors", "result.json"
 
 
 @dataclass(frozen=True)

@@ -112,8 +112,9 @@ def recorder(
 
 
 def _kept(trainer: Trainer, train: Rows, epochs: int, snapshots: int) -> set[int]:
-    steps = math.ceil(len(batch_sizes(len(train), trainer.batch_size)) / trainer.accumulate)
-    return kept_epochs(snapshots, epochs, schedule=trainer.schedule, warmup=trainer.warmup, steps_per_epoch=steps)
+    steps = math.ceil(len(batch_sizes(len(train), trainer.loop.batch_size)) / trainer.loop.accumulate)
+    how = trainer.descent.optimization
+    return kept_epochs(snapshots, epochs, schedule=how.schedule, warmup=how.warmup, steps_per_epoch=steps)
 
 
 def _rounded(layers: Figures) -> Figures:

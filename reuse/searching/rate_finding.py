@@ -42,7 +42,7 @@ def lr_find(arguments: LrFindArguments, given: Given) -> RateCurve:
             f"objective {arguments.objective} is of a pretraining, which has no source: give one of the two"
         )
     rows = feed.splits["train"]
-    with fitting_threads(feed.network, trainer.model, rows[0], trainer.batch_size, trainer.precision):
+    with fitting_threads(feed.network, trainer.model, rows[0], trainer.loop.batch_size, trainer.loop.precision):
         tested = range_test(trainer, *rows, lowest=arguments.lowest, highest=arguments.highest, steps=arguments.steps)
     if arguments.plot is not None:
         draw(tested, arguments.plot)

@@ -9,6 +9,7 @@ from typing import Any
 
 from reuse.data.dataset import Dataset
 from reuse.errors import UsageError
+from reuse.objectives.menu import from_labels
 from reuse.objectives.objective import Objective
 from reuse.reporting import Reporter
 from reuse.runs.fitting import Interrupted
@@ -28,7 +29,6 @@ from reuse.settings.files import plain_settings
 from reuse.settings.setting import settings_of
 from reuse.setup.data import load_data, preprocessing_for
 from reuse.setup.finetuning import Task, new_task
-from reuse.setup.trainers import make_objective
 
 BEST = "best"
 PRECISIONS = ("float32", "float64")
@@ -101,7 +101,7 @@ def sweep(arguments: SweepArguments, given: Given) -> SweepResult:
     task = new_task(_common_settings(arguments, given, choices[0], counts[0]), listener)
     data, divisions = _divided(task, counts, arguments.folds)
     load_seconds = time.perf_counter() - started
-    objective = make_objective(task.settings, data)
+    objective = from_labels(data, task.settings)
     metric = choose_metric(arguments.metric, data.task)
     for choice in choices:
         model_spec(task.recipe.spec, choice.head)  # refused now, and not when others are trained

@@ -26,6 +26,12 @@ def plain_settings(settings: Settings) -> dict[str, Any]:
     return {name: _plain(name, getattr(settings, name)) for name in settings_of(type(settings)) if name in names}
 
 
+def name_of(objective: object) -> str:
+    """Return how settings name an objective: a name as it is, an object by its class."""
+    kind = type(objective)
+    return objective if isinstance(objective, str) else f"{OBJECT}{kind.__module__}.{kind.__qualname__}"
+
+
 def checked_settings(kind: type[Settings], values: Mapping[str, Any], where: object) -> dict[str, Any]:
     """Return the values of a file as the settings of a command take them; dashes in names are underscores.
 
@@ -57,4 +63,4 @@ def _plain(name: str, value: Any) -> Any:
         return list(value)
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    return f"{OBJECT}{type(value).__module__}.{type(value).__qualname__}"
+    return name_of(value)

@@ -21,6 +21,7 @@ from reuse.layers.selecting import select
 from reuse.nn.recipe import ModelRecipe
 from reuse.nn.specs import add_layers, drop_layers
 from reuse.nn.word_vectors import WordVectors
+from reuse.objectives.menu import from_labels
 from reuse.objectives.objective import Objective
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import kept_anchors
@@ -48,7 +49,6 @@ from reuse.setup.trainers import (
     TuningParts,
     check_settings,
     choose_compute,
-    make_objective,
     trainer_arguments,
 )
 from reuse.training.phases import Phase, read_phases
@@ -178,7 +178,7 @@ def set_up(task: Task, reporter: Reporter, run: RunFolder | None = None) -> Fine
     """
     settings = task.settings
     phases = read_phases(settings.unfreeze, settings.epochs)
-    objective = make_objective(settings, task.data)
+    objective = from_labels(task.data, settings)
     model, origins, compute = build_model(task, reporter, resumed=run is not None)
     freezing = freeze_layers(model, settings, () if run else origins.fresh, reporter)
     _check_phases(phases, model, freezing)
@@ -189,7 +189,7 @@ def set_up(task: Task, reporter: Reporter, run: RunFolder | None = None) -> Fine
     anchors = _anchors(model, settings, phases, origins, run)
     setup = FinetuneSetup(task, model, origins, freezing, phases, objective, compute, anchors)
     # What cannot be taken is refused here, before anything is written.
-    trainer_arguments(model, settings, task.data, setup.tuning_parts({}, settings.feature_noise))
+    trainer_arguments(model, objective, settings, task.data, setup.tuning_parts({}, settings.feature_noise))
     return setup
 
 

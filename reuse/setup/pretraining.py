@@ -3,25 +3,22 @@
 import time
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from reuse.data.dataset import Dataset
 from reuse.devices import Compute
 from reuse.errors import UsageError
-from reuse.menus import lookup
-from reuse.nn.decoders import Autoencoder, build_decoder, encoder_of
 from reuse.nn.recipe import ModelRecipe
-from reuse.objectives.autoencoder import Reconstruction
-from reuse.objectives.menu import OBJECTIVES
 from reuse.objectives.objective import Objective
 from reuse.reporting import Reporter
-from reuse.runs.folder import RunFolder
+from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.seeding import seed_everything
 from reuse.settings.commands import PretrainSettings
+from reuse.settings.files import OBJECT, name_of
 from reuse.setup.data import load_data, preprocessing_for
 from reuse.setup.models import describe_model, make_recipe, read_embeddings, with_model_options
-from reuse.setup.trainers import check_settings, choose_compute, make_objective, trainer_arguments
+from reuse.setup.objectives import check_objective, choose_objective
+from reuse.setup.trainers import check_settings, choose_compute, trainer_arguments
 
 
 @dataclass(frozen=True)
@@ -64,23 +61,25 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     """
     started = time.perf_counter()
     check_settings(settings)
-    entry = lookup(OBJECTIVES, str(settings.objective), "objective")
-    _refuse_unused(settings, entry.needs_labels)
+    needs_labels = check_objective(settings.objective)
+    _refuse_unused(settings, needs_labels)
     compute = choose_compute(settings)
     seed_everything(settings.seed)
-    data = _load(settings, run, entry.needs_labels)
+    data = _load(settings, run, needs_labels)
     load_seconds = time.perf_counter() - started
     for note in data.notes:
         reporter.line(note)
     settings, vectors = read_embeddings(with_model_options(settings, settings.model), data)
     recipe = make_recipe(settings, data)
     vectors = None if run else vectors
-    model = recipe.build(embeddings=vectors, trust=settings.trust or not run)
-    encoder, trained, objective = _around(model, settings, data)
+    objective = choose_objective(settings, data)
+    trained = objective.build(recipe.build(embeddings=vectors, trust=settings.trust or not run), data)
+    encoder = objective.encoder(trained)
+    _refuse_unsavable(objective, trained, encoder)
     for line in (*([vectors.note] if vectors else []), *describe_model(encoder, recipe, data)):
         reporter.line(line)
     trained.to(compute.device, compute.dtype)
-    trainer_arguments(trained, settings, data)  # what cannot be taken is refused before anything is written
+    trainer_arguments(trained, objective, settings, data)  # what cannot be taken is refused before anything is written
     return PretrainSetup(settings, data, recipe, encoder, trained, objective, compute, started, load_seconds)
 
 
@@ -96,29 +95,23 @@ def _load(settings: PretrainSettings, run: RunFolder | None, needs_labels: bool)
         transductive=settings.transductive,
     )
     if needs_labels and data.task == "unlabelled":
-        raise UsageError(f"objective {settings.objective} needs labels, and {data.name} has none")
+        raise UsageError(f"objective {name_of(settings.objective)} needs labels, and {data.name} has none")
     return data
 
 
-def _around(model: nn.Module, settings: PretrainSettings, data: Dataset) -> tuple[nn.Module, nn.Module, Objective]:
-    """Return the module whose layers are reused, the module that is trained, and what is minimised."""
-    entry = OBJECTIVES[str(settings.objective)]
-    if entry.needs_labels:
-        return model, model, make_objective(settings, data)
-    objective = entry.make()
-    if settings.noise is not None:
-        kind = objective.kind if isinstance(objective, Reconstruction) else "gaussian"
-        objective = Reconstruction(settings.noise, kind)
-    encoder = encoder_of(model)
-    decoder = build_decoder(encoder, torch.zeros(1, *data.input_shape, dtype=data.train.inputs.dtype))
-    return encoder, Autoencoder(encoder, decoder), objective
+def _refuse_unsavable(objective: Objective, trained: nn.Module, encoder: nn.Module) -> None:
+    """Raise where a file beside the encoder's weights would have their name."""
+    if encoder is not trained and WEIGHTS.removesuffix(".safetensors") in trained._modules:
+        kind = type(objective).__name__
+        raise UsageError(f"{kind} builds a child `weights`, whose file would be the encoder's: call it otherwise")
 
 
 def _refuse_unused(settings: PretrainSettings, needs_labels: bool) -> None:
     """Raise where a setting would be taken and not used."""
-    name = settings.objective
-    if needs_labels and settings.noise is not None:
-        raise UsageError(f"noise is for autoencoders, and the objective is {name}: leave it out")
+    name = name_of(settings.objective)
+    if needs_labels and name.startswith(OBJECT) and (settings.label_smoothing or settings.class_weights):
+        unused = "label_smoothing" if settings.label_smoothing else "class_weights"
+        raise UsageError(f"{name} brings its own settings: leave {unused} out, and tell the object")
     if needs_labels:
         return
     if settings.labels is not None:

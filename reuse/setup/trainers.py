@@ -12,11 +12,10 @@ from reuse.augmenting.mixing import FeatureNoise, augmented, mixing
 from reuse.caching.packing import choose_storage
 from reuse.data.dataset import Dataset
 from reuse.devices import Compute, choose_device
+from reuse.distributed import world_size
 from reuse.errors import UsageError
 from reuse.menus import lookup
 from reuse.objectives.objective import Objective
-from reuse.objectives.supervised import supervised
-from reuse.objectives.weighting import parse_class_weights
 from reuse.optim.building import (
     check_sharpness,
     make_average,
@@ -27,21 +26,24 @@ from reuse.optim.building import (
     read_schedule,
     read_switches,
 )
+from reuse.optim.optimization import Optimization
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.schedules import choose_schedule
 from reuse.runs.snapshots import kept_epochs
 from reuse.runs.tensorboard import check_tensorboard
 from reuse.settings.commands import TrainedSettings
-from reuse.settings.groups import ComputingSettings, LabelSettings, TrainingSettings
+from reuse.settings.groups import ComputingSettings, TrainingSettings
 from reuse.training.compiling import Compiling
 from reuse.training.evaluation import device_of
 from reuse.training.feeds import Feed
 from reuse.training.parallel import KINDS
 from reuse.training.precision import autocast, check_precision
+from reuse.training.settings import LoopSettings
 from reuse.training.settling import Settling
 from reuse.training.step import StepParts, Transform
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
+from reuse.training.turns import check_turns
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,23 @@ def make_trainer(
         settings = replace(settings, augment=None)
     if not feed.features:
         tuning = replace(tuning, feature_noise=0.0)
-    return Trainer(model, objective, network=feed.network, **trainer_arguments(model, settings, data, tuning))
+    return Trainer(
+        model, objective, network=feed.network, **trainer_arguments(model, objective, settings, data, tuning)
+    )
 
 
 def trainer_arguments(
-    model: nn.Module, settings: TrainedSettings, data: Dataset, tuning: TuningParts | None = None
+    model: nn.Module,
+    objective: Objective,
+    settings: TrainedSettings,
+    data: Dataset,
+    tuning: TuningParts | None = None,
 ) -> dict[str, Any]:
     """Return what the settings stand for as arguments of `Trainer`, checked: nothing is left to be refused hours later.
 
     Args:
         model: whose parameters penalties and the like are bound to.
+        objective: what is minimised.
         settings: of a command.
         data: what the model learns from.
         tuning: what a fine-tuning has beside.
@@ -115,10 +124,12 @@ def trainer_arguments(
     first = make_optimizer_settings(settings, model, tuning.since, tuning.rise)
     switches = read_switches(settings.switch_optimizer, first, settings.epochs)
     parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    for optimizer in (first, *switches.values()):
-        build_optimizer(optimizer, parameters)
+    optimizers = [build_optimizer(optimizer, parameters) for optimizer in (first, *switches.values())]
+    divided = settings.parallel == "fsdp" and world_size() > 1
+    check_turns(objective, optimizers, sharpness=settings.sharpness, divided=divided)
     schedule = read_schedule(settings.schedule)
     choose_schedule(schedule, steps_per_epoch=1, epochs=settings.epochs, warmup_epochs=settings.warmup)
+    average = make_average(settings, settings.epochs)
     parts = StepParts(
         transforms=make_transforms(settings, data, tuning.feature_noise),
         penalties=make_penalties(settings, model, tuning.anchors, tuning.pull),
@@ -127,20 +138,18 @@ def trainer_arguments(
         constraints=make_constraints(settings, model),
     )
     return {
-        "optimizer": first,
-        "switches": switches,
-        "schedule": schedule,
-        "warmup": settings.warmup,
+        "optimization": Optimization(first, switches, schedule, settings.warmup, average),
         "parts": parts,
-        "average": make_average(settings, settings.epochs),
+        "loop": LoopSettings(
+            batch_size=settings.batch_size,
+            accumulate=settings.accumulate,
+            seed=settings.seed,
+            precision=settings.precision,
+            compile=settings.compile,
+            alternate=settings.alternate,
+            train_metrics=settings.train_metrics or settings.max_gap is not None,
+        ),
         "settling": tuning.settling,
-        "alternate": settings.alternate,
-        "train_metrics": settings.train_metrics or settings.max_gap is not None,
-        "batch_size": settings.batch_size,
-        "accumulate": settings.accumulate,
-        "seed": settings.seed,
-        "precision": settings.precision,
-        "compile": settings.compile,
     }
 
 
@@ -166,15 +175,6 @@ def make_transforms(settings: TrainedSettings, data: Dataset, feature_noise: flo
         raise UsageError(f"cutmix is for images, and the rows of {data.name} are {data.input_shape}: take mixup")
     mixed = mixing(settings.mixup, settings.cutmix, data.num_outputs if data.task == "classification" else None)
     return transforms if mixed is None else [*transforms, mixed]
-
-
-def make_objective(settings: LabelSettings, data: Dataset) -> Objective:
-    """Return what is minimised for the labels of the data."""
-    weights = None
-    if settings.class_weights is not None and data.train.targets is not None:
-        weights = parse_class_weights(settings.class_weights, data.classes, data.train.targets)
-    smoothing = settings.label_smoothing
-    return supervised(data.task, data.num_outputs, label_smoothing=smoothing, class_weights=weights)
 
 
 def make_stopping(objective: Objective, settings: TrainingSettings) -> EarlyStopping:

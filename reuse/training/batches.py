@@ -1,13 +1,13 @@
 """Batches: which rows, in which order, and gathering them from where they lie."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import islice, repeat
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from reuse.data.rows import Batch, Rows, read_in_order
+from reuse.data.rows import Batch, Resident, Rows, read_in_order
 from reuse.data.windows import Windows
 from reuse.errors import DataError, UsageError
 from reuse.seeding import generator
@@ -61,7 +61,7 @@ def row_order(
 
 def batches(
     source: Rows, targets: Tensor | None, order: Tensor, sizes: list[int], device: torch.device
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Yield the batches of an epoch on `device`.
 
     Args:
@@ -80,6 +80,11 @@ def batches(
         for indices, some in zip(order.split_with_sizes(sizes), labels, strict=False):
             inputs = tuple([tensor.to(device, non_blocking=True) for tensor in rows.gather(indices)])
             yield Batch(inputs, None if some is None else some.to(device, non_blocking=True))
+
+
+def as_rows(rows: Rows | Tensor) -> Rows:
+    """Return what a trainer reads; a tensor is read where it lies."""
+    return Resident(rows) if isinstance(rows, Tensor) else rows
 
 
 def beside(source: Rows, targets: Tensor | None) -> Tensor | None:

@@ -5,7 +5,7 @@ whole steps is what gains there.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -15,6 +15,7 @@ from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.training.batches import split_batch
 from reuse.training.step import Step
+from reuse.training.stepping import EagerSteps
 
 STEPS = 4
 """Steps in one graph: more gain little and cost their time in compiling."""
@@ -45,7 +46,7 @@ class Compiling:
         self.wanted = CHOICES[wanted]
         self.chosen: bool | None = self.wanted if isinstance(self.wanted, bool) else None
         self.notes: list[str] = []
-        self._steps: _CompiledSteps | None = None
+        self._graph: _Graph | None = None
 
     def resume(self, chosen: bool | None) -> None:
         """Take up what was chosen before, if the choice is left to us; a setting is as it is now."""
@@ -54,7 +55,7 @@ class Compiling:
 
     def forget(self) -> None:
         """Compile anew, as another optimizer or other layers are trained: an old graph would train the old ones."""
-        self._steps = None
+        self._graph = None
 
     def decide(self, step: Step, epoch_seconds: float, steps: int, epochs_left: int) -> None:
         """Choose, if that is left to us, after an epoch of so many steps that took `epoch_seconds`."""
@@ -66,18 +67,25 @@ class Compiling:
                 saved *= SAVED_WITH_STATE
             self.chosen = epochs_left * saved > 2 * cost
 
-    def possible(self, step: Step, obstacles: Mapping[str, bool]) -> bool:
-        """Return whether steps are to be run compiled; where they cannot be, a note says why, once.
+    def of_epoch(self, eager: EagerSteps, *, batch_size: int, together: bool) -> EagerSteps:
+        """Return the steps of an epoch, compiled where that is chosen; where it cannot be, a note says why, once.
 
         Args:
-            step: what a step does.
-            obstacles: what the trainer does beside it, in words, and whether it does.
+            eager: the same, not compiled.
+            batch_size: rows of a whole batch.
+            together: whether several processes train together.
         """
         if self.chosen:
-            standing = [what for what, is_so in {**obstacles, **_obstacles(step)}.items() if is_so]
+            obstacles = {
+                "several processes train together": together,
+                "several batches make a step": any(len(sizes) > 1 for sizes in eager.calls),
+                "the schedule moves the momentum": eager.pace.moves_momentum,
+                **_obstacles(eager.step),
+            }
+            standing = [what for what, is_so in obstacles.items() if is_so]
             if standing:
                 self._give_up(standing[0])
-        return bool(self.chosen)
+        return CompiledSteps(self, eager, batch_size) if self.chosen else eager
 
     def run(self, step: Step, batch: Batch, rates: Tensor) -> Tensor | None:
         """Take `STEPS` steps on their rows together, or return None where they cannot be compiled.
@@ -92,18 +100,18 @@ class Compiling:
         """
         if not self.chosen:
             return None
-        if self._steps is None:
-            self._steps = _CompiledSteps(step)
+        if self._graph is None:
+            self._graph = _Graph(step)
         try:
-            return self._steps(batch, rates)
+            return self._graph(batch, rates)
         except Exception as error:
-            if self._steps.has_run:
+            if self._graph.has_run:
                 raise
             self._give_up(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
             return None
 
     def _give_up(self, reason: str) -> None:
-        self.chosen, self._steps = False, None
+        self.chosen, self._graph = False, None
         self.notes.append(f"steps are not compiled: {reason}")
 
 
@@ -113,10 +121,45 @@ def _obstacles(step: Step) -> dict[str, bool]:
         "float16 scales its loss by what it meets": step.scaler is not None,
         "a sharpness-aware step is two": step.parts.sharpness > 0,
         "the optimizer is not torch's own": not type(step.optimizer).__module__.startswith("torch.optim"),
+        "a moving average is kept at each step": step.average.every_step,
+        "several turns make a step": len(step.turns) > 1,
+        "the objective acts after each step": step.acts_after,
     }
 
 
-class _CompiledSteps:
+class CompiledSteps(EagerSteps):
+    """The steps of an epoch, `STEPS` whole ones taken by one call of compiled code, what is left over one by one.
+
+    The first step of all is never compiled: it makes the optimizer's state. One that has none, whether it keeps empty
+    entries or not, takes such a step in each epoch, and so does a run that is resumed.
+
+    Args:
+        compiling: compiles them.
+        eager: the same, not compiled, of one batch each.
+        batch_size: rows of a whole batch.
+    """
+
+    def __init__(self, compiling: Compiling, eager: EagerSteps, batch_size: int) -> None:
+        self.compiling, self.chunk = compiling, STEPS * batch_size
+        sizes, first = eager.calls, 0 if any(eager.step.optimizer.state.values()) else 1
+        chunks = sum(some == [batch_size] for some in sizes[first:]) // STEPS
+        calls = [*sizes[:first], *[[self.chunk]] * chunks, *sizes[first + chunks * STEPS :]]
+        super().__init__(eager.step, eager.pace, calls, eager.at)
+
+    def take(self, batches: Sequence[Batch], weights: Sequence[float] | None) -> Tensor:
+        """Take what is to be taken next; steps that turn out not to be compilable are taken one by one."""
+        if len(batches[0].inputs[0]) != self.chunk:
+            return super().take(batches, weights)
+        rates = torch.tensor([self.pace.rates(step) for step in range(self.at, self.at + STEPS)])
+        losses = self.compiling.run(self.step, batches[0], rates.to(self.step.device))
+        if losses is None:
+            one_by_one = [super(CompiledSteps, self).take([part], None) for part in split_batch(batches[0], STEPS)]
+            return torch.stack(one_by_one)
+        self.at += STEPS
+        return losses
+
+
+class _Graph:
     """A graph of `STEPS` whole steps."""
 
     def __init__(self, step: Step) -> None:
@@ -158,7 +201,7 @@ class _CompiledSteps:
 
     def _take_one(self, batch: Batch, rates: Tensor) -> Tensor:
         step = self.step
-        loss, total = step.loss(batch)
+        loss, total = step.loss(step.turns[0], batch)
         gradients = torch.autograd.grad(total, step.parameters)
         with torch.no_grad():
             for own, gradient in zip(self.gradients, gradients, strict=True):

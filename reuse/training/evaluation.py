@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from reuse.data.rows import Rows
 from reuse.distributed import sum_over_processes
 from reuse.objectives.objective import Network, Objective
-from reuse.training.batches import batch_sizes, batches, beside, row_order
+from reuse.training.batches import as_rows, batch_sizes, batches, beside, row_order
 from reuse.training.parallel import ALONE, BatchShare
 from reuse.training.precision import autocast
 
@@ -32,7 +32,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 def evaluate(
     network: Network,
     objective: Objective,
-    source: Rows,
+    source: Rows | Tensor,
     targets: Tensor | None,
     *,
     batch_size: int,
@@ -45,7 +45,7 @@ def evaluate(
     Args:
         network: what is called on a batch: a model, or the suffix of a cut.
         objective: what measures it.
-        source: the rows.
+        source: the rows; a tensor of them, or what gathers them.
         targets: `(rows, ...)`, or None where the objective needs none.
         batch_size: rows at a time.
         model: whose mode is switched and on whose device is computed, where that is not `network` itself.
@@ -55,6 +55,7 @@ def evaluate(
     Raises:
         DataError: there are no rows, or not as many targets as rows.
     """
+    source = as_rows(source)
     owner = model if model is not None else network
     if not isinstance(owner, nn.Module):
         return _measure(network, objective, source, targets, batch_size, source.device, precision, share)

@@ -43,7 +43,7 @@ def locate(
         return error
     trainer.load_state_dict(state)
     trainer.compiling.chosen = False
-    search = _Search(after=(error.step - 1) * trainer.accumulate)
+    search = _Search(after=(error.step - 1) * trainer.loop.accumulate)
     try:
         with search.hooks(trainer.model):
             next(trainer.epochs(_Searched(train, search), targets, epochs=epochs), None)

@@ -6,10 +6,10 @@ the steps that one process takes. What draws at random (dropout, noise) draws in
 
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 import torch
@@ -17,12 +17,14 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from reuse.data.rows import Batch, Rows
 from reuse.distributed import is_main, join, mean_over_processes, rank, sum_over_processes, world_size
 from reuse.errors import UsageError
 from reuse.layers.splicing import Suffix
 from reuse.menus import lookup
 from reuse.objectives.objective import Network
 from reuse.reporting import Reporter
+from reuse.training.batches import batches
 from reuse.training.statistics import live_batch_norms
 
 
@@ -53,6 +55,23 @@ class BatchShare:
         parts = [self._part(size) for size in sizes]
         chosen = torch.cat([order[start + a : start + b] for start, (a, b) in zip(starts, parts, strict=True)])
         return chosen, [b - a for a, b in parts]
+
+    def batches(
+        self, source: Rows, targets: Tensor | None, order: Tensor, calls: Sequence[Sequence[int]], device: torch.device
+    ) -> Iterator[tuple[list[Batch], list[float] | None]]:
+        """Yield this process's part of the batches that are taken together, and by what their losses are multiplied.
+
+        Args:
+            source: the rows.
+            targets: `(rows, ...)` on the source's device, or None.
+            order: numbers of all rows, on the source's device.
+            calls: rows of each batch that is taken together with others, of all processes.
+            device: where the network computes.
+        """
+        order, sizes = self.rows(order, [size for call in calls for size in call])
+        with closing(batches(source, targets, order, sizes, device)) as every:
+            for call in calls:
+                yield list(islice(every, len(call))), self.weights(call)
 
     def counted(self, sizes: Sequence[int]) -> list[bool]:
         """Return whether this process counts its part of each batch, so that each row is counted by one process.
@@ -117,7 +136,7 @@ def spread(model: nn.Module, network: Network, kind: str = "ddp") -> Network:
         UsageError: the kind is unknown, or the device or network cannot train together.
     """
     make = lookup(KINDS, kind, "parallel")
-    plain = network.module if isinstance(network, DistributedDataParallel) else network
+    plain = whole_network(network)
     if world_size() == 1 or not any(parameter.requires_grad for parameter in model.parameters()):
         return plain
     device = next(model.parameters()).device
@@ -160,6 +179,19 @@ def synchronize_batch_norms(model: nn.Module, network: nn.Module) -> None:
         for name, child in module.named_children():
             if id(child) in live:
                 setattr(module, name, live[id(child)])
+
+
+def whole_network(network: Network) -> Network:
+    """Return the network that averages no gradients by itself, for steps whose turns move a part of the parameters."""
+    return network.module if isinstance(network, DistributedDataParallel) else network
+
+
+def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Give all processes the mean of the gradients of those parameters that have one."""
+    held = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    mean = mean_over_processes(torch.cat([gradient.reshape(-1) for gradient in held]))
+    for gradient, part in zip(held, mean.split_with_sizes([g.numel() for g in held]), strict=True):
+        gradient.copy_(part.view_as(gradient))
 
 
 def unsynchronized(network: Network) -> AbstractContextManager[object]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from reuse.data.rows import Batch, Rows, windows_of
 from reuse.errors import UsageError
 from reuse.seeding import untouched_random_state
-from reuse.training.batches import batch_sizes, batches, beside, grouped, row_order
+from reuse.training.batches import as_rows, batch_sizes, batches, beside, grouped, row_order
 from reuse.training.state import copied
 from reuse.training.trainer import Trainer
 
@@ -54,7 +54,7 @@ class RateCurve:
 
 def range_test(
     trainer: Trainer,
-    source: Rows,
+    source: Rows | Tensor,
     targets: Tensor | None,
     *,
     lowest: float = 1e-7,
@@ -81,15 +81,15 @@ def range_test(
         ReuseError: a trainable tensor gets no gradient.
 
     Example:
-        >>> from reuse.objectives.supervised import Classification
-        >>> from reuse.training.batches import Resident
+        >>> import reuse
         >>> rows, labels = torch.randn(64, 4), torch.randint(3, (64,))
-        >>> trainer = Trainer(nn.Linear(4, 3), Classification(3))
-        >>> curve = range_test(trainer, Resident(rows), labels)
+        >>> trainer = reuse.Trainer(nn.Linear(4, 3), reuse.Classification(3))
+        >>> curve = range_test(trainer, rows, labels)
         >>> curve.rates[0], len(curve.rates) <= 200
         (1e-07, True)
     """
     _check(lowest, highest, steps)
+    source = as_rows(source)
     targets = beside(source, targets)
     rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
     losses, smoothed = list[float](), list[float]()
@@ -114,7 +114,7 @@ def _check(lowest: float, highest: float, steps: int) -> None:
 def _losses(trainer: Trainer, source: Rows, targets: Tensor | None, rates: list[float]) -> Iterator[float]:
     """Take a step at each rate and yield its loss."""
     step = trainer.trial()
-    fractions = [group["lr"] / trainer.learning_rate for group in step.optimizer.param_groups]
+    fractions = [group["lr"] / trainer.descent.learning_rate for group in step.optimizer.param_groups]
     trainer.model.train()
     for rate, some in zip(rates, _endless(trainer, source, targets), strict=False):
         for group, fraction in zip(step.optimizer.param_groups, fractions, strict=True):
@@ -124,11 +124,11 @@ def _losses(trainer: Trainer, source: Rows, targets: Tensor | None, rates: list[
 
 def _endless(trainer: Trainer, source: Rows, targets: Tensor | None) -> Iterator[list[Batch]]:
     """Yield the batches of each step, in orders that no epoch has."""
-    sizes = batch_sizes(len(source), trainer.batch_size)
+    sizes = batch_sizes(len(source), trainer.loop.batch_size)
     shuffled: dict[str, Any] = {"shuffle": True, "device": source.device, "windows": windows_of(source)}
     for number in count(1):
-        order = row_order(len(source), seed=trainer.seed, epoch=-number, **shuffled)
-        yield from grouped(batches(source, targets, order, sizes, trainer.device), trainer.accumulate)
+        order = row_order(len(source), seed=trainer.loop.seed, epoch=-number, **shuffled)
+        yield from grouped(batches(source, targets, order, sizes, trainer.device), trainer.loop.accumulate)
 
 
 def _next_mean(means: list[float], loss: float) -> float:

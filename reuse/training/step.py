@@ -1,4 +1,4 @@
-"""One optimizer step: everything that may change it in its one place."""
+"""One training step: everything that may change it, in its one place."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -11,19 +11,22 @@ from torch.optim import Optimizer
 
 from reuse.data.rows import Batch
 from reuse.distributed import is_divided, whole
-from reuse.errors import UsageError
+from reuse.errors import ReuseError, UsageError
 from reuse.objectives.objective import Network, Objective
 from reuse.optim.sharpness import perturbed
-from reuse.training.gradients import check_gradients
+from reuse.training.averaging import WeightAverage
 from reuse.training.parallel import unsynchronized
 from reuse.training.precision import autocast, loss_scaler
 from reuse.training.statistics import kept_statistics
+from reuse.training.turns import BoundTurn, acts_after_step, bind_turns, check_turns
 
 Transform = Callable[[Batch], Batch]
 Penalty = Callable[[], Tensor]
 Clip = Callable[[Sequence[Parameter]], object]
 Constraint = Callable[[nn.Module], object]
 Observer = Callable[[], object]
+
+_SHOWN = 8  # names in one line
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class StepParts:
 
 @dataclass
 class Step:
-    """Takes optimizer steps.
+    """Takes training steps.
 
     Attributes:
         model: whose parameters are trained.
@@ -60,7 +63,15 @@ class Step:
         parts: what is done beside.
         precision: a name of `PRECISIONS`.
         device: where the network computes.
+        average: of the weights, kept along.
+        taken: how many steps have been taken.
+        progress: the share of all steps that will have been taken after this one; 0: nobody knows.
         regularised: False leaves transforms, penalties and sharpness out, as every other epoch may.
+        gradients_checked: whether every parameter is known to get a gradient.
+        turns: which losses move which parameters, one after the other: for most objectives all losses all parameters.
+
+    Raises:
+        UsageError: what the objective does and what else is to be done do not go together.
     """
 
     model: nn.Module
@@ -71,9 +82,12 @@ class Step:
     parts: StepParts
     precision: str
     device: torch.device
+    average: WeightAverage
+    taken: int = 0
+    progress: float = 0.0
     regularised: bool = True
     gradients_checked: bool = False
-    parameters: list[Parameter] = field(init=False)
+    turns: Sequence[BoundTurn] = field(init=False)
     _one: Tensor | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -84,6 +98,9 @@ class Step:
             raise UsageError(
                 "float16 scales its loss by what all gradients say, and fsdp divides them: choose bfloat16"
             )
+        check_turns(self.objective, [self.optimizer], sharpness=self.parts.sharpness, divided=self._divided)
+        self.turns = bind_turns(self.objective, self.named_parameters)
+        self.acts_after = acts_after_step(self.objective)
         self._autocast = autocast(self.precision, self.device)
 
     def __call__(self, batches: Sequence[Batch], weights: Sequence[float] | None = None) -> Tensor:
@@ -94,24 +111,62 @@ class Step:
             weights: by what the batches' mean losses are multiplied (see `reuse.training.parallel`); None: they
                 count by their rows, so that without batch norm they move the weights as one large batch would.
         """
-        loss = self._backward(batches, weights)
-        if not self.gradients_checked:
-            check_gradients(self.named_parameters)
-            self.gradients_checked = True
-        if self.regularised and self.parts.sharpness:
-            # The way uphill is a direction, so gradients of a scaled loss point the same way.
-            with perturbed(self.parameters, self.parts.sharpness), kept_statistics(self.model):
-                self._backward(batches, weights)
-        self._move()
-        return loss
+        parts, total = self.parts, None
+        for turn in self.turns:
+            loss = self._backward(turn, batches, weights)  # transforms, forward, losses, penalties, backward
+            if not self.gradients_checked:
+                _check_gradients(turn.named_parameters)
+            if parts.sharpness and self.regularised:
+                # The way uphill is a direction, so gradients of a scaled loss point the same way.
+                with perturbed(turn.parameters, parts.sharpness), kept_statistics(self.model):
+                    self._backward(turn, batches, weights)
+            for observe in parts.observers:
+                observe()
+            if parts.clipping:
+                self._unscale()
+                for clip in parts.clipping:
+                    clip(turn.parameters)
+            self._move()
+            if parts.constraints or self.acts_after:
+                with torch.no_grad():
+                    for constrain in parts.constraints:
+                        constrain(self.model)
+                    self.objective.after_step(self.model, self.progress)
+            loss = loss if turn.share == 1 else loss * turn.share
+            total = loss if total is None else total + loss
+        self.gradients_checked = True
+        self.taken += 1
+        self.average.after_step(self.taken)
+        assert total is not None
+        return total
 
-    def loss(self, batch: Batch, *, penalised: bool = True) -> tuple[Tensor, Tensor]:
-        """Return the objective's loss on a batch, and the same with penalties: what is reported, and minimised."""
+    def _backward(self, turn: BoundTurn, batches: Sequence[Batch], weights: Sequence[float] | None) -> Tensor:
+        """Fill the gradients of the mean loss over all rows, and return that loss without penalties."""
+        for parameter in self.parameters:  # what zero_grad(set_to_none=True) does, in a tenth of its time
+            parameter.grad = None
+        if len(batches) == 1 and weights is None:
+            loss, minimised = self.loss(turn, batches[0])
+            self._differentiate(turn, minimised)
+            return loss.detach()
+        if weights is None:
+            rows = sum(len(batch.inputs[0]) for batch in batches)
+            weights = [len(batch.inputs[0]) / rows for batch in batches]
+        losses = []
+        for number, (batch, weight) in enumerate(zip(batches, weights, strict=True), 1):
+            with nullcontext() if number == len(batches) else unsynchronized(self.network):
+                loss, minimised = self.loss(turn, batch, penalised=False)
+                losses.append(loss.detach() * weight)
+                weighted = minimised * weight
+                self._differentiate(turn, weighted + self._penalty() if number == 1 else weighted)
+        return torch.stack(losses).sum()
+
+    def loss(self, turn: BoundTurn, batch: Batch, *, penalised: bool = True) -> tuple[Tensor, Tensor]:
+        """Return a turn's loss on a batch, and the same with penalties: what is reported, and what is minimised."""
         if self.regularised:
             for transform in self.parts.transforms:
                 batch = transform(batch)
         with self._autocast:
-            loss, *others = self.objective.losses(self.network, batch).values()
+            loss, *others = turn.losses(self.network, batch).values()
             for other in others:
                 loss = loss + other
         return loss, (loss + self._penalty() if penalised and self.parts.penalties else loss)
@@ -123,26 +178,8 @@ class Step:
         penalties = [penalty() for penalty in self.parts.penalties]
         return sum(map(whole, penalties) if self._divided else penalties, start=0.0)
 
-    def _backward(self, batches: Sequence[Batch], weights: Sequence[float] | None) -> Tensor:
-        """Fill the gradients of the mean loss over all rows, and return that loss without penalties."""
-        for parameter in self.parameters:  # what zero_grad(set_to_none=True) does, in a tenth of its time
-            parameter.grad = None
-        if len(batches) == 1 and weights is None:
-            loss, total = self.loss(batches[0])
-            self._differentiate(total)
-            return loss.detach()
-        if weights is None:
-            rows = sum(len(batch.inputs[0]) for batch in batches)
-            weights = [len(batch.inputs[0]) / rows for batch in batches]
-        losses = []
-        for number, (batch, weight) in enumerate(zip(batches, weights, strict=True), 1):
-            with nullcontext() if number == len(batches) else unsynchronized(self.network):
-                loss, total = self.loss(batch, penalised=False)
-                losses.append(loss.detach() * weight)
-                self._differentiate(total * weight + self._penalty() if number == 1 else total * weight)
-        return torch.stack(losses).sum()
-
-    def _differentiate(self, loss: Tensor) -> None:
+    def _differentiate(self, turn: BoundTurn, loss: Tensor) -> None:
+        """Add the gradients of a loss to those of the parameters that the turn moves."""
         loss = loss if self.scaler is None else self.scaler.scale(loss)
         one = self._one  # made anew in each step, it would take a tenth of a small head's step
         if one is None or (one.shape, one.dtype, one.device) != (loss.shape, loss.dtype, loss.device):
@@ -150,25 +187,31 @@ class Step:
                 shape = tuple(loss.shape)
                 raise UsageError(f"the objective's losses come to shape {shape}: return scalars, such as means")
             one = self._one = torch.ones_like(loss)
-        torch.autograd.backward((loss,), (one,))
+        torch.autograd.backward((loss,), (one,), inputs=turn.parameters if turn.others else None)
 
     def _unscale(self) -> None:
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
 
     def _move(self) -> None:
-        for observe in self.parts.observers:
-            observe()
-        if self.parts.clipping:
-            self._unscale()
-            for clip in self.parts.clipping:
-                clip(self.parameters)
+        """Move what has a gradient."""
         if self.scaler is None:
             self.optimizer.step()
         else:
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        if self.parts.constraints:
-            with torch.no_grad():
-                for constrain in self.parts.constraints:
-                    constrain(self.model)
+
+
+def _check_gradients(named_parameters: Sequence[tuple[str, Parameter]]) -> None:
+    """Refuse to go on where a gradient is missing after a backward pass: that tensor would never move, unnoticed.
+
+    Raises:
+        ReuseError: the message names the tensors.
+    """
+    missed = [name for name, parameter in named_parameters if parameter.grad is None]
+    if missed:
+        shown = ", ".join(missed[:_SHOWN]) + (f" and {len(missed) - _SHOWN} more" if len(missed) > _SHOWN else "")
+        raise ReuseError(
+            f"no gradient reached {shown} in the first step, so training would leave them as they are: "
+            "freeze them if the network does not use them, or look for what cuts them off (detach, no_grad)"
+        )

@@ -15,7 +15,8 @@ class EarlyStopping:
 
     Args:
         patience: epochs without a new best after which to stop; None never stops and still keeps the best weights.
-        monitor: name of the metric, for whoever reports; lower is better.
+        monitor: name of the metric, for whoever reports; lower is better. None: no metric says which weights are the
+            best, and nobody calls `update`.
         max_gap: by what share of the loss of the training rows the one of the validation rows may exceed it.
 
     Raises:
@@ -27,7 +28,7 @@ class EarlyStopping:
         [False, False, True]
     """
 
-    def __init__(self, patience: int | None, monitor: str = "loss", max_gap: float | None = None) -> None:
+    def __init__(self, patience: int | None, monitor: str | None = "loss", max_gap: float | None = None) -> None:
         if patience is not None and patience < 1:
             raise UsageError(f"patience is {patience}: give 1 epoch or more, or none to train to the end")
         if max_gap is not None and not max_gap >= 0:

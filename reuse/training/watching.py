@@ -1,4 +1,7 @@
-"""Watching the layers of a network as it trains: gradients, weights, how far these moved, and how units answer."""
+"""Watching the layers of a network as it trains: gradients, weights, how far these moved, how units answer; and advice.
+
+Advice is for what vanishes, explodes, saturates or dies: where that is, and what to try.
+"""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -9,8 +12,7 @@ from torch import Tensor
 
 from reuse.data.rows import Rows
 from reuse.distributed import whole
-from reuse.training.activity import Activity, measure_activity
-from reuse.training.advising import Advice, advise
+from reuse.training.activity import DEAD, SATURATED, Activity, measure_activity
 from reuse.training.batches import batch_sizes, batches
 from reuse.training.evaluation import eval_mode
 from reuse.training.precision import autocast
@@ -23,6 +25,28 @@ PARTS = ("linear", "conv", "recurrent", "norm", "activation")
 """What the modules within a layer of ours are called; what they show is said of the layer."""
 
 Figures = dict[str, dict[str, float]]
+
+# Where figures of healthy networks end, with room: a ReLU net loses a tenth of its units without harm.
+MOST_DEAD, MOST_SATURATED = 0.25, 0.5
+VANISHING = 1e-5  # of the largest gradient norm of all layers
+EXPLODING, TIMES_WEIGHTS = 100.0, 10.0  # a gradient norm that is above both, the second as a multiple of the weights'
+
+_SHOWN = 2  # names of layers in one line
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One line of advice.
+
+    Attributes:
+        layers: what it is about.
+        kind: `dead`, `saturated`, `vanishing` or `exploding`.
+        text: the line.
+    """
+
+    layers: tuple[str, ...]
+    kind: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -111,6 +135,72 @@ def _layer_of_parameter(name: str) -> str:
 def _activities(trainer: Trainer, source: Rows, rows: int) -> dict[str, Activity]:
     """Measure on rows evenly spread over all of them."""
     order = torch.linspace(0, len(source) - 1, rows, dtype=torch.float64).round().long().to(source.device)
-    some = batches(source, None, order, batch_sizes(rows, trainer.batch_size), trainer.device)
-    with eval_mode(trainer.model), autocast(trainer.precision, trainer.device):
+    some = batches(source, None, order, batch_sizes(rows, trainer.loop.batch_size), trainer.device)
+    with eval_mode(trainer.model), autocast(trainer.loop.precision, trainer.device):
         return measure_activity(trainer.model, trainer.network, some)
+
+
+def advise(
+    layers: Mapping[str, Mapping[str, float]],
+    matrices: Collection[str],
+    rows: int,
+    all_rows: bool,
+    said: Collection[tuple[str, str]] = (),
+) -> tuple[Advice, ...]:
+    """Return what there is to say about the figures that `watch` takes.
+
+    Args:
+        layers: figures by layer.
+        matrices: the layers that have more than biases and scales: of these, gradients are judged.
+        rows: how many rows the units were looked at on.
+        all_rows: whether these are all.
+        said: layer and kind of what is not to be said again.
+    """
+    every = "every training sample" if all_rows else f"each of {rows} training samples"
+    advice = []
+    for name, figures in layers.items():
+        if figures.get(DEAD, 0.0) > MOST_DEAD and (name, DEAD) not in said:
+            text = f"{name}: {figures[DEAD]:.0%} of units are zero for {every}; try leaky ReLU or a smaller rate"
+            advice.append(Advice((name,), DEAD, text.replace("%", " %")))
+        if figures.get(SATURATED, 0.0) > MOST_SATURATED and (name, SATURATED) not in said:
+            text = f"{name}: {figures[SATURATED]:.0%} of units are saturated for most training samples; try smaller"
+            advice.append(Advice((name,), SATURATED, text.replace("%", " %") + " initial weights, batch norm or ReLU"))
+    gradients = {name: figures for name, figures in layers.items() if name in matrices and "gradient" in figures}
+    if any(figures.get(DEAD) == 1.0 for figures in layers.values()):  # nothing passes it, which has been said
+        gradients = {name: figures for name, figures in gradients.items() if figures["gradient"]}
+    return (*advice, *_vanishing(gradients, said), *_exploding(gradients, said))
+
+
+def _vanishing(layers: Mapping[str, Mapping[str, float]], said: Collection[tuple[str, str]]) -> list[Advice]:
+    largest = max(layers, key=lambda name: layers[name]["gradient"], default="")
+    bound = VANISHING * layers[largest]["gradient"] if largest else 0.0
+    found = [n for n, figures in layers.items() if figures["gradient"] < bound and (n, "vanishing") not in said]
+    if not found:
+        return []
+    text = (
+        f"{_listed(found)}: gradients vanish, below {VANISHING:g} of that of {largest}; try ReLU or ELU with He's "
+        "initial weights, batch norm, or fewer layers"
+    )
+    return [Advice(tuple(found), "vanishing", text)]
+
+
+def _exploding(layers: Mapping[str, Mapping[str, float]], said: Collection[tuple[str, str]]) -> list[Advice]:
+    found = [
+        name
+        for name, figures in layers.items()
+        if not figures["gradient"] <= max(EXPLODING, TIMES_WEIGHTS * figures["weight"])  # so that NaN is found too
+        and (name, "exploding") not in said
+    ]
+    if not found:
+        return []
+    worst = max(found, key=lambda name: layers[name]["gradient"])
+    text = (
+        f"{_listed(found)}: gradients explode, up to a norm of {layers[worst]['gradient']:.2g} where the weights have "
+        f"{layers[worst]['weight']:.2g}; try clip_norm, a smaller rate, smaller initial weights or batch norm"
+    )
+    return [Advice(tuple(found), "exploding", text)]
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more layers" if more > 0 else "")

@@ -24,6 +24,7 @@ from reuse.objectives.supervised import Classification
 from reuse.optim.groups import OptimizerSettings
 from reuse.optim.optimizers import build_optimizer
 from reuse.training.batches import row_order
+from reuse.training.settings import LoopSettings
 from reuse.training.trainer import Trainer
 
 ROWS, FEATURES, CLASSES, ROUNDS = 2048, 512, 10, 9
@@ -69,7 +70,10 @@ def compare(optimizer: str, size: int, quick: bool, device: torch.device, clock:
         model.load_state_dict(start)
     hands = [by_hand(m, own, rows, labels, size) for m, own in zip(models, grid, strict=False)]
     objective = Classification(CLASSES)
-    trainers = [Trainer(m, objective, optimizer=s, batch_size=size) for m, s in zip(models[heads:], grid, strict=True)]
+    trainers = [
+        Trainer(m, objective, optimization=s, loop=LoopSettings(batch_size=size))
+        for m, s in zip(models[heads:], grid, strict=True)
+    ]
     trained = [trainer.epochs(Resident(rows), labels, epochs=1_000_000) for trainer in trainers]
     together = [Head(start, settings) for settings in grid]
     many = ManyHeads(nn.Linear(FEATURES, CLASSES, device=device), objective, together, batch_size=size)

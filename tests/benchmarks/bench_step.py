@@ -14,6 +14,8 @@ from torch.nn import functional
 
 from reuse.data.rows import Resident
 from reuse.objectives.supervised import Classification
+from reuse.optim.groups import OptimizerSettings
+from reuse.training.settings import LoopSettings
 from reuse.training.trainer import Trainer
 
 ROWS, FEATURES, CLASSES, BATCH, PAIRS = 4096, 512, 10, 32, 60
@@ -37,7 +39,9 @@ def by_hand(model: nn.Module, rows: torch.Tensor, labels: torch.Tensor) -> Calla
 
 
 def by_trainer(model: nn.Module, rows: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
-    trainer = Trainer(model, Classification(CLASSES), optimizer="sgd", batch_size=BATCH)
+    trainer = Trainer(
+        model, Classification(CLASSES), optimization=OptimizerSettings("sgd"), loop=LoopSettings(batch_size=BATCH)
+    )
     epochs = trainer.epochs(Resident(rows), labels, epochs=1_000_000)
     return lambda: next(epochs) and None
 

@@ -96,9 +96,10 @@ def test_flags_are_spelled_like_the_settings() -> None:
 
 
 PUBLIC = [
-    *("ActivationCache", "CacheError", "CutError", "DataError", "Result", "ReuseError", "RunError", "Trainer"),
-    *("UnknownNameError", "UsageError", "__version__", "build", "cut", "ensemble_runs", "finetune", "freeze", "load"),
-    *("load_model", "lr_find", "plan", "pretrain", "soup_runs", "sweep", "transplant", "unfreeze"),
+    *("ActivationCache", "CacheError", "Classification", "CutError", "DataError", "LoopSettings", "MultiLabel"),
+    *("Objective", "Optimization", "OptimizerSettings", "Regression", "Result", "ReuseError", "RunError", "StepParts"),
+    *("Trainer", "Turn", "UnknownNameError", "UsageError", "__version__", "build", "cut", "ensemble_runs", "finetune"),
+    *("freeze", "load", "load_model", "lr_find", "plan", "pretrain", "soup_runs", "sweep", "transplant", "unfreeze"),
 ]
 
 

@@ -18,9 +18,11 @@ from reuse.nn.building import build
 from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.supervised import Classification, MultiLabel, Regression
 from reuse.optim.groups import OptimizerSettings
+from reuse.optim.optimization import Optimization
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.schedules import choose_schedule
 from reuse.training.batches import batch_sizes, row_order
+from reuse.training.settings import LoopSettings
 from reuse.training.state import live_tensors
 from reuse.training.trainer import Trainer
 
@@ -65,12 +67,8 @@ def by_trainer(network: nn.Module, head: Head, rows: Tensor, labels: Tensor) -> 
     trainer = Trainer(
         network,
         Classification(CLASSES),
-        optimizer=head.optimizer,
-        schedule=head.schedule,
-        warmup=head.warmup,
-        batch_size=BATCH,
-        seed=3,
-        precision="float64" if rows.dtype == torch.float64 else "float32",
+        optimization=Optimization(head.optimizer, schedule=head.schedule, warmup=head.warmup),
+        loop=LoopSettings(batch_size=BATCH, seed=3, precision="float64" if rows.dtype == torch.float64 else "float32"),
     )
     for _ in trainer.epochs(Resident(rows), labels, epochs=EPOCHS):
         pass

@@ -1,13 +1,17 @@
 """Reconstruction: the error against its formula, noise only where it belongs."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from reuse.data.loading import load
 from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.menu import OBJECTIVES
+from reuse.objectives.objective import Objective
+from reuse.settings.groups import ObjectiveSettings
 
 
 class Remembering(nn.Module):
@@ -61,7 +65,12 @@ def test_impossible_noise_is_refused(noise: float, kind: str) -> None:
 
 
 def test_menu_makes_what_it_says() -> None:
-    assert OBJECTIVES["autoencoder"].make() == Reconstruction()
-    assert OBJECTIVES["denoising_autoencoder"].make() == Reconstruction(0.25, "masking")
-    assert OBJECTIVES["supervised"].make("regression", 1).monitor == "loss"
+    def made(name: str, targets: np.ndarray) -> Objective:
+        rows = np.zeros((20, 3), np.float32)
+        return OBJECTIVES[name].make(load((rows, targets)), ObjectiveSettings())
+
+    numbers = np.linspace(0, 1, 20, dtype=np.float32)
+    assert made("autoencoder", numbers) == Reconstruction()
+    assert made("denoising_autoencoder", numbers) == Reconstruction(0.25, "masking")
+    assert made("supervised", numbers).monitor == "loss"
     assert all(entry.summary and "\n" not in entry.summary for entry in OBJECTIVES.values())

@@ -17,6 +17,7 @@ from reuse.data.rows import Batch
 from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
+from reuse.optim.groups import OptimizerSettings
 from reuse.planning import measuring, workload
 from reuse.planning.measuring import node_seconds
 from reuse.planning.workload import measure_work
@@ -33,7 +34,7 @@ def test_measuring_leaves_the_model_as_it_was() -> None:
 
     def make_step(network: nn.Module) -> Callable[[Batch], object]:
         taken.append(network)
-        return Trainer(model, Classification(2), network=network, learning_rate=1.0).step
+        return Trainer(model, Classification(2), optimization=OptimizerSettings("adam", 1.0), network=network).step
 
     work, nodes = measure_work(parts, make_step, sample, torch.arange(16) % 2, 8)
     assert taken == [parts.suffix, model]

@@ -12,11 +12,13 @@ from reuse.data.rows import Resident
 from reuse.errors import ReuseError
 from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
+from reuse.optim.groups import OptimizerSettings
 from reuse.reporting import Epoch
 from reuse.runs.checkpoints import load_checkpoint, save_start
 from reuse.runs.fitting import EpochRange, Fitted, Interrupted, fit, interruptible
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest
+from reuse.training.settings import LoopSettings
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
 
@@ -54,7 +56,12 @@ def fitted(path: str = "run", **changes: Any) -> tuple[Fitted, WeightsListener, 
         save_start(run, model)
         run.write_manifest(Manifest("finetune"))
     gap = changes.pop("max_gap", None)
-    trainer = Trainer(model, Classification(3), learning_rate=0.05, batch_size=16, train_metrics=gap is not None)
+    trainer = Trainer(
+        model,
+        Classification(3),
+        optimization=OptimizerSettings("adam", 0.05),
+        loop=LoopSettings(batch_size=16, train_metrics=gap is not None),
+    )
     stopping = EarlyStopping(changes.pop("patience", None), max_gap=gap)
     settings = {"valid": VALID, "epochs": EpochRange(changes.pop("epochs", 8)), "stopping": stopping, **changes}
     return fit(trainer, TRAIN, run=run, reporter=listener, **settings), listener, run

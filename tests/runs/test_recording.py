@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from finished_runs import history
+from grouped import grouped
 from listening import Listener
 from reuse.data.rows import Resident
 from reuse.errors import ReuseError, UsageError
@@ -46,7 +47,7 @@ def fitted(
     if not resume:
         save_start(run, model)
         run.write_manifest(Manifest("finetune"))
-    trainer = Trainer(model, Classification(3), batch_size=16, **changes.pop("trainer", {}))
+    trainer = Trainer(model, Classification(3), **grouped(batch_size=16, **changes.pop("trainer", {})))
     settings = {
         "stopping": EarlyStopping(None),
         "epochs": EpochRange(changes.pop("epochs", 6)),

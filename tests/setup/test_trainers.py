@@ -133,4 +133,4 @@ def test_what_cannot_be_taken_is_refused_at_once(
 def test_patches_are_of_images() -> None:
     table = load("breast-cancer", labels=60)
     with pytest.raises(UsageError, match=r"cutmix is for images, and the rows of breast-cancer are \(30,\)"):
-        trainer_arguments(build("mlp:8", (30,), 2), FinetuneSettings(cutmix=1.0), table)
+        trainer_arguments(build("mlp:8", (30,), 2), Classification(2), FinetuneSettings(cutmix=1.0), table)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from grouped import grouped
 from reuse.data.rows import Resident
 from reuse.objectives.supervised import Classification
 from reuse.optim.averaging import ExponentialAverage
@@ -34,7 +35,7 @@ def train(compiled: bool | str, epochs: int = 3, **settings: Any) -> tuple[list[
     model = network()
     parts = StepParts(penalties=[l2(dict(model.named_parameters()), {"0.weight": 0.01})], clipping=[clip_by_norm(0.5)])
     settings = {"batch_size": 16, "learning_rate": 0.05, "schedule": "cosine", "parts": parts, **settings}
-    trainer = Trainer(model, Classification(3), compile=compiled, **settings)
+    trainer = Trainer(model, Classification(3), **grouped(compile=compiled, **settings))
     return list(trainer.epochs(ROWS, LABELS, epochs=epochs)), model.state_dict(), trainer
 
 

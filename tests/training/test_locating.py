@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from reuse.data.rows import Batch, Resident
 from reuse.nn.building import build
 from reuse.objectives.supervised import Classification
+from reuse.optim.groups import OptimizerSettings
 from reuse.training.locating import locate
 from reuse.training.running_loss import LossError
+from reuse.training.settings import LoopSettings
 from reuse.training.trainer import Trainer
 
 DRAW = torch.Generator().manual_seed(0)
@@ -49,7 +51,7 @@ def network() -> nn.Module:
 def test_the_first_layer_whose_outputs_are_not_finite() -> None:
     model = network()
     model.get_submodule("hidden2").add_module("activation", Sick(6))
-    error = located(Trainer(model, Classification(3), batch_size=16))
+    error = located(Trainer(model, Classification(3), loop=LoopSettings(batch_size=16)))
     assert str(error) == (
         "the training loss became nan in epoch 2, step 3 of 4, first in hidden2: its outputs are not finite, its "
         "weights and inputs are: try a lower learning rate, gradient clipping (clip_norm) or a warm-up, and look for "
@@ -60,7 +62,10 @@ def test_the_first_layer_whose_outputs_are_not_finite() -> None:
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_rate_that_is_far_too_high(accumulate: int) -> None:
     trainer = Trainer(
-        network(), Classification(3), optimizer="sgd", learning_rate=1e20, batch_size=8, accumulate=accumulate
+        network(),
+        Classification(3),
+        optimization=OptimizerSettings("sgd", 1e20),
+        loop=LoopSettings(batch_size=8, accumulate=accumulate),
     )
     text = str(located(trainer))
     assert "in epoch 1, step" in text
@@ -74,7 +79,7 @@ def test_weights_that_a_step_made_nan() -> None:
             return {"loss": loss + (model.get_parameter("output.bias") * 0).sum().sqrt()}  # its slope at 0 is infinite
 
     model = network()
-    text = str(located(Trainer(model, Bad(3), batch_size=16)))
+    text = str(located(Trainer(model, Bad(3), loop=LoopSettings(batch_size=16))))
     assert "epoch 1, step 2 of 4, first in output: its weights are not finite after the step before" in text
 
 
@@ -83,7 +88,7 @@ def test_a_row_of_the_data(value: float) -> None:
     rows = ROWS.clone()
     rows[17, 3] = value
     assert "first in row 17 of the training rows, which is not finite" in str(
-        located(Trainer(network(), Classification(3), batch_size=16), rows)
+        located(Trainer(network(), Classification(3), loop=LoopSettings(batch_size=16)), rows)
     )
 
 
@@ -93,5 +98,5 @@ def test_the_loss_itself() -> None:
             loss = super().losses(network, batch)["loss"]
             return {"loss": loss * math.nan if (batch.inputs[0] == ROWS[5]).all(1).any() else loss}
 
-    text = str(located(Trainer(network(), Bad(3), batch_size=16)))
+    text = str(located(Trainer(network(), Bad(3), loop=LoopSettings(batch_size=16))))
     assert "of 4, first in the loss itself: the output of every layer is finite: try" in text

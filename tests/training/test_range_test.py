@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from grouped import grouped
 from reuse.data.rows import Resident
 from reuse.errors import UsageError
 from reuse.layers.freezing import freeze
@@ -17,6 +18,7 @@ from reuse.optim.clipping import clip_by_norm
 from reuse.optim.constraints import max_norm
 from reuse.optim.groups import OptimizerSettings
 from reuse.training.range_test import RateCurve, range_test
+from reuse.training.settings import LoopSettings
 from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer
 
@@ -28,7 +30,7 @@ LABELS = (ROWS[:, 0] > 0).long() + (ROWS[:, 1] > 0).long()
 def trainer(**settings: Any) -> Trainer:
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.RReLU(), nn.Dropout(0.2), nn.Linear(16, 3))
-    return Trainer(model, Classification(3), **{"learning_rate": 0.05, "batch_size": 20, **settings})
+    return Trainer(model, Classification(3), **grouped(**{"learning_rate": 0.05, "batch_size": 20, **settings}))
 
 
 def found_by(of: Trainer, **settings: Any) -> RateCurve:
@@ -101,7 +103,7 @@ def test_rates_rise_by_one_factor_and_layers_keep_their_proportions() -> None:
             return super().losses(network, batch)
 
     settings = OptimizerSettings("sgd", 0.05, rates={"0.weight": 0.1, "0.bias": 0.1})
-    own = Trainer(trainer().model, Noting(3), optimizer=settings, batch_size=20)
+    own = Trainer(trainer().model, Noting(3), optimization=settings, loop=LoopSettings(batch_size=20))
     step, trial = own.trial(), own.trial
     own.trial = lambda: step  # type: ignore[method-assign]
     curve = found_by(own, lowest=1e-4, highest=1e-2)
@@ -120,7 +122,7 @@ def test_the_turn_of_a_parabola_is_where_descent_fails() -> None:
     targets = rows @ torch.tensor([[1.0], [-2.0], [0.5], [3.0], [1.0]], dtype=torch.float64)
     limit = 2 / float(torch.linalg.eigvalsh(2 * rows.T @ rows / 64).max())
     model = nn.Linear(5, 1, bias=False).double()
-    own = Trainer(model, Regression(), optimizer="sgd", learning_rate=1e-3, batch_size=64)
+    own = Trainer(model, Regression(), optimization=OptimizerSettings("sgd", 1e-3), loop=LoopSettings(batch_size=64))
     curve = range_test(own, Resident(rows), targets, lowest=limit / 1e3, highest=limit * 1e3, steps=120)
     assert curve.turn is not None
     assert curve.proposal is not None
@@ -155,7 +157,10 @@ def test_frozen_layers_and_objectives_without_labels() -> None:
     own = trainer()
     freeze(own.model, "0,1")
     before = copy.deepcopy(own.model.state_dict())
-    assert found_by(Trainer(own.model, Classification(3), learning_rate=0.05)).proposal is not None
+    assert (
+        found_by(Trainer(own.model, Classification(3), optimization=OptimizerSettings("adam", 0.05))).proposal
+        is not None
+    )
     torch.testing.assert_close(own.model.state_dict(), before, rtol=0, atol=0)
     curve = range_test(Trainer(nn.Linear(6, 6), Reconstruction()), Resident(ROWS), None, steps=60)
     assert curve.proposal is not None

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from grouped import grouped
 from reuse.data.rows import Batch, Resident
 from reuse.errors import RunError
 from reuse.layers.freezing import freeze, unfreeze
@@ -19,6 +20,7 @@ from reuse.optim.clipping import clip_by_norm
 from reuse.optim.constraints import max_norm
 from reuse.optim.groups import OptimizerSettings
 from reuse.optim.penalties import l1
+from reuse.training.settings import LoopSettings
 from reuse.training.state import live_tensors
 from reuse.training.step import StepParts
 from reuse.training.stopping import EarlyStopping
@@ -95,7 +97,7 @@ def test_killed_and_resumed_equals_uninterrupted(killed_after: int, way: str, tm
     common = {"learning_rate": 0.05, "schedule": "cosine", "warmup": 1.0, "batch_size": 16, "seed": 3}
 
     def trainer_of(model: nn.Module) -> Trainer:
-        return Trainer(model, Classification(3), **{**common, **WAYS[way](model)})
+        return Trainer(model, Classification(3), **grouped(**{**common, **WAYS[way](model)}))
 
     whole_model, killed_model = network(), network()
     whole, killed = trainer_of(whole_model), trainer_of(killed_model)
@@ -127,16 +129,16 @@ def test_unfreezing_keeps_the_state_of_what_was_training() -> None:
         model = network()
         freeze(model, "0,1")
         settings: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.05, "batch_size": 16, "seed": 3}
-        trainer = Trainer(model, Classification(3), **settings)
+        trainer = Trainer(model, Classification(3), **grouped(**settings))
         train(model, trainer, EarlyStopping(None), 2)
         unfreeze(model)
         state = trainer.state_dict()
-        trainer = Trainer(model, Classification(3), **settings)
+        trainer = Trainer(model, Classification(3), **grouped(**settings))
         fresh = trainer.load_state_dict(state)
         train(model, trainer, EarlyStopping(None), 4)
         if killed:
             state, model = trainer.state_dict(), network()
-            trainer = Trainer(model, Classification(3), **settings)
+            trainer = Trainer(model, Classification(3), **grouped(**settings))
             assert trainer.load_state_dict(state) == []
         train(model, trainer, EarlyStopping(None), EPOCHS)
         return model.state_dict(), fresh
@@ -149,7 +151,7 @@ def test_unfreezing_keeps_the_state_of_what_was_training() -> None:
 def test_state_is_a_copy_and_holds_no_frozen_tensor() -> None:
     model = network()
     freeze(model, "0,1")
-    trainer = Trainer(model, Classification(3), batch_size=16)
+    trainer = Trainer(model, Classification(3), loop=LoopSettings(batch_size=16))
     train(model, trainer, EarlyStopping(None), 1)
     state = trainer.state_dict()
     assert set(state["weights"]) == set(state["optimizer"]) == {"4.weight", "4.bias"}
@@ -169,15 +171,17 @@ def test_live_buffers_belong_to_the_state() -> None:
 
 def test_another_optimizer_starts_fresh_on_the_same_weights() -> None:
     model = network()
-    first = Trainer(model, Classification(3), optimizer="adam", batch_size=16)
+    first = Trainer(model, Classification(3), optimization=OptimizerSettings("adam"), loop=LoopSettings(batch_size=16))
     train(model, first, EarlyStopping(None), 2)
-    second = Trainer(model, Classification(3), optimizer="momentum", batch_size=16)
+    second = Trainer(
+        model, Classification(3), optimization=OptimizerSettings("momentum"), loop=LoopSettings(batch_size=16)
+    )
     assert second.load_state_dict(first.state_dict()) == [name for name, _ in model.named_parameters()]
     assert [number for number, *_ in train(model, second, EarlyStopping(None), 4)] == [3, 4]
 
 
 def test_a_state_of_another_model_is_refused_and_changes_nothing() -> None:
-    trainer = Trainer(network(), Classification(3), batch_size=16)
+    trainer = Trainer(network(), Classification(3), loop=LoopSettings(batch_size=16))
     other = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3))
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
     with pytest.raises(RunError, match=r"0\.weight is \(16, 6\) in the state and \(8, 6\)"):

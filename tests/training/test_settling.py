@@ -8,11 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from grouped import grouped
 from reuse.data.rows import Resident
 from reuse.errors import UsageError
 from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
 from reuse.optim.clipping import clip_by_norm
+from reuse.optim.groups import OptimizerSettings
+from reuse.training.settings import LoopSettings
 from reuse.training.settling import Settling, changes, settled_blocks
 from reuse.training.step import Step, StepParts
 from reuse.training.trainer import Trainer
@@ -34,7 +37,9 @@ def watched(model: nn.Module, **settings: Any) -> Settling:
 
 
 def trained(model: nn.Module, settling: Settling | None, epochs: int, **settings: Any) -> Trainer:
-    trainer = Trainer(model, Classification(3), settling=settling, batch_size=16, learning_rate=0.01, **settings)
+    trainer = Trainer(
+        model, Classification(3), settling=settling, **grouped(batch_size=16, learning_rate=0.01, **settings)
+    )
     for _ in trainer.epochs(Resident(X), Y, epochs=epochs):
         pass
     return trainer
@@ -111,7 +116,13 @@ def test_a_layer_that_nothing_moves_settles_as_soon_as_two_intervals_are_over(pe
     model = network()
     model[1] = Silencing()
     settling = watched(model, percentile=percentile)
-    trainer = Trainer(model, Classification(3), settling=settling, batch_size=16, learning_rate=0.01)
+    trainer = Trainer(
+        model,
+        Classification(3),
+        optimization=OptimizerSettings("adam", 0.01),
+        loop=LoopSettings(batch_size=16),
+        settling=settling,
+    )
     epochs = trainer.epochs(Resident(X), Y, epochs=2)
     next(epochs)
     assert settling.settled == {}
@@ -139,7 +150,13 @@ def test_resumed_within_an_interval_it_goes_on(every: int, epoch: int) -> None:
     state = trained(begun, watched(begun, percentile=100, every=every), epoch).state_dict()
     again = network()
     settling = watched(again, percentile=100, every=every)
-    trainer = Trainer(again, Classification(3), settling=settling, batch_size=16, learning_rate=0.01)
+    trainer = Trainer(
+        again,
+        Classification(3),
+        optimization=OptimizerSettings("adam", 0.01),
+        loop=LoopSettings(batch_size=16),
+        settling=settling,
+    )
     trainer.load_state_dict(state)
     for _ in trainer.epochs(Resident(X), Y, epochs=6):
         pass
@@ -165,7 +182,13 @@ def test_compiled_steps_are_watched_too(monkeypatch: pytest.MonkeyPatch) -> None
     plain, model = network(), network()
     settling = [watched(plain, percentile=100), watched(model, percentile=100)]
     for own, compiled, some in ((plain, False, settling[0]), (model, True, settling[1])):
-        trainer = Trainer(own, Classification(3), settling=some, batch_size=4, learning_rate=0.01, compile=compiled)
+        trainer = Trainer(
+            own,
+            Classification(3),
+            optimization=OptimizerSettings("adam", 0.01),
+            loop=LoopSettings(batch_size=4, compile=compiled),
+            settling=some,
+        )
         notes = [note for epoch in trainer.epochs(Resident(X), Y, epochs=3) for note in epoch.notes]
         assert notes == []
     assert settling[1].state_dict()["norms"] == pytest.approx(settling[0].state_dict()["norms"], rel=1e-5)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from grouped import grouped
 from reuse.data.rows import Batch, Resident
 from reuse.errors import UsageError
 from reuse.objectives.supervised import Classification
@@ -14,6 +15,7 @@ from reuse.optim.averaging import ExponentialAverage, StochasticWeightAverage
 from reuse.optim.clipping import clip_by_norm
 from reuse.optim.groups import OptimizerSettings
 from reuse.optim.penalties import l1
+from reuse.training.settings import LoopSettings
 from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer
 
@@ -28,7 +30,9 @@ def network(dropout: float = 0.0) -> nn.Module:
 
 
 def trainer(model: nn.Module, **settings: Any) -> Trainer:
-    return Trainer(model, Classification(3), **{"optimizer": "sgd", "learning_rate": 0.1, "batch_size": 8, **settings})
+    return Trainer(
+        model, Classification(3), **grouped(**{"optimizer": "sgd", "learning_rate": 0.1, "batch_size": 8, **settings})
+    )
 
 
 def same(first: nn.Module, second: nn.Module) -> None:
@@ -178,7 +182,9 @@ def test_a_loss_that_is_no_scalar_is_refused_before_anything_moves() -> None:
 
     model, untouched = network(), network()
     with pytest.raises(UsageError, match=r"come to shape \(8,\): return scalars"):
-        Trainer(model, EachRow(3), optimizer="sgd", batch_size=8).step(Batch((ROWS[:8],), LABELS[:8]))
+        Trainer(model, EachRow(3), optimization=OptimizerSettings("sgd"), loop=LoopSettings(batch_size=8)).step(
+            Batch((ROWS[:8],), LABELS[:8])
+        )
     same(model, untouched)
 
 
@@ -189,7 +195,7 @@ def test_steps_of_losses_of_other_shapes_and_types_take_the_gradients_of_backwar
 
     shapes: dict[int, tuple[int, ...]] = {8: (), 4: (1,)}
     model, by_hand = network(), network()
-    trained = Trainer(model, Shaped(3), optimizer="sgd", learning_rate=0.1)
+    trained = Trainer(model, Shaped(3), optimization=OptimizerSettings("sgd", 0.1))
     for rows in (8, 4, 8):
         trained.step(Batch((ROWS[:rows],), LABELS[:rows]))
         loss = functional.cross_entropy(by_hand(ROWS[:rows]), LABELS[:rows])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from grouped import grouped
 from reuse.data.rows import Batch, Resident
 from reuse.errors import DataError, ReuseError, UsageError
 from reuse.layers.freezing import freeze
@@ -15,7 +16,9 @@ from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.supervised import Classification, Regression
 from reuse.optim.clipping import clip_by_norm
 from reuse.optim.groups import OptimizerSettings
+from reuse.optim.optimization import Optimization
 from reuse.training.batches import batch_sizes, row_order
+from reuse.training.settings import LoopSettings
 from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer
 
@@ -78,7 +81,9 @@ def test_training_is_the_loop_written_by_hand(
 ) -> None:
     ours, theirs = network(), network()
     parts = StepParts(clipping=[clip_by_norm(clip_norm)] if clip_norm else [])
-    trainer = Trainer(ours, Classification(3), learning_rate=0.1, batch_size=16, seed=5, parts=parts, **settings)
+    trainer = Trainer(
+        ours, Classification(3), parts=parts, **grouped(learning_rate=0.1, batch_size=16, seed=5, **settings)
+    )
     epochs = list(trainer.epochs(Resident(ROWS), LABELS, epochs=3))
     losses = by_hand(theirs, reference(theirs.parameters()), 3, clip_norm=clip_norm)
     assert [epoch.train["loss"] for epoch in epochs] == pytest.approx(losses, rel=1e-12)
@@ -91,12 +96,8 @@ def test_schedule_multiplies_the_rate_of_each_step() -> None:
     trainer = Trainer(
         ours,
         Classification(3),
-        optimizer="sgd",
-        learning_rate=0.2,
-        batch_size=16,
-        seed=5,
-        schedule="linear",
-        warmup=0.5,
+        optimization=Optimization(OptimizerSettings("sgd", 0.2), schedule="linear", warmup=0.5),
+        loop=LoopSettings(batch_size=16, seed=5),
     )
     epochs = list(trainer.epochs(Resident(ROWS), LABELS, epochs=3))
 
@@ -113,7 +114,7 @@ def test_frozen_tensors_stay_bit_for_bit() -> None:
     before = weights(model)
     freeze(model, "0,1")
     settings = {"optimizer": "momentum", "learning_rate": 0.1, "weight_decay": 0.5, "batch_size": 16}
-    for _ in Trainer(model, Classification(3), **settings).epochs(
+    for _ in Trainer(model, Classification(3), **grouped(**settings)).epochs(
         Resident(ROWS), LABELS, Resident(ROWS), LABELS, epochs=3
     ):
         pass
@@ -125,12 +126,12 @@ def test_frozen_tensors_stay_bit_for_bit() -> None:
 def test_a_layer_frozen_in_mid_training_keeps_still_despite_its_momentum() -> None:
     model = network()
     settings = {"optimizer": "momentum", "learning_rate": 0.1, "batch_size": 16}
-    first = Trainer(model, Classification(3), **settings)
+    first = Trainer(model, Classification(3), **grouped(**settings))
     for _ in first.epochs(Resident(ROWS), LABELS, epochs=2):
         pass
     freeze(model, "0,1")
     before = weights(model)
-    second = Trainer(model, Classification(3), **settings)
+    second = Trainer(model, Classification(3), **grouped(**settings))
     assert second.load_state_dict(first.state_dict()) == []
     for _ in second.epochs(Resident(ROWS), LABELS, epochs=4):
         pass
@@ -143,15 +144,17 @@ def test_a_suffix_trains_the_model_as_the_whole_does() -> None:
         freeze(model, "0,1")
     settings = {"learning_rate": 0.05, "batch_size": 16, "optimizer": "adam"}
     frontier = Resident(cut[:3].eval()(ROWS).detach())
-    first = list(Trainer(whole, Classification(3), **settings).epochs(Resident(ROWS), LABELS, epochs=3))
-    second = list(Trainer(cut, Classification(3), network=cut[3], **settings).epochs(frontier, LABELS, epochs=3))
+    first = list(Trainer(whole, Classification(3), **grouped(**settings)).epochs(Resident(ROWS), LABELS, epochs=3))
+    second = list(
+        Trainer(cut, Classification(3), network=cut[3], **grouped(**settings)).epochs(frontier, LABELS, epochs=3)
+    )
     assert [epoch.train["loss"] for epoch in first] == pytest.approx([epoch.train["loss"] for epoch in second])
     torch.testing.assert_close(weights(cut), weights(whole))
 
 
 def test_validation_is_measured_after_each_epoch_and_training_mode_comes_back() -> None:
     model = network()
-    trainer = Trainer(model, Classification(3), batch_size=16)
+    trainer = Trainer(model, Classification(3), loop=LoopSettings(batch_size=16))
     for epoch in trainer.epochs(Resident(ROWS), LABELS, Resident(ROWS[:20]), LABELS[:20], epochs=2):
         assert model.training
         assert epoch.valid == trainer.evaluate(Resident(ROWS[:20]), LABELS[:20])
@@ -159,7 +162,12 @@ def test_validation_is_measured_after_each_epoch_and_training_mode_comes_back() 
 
 
 def test_one_loop_trains_an_autoencoder() -> None:
-    trainer = Trainer(nn.Linear(6, 6).double(), Reconstruction(), learning_rate=0.05, batch_size=16)
+    trainer = Trainer(
+        nn.Linear(6, 6).double(),
+        Reconstruction(),
+        optimization=OptimizerSettings("adam", 0.05),
+        loop=LoopSettings(batch_size=16),
+    )
     losses = [epoch.train["loss"] for epoch in trainer.epochs(Resident(ROWS), None, epochs=30)]
     assert losses[-1] < losses[0] / 10
 
@@ -173,7 +181,7 @@ def test_losses_are_minimised_together_and_constraints_run_after_each_step() -> 
     model = nn.Linear(6, 1, bias=False)
     nn.init.zeros_(model.weight)
     parts = StepParts(constraints=[lambda m: m.weight.add_(7)])
-    trainer = Trainer(model, TwoLosses(), optimizer="sgd", learning_rate=1.0, parts=parts)
+    trainer = Trainer(model, TwoLosses(), optimization=OptimizerSettings("sgd", 1.0), parts=parts)
     rows = torch.randn(8, 6)
     loss = trainer.step(Batch((rows,)))
     assert loss.item() == 0
@@ -183,7 +191,9 @@ def test_losses_are_minimised_together_and_constraints_run_after_each_step() -> 
 def test_seeds_differ_and_the_same_seed_repeats() -> None:
     def trained(seed: int) -> Tensor:
         model = network()
-        for _ in Trainer(model, Classification(3), batch_size=16, seed=seed).epochs(Resident(ROWS), LABELS, epochs=1):
+        for _ in Trainer(model, Classification(3), loop=LoopSettings(batch_size=16, seed=seed)).epochs(
+            Resident(ROWS), LABELS, epochs=1
+        ):
             pass
         return weights(model)["3.weight"]
 
@@ -192,7 +202,7 @@ def test_seeds_differ_and_the_same_seed_repeats() -> None:
 
 
 def test_a_last_batch_of_one_row_does_not_break_batch_norm() -> None:
-    trainer = Trainer(network(), Classification(3), batch_size=32)  # 65 rows: 32, 33
+    trainer = Trainer(network(), Classification(3), loop=LoopSettings(batch_size=32))  # 65 rows: 32, 33
     assert [epoch.number for epoch in trainer.epochs(Resident(ROWS), LABELS, epochs=1)] == [1]
 
 
@@ -203,7 +213,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step(bad: float) -> None:
             return {"loss": super().losses(network, batch)["loss"] * next(factors)}
 
     factors = iter([1.0] * 6 + [bad] + [1.0] * 20)
-    trainer = Trainer(network(), Failing(3), batch_size=16)
+    trainer = Trainer(network(), Failing(3), loop=LoopSettings(batch_size=16))
     with pytest.raises(ReuseError, match=r"epoch 2, step 3 of 4.*learning rate"):
         list(trainer.epochs(Resident(ROWS), LABELS, epochs=3))
 
@@ -212,9 +222,9 @@ def test_a_trainable_tensor_without_gradient_is_named() -> None:
     model = nn.ModuleDict({"used": nn.Linear(6, 3), "unused": nn.Linear(6, 3)}).double()
     settings: dict[str, Any] = {"network": model["used"], "batch_size": 16}
     with pytest.raises(ReuseError, match=r"unused\.weight, unused\.bias.*freeze"):
-        list(Trainer(model, Classification(3), **settings).epochs(Resident(ROWS), LABELS, epochs=1))
+        list(Trainer(model, Classification(3), **grouped(**settings)).epochs(Resident(ROWS), LABELS, epochs=1))
     model["unused"].requires_grad_(False)
-    assert list(Trainer(model, Classification(3), **settings).epochs(Resident(ROWS), LABELS, epochs=1))
+    assert list(Trainer(model, Classification(3), **grouped(**settings)).epochs(Resident(ROWS), LABELS, epochs=1))
 
 
 @pytest.mark.parametrize(
@@ -232,7 +242,7 @@ def test_a_trainable_tensor_without_gradient_is_named() -> None:
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        Trainer(network(), Classification(3), **settings)
+        Trainer(network(), Classification(3), **grouped(**settings))
 
 
 def test_rows_and_targets_must_agree() -> None:
@@ -242,10 +252,10 @@ def test_rows_and_targets_must_agree() -> None:
 
 def test_precisions() -> None:
     with pytest.raises(UsageError, match=r"0\.weight is float32"):
-        Trainer(network().float(), Classification(3), precision="float64")
+        Trainer(network().float(), Classification(3), loop=LoopSettings(precision="float64"))
     exact, rough = network().float(), network().float()
     for model, precision in ((exact, "float32"), (rough, "bfloat16")):
-        trainer = Trainer(model, Classification(3), batch_size=16, precision=precision)
+        trainer = Trainer(model, Classification(3), loop=LoopSettings(batch_size=16, precision=precision))
         assert len(list(trainer.epochs(Resident(ROWS.float()), LABELS, epochs=2))) == 2
     difference = (exact[3].weight - rough[3].weight).abs().max().item()
     assert rough[3].weight.dtype == torch.float32

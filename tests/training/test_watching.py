@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from grouped import grouped
 from reuse.data.rows import Resident
 from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
 from reuse.nn.building import build
 from reuse.objectives.supervised import Classification
 from reuse.optim.clipping import clip_by_norm
+from reuse.optim.groups import OptimizerSettings
 from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer
 from reuse.training.watching import Watched, layer_of, watch
@@ -37,7 +39,7 @@ def edited(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def watched(model: nn.Module, rows: Tensor = ROWS, epochs: int = 1, **settings: Any) -> Watched:
-    trainer = Trainer(model, Classification(3), **{"learning_rate": 0.003, "batch_size": 20, **settings})
+    trainer = Trainer(model, Classification(3), **grouped(**{"learning_rate": 0.003, "batch_size": 20, **settings}))
     for _ in trainer.epochs(Resident(rows), LABELS[: len(rows)], epochs=epochs):
         pass
     return watch(trainer, Resident(rows))
@@ -76,7 +78,7 @@ def test_norms_are_those_of_all_that_trains_in_a_layer() -> None:
 
 def test_the_change_is_counted_from_the_weights_before() -> None:
     model = nn.Linear(20, 3, bias=False)
-    trainer = Trainer(model, Classification(3), learning_rate=0.01)
+    trainer = Trainer(model, Classification(3), optimization=OptimizerSettings("adam", 0.01))
     before = {"weight": model.weight.detach().clone()}
     for _ in trainer.epochs(Resident(ROWS), LABELS, epochs=1):
         pass
@@ -154,7 +156,7 @@ def test_advice_that_was_given_is_not_given_again() -> None:
 def test_watching_changes_nothing() -> None:
     def trained(look: Callable[[Trainer], object]) -> dict[str, Tensor]:
         model = network("mlp:10,10", activation="rrelu", norm="batch", dropout=0.3)
-        trainer = Trainer(model, Classification(3), learning_rate=0.01)
+        trainer = Trainer(model, Classification(3), optimization=OptimizerSettings("adam", 0.01))
         for _ in trainer.epochs(Resident(ROWS), LABELS, epochs=3):
             look(trainer)
             assert model.training

@@ -7,9 +7,11 @@ from peers.rows import BATCH, CLASSES, FEATURES, RATE, WIDTHS, Ended, Rows
 from reuse.data.rows import Resident
 from reuse.nn.building import build
 from reuse.objectives.supervised import Classification
+from reuse.optim.groups import OptimizerSettings
 from reuse.reporting import Epoch, Reporter
 from reuse.runs.fitting import fit
 from reuse.runs.folder import RunFolder
+from reuse.training.settings import LoopSettings
 from reuse.training.stopping import EarlyStopping
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
@@ -36,7 +38,7 @@ def plain(rows: Rows, ended: Ended) -> None:
 
 def compiled(rows: Rows, ended: Ended) -> None:
     """Train with whole steps compiled."""
-    _fit(rows, ended, {}, compile=True)
+    _fit(rows, ended, {}, compiling=True)
 
 
 def normed(rows: Rows, ended: Ended) -> None:
@@ -51,13 +53,15 @@ def adam(rows: Rows, ended: Ended) -> None:
 
 def compiled_adam(rows: Rows, ended: Ended) -> None:
     """Train with Adam and whole steps compiled."""
-    _fit(rows, ended, {}, optimizer="adam", compile=True)
+    _fit(rows, ended, {}, optimizer="adam", compiling=True)
 
 
-def _fit(rows: Rows, ended: Ended, building: dict[str, Any], **settings: Any) -> None:
+def _fit(
+    rows: Rows, ended: Ended, building: dict[str, Any], optimizer: str = "sgd", *, compiling: bool = False
+) -> None:
     model = build(MODEL, (FEATURES,), CLASSES, activation="relu", init="he_normal", **building)
-    settings = {"optimizer": "sgd", "learning_rate": RATE, "batch_size": BATCH, **settings}
-    trainer = Trainer(model, Classification(CLASSES), **settings)
+    how, loop = OptimizerSettings(optimizer, RATE), LoopSettings(BATCH, compile=compiling)
+    trainer = Trainer(model, Classification(CLASSES), optimization=how, loop=loop)
     train, valid = (Resident(rows.inputs), rows.labels), (Resident(rows.valid_inputs), rows.valid_labels)
     with tempfile.TemporaryDirectory() as folder, fitting_threads(model, model, train[0], BATCH):
         run, stopping = RunFolder.create("pretrain", folder), EarlyStopping(None)

@@ -7,7 +7,9 @@ from reuse.recipes.experiments import last_held_out, train_network, train_until
 import reuse
 from reuse.data.rows import Resident
 from reuse.objectives.supervised import Classification
+from reuse.optim.groups import OptimizerSettings
 from reuse.seeding import seed_everything
+from reuse.training.settings import LoopSettings
 from reuse.training.trainer import Trainer
 
 SETTINGS = {"optimizer": "adam", "learning_rate": 0.01, "activation": "tanh"}
@@ -22,7 +24,9 @@ def test_figures_are_those_of_the_trainers_last_epoch(digits) -> None:
     figures = train_network(digits, model="mlp:16", epochs=3, seed=5, **SETTINGS)
     seed_everything(5)
     model = reuse.build("mlp:16", (1, 8, 8), 10, activation="tanh")
-    trainer = Trainer(model, Classification(10), seed=5, optimizer="adam", learning_rate=0.01)
+    trainer = Trainer(
+        model, Classification(10), optimization=OptimizerSettings("adam", 0.01), loop=LoopSettings(seed=5)
+    )
     rows = {name: getattr(digits, name) for name in ("train", "valid")}
     sources = {name: (Resident(split.inputs.resident()), split.targets) for name, split in rows.items()}
     history = list(trainer.epochs(*sources["train"], *sources["valid"], epochs=3))
