@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from reuse.errors import UsageError
-from reuse.heads.heads import Head
+from reuse.heads.head import Head
 from reuse.optim.schedules import Schedule, choose_schedule
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reuse.data.rows import Resident
-from reuse.heads.heads import Head
+from reuse.heads.head import Head
 from reuse.heads.many_heads import ManyHeads
 from reuse.objectives.supervised import Classification
 from reuse.optim.optimizers import build_optimizer
