@@ -58,8 +58,7 @@ class ManyHeads:
     ) -> None:
         if not heads:
             raise UsageError("there are no heads to train: give at least one")
-        self.network, self.objective = network, objective
-        self.batch_size, self.seed = batch_size, seed
+        self.network, self.batch_size, self.seed = network, batch_size, seed
         self._row_loss, self._stacked = row_loss(objective), StackedNetwork(network)
         self._masks, numbers = distinct_masks(heads)
         self._order = arranged([head.optimizer for head in heads], numbers)
@@ -77,12 +76,12 @@ class ManyHeads:
 
     @property
     def device(self) -> torch.device:
-        """Where the heads' weights lie."""
+        """Device of the heads' weights."""
         return next(iter(self.tensors.values())).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """In which type the heads compute."""
+        """Type in which the heads compute."""
         return self.tensors[self._stacked.names[0]].dtype
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Heads of a sweep by a solver: what is solved for which task, on which features, in the weights of the network."""
+"""Solvers of linear heads by name: for which tasks, on which features of a network, in place of which layer."""
 
 import warnings
 from collections.abc import Callable, Sequence

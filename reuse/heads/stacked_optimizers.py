@@ -21,8 +21,17 @@ from reuse.optim.optimizers import build_optimizer
 from reuse.optim.settings import OptimizerSettings
 
 STACKABLE = (
-    *("sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop"),
-    *("adam", "adamw", "adamax", "nadam", "radam"),
+    "sgd",
+    "momentum",
+    "nesterov",
+    "adagrad",
+    "adadelta",
+    "rmsprop",
+    "adam",
+    "adamw",
+    "adamax",
+    "nadam",
+    "radam",
 )
 """Optimizers that can step for many heads at once."""
 
