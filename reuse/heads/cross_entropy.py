@@ -1,4 +1,4 @@
-"""The penalised cross-entropy of many linear heads, and how it changes along a line.
+"""Penalised cross-entropies of many linear heads, and how they change along lines.
 
 Logits lie as `(problems, classes, rows)`, less the logit of each row's own class. Losses and gradients of rows that are
 told apart by a wide margin then keep all their digits, in float32 too: log(1 + Σ exp) and exp / Σ subtract nothing.
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 @dataclass
 class Point:
-    """Where the coefficients of some problems are, and what they come to there; `problems` is the first size of all.
+    """Coefficients of some problems, and what comes of them; the first size of all is `problems`.
 
     Attributes:
         coefficients: `(problems, classes, axes)`.
@@ -46,7 +46,7 @@ class Point:
 
 
 class CrossEntropies:
-    """What is minimised.
+    """Mean cross-entropies of rows, and penalties, of many problems: what is minimised.
 
     Args:
         scores: `(rows, axes)`, the last of them 1 for the intercept, which no penalty falls on.
@@ -104,7 +104,7 @@ class CrossEntropies:
 
 
 class Line:
-    """The way from a point along directions: logits change in proportion to the step, so that looking is cheap.
+    """Line from a point along directions: logits change in proportion to the step, so that looking is cheap.
 
     Args:
         entropies: what is minimised.

@@ -1,4 +1,4 @@
-"""What many minimisations, side by side, have learnt of their curvature: limited-memory BFGS.
+"""Curvature that many minimisations, side by side, have learnt of: limited-memory BFGS.
 
 Nocedal & Wright, Numerical Optimization (2006), algorithm 7.4, for a stack of problems at once.
 """
@@ -11,7 +11,7 @@ MEMORY = 10
 
 
 class Curvature:
-    """The last steps of each problem, and by how much each changed the gradient."""
+    """Memory of the last steps of each problem, and of how much each changed the gradient."""
 
     def __init__(self) -> None:
         self._pairs: list[tuple[Tensor, Tensor, Tensor]] = []  # steps, changes, and 1 / their product or 0

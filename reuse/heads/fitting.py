@@ -1,5 +1,6 @@
 """Training many heads to the best epoch of each."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class FittedHeads:
-    """What many heads came to; they have their best weights.
+    """Outcome of training many heads, which hold their best weights.
 
     Attributes:
         epochs: how many have run.
@@ -44,10 +45,29 @@ class FittedHeads:
     best_epochs: list[int]
 
 
+class _BestEpochs:
+    """Best epoch of each head so far, and which heads still count."""
+
+    def __init__(self, num_heads: int, patience: int | None) -> None:
+        self.patience = patience or math.inf
+        self.losses = torch.full((num_heads,), torch.inf, dtype=torch.float64)
+        self.epochs, self.waited = torch.zeros(num_heads, dtype=torch.long), torch.zeros(num_heads, dtype=torch.long)
+        self.running = torch.ones(num_heads, dtype=torch.bool)
+
+    def observe(self, epoch: int, losses: Tensor) -> Tensor:
+        """Take notice of an epoch's validation losses, and return for which heads it is the best."""
+        better = self.running & (losses < self.losses)
+        self.losses = torch.where(better, losses, self.losses)
+        self.epochs = torch.where(better, epoch, self.epochs)
+        self.waited = torch.where(better, 0, self.waited + 1)
+        self.running &= losses.isfinite() & (self.waited < self.patience)
+        return better
+
+
 def fit_heads(
     many: ManyHeads,
     train: tuple[Rows, Tensor],
-    valid: Measured | None,
+    valid: Measured,
     *,
     epochs: int,
     patience: int | None,
@@ -61,33 +81,22 @@ def fit_heads(
     Args:
         many: the heads.
         train: rows and targets.
-        valid: the rows to choose by; None keeps the last epoch's weights.
+        valid: the rows to choose by.
         epochs: the greatest number.
         patience: in epochs; None never stops.
         on_epoch: told of every epoch.
     """
-    best = torch.full((len(many),), torch.inf, dtype=torch.float64)
-    best_epochs, waited = torch.zeros(len(many), dtype=torch.long), torch.zeros(len(many), dtype=torch.long)
-    running = torch.ones(len(many), dtype=torch.bool)
+    best, number = _BestEpochs(len(many), patience), 0
     kept = {name: tensor.clone() for name, tensor in many.tensors.items()}
-    number = 0
     for number in many.epochs(*train, epochs=epochs):
-        if valid is None:
-            continue
         losses, accuracies = many.measure(valid.source, valid.targets, valid.chosen)
         many.observe(losses.tolist())
         on_epoch(number, losses, accuracies)
-        better = running & (losses < best)
-        many.keep(kept, better)
-        best, best_epochs = torch.where(better, losses, best), torch.where(better, number, best_epochs)
-        waited = torch.where(better, 0, waited + 1)
-        running &= losses.isfinite() & (waited < (patience or epochs + 1))
-        if not running.any():
+        many.keep(kept, best.observe(number, losses))
+        if not best.running.any():
             break
-    if valid is None:
-        return FittedHeads(number, [number] * len(many))
     many.load_weights(kept)
-    return FittedHeads(number, best_epochs.tolist())
+    return FittedHeads(number, best.epochs.tolist())
 
 
 def measure_heads(many: ManyHeads, objective: Objective, rows: Measured) -> list[Metrics]:

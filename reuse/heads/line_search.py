@@ -1,4 +1,4 @@
-"""How far to step along given directions: a search for many convex functions of one number at once."""
+"""Line search: how far to step along given directions, for many convex functions of one number at once."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What the solvers give, and what they are given."""
+"""Linear heads as solvers give them, and checks of what solvers are given."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

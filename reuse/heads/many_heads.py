@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from reuse.data.rows import Rows, windows_of
 from reuse.errors import UsageError
-from reuse.heads.heads import Head
+from reuse.heads.head import Head, distinct_masks
 from reuse.heads.rate_tables import RateTable
-from reuse.heads.row_losses import measured, row_loss
-from reuse.heads.row_masks import distinct_masks, number_of
-from reuse.heads.stacked_networks import stacked_network
+from reuse.heads.row_losses import row_loss
+from reuse.heads.stacked_networks import StackedNetwork
 from reuse.heads.stacked_optimizers import StackedOptimizer, arranged
 from reuse.objectives.objective import Objective
 from reuse.optim.groups import is_weight
@@ -32,7 +31,7 @@ class ManyHeads:
     """Many heads of one architecture that are trained together.
 
     Args:
-        network: what gives each head's outputs from a batch; its own weights stay as they are.
+        network: gives a head's outputs from a batch; its own weights stay as they are.
         objective: a supervised one.
         heads: their weights and how each is trained.
         batch_size: rows a batch, of all heads' rows together.
@@ -42,14 +41,15 @@ class ManyHeads:
         UsageError: heads that cannot be trained together; the message says why.
 
     Example:
+        >>> from reuse.data.rows import Resident
         >>> from reuse.objectives.supervised import Classification
-        >>> from reuse.training.batches import Resident
+        >>> from reuse.optim.groups import OptimizerSettings
         >>> rows, labels = torch.randn(64, 4), torch.randint(3, (64,))
         >>> network = nn.Linear(4, 3)
         >>> weights = {name: p.detach() for name, p in network.named_parameters()}
         >>> heads = [Head(weights, OptimizerSettings("adam", rate)) for rate in (0.1, 0.01)]
         >>> many = ManyHeads(network, Classification(3), heads)
-        >>> [number for number in many.epochs(Resident(rows), labels, epochs=2)]
+        >>> list(many.epochs(Resident(rows), labels, epochs=2))
         [1, 2]
     """
 
@@ -58,36 +58,31 @@ class ManyHeads:
     ) -> None:
         if not heads:
             raise UsageError("there are no heads to train: give at least one")
-        self.network, self.objective = network, objective
-        self.batch_size, self.seed = batch_size, seed
-        self._row_loss, self._measured = row_loss(objective), row_loss(measured(objective))
-        self._stacked = stacked_network(network)
-        masks = distinct_masks(heads)
-        numbers = [number_of(head.rows, masks) for head in heads]
+        self.network, self.batch_size, self.seed = network, batch_size, seed
+        self._row_loss, self._stacked = row_loss(objective), StackedNetwork(network)
+        self._masks, numbers = distinct_masks(heads)
         self._order = arranged([head.optimizer for head in heads], numbers)
         self._heads = [heads[h] for h in self._order]
         self._places = sorted(range(len(heads)), key=lambda place: self._order[place])
-        self._masks, self._mask_of = masks, [numbers[h] for h in self._order]
-        trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        mask_of = [numbers[h] for h in self._order]
         self.tensors = _stacked_tensors(network, self._heads)
-        self.names = list(trained)
         self._refuse_shared_statistics()
-        decaying = [name for name, parameter in trained.items() if is_weight(name, parameter)]
+        decaying = [name for name, parameter in network.named_parameters() if is_weight(name, parameter)]
         settings = [head.optimizer for head in self._heads]
-        parameters = {name: self.tensors[name] for name in self.names}
-        self._optimizer = StackedOptimizer(parameters, decaying, settings, self._mask_of)
-        self._head_masks = torch.tensor(self._mask_of, device=self.device)
+        parameters = {name: self.tensors[name] for name in self._stacked.names}
+        self._optimizer = StackedOptimizer(parameters, decaying, settings, mask_of)
+        self._mask_of = torch.tensor(mask_of, device=self.device)
         self._rates: RateTable | None = None
 
     @property
     def device(self) -> torch.device:
-        """Where the heads' weights lie."""
+        """Device of the heads' weights."""
         return next(iter(self.tensors.values())).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """In which type the heads compute."""
-        return self.tensors[self.names[0]].dtype
+        """Type in which the heads compute."""
+        return self.tensors[self._stacked.names[0]].dtype
 
     def __len__(self) -> int:
         return len(self._heads)
@@ -118,15 +113,14 @@ class ManyHeads:
         """
         targets, sizes = self._beside(train, targets), batch_sizes(len(train), self.batch_size)
         self._rates = RateTable(self._heads, len(sizes), epochs)
-        wanted = self._row_loss.wanted(targets, self.dtype)
-        counting = self._row_loss.weights(targets, self.dtype)
+        wanted, weights = self._row_loss.wanted(targets, self.dtype)
         for number in range(1, epochs + 1):
             seed_everything(generator(self.seed, number, 1).initial_seed())
             order = row_order(
                 len(train), seed=self.seed, epoch=number, shuffle=True, device=train.device, windows=windows_of(train)
             )
             self.network.train()
-            self._train_epoch(train, wanted, counting, order, sizes, self._rates.of_epoch(number))
+            self._train_epoch(train, wanted, weights, order, sizes, self._rates.of_epoch(number))
             yield number
 
     def observe(self, losses: Sequence[float]) -> None:
@@ -136,47 +130,38 @@ class ManyHeads:
 
     @torch.no_grad()
     def _train_epoch(
-        self, train: Rows, wanted: Tensor, counting: Tensor | None, order: Tensor, sizes: list[int], rates: Tensor
+        self, train: Rows, wanted: Tensor, weights: Tensor | None, order: Tensor, sizes: list[int], rates: Tensor
     ) -> None:
-        moves, all_rates = self._moves(order, sizes, rates)
         own = wanted.index_select(0, order).split_with_sizes(sizes)
-        every = zip(order.split_with_sizes(sizes), own, all_rates.unbind(), moves, strict=True)
-        for rows, some, step_rates, moving in every:
-            self._step(train.gather(rows), some.t().contiguous(), self._shares(rows, counting), step_rates, moving)
+        steps = rates.to(self.device, self.dtype).unbind(), self._moves(order, sizes)
+        for rows, some, step_rates, moves in zip(order.split_with_sizes(sizes), own, *steps, strict=True):
+            self._step(train.gather(rows), some.t().contiguous(), self._shares(rows, weights), step_rates, moves)
 
     def _step(
-        self,
-        inputs: tuple[Tensor, ...],
-        wanted: Tensor,
-        shares: Tensor | float,
-        rates: Tensor,
-        moves: Sequence[bool],
+        self, inputs: tuple[Tensor, ...], wanted: Tensor, shares: Tensor | float, rates: Tensor, moves: Sequence[bool]
     ) -> None:
         def back(outputs: Tensor) -> Tensor:
             return self._row_loss.gradient(outputs, wanted).mul_(shares)
 
-        gradients = self._stacked.gradients(self.tensors, self.names, inputs, back)
-        self._optimizer.step(gradients, rates, moves)
+        self._optimizer.step(self._stacked.gradients(self.tensors, inputs, back), rates, moves)
 
-    def _shares(self, rows: Tensor, counting: Tensor | None) -> Tensor | float:
+    def _shares(self, rows: Tensor, weights: Tensor | None) -> Tensor | float:
         """Return by what the losses of a batch's rows count for each head, so that they sum to their mean."""
+        own = None if weights is None else weights.index_select(0, rows)
         if self._masks is None:
-            return 1 / len(rows) if counting is None else 1 / counting.index_select(0, rows).sum()
+            return 1 / len(rows) if own is None else 1 / own.sum()
         masks = self._masks.index_select(1, rows).to(self.dtype)
-        weights = masks if counting is None else masks * counting.index_select(0, rows)
-        shares = masks / weights.sum(1, keepdim=True).clamp_min_(torch.finfo(self.dtype).tiny)
-        return shares.index_select(0, self._head_masks).unsqueeze(1)
+        totals = (masks if own is None else masks * own).sum(1, keepdim=True)
+        shares = masks / totals.clamp_min_(torch.finfo(self.dtype).tiny)
+        return shares.index_select(0, self._mask_of).unsqueeze(1)
 
-    def _moves(self, order: Tensor, sizes: list[int], rates: Tensor) -> tuple[list[list[bool]], Tensor]:
-        """Return for each step which masks have rows in it, and the rates `(steps, heads)` with zeros where none."""
+    def _moves(self, order: Tensor, sizes: list[int]) -> list[list[bool]]:
+        """Return for each step of an epoch which masks have rows in it."""
         if self._masks is None:
-            return [[True]] * len(sizes), rates.to(self.device, self.dtype)
-        counts = torch.stack(
-            [part.sum(1) for part in self._masks.index_select(1, order).split_with_sizes(sizes, 1)]
-        ).cpu()
-        moving = counts > 0
-        heads = moving[:, torch.tensor(self._mask_of)]
-        return moving.tolist(), (rates * heads).to(self.device, self.dtype)
+            return [[True]] * len(sizes)
+        parts = self._masks.index_select(1, order).split_with_sizes(sizes, 1)
+        moves: list[list[bool]] = torch.stack([some.any(1) for some in parts]).tolist()
+        return moves
 
     @torch.no_grad()
     def measure(self, source: Rows, targets: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -192,13 +177,12 @@ class ManyHeads:
             `(heads,)` float64 on the CPU, NaN for a head without rows.
         """
         targets = self._beside(source, targets)
-        wanted = self._measured.wanted(targets, self.dtype)
         sums = torch.zeros(3, len(self), dtype=torch.float64)
         chosen = None if rows is None else rows.to(self.device)[self._order]
         with eval_mode(self.network):
             for some in _in_order(source):
                 outputs = self._stacked.outputs(self.tensors, source.gather(some))
-                found = self._tallied(outputs, wanted.index_select(0, some).t().contiguous())
+                found = self._row_loss.measure(outputs, targets.index_select(0, some))
                 counted = torch.ones_like(found[0]) if chosen is None else chosen[:, some].to(found[0].dtype)
                 amounts = [torch.where(counted > 0, part, 0).sum(1) for part in (*found, counted)]
                 sums += torch.stack(amounts).double().cpu()
@@ -213,10 +197,6 @@ class ManyHeads:
                 found = self._stacked.outputs(self.tensors, source.gather(some))
                 yield some, found.transpose(1, 2)[self._places]
 
-    def _tallied(self, outputs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        losses = self._measured.values(outputs, wanted)
-        return losses, self._measured.right(outputs, wanted)
-
     def _beside(self, source: Rows, targets: Tensor) -> Tensor:
         found = beside(source, targets)
         if found is None or source.device != self.device:
@@ -224,7 +204,7 @@ class ManyHeads:
         return found
 
     def _refuse_shared_statistics(self) -> None:
-        statistics = [name for name in self.tensors if name not in self.names]
+        statistics = [name for name in self.tensors if name not in self._stacked.names]
         if statistics and self._masks is not None:
             raise UsageError(
                 f"{statistics[0].rpartition('.')[0]} takes statistics over the rows of a batch, and these heads learn "

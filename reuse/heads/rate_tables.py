@@ -1,4 +1,4 @@
-"""The rates of many heads at every step of an epoch."""
+"""Rates of many heads at every step of an epoch."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from reuse.errors import UsageError
-from reuse.heads.heads import Head
+from reuse.heads.head import Head
 from reuse.optim.schedules import Schedule, choose_schedule
 
 
 class RateTable:
-    """The schedules of many heads, which follow the steps of the stream of batches, whichever of them move a head.
+    """Rates of many heads, whose schedules follow the steps of the stream of batches, whichever of them move a head.
 
     Args:
         heads: whose rates, schedules and warm-ups count.

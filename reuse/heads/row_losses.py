@@ -1,10 +1,11 @@
-"""What each row costs each of many heads, and the gradient of that, in closed form.
+"""The loss of each row of each of many heads, and its gradient in closed form.
 
 Outputs lie as `(heads, outputs, rows)`, rows last: a softmax over ten classes that lie side by side takes twenty times
 as long on a CPU as one over ten whole rows of numbers.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -17,110 +18,92 @@ from reuse.objectives.supervised import Classification, MultiLabel, Regression
 
 
 class RowLoss(Protocol):
-    """The loss of rows; an objective's loss of a batch is its mean over rows, weighted where `weights` are given."""
+    """The loss of rows; an objective's loss of a batch is its mean over rows, weighted where there are weights."""
 
-    def wanted(self, targets: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return what the rows should give as numbers `(rows, outputs)`."""
-        ...
-
-    def weights(self, targets: Tensor, dtype: torch.dtype) -> Tensor | None:
-        """Return by what the rows count in the denominator of the mean, `(rows,)`; None: all by 1."""
-        ...
-
-    def values(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """Return the losses `(heads, rows)` of outputs `(heads, outputs, rows)`, `wanted` being `(outputs, rows)`."""
-        ...
-
-    def right(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """Return the share of right answers of each row, `(heads, rows)`; NaN where answers are numbers."""
+    def wanted(self, targets: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        """Return what rows should give as numbers `(rows, outputs)`, and their weights in a mean, `(rows,)` or None."""
         ...
 
     def gradient(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """Return the derivative of each row's loss by its outputs, `(heads, outputs, rows)`, a tensor of its own."""
+        """Return the derivative of each row's loss by its outputs `(heads, outputs, rows)`, a tensor of its own.
+
+        Args:
+            outputs: as the derivative.
+            wanted: `(outputs, rows)`.
+        """
+        ...
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return losses, without smoothing and class weights, and shares of right answers, both `(heads, rows)`.
+
+        Args:
+            outputs: `(heads, outputs, rows)`.
+            targets: `(rows, ...)`; where they are numbers the shares are NaN.
+        """
         ...
 
 
+@dataclass(frozen=True)
 class _CrossEntropy:
     """-Σ q_c log p_c with the shares q smoothed and weighted; its derivative is p Σ q - q."""
 
-    def __init__(self, objective: Classification) -> None:
-        self.num_classes, self.smoothing = objective.num_classes, objective.label_smoothing
-        self.class_weights = objective.class_weights
+    objective: Classification
 
-    def wanted(self, targets: Tensor, dtype: torch.dtype) -> Tensor:
-        shares = functional.one_hot(targets, self.num_classes).to(dtype)
-        shares = shares * (1 - self.smoothing) + self.smoothing / self.num_classes
-        return shares if self.class_weights is None else shares * shares.new_tensor(self.class_weights)
-
-    def weights(self, targets: Tensor, dtype: torch.dtype) -> Tensor | None:
-        if self.class_weights is None:
-            return None
-        return torch.tensor(self.class_weights, dtype=dtype, device=targets.device)[targets]
-
-    def values(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        return -(outputs.log_softmax(1) * wanted).sum(1)
-
-    def right(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        return (outputs.argmax(1) == wanted.argmax(0)).to(outputs.dtype)
+    def wanted(self, targets: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        smoothing, classes = self.objective.label_smoothing, self.objective.num_classes
+        shares = functional.one_hot(targets, classes).to(dtype) * (1 - smoothing) + smoothing / classes
+        if self.objective.class_weights is None:
+            return shares, None
+        weights = shares.new_tensor(self.objective.class_weights)
+        return shares * weights, weights[targets]
 
     def gradient(self, outputs: Tensor, wanted: Tensor) -> Tensor:
         probabilities = outputs.softmax(1)
-        if self.class_weights is not None:  # otherwise the shares of a row sum to 1
+        if self.objective.class_weights is not None:  # otherwise the shares of a row sum to 1
             probabilities.mul_(wanted.sum(0))
         return probabilities.sub_(wanted)
 
+    def measure(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        labels = targets.expand(len(outputs), -1)
+        losses = functional.cross_entropy(outputs, labels, reduction="none")
+        return losses, (outputs.argmax(1) == labels).to(outputs.dtype)
 
+
+@dataclass(frozen=True)
 class _BinaryCrossEntropy:
     """The mean over labels of -w y log σ - (1 - y) log(1 - σ), w being how much more a row counts that has a label."""
 
-    def __init__(self, objective: MultiLabel) -> None:
-        self.class_weights = objective.class_weights
+    objective: MultiLabel
 
-    def wanted(self, targets: Tensor, dtype: torch.dtype) -> Tensor:
-        return targets.to(dtype)
-
-    def weights(self, targets: Tensor, dtype: torch.dtype) -> Tensor | None:  # noqa: ARG002
-        return None
-
-    def values(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        weights = self._weights(outputs)
-        losses = functional.binary_cross_entropy_with_logits(
-            outputs, wanted.expand_as(outputs), reduction="none", pos_weight=weights
-        )
-        return losses.mean(1)
-
-    def right(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        return ((outputs > 0) == (wanted > 0)).to(outputs.dtype).mean(1)
+    def wanted(self, targets: Tensor, dtype: torch.dtype) -> tuple[Tensor, None]:
+        return targets.to(dtype), None
 
     def gradient(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        weights = self._weights(outputs)
-        has = wanted if weights is None else wanted * weights
+        weights = self.objective.class_weights
+        has = wanted if weights is None else wanted * outputs.new_tensor(weights).unsqueeze(1)
         return outputs.sigmoid().mul_(has + 1 - wanted).sub_(has).div_(outputs.shape[1])
 
-    def _weights(self, outputs: Tensor) -> Tensor | None:
-        return None if self.class_weights is None else outputs.new_tensor(self.class_weights).unsqueeze(1)
+    def measure(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        wanted = targets.t().to(outputs.dtype).expand_as(outputs)
+        losses = functional.binary_cross_entropy_with_logits(outputs, wanted, reduction="none")
+        return losses.mean(1), ((outputs > 0) == (wanted > 0)).to(outputs.dtype).mean(1)
 
 
+@dataclass(frozen=True)
 class _SquaredError:
     """The mean over outputs of (output - target)²."""
 
-    def __init__(self, objective: Regression) -> None:
-        pass
+    objective: Regression
 
-    def wanted(self, targets: Tensor, dtype: torch.dtype) -> Tensor:
-        return targets.to(dtype).reshape(len(targets), -1)
-
-    def weights(self, targets: Tensor, dtype: torch.dtype) -> Tensor | None:  # noqa: ARG002
-        return None
-
-    def values(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        return (outputs - wanted).square().mean(1)
-
-    def right(self, outputs: Tensor, wanted: Tensor) -> Tensor:  # noqa: ARG002
-        return outputs.new_full((outputs.shape[0], outputs.shape[2]), torch.nan)
+    def wanted(self, targets: Tensor, dtype: torch.dtype) -> tuple[Tensor, None]:
+        return targets.to(dtype).reshape(len(targets), -1), None
 
     def gradient(self, outputs: Tensor, wanted: Tensor) -> Tensor:
         return (outputs - wanted).mul_(2 / outputs.shape[1])
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        losses = (outputs - self.wanted(targets, outputs.dtype)[0].t()).square().mean(1)
+        return losses, torch.full_like(losses, torch.nan)
 
 
 ROW_LOSSES: dict[type, Callable[[Any], RowLoss]] = {
@@ -143,10 +126,3 @@ def row_loss(objective: Objective) -> RowLoss:
             f"choose one of {known}"
         )
     return ROW_LOSSES[type(objective)](objective)
-
-
-def measured(objective: Objective) -> Objective:
-    """Return the objective by which networks are measured: without smoothing and weights, which are for training."""
-    if isinstance(objective, Classification):
-        return Classification(objective.num_classes)
-    return MultiLabel() if isinstance(objective, MultiLabel) else objective

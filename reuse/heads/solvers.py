@@ -1,4 +1,4 @@
-"""Heads of a sweep by a solver: what is solved for which task, on which features, in the weights of the network."""
+"""Solvers of linear heads by name: for which tasks, on which features of a network, in place of which layer."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -85,8 +85,8 @@ def check_solvable(network: nn.Module) -> str:
         UsageError: the network is more than that.
     """
     layers = chain_of(network)
-    linear = [(name, layer) for name, layer in layers or () if isinstance(layer, nn.Linear)]
-    if layers is None or len(linear) != 1 or layers[-1][0] != linear[0][0]:
+    linear = [(name, layer) for name, layer in layers if isinstance(layer, nn.Linear)]
+    if len(linear) != 1 or layers[-1][0] != linear[0][0]:
         raise UsageError(
             "a solver solves for a linear output layer, and here more than that trains: freeze everything below it, as "
             "in freeze='!output', or leave the solver out"
@@ -101,7 +101,7 @@ def check_solvable(network: nn.Module) -> str:
 @torch.no_grad()
 def features_of(network: nn.Module, source: Rows) -> Tensor:
     """Return what the output layer of a network that `check_solvable` passes sees, `(rows, features)`."""
-    before = [layer for _, layer in (chain_of(network) or [])[:-1]]
+    before = [layer for _, layer in chain_of(network)[:-1]]
     parts = []
     with eval_mode(network):
         for some in torch.split(torch.arange(len(source), device=source.device), ROWS_AT_ONCE):

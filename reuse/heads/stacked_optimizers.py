@@ -1,24 +1,22 @@
 """One step of many heads' optimizers at once, each head with its own rate and decay.
 
-torch's optimizers take one rate for a tensor, and the weights of all heads are one tensor. What `update_rules` writes
-out gives an update U from a gradient, and W - rate · U is the step of a head. Any other optimizer is given zeros for
-weights, and a rate of 1: what it makes of them in a step is -U. That is exact for every optimizer that works on each
-number alone, does not look at the weights but for their decay, and moves in proportion to the rate; the others are
-refused. Decay is added by hand: to the gradient, or, where the optimizer's is decoupled (Loshchilov & Hutter 2019,
-https://arxiv.org/abs/1711.05101), to the weights.
+torch's optimizers take one rate for a tensor, and the weights of all heads are one tensor. So heads that share an
+optimizer make updates U of their gradients, and each head's weights become W - rate · U. The updates of SGD are written
+out. Any other optimizer is given zeros for weights, and a rate of 1: what it makes of them in a step is -U. That is
+exact for every optimizer that works on each number alone, does not look at the weights but for their decay, and moves
+in proportion to the rate; the others are refused. Decay is added by hand: to the gradient, or, where the optimizer's is
+decoupled (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101), to the weights.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, AdamW
 
 from reuse.errors import UsageError
-from reuse.heads.update_rules import Moments, Plain, update_rule
 from reuse.menus import parse_named
-from reuse.optim.groups import OptimizerSettings
 from reuse.optim.optimizers import build_optimizer
 
 STACKABLE = (
@@ -36,8 +34,7 @@ STACKABLE = (
 )
 """Optimizers that can step for many heads at once."""
 
-Kind = tuple[str, float | None]
-"""A name with its arguments, and the momentum: what heads of one torch optimizer have in common."""
+Tensors = dict[str, Tensor]
 
 
 def check_stackable(name: str) -> None:
@@ -49,47 +46,32 @@ def check_stackable(name: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Slice:
-    """Heads that lie side by side and share a kind of optimizer and their rows: these are always moved together."""
-
-    first: int
-    last: int
-    kind: Kind
-    rows: int
-
-    def of(self, tensor: Tensor) -> Tensor:
-        """Return the part of a tensor, stacked over heads, that is these heads'."""
-        return tensor[self.first : self.last]
-
-
 def arranged(optimizers: Sequence[OptimizerSettings], rows: Sequence[int]) -> list[int]:
     """Return the numbers of the heads in an order in which those that are moved together lie side by side.
-
-    Those whose updates are written out come first, and of these the plain ones.
 
     Args:
         optimizers: of each head.
         rows: a number for each head, equal where heads learn from the same rows.
 
     Raises:
-        UsageError: an optimizer cannot step for many heads at once, or cannot be used at all.
+        UsageError: an optimizer cannot step for many heads at once.
     """
     for name in {settings.name for settings in optimizers}:
         check_stackable(name)
-    rules = {_kind(settings): update_rule(settings) for settings in optimizers}
-    ranks = {kind: (rule is None, not isinstance(rule, Plain)) for kind, rule in rules.items()}
-    return sorted(range(len(optimizers)), key=lambda h: (ranks[_kind(optimizers[h])], *_key(optimizers[h]), rows[h]))
+    return sorted(range(len(optimizers)), key=lambda head: _kind(optimizers[head], rows[head]))
 
 
 class StackedOptimizer:
-    """Moves the weights of all heads.
+    """Optimizer of many heads.
 
     Args:
         parameters: stacked over heads that `arranged` has put in order, by name: `(heads, *shape)`; changed in place.
         decaying: names of the parameters that decay where not all do.
         optimizers: settings of each head.
         rows: a number for each head, equal where heads learn from the same rows.
+
+    Raises:
+        UsageError: an optimizer cannot be used.
     """
 
     def __init__(
@@ -99,108 +81,103 @@ class StackedOptimizer:
         optimizers: Sequence[OptimizerSettings],
         rows: Sequence[int],
     ) -> None:
-        self.parameters = parameters
-        slices = _slices(optimizers, rows)
-        rules = {some.kind: update_rule(optimizers[some.first]) for some in slices}
-        self._ruled = [
-            (some, rule, {name: Moments() for name in parameters})
-            for some in slices
-            if (rule := rules[some.kind]) is not None
-        ]
-        others = [some for some in slices if rules[some.kind] is None]
-        self.num_ruled = others[0].first if others else len(optimizers)
-        self._updates = {name: torch.zeros_like(tensor[self.num_ruled :]) for name, tensor in parameters.items()}
-        self._moving = [(some, self._own_part(some)) for some in others]
-        kinds = {some.kind: optimizers[some.first] for some in others}
-        self._optimizers = [self._build(settings, kind) for kind, settings in kinds.items()]
-        decoupled = {kind: rule.decoupled for kind, rule in rules.items() if rule is not None}
-        decoupled |= {k: _is_decoupled(own) for k, own in zip(kinds, self._optimizers, strict=True)}
-        chosen = [decoupled[_kind(settings)] for settings in optimizers]
-        self._coupled = self._decays(decaying, optimizers, [not some for some in chosen])
-        self._decoupled = self._decays(decaying, optimizers, chosen)
-        self._factors = self._rate_factors(optimizers)
+        self._groups: list[tuple[slice, int, _Group]] = []
+        for _, some in groupby(range(len(optimizers)), lambda head: _kind(optimizers[head], rows[head])):
+            first, *others = some
+            heads = slice(first, first + 1 + len(others))
+            weights = {name: tensor[heads] for name, tensor in parameters.items()}
+            self._groups.append((heads, rows[first], _Group(weights, decaying, optimizers[heads])))
 
-    def step(self, gradients: Mapping[str, Tensor], rates: Tensor, moves: Sequence[bool]) -> None:
-        """Take a step.
+    def step(self, gradients: Tensors, rates: Tensor, moves: Sequence[bool]) -> None:
+        """Take a step, without gradients being followed.
 
         Args:
             gradients: by name, stacked; they are changed.
-            rates: of each head at this step, `(heads,)`; 0 for a head that does not move.
+            rates: of each head at this step, `(heads,)`.
             moves: whether the heads that learn from the rows of a number move in this step.
         """
-        for name, decay in self._coupled.items():
-            gradients[name].addcmul_(self.parameters[name], decay)
-        for some, parts in self._moving:
-            for name, part in parts.items():
-                part.grad = some.of(gradients[name]) if moves[some.rows] else None
-        for optimizer in self._optimizers:
-            optimizer.step()
-        for name, weights in self.parameters.items():
-            self._move(name, weights, gradients[name], rates, moves)
-
-    def _move(self, name: str, weights: Tensor, gradient: Tensor, rates: Tensor, moves: Sequence[bool]) -> None:
-        factors = self._factors.get(name)
-        rate = _beside(rates if factors is None else rates * factors, weights)
-        if name in self._decoupled:
-            weights.mul_(1 - rate * self._decoupled[name])
-        for some, rule, moments in self._ruled:
-            if moves[some.rows]:
-                update, factor = rule.update(some.of(gradient), moments[name])
-                some.of(weights).addcmul_(update, some.of(rate), value=-factor)
-        if self._moving:
-            update = self._updates[name]
-            weights[self.num_ruled :].addcmul_(update, rate[self.num_ruled :])
-            update.zero_()
-
-    def _own_part(self, some: _Slice) -> dict[str, nn.Parameter]:
-        first, last = some.first - self.num_ruled, some.last - self.num_ruled
-        return {name: nn.Parameter(update[first:last]) for name, update in self._updates.items()}
-
-    def _build(self, settings: OptimizerSettings, kind: Kind) -> Optimizer:
-        own = [(name, part) for some, parts in self._moving if some.kind == kind for name, part in parts.items()]
-        optimizer = build_optimizer(OptimizerSettings(settings.name, 1.0, settings.momentum), own)
-        if isinstance(optimizer, SGD) and len(own) > len(self.parameters):
-            # torch's fused kernel takes momenta of all tensors or of none, and heads whose rows come later have none.
-            optimizer.param_groups[0].update(fused=False, foreach=True)
-        return optimizer
-
-    def _decays(
-        self, decaying: Sequence[str], optimizers: Sequence[OptimizerSettings], chosen: Sequence[bool]
-    ) -> dict[str, Tensor]:
-        """Return the decay of each parameter by heads, of those parameters that decay in any of the heads chosen."""
-        decays = {}
-        for name, tensor in self.parameters.items():
-            values = [
-                settings.weight_decay if one and (settings.decay_all or name in decaying) else 0.0
-                for settings, one in zip(optimizers, chosen, strict=True)
-            ]
-            if any(values):
-                decays[name] = _beside(tensor.new_tensor(values), tensor)
-        return decays
-
-    def _rate_factors(self, optimizers: Sequence[OptimizerSettings]) -> dict[str, Tensor]:
-        """Return multipliers of the rate by heads, of those parameters that have any."""
-        named = {name for settings in optimizers for name in settings.rates} & self.parameters.keys()
-        return {n: self.parameters[n].new_tensor([s.rates.get(n, 1.0) for s in optimizers]) for n in named}
+        for heads, rows, group in self._groups:
+            if moves[rows]:
+                group.step({name: gradient[heads] for name, gradient in gradients.items()}, rates[heads])
 
 
-def _slices(optimizers: Sequence[OptimizerSettings], rows: Sequence[int]) -> list[_Slice]:
-    keys = [(_kind(settings), number) for settings, number in zip(optimizers, rows, strict=True)]
-    starts = [h for h, key in enumerate(keys) if h == 0 or key != keys[h - 1]]
-    ends = [*starts[1:], len(keys)]
-    return [_Slice(first, last, *keys[first]) for first, last in zip(starts, ends, strict=True)]
+class _Group:
+    """Heads that share their optimizer, but for its rates and decays, and their rows: they always move together."""
+
+    def __init__(self, weights: Tensors, decaying: Sequence[str], optimizers: Sequence[OptimizerSettings]) -> None:
+        self.weights, self.updates = weights, _updates(weights, optimizers[0])
+        self.decays, self.factors = Tensors(), Tensors()
+        for name, tensor in weights.items():
+            decays = [own.weight_decay if own.decay_all or name in decaying else 0.0 for own in optimizers]
+            if any(decays):
+                self.decays[name] = _beside(tensor.new_tensor(decays), tensor)
+            if any(name in own.rates for own in optimizers):
+                self.factors[name] = tensor.new_tensor([own.rates.get(name, 1.0) for own in optimizers])
+
+    def step(self, gradients: Tensors, rates: Tensor) -> None:
+        own = {n: _beside(rates * self.factors[n] if n in self.factors else rates, t) for n, t in self.weights.items()}
+        for name, decay in self.decays.items():
+            if self.updates.decoupled:
+                self.weights[name].mul_(1 - own[name] * decay)
+            else:
+                gradients[name].addcmul_(self.weights[name], decay)
+        updates = self.updates.of(gradients)
+        for name, weights in self.weights.items():
+            weights.addcmul_(updates[name], own[name], value=self.updates.sign)
 
 
-def _kind(settings: OptimizerSettings) -> Kind:
-    return settings.name, settings.momentum
+class _SgdUpdates:
+    """Updates of SGD: b = μ b + g, and the update is b, or g + μ b (Nesterov); without momentum it is g.
+
+    Weights of many heads are more than a processor's cache, so that what counts is how often they, their gradients and
+    sums are read and written.
+    """
+
+    sign, decoupled = -1, False
+
+    def __init__(self, parameters: Tensors, momentum: float, nesterov: bool) -> None:
+        self.momentum, self.nesterov = momentum, nesterov
+        self.sums = {name: torch.zeros_like(tensor) for name, tensor in parameters.items()} if momentum else {}
+
+    def of(self, gradients: Tensors) -> Tensors:
+        """Return the updates that gradients make; they may be the gradients, changed."""
+        for name, total in self.sums.items():
+            torch.add(gradients[name], total, alpha=self.momentum, out=total)
+            gradients[name] = gradients[name].add_(total, alpha=self.momentum) if self.nesterov else total
+        return gradients
 
 
-def _key(settings: OptimizerSettings) -> tuple[str, float]:
-    return settings.name, -1.0 if settings.momentum is None else settings.momentum
+class _TorchUpdates:
+    """Updates of a torch optimizer, less than 0 where weights are to fall."""
+
+    sign = 1
+
+    def __init__(self, parameters: Tensors, settings: OptimizerSettings) -> None:
+        self.zeros = {name: nn.Parameter(torch.zeros_like(tensor)) for name, tensor in parameters.items()}
+        own = OptimizerSettings(settings.name, 1.0, settings.momentum)
+        self.optimizer = build_optimizer(own, list(self.zeros.items()))
+        group = self.optimizer.param_groups[0]
+        self.decoupled = bool(group.get("decoupled_weight_decay", isinstance(self.optimizer, AdamW)))
+
+    def of(self, gradients: Tensors) -> Tensors:
+        """Return the updates that gradients make."""
+        for name, zeros in self.zeros.items():
+            zeros.zero_().grad = gradients[name]
+        self.optimizer.step()
+        return dict(self.zeros)
 
 
-def _is_decoupled(optimizer: Optimizer) -> bool:
-    return bool(optimizer.param_groups[0].get("decoupled_weight_decay", isinstance(optimizer, torch.optim.AdamW)))
+def _updates(parameters: Tensors, settings: OptimizerSettings) -> _SgdUpdates | _TorchUpdates:
+    updates = _TorchUpdates(parameters, settings)
+    group = updates.optimizer.param_groups[0]
+    if type(updates.optimizer) is SGD and not group["dampening"]:
+        return _SgdUpdates(parameters, group["momentum"], group["nesterov"])
+    return updates
+
+
+def _kind(settings: OptimizerSettings, rows: int) -> tuple[str, float, int]:
+    """Return what heads that are moved together have in common."""
+    return settings.name, -1.0 if settings.momentum is None else settings.momentum, rows
 
 
 def _beside(values: Tensor, tensor: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from reuse.heads.fitting import measure_heads
-from reuse.heads.heads import Head
+from reuse.heads.head import Head
 from reuse.heads.many_heads import ManyHeads
 from reuse.heads.solvers import check_solvable, features_of, solve
 from reuse.searching.folds import Division

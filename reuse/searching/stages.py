@@ -13,7 +13,7 @@ from reuse.data.dataset import Dataset
 from reuse.data.rows import Rows
 from reuse.errors import DataError
 from reuse.heads.fitting import FittedHeads, Measured, Metrics, fit_heads, measure_heads
-from reuse.heads.heads import Head
+from reuse.heads.head import Head
 from reuse.heads.many_heads import ManyHeads
 from reuse.objectives.objective import Objective
 from reuse.reporting import Reporter

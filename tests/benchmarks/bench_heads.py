@@ -2,8 +2,9 @@
 
 Run: `python tests/benchmarks/bench_heads.py --threads 1`. A block is an epoch of all heads over 2,048 rows of 512
 float32, ten classes, without validation. One after another is, in each round, the faster of two: this project's
-trainer, and a loop written by hand with torch's fused optimizer. Heads begin alike and see the same batches; how far
-their weights are from those of the loop by hand after the first epoch is printed beside.
+trainer, and a loop written by hand with torch's fused optimizer. A third side trains all heads together in the least
+code that does it, by `torch.func`. Heads begin alike and see the same batches; how far their weights are from those of
+the loop by hand after the first epoch is printed beside.
 """
 
 import argparse
@@ -15,10 +16,11 @@ from itertools import product
 import torch
 from measuring import Block, Line, alternate, print_table
 from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional
 
 from reuse.data.rows import Resident
-from reuse.heads.heads import Head
+from reuse.heads.head import Head
 from reuse.heads.many_heads import ManyHeads
 from reuse.objectives.supervised import Classification
 from reuse.optim.groups import OptimizerSettings
@@ -29,6 +31,7 @@ from reuse.training.trainer import Trainer
 
 ROWS, FEATURES, CLASSES, ROUNDS = 2048, 512, 10, 9
 TARGETS = {32: 20.0, 256: 5.0}
+WORTH_MORE_CODE = 1.5
 OPTIMIZERS = ("sgd", "nesterov", "adam")
 RATES, DECAYS = torch.logspace(-4, -1, 13).tolist(), (0.0, 1e-5, 1e-4, 1e-3)
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
@@ -58,7 +61,39 @@ def by_hand(model: nn.Module, settings: OptimizerSettings, rows: Tensor, labels:
         yield epoch
 
 
-def compare(optimizer: str, size: int, quick: bool, device: torch.device, clock: Callable[[], float]) -> Line:
+def by_func(
+    model: nn.Module,
+    weights: dict[str, Tensor],
+    grid: list[OptimizerSettings],
+    rows: Tensor,
+    labels: Tensor,
+    size: int,
+) -> Iterator[int]:
+    zeros = {name: nn.Parameter(torch.zeros_like(stacked)) for name, stacked in weights.items()}
+    optimizer = build_optimizer(OptimizerSettings(grid[0].name, 1.0), list(zeros.items()))
+    rates, decays = (
+        rows.new_tensor(own) for own in zip(*[(s.learning_rate, s.weight_decay) for s in grid], strict=True)
+    )
+
+    def loss(own: dict[str, Tensor], inputs: Tensor, wanted: Tensor) -> Tensor:
+        return functional.cross_entropy(functional_call(model, own, inputs), wanted)
+
+    for epoch in range(1, 1_000_000):
+        order = row_order(len(rows), seed=0, epoch=epoch, shuffle=True, device=rows.device)
+        for indices, some in zip(order.split(size), labels[order].split(size), strict=True):
+            losses = vmap(loss, (0, None, None))(weights, rows.index_select(0, indices), some)
+            gradients = torch.autograd.grad(losses.sum(), list(weights.values()))
+            with torch.no_grad():
+                for (name, own), gradient in zip(weights.items(), gradients, strict=True):
+                    decay = decays.view(-1, 1, 1) * own if name == "weight" else 0.0
+                    zeros[name].zero_().grad = (gradient + decay).contiguous()  # fused kernels want them as weights lie
+                optimizer.step()
+                for name, own in weights.items():
+                    own.addcmul_(zeros[name], rates.view(-1, *[1] * (own.ndim - 1)))
+        yield epoch
+
+
+def compare(optimizer: str, size: int, quick: bool, device: torch.device, clock: Callable[[], float]) -> list[Line]:
     count, heads = (ROWS // 4, 4) if quick else (ROWS, len(RATES) * len(DECAYS))
     rows = torch.randn(count, FEATURES, device=device).relu_()  # as they come out of a pooled last layer
     labels = torch.randint(CLASSES, (count,), device=device)
@@ -78,18 +113,28 @@ def compare(optimizer: str, size: int, quick: bool, device: torch.device, clock:
     together = [Head(start, settings) for settings in grid]
     many = ManyHeads(nn.Linear(FEATURES, CLASSES, device=device), objective, together, batch_size=size)
     epochs = many.epochs(Resident(rows), labels, epochs=1_000_000)
-    sides: dict[str, list[Iterator[object]]] = {"together": [epochs], "trainer": trained, "by hand": hands}
+    stacked = stack_module_state(models[:heads])[0]
+    func = by_func(models[0], stacked, grid, rows, labels, size)
+    sides: dict[str, list[Iterator[object]]] = {
+        "together": [epochs],
+        "trainer": trained,
+        "by hand": hands,
+        "torch.func": [func],
+    }
     blocks = {name: block(partial(step_all, own), device, clock) for name, own in sides.items()}
     for own in sides.values():
         step_all(own)
-    apart = max(distance(many.weights(number), models[number]) for number in range(heads))
+    apart = max(distance(many.weights(h), models[h]) for h in range(heads))
+    func_apart = max(distance({name: own[h] for name, own in stacked.items()}, models[h]) for h in range(heads))
     times = alternate(blocks, 3 if quick else ROUNDS)
     alone = [min(pair) for pair in zip(*(times[name] for name in ALONE), strict=True)]
     steps = count // size
     microseconds = [sorted(some)[len(some) // 2] / steps * 1e6 for some in (times["together"], alone)]
     remark = f"{microseconds[0]:.0f} µs a step, {microseconds[1] / heads:.0f} µs alone; weights {apart:.0e} apart"
-    ratios = [a / t for a, t in zip(alone, times["together"], strict=True)]
-    return Line(f"{heads} heads, {optimizer}, batch {size}", TARGETS[size], ratios, remark)
+    what = f"{heads} heads, {optimizer}, batch {size}"
+    ratios = [[a / t for a, t in zip(some, times["together"], strict=True)] for some in (alone, times["torch.func"])]
+    func_line = Line(f"{what}: torch.func", WORTH_MORE_CODE, ratios[1], f"weights {func_apart:.0e} apart")
+    return [Line(what, TARGETS[size], ratios[0], remark), func_line]
 
 
 def step_all(epochs: list[Iterator[object]]) -> None:
@@ -111,8 +156,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     device, clock = torch.device(arguments.device), CLOCKS[arguments.clock]
-    lines = [compare(o, size, arguments.quick, device, clock) for size in TARGETS for o in OPTIMIZERS]
-    print_table(f"Heads together / one after another, {device.type}, {arguments.clock} seconds", lines)
+    lines = [ln for size in TARGETS for o in OPTIMIZERS for ln in compare(o, size, arguments.quick, device, clock)]
+    title = f"One after another, and together by torch.func / together, {device.type}, {arguments.clock} seconds"
+    print_table(title, lines)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from reuse.data.rows import Batch, Resident
 from reuse.errors import UsageError
-from reuse.heads.heads import Head
+from reuse.heads.head import Head
 from reuse.heads.many_heads import ManyHeads
-from reuse.heads.stacked_networks import _Chain, _Mapped, _OneProduct, stacked_network
+from reuse.heads.stacked_networks import StackedNetwork
 from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
 from reuse.nn.building import build
@@ -29,19 +29,24 @@ from reuse.training.trainer import Trainer
 ROWS, FEATURES, CLASSES, EPOCHS, BATCH = 45, 6, 3, 3, 8
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
 
-NETWORKS: dict[str, tuple[Callable[[], nn.Module], type]] = {
-    "linear": (lambda: nn.Linear(FEATURES, CLASSES), _OneProduct),
-    "without bias": (lambda: nn.Sequential(nn.Tanh(), nn.Linear(FEATURES, CLASSES, bias=False)), _OneProduct),
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "linear": (lambda: nn.Linear(FEATURES, CLASSES), "one product"),
+    "without bias": (lambda: nn.Sequential(nn.Tanh(), nn.Linear(FEATURES, CLASSES, bias=False)), "one product"),
     "two layers": (
         lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.ELU(), nn.Linear(5, CLASSES)),
-        _Chain,
+        "products",
     ),
-    "layer norm": (lambda: nn.Sequential(nn.LayerNorm(FEATURES), nn.Linear(FEATURES, CLASSES)), _Mapped),
+    "layer norm": (lambda: nn.Sequential(nn.LayerNorm(FEATURES), nn.Linear(FEATURES, CLASSES)), "vmap"),
     "batch norm": (
         lambda: nn.Sequential(nn.Linear(FEATURES, 5, bias=False), nn.BatchNorm1d(5), nn.Linear(5, CLASSES)),
-        _Mapped,
+        "vmap",
     ),
 }
+
+
+def way_of(network: nn.Module) -> str:
+    stacked = StackedNetwork(network)
+    return "one product" if stacked.is_one_product else "products" if stacked.layers else "vmap"
 
 
 def some_rows(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -104,11 +109,11 @@ def on_own_rows(network: nn.Module, head: Head, rows: Tensor, labels: Tensor) ->
         for optimizer in ("sgd", "momentum", "nesterov", "adam", "adamw")
         for name in NETWORKS
         for dtype in (torch.float32, torch.float64)
-        if NETWORKS[name][1] is not _Mapped or (optimizer in ("nesterov", "adamw") and dtype == torch.float64)
+        if NETWORKS[name][1] != "vmap" or (optimizer in ("nesterov", "adamw") and dtype == torch.float64)
     ],
 )
 def test_equal_to_the_trainer_with_each_head_alone(optimizer: str, name: str, dtype: torch.dtype) -> None:
-    make, kind = NETWORKS[name]
+    make, way = NETWORKS[name]
     rows, labels = some_rows(dtype)
     heads = [
         Head(
@@ -125,7 +130,7 @@ def test_equal_to_the_trainer_with_each_head_alone(optimizer: str, name: str, dt
     ]
     network = fresh(make, 9, dtype)
     many = ManyHeads(network, Classification(CLASSES), heads, batch_size=BATCH, seed=3)
-    assert type(stacked_network(network)) is kind
+    assert way_of(network) == way
     assert list(many.epochs(Resident(rows), labels, epochs=EPOCHS)) == [1, 2, 3]
     for number, head in enumerate(heads):
         alone = by_trainer(fresh(make, number, dtype), head, rows, labels)
@@ -189,7 +194,7 @@ def test_the_suffix_of_a_cut_is_a_chain_and_equals_the_trainer() -> None:
     model = make()
     start = tensors_of(model)
     parts = cut(model, rows[:4])
-    assert type(stacked_network(parts.suffix)) is _Chain
+    assert way_of(parts.suffix) == "products"
     heads = [Head(start, OptimizerSettings("adam", rate)) for rate in (0.1, 0.01)]
     with torch.no_grad():
         features = parts.prefix(rows)
