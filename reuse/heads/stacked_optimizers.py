@@ -17,6 +17,7 @@ from torch.optim import SGD, AdamW
 
 from reuse.errors import UsageError
 from reuse.menus import parse_named
+from reuse.optim.groups import OptimizerSettings
 from reuse.optim.optimizers import build_optimizer
 
 STACKABLE = (
