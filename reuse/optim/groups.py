@@ -47,7 +47,7 @@ def is_weight(name: str, parameter: Parameter) -> bool:
 
 
 def of_weights(amounts: Mapping[str, float], model: nn.Module) -> dict[str, float]:
-    """Return the amounts of weights alone, not those of biases and scales of norms; amounts of 0 are left out."""
+    """Return the amounts of weights alone, not those of biases and scales of norms."""
     weights = {name for name, parameter in model.named_parameters() if is_weight(name, parameter)}
     return {name: amount for name, amount in amounts.items() if name in weights and amount}
 
