@@ -10,7 +10,7 @@ from reuse.caching.holding import Hold
 from reuse.caching.load_checking import LoadCheck
 from reuse.caching.reading_ahead import ReadAhead, SpareMemory
 from reuse.caching.storage import row_bytes
-from reuse.caching.stored_rows import StoredRows, Unpacking
+from reuse.caching.stored_rows import StoredRows, Unpacker
 from reuse.data.windows import Windows, windows_for
 from reuse.devices import free_memory
 from reuse.layers.frontier_tensor import FrontierTensor
@@ -77,19 +77,19 @@ class PackedActivations(Activations):
 
     Args:
         rows: what is stored, in memory.
-        unpacking: to what was computed, on `rows.device`.
+        unpacker: of these rows, on `rows.device`.
     """
 
-    def __init__(self, rows: ResidentActivations, unpacking: Unpacking) -> None:
+    def __init__(self, rows: ResidentActivations, unpacker: Unpacker) -> None:
         self.device, self.shapes = rows.device, rows.shapes
-        self._rows, self._unpacking = rows, unpacking
+        self._rows, self._unpacker = rows, unpacker
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def gather(self, indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the rows `indices` on `device`; see `Activations.gather`."""
-        return self._unpacking.unpack(self._rows.gather(indices), indices.to(self.device))
+        return self._unpacker.unpack(self._rows.gather(indices), indices.to(self.device))
 
     def resident(self) -> None:
         """Return None: unpacked, the rows would not fit."""
@@ -103,11 +103,11 @@ class MappedActivations(Activations):
     """
 
     def __init__(
-        self, stored: StoredRows, unpacking: Unpacking, device: torch.device, spare: SpareMemory | None = None
+        self, stored: StoredRows, unpacker: Unpacker, device: torch.device, spare: SpareMemory | None = None
     ) -> None:
         self.device = device
         self.shapes = tuple(tensor.shape for tensor in stored.frontier)
-        self._stored, self._unpacking, self._spare = stored, unpacking, spare or SpareMemory()
+        self._stored, self._unpacker, self._spare = stored, unpacker, spare or SpareMemory()
         self._holds = [Hold(folder) for folder in {header.path.parent for header in stored.headers}]
 
     def __len__(self) -> int:
@@ -129,7 +129,7 @@ class MappedActivations(Activations):
 
     def _handed_over(self, tensors: Sequence[torch.Tensor], indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
         moved = tuple(tensor.to(self.device, non_blocking=True) for tensor in tensors)
-        return self._unpacking.unpack(moved, indices.to(self.device)) if self._unpacking.needed else moved
+        return self._unpacker.unpack(moved, indices.to(self.device)) if self._unpacker.needed else moved
 
 
 class OrderedActivations(Activations):
@@ -201,25 +201,25 @@ def _fastest(
     memory: int | None,
     spare: SpareMemory | None,
 ) -> Activations:
-    unpacking = Unpacking(stored, frontier, device)
+    unpacker = Unpacker(stored, frontier, device)
     tiers = [(device, free_memory(device) // 2 if memory is None else memory)]
     if device.type != "cpu":
         host = torch.device("cpu")
         tiers.append((host, free_memory(host) // 2))
     for place, allowed in tiers:
-        if len(stored) * row_bytes(frontier) <= allowed and (place == device or not unpacking.needed):
-            return ResidentActivations(_load(stored, frontier, unpacking, place), len(stored), device)
-        if unpacking.needed and len(stored) * row_bytes(stored.frontier) <= allowed:
+        if len(stored) * row_bytes(frontier) <= allowed and (place == device or not unpacker.needed):
+            return ResidentActivations(_load(stored, frontier, unpacker, place), len(stored), device)
+        if unpacker.needed and len(stored) * row_bytes(stored.frontier) <= allowed:
             rows = ResidentActivations(_load(stored, stored.frontier, None, place), len(stored), device)
-            return PackedActivations(rows, unpacking)
-    return MappedActivations(stored, unpacking, device, spare)
+            return PackedActivations(rows, unpacker)
+    return MappedActivations(stored, unpacker, device, spare)
 
 
 def _load(
-    stored: StoredRows, frontier: Sequence[FrontierTensor], unpacking: Unpacking | None, device: torch.device
+    stored: StoredRows, frontier: Sequence[FrontierTensor], unpacker: Unpacker | None, device: torch.device
 ) -> tuple[torch.Tensor, ...]:
     """Return all rows on `device`, unpacked there if they are to be."""
-    unpack = unpacking if unpacking is not None and unpacking.needed else None
+    unpack = unpacker if unpacker is not None and unpacker.needed else None
     targets = [torch.empty((len(stored), *t.shape), dtype=t.dtype, device=device) for t in frontier]
     everything, check, rows = np.arange(len(stored)), LoadCheck(stored), _portion_rows(stored)
     for start in range(0, len(stored), rows):

@@ -20,7 +20,7 @@ from reuse.layers.frontier_tensor import FrontierTensor
 Stored = tuple[FrontierTensor, ...]
 
 Opener = Callable[[fx.GraphModule, tuple[FrontierTensor, ...]], PrefixCache]
-"""Takes a prefix and its frontier, returns the place of its activations."""
+"""Function that takes a prefix and its frontier, and returns its cache."""
 
 
 class PrefixCaches:
@@ -70,10 +70,10 @@ class Link:
     """An earlier frontier that is in the cache, for some rows.
 
     Attributes:
-        store: where.
+        store: its cache.
         bridge: takes the earlier frontier, returns the deeper one.
-        earlier: the cut that it belongs to.
-        rows: how many of the rows that the deeper frontier lacks it has.
+        earlier: its cut.
+        rows: the number of its rows among those that the deeper cache lacks.
     """
 
     store: PrefixCache

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Hold:
-    """Keeps a prefix from being removed until it is released, collected as garbage, or its process ends.
+    """Shared lock that keeps a prefix from being removed until it is released or collected, or its process ends.
 
     Where the folder cannot be written, or its file system has no locks, it keeps nothing: what is mapped into memory
     stays readable there all the same, until the file is opened again.

@@ -16,7 +16,7 @@ Block = tuple[int, int]  # position of the segment in the headers, index of the 
 
 
 class LoadCheck:
-    """Compares blocks with their checksums as the rows of a split come into memory, portion by portion.
+    """Comparison of blocks with their checksums as the rows of a split come into memory, portion by portion.
 
     A block has one checksum for all its rows, so those of which a load reads less than half are left out: reading the
     rest of them would cost more than the load. `ActivationCache.verify` checks every block.

@@ -22,8 +22,12 @@ MEASURED = "measured.json"
 class PrefixRecord:
     """A prefix key in full.
 
-    `created` is a time in ISO format (UTC), `description` what the caller wants to be told again (model, data),
-    `frontier` the cached tensors in words, `components` what the key was made of.
+    Attributes:
+        key: the key.
+        created: time in ISO format (UTC).
+        description: names of the model and the data, or what else the caller wants to be told again.
+        frontier: the cached tensors in words.
+        components: texts that the key is the digest of, by name.
     """
 
     key: str

@@ -61,7 +61,7 @@ class SpareMemory:
 
 
 class ReadAhead:
-    """Gives rows of a split in a known order, from memory into which they were read in long runs.
+    """Reader of the rows of a split in a known order, which reads them into memory in long runs beforehand.
 
     Args:
         stored: the rows of the split.

@@ -21,7 +21,7 @@ from reuse.caching.packing import StorageError, errors_between
 from reuse.caching.prefix_record import PrefixRecord, read_record, write_record
 from reuse.caching.reading_ahead import SpareMemory
 from reuse.caching.spot_checking import compare
-from reuse.caching.stored_rows import StoredRows, Unpacking
+from reuse.caching.stored_rows import StoredRows, Unpacker
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
 
@@ -198,10 +198,10 @@ class PrefixCache:
     def _unpacked(self, keys: np.ndarray) -> tuple[tuple[Tensor, ...], list[Tensor | None]]:
         """Return rows as computed, on the CPU, and how far apart the values are that their codes can stand for."""
         stored, every = self._stored(keys), np.arange(len(keys))
-        unpacking, indices = Unpacking(stored, self.frontier, CPU), torch.from_numpy(every)
+        unpacker, indices = Unpacker(stored, self.frontier, CPU), torch.from_numpy(every)
         values = stored.empty(len(keys))
         stored.read(every, values)
-        return unpacking.unpack(values, indices), unpacking.steps(indices)
+        return unpacker.unpack(values, indices), unpacker.steps(indices)
 
     def _stored(self, keys: np.ndarray) -> StoredRows:
         self._index.refresh()

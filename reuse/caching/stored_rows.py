@@ -100,8 +100,8 @@ class StoredRows:
         ]
 
 
-class Unpacking:
-    """Turns rows of a split, as stored, into what the frozen layers computed.
+class Unpacker:
+    """Converter of the rows of a split, from what is stored to what the frozen layers computed.
 
     Args:
         stored: the rows of the split.
@@ -109,7 +109,7 @@ class Unpacking:
         device: where rows are unpacked.
 
     Attributes:
-        needed: whether anything is stored in another type than it was computed in.
+        needed: whether any tensor is stored in another type than it was computed in.
 
     Raises:
         CacheError: the scales of a block are not what was written.

@@ -138,12 +138,16 @@ def as_objects(values: Sequence[str | None]) -> np.ndarray:
 
 def read_number(text: str) -> int | float | None:
     """Return the number that a cell holds, None where it holds none."""
-    for number_type in (int, float):
-        try:  # Python reads 1_000 as a number, and no table means one
-            return None if "_" in text else number_type(text)
-        except ValueError:
-            continue
-    return None
+    if "_" in text:  # Python reads 1_000 as a number, and no table means one
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        return number
 
 
 def _fit_column(name: str, values: np.ndarray, rows: np.ndarray) -> Column:

@@ -56,7 +56,7 @@ TORCH_NAMES = (torch.dtype, torch.layout, torch.memory_format, torch._ops.OpOver
 
 
 class Description:
-    """Describes values, and remembers the functions and classes that they led to.
+    """Descriptions of values, with the functions and classes that they led to.
 
     One serves one fingerprint: what it knows about an object is only true while nobody changes it.
 

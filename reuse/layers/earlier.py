@@ -12,7 +12,7 @@ from torch import fx, nn
 
 from reuse.layers.constancy import holds_frozen, tainted_by_writes
 from reuse.layers.crossing import BatchDimension, NotStorable
-from reuse.layers.frontier import DividedGraph, find_crossing, rows_of, stored
+from reuse.layers.frontier import DividedGraph, batch_dimension, find_crossing, stored
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.splicing import build_bridge, build_prefix, reaches
 from reuse.layers.tracing import parameter_read
@@ -56,7 +56,7 @@ def earlier_cuts(sides: Sides, frontier: Sequence[fx.Node], model: nn.Module) ->
     training = sides[0]
     layers = [node for node in training.needed_prefix(frontier) if holds_frozen(node, model)]
     names = [_layer_name(node, model) for node in layers]
-    deepest = {node: rows_of(node, training.observed) for node in frontier}
+    deepest = {node: batch_dimension(node, training.observed) for node in frontier}
     found: list[EarlierCut] = []
     for first in range(len(layers) - 1, 0, -1):
         signatures = frozenset(training.signatures[node] for node in layers[first:])

@@ -75,8 +75,8 @@ def find_crossing(side: DividedGraph, model: nn.Module) -> None:
             return
 
 
-def rows_of(node: fx.Node, observed: ObservedGraph) -> BatchDimension:
-    """Return how a frontier tensor holds the rows."""
+def batch_dimension(node: fx.Node, observed: ObservedGraph) -> BatchDimension:
+    """Return the dimension of a frontier tensor that holds the rows."""
     form = crossing_form(observed.small.values[node], observed.large.values[node], observed.rows)
     assert isinstance(form, BatchDimension)
     return form
@@ -84,7 +84,7 @@ def rows_of(node: fx.Node, observed: ObservedGraph) -> BatchDimension:
 
 def stored(node: fx.Node, observed: ObservedGraph) -> FrontierTensor:
     """Return what is stored of a node's value for one row."""
-    value, form = observed.small.values[node], rows_of(node, observed)
+    value, form = observed.small.values[node], batch_dimension(node, observed)
     shape = list(value.shape)
     rest = shape[: form.dimension] + shape[form.dimension + 1 :]
     fold = [] if form.fold == 1 else [form.fold]
