@@ -29,7 +29,7 @@ from reuse.objectives.supervised import supervised
 from reuse.pretraining.pretrain import pretrain
 from reuse.reporting import Reporter
 from reuse.runs.folder import RunFolder
-from reuse.settings.groups import StoringSettings
+from reuse.settings.caching import StoringSettings
 
 ROWS = 60
 RANDOM = np.random.default_rng(0)

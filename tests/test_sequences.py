@@ -18,7 +18,7 @@ from reuse.features.feeding import feed_activations, feed_inputs
 from reuse.objectives.supervised import Classification
 from reuse.optim.groups import OptimizerSettings
 from reuse.reporting import Reporter
-from reuse.settings.groups import StoringSettings
+from reuse.settings.caching import StoringSettings
 from reuse.training.feeds import Feed
 from reuse.training.settings import LoopSettings
 from reuse.training.trainer import Trainer

@@ -9,7 +9,7 @@ from reuse.data.inputs import Inputs
 from reuse.errors import UsageError
 from reuse.fingerprinting.digests import digest
 from reuse.fingerprinting.values import Description
-from reuse.settings.groups import CachingSettings
+from reuse.settings.caching import CachingSettings
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import click
 from reuse.cli.options import given
 from reuse.errors import UsageError
 from reuse.settings.files import ARRAYS, checked_settings
-from reuse.settings.groups import Settings
+from reuse.settings.group import Settings
 
 
 def settings_of_call(context: click.Context, config: str | None, arguments: type[Settings]) -> dict[str, Any]:

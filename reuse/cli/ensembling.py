@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from reuse.cli.options import JSON, given, with_settings
-from reuse.settings.commands import EnsembleArguments, SoupArguments
 from reuse.settings.setting import settings_of
+from reuse.settings.uses import EnsembleArguments, SoupArguments
 
 METHOD = settings_of(SoupArguments)["method"]
 

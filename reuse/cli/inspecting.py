@@ -6,7 +6,8 @@ import click
 
 from reuse.cli.configuring import settings_of_call
 from reuse.cli.options import CONFIG, JSON, UNUSED_OUT, given, with_settings
-from reuse.settings.commands import InspectArguments, PlanArguments
+from reuse.settings.commands import PlanArguments
+from reuse.settings.uses import InspectArguments
 
 
 @click.command()

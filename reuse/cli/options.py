@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from reuse.errors import UsageError
-from reuse.settings.groups import ListenerSettings, Settings
+from reuse.settings.group import Settings
+from reuse.settings.run import ListenerSettings
 from reuse.settings.setting import Setting, settings_of
 
 Command = Callable[..., Any]

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from reuse.cli.options import JSON, given, with_settings
-from reuse.settings.commands import EvaluateArguments, PredictArguments
+from reuse.settings.uses import EvaluateArguments, PredictArguments
 
 
 @click.command()

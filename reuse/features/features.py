@@ -22,7 +22,7 @@ from reuse.layers.earlier import EarlierCut
 from reuse.objectives.objective import Network, Objective
 from reuse.planning.plan import Plan
 from reuse.planning.workload import Timings
-from reuse.settings.groups import StoringSettings
+from reuse.settings.caching import StoringSettings
 from reuse.units import format_bytes, format_epochs, format_seconds
 
 

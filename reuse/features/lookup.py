@@ -12,7 +12,7 @@ from reuse.data.dataset import SPLITS, Dataset
 from reuse.devices import Compute
 from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.layers.cutting import Cut
-from reuse.settings.groups import StoringSettings
+from reuse.settings.caching import StoringSettings
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ from reuse.seeding import seed_everything
 from reuse.settings.calling import Given, overridden, takes, takes_given
 from reuse.settings.commands import FinetuneArguments, FinetuneSettings, PlanArguments
 from reuse.settings.files import plain_settings
-from reuse.setup.finetuning import FinetuneSetup, Task, begin_manifest, new_task, resumed_task, set_up, with_settings
+from reuse.setup.finetuning import FinetuneSetup, begin_manifest, set_up
 from reuse.setup.resuming import saved_settings
 from reuse.setup.sources import find_source
+from reuse.setup.tasks import Task, new_task, resumed_task, with_settings
 from reuse.setup.trainers import make_stopping
 from reuse.training.parallel import describe_spread, take_part
 

@@ -14,7 +14,7 @@ from reuse.inference.predicting import Evaluation, Predictions
 from reuse.inference.selecting import DataRequest
 from reuse.objectives.supervised import supervised
 from reuse.settings.calling import takes
-from reuse.settings.commands import EnsembleArguments
+from reuse.settings.uses import EnsembleArguments
 from reuse.training.evaluation import evaluate
 
 

@@ -18,7 +18,7 @@ from reuse.objectives.supervised import supervised
 from reuse.runs.folder import RunFolder
 from reuse.runs.models import SavedModel, load_model
 from reuse.settings.calling import takes
-from reuse.settings.commands import EvaluateArguments, PredictArguments
+from reuse.settings.uses import EvaluateArguments, PredictArguments
 from reuse.training.evaluation import evaluate
 
 

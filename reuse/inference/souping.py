@@ -23,8 +23,8 @@ from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.models import load_whole
 from reuse.runs.tensor_files import save_tensors
 from reuse.settings.calling import takes
-from reuse.settings.commands import SoupArguments
 from reuse.settings.files import plain_settings
+from reuse.settings.uses import SoupArguments
 from reuse.training.batches import batch_sizes, batches, row_order
 from reuse.training.state import copied
 from reuse.training.statistics import compute_statistics

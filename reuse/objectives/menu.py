@@ -11,7 +11,7 @@ from reuse.objectives.objective import Objective
 from reuse.objectives.supervised import supervised
 from reuse.objectives.variational import Variational
 from reuse.objectives.weighting import parse_class_weights
-from reuse.settings.groups import LabelSettings
+from reuse.settings.training import LabelSettings
 
 
 @dataclass(frozen=True)

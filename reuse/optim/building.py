@@ -16,7 +16,7 @@ from reuse.optim.constraints import max_norm
 from reuse.optim.groups import OptimizerSettings, layer_decay, of_weights
 from reuse.optim.penalties import Penalty, l1, l2, l2_sp
 from reuse.optim.schedules import SCHEDULES
-from reuse.settings.groups import OptimizingSettings
+from reuse.settings.training import OptimizingSettings
 
 Constraint = Callable[[nn.Module], object]
 

@@ -22,8 +22,9 @@ from reuse.reporting import Reporter
 from reuse.searching.folds import Division
 from reuse.searching.grid import head_widths
 from reuse.seeding import seed_everything
-from reuse.setup.finetuning import Task, build_model
+from reuse.setup.finetuning import build_model
 from reuse.setup.models import Origins, freeze_layers, make_recipe
+from reuse.setup.tasks import Task
 from reuse.training.feeds import Feed
 from reuse.training.state import copied, live_tensors
 

@@ -8,6 +8,7 @@ from reuse.reporting import Reporter
 from reuse.settings.calling import Given, carried, takes_given
 from reuse.settings.commands import FinetuneSettings, LrFindArguments, PretrainSettings
 from reuse.setup import finetuning, pretraining
+from reuse.setup.tasks import new_task
 from reuse.setup.trainers import make_trainer
 from reuse.training.feeds import Feed
 from reuse.training.parallel import take_part
@@ -84,7 +85,7 @@ def check_matplotlib() -> None:
 
 def _of_finetuning(settings: FinetuneSettings, reporter: Reporter) -> tuple[Trainer, Feed]:
     """Return what a fine-tuning would begin with; frozen layers are computed in each step, as no step comes twice."""
-    task = finetuning.new_task(settings, reporter)
+    task = new_task(settings, reporter)
     setup = finetuning.set_up(task, reporter)
     feed = feed_inputs(setup.model, task.data, setup.compute)
     parts = setup.tuning_parts({}, 0.0)

@@ -24,7 +24,7 @@ from reuse.searching.grid import Choice
 from reuse.searching.solver_choices import SolverChoice
 from reuse.searching.table import Configuration, mean_and_error
 from reuse.settings.commands import FinetuneSettings
-from reuse.setup.finetuning import Task
+from reuse.setup.tasks import Task
 
 Trial = tuple[Choice | SolverChoice, int, Division | None]
 """What one head is: its settings, the seed of its initial weights, and its rows."""

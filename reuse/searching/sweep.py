@@ -28,7 +28,7 @@ from reuse.settings.commands import FinetuneSettings, HeadSettings, SweepArgumen
 from reuse.settings.files import plain_settings
 from reuse.settings.setting import settings_of
 from reuse.setup.data import load_data, preprocessing_for
-from reuse.setup.finetuning import Task, new_task
+from reuse.setup.tasks import Task, new_task
 
 BEST = "best"
 PRECISIONS = ("float32", "float64")

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from reuse.errors import UsageError
 from reuse.menus import lookup
-from reuse.settings.groups import Settings
+from reuse.settings.group import Settings
 from reuse.settings.setting import settings_of
 
 P = ParamSpec("P")
@@ -46,7 +46,7 @@ def takes_given(arguments: Callable[P, S]) -> Callable[[Callable[[S, Given], R]]
         arguments: the dataclass of the command's arguments.
 
     Example:
-        >>> from reuse.settings.groups import EpochSettings
+        >>> from reuse.settings.training import EpochSettings
         >>> @takes_given(EpochSettings)
         ... def train(settings: EpochSettings, given: Given) -> tuple[int, list[str]]:
         ...     return settings.epochs, sorted(given)

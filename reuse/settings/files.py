@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 
 from reuse.errors import UsageError
 from reuse.menus import suggest
-from reuse.settings.groups import RunSettings, Settings
+from reuse.settings.group import Settings
+from reuse.settings.run import RunSettings
 from reuse.settings.setting import settings_of
 
 T = TypeVar("T", bound=Settings)

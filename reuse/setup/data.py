@@ -13,7 +13,7 @@ from reuse.errors import DataError
 from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.specs import is_recurrent
 from reuse.runs.folder import RunFolder
-from reuse.settings.groups import ReadingSettings
+from reuse.settings.data import ReadingSettings
 
 
 def load_data(

@@ -1,83 +1,44 @@
-"""From the settings of a fine-tuning to its task, source and data, and from the task to a model that is ready to train.
+"""From the task of a fine-tuning to a model that is ready to train.
 
 Tuning, its plan, the search for its rate and sweeps all begin here, so that they refuse the same things; nothing is
 written.
 """
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from reuse.augmenting.views import read_views
 from reuse.data.dataset import Dataset
-from reuse.data.preprocessing import Preprocessing
 from reuse.devices import Compute
-from reuse.errors import DataError, UsageError
+from reuse.errors import UsageError
 from reuse.layers.freezing import Freezing
 from reuse.layers.selecting import select
-from reuse.nn.recipe import ModelRecipe
-from reuse.nn.specs import add_layers, drop_layers
-from reuse.nn.word_vectors import WordVectors
 from reuse.objectives.menu import from_labels
 from reuse.objectives.objective import Objective
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import kept_anchors
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest
-from reuse.seeding import seed_everything
 from reuse.settings.commands import FinetuneSettings
-from reuse.settings.files import ARRAYS
 from reuse.setup.auto_freezing import check_auto_freeze, describe_auto_freeze, make_settling
-from reuse.setup.data import check_same_data, data_digests, load_data, preprocessing_for
+from reuse.setup.data import data_digests
 from reuse.setup.models import (
     Origins,
     describe_model,
     freeze_layers,
-    make_recipe,
     origins_of_timm,
-    read_embeddings,
     restore,
     reused_weights,
     uppermost_layers,
-    with_model_options,
 )
-from reuse.setup.sources import Source, find_source
+from reuse.setup.tasks import Task
 from reuse.setup.trainers import (
     TuningParts,
-    check_settings,
     choose_compute,
     trainer_arguments,
 )
 from reuse.training.phases import Phase, read_phases
-
-# Where no data is named there is nothing to lose: few labels show best what reused layers are worth.
-LABELS_WITHOUT_DATA = 100
-
-
-@dataclass(frozen=True)
-class Task:
-    """The task of a fine-tuning: what is learned, from which layers and rows; no model is built yet.
-
-    Attributes:
-        settings: resolved: what the user left to the source is filled in.
-        source: where layers come from; None where all weights come from the run itself.
-        recipe: how the model is built.
-        data: the rows.
-        vectors: what the embedding layer is filled from at first; None for none.
-        started: when the command began, in seconds of `time.perf_counter`.
-        load_seconds: what reading took.
-    """
-
-    settings: FinetuneSettings
-    source: Source | None
-    recipe: ModelRecipe
-    data: Dataset
-    vectors: WordVectors | None
-    started: float
-    load_seconds: float
 
 
 @dataclass(frozen=True)
@@ -114,55 +75,6 @@ class FinetuneSetup:
         settings = self.task.settings
         watched = make_settling(self.model, settings)
         return TuningParts(self.anchors, settings.l2_sp, since, settings.unfreeze_warmup, feature_noise, watched)
-
-
-def new_task(settings: FinetuneSettings, reporter: Reporter) -> Task:
-    """Find the source, fill in the settings, and read the data.
-
-    Args:
-        settings: as given.
-        reporter: told of notes on the data.
-
-    Raises:
-        UsageError, DataError, RunError: something given cannot be taken; the message says what to do.
-    """
-    started = time.perf_counter()
-    _check(settings)
-    source = find_source(settings.source)
-    resolved, model = inherit(settings, source)
-    seed_everything(resolved.seed)
-    preprocessing = _preprocessing(resolved, source, model)
-    begun = time.perf_counter()
-    if settings.data is None and settings.labels is None:
-        resolved, data = _with_few_labels(resolved, model, preprocessing, reporter)
-    else:
-        data = _load(resolved, model, preprocessing, resolved.labels)
-    return _task(resolved, source, data, reporter, started, time.perf_counter() - begun)
-
-
-def resumed_task(settings: FinetuneSettings, run: RunFolder, reporter: Reporter) -> Task:
-    """Read again what a run had been given; its weights are in its checkpoint.
-
-    Args:
-        settings: resolved, those of the run but for what is given now.
-        run: to go on with.
-        reporter: told of notes on the data.
-
-    Raises:
-        DataError: the data are not those that the run began with.
-    """
-    started = time.perf_counter()
-    _check(settings)
-    seed_everything(settings.seed)
-    assert settings.model is not None
-    data = _load(settings, settings.model, run.manifest().preprocessing, settings.labels)
-    check_same_data(run, data)
-    return _task(settings, None, data, reporter, started, time.perf_counter() - started)
-
-
-def with_settings(task: Task, settings: FinetuneSettings) -> Task:
-    """Return a task on the same source and rows with other settings; the time begins anew."""
-    return replace(task, settings=settings, started=time.perf_counter())
 
 
 def set_up(task: Task, reporter: Reporter, run: RunFolder | None = None) -> FinetuneSetup:
@@ -243,117 +155,6 @@ def begin_manifest(task: Task, origins: Origins, data: Dataset) -> Manifest:
         fresh=origins.fresh,
         rows=data_digests(data),
     )
-
-
-def inherit(settings: FinetuneSettings, source: Source) -> tuple[FinetuneSettings, str]:
-    """Return settings in which what the user left to the source run is filled in, and the spec of the model.
-
-    Raises:
-        UsageError: something is left to the source that it does not say.
-    """
-    theirs, without_data = source.settings, settings.data is None
-    if without_data and theirs is None:
-        raise UsageError(f"{source.name} is not a run, so it names no data: give --data")
-    if without_data and theirs is not None and theirs.data == ARRAYS:
-        raise UsageError(f"{source.name} was trained on arrays, which a run does not keep: give them as data")
-    spec = settings.model or source.spec
-    if spec is None:
-        raise UsageError(f"{source.name} holds weights and does not say of which model: give --model")
-    if settings.drop_layers:
-        spec = drop_layers(spec, settings.drop_layers)
-    if settings.add_layers:
-        spec = add_layers(spec, settings.add_layers)
-    filled = replace(
-        settings,
-        source=source.name,
-        drop_layers=None,
-        add_layers=None,
-        compare=without_data if settings.compare is None else settings.compare,
-        split_seed=_split_seed(settings, source),
-    )
-    if theirs is not None:
-        filled = replace(
-            filled,
-            image_size=theirs.image_size if settings.image_size is None else settings.image_size,
-            channels=theirs.channels if settings.channels is None else settings.channels,
-        )
-    if theirs is not None and without_data:
-        filled = replace(
-            filled,
-            data=theirs.data,
-            target=settings.target or theirs.target,
-            group_by=settings.group_by or theirs.group_by,
-            text=settings.text or theirs.text,
-        )
-    recipe = source.manifest.model if source.manifest and source.weights else None
-    return with_model_options(filled, spec, recipe.options if recipe else {}), spec
-
-
-def _split_seed(settings: FinetuneSettings, source: Source) -> int:
-    """Return the seed of the splits: the source's where the data are the same, so that it has seen no test row."""
-    theirs = source.settings
-    if settings.split_seed is not None:
-        return settings.split_seed
-    same = theirs is not None and (settings.data is None or _is_same(theirs.data, settings.data))
-    if not same or theirs is None:
-        return settings.seed
-    return theirs.seed if theirs.split_seed is None else theirs.split_seed
-
-
-def _is_same(theirs: Any, ours: Any) -> bool:
-    return bool(theirs == (ours if isinstance(ours, str) else ARRAYS))
-
-
-def _preprocessing(settings: FinetuneSettings, source: Source, model: str) -> Preprocessing | None:
-    """Return the preprocessing of the source run, unless other pixels are asked for, else what the model brings."""
-    own = preprocessing_for(model, settings.image_size, settings.channels)
-    if source.manifest is None or source.manifest.preprocessing is None or source.settings is None:
-        return own
-    resized = settings.image_size != source.settings.image_size
-    return own if resized or settings.channels != source.settings.channels else source.manifest.preprocessing
-
-
-def _load(
-    settings: FinetuneSettings, model: str, preprocessing: Preprocessing | None, labels: int | str | None
-) -> Dataset:
-    return load_data(
-        settings.data, settings, model=model, seed=settings.seed, labels=labels, preprocessing=preprocessing
-    )
-
-
-def _with_few_labels(
-    settings: FinetuneSettings, model: str, preprocessing: Preprocessing | None, reporter: Reporter
-) -> tuple[FinetuneSettings, Dataset]:
-    """Load the source's data with few labels, as none were named; with all of them where there are too few for that."""
-    try:
-        data = _load(settings, model, preprocessing, LABELS_WITHOUT_DATA)
-    except (DataError, UsageError):
-        return settings, _load(settings, model, preprocessing, None)
-    reporter.line(f"{LABELS_WITHOUT_DATA} labels are drawn, as no data was named: --labels draws others, --data all")
-    return replace(settings, labels=LABELS_WITHOUT_DATA), data
-
-
-def _task(
-    settings: FinetuneSettings,
-    source: Source | None,
-    data: Dataset,
-    reporter: Reporter,
-    started: float,
-    seconds: float,
-) -> Task:
-    for note in data.notes:
-        reporter.line(note)
-    if data.task == "unlabelled":
-        raise UsageError(f"{data.name} has no labels to fine-tune on: name them, for a table with --target")
-    settings, vectors = read_embeddings(settings, data)
-    if vectors is not None:
-        reporter.line(vectors.note)
-    return Task(settings, source, make_recipe(settings, data), data, vectors, started, seconds)
-
-
-def _check(settings: FinetuneSettings) -> None:
-    check_settings(settings, settings.cache_dtype)
-    read_views(settings.augment, settings, alternate=settings.alternate)
 
 
 def _check_feature_noise(settings: FinetuneSettings, freezing: Freezing) -> None:

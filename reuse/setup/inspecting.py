@@ -19,8 +19,8 @@ from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
 from reuse.nn.specs import is_recurrent
 from reuse.runs.folder import RunFolder
 from reuse.settings.calling import takes
-from reuse.settings.commands import InspectArguments
-from reuse.settings.groups import FreezingSettings
+from reuse.settings.model import FreezingSettings
+from reuse.settings.uses import InspectArguments
 from reuse.setup.data import preprocessing_for
 
 ROWS = 2

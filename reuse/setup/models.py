@@ -20,7 +20,7 @@ from reuse.nn.selu import input_concerns
 from reuse.nn.specs import LAYER_NAMES, family_settings, is_recurrent
 from reuse.nn.word_vectors import WordVectors, read_word_vectors
 from reuse.reporting import Reporter
-from reuse.settings.groups import FreezingSettings, ModelSettings, ReusingSettings
+from reuse.settings.model import FreezingSettings, ModelSettings, ReusingSettings
 
 M = TypeVar("M", bound=ModelSettings)
 

@@ -9,7 +9,7 @@ from reuse.menus import lookup
 from reuse.objectives.menu import OBJECTIVES
 from reuse.objectives.objective import Objective
 from reuse.settings.files import OBJECT, name_of
-from reuse.settings.groups import ObjectiveSettings
+from reuse.settings.training import ObjectiveSettings
 
 
 def check_objective(objective: Any) -> bool:

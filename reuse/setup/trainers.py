@@ -32,7 +32,7 @@ from reuse.optim.schedules import choose_schedule
 from reuse.runs.snapshots import kept_epochs
 from reuse.runs.tensorboard import check_tensorboard
 from reuse.settings.commands import TrainedSettings
-from reuse.settings.groups import ComputingSettings, TrainingSettings
+from reuse.settings.training import ComputingSettings, TrainingSettings
 from reuse.training.compiling import Compiling
 from reuse.training.evaluation import device_of
 from reuse.training.feeds import Feed

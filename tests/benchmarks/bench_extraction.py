@@ -26,7 +26,7 @@ from reuse.features.filling import COMPUTE_ROWS
 from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
 from reuse.reporting import Reporter
-from reuse.settings.groups import StoringSettings
+from reuse.settings.caching import StoringSettings
 
 SIZE, CLASSES, FEATURES = 64, 10, 512
 COMPUTE = Compute(torch.device("cpu"), "float32")

@@ -9,15 +9,11 @@ import pytest
 import reuse as package
 from reuse.cli.sweeping import sweep
 from reuse.errors import UsageError
-from reuse.settings.groups import (
-    ComputingSettings,
-    DataSettings,
-    FreezingSettings,
-    ModelSettings,
-    ReusingSettings,
-    StoringSettings,
-)
+from reuse.settings.caching import StoringSettings
+from reuse.settings.data import DataSettings
+from reuse.settings.model import FreezingSettings, ModelSettings, ReusingSettings
 from reuse.settings.setting import settings_of
+from reuse.settings.training import ComputingSettings
 
 SMALL = ("--data", "digits", "--freeze", "hidden1", "--labels", "60", "--epochs", 2)
 

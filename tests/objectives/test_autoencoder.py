@@ -11,7 +11,7 @@ from reuse.errors import UsageError
 from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.menu import OBJECTIVES
 from reuse.objectives.objective import Objective
-from reuse.settings.groups import ObjectiveSettings
+from reuse.settings.training import ObjectiveSettings
 
 
 class Remembering(nn.Module):

@@ -11,7 +11,7 @@ import reuse
 from reuse.errors import UnknownNameError, UsageError
 from reuse.settings.calling import Given, carried, overridden, takes_given
 from reuse.settings.commands import FinetuneSettings, LrFindArguments, PretrainSettings, SweepArguments
-from reuse.settings.groups import EpochSettings
+from reuse.settings.training import EpochSettings
 
 
 @takes_given(EpochSettings)

@@ -16,7 +16,8 @@ from reuse.runs.manifest import Manifest
 from reuse.settings.calling import Given, overridden, takes_given
 from reuse.settings.commands import FinetuneArguments, FinetuneSettings, PretrainArguments, PretrainSettings
 from reuse.settings.files import plain_settings
-from reuse.settings.groups import ListenerSettings, RunSettings, Settings
+from reuse.settings.group import Settings
+from reuse.settings.run import ListenerSettings, RunSettings
 from reuse.settings.setting import Setting, settings_of
 from reuse.setup.resuming import saved_settings
 

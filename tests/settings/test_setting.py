@@ -11,16 +11,10 @@ import torch
 
 import reuse
 from reuse.errors import UsageError
-from reuse.settings.commands import (
-    EvaluateArguments,
-    FinetuneArguments,
-    LrFindArguments,
-    PlanArguments,
-    PretrainArguments,
-    SweepArguments,
-)
-from reuse.settings.groups import Count, Settings
+from reuse.settings.commands import FinetuneArguments, LrFindArguments, PlanArguments, PretrainArguments, SweepArguments
+from reuse.settings.group import Count, Settings
 from reuse.settings.setting import AtLeast, Text, settings_of
+from reuse.settings.uses import EvaluateArguments
 
 COMMANDS = (
     PretrainArguments,

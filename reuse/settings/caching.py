@@ -1,0 +1,40 @@
+"""The settings of the cache: where activations of frozen layers are kept, and what is done to them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reuse.settings.group import Bytes, Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoringSettings(Settings):
+    """Where the activations of frozen layers are kept.
+
+    Attributes:
+        cache_dir: the folder; None: `$REUSE_CACHE` or `./cache`.
+        cache_dtype: in which type they are stored, such as `float16`; None: as computed.
+        cache_budget: bytes that all caches together may take.
+        cache_kind: `disk`, `memory` for this run alone, or `auto`, the faster of them.
+    """
+
+    cache_dir: str | Path | None = None
+    cache_dtype: str | None = None
+    cache_budget: Bytes = None
+    cache_kind: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachingSettings(StoringSettings):
+    """What is kept of frozen layers, and what is done to it.
+
+    Attributes:
+        cache: False computes the frozen layers anew each epoch.
+        views: versions of each training row, as it is and changed by `augment`, that are cached and read in turn.
+        refresh_views: epochs from one new version to the next, which is computed in the background.
+        feature_noise: normal noise on what frozen layers compute, in parts of each feature's deviation, such as 0.1.
+    """
+
+    cache: bool = True
+    views: int | None = None
+    refresh_views: int | None = None
+    feature_noise: float = 0.0

@@ -1,0 +1,31 @@
+"""The settings that are no part of what a run is replayed from: where it goes, and who is told of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reuse.reporting import Reporter
+from reuse.settings.group import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListenerSettings(Settings):
+    """The one who is told what goes on; no part of what a run is replayed from.
+
+    Attributes:
+        reporter: told of lines and epochs; by default nobody is.
+    """
+
+    reporter: Reporter | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings(ListenerSettings):
+    """The run folder, which is no part of what a run is replayed from.
+
+    Attributes:
+        out: the run folder; by default a new one under `runs`.
+        resume: a run folder to go on with; what is not given otherwise comes from its settings.
+    """
+
+    out: str | Path | None = None
+    resume: str | Path | None = None
