@@ -1,4 +1,4 @@
-"""Where and in which type to compute, and how much memory there is."""
+"""The device and type of a computation, and the memory that there is."""
 
 import os
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def _available_on_linux() -> int:
 
 @dataclass(frozen=True)
 class Compute:
-    """Where and in which types a training computes.
+    """The device and precision of a training.
 
     Attributes:
         device: where.
@@ -76,5 +76,5 @@ class Compute:
 
 
 def moved(inputs: Tensor, compute: Compute) -> Tensor:
-    """Return inputs where and in the type in which is computed; tokens stay whole numbers."""
+    """Return inputs on the device and in the type of a computation; tokens stay whole numbers."""
     return inputs.to(compute.device, compute.dtype if inputs.is_floating_point() else inputs.dtype)

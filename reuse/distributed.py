@@ -19,10 +19,10 @@ from reuse.errors import ReuseError, UsageError
 T = TypeVar("T")
 
 STEP_TIMEOUT = timedelta(minutes=10)
-"""How long processes wait for each other within a training before they say that one is stuck."""
+"""The time that processes wait for each other within a training before they say that one is stuck."""
 
 WORK_TIMEOUT = timedelta(days=7)
-"""How long they wait while the first one works for all, as a cache may take hours; one that dies is noticed at once."""
+"""The time that they wait while the first one works for all: a cache may take hours; a death is noticed at once."""
 
 _waiting: dict[str, Any] = {}  # the group for waiting, once it is made
 

@@ -1,4 +1,4 @@
-"""What a training tells whoever started it. The command line prints it; in a pipeline nobody listens."""
+"""Reports of a training to whoever started it. The command line prints them; in a pipeline nobody listens."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to.
+    """The outcome of one epoch.
 
     Attributes:
         number: from 1.

@@ -21,8 +21,8 @@ from reuse.data.loading import load
 from reuse.data.preprocessing import Preprocessing, image_preprocessing
 from reuse.devices import Compute
 from reuse.features.choosing import Upcoming
-from reuse.features.features import find_features, half_steps
 from reuse.features.feeding import feed_activations
+from reuse.features.planned import half_steps, plan_features
 from reuse.finetuning.finetune import finetune
 from reuse.layers.freezing import freeze, unfreeze
 from reuse.objectives.supervised import supervised
@@ -312,7 +312,7 @@ def test_an_edited_forward_of_a_frozen_block_is_computed_anew(
     del sys.modules["my_network"]
 
 
-# Through `find_features`: what only someone with the model in hand can change.
+# Through `plan_features`: what only someone with the model in hand can change.
 
 
 def network() -> nn.Sequential:
@@ -333,7 +333,7 @@ def rows(model: nn.Module, images: Dataset, *, precision: str = "float32", dtype
     model.to(compute.dtype)
     upcoming = Upcoming(2, partial(half_steps, supervised("classification", 4)), comparable=False)
     storing = StoringSettings(cache_dir="cache", cache_dtype=dtype)
-    features = find_features(model, images, compute, storing, upcoming)
+    features = plan_features(model, images, compute, storing, upcoming)
     return counts(feed_activations(features, images, compute, Reporter()).cache)
 
 

@@ -290,7 +290,7 @@ def test_a_run_is_whole_on_disk_before_anything_is_computed(source: None, monkey
         seen.append({**load_file(folder / "frozen.safetensors"), **load_file(folder / "start.safetensors")})
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("reuse.finetuning.feeding.find_features", look)
+    monkeypatch.setattr("reuse.finetuning.feeding.plan_features", look)
     with pytest.raises(Interrupted):
         finetuned(out="run")
     model = build("mlp:12,10,8", (9,), 3, activation="elu", **NETWORK)

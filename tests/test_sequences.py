@@ -13,8 +13,8 @@ import reuse
 from reuse.data.dataset import Dataset
 from reuse.devices import Compute
 from reuse.features.choosing import Upcoming
-from reuse.features.features import find_features, half_steps
 from reuse.features.feeding import feed_activations, feed_inputs
+from reuse.features.planned import half_steps, plan_features
 from reuse.objectives.supervised import Classification
 from reuse.optim.groups import OptimizerSettings
 from reuse.reporting import Reporter
@@ -106,7 +106,7 @@ def test_texts_are_cached_and_train_the_same(freeze: str, table: Path) -> None:
     reuse.freeze(model, freeze)
     other, again = copy.deepcopy(model), copy.deepcopy(model)
     upcoming = Upcoming(3, partial(half_steps, Classification(2)), comparable=False)
-    features = find_features(model, data, compute, StoringSettings(), upcoming)
+    features = plan_features(model, data, compute, StoringSettings(), upcoming)
     feed = feed_activations(features, data, compute, Reporter())
     assert feed.cache is not None
     assert feed.cache["rows"] == {"computed": 240, "found": 0}
@@ -115,7 +115,7 @@ def test_texts_are_cached_and_train_the_same(freeze: str, table: Path) -> None:
     assert cached[0] == pytest.approx(plain[0], rel=0, abs=1e-9)
     assert cached[1] == pytest.approx(plain[1], rel=0, abs=1e-9)
     torch.testing.assert_close(model.state_dict(), other.state_dict(), rtol=0, atol=1e-9)
-    found = find_features(again, data, compute, StoringSettings(), upcoming)
+    found = plan_features(again, data, compute, StoringSettings(), upcoming)
     hit = feed_activations(found, data, compute, Reporter())
     assert hit.cache is not None
     assert hit.cache["hit"]

@@ -1,11 +1,11 @@
-"""What an experiment is: rows of settings, what is shown of them, and what others have published."""
+"""An experiment: rows of settings, what is shown of them, and what others have published."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Figures = dict[str, float]
-"""What one training came to: `valid_accuracy`, `seconds`, … by name."""
+"""The figures of one training: `valid_accuracy`, `seconds`, … by name."""
 
 
 @dataclass(frozen=True)

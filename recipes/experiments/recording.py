@@ -25,7 +25,7 @@ Measure = Callable[..., Figures]
 
 @dataclass(frozen=True)
 class Record:
-    """What has been measured so far.
+    """The measurements so far.
 
     Attributes:
         path: of the file.

@@ -1,4 +1,4 @@
-"""How sure a mean is."""
+"""The certainty of a mean."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How many steps a network needs to get somewhere."""
+"""The number of steps that a network needs to get somewhere."""
 
 from collections.abc import Iterator
 from typing import Any

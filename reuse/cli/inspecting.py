@@ -48,7 +48,7 @@ def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any)
     """Say what a fine-tuning would freeze, compute, cache and cost; takes its options and writes nothing."""
     from reuse.cli.printing import print_json
     from reuse.errors import CutError
-    from reuse.features.features import describe_plan
+    from reuse.features.planned import describe_plan
     from reuse.finetuning.finetune import plan as make_plan
     from reuse.planning.plan import plan_table
 

@@ -78,7 +78,7 @@ class Dataset:
 
 
 def targets_of(split: Split, compute: Compute) -> Tensor | None:
-    """Return the targets of a split, numbers in the type in which is computed."""
+    """Return the targets of a split, numbers in the type of a computation."""
     if split.targets is None or not split.targets.is_floating_point():
         return split.targets
     return split.targets.to(compute.dtype)

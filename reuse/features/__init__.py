@@ -1,1 +1,1 @@
-"""What frozen layers compute, for any training: the cut, what is cached of it, the choice, and the filling."""
+"""Features, the outputs of frozen layers, for any training: the cut, the lookup, the choice, the filling."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reuse.features.features import Features
+from reuse.features.planned import PlannedFeatures
 from reuse.fingerprinting.fingerprint import Fingerprint
 
 SHOWN = 4  # names that are listed of many that differ alike
@@ -22,7 +22,7 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the cache holds for a fine-tuning.
+    """The contents of the cache for a fine-tuning.
 
     Attributes:
         hit: whether no row would have to be computed.
@@ -62,7 +62,7 @@ class Explanation:
         return [head, *(f"  {line}" for line in self.differences)]
 
 
-def explain(features: Features) -> Explanation:
+def explain(features: PlannedFeatures) -> Explanation:
     """Return why the activations of a fine-tuning are cached or not.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the trainer is fed with: the inputs themselves, or the activations of the frozen layers."""
+"""Feeds of a trainer: the inputs themselves, or the activations of the frozen layers."""
 
 import time
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from reuse.data.dataset import SPLITS, Dataset, targets_of
 from reuse.data.inputs import Inputs, ReadInputs
 from reuse.data.rows import Converted, Resident, Rows, windows_of
 from reuse.devices import Compute, free_memory, moved
-from reuse.features.features import Features
 from reuse.features.filling import Computed, Filling, compute_rows
+from reuse.features.planned import PlannedFeatures
 from reuse.features.rotating import Advance, Rotating
 from reuse.planning.workload import save_timings
 from reuse.reporting import Reporter
@@ -36,7 +36,7 @@ def feed_inputs(model: nn.Module, data: Dataset, compute: Compute, viewing: View
     return Feed(model, _with_targets(splits, data, compute), viewed=viewing is not None)
 
 
-def feed_computed(features: Features, data: Dataset, compute: Compute) -> Feed:
+def feed_computed(features: PlannedFeatures, data: Dataset, compute: Compute) -> Feed:
     """Return activations that are computed anew whenever they are read, for what is done to them without a cache."""
     prefix, viewing = features.parts.prefix, features.viewing
 
@@ -50,7 +50,7 @@ def feed_computed(features: Features, data: Dataset, compute: Compute) -> Feed:
 
 
 def feed_activations(
-    features: Features,
+    features: PlannedFeatures,
     data: Dataset,
     compute: Compute,
     reporter: Reporter,
@@ -91,7 +91,7 @@ def feed_activations(
     return feed
 
 
-def too_large(features: Features, compute: Compute) -> bool:
+def too_large(features: PlannedFeatures, compute: Compute) -> bool:
     """Say whether the activations of the training rows are more than half of the memory that is free would hold."""
     row_bytes = min(sum(f.row_bytes for f in frontier) for frontier in (features.parts.frontier, features.stored))
     devices = {compute.device, torch.device("cpu")}
@@ -100,14 +100,14 @@ def too_large(features: Features, compute: Compute) -> bool:
     )
 
 
-def _memory_of_each(features: Features, device: torch.device) -> int:
+def _memory_of_each(features: PlannedFeatures, device: torch.device) -> int:
     """Return the bytes that each version of the training rows may take: half of what is free for all, one more too."""
     versions = 1 if features.viewing is None else 2 + len(features.viewing.changed)
     return free_memory(device) // 2 // versions
 
 
 def _in_memory(
-    features: Features, data: Dataset, compute: Compute, reporter: Reporter, before: Feed | None
+    features: PlannedFeatures, data: Dataset, compute: Compute, reporter: Reporter, before: Feed | None
 ) -> tuple[dict[str, Rows], dict[str, Any]]:
     """Compute the activations of all rows into memory, where they are gone with the process."""
     viewing, inputs = features.viewing, {name: getattr(data, name).inputs for name in SPLITS}
@@ -132,7 +132,7 @@ def _in_memory(
     return splits, {"kind": "memory", "hit": False, "key": None, "path": None, "bytes": size, "rows": found}
 
 
-def _bridge_from(before: Feed, features: Features) -> fx.GraphModule | None:
+def _bridge_from(before: Feed, features: PlannedFeatures) -> fx.GraphModule | None:
     """Return what computes a frontier from the one that an earlier phase holds in memory; None where that cannot be."""
     for earlier, bridge in bridges(features.parts.earlier) if before.held else ():
         if features.lookup.caches.of(earlier.prefix, earlier.frontier).key == before.held:
@@ -141,7 +141,7 @@ def _bridge_from(before: Feed, features: Features) -> fx.GraphModule | None:
 
 
 def _on_disk(
-    features: Features, data: Dataset, compute: Compute, reporter: Reporter, windowed: bool | None
+    features: PlannedFeatures, data: Dataset, compute: Compute, reporter: Reporter, windowed: bool | None
 ) -> tuple[dict[str, Rows], dict[str, Any]]:
     """Fill the cache and read it."""
     viewing = features.viewing

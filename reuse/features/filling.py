@@ -15,7 +15,7 @@ from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.data.rows import Resident, Rows
 from reuse.devices import Compute, moved
 from reuse.distributed import from_main, rank, sum_over_processes, together, world_size
-from reuse.features.features import Features
+from reuse.features.planned import PlannedFeatures
 from reuse.features.rotating import Advance
 from reuse.layers.cutting import ROWS
 from reuse.layers.earlier import EarlierCut
@@ -31,7 +31,7 @@ Ways = Sequence[tuple[EarlierCut, fx.GraphModule]]
 class Filling:
     """Computes what caches lack of some rows."""
 
-    def __init__(self, features: Features, inputs: Sequence[Inputs], compute: Compute) -> None:
+    def __init__(self, features: PlannedFeatures, inputs: Sequence[Inputs], compute: Compute) -> None:
         self._features, self._compute = features, compute
         self._rows = JoinedInputs(inputs)
         self._keys = self._rows.digests()
@@ -76,7 +76,7 @@ class Filling:
 
 
 def compute_rows(
-    features: Features,
+    features: PlannedFeatures,
     inputs: Inputs,
     compute: Compute,
     advance: Advance,
@@ -107,7 +107,7 @@ def compute_rows(
 
 
 class Computed:
-    """What frozen layers compute of the rows of another source."""
+    """The outputs of frozen layers for the rows of another source, computed whenever they are read."""
 
     def __init__(self, source: Rows, prefix: fx.GraphModule, compute: Compute) -> None:
         self.device = source.device

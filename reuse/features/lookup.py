@@ -42,7 +42,7 @@ class RowKeys:
 
 @dataclass(frozen=True)
 class Lookup:
-    """What the cache holds for a cut.
+    """The contents of the cache for a cut.
 
     Attributes:
         keys: of all rows that are read.

@@ -14,7 +14,7 @@ Advance = Callable[[int], None]
 
 
 class StoppedError(Exception):
-    """What is computed in the background is no longer wanted."""
+    """The computation in the background is no longer wanted."""
 
 
 class Rotating:

@@ -11,8 +11,8 @@ from reuse.data.rows import Batch
 from reuse.distributed import from_main, world_size
 from reuse.errors import CutError, UsageError
 from reuse.features.choosing import Upcoming
-from reuse.features.features import Features, describe_plan, find_features, half_steps
 from reuse.features.feeding import feed_activations, feed_computed, feed_inputs, too_large
+from reuse.features.planned import PlannedFeatures, describe_plan, half_steps, plan_features
 from reuse.layers.freezing import Freezing
 from reuse.planning.plan import Plan
 from reuse.reporting import Reporter
@@ -32,7 +32,7 @@ AUGMENTED = "augmentation gives the frozen layers other inputs each epoch; views
 
 @dataclass(frozen=True)
 class PhaseNeeds:
-    """What the feed of a phase is made from.
+    """The things that the feed of a phase is made from.
 
     Attributes:
         setup: the fine-tuning, its model frozen as in the phase.
@@ -54,7 +54,7 @@ class PhaseNeeds:
 
 def feed_phase(
     needs: PhaseNeeds, freezing: Freezing, run: RunFolder, reporter: Reporter, before: Feed | None
-) -> tuple[Feed, Features | None, str]:
+) -> tuple[Feed, PlannedFeatures | None, str]:
     """Return what the trainer reads, the features behind it, and why nothing is cached where that is so.
 
     Args:
@@ -77,8 +77,8 @@ def feed_phase(
     windowed = None if began is None else bool(began.windowed)
     try:
         if began is None and world_size() > 1:
-            began = from_main(lambda: _choice(find_phase_features(needs).plan))  # one choice for all processes
-        features = find_phase_features(needs, began)
+            began = from_main(lambda: _choice(plan_phase_features(needs).plan))  # one choice for all processes
+        features = plan_phase_features(needs, began)
     except CutError as error:
         if settings.feature_noise:
             raise UsageError(f"feature_noise needs what frozen layers compute: {error}") from error
@@ -102,7 +102,7 @@ def feed_phase(
     return feed, features, why_not
 
 
-def find_phase_features(needs: PhaseNeeds, began: CacheChoice | None = None) -> Features:
+def plan_phase_features(needs: PhaseNeeds, began: CacheChoice | None = None) -> PlannedFeatures:
     """Cut a model for the epochs of a phase, look up what is cached, and plan; computes no activations yet.
 
     Args:
@@ -116,7 +116,9 @@ def find_phase_features(needs: PhaseNeeds, began: CacheChoice | None = None) -> 
     settings, model, data = setup.task.settings, setup.model, setup.task.data
     if settings.augment and viewing is None:
         raise CutError(AUGMENTED)
-    unmixed = replace(settings, mixup=0.0, cutmix=0.0)  # what a frontier may be too flat for, and next to nothing
+    unmixed = replace(
+        settings, mixup=0.0, cutmix=0.0
+    )  # mixing costs next to nothing, and cutmix is refused for flat features below
 
     def stepping(network: nn.Module) -> Callable[[Batch], object]:
         feed = Feed(network, {}, features=network is not model, viewed=network is not model)
@@ -132,7 +134,7 @@ def find_phase_features(needs: PhaseNeeds, began: CacheChoice | None = None) -> 
         later=needs.later,
         began=began,
     )
-    features = find_features(model, data, setup.compute, settings, upcoming, viewing)
+    features = plan_features(model, data, setup.compute, settings, upcoming, viewing)
     if settings.cutmix and [len(tensor.shape) for tensor in features.stored] != [3]:
         raise CutError("cutmix pastes patches of maps, and what the frozen layers compute is none: mixup takes it too")
     return features

@@ -9,8 +9,8 @@ from typing import Any
 
 from reuse.distributed import from_main, world_size
 from reuse.errors import RunError, UsageError
-from reuse.features.features import Features
-from reuse.finetuning.feeding import PhaseNeeds, find_phase_features
+from reuse.features.planned import PlannedFeatures
+from reuse.finetuning.feeding import PhaseNeeds, plan_phase_features
 from reuse.finetuning.phase import Progress, train_phase, training_later
 from reuse.layers.freezing import Freezing
 from reuse.reporting import Reporter
@@ -54,7 +54,7 @@ def finetune(arguments: FinetuneArguments, given: Given) -> Result:
 
 
 @takes(PlanArguments)
-def plan(arguments: PlanArguments) -> tuple[Freezing, Features]:
+def plan(arguments: PlanArguments) -> tuple[Freezing, PlannedFeatures]:
     """Do all of `finetune` that comes before computing activations and training; writes nothing.
 
     Returns:
@@ -67,7 +67,7 @@ def plan(arguments: PlanArguments) -> tuple[Freezing, Features]:
     """
     setup = set_up(new_task(arguments, arguments.reporter or Reporter()), Reporter())
     later = training_later(setup.model, setup.phases[1:])
-    return setup.freezing, find_phase_features(PhaseNeeds(setup, setup.phases[0], later))
+    return setup.freezing, plan_phase_features(PhaseNeeds(setup, setup.phases[0], later))
 
 
 def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: str | Path | None = None) -> Result:

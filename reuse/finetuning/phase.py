@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from reuse.features.features import Features
 from reuse.features.feeding import feed_inputs
+from reuse.features.planned import PlannedFeatures
 from reuse.finetuning.feeding import PhaseNeeds, feed_phase
 from reuse.layers.freezing import Freezing, freeze, frozen, unfreeze
 from reuse.layers.selecting import select
@@ -52,7 +52,7 @@ class Progress:
     feed: Feed | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     cache: dict[str, Any] | None = None
-    features: Features | None = None
+    features: PlannedFeatures | None = None
     done: Fitted | None = None
     notes: list[str] = field(default_factory=list)
     since: dict[str, int] = field(default_factory=dict)

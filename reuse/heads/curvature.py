@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 MEMORY = 10
-"""How many steps are remembered: twice as many saved no iterations on features and pixels that were tried."""
+"""The steps that are remembered: twice as many saved no iterations on features and pixels that were tried."""
 
 
 class Curvature:

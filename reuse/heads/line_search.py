@@ -9,7 +9,7 @@ Along = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Gives values and slopes, float64, of the functions of some numbers `(some,)` int64 at some steps `(some,)`."""
 
 DECREASE, SLOPE = 1e-4, 0.5
-"""What a step must bring: this share of the decrease that the first slope promises, and a slope flatter by this."""
+"""The least gain of a step: this share of the decrease that the first slope promises, a slope flatter by this."""
 
 TRIALS = 20
 

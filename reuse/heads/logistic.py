@@ -15,13 +15,13 @@ from reuse.heads.line_search import find_steps
 from reuse.heads.linear import LinearHeads, checked_penalties, checked_shares
 
 LOGITS_AT_ONCE = 2**26
-"""How many logits are held at once: more problems than that allows are solved in turns."""
+"""The logits that are held at once: more problems than that allows are solved in turns."""
 
 STALLED = 3
 """After so many steps that gain nothing but rounding a problem is as near to its optimum as its type allows."""
 
 NEAR = 1e-4
-"""What has stalled has converged where it is estimated to be as near as this, whatever was asked for."""
+"""The distance to the optimum at which a problem that has stalled has converged, whatever was asked for."""
 
 
 def solve_logistic(

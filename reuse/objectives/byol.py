@@ -21,7 +21,7 @@ VIEWS = {
     "images": "crop:0.5,noise:0.05",
     "vectors": "noise:0.2,mask:0.2",
 }
-"""How two views of a row come to differ, by the kind of the rows, as `reuse.augmenting` reads it."""
+"""Changes that make two views of a row differ, by the kind of the rows, as `reuse.augmenting` reads them."""
 
 
 class StudentAndTeacher(nn.Module):
@@ -40,7 +40,7 @@ class StudentAndTeacher(nn.Module):
 
     @property
     def student(self) -> nn.Module:
-        """What the teacher follows."""
+        """The part that the teacher follows."""
         return nn.Sequential(self.encoder, self.projector)
 
     def forward(self, view: Tensor) -> tuple[Tensor, Tensor]:

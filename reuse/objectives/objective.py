@@ -1,4 +1,4 @@
-"""What an objective is: everything that the trainer can minimise has this one shape."""
+"""The one shape of everything that the trainer can minimise."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Turn:
 
 
 class Objective:
-    """What a training minimises, what it builds for that around a model, and how the outcome is measured.
+    """A loss to minimise, what is built for it around a model, and the metrics that measure the outcome.
 
     A new one writes `losses`. The other methods are there for what builds something around the encoder (a decoder, a
     teacher), lets several players take turns, or acts between steps. What is to last from step to step (a teacher, a

@@ -16,7 +16,7 @@ from reuse.objectives.counting import accuracy, confusion, macro_f1
 from reuse.objectives.objective import Network, Objective, add_up, count_rows, labels_of
 
 Weights = tuple[float, ...] | None
-"""How much each class counts, in the order of the outputs; None: all alike."""
+"""The weight of each class, in the order of the outputs; None: all alike."""
 
 
 @dataclass(frozen=True)

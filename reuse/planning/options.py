@@ -40,7 +40,7 @@ class Run:
     Attributes:
         rows: of each split.
         epochs: E.
-        views: K, augmented versions of each row that are stored.
+        views: K, versions of each training row that are stored, the row as it is among them.
         memory: bytes that a cache may take in memory.
         budget: bytes that it may take on disk; None: what the disk has.
         at_once: number of the versions that are read by turns; 0: all.

@@ -14,7 +14,7 @@ PREDICTING = ("classification", "multilabel", "regression")
 
 @dataclass(frozen=True)
 class CacheChoice:
-    """Where a phase's activations are kept; a plan is measured, so it is kept: resumed, it may turn out otherwise.
+    """The place of a phase's activations; plans are measured and may turn out otherwise, so the choice is kept.
 
     Attributes:
         kind: `disk`, `memory`, or `none`.

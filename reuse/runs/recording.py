@@ -23,7 +23,7 @@ from reuse.training.watching import Figures, watch
 
 @dataclass(frozen=True)
 class Recording:
-    """What is recorded beside the history.
+    """The records beside the history.
 
     Attributes:
         watch: look at the layers after each epoch and give advice (see `reuse.training.watching`).

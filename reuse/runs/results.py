@@ -1,4 +1,4 @@
-"""What `pretrain` and `finetune` return and print as JSON."""
+"""The result of `pretrain` and `finetune`, printed as JSON."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Result:
-    """What a training came to; `to_dict` is what `--json` prints.
+    """The outcome of a training; `to_dict` is what `--json` prints.
 
     Attributes:
         run: the run folder.

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training: losses, metrics, the rate, and histograms of weights and gradients."""
+"""TensorBoard's view of a training: losses, metrics, the rate, and histograms of weights and gradients."""
 
 import math
 from collections.abc import Iterable

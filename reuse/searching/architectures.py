@@ -12,8 +12,8 @@ from reuse.data.rows import Picked, Rows
 from reuse.devices import Compute
 from reuse.errors import CutError, UsageError
 from reuse.features.choosing import Upcoming
-from reuse.features.features import Features, describe_plan, find_features, half_steps
 from reuse.features.feeding import feed_activations
+from reuse.features.planned import PlannedFeatures, describe_plan, half_steps, plan_features
 from reuse.heads.fitting import Measured
 from reuse.layers.freezing import Freezing
 from reuse.nn.specs import add_layers
@@ -31,7 +31,7 @@ from reuse.training.state import copied, live_tensors
 
 @dataclass(frozen=True)
 class Architecture:
-    """What all heads of one architecture have in common.
+    """The things that all heads of one architecture have in common.
 
     Attributes:
         head: as the user named it.
@@ -49,13 +49,13 @@ class Architecture:
     model: nn.Module
     origins: Origins
     freezing: Freezing
-    features: Features
+    features: PlannedFeatures
     feed: Feed
     starts: dict[int, dict[str, Tensor]]
 
     @property
     def network(self) -> nn.Module:
-        """What gives outputs from cached activations."""
+        """The module from cached activations to outputs."""
         assert isinstance(self.feed.network, nn.Module)
         return self.feed.network
 
@@ -97,7 +97,7 @@ def build_architecture(
         starts[seed] = copied(live_tensors(_built(task, seed, Reporter())[0]))
     try:
         upcoming = Upcoming(settings.epochs, partial(half_steps, objective), comparable=False)
-        features = find_features(model, data, compute, settings, upcoming)
+        features = plan_features(model, data, compute, settings, upcoming)
     except CutError as error:
         raise UsageError(
             f"a sweep trains heads on what frozen layers have computed once, and there is no such part: {error}. Name "

@@ -1,4 +1,4 @@
-"""Which rows each head of a sweep learns from and is measured on: subsets of labels, and folds of these."""
+"""The rows that each head of a sweep learns from and is measured on: subsets of labels, and folds of these."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.errors import UsageError
 
 Label = int | str | None
-"""How many labels: a number, `10/class`, or None for all."""
+"""The number of labels: a number, `10/class`, or None for all."""
 
 
 @dataclass(frozen=True)

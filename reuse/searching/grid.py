@@ -1,4 +1,4 @@
-"""What a sweep tries: lists of settings, and every combination of them."""
+"""The grid of a sweep: lists of settings, and every combination of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -47,7 +47,7 @@ class Choice:
 
     @property
     def origin(self) -> str:
-        """How it came about, for a note."""
+        """The way it came about, for a note."""
         return ""
 
     def optimizer_settings(self, decay_all: bool) -> OptimizerSettings:

@@ -1,4 +1,4 @@
-"""What a sweep tries where heads are solved and not trained: solvers and penalties."""
+"""The grid of a sweep whose heads are solved and not trained: solvers and penalties."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class SolverChoice:
 
     @property
     def origin(self) -> str:
-        """How it came about, for a note."""
+        """The way it came about, for a note."""
         return f", solved ({self.solver}, penalty {self.penalty:g})"
 
 

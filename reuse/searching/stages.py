@@ -27,12 +27,12 @@ from reuse.settings.commands import FinetuneSettings
 from reuse.setup.tasks import Task
 
 Trial = tuple[Choice | SolverChoice, int, Division | None]
-"""What one head is: its settings, the seed of its initial weights, and its rows."""
+"""One head: its settings, the seed of its initial weights, and its rows."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What all heads of a sweep have in common.
+    """The things that all heads of a sweep have in common.
 
     Attributes:
         task: the model and settings that are not tried.

@@ -36,7 +36,7 @@ PRECISIONS = ("float32", "float64")
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep came to; `to_dict` is what `--json` prints.
+    """The outcome of a sweep; `to_dict` is what `--json` prints.
 
     Attributes:
         run: the run folder.

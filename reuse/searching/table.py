@@ -17,7 +17,7 @@ METRICS = {
     "multilabel": ("accuracy", "macro_f1", "loss"),
     "regression": ("r2", "mse", "loss"),
 }
-"""What a sweep can rank by, by task; first what `score` of scikit-learn's estimators gives."""
+"""The metrics that a sweep can rank by, by task; first what `score` of scikit-learn's estimators gives."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Configuration:
 
     @property
     def group(self) -> tuple[Choice | SolverChoice, Label]:
-        """What it has in common with its other seeds and folds."""
+        """The setting that it has in common with its other seeds and folds."""
         return self.choice, self.labels
 
     def to_dict(self) -> dict[str, Any]:

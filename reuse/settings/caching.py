@@ -8,7 +8,7 @@ from reuse.settings.group import Bytes, Settings
 
 @dataclass(frozen=True, kw_only=True)
 class StoringSettings(Settings):
-    """Where the activations of frozen layers are kept.
+    """The place of the activations of frozen layers.
 
     Attributes:
         cache_dir: the folder; None: `$REUSE_CACHE` or `./cache`.
@@ -25,7 +25,7 @@ class StoringSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class CachingSettings(StoringSettings):
-    """What is kept of frozen layers, and what is done to it.
+    """The use of the cache, and what is done to what it holds.
 
     Attributes:
         cache: False computes the frozen layers anew each epoch.

@@ -9,7 +9,7 @@ from reuse.settings.group import ImageSize, LabelCount, Settings
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingSettings(Settings):
-    """How data are read and split.
+    """The reading and splitting of data.
 
     Attributes:
         data: a data spec or arrays (see `reuse.load`).

@@ -65,7 +65,7 @@ class DecaySettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizingSettings(DecaySettings):
-    """How weights move: optimizer, rates, schedule, clipping, penalties, constraints, averages.
+    """The way weights move: optimizer, rates, schedule, clipping, penalties, constraints, averages.
 
     Attributes:
         optimizer: a name of torch's or timm's, such as `nesterov` or `rmsprop:alpha=0.9`.
@@ -74,7 +74,7 @@ class OptimizingSettings(DecaySettings):
         weight_decay: the optimizer's; norms and biases are spared.
         layer_rates: multipliers of the rate by layer, such as `hidden1=0.1,conv*=0.5`.
         layer_decay: multiplier of the rate from each layer to the one below.
-        switch_optimizer: a change in mid-training, epoch:optimizer:rate, such as `10:sgd:0.01`.
+        switch_optimizer: a change in mid-training, epochs:optimizer:rate, such as `10:sgd:0.01`.
         schedule: of the rate, such as `cosine`, `1cycle`, `exponential:10`, `piecewise:5,0.1`, `performance:0.5,5`, or
             `package.module:function`, a function of (step, total), (step) or (epoch).
         clip_norm: greatest norm of all gradients together.
@@ -111,7 +111,7 @@ class OptimizingSettings(DecaySettings):
 
 @dataclass(frozen=True, kw_only=True)
 class EpochSettings(Settings):
-    """How long is trained.
+    """The length of a training.
 
     Attributes:
         epochs: the greatest number of epochs.
@@ -126,7 +126,7 @@ class EpochSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ComputingSettings(Settings):
-    """Where and in which batches is computed.
+    """The device, the precision and the size of batches.
 
     Attributes:
         batch_size: rows a step.
@@ -166,7 +166,7 @@ class TrainingSettings(EpochSettings, ComputingSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingSettings(Settings):
-    """What is recorded of a training beside its history.
+    """The records of a training beside its history.
 
     Attributes:
         watch: look at gradients, weights and dead units of each layer, and advise where something is wrong.

@@ -30,7 +30,7 @@ DIGITS_SHAPE, DIGITS_OUTPUTS = (1, 8, 8), 10
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `inspect_model` found.
+    """The outcome of `inspect_model`.
 
     Attributes:
         model: the model's spec.

@@ -19,7 +19,7 @@ WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 @dataclass(frozen=True)
 class Source:
-    """Where layers come from.
+    """The origin of layers.
 
     Attributes:
         name: as the user gave it, or the path of the run that was found.

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +66,16 @@ class TuningParts:
     settling: Settling | None = None
 
 
+@dataclass(frozen=True)
+class TrainerArguments:
+    """The arguments of `Trainer` that settings stand for; see there."""
+
+    optimization: Optimization
+    parts: StepParts
+    loop: LoopSettings
+    settling: Settling | None
+
+
 def make_trainer(
     model: nn.Module,
     objective: Objective,
@@ -104,7 +113,7 @@ def trainer_arguments(
     settings: TrainedSettings,
     data: Dataset,
     tuning: TuningParts | None = None,
-) -> dict[str, Any]:
+) -> TrainerArguments:
     """Return what the settings stand for as arguments of `Trainer`, checked: nothing is left to be refused hours later.
 
     Args:
@@ -137,10 +146,10 @@ def trainer_arguments(
         sharpness=check_sharpness(settings.sharpness),
         constraints=make_constraints(settings, model),
     )
-    return {
-        "optimization": Optimization(first, switches, schedule, settings.warmup, average),
-        "parts": parts,
-        "loop": LoopSettings(
+    return TrainerArguments(
+        Optimization(first, switches, schedule, settings.warmup, average),
+        parts,
+        LoopSettings(
             batch_size=settings.batch_size,
             accumulate=settings.accumulate,
             seed=settings.seed,
@@ -149,8 +158,8 @@ def trainer_arguments(
             alternate=settings.alternate,
             train_metrics=settings.train_metrics or settings.max_gap is not None,
         ),
-        "settling": tuning.settling,
-    }
+        tuning.settling,
+    )
 
 
 def make_transforms(settings: TrainedSettings, data: Dataset, feature_noise: float) -> list[Transform]:

@@ -1,4 +1,4 @@
-"""How the units of a network answer to rows: which are zero for all of them, which are at the end of their range."""
+"""Activity of the units of a network: those that are zero for all rows, those at the end of their range."""
 
 import math
 from collections import Counter
@@ -45,7 +45,7 @@ STUCK: dict[type[nn.Module], tuple[str, Stuck]] = {
 
 @dataclass(frozen=True)
 class Activity:
-    """How many units of an activation are stuck.
+    """Counts of the stuck units of an activation.
 
     Attributes:
         kind: `dead`: zero for every row; `saturated`: at the end of their range for most rows.
@@ -58,7 +58,7 @@ class Activity:
 
 @dataclass
 class _Count:
-    """How often each unit was stuck, in how many values."""
+    """Counts of how often each unit was stuck, and of its values."""
 
     kind: str
     stuck: Tensor | int = 0

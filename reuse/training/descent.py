@@ -1,4 +1,4 @@
-"""How a training goes down its loss from epoch to epoch: which optimizer moves the parameters, and at what rates."""
+"""Descent down the loss from epoch to epoch: the optimizer that moves the parameters, and its rates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -30,7 +30,7 @@ from reuse.training.statistics import live_batch_norms
 
 @dataclass(frozen=True)
 class BatchShare:
-    """Which rows of each batch are this process's.
+    """The rows of each batch that are this process's.
 
     A batch of fewer than two rows a process is taken by all of them as a whole: batch norm cannot train on one row.
 
@@ -97,7 +97,7 @@ class BatchShare:
 
     @property
     def combine(self) -> Callable[[Tensor], Tensor] | None:
-        """What makes the mean of what all processes give; None for one process."""
+        """The mean over all processes; None for one process."""
         return None if self.count == 1 else mean_over_processes
 
     def _part(self, size: int) -> tuple[int, int]:
@@ -264,4 +264,4 @@ def _refuse_indivisible(network: nn.Module) -> None:
 
 
 KINDS: dict[str, Callable[[nn.Module], Network]] = {"ddp": _replicate, "fsdp": _divide}
-"""How a model is trained by several processes: `ddp` keeps it whole in each, `fsdp` (FSDP2) a part in each."""
+"""Ways for several processes to train a model: `ddp` keeps it whole in each, `fsdp` (FSDP2) a part in each."""

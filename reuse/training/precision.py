@@ -1,4 +1,4 @@
-"""In which type the network computes."""
+"""The precision in which the network computes."""
 
 from contextlib import AbstractContextManager, nullcontext
 from threading import Lock
@@ -17,7 +17,7 @@ PRECISIONS: dict[str, torch.dtype | None] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-"""What autocast computes matrix products in; None leaves everything in the type of the weights."""
+"""The type in which autocast computes matrix products; None leaves everything in the type of the weights."""
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:

@@ -25,7 +25,7 @@ BELOW_TURN = 10.0
 """The turn divided by the rate that is proposed."""
 
 EXPLODED = 3.0
-"""How far above its lowest value the loss has exploded, as a multiple of what it began with."""
+"""The height above its lowest value at which the loss has exploded, as a multiple of what it began with."""
 
 FEWEST_STEPS = 20
 _SMOOTHING = 0.9  # weight of what has been in the running mean of the losses
@@ -33,7 +33,7 @@ _SMOOTHING = 0.9  # weight of what has been in the running mean of the losses
 
 @dataclass(frozen=True)
 class RateCurve:
-    """What a range test came to.
+    """The outcome of a range test.
 
     Attributes:
         rates: of each step taken, rising.

@@ -8,7 +8,7 @@ from reuse.training.batches import batch_sizes
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How batches are made and gone through.
+    """The settings of the loop over batches.
 
     Attributes:
         batch_size: rows a batch.

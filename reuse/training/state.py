@@ -1,4 +1,4 @@
-"""What training changes in a model, by name: trainable parameters and live buffers."""
+"""The state that training changes in a model, by name: trainable parameters and live buffers."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -24,7 +24,7 @@ def live_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 class LivePlaces:
-    """Where the live tensors of a model are: found once, looked up as often as needed.
+    """The places of the live tensors of a model: found once, looked up as often as needed.
 
     A large model takes a millisecond or two to walk, as much as a tenth of a small head's epoch. A module may put
     another tensor in a place; which parameters train and which modules there are must stay as they are.

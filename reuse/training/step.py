@@ -31,7 +31,7 @@ _SHOWN = 8  # names in one line
 
 @dataclass(frozen=True)
 class StepParts:
-    """What is done in a step beside the step itself, each kind in its place, in this order.
+    """The parts of a step beside the step itself, each kind in its place, in this order.
 
     Attributes:
         transforms: of a batch before the network sees it, such as augmentation or mixup.

@@ -1,4 +1,4 @@
-"""How many processor threads a training is worth."""
+"""The number of processor threads that a training is worth."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -209,7 +209,7 @@ class Trainer:
 
     @property
     def optimizer(self) -> Optimizer:
-        """What moves the parameters now."""
+        """The optimizer that moves the parameters now."""
         return self.descent.optimizer
 
     @property

@@ -22,7 +22,7 @@ ROWS = 2000
 """Training rows that the activations are looked at on, at most."""
 
 PARTS = ("linear", "conv", "recurrent", "norm", "activation")
-"""What the modules within a layer of ours are called; what they show is said of the layer."""
+"""Names of the modules within a layer of ours; what they show is said of the layer."""
 
 Figures = dict[str, dict[str, float]]
 
@@ -51,7 +51,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Watched:
-    """What was seen after an epoch.
+    """Figures of the layers after an epoch.
 
     Attributes:
         layers: figures by layer, from the first to the last: `gradient` and `weight`, Euclidean norms of all that

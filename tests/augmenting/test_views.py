@@ -27,9 +27,9 @@ from reuse.data.rows import Resident, Rows
 from reuse.devices import Compute, moved
 from reuse.errors import CacheError, UsageError
 from reuse.features import filling
-from reuse.features.features import Features
 from reuse.features.feeding import Feed, feed_computed, feed_inputs
 from reuse.features.filling import Computed
+from reuse.features.planned import PlannedFeatures
 from reuse.features.rotating import Rotating
 from reuse.finetuning import feeding as phase_feeding
 from reuse.finetuning.finetune import finetune, plan
@@ -173,7 +173,7 @@ def test_cached_views_equal_the_whole_model_on_the_same_versions(
     assert (tuned(**settings, **cache, out="cached").cache is None) == (kind == "none")
     plainly: list[Plainly] = []
 
-    def on_inputs(features: Features, data: Dataset, compute: Compute, *_: Any) -> Feed:
+    def on_inputs(features: PlannedFeatures, data: Dataset, compute: Compute, *_: Any) -> Feed:
         feed = feed_computed(replace(features, viewing=None), data, compute)
         plain, targets = feed.splits["train"]
         assert features.viewing is not None

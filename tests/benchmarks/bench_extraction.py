@@ -20,9 +20,9 @@ from reuse.data.loading import load
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import Compute
 from reuse.features.choosing import Upcoming
-from reuse.features.features import find_features, half_steps
 from reuse.features.feeding import feed_activations
 from reuse.features.filling import COMPUTE_ROWS
+from reuse.features.planned import half_steps, plan_features
 from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
 from reuse.reporting import Reporter
@@ -67,7 +67,7 @@ def ours(model: torch.nn.Module, data: Dataset) -> Block:
     def block() -> float:
         with tempfile.TemporaryDirectory() as folder:
             upcoming = Upcoming(1, partial(half_steps, Classification(CLASSES)), comparable=False)
-            features = find_features(model, data, COMPUTE, StoringSettings(cache_dir=folder), upcoming)
+            features = plan_features(model, data, COMPUTE, StoringSettings(cache_dir=folder), upcoming)
             return timed(lambda: feed_activations(features, data, COMPUTE, Reporter()))()
 
     return block

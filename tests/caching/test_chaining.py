@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from finished_runs import weights
-from reuse.features import features, filling
+from reuse.features import filling, planned
 from reuse.finetuning.finetune import finetune, plan
 from reuse.layers.cutting import cut
 from reuse.layers.earlier import bridge_between
@@ -97,7 +97,7 @@ def test_the_plan_says_what_it_can_start_from() -> None:
     _, prepared = plan(source="source", data=(X, Y), freeze="hidden1,hidden2")
     assert (
         "150 of 150 rows to compute, 150 of them from what is cached before hidden2"
-        in features.describe_plan(prepared)[0]
+        in planned.describe_plan(prepared)[0]
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reuse.caching.cache import cache_folder
-from reuse.features.features import Features, describe_plan
+from reuse.features.planned import PlannedFeatures, describe_plan
 from reuse.finetuning.finetune import plan as plan_finetuning
 from reuse.planning.plan import Plan
 
@@ -35,19 +35,19 @@ PAYS = Plan(
 
 
 @pytest.fixture
-def prepared(monkeypatch: pytest.MonkeyPatch) -> Features:
+def prepared(monkeypatch: pytest.MonkeyPatch) -> PlannedFeatures:
     """Digits, the first layer frozen; its plan with figures that are made up."""
     return replace(prepare(monkeypatch, freeze="1"), plan=PAYS)
 
 
-def prepare(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Features:
+def prepare(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> PlannedFeatures:
     Path("layered.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(str(Path.cwd()))
     _, found = plan_finetuning(source="layered:network", data="digits", labels=100, **settings)
     return found
 
 
-def test_a_plan_that_pays_in_two_lines(prepared: Features) -> None:
+def test_a_plan_that_pays_in_two_lines(prepared: PlannedFeatures) -> None:
     frontier, figures = describe_plan(prepared)
     name = prepared.stored[0].name
     assert frontier == (f"frontier: {name} (6,) float32; 24 bytes a sample, 11.0 KB in all; 460 of 460 rows to compute")
@@ -57,14 +57,14 @@ def test_a_plan_that_pays_in_two_lines(prepared: Features) -> None:
     )
 
 
-def test_rows_that_are_there_are_said(prepared: Features) -> None:
+def test_rows_that_are_there_are_said(prepared: PlannedFeatures) -> None:
     some = describe_plan(replace(prepared, plan=replace(PAYS, missing=60)))
     every = describe_plan(replace(prepared, plan=replace(PAYS, missing=0)))
     assert some[0].endswith("; 60 of 460 rows to compute")
     assert every[0].endswith("; all 460 rows are cached")
 
 
-def test_a_cache_that_loses_is_declined_aloud(prepared: Features) -> None:
+def test_a_cache_that_loses_is_declined_aloud(prepared: PlannedFeatures) -> None:
     lines = describe_plan(replace(prepared, plan=replace(PAYS, cache=False, reason="it costs too much")))
     assert lines[-1] == "no cache: it costs too much"
     assert not any(line.startswith("no cache") for line in describe_plan(prepared))
@@ -83,7 +83,7 @@ def test_frozen_layers_behind_trained_ones_are_named(monkeypatch: pytest.MonkeyP
     assert "computed every epoch though frozen, behind layers that train: a, b, c, d and 2 more" in describe_plan(many)
 
 
-def test_planning_computes_no_activations(prepared: Features) -> None:
+def test_planning_computes_no_activations(prepared: PlannedFeatures) -> None:
     assert not list(Path("cache").rglob("segment-*"))
     assert prepared.store.missing(prepared.lookup.keys.splits["train"]).size == len(
         prepared.lookup.keys.splits["train"]

@@ -1,4 +1,4 @@
-"""Features: what frozen layers give of the rows of a data set, cut, looked up and planned; nothing is computed yet."""
+"""The plan of features: the cut of a model, what is cached of its rows, and the choice; nothing is computed yet."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -27,8 +27,8 @@ from reuse.units import format_bytes, format_epochs, format_seconds
 
 
 @dataclass(frozen=True)
-class Features:
-    """What frozen layers give of the rows of a data set.
+class PlannedFeatures:
+    """The features that frozen layers will give of the rows of a data set, and what they cost; none is computed yet.
 
     Attributes:
         parts: the cut.
@@ -64,14 +64,14 @@ class Features:
         return tuple({"name": f.name, "shape": list(f.shape), "dtype": dtype_name(f.dtype)} for f in self.stored)
 
 
-def find_features(
+def plan_features(
     model: nn.Module,
     data: Dataset,
     compute: Compute,
     storing: StoringSettings,
     upcoming: Upcoming,
     viewing: Viewing | None = None,
-) -> Features:
+) -> PlannedFeatures:
     """Cut a model, look up what is cached of its rows, and choose a cache; computes no activations yet.
 
     Args:
@@ -102,7 +102,7 @@ def find_features(
     if storing.cache_budget is not None and _bytes(plan, later) > storing.cache_budget:
         later = ()  # one frontier at a time
     seconds = {"prepare": time.perf_counter() - begun - digest_seconds, "digest": digest_seconds}
-    return Features(parts, found, plan, later, viewing, measured, seconds)
+    return PlannedFeatures(parts, found, plan, later, viewing, measured, seconds)
 
 
 def half_steps(objective: Objective, network: Network) -> Callable[[Batch], object]:
@@ -120,7 +120,7 @@ def _bytes(plan: Plan, later: Sequence[EarlierCut]) -> int:
     return plan.stored_rows * sum(cut.bytes_per_sample for cut in later) + plan.bytes
 
 
-def describe_plan(features: Features) -> list[str]:
+def describe_plan(features: PlannedFeatures) -> list[str]:
     """Return the plan in lines for a person."""
     plan = features.plan
     frontier = ", ".join(f"{f.name} {f.shape} {dtype_name(f.dtype)}" for f in features.stored)
