@@ -102,8 +102,15 @@ def make_trainer(
         settings = replace(settings, augment=None)
     if not feed.features:
         tuning = replace(tuning, feature_noise=0.0)
+    told = trainer_arguments(model, objective, settings, data, tuning)
     return Trainer(
-        model, objective, network=feed.network, **trainer_arguments(model, objective, settings, data, tuning)
+        model,
+        objective,
+        network=feed.network,
+        optimization=told.optimization,
+        parts=told.parts,
+        loop=told.loop,
+        settling=told.settling,
     )
 
 
