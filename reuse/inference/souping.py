@@ -30,8 +30,6 @@ from reuse.training.state import copied
 from reuse.training.statistics import compute_statistics
 
 METHODS = {"greedy": True, "uniform": False}
-NOT_ARCHITECTURE = ("init", "dropout", "input_dropout", "recurrent_dropout", "drop_path")
-"""Settings of a model that change nothing of what its trained weights compute."""
 
 
 @dataclass(frozen=True)
@@ -209,5 +207,4 @@ def _check_alike(members: Sequence[Member]) -> None:
 def _architecture(member: Member) -> dict[str, Any]:
     recipe = member.folder.manifest().model
     assert recipe is not None, "a member predicts, so it has a model"
-    options = {name: value for name, value in recipe.options.items() if name not in NOT_ARCHITECTURE}
-    return {**recipe.to_dict(), "options": options}
+    return recipe.architecture

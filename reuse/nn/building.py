@@ -1,22 +1,24 @@
 """Models from spec strings: ours, timm's and the user's own."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from reuse.errors import UnknownNameError, UsageError
 from reuse.menus import suggest
 from reuse.nn.callables import build_from_callable, can_be_imported
+from reuse.nn.embeddings import TokenOptions
 from reuse.nn.exchanging import exchange
 from reuse.nn.hidden import check_probability
-from reuse.nn.layered import build_layered, take_tokens
+from reuse.nn.layered import build_layered, find_tokens
+from reuse.nn.options import LayerOptions
 from reuse.nn.outputs import output_layer, replace_output
 from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.probing import check_outputs
 from reuse.nn.selu import warn_of_network
-from reuse.nn.specs import LAYER_NAMES, LAYERED, with_defaults
+from reuse.nn.specs import LAYER_NAMES, LAYERED
 from reuse.nn.word_vectors import WordVectors
 
 __all__ = ["build", "output_layer", "preprocessing_of", "replace_output"]
@@ -25,17 +27,6 @@ FORMS = (
     "default · mlp:300,100 · convnet:32,64 · highway:64,64 · lstm:64 · gru:64,32 · timm:resnet18 · "
     "package.module:callable"
 )
-DEFAULT_SETTINGS = {
-    "activation": None,
-    "norm": None,
-    "init": None,
-    "dropout": None,
-    "input_dropout": 0.0,
-    "drop_path": 0.0,
-    "recurrent_dropout": 0.0,
-    "embedding_size": None,
-    "embeddings": None,
-}
 
 
 def build(
@@ -102,65 +93,83 @@ def build(
         >>> build("mlp:100,50", (64,), 10)(torch.zeros(1, 64)).shape
         torch.Size([1, 10])
     """
+    options = LayerOptions(
+        activation=activation,
+        norm=norm,
+        init=init,
+        dropout=dropout,
+        input_dropout=input_dropout,
+        drop_path=drop_path,
+        recurrent_dropout=recurrent_dropout,
+        embedding_size=embedding_size,
+    )
+    tokens = TokenOptions(num_tokens, embeddings, words)
+    return build_from_options(spec, input_shape, num_outputs, options, tokens, pretrained=pretrained)
+
+
+def build_from_options(
+    spec: str,
+    input_shape: tuple[int, ...],
+    num_outputs: int,
+    options: LayerOptions,
+    tokens: TokenOptions,
+    *,
+    pretrained: bool = False,
+) -> nn.Module:
+    """Return the model that `spec` describes; `build` with its options in two objects."""
     _check_shapes(input_shape, num_outputs)
-    settings: dict[str, Any] = {
-        "activation": activation,
-        "norm": norm,
-        "init": init,
-        "dropout": dropout,
-        "input_dropout": input_dropout,
-        "drop_path": drop_path,
-        "recurrent_dropout": recurrent_dropout,
-        "embedding_size": embedding_size,
-        "embeddings": embeddings,
-    }
-    for setting in ("dropout", "input_dropout", "recurrent_dropout", "drop_path"):
-        check_probability(setting, settings[setting] or 0.0)
+    _check_dropouts(options)
+    shape = tuple(input_shape)
     family, _, name = spec.partition(":")
     if family in LAYER_NAMES:
         if pretrained:
             raise UsageError(f"{spec} has no pretrained weights: give a run or a file of weights to restore from")
-        tokens = take_tokens(spec, num_tokens, settings, words)
-        return build_layered(spec, tuple(input_shape), num_outputs, with_defaults(spec, settings), tokens)
+        return build_layered(spec, shape, num_outputs, options, find_tokens(spec, options, tokens))
     if family == "timm" and name:
-        return _build_timm(name, tuple(input_shape), num_outputs, settings, pretrained)
-    if num_tokens is not None:
-        settings["num_tokens"] = num_tokens
-    return _build_users(spec, tuple(input_shape), num_outputs, settings, pretrained)
+        return _build_timm(name, shape, num_outputs, options, tokens, pretrained)
+    return _build_users(spec, shape, num_outputs, options, tokens, pretrained)
 
 
 def _build_timm(
-    name: str, shape: tuple[int, ...], num_outputs: int, settings: dict[str, Any], pretrained: bool
+    name: str, shape: tuple[int, ...], num_outputs: int, options: LayerOptions, tokens: TokenOptions, pretrained: bool
 ) -> nn.Module:
     from reuse.nn.timm_models import build_timm, takes  # timm takes seconds to import
 
     spec = f"timm:{name}"
-    _refuse_unused(spec, settings, {"dropout", "drop_path", "norm", "activation"})
-    dropouts = {"dropout": settings["dropout"] or 0.0, "drop_path": settings["drop_path"]}
-    model = build_timm(name, shape, num_outputs, pretrained=pretrained, **dropouts)
-    _exchange(model, spec, settings["norm"], settings["activation"])
+    _refuse_unused(spec, options, tokens, {"dropout", "drop_path", "norm", "activation"})
+    model = build_timm(
+        name,
+        shape,
+        num_outputs,
+        pretrained=pretrained,
+        dropout=options.dropout or 0.0,
+        drop_path=options.drop_path,
+    )
+    _exchange(model, spec, options)
     check_outputs(model, shape, num_outputs, spec, takes(name))
     return model
 
 
 def _build_users(
-    spec: str, shape: tuple[int, ...], num_outputs: int, settings: dict[str, Any], pretrained: bool
+    spec: str, shape: tuple[int, ...], num_outputs: int, options: LayerOptions, tokens: TokenOptions, pretrained: bool
 ) -> nn.Module:
     path, _, attribute = spec.partition(":")
     if not attribute or not can_be_imported(path):
         raise _unknown_form(spec, path)
-    filled = {name: LAYERED.get(name) if value is None else value for name, value in settings.items()}
-    model, given = build_from_callable(spec, shape, num_outputs, filled | {"pretrained": pretrained})
-    _refuse_unused(spec, settings, given | {"norm", "activation"})
-    wanted = {name: None if name in given else settings[name] for name in ("norm", "activation")}
-    _exchange(model, spec, wanted["norm"], wanted["activation"])
+    model, taken = build_from_callable(spec, shape, num_outputs, options.filled(LAYERED), tokens, pretrained)
+    _refuse_unused(spec, options, tokens, taken | {"norm", "activation"})
+    if "norm" in taken:
+        options = replace(options, norm=None)
+    if "activation" in taken:
+        options = replace(options, activation=None)
+    _exchange(model, spec, options)
     check_outputs(model, shape, num_outputs, spec, "make it take input_shape (or in_features) and num_outputs")
     return model
 
 
-def _exchange(model: nn.Module, spec: str, norm: str | None, activation: str | None) -> None:
-    exchange(model, norm, activation)
-    warn_of_network(spec, {"norm": norm, "activation": activation})
+def _exchange(model: nn.Module, spec: str, options: LayerOptions) -> None:
+    exchange(model, options.norm, options.activation)
+    warn_of_network(spec, options)
 
 
 def _unknown_form(spec: str, family: str) -> UsageError:
@@ -173,10 +182,22 @@ def _unknown_form(spec: str, family: str) -> UsageError:
     )
 
 
-def _refuse_unused(spec: str, settings: dict[str, Any], used: set[str]) -> None:
-    unused = [n for n, value in settings.items() if n not in used and value != DEFAULT_SETTINGS.get(n, value)]
+def _refuse_unused(spec: str, options: LayerOptions, tokens: TokenOptions, used: set[str]) -> None:
+    given = options.given if tokens.embeddings is None else (*options.given, "embeddings")
+    unused = [name for name in given if name not in used]
     if unused:
         raise UsageError(f"{spec} builds its own layers and takes no {', '.join(unused)}: leave it out")
+
+
+def _check_dropouts(options: LayerOptions) -> None:
+    shares = {
+        "dropout": options.dropout,
+        "input_dropout": options.input_dropout,
+        "recurrent_dropout": options.recurrent_dropout,
+        "drop_path": options.drop_path,
+    }
+    for name, share in shares.items():
+        check_probability(name, share or 0.0)
 
 
 def _check_shapes(input_shape: tuple[int, ...], num_outputs: int) -> None:

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,23 @@ from torch import nn
 
 from reuse.errors import ReuseError, UnknownNameError, UsageError
 from reuse.menus import suggest
+from reuse.nn.embeddings import TokenOptions
+from reuse.nn.options import LayerOptions
 
 
 def build_from_callable(
-    spec: str, input_shape: tuple[int, ...], num_outputs: int, settings: Mapping[str, Any]
+    spec: str,
+    input_shape: tuple[int, ...],
+    num_outputs: int,
+    options: LayerOptions,
+    tokens: TokenOptions,
+    pretrained: bool,
 ) -> tuple[nn.Module, set[str]]:
     """Import the callable that `spec` names, with the current folder on the path, and call it.
 
     It is given those of `input_shape`, `in_features` (their product), `in_chans` (the first of them), `num_outputs`,
-    `num_classes`, `out_features` (all three the number of outputs) and `settings` that its signature names.
+    `num_classes`, `out_features` (all three the number of outputs), the options, `embeddings`, `num_tokens` where there
+    are tokens, and `pretrained` that its signature names.
 
     Returns:
         The module, and the names of what was given.
@@ -37,7 +46,10 @@ def build_from_callable(
         "in_features": math.prod(input_shape),
         "in_chans": input_shape[0],
         **dict.fromkeys(("num_outputs", "num_classes", "out_features"), num_outputs),
-        **settings,
+        **asdict(options),
+        "embeddings": tokens.embeddings,
+        **({} if tokens.num_tokens is None else {"num_tokens": tokens.num_tokens}),
+        "pretrained": pretrained,
     }
     with _current_folder_on_path():
         function = _find(path, attribute, spec)

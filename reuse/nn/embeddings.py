@@ -1,6 +1,8 @@
 """Embedding layers: a row of numbers for each token, drawn at random or filled from word vectors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -13,6 +15,21 @@ Layer = TypeVar("Layer", nn.Embedding, nn.EmbeddingBag)
 
 PADDING = 0  # the token that fills rows up; its row is zero and is not trained
 DEFAULT_SIZE = 64
+
+
+@dataclass(frozen=True)
+class TokenOptions:
+    """Options of inputs that are tokens; `reuse.build` says what each does.
+
+    Attributes:
+        num_tokens: how many different ones there are; None: the inputs are no tokens.
+        embeddings: word vectors, or a file of them, that fill the embedding layer.
+        words: what each token is called; needed with a file.
+    """
+
+    num_tokens: int | None = None
+    embeddings: str | Path | WordVectors | None = None
+    words: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

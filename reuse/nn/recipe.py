@@ -1,13 +1,15 @@
 """The recipe of a model: enough to build it again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import nn
 
 from reuse.errors import RunError, UsageError
-from reuse.nn.building import build
+from reuse.nn.building import build_from_options
+from reuse.nn.embeddings import TokenOptions
+from reuse.nn.options import LayerOptions
 from reuse.nn.specs import LAYER_NAMES
 from reuse.nn.word_vectors import WordVectors
 
@@ -22,13 +24,25 @@ class ModelRecipe:
         spec: as `reuse.build` takes it.
         input_shape: of one sample.
         num_outputs: units of the output layer.
-        options: the other settings of `reuse.build`.
+        options: of its layers.
+        num_tokens: how many tokens there are; None: the inputs are none.
     """
 
     spec: str
     input_shape: tuple[int, ...]
     num_outputs: int
-    options: dict[str, Any]
+    options: LayerOptions
+    num_tokens: int | None = None
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """Plain values of all that says what trained weights compute: no initial weights, nothing that training drops.
+
+        Two models of one architecture and the same weights compute the same.
+        """
+        options = self.options
+        computing = {"activation": options.activation, "norm": options.norm, "embedding_size": options.embedding_size}
+        return self._described(computing)
 
     def build(
         self, *, pretrained: bool = False, embeddings: WordVectors | None = None, trust: bool = True
@@ -47,27 +61,35 @@ class ModelRecipe:
             raise UsageError(
                 f"the run names the code {self.spec}, which would be imported and run: allow it by --trust"
             )
-        options = {**self.options, "pretrained": pretrained, "embeddings": embeddings}
-        return build(self.spec, self.input_shape, self.num_outputs, **options)
+        tokens = TokenOptions(self.num_tokens, embeddings)
+        return build_from_options(
+            self.spec, self.input_shape, self.num_outputs, self.options, tokens, pretrained=pretrained
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for run.json."""
-        return {
-            "spec": self.spec,
-            "input_shape": list(self.input_shape),
-            "num_outputs": self.num_outputs,
-            "options": self.options,
-        }
+        """Return plain values for run.json, where `num_tokens` stands among the options if there are tokens."""
+        return self._described(asdict(self.options))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelRecipe":
         """Return the recipe that `to_dict` described.
 
         Raises:
-            RunError: an entry is missing.
+            RunError: an entry is missing, or an option unknown.
         """
         try:
             shape = tuple(int(size) for size in values["input_shape"])
-            return cls(values["spec"], shape, int(values["num_outputs"]), dict(values["options"]))
+            options = dict(values["options"])
+            num_tokens = options.pop("num_tokens", None)
+            return cls(values["spec"], shape, int(values["num_outputs"]), LayerOptions(**options), num_tokens)
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"the run does not say how its model is built ({error}): it is damaged") from error
+
+    def _described(self, options: dict[str, Any]) -> dict[str, Any]:
+        tokens = {} if self.num_tokens is None else {"num_tokens": self.num_tokens}
+        return {
+            "spec": self.spec,
+            "input_shape": list(self.input_shape),
+            "num_outputs": self.num_outputs,
+            "options": options | tokens,
+        }

@@ -6,50 +6,49 @@ weights on standardised inputs. Its alpha dropout needs no warning: it is what `
 
 import inspect
 import warnings
-from collections.abc import Mapping
-from typing import Any
 
 from reuse.menus import name_of
 from reuse.nn.conv_blocks import DENSE, RESIDUAL
 from reuse.nn.initializers import default_initializer
 from reuse.nn.norm_specs import parse_norm
+from reuse.nn.options import LayerOptions
 from reuse.nn.specs import CONVNET, LAYER_NAMES, is_recurrent, parse_layered, with_defaults
 
 
-def input_concerns(spec: str, settings: Mapping[str, Any], standardised: bool) -> list[str]:
+def input_concerns(spec: str, options: LayerOptions, standardised: bool) -> list[str]:
     """Return in one sentence why SELU will not normalise these inputs; nothing where it will, or is not chosen.
 
     Args:
         spec: as `reuse.build` takes it.
-        settings: of `reuse.build`: `activation`, `norm`, `init`; what is missing or None is the default.
+        options: of its layers.
         standardised: whether each input feature has mean 0 and variance 1.
 
     Example:
-        >>> input_concerns("mlp:10", {"activation": "selu"}, standardised=True)
+        >>> input_concerns("mlp:10", LayerOptions(activation="selu"), standardised=True)
         []
     """
-    norm = parse_norm(settings.get("norm"))
-    if standardised or not _is_selu(spec, settings) or (norm is not None and norm.input):
+    norm = parse_norm(options.norm)
+    if standardised or not _is_selu(spec, options) or (norm is not None and norm.input):
         return []
     return ["activation 'selu' on inputs that are not standardised: it needs inputs of mean 0 and variance 1"]
 
 
-def network_concerns(spec: str, settings: Mapping[str, Any]) -> list[str]:
+def network_concerns(spec: str, options: LayerOptions) -> list[str]:
     """Return in one sentence each why SELU will not normalise in this network; arguments as of `input_concerns`."""
-    if not _is_selu(spec, settings):
+    if not _is_selu(spec, options):
         return []
     found = [
-        (_weights(spec, settings), "only from LeCun initial weights; leave init out, or give init='lecun_normal'"),
-        (_norm(spec, settings), "by itself, and a norm is in its way; leave one of the two out"),
+        (_weights(spec, options), "only from LeCun initial weights; leave init out, or give init='lecun_normal'"),
+        (_norm(spec, options), "by itself, and a norm is in its way; leave one of the two out"),
         (_shape(spec), "only in a plain sequential stack; choose elu, or another model"),
     ]
     kept = "it keeps activations at mean 0 and variance 1"
     return [f"activation 'selu' {what}: {kept} {only}" for what, only in found if what is not None]
 
 
-def warn_of_network(spec: str, settings: Mapping[str, Any]) -> None:
+def warn_of_network(spec: str, options: LayerOptions) -> None:
     """Warn of each of the `network_concerns`."""
-    for concern in network_concerns(spec, settings):
+    for concern in network_concerns(spec, options):
         warn_caller(concern)
 
 
@@ -61,19 +60,19 @@ def warn_caller(message: str) -> None:
     warnings.warn(message, stacklevel=level)
 
 
-def _is_selu(spec: str, settings: Mapping[str, Any]) -> bool:
-    return bool(with_defaults(spec, {"activation": settings.get("activation")})["activation"] == "selu")
+def _is_selu(spec: str, options: LayerOptions) -> bool:
+    return with_defaults(spec, options).activation == "selu"
 
 
-def _weights(spec: str, settings: Mapping[str, Any]) -> str | None:
+def _weights(spec: str, options: LayerOptions) -> str | None:
     if name_of(spec) not in LAYER_NAMES:
         return None
-    init = settings.get("init") or default_initializer("selu")
+    init = options.init or default_initializer("selu")
     return None if init.startswith("lecun") else f"with initial weights {init!r}"
 
 
-def _norm(spec: str, settings: Mapping[str, Any]) -> str | None:
-    norm = parse_norm(with_defaults(spec, {"norm": settings.get("norm")})["norm"])
+def _norm(spec: str, options: LayerOptions) -> str | None:
+    norm = parse_norm(with_defaults(spec, options).norm)
     return None if norm is None or is_recurrent(spec) else f"with norm {str(norm)!r}"
 
 

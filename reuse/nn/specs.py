@@ -1,16 +1,16 @@
 """Spec strings of layered networks, `mlp:300,100,50`, `lstm:64`: reading, shortening and lengthening them.
 
 What follows the colon of a `convnet` is described in `conv_specs`. `highway` layers are all equally wide. `default` is
-`default:300,100`, an mlp that brings settings of its own along (see `family_settings`).
+`default:300,100`, an mlp that brings options of its own along (see `family_options`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from reuse.errors import UnknownNameError, UsageError
 from reuse.menus import lookup, name_of, split_list, suggest
 from reuse.nn.conv_specs import ConvLayer, conv_layers_text, parse_conv_layers
+from reuse.nn.options import LayerOptions
 
 # What the hidden layers of each family are called, before their number.
 LAYER_NAMES = {
@@ -26,11 +26,11 @@ RECURRENT = ("lstm", "gru")
 DENSE_NAME = "hidden"  # of the dense layers behind the convolutions of a convnet
 DEFAULT_WIDTHS = (300, 100)  # of `default` without widths
 
-# Settings of our own networks where nobody gives them.
-LAYERED: dict[str, Any] = {"activation": "relu", "norm": None, "init": None, "dropout": 0.0}
+# Options of our own networks where nobody gives them.
+LAYERED = LayerOptions(activation="relu", dropout=0.0)
 
 # ELU brings He's initial weights along. The sum of what was found to work for most problems, for 2017 and since.
-FAMILIES: dict[str, dict[str, Any]] = {DEFAULT_FAMILY: {"activation": "elu", "norm": "batch", "dropout": 0.2}}
+FAMILIES = {DEFAULT_FAMILY: LayerOptions(activation="elu", norm="batch", dropout=0.2)}
 
 
 @dataclass(frozen=True)
@@ -71,20 +71,21 @@ def is_recurrent(spec: str) -> bool:
     return name_of(spec) in RECURRENT
 
 
-def family_settings(spec: str) -> dict[str, Any]:
-    """Return the settings that a spec brings along: those of the default network, of any other none.
+def family_options(spec: str) -> LayerOptions:
+    """Return the options that a spec brings along: those of the default network, of any other none.
 
     Example:
-        >>> family_settings("default:300,100")["norm"]
+        >>> family_options("default:300,100").norm
         'batch'
     """
-    return dict(FAMILIES.get(name_of(spec), {}))
+    return FAMILIES.get(name_of(spec), LayerOptions())
 
 
-def with_defaults(spec: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return `settings` with those that are None filled in, for a spec of ours."""
-    defaults = LAYERED | family_settings(spec) if name_of(spec) in LAYER_NAMES else {}
-    return {name: defaults.get(name) if value is None else value for name, value in settings.items()}
+def with_defaults(spec: str, options: LayerOptions) -> LayerOptions:
+    """Return `options` with those that are None filled in, for a spec of ours."""
+    if name_of(spec) not in LAYER_NAMES:
+        return options
+    return options.filled(family_options(spec)).filled(LAYERED)
 
 
 def parse_layered(spec: str) -> LayeredSpec:

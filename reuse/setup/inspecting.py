@@ -1,7 +1,7 @@
 """Looking at a model before training it: its layers, what a freeze would freeze, and where the cut would fall."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from reuse.errors import CutError, RunError, UsageError
 from reuse.layers.cutting import Cut, cut
 from reuse.layers.describing import Layer, describe_layers
 from reuse.layers.freezing import freeze as freeze_layers
+from reuse.nn.options import LayerOptions, or_default
 from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
 from reuse.nn.specs import is_recurrent
@@ -120,7 +121,7 @@ def _recipe(model: str | Path) -> tuple[ModelRecipe, list[str], tuple[str, ...]]
     spec = str(model)
     if ":" not in spec and spec not in OWN_FAMILIES:
         raise RunError(f"{spec} is neither a run folder nor a model spec such as mlp:100,50 or timm:resnet18")
-    return ModelRecipe(spec, (), 0, {}), [], ()
+    return ModelRecipe(spec, (), 0, LayerOptions()), [], ()
 
 
 def _sized(
@@ -135,21 +136,21 @@ def _sized(
         )
         outputs, said = _outputs(num_outputs, recipe.num_outputs or loaded.num_outputs)
         rows = torch.arange(min(ROWS, len(loaded.train)))
-        options = recipe.options if loaded.num_tokens is None else {**recipe.options, "num_tokens": loaded.num_tokens}
-        sized = ModelRecipe(recipe.spec, loaded.input_shape, outputs, options)
+        num_tokens = or_default(loaded.num_tokens, recipe.num_tokens)
+        sized = replace(recipe, input_shape=loaded.input_shape, num_outputs=outputs, num_tokens=num_tokens)
         return sized, loaded.train.inputs.gather(rows)[0], said
     shape = tuple(input_shape or recipe.input_shape)
     shape, notes = (shape, ()) if shape else _own_shape(recipe.spec)
     outputs, said = _outputs(num_outputs, recipe.num_outputs)
-    return ModelRecipe(recipe.spec, shape, outputs, recipe.options), _example(recipe, shape), (*notes, *said)
+    sized = replace(recipe, input_shape=shape, num_outputs=outputs)
+    return sized, _example(sized), (*notes, *said)
 
 
-def _example(recipe: ModelRecipe, shape: tuple[int, ...]) -> Tensor:
+def _example(recipe: ModelRecipe) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    num_tokens = recipe.options.get("num_tokens")
-    if num_tokens is not None:
-        return torch.randint(1, num_tokens, (ROWS, *shape), generator=generator)
-    return torch.randn(ROWS, *shape, generator=generator)
+    if recipe.num_tokens is not None:
+        return torch.randint(1, recipe.num_tokens, (ROWS, *recipe.input_shape), generator=generator)
+    return torch.randn(ROWS, *recipe.input_shape, generator=generator)
 
 
 def _outputs(given: int | None, known: int) -> tuple[int, tuple[str, ...]]:

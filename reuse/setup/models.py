@@ -1,9 +1,8 @@
 """From settings to a model: its recipe, its weights, and what is frozen of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
 from torch import Tensor, nn
 
@@ -12,29 +11,20 @@ from reuse.errors import UsageError
 from reuse.layers.freezing import Freezing, freeze, frozen
 from reuse.layers.selecting import select, summarize
 from reuse.layers.transplanting import transplant
-from reuse.nn.building import DEFAULT_SETTINGS
 from reuse.nn.exchanging import exchange_notes
+from reuse.nn.options import LayerOptions, or_default
 from reuse.nn.outputs import output_layers
 from reuse.nn.recipe import ModelRecipe
 from reuse.nn.selu import input_concerns
-from reuse.nn.specs import LAYER_NAMES, family_settings, is_recurrent
+from reuse.nn.specs import LAYER_NAMES, family_options, is_recurrent
 from reuse.nn.word_vectors import WordVectors, read_word_vectors
 from reuse.reporting import Reporter
 from reuse.settings.model import FreezingSettings, ModelSettings, ReusingSettings
 
 M = TypeVar("M", bound=ModelSettings)
 
-# The options of `reuse.build` where neither the user nor a source run says anything.
-DEFAULTS: Mapping[str, Any] = {
-    "activation": "elu",
-    "norm": None,
-    "init": None,
-    "dropout": 0.0,
-    "input_dropout": 0.0,
-    "drop_path": 0.0,
-    "recurrent_dropout": 0.0,
-    "embedding_size": None,
-}
+# Options of our own networks where neither the user nor a source run says anything.
+DEFAULTS = LayerOptions(activation="elu", dropout=0.0)
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,7 @@ class Origins:
     fresh: tuple[str, ...]
 
 
-def with_model_options(settings: M, spec: str, inherited: Mapping[str, Any] = MappingProxyType({})) -> M:
+def with_model_options(settings: M, spec: str, inherited: LayerOptions | None = None) -> M:
     """Return settings whose model options are filled in: the user's, else those of a source run, else the defaults.
 
     timm's models and a user's own bring their layers along, so for them nothing is filled in. Dropout between hidden
@@ -54,28 +44,14 @@ def with_model_options(settings: M, spec: str, inherited: Mapping[str, Any] = Ma
     Args:
         settings: of a command.
         spec: of the model.
-        inherited: options of a source run's model, by name.
+        inherited: options of a source run's model; None without one.
     """
-    if not is_recurrent(spec):
-        inherited = {name: value for name, value in inherited.items() if name != "recurrent_dropout"}
-    is_ours = spec.partition(":")[0] in LAYER_NAMES
-    defaults = {**DEFAULTS, **family_settings(spec)} if is_ours else DEFAULT_SETTINGS
-
-    def option(name: str, given: Any) -> Any:
-        return inherited.get(name, defaults[name]) if given is None else given
-
-    return replace(
-        settings,
-        model=spec,
-        activation=option("activation", settings.activation),
-        norm=option("norm", settings.norm),
-        init=option("init", settings.init),
-        dropout=option("dropout", settings.dropout),
-        input_dropout=option("input_dropout", settings.input_dropout),
-        drop_path=option("drop_path", settings.drop_path),
-        recurrent_dropout=option("recurrent_dropout", settings.recurrent_dropout),
-        embedding_size=option("embedding_size", settings.embedding_size),
-    )
+    if inherited is None:
+        is_ours = spec.partition(":")[0] in LAYER_NAMES
+        unsaid = family_options(spec).filled(DEFAULTS) if is_ours else LayerOptions()
+    else:
+        unsaid = inherited if is_recurrent(spec) else replace(inherited, recurrent_dropout=0.0)
+    return replace(settings, model=spec, **asdict(_options(settings, unsaid)))
 
 
 def read_embeddings(settings: M, data: Dataset) -> tuple[M, WordVectors | None]:
@@ -100,20 +76,9 @@ def make_recipe(settings: ModelSettings, data: Dataset) -> ModelRecipe:
         settings: with their options filled in (see `with_model_options`).
         data: what the model is for.
     """
-    options: dict[str, Any] = {
-        "activation": settings.activation,
-        "norm": settings.norm,
-        "init": settings.init,
-        "dropout": settings.dropout,
-        "input_dropout": settings.input_dropout,
-        "drop_path": settings.drop_path,
-        "recurrent_dropout": settings.recurrent_dropout,
-        "embedding_size": settings.embedding_size,
-    }
-    if data.num_tokens is not None:
-        options["num_tokens"] = data.num_tokens
     assert settings.model is not None
-    return ModelRecipe(settings.model, data.input_shape, max(data.num_outputs, 1), options)
+    options = _options(settings, LayerOptions())
+    return ModelRecipe(settings.model, data.input_shape, max(data.num_outputs, 1), options, data.num_tokens)
 
 
 def describe_model(model: nn.Module, recipe: ModelRecipe, data: Dataset) -> list[str]:
@@ -200,6 +165,20 @@ def reused_weights(model: nn.Module, restored: Sequence[str], later: Sequence[st
             "l2_sp pulls at reused weights that train, and all that are restored stay frozen: leave it out, or use l2"
         )
     return {name: parameter.detach().clone() for name, parameter in reused.items()}
+
+
+def _options(settings: ModelSettings, unsaid: LayerOptions) -> LayerOptions:
+    """Return the options among some settings, those of `unsaid` where they are None."""
+    return LayerOptions(
+        activation=or_default(settings.activation, unsaid.activation),
+        norm=or_default(settings.norm, unsaid.norm),
+        init=or_default(settings.init, unsaid.init),
+        dropout=or_default(settings.dropout, unsaid.dropout),
+        input_dropout=or_default(settings.input_dropout, unsaid.input_dropout),
+        drop_path=or_default(settings.drop_path, unsaid.drop_path),
+        recurrent_dropout=or_default(settings.recurrent_dropout, unsaid.recurrent_dropout),
+        embedding_size=or_default(settings.embedding_size, unsaid.embedding_size),
+    )
 
 
 def _is_below(name: str, layers: Sequence[str]) -> bool:

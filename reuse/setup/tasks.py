@@ -144,7 +144,7 @@ def inherit(settings: FinetuneSettings, source: Source) -> tuple[FinetuneSetting
             text=settings.text or theirs.text,
         )
     recipe = source.manifest.model if source.manifest and source.weights else None
-    return with_model_options(filled, spec, recipe.options if recipe else {}), spec
+    return with_model_options(filled, spec, recipe.options if recipe else None), spec
 
 
 def _split_seed(settings: FinetuneSettings, source: Source) -> int:

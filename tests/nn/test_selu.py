@@ -1,34 +1,36 @@
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
 
 from reuse.nn.building import build
 from reuse.nn.encoders import encoder_of
+from reuse.nn.options import LayerOptions
 from reuse.nn.selu import input_concerns, network_concerns
 
-SELU = {"activation": "selu"}
+SELU = LayerOptions(activation="selu")
 
 
-@pytest.mark.parametrize(("spec", "settings", "standardised", "expected"), [
+@pytest.mark.parametrize(("spec", "options", "standardised", "expected"), [
     ("mlp:4,3", SELU, True, []),
     ("convnet:4,double4/5", SELU, True, []),
-    ("mlp:4", {"activation": "elu", "init": "zeros", "norm": "batch"}, False, []),
+    ("mlp:4", LayerOptions(activation="elu", init="zeros", norm="batch"), False, []),
     ("mlp:4", SELU, False, ["inputs that are not standardised"]),
-    ("mlp:4", SELU | {"norm": "batch:input"}, False, ["norm 'batch:input'"]),
-    ("mlp:4", SELU | {"init": "he_normal"}, True, ["initial weights 'he_normal'"]),
-    ("mlp:4", SELU | {"init": "lecun_uniform", "norm": "none"}, True, []),
+    ("mlp:4", replace(SELU, norm="batch:input"), False, ["norm 'batch:input'"]),
+    ("mlp:4", replace(SELU, init="he_normal"), True, ["initial weights 'he_normal'"]),
+    ("mlp:4", replace(SELU, init="lecun_uniform", norm="none"), True, []),
     ("convnet:4,residual4+dense4", SELU, True, ["residual and dense layers"]),
     ("highway:4,4", SELU, True, ["highway"]),
     ("lstm:4", SELU, True, ["recurrent"]),
     ("default", SELU, True, ["norm 'batch'"]),
     ("timm:resnet18", SELU, False, ["timm:resnet18", "not standardised"]),
-    ("mlp:4", SELU | {"init": "ones", "norm": "layer"}, False, ["'ones'", "norm 'layer'", "not standardised"]),
+    ("mlp:4", replace(SELU, init="ones", norm="layer"), False, ["'ones'", "norm 'layer'", "not standardised"]),
 ])  # fmt: skip
 def test_every_condition_that_does_not_hold_is_named(
-    spec: str, settings: dict[str, str], standardised: bool, expected: list[str]
+    spec: str, options: LayerOptions, standardised: bool, expected: list[str]
 ) -> None:
-    concerns = network_concerns(spec, settings) + input_concerns(spec, settings, standardised)
+    concerns = network_concerns(spec, options) + input_concerns(spec, options, standardised)
     assert len(concerns) == len(expected)
     assert all(words in concern for words, concern in zip(expected, concerns, strict=True))
 
@@ -44,9 +46,9 @@ def test_building_warns_of_the_network_once_and_at_the_callers_line() -> None:
 
 
 def test_what_is_about_the_data_is_told_by_itself() -> None:
-    assert len(input_concerns("mlp:4", SELU | {"init": "ones"}, False)) == 1
+    assert len(input_concerns("mlp:4", replace(SELU, init="ones"), False)) == 1
     assert network_concerns("mlp:4", SELU) == []
-    assert input_concerns("mlp:4", SELU | {"init": "ones"}, True) == []
+    assert input_concerns("mlp:4", replace(SELU, init="ones"), True) == []
 
 
 def test_a_plain_stack_normalises_itself_as_the_paper_says() -> None:

@@ -10,7 +10,8 @@ from reuse.errors import UnknownNameError, UsageError
 from reuse.nn.building import build
 from reuse.nn.conv_blocks import BLOCKS
 from reuse.nn.conv_specs import ConvLayer
-from reuse.nn.specs import LayeredSpec, add_layers, drop_layers, family_settings, parse_layered
+from reuse.nn.options import LayerOptions
+from reuse.nn.specs import LayeredSpec, add_layers, drop_layers, family_options, parse_layered
 
 SIZES = st.integers(1, 5000)
 WIDTHS = st.lists(SIZES, min_size=1, max_size=6)
@@ -129,6 +130,6 @@ def test_what_is_given_comes_before_the_default_networks() -> None:
 
 
 def test_other_families_bring_nothing_along() -> None:
-    assert set(family_settings("default")) == {"activation", "norm", "dropout"}
-    assert family_settings("mlp:3") == family_settings("timm:resnet18") == {}
+    assert family_options("default").given == ("activation", "norm", "dropout")
+    assert family_options("mlp:3") == family_options("timm:resnet18") == LayerOptions()
     assert [type(m) for m in build("mlp:7", (3,), 5).hidden1] == [nn.Linear, nn.ReLU]

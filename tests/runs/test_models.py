@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from reuse import load
 from reuse.errors import RunError, UsageError
 from reuse.finetuning.finetune import finetune
+from reuse.nn.options import LayerOptions
 from reuse.nn.recipe import ModelRecipe
 from reuse.pretraining.pretrain import pretrain
 from reuse.runs.models import load_model
@@ -154,6 +156,42 @@ def test_a_run_that_predicts_nothing_or_is_damaged_says_so() -> None:
 
 
 def test_a_recipe_goes_through_plain_values() -> None:
-    recipe = ModelRecipe("mlp:5,4", (3,), 2, {"activation": "elu", "norm": "batch"})
+    recipe = ModelRecipe("mlp:5,4", (3,), 2, LayerOptions(activation="elu", norm="batch"))
     assert ModelRecipe.from_dict(recipe.to_dict()) == recipe
     assert recipe.build(trust=False)(torch.zeros(2, 3)).shape == (2, 2)
+
+
+def test_the_options_of_a_recipe_keep_their_form_in_run_json() -> None:
+    options = {
+        "activation": "elu",
+        "norm": None,
+        "init": "he_normal",
+        "dropout": 0.1,
+        "input_dropout": 0.2,
+        "drop_path": 0.0,
+        "recurrent_dropout": 0.3,
+        "embedding_size": 5,
+        "num_tokens": 9,
+    }
+    values = {"spec": "lstm:4", "input_shape": [3], "num_outputs": 2, "options": options}
+    recipe = ModelRecipe.from_dict(values)
+    assert json.dumps(recipe.to_dict()) == json.dumps(values)
+    assert recipe.build()(torch.ones(2, 3, dtype=torch.long)).shape == (2, 2)
+    del options["num_tokens"]
+    assert json.dumps(ModelRecipe.from_dict(values).to_dict()) == json.dumps(values)
+
+
+def test_an_option_either_tells_architectures_apart_or_is_known_not_to() -> None:
+    dropped = {"init", "dropout", "input_dropout", "recurrent_dropout", "drop_path"}
+    options = LayerOptions(activation="elu", norm="batch", dropout=0.1, embedding_size=5)
+    architecture = ModelRecipe("lstm:4", (3,), 2, options, num_tokens=9).architecture
+    assert set(architecture["options"]) == {field.name for field in fields(LayerOptions)} - dropped | {"num_tokens"}
+    assert architecture["options"] == {"activation": "elu", "norm": "batch", "embedding_size": 5, "num_tokens": 9}
+    assert architecture["spec"] == "lstm:4"
+
+
+def test_options_that_an_older_run_lacks_are_the_defaults_and_unknown_ones_are_refused() -> None:
+    values = {"spec": "mlp:5", "input_shape": [3], "num_outputs": 2, "options": {"norm": "batch"}}
+    assert ModelRecipe.from_dict(values).options == LayerOptions(norm="batch")
+    with pytest.raises(RunError, match=r"does not say how its model is built .*'depth'.*damaged"):
+        ModelRecipe.from_dict(values | {"options": {"depth": 3}})
