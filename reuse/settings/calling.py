@@ -1,6 +1,7 @@
 """Functions whose arguments are a command's settings, as `help()`, notebooks and type checkers see them."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from functools import wraps
@@ -132,7 +133,8 @@ def _signature(arguments: type[Settings], function: Callable[..., Any]) -> inspe
 
 
 def _documented(arguments: type[Settings], doc: str) -> str:
-    """Return a docstring with the settings as its `Args:`, before its `Returns:`."""
-    entries = [f"        {name}: {setting.help}" for name, setting in settings_of(arguments).items()]
-    head, returns, rest = doc.partition("    Returns:")
-    return f"{head}    Args:\n" + "\n".join(entries) + f"\n\n{returns}{rest}"
+    """Return a docstring with the settings as its `Args:`, before its other sections."""
+    entries = "\n".join(f"        {name}: {setting.help}" for name, setting in settings_of(arguments).items())
+    found = re.search(r"^    (Returns|Raises|Example):$", doc, re.MULTILINE)
+    place = found.start() if found else len(doc)
+    return f"{doc[:place]}    Args:\n{entries}\n\n{doc[place:]}"
