@@ -9,7 +9,7 @@ from reuse.nn.building import build
 from reuse.objectives.supervised import Classification
 from reuse.optim.groups import OptimizerSettings
 from reuse.reporting import Epoch, Reporter
-from reuse.runs.fitting import fit
+from reuse.runs.fitting import EpochRange, fit
 from reuse.runs.folder import RunFolder
 from reuse.training.settings import LoopSettings
 from reuse.training.stopping import EarlyStopping
@@ -65,4 +65,4 @@ def _fit(
     train, valid = (Resident(rows.inputs), rows.labels), (Resident(rows.valid_inputs), rows.valid_labels)
     with tempfile.TemporaryDirectory() as folder, fitting_threads(model, model, train[0], BATCH):
         run, stopping = RunFolder.create("pretrain", folder), EarlyStopping(None)
-        fit(trainer, train, valid, stopping=stopping, epochs=EPOCHS, run=run, reporter=_Turns(ended))
+        fit(trainer, train, valid, stopping=stopping, epochs=EpochRange(EPOCHS), run=run, reporter=_Turns(ended))
