@@ -27,11 +27,13 @@ class Named:
         name: what stands before the colon.
         positions: the arguments without a key, in order.
         keywords: the arguments with a key.
+        text: all of it as it was given, for messages.
     """
 
     name: str
     positions: tuple[Any, ...] = ()
     keywords: Mapping[str, Any] = field(default_factory=dict)
+    text: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
         """Return the text that `parse_named` reads."""
@@ -65,7 +67,7 @@ def parse_named(text: str, kind: str) -> Named:
             raise _unreadable(kind, text, f"it gives {key} twice: give it once")
         else:
             keywords[_filled(key, kind, text)] = _value(value, kind, text)
-    return Named(_filled(name.strip(), kind, text), tuple(positions), keywords)
+    return Named(_filled(name.strip(), kind, text), tuple(positions), keywords, text)
 
 
 def parse_several(text: str, kind: str) -> list[Named]:
@@ -155,11 +157,11 @@ def arguments_for(
     for key in named.keywords:
         if key not in parameters:
             near = f" ({suggest(key, parameters)})" if parameters else ""
-            raise UsageError(f"{kind} {str(named)!r}: {named.name} takes no {key!r}{near}; {takes}")
+            raise UsageError(f"{kind} {named.text!r}: {named.name} takes no {key!r}{near}; {takes}")
     try:
         given = inspect.Signature([*parameters.values()]).bind(*named.positions, **named.keywords).arguments
     except TypeError as error:
-        raise UsageError(f"{kind} {str(named)!r}: {error}; {takes}") from error
+        raise UsageError(f"{kind} {named.text!r}: {error}; {takes}") from error
     rest = next((given.pop(n) for n, p in parameters.items() if p.kind is p.VAR_POSITIONAL and n in given), ())
     return rest, {key: _suited(value, parameters[key], named, kind) for key, value in given.items()}
 
@@ -233,5 +235,5 @@ def _written(value: Any) -> str:
 def _suited(value: Any, parameter: inspect.Parameter, named: Named, kind: str) -> Any:
     """Return a value in the type of the parameter's default, where that tells."""
     if isinstance(parameter.default, bool) and not isinstance(value, bool):  # torch finds out in a kernel
-        raise UsageError(f"{kind} {str(named)!r}: {parameter.name} is {_written(value)}; give true or false")
+        raise UsageError(f"{kind} {named.text!r}: {parameter.name} is {_written(value)}; give true or false")
     return float(value) if is_number(value) and isinstance(parameter.default, float) else value

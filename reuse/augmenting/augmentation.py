@@ -106,7 +106,7 @@ def _number(named: Named) -> float:
         raise UsageError(f"augmentation {named.name!r} needs a number: write for example {named.name}:0.1")
     number = named.positions[0] if len(named.positions) == 1 and not named.keywords else None
     if not (is_number(number) and 0 <= number < math.inf):
-        raise UsageError(f"augmentation {str(named)!r}: give one number of 0 or more after the colon")
+        raise UsageError(f"augmentation {named.text!r}: give one number of 0 or more after the colon")
     return float(number)
 
 

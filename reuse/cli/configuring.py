@@ -8,6 +8,7 @@ import click
 
 from reuse.cli.options import given
 from reuse.errors import UsageError
+from reuse.settings.commands import PlanArguments
 from reuse.settings.files import ARRAYS, checked_settings
 from reuse.settings.group import Settings
 
@@ -49,6 +50,8 @@ def read_config(path: str, arguments: type[Settings]) -> dict[str, Any]:
         raise UsageError(f"{path} is of a run on arrays, which it does not hold: run it again from Python")
     if "trust" in saved:
         raise UsageError(f"{path} gives trust, which only the command line may: leave it out")
+    if arguments is PlanArguments:
+        saved.pop("out", None)  # as on its command line
     return checked_settings(arguments, saved, path)
 
 

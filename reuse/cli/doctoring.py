@@ -61,7 +61,7 @@ def _python() -> list[Finding]:
 
 
 def _reuse_version() -> str:
-    return f"{__version__} at {Path(__file__).parent}"
+    return f"{__version__} at {Path(__file__).parents[1]}"
 
 
 def _packages() -> list[Finding]:

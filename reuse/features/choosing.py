@@ -14,13 +14,11 @@ from reuse.layers.cutting import Cut
 from reuse.menus import lookup
 from reuse.planning.options import Run
 from reuse.planning.places import weighed_places
-from reuse.planning.plan import Plan, PlanConstraints, make_plan
+from reuse.planning.plan import CACHE_KINDS, Plan, PlanConstraints, make_plan
 from reuse.planning.workload import MakeStep, Timings, conditions, find_timings, measure_work
 from reuse.runs.manifest import CacheChoice
 from reuse.settings.caching import StoringSettings
 from reuse.training.precision import autocast
-
-CACHE_KINDS: dict[str, str | None] = {"auto": None, "disk": "disk", "memory": "memory"}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from reuse.distributed import from_main, world_size
 from reuse.errors import RunError, UsageError
 from reuse.features.planned import PlannedFeatures
 from reuse.finetuning.feeding import PhaseNeeds, plan_phase_features
-from reuse.finetuning.phase import Progress, train_phase, training_later
+from reuse.finetuning.phase import TuningProgress, train_phase, training_later
 from reuse.layers.freezing import Freezing
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import ANCHORS, load_newest, savable_tensors, save_start
@@ -86,7 +86,7 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
     run = _resumed_run(run, setup) if run else from_main(lambda: _new_run(setup, out))
     for line in describe_spread(setup.model):
         reporter.line(line)
-    progress = Progress(make_stopping(setup.objective, settings), resume)
+    progress = TuningProgress(make_stopping(setup.objective, settings), resume)
     with interruptible(run):
         if resume:
             fresh = make_stopping(setup.objective, settings)
@@ -133,7 +133,7 @@ def _new_run(setup: FinetuneSetup, out: str | Path | None) -> RunFolder:
     return run
 
 
-def _result(setup: FinetuneSetup, run: RunFolder, progress: Progress) -> Result:
+def _result(setup: FinetuneSetup, run: RunFolder, progress: TuningProgress) -> Result:
     assert progress.done is not None
     task, features, done, began = setup.task, progress.features, progress.done, run.manifest()
     seconds = {"load": task.load_seconds, **progress.seconds}

@@ -29,7 +29,7 @@ from reuse.training.trainer import Trainer
 
 
 @dataclass
-class Progress:
+class TuningProgress:
     """The progress of a fine-tuning, which its phases hand on.
 
     Attributes:
@@ -64,7 +64,9 @@ class Progress:
         return self.done is not None and self.done.goes_on
 
 
-def train_phase(setup: FinetuneSetup, phase: Phase, progress: Progress, run: RunFolder, reporter: Reporter) -> Trainer:
+def train_phase(
+    setup: FinetuneSetup, phase: Phase, progress: TuningProgress, run: RunFolder, reporter: Reporter
+) -> Trainer:
     """Train the epochs of a phase, on from where the phase before left off: its optimizer's state goes with it."""
     settings, model, data, phases = setup.task.settings, setup.model, setup.task.data, setup.phases
     freezing = _begin(model, phase, phases, progress, run, reporter)
@@ -115,7 +117,7 @@ def training_later(model: nn.Module, phases: Sequence[Phase]) -> list[list[nn.Pa
 
 
 def _begin(
-    model: nn.Module, phase: Phase, phases: list[Phase], progress: Progress, run: RunFolder, reporter: Reporter
+    model: nn.Module, phase: Phase, phases: list[Phase], progress: TuningProgress, run: RunFolder, reporter: Reporter
 ) -> Freezing:
     """Freeze and unfreeze for a phase, as for its predecessors, which a resumed run has not done yet."""
     freezing = frozen(model)

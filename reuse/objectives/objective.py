@@ -107,7 +107,7 @@ class Objective:
         return (Turn(self.losses),)
 
     def after_step(self, trained: nn.Module, progress: float) -> None:
-        """Act after each step of the optimizer, behind the constraints, without gradients.
+        """Act after each step of the optimizer, one in each turn, behind the constraints, without gradients.
 
         Args:
             trained: what `build` returned.

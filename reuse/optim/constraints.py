@@ -99,6 +99,8 @@ def _weights_of(name: str, layer: nn.Module) -> Iterator[Bounded]:
             raise _refusal(name, "is computed from others")
         own = layer.named_parameters(recurse=False)
         yield from (Bounded(weight) for _, weight in own if weight.ndim == 2 and weight.requires_grad)
+    elif "weight" in dict(layer.named_buffers(recurse=False)):
+        return  # a teacher's: it follows others, and is not trained
     elif parametrize.is_parametrized(layer, "weight"):
         yield from _lengths(name, layer)
     else:

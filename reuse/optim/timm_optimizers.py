@@ -29,10 +29,10 @@ def optimizer_arguments(make: Callable[..., object], named: Named) -> dict[str, 
             where one is wanted; the message lists what the optimizer takes.
     """
     if named.positions:
-        raise UsageError(f"optimizer {str(named)!r} gives {named.positions[0]!r} without its name: write key=value")
+        raise UsageError(f"optimizer {named.text!r} gives {named.positions[0]!r} without its name: write key=value")
     for key in named.keywords:
         if key in OWN_SETTINGS:
-            raise UsageError(f"optimizer {str(named)!r} gives {key}: use the setting {OWN_SETTINGS[key]} instead")
+            raise UsageError(f"optimizer {named.text!r} gives {key}: use the setting {OWN_SETTINGS[key]} instead")
     return arguments_for(make, named, "optimizer", (*OWN_SETTINGS, *FIXED))[1]
 
 

@@ -78,6 +78,10 @@ class Plan:
         return asdict(self)
 
 
+CACHE_KINDS: dict[str, str | None] = {"auto": None, "disk": "disk", "memory": "memory"}
+"""Names of the kinds of cache, with the kind that a plan is bound to; None: the better one."""
+
+
 @dataclass(frozen=True)
 class PlanConstraints:
     """Constraints of the user on the cache of a plan.

@@ -93,7 +93,7 @@ class RunFolder:
     def write_manifest(self, manifest: Manifest) -> None:
         """Write run.json, as a whole or not at all; its date is that of the first time."""
         created = manifest.created or datetime.now(UTC).isoformat(timespec="microseconds")
-        about = {"format": FORMAT, "reuse": __version__, "created": created}
+        about = {"format": FORMAT, "reuse": manifest.version or __version__, "created": created}
         write_text(self.path / MANIFEST, _json({**about, **manifest.to_dict()}))
 
     def settings(self) -> TrainedSettings:

@@ -1,7 +1,7 @@
 """The manifest of a run, `run.json`: what was trained on what, enough to rebuild the model and to predict."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from reuse.data.preprocessing import Preprocessing
@@ -102,6 +102,8 @@ class Manifest:
         method: of a soup.
         ingredients: the runs in a soup.
         created: when, as ISO 8601 text.
+        version: of `reuse`, that wrote it first.
+        others: entries that this version does not know, kept as they are.
     """
 
     kind: str
@@ -122,6 +124,8 @@ class Manifest:
     method: str | None = None
     ingredients: tuple[str, ...] = ()
     created: str = ""
+    version: str = ""
+    others: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, values: Mapping[str, Any], where: object) -> "Manifest":
@@ -158,6 +162,8 @@ class Manifest:
                 method=_text(values.get("method")),
                 ingredients=_texts(values.get("ingredients", ())),
                 created=_text(values.get("created")) or "",
+                version=_text(values.get("reuse")) or "",
+                others={name: value for name, value in values.items() if name not in _KNOWN},
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RunError(
@@ -186,12 +192,17 @@ class Manifest:
             "ingredients": list(self.ingredients),
         }
         always = ("kind", "task", "classes")
-        return {name: value for name, value in told.items() if name in always or value not in (None, [], {}, "")}
+        kept = {name: value for name, value in told.items() if name in always or value not in (None, [], {}, "")}
+        return {**self.others, **kept}
 
     @property
     def predicts(self) -> bool:
         """Whether the model gives classes, labels or numbers."""
         return self.task in PREDICTING
+
+
+# Entries of run.json: fields of the manifest, and what `RunFolder` writes about the file.
+_KNOWN = {field.name for field in fields(Manifest)} | {"format", "reuse"}
 
 
 def _preprocessing(value: Any) -> Preprocessing | None:

@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -81,20 +80,6 @@ def snapshot_epochs(run: RunFolder) -> list[int]:
     """Return the numbers of the epochs of which there are snapshots, rising."""
     files = (run.path / FOLDER).glob(f"epoch-*{SUFFIX}")
     return sorted(int(path.stem.removeprefix("epoch-")) for path in files)
-
-
-def snapshot_result(run: RunFolder, epoch: int) -> dict[str, Any]:
-    """Return what the epoch of a snapshot came to: `epoch`, `train`, `valid` and `learning_rate`.
-
-    Raises:
-        RunError: there is no such snapshot, or its file is damaged.
-    """
-    path = _existing(run, epoch).with_suffix(".json")
-    try:
-        result: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} is missing or damaged: {error}") from error
-    return result
 
 
 def load_snapshot(run: str | Path, epoch: int, *, trust: bool = False) -> SavedModel:

@@ -54,7 +54,7 @@ def keep_head(
     run.write_manifest(_manifest(architecture, data, configuration))
     result = Result(
         run=str(run.path),
-        source=settings["source"],
+        source=str(applied.source),
         settings=settings,
         epochs=configuration.best_epoch or 0,
         best_epoch=configuration.best_epoch or 0,

@@ -7,6 +7,9 @@ from reuse.features.feeding import feed_inputs
 from reuse.reporting import Reporter
 from reuse.settings.calling import Given, carried, takes_given
 from reuse.settings.commands import FinetuneSettings, LrFindArguments, PretrainSettings
+from reuse.settings.files import name_of
+from reuse.settings.run import ListenerSettings
+from reuse.settings.setting import settings_of
 from reuse.setup import finetuning, pretraining
 from reuse.setup.tasks import new_task
 from reuse.setup.trainers import make_trainer
@@ -15,6 +18,9 @@ from reuse.training.parallel import take_part
 from reuse.training.range_test import RateCurve, range_test
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
+
+# What a range test has beside the settings of the training.
+OWN = {"source", "objective", "lowest", "highest", "steps", "plot", *settings_of(ListenerSettings)}
 
 
 @takes_given(LrFindArguments)
@@ -35,12 +41,14 @@ def lr_find(arguments: LrFindArguments, given: Given) -> RateCurve:
         check_matplotlib()
     reporter = take_part(arguments.reporter)
     if arguments.objective is None:
+        _refuse_others(given, FinetuneSettings)
         trainer, feed = _of_finetuning(carried(arguments, given, FinetuneSettings), reporter)
     elif arguments.source is None:
+        _refuse_others(given, PretrainSettings)
         trainer, feed = _of_pretraining(carried(arguments, given, PretrainSettings), reporter)
     else:
         raise UsageError(
-            f"objective {arguments.objective} is of a pretraining, which has no source: give one of the two"
+            f"objective {name_of(arguments.objective)} is of a pretraining, which has no source: give one of the two"
         )
     rows = feed.splits["train"]
     with fitting_threads(feed.network, trainer.model, rows[0], trainer.loop.batch_size, trainer.loop.precision):
@@ -48,6 +56,17 @@ def lr_find(arguments: LrFindArguments, given: Given) -> RateCurve:
     if arguments.plot is not None:
         draw(tested, arguments.plot)
     return tested
+
+
+def _refuse_others(given: Given, target: type[FinetuneSettings | PretrainSettings]) -> None:
+    """Raise where a setting was given that the training of which the rate is sought has not."""
+    for name in given:
+        if name in settings_of(LrFindArguments).keys() - OWN - settings_of(target).keys():
+            other = "pretrain" if target is FinetuneSettings else "finetune"
+            raise UsageError(
+                f"{name} is a setting of `reuse {other}` and none of `reuse {target.command}`, whose rate is sought: "
+                f"leave it out, or give {'an objective' if other == 'pretrain' else 'a source and no objective'}"
+            )
 
 
 def draw(curve: RateCurve, path: str | Path) -> None:

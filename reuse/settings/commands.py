@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from reuse.settings.caching import CachingSettings, StoringSettings
 from reuse.settings.data import DataSettings, ReadingSettings
-from reuse.settings.group import Count, read_shape
+from reuse.settings.group import Count
 from reuse.settings.model import FreezingSettings, ModelSettings, PhaseSettings, ReusingSettings
 from reuse.settings.run import ListenerSettings, RunSettings
 from reuse.settings.setting import AtLeast, Text
@@ -24,7 +24,6 @@ from reuse.settings.training import (
 )
 
 Source = str | Path | None
-Shape = Annotated[Sequence[int] | None, Text("C,H,W", read_shape)]
 Names = Annotated[str | Sequence[str], Text("A,B,…")]
 Numbers = Annotated[float | str | Sequence[float], Text("A,B,…", str)]
 
@@ -127,7 +126,7 @@ class LrFindArguments(
         noise: for autoencoders, as in a pretraining.
         transductive: train on the test rows' inputs too, without their labels.
         learning_rate: none: it is what is sought.
-        epochs: the greatest number of epochs; None: what the training takes.
+        epochs: the greatest number of epochs, on which schedules depend; not given: what the training takes.
     """
 
     refusal: ClassVar[str] = "a range test has no use for {name}: leave it out"

@@ -76,8 +76,8 @@ class Setting:
         """
         if isinstance(value, str) and self.text.read is not None and str not in self.kinds:
             value = self.text.read(value)  # "2GB"
-        if isinstance(value, str) and self.text.repeated:
-            value = (value,)
+        if self.text.repeated and (value is None or isinstance(value, str)):
+            value = () if value is None else (value,)
         if not self.kinds:
             return os.fspath(value) if isinstance(value, os.PathLike) else value
         for kind in self.kinds:

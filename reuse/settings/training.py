@@ -115,12 +115,12 @@ class EpochSettings(Settings):
 
     Attributes:
         epochs: the greatest number of epochs.
-        patience: epochs without a better validation loss before stopping.
+        patience: epochs without a better validation loss before stopping; early_stopping=False trains to the end.
         early_stopping: False trains all epochs, unless max_gap ends them; the best weights are kept all the same.
     """
 
     epochs: Count = 100
-    patience: Annotated[int | None, AtLeast(1, "give 1 epoch or more, or --no-early-stopping")] = 20
+    patience: Annotated[int, AtLeast(1, "give 1 epoch or more, or --no-early-stopping")] = 20
     early_stopping: bool = True
 
 

@@ -8,10 +8,7 @@ from typing import Annotated, Any
 from reuse.settings.group import Count, Patterns, Settings, read_shape
 from reuse.settings.setting import Text
 
-Source = str | Path | None
 Shape = Annotated[Sequence[int] | None, Text("C,H,W", read_shape)]
-Names = Annotated[str | Sequence[str], Text("A,B,…")]
-Numbers = Annotated[float | str | Sequence[float], Text("A,B,…", str)]
 
 
 @dataclass(frozen=True, kw_only=True)

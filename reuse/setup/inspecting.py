@@ -113,9 +113,10 @@ def _recipe(model: str | Path) -> tuple[ModelRecipe, list[str], tuple[str, ...]]
     """Return how the model is built (without a shape where only a spec is given), and a run's own freeze patterns."""
     if Path(model).is_dir():
         run = RunFolder.open(model)
-        recipe, settings = run.manifest().model, run.settings()
+        recipe = run.manifest().model
         if recipe is None:
             raise RunError(f"{run.path} has no model of its own: name the run of a model")
+        settings = run.settings()
         patterns = list(settings.freeze) if isinstance(settings, FreezingSettings) else []
         return recipe, patterns, (f"frozen as in the run: {', '.join(patterns)}",) if patterns else ()
     spec = str(model)

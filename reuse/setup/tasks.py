@@ -8,9 +8,11 @@ from reuse.augmenting.views import read_views
 from reuse.data.dataset import Dataset
 from reuse.data.preprocessing import Preprocessing
 from reuse.errors import DataError, UsageError
+from reuse.menus import lookup
 from reuse.nn.recipe import ModelRecipe
 from reuse.nn.specs import add_layers, drop_layers
 from reuse.nn.word_vectors import WordVectors
+from reuse.planning.plan import CACHE_KINDS
 from reuse.reporting import Reporter
 from reuse.runs.folder import RunFolder
 from reuse.seeding import seed_everything
@@ -211,4 +213,5 @@ def _task(
 
 def _check(settings: FinetuneSettings) -> None:
     check_settings(settings, settings.cache_dtype)
+    lookup(CACHE_KINDS, settings.cache_kind, "cache kind")
     read_views(settings.augment, settings, alternate=settings.alternate)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import reuse as package
 from reuse.cli import doctoring
 
 
@@ -23,6 +24,7 @@ def test_what_is_reported(reuse: Any) -> None:
     for name in ("torch", "timm", "h5py"):
         assert found[name]["value"] == importlib.metadata.version(name)
     assert sys.executable in found["python"]["value"]
+    assert found["reuse"]["value"] == f"{package.__version__} at {Path(package.__file__).parent}"
     assert str(torch.get_num_threads()) in found["threads"]["value"]
     assert answer.json["ok"] == (not any(finding["problem"] for finding in found.values()))
     text = reuse("doctor").out

@@ -67,6 +67,22 @@ def test_a_plan_writes_nothing(reuse: Any, pretrained: Path, tmp_path: Path) -> 
     assert "410 of 410 rows to compute" in text.out
 
 
+def test_a_plan_takes_the_file_of_a_training_as_it_takes_its_options(
+    reuse: Any, pretrained: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "training.toml"
+    config.write_text(f'source = "{pretrained}"\nfreeze = ["hidden1"]\nlabels = 50\nout = "there"\n')
+    assert reuse("plan", "--config", config, "--json").json["frozen"] == ["hidden1"]
+    assert not Path("there").exists()
+
+
+def test_a_sweep_has_no_model_to_look_at(reuse: Any, pretrained: Path) -> None:
+    rates = ("--learning-rate", "0.001,0.01", "--epochs", 2, "--labels", 50, "--out", "swept")
+    assert reuse("sweep", pretrained, "--freeze", "hidden1", *rates).code == 0
+    answer = reuse("inspect", "swept")
+    assert "has no model of its own" in answer.err
+
+
 def test_a_plan_is_that_of_the_first_phase_and_refuses_what_the_training_would(reuse: Any, pretrained: Path) -> None:
     options = ("plan", pretrained, "--freeze", "hidden1,hidden2", "--data", "digits", "--labels", 50, "--epochs", 20)
     values = reuse(*options, "--unfreeze", "5:hidden2", "--out", "anywhere", "--json").json

@@ -82,6 +82,17 @@ def test_what_is_short_enough_and_what_is_frozen_stay_bit_for_bit() -> None:
     assert all(torch.equal(p, kept) for p, kept in zip(model.parameters(), before, strict=True))
 
 
+def test_weights_that_follow_others_and_are_not_trained_are_left_alone() -> None:
+    model = nn.ModuleDict({"trained": nn.Linear(9, 4), "teacher": nn.Linear(9, 4)})
+    for name, parameter in list(model["teacher"].named_parameters()):
+        delattr(model["teacher"], name)
+        model["teacher"].register_buffer(name, parameter.detach().clone())
+    before = model["teacher"].weight.clone()
+    max_norm(0.5)(model)
+    assert bool((model["trained"].weight.norm(dim=1) <= 0.5 + 1e-6).all())
+    assert torch.equal(model["teacher"].weight, before)
+
+
 def test_names_choose_layers_and_what_is_below_them() -> None:
     model = nn.Sequential(nn.Sequential(nn.Linear(9, 4)), nn.Linear(4, 4))
     with torch.no_grad():

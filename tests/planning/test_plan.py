@@ -105,6 +105,9 @@ def test_a_resumed_run_keeps_its_cut_and_its_kind_of_cache(
 def test_an_unknown_kind_of_cache_is_refused(widening: dict[str, Any]) -> None:
     with pytest.raises(reuse.errors.UsageError, match="unknown cache kind 'ram'"):
         reuse.finetune(**widening, cache_kind="ram")
+    with pytest.raises(reuse.errors.UsageError, match="unknown cache kind"):  # where nothing is cached, too
+        reuse.finetune(**{**widening, "freeze": ()}, cache_kind="ram", out="refused")
+    assert not Path("refused").exists()
 
 
 @pytest.fixture

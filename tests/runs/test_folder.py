@@ -41,6 +41,15 @@ def test_a_manifest_grows_and_keeps_what_it_held() -> None:
     assert run.manifest().created == before.created != ""
 
 
+def test_what_others_wrote_in_run_json_stays() -> None:
+    run = made("run")
+    values = json.loads((run.path / "run.json").read_text())
+    (run.path / "run.json").write_text(json.dumps({**values, "reuse": "0.0.9", "note": "the good one"}))
+    run.write_manifest(replace(run.manifest(), data="digits"))
+    written = json.loads((run.path / "run.json").read_text())
+    assert written == {**values, "reuse": "0.0.9", "note": "the good one", "data": "digits"}
+
+
 def test_names_are_made_up_and_never_taken_twice() -> None:
     runs = [RunFolder.create("finetune") for _ in range(3)]
     assert len({run.path for run in runs}) == 3

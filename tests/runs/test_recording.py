@@ -22,7 +22,7 @@ from reuse.runs.fitting import EpochRange, Interrupted, fit
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest
 from reuse.runs.recording import Recording
-from reuse.runs.snapshots import snapshot_epochs, snapshot_models, snapshot_result
+from reuse.runs.snapshots import snapshot_epochs, snapshot_models
 from reuse.runs.tensor_files import load_tensors_file
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
@@ -128,7 +128,7 @@ def test_the_settings_reach_the_run() -> None:
     result = pretrain("supervised", model="mlp:12", watch=True, tensorboard=True, snapshots=1, out="first", **settings)
     run = RunFolder(Path(result.run))
     assert snapshot_epochs(run) == [2, 4]
-    assert snapshot_result(run, 4)["valid"] == run.history()[3]["valid"]
+    assert json.loads((run.path / "snapshots" / "epoch-0004.json").read_text())["valid"] == run.history()[3]["valid"]
     assert list((run.path / "tensorboard").iterdir())
     assert set(run.history()[0]["layers"]) == {"hidden1", "output"}
     tuned = finetune(run.path, freeze="hidden1", watch=True, snapshots=2, out="second", **settings)

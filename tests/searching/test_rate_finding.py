@@ -58,6 +58,21 @@ def test_what_makes_no_sense_is_refused() -> None:
         lr_find("mlp:8", freeze_="hidden1")
 
 
+@pytest.mark.parametrize("settings", [{"freeze": "hidden1"}, {"l2_sp": 0.1}, {"restore": "hidden1"}, {"source": None}])
+def test_what_only_a_fine_tuning_has_is_refused_beside_an_objective(settings: dict[str, Any]) -> None:
+    if settings == {"source": None}:
+        assert lr_find(objective="supervised", model="mlp:8", **settings, **SMALL).rates
+        return
+    with pytest.raises(UsageError, match=rf"{next(iter(settings))} is a setting of `reuse finetune` and none of"):
+        lr_find(objective="supervised", model="mlp:8", **settings, **SMALL)
+
+
+@pytest.mark.parametrize("settings", [{"noise": 0.1}, {"transductive": True}])
+def test_what_only_a_pretraining_has_is_refused_beside_a_source(settings: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=rf"{next(iter(settings))} is a setting of `reuse pretrain` and none of"):
+        lr_find("mlp:8", **settings, **SMALL)
+
+
 def test_a_picture_is_drawn() -> None:
     pytest.importorskip("matplotlib")
     lr_find("mlp:8", plot="rates.png", **SMALL)

@@ -34,7 +34,7 @@ def test_help_shows_each_setting_with_its_default_and_what_it_is_for() -> None:
     assert str(inspect.signature(told)).startswith("(*, epochs: ")
     assert inspect.signature(told).parameters["patience"].default == 20
     assert told.__doc__ is not None
-    assert "patience: epochs without a better validation loss before stopping." in told.__doc__
+    assert "patience: epochs without a better validation loss before stopping; " in told.__doc__
     assert told.__doc__.index("Args:") < told.__doc__.index("Returns:")
 
 
