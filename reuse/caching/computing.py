@@ -25,7 +25,7 @@ SEGMENT_OVERHEAD = 128 * 1024  # bytes: what HDF5 and page alignment add to a se
 
 @dataclass(frozen=True)
 class Portions:
-    """How many rows are computed at once, written at once, and kept in one file."""
+    """Numbers of rows that are computed at once, written at once, and kept in one file."""
 
     compute_rows: int
     block_rows: int

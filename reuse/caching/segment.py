@@ -41,7 +41,7 @@ PAGE = 4096
 
 @dataclass(frozen=True)
 class Place:
-    """Where one data set lies in the file: `shape` values of type `storage` from byte `offset`.
+    """The place of one data set in the file: `shape` values of type `storage` from byte `offset`.
 
     `per_block`: its rows belong to blocks of rows, one each.
     """

@@ -1,4 +1,4 @@
-"""How torch's types are laid down in a file, and what a row takes there."""
+"""Layout of torch's types in a file, and the bytes that a row takes there."""
 
 from collections.abc import Sequence
 

@@ -76,7 +76,7 @@ class Preprocessing:
 
     @property
     def num_tokens(self) -> int | None:
-        """How many different tokens inputs are made of, padding among them; None where inputs are no tokens."""
+        """The number of different tokens, padding among them; None where inputs are no tokens."""
         return len(self.token_names) if self.kind == "text" else self.vocabulary
 
     @property

@@ -30,7 +30,7 @@ class Rows(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where `gather` takes row numbers and gives rows."""
+        """The device on which `gather` takes row numbers and gives rows."""
         ...
 
     def __len__(self) -> int:
@@ -104,7 +104,7 @@ class Resident:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors lie."""
+        """The device on which the tensors lie."""
         return self.tensors[0].device
 
     def __len__(self) -> int:

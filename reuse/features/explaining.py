@@ -1,4 +1,4 @@
-"""Why a fine-tuning finds its activations in the cache or not, in words."""
+"""Reasons why a fine-tuning finds its activations in the cache or not, in words."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass

@@ -27,7 +27,7 @@ from reuse.training.feeds import Feed
 from reuse.training.phases import Phase
 
 AUGMENTED = "augmentation gives the frozen layers other inputs each epoch; views=5 stores five versions of each row"
-"""Why nothing is cached where training inputs are changed at random."""
+"""The reason why nothing is cached where training inputs are changed at random."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ OWN_FAMILIES = (*LAYER_NAMES, "timm")
 
 @dataclass(frozen=True)
 class ModelRecipe:
-    """How a model is built.
+    """Recipe of a model: all that it is built from.
 
     Attributes:
         spec: as `reuse.build` takes it.

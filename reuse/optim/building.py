@@ -12,13 +12,11 @@ from reuse.nn.callables import can_be_imported, import_callable, names_code
 from reuse.nn.outputs import output_layers
 from reuse.optim.averaging import Average, ExponentialAverage, StochasticWeightAverage
 from reuse.optim.clipping import Clip, clip_adaptive, clip_by_layer_norm, clip_by_norm, clip_by_value
-from reuse.optim.constraints import max_norm
+from reuse.optim.constraints import Constraint, max_norm
 from reuse.optim.groups import OptimizerSettings, layer_decay, of_weights
 from reuse.optim.penalties import Penalty, l1, l2, l2_sp
 from reuse.optim.schedules import SCHEDULES
 from reuse.settings.training import OptimizingSettings
-
-Constraint = Callable[[nn.Module], object]
 
 
 def make_optimizer_settings(
@@ -36,14 +34,14 @@ def make_optimizer_settings(
         UsageError: a number is out of its range, or a pattern matches nothing.
     """
     return OptimizerSettings(
-        settings.optimizer,
-        settings.learning_rate,
-        settings.momentum,
-        settings.weight_decay,
-        settings.decay_all,
-        _rates(model, settings),
-        since,
-        rise,
+        name=settings.optimizer,
+        learning_rate=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        decay_all=settings.decay_all,
+        rates=_rates(model, settings),
+        since=since,
+        rise=rise,
     )
 
 

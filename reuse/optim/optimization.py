@@ -1,4 +1,4 @@
-"""How a training goes down its loss: optimizers, schedule, average of the weights."""
+"""Optimization, the way down the loss: optimizers, schedule, average of the weights."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

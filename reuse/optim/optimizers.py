@@ -44,7 +44,7 @@ REFUSED = {
     "loss of one batch once: choose adam, or nesterov with a schedule",
     "sparse_adam": "it takes sparse gradients only, and the gradients of all layers here are dense: choose adam",
 }
-"""Why the others of torch cannot be used here, and what to use."""
+"""Reasons why the others of torch cannot be used here, and what to use instead."""
 
 FUSED: dict[object, tuple[str, ...]] = {
     torch.optim.SGD: ("cpu", "cuda"),

@@ -11,10 +11,10 @@ class StoringSettings(Settings):
     """The place of the activations of frozen layers.
 
     Attributes:
-        cache_dir: the folder; None: `$REUSE_CACHE` or `./cache`.
+        cache_dir: the folder of the cache; None: `$REUSE_CACHE` or `./cache`.
         cache_dtype: in which type they are stored, such as `float16`; None: as computed.
         cache_budget: bytes that all caches together may take.
-        cache_kind: `disk`, `memory` for this run alone, or `auto`, the faster of them.
+        cache_kind: where activations are kept: `disk`, `memory` for this run alone, or `auto`, the faster of them.
     """
 
     cache_dir: str | Path | None = None

@@ -10,7 +10,7 @@ from reuse.settings.data import DataSettings, ReadingSettings
 from reuse.settings.group import Count
 from reuse.settings.model import FreezingSettings, ModelSettings, PhaseSettings, ReusingSettings
 from reuse.settings.run import ListenerSettings, RunSettings
-from reuse.settings.setting import AtLeast, Text
+from reuse.settings.setting import Minimum, Text
 from reuse.settings.training import (
     AugmentingSettings,
     ComputingSettings,
@@ -163,7 +163,7 @@ class HeadSettings(DecaySettings, EpochSettings):
     optimizer: Names = "adam"
     momentum: Numbers | None = None
     schedule: Annotated[str | Sequence[str], Text("A;B;…")] = "constant"
-    seeds: Annotated[int, AtLeast(1, "give how many initial weights to try, 1 or more")] = 1
+    seeds: Annotated[int, Minimum(1, "give how many initial weights to try, 1 or more")] = 1
     label_smoothing: float = 0.0
     epochs: Count = 200
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from reuse.errors import UsageError
-from reuse.settings.setting import AtLeast, Text, settings_of
+from reuse.settings.setting import Minimum, Text, settings_of
 from reuse.units import parse_bytes
 
 
@@ -38,7 +38,7 @@ def _amount(text: str) -> float | str:
         return text
 
 
-Count = Annotated[int, AtLeast(1)]
+Count = Annotated[int, Minimum(1)]
 """A whole number of 1 or more."""
 LabelCount = Annotated[int | str | None, Text("N or N/class", _count)]
 """So many labelled rows in all, or of each class."""

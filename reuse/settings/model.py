@@ -1,6 +1,7 @@
 """The settings of the model: its layers, those that are taken over, and those that are frozen."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from reuse.settings.group import Patterns, Settings
@@ -33,7 +34,7 @@ class ModelSettings(Settings):
     input_dropout: float | None = None
     recurrent_dropout: float | None = None
     drop_path: float | None = None
-    embeddings: str | None = None
+    embeddings: str | Path | None = None
     embedding_size: int | None = None
     trust: bool = False
 

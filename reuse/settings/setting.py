@@ -32,7 +32,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class AtLeast:
+class Minimum:
     """The least value of a number.
 
     Attributes:
@@ -56,7 +56,7 @@ class Setting:
         positional: whether it may be given without its name.
         required: whether it has no default.
         text: its form as text.
-        at_least: its least value; None: any number.
+        minimum: its least value; None: any number.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Setting:
     positional: bool
     required: bool
     text: Text
-    at_least: AtLeast | None
+    minimum: Minimum | None
 
     def checked(self, value: Any) -> Any:
         """Return a value in its plain form: paths as text, sequences as tuples, numbers as Python's own.
@@ -96,7 +96,7 @@ class Setting:
         return f" ({self.help.rstrip('.')})" if self.help else ""
 
     def _in_range(self, value: Any) -> Any:
-        bound = self.at_least
+        bound = self.minimum
         if bound is None or not isinstance(value, int | float) or value >= bound.least:
             return value
         whole = int in self.kinds
@@ -144,7 +144,7 @@ def _setting(field: Field[Any], hint: Any, help_: str) -> Setting:
         positional=not field.kw_only,
         required=required,
         text=next((extra for extra in extras if isinstance(extra, Text)), Text()),
-        at_least=next((extra for extra in extras if isinstance(extra, AtLeast)), None),
+        minimum=next((extra for extra in extras if isinstance(extra, Minimum)), None),
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from reuse.settings.group import Amount, Count, Settings
-from reuse.settings.setting import AtLeast, Text
+from reuse.settings.setting import Minimum, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,9 @@ class ObjectiveSettings(LabelSettings):
     """The objective of a pretraining.
 
     Attributes:
-        objective: a name of `reuse pretrain --list`: `autoencoder`, `denoising_autoencoder`, `supervised` on the labels
-            of a similar task with more of them; or an object of your own (see `reuse.Objective`).
+        objective: a name of `reuse pretrain --list`: `autoencoder`, `denoising_autoencoder`, `variational`, `byol`,
+            `gan`, or `supervised` on the labels of a similar task with more of them; or an object of your own (see
+            `reuse.Objective`).
         noise: for autoencoders: the standard deviation of Gaussian noise on the inputs, or the share of them that a
             `denoising_autoencoder` masks; None takes the objective's own.
     """
@@ -120,7 +121,7 @@ class EpochSettings(Settings):
     """
 
     epochs: Count = 100
-    patience: Annotated[int, AtLeast(1, "give 1 epoch or more, or --no-early-stopping")] = 20
+    patience: Annotated[int, Minimum(1, "give 1 epoch or more, or --no-early-stopping")] = 20
     early_stopping: bool = True
 
 

@@ -74,7 +74,14 @@ class FinetuneSetup:
         """
         settings = self.task.settings
         watched = make_settling(self.model, settings)
-        return TuningParts(self.anchors, settings.l2_sp, since, settings.unfreeze_warmup, feature_noise, watched)
+        return TuningParts(
+            anchors=self.anchors,
+            pull=settings.l2_sp,
+            since=since,
+            rise=settings.unfreeze_warmup,
+            feature_noise=feature_noise,
+            settling=watched,
+        )
 
 
 def set_up(task: Task, reporter: Reporter, run: RunFolder | None = None) -> FinetuneSetup:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from reuse.augmenting.augmentation import parse_augmentation
-from reuse.augmenting.mixing import FeatureNoise, augmented, mixing
+from reuse.augmenting.mixing import FeatureNoise, Transform, augmented, mixing
 from reuse.caching.packing import choose_storage
 from reuse.data.dataset import Dataset
 from reuse.devices import Compute, choose_device
@@ -39,7 +39,7 @@ from reuse.training.parallel import KINDS
 from reuse.training.precision import autocast, check_precision
 from reuse.training.settings import LoopSettings
 from reuse.training.settling import Settling
-from reuse.training.step import StepParts, Transform
+from reuse.training.step import StepParts
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
 from reuse.training.turns import check_turns

@@ -9,10 +9,14 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from reuse.augmenting.mixing import Transform
 from reuse.data.rows import Batch
 from reuse.distributed import is_divided, whole
 from reuse.errors import ReuseError, UsageError
 from reuse.objectives.objective import Network, Objective
+from reuse.optim.clipping import Clip
+from reuse.optim.constraints import Constraint
+from reuse.optim.penalties import Penalty
 from reuse.optim.sharpness import perturbed
 from reuse.training.averaging import WeightAverage
 from reuse.training.parallel import unsynchronized
@@ -20,10 +24,6 @@ from reuse.training.precision import autocast, loss_scaler
 from reuse.training.statistics import kept_statistics
 from reuse.training.turns import BoundTurn, acts_after_step, bind_turns, check_turns
 
-Transform = Callable[[Batch], Batch]
-Penalty = Callable[[], Tensor]
-Clip = Callable[[Sequence[Parameter]], object]
-Constraint = Callable[[nn.Module], object]
 Observer = Callable[[], object]
 
 _SHOWN = 8  # names in one line

@@ -283,16 +283,16 @@ class Trainer:
 
     def _new_step(self, optimizer: Optimizer, parts: StepParts, average: WeightAverage, taken: int = 0) -> Step:
         return Step(
-            self.model,
-            self.network,
-            self.objective,
-            optimizer,
-            self.parameters,
-            parts,
-            self.loop.precision,
-            self.device,
-            average,
-            taken,
+            model=self.model,
+            network=self.network,
+            objective=self.objective,
+            optimizer=optimizer,
+            named_parameters=self.parameters,
+            parts=parts,
+            precision=self.loop.precision,
+            device=self.device,
+            average=average,
+            taken=taken,
         )
 
     def _with_own_observers(self, parts: StepParts) -> StepParts:

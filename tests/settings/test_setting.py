@@ -13,7 +13,7 @@ import reuse
 from reuse.errors import UsageError
 from reuse.settings.commands import FinetuneArguments, LrFindArguments, PlanArguments, PretrainArguments, SweepArguments
 from reuse.settings.group import Count, Settings
-from reuse.settings.setting import AtLeast, Text, settings_of
+from reuse.settings.setting import Minimum, Text, settings_of
 from reuse.settings.uses import EvaluateArguments
 
 COMMANDS = (
@@ -43,7 +43,7 @@ class Kinds(Settings):
 
     path: str | Path | None = field(default=None, kw_only=False)
     count: Count = 3
-    share: Annotated[float, AtLeast(0, "leave it out")] = 0.5
+    share: Annotated[float, Minimum(0, "leave it out")] = 0.5
     names: Annotated[str | Sequence[str], Text(repeated=True)] = ()
     size: int | Sequence[int] | None = None
     budget: Annotated[int | None, Text("BYTES", lambda text: int(text.removesuffix("GB")) * 10**9)] = None

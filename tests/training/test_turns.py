@@ -98,7 +98,7 @@ def test_rates_of_turns_multiply_those_of_layers_and_one_group_has_each() -> Non
     [
         ([(["above"], {})], "no turn of Players moves below: name it in a turn's `moves`, or freeze it"),
         ([], "no turn of Players moves below, above"),
-        ([(["abov"], {}), (["below"], {})], "above"),
+        ([(["abovex"], {}), (["below"], {})], "above"),
         ([([], {}), (["below"], {"rate": 2.0})], r"two turns move below\.weight, at rates 1\.0 and 2\.0"),
         ([(["above"], {"times": 0}), (["below"], {})], "taken 0 times"),
         ([(["above"], {"rate": 0.0}), (["below"], {})], r"rate 0\.0"),
