@@ -143,3 +143,9 @@ def test_the_users_word_counts_more_than_a_file(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text('epochs = 5\nlearning-rate = 1\ncommand = "finetune"\n')
     found = from_command_line(FinetuneArguments, ["--config", str(tmp_path / "s.toml"), "--epochs", "7"])
     assert found == {"epochs": 7, "learning_rate": 1.0}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_none_is_a_default_wherever_it_is_taken_as_files_cannot_say_it(command: str) -> None:
+    for name, setting in settings_of(COMMANDS[command][0]).items():
+        assert type(None) not in setting.kinds or setting.default is None, name
