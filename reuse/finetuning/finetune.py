@@ -21,7 +21,7 @@ from reuse.runs.phases import remaining, settle_after, settle_as_before
 from reuse.runs.results import Result
 from reuse.runs.tensor_files import save_tensors
 from reuse.seeding import seed_everything
-from reuse.settings.calling import Given, overridden, takes, takes_given
+from reuse.settings.calling import Given, carried, overridden, takes_given
 from reuse.settings.commands import FinetuneArguments, FinetuneSettings, PlanArguments
 from reuse.settings.files import plain_settings
 from reuse.setup.finetuning import FinetuneSetup, begin_manifest, set_up
@@ -48,13 +48,13 @@ def finetune(arguments: FinetuneArguments, given: Given) -> Result:
     reporter = take_part(arguments.reporter)
     if arguments.resume is not None:
         return _go_on(RunFolder.open(arguments.resume), arguments, given, reporter)
-    task = new_task(arguments, reporter)
+    task = new_task(carried(arguments, given, FinetuneSettings), reporter)
     result = tune(task, reporter, out=arguments.out)
     return _with_comparison(task, result, reporter) if task.settings.compare else result
 
 
-@takes(PlanArguments)
-def plan(arguments: PlanArguments) -> tuple[Freezing, PlannedFeatures]:
+@takes_given(PlanArguments)
+def plan(arguments: PlanArguments, given: Given) -> tuple[Freezing, PlannedFeatures]:
     """Do all of `finetune` that comes before computing activations and training; writes nothing.
 
     Returns:
@@ -65,7 +65,8 @@ def plan(arguments: PlanArguments) -> tuple[Freezing, PlannedFeatures]:
         CutError: the model cannot be cut, or augmentation leaves nothing to cache; the message says why.
         UsageError, DataError, RunError: as `finetune`.
     """
-    setup = set_up(new_task(arguments, arguments.reporter or Reporter()), Reporter())
+    task = new_task(carried(arguments, given, FinetuneSettings), arguments.reporter or Reporter())
+    setup = set_up(task, Reporter())
     later = training_later(setup.model, setup.phases[1:])
     return setup.freezing, plan_phase_features(PhaseNeeds(setup, setup.phases[0], later))
 

@@ -15,7 +15,7 @@ from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.manifest import Manifest
 from reuse.runs.results import Result
 from reuse.runs.tensor_files import save_tensors
-from reuse.settings.calling import Given, overridden, takes_given
+from reuse.settings.calling import Given, carried, overridden, takes_given
 from reuse.settings.commands import PretrainArguments, PretrainSettings
 from reuse.settings.files import name_of, plain_settings
 from reuse.setup.data import check_same_data, data_digests
@@ -41,7 +41,7 @@ def pretrain(arguments: PretrainArguments, given: Given) -> Result:
     """
     reporter = take_part(arguments.reporter)
     if arguments.resume is None:
-        setup = set_up(arguments, reporter)
+        setup = set_up(carried(arguments, given, PretrainSettings), reporter)
         run = from_main(lambda: _new_run(setup, arguments.out))
         return _train(setup, run, reporter, resume=False)
     run = RunFolder.open(arguments.resume)
