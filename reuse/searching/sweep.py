@@ -22,7 +22,7 @@ from reuse.searching.keeping import keep_head
 from reuse.searching.solved_stages import solve_stage
 from reuse.searching.solver_choices import PENALTIES, SolverChoice, read_solver_choices, refuse_steps
 from reuse.searching.stages import Stage, Sweep, train_stage
-from reuse.searching.table import Configuration, best_of, choose_metric, ranked
+from reuse.searching.table import Configuration, best_of, choose_metric, cv_results, ranked
 from reuse.settings.calling import Given, carried, takes_given
 from reuse.settings.commands import FinetuneSettings, HeadSettings, SweepArguments
 from reuse.settings.files import plain_settings
@@ -70,6 +70,11 @@ class SweepResult:
     cache: dict[str, Any] | None
     seconds: dict[str, float]
     kept: str | None = None
+
+    @property
+    def cv_results_(self) -> dict[str, Any]:
+        """The heads as scikit-learn's searches list theirs, for code that reads `GridSearchCV.cv_results_`."""
+        return cv_results(self.configurations, self.metric)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""

@@ -6,12 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from scipy.stats import rankdata  # type: ignore[import-untyped]
+
 from reuse.errors import UsageError
 from reuse.searching.folds import Label
 from reuse.searching.grid import Choice
 from reuse.searching.solver_choices import SolverChoice
 
 LOWER_IS_BETTER = ("loss", "mse")
+OUTCOMES = ("number", "seed", "fold", "best_epoch", "iterations", "valid")
+"""Entries of a head that say which split it had and what it came to; the others are its settings."""
 METRICS = {
     "classification": ("accuracy", "macro_f1", "loss"),
     "multilabel": ("accuracy", "macro_f1", "loss"),
@@ -92,6 +97,37 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
     """Return the mean and its standard error, None for a single value."""
     error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
     return statistics.fmean(values), error
+
+
+def cv_results(configurations: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
+    """Return heads as the columns of scikit-learn's `cv_results_`, a row for each combination, in the order tried.
+
+    As there, `test` means the rows that were held out to choose by, and greater scores are better: a loss or squared
+    error is negative. A split is a seed and a fold. Where a loss was never finite the score is NaN and ranks last.
+
+    Args:
+        configurations: as `Configuration.to_dict` gives them.
+        metric: of the scores.
+    """
+    groups: dict[tuple[tuple[str, Any], ...], list[Mapping[str, Any]]] = {}
+    for one in configurations:
+        groups.setdefault(tuple((name, one[name]) for name in one if name not in OUTCOMES), []).append(one)
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    scores = np.array(
+        [
+            [sign * math.nan if one.get("best_epoch") == 0 else sign * one["valid"][metric] for one in own]
+            for own in groups.values()
+        ]
+    )
+    means, params = scores.mean(axis=1), [dict(group) for group in groups]
+    return {
+        "params": params,
+        **{f"param_{name}": np.array([one[name] for one in params], dtype=object) for name in params[0]},
+        **{f"split{number}_test_score": column for number, column in enumerate(scores.T)},
+        "mean_test_score": means,
+        "std_test_score": scores.std(axis=1),
+        "rank_test_score": rankdata(-np.nan_to_num(means, nan=-math.inf), method="min").astype(np.int32),
+    }
 
 
 def _row(own: Sequence[Configuration], metric: str) -> dict[str, Any]:

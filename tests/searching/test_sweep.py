@@ -44,6 +44,9 @@ def test_each_head_is_what_finetune_would_train(common: dict[str, Any], tmp_path
             for split, metrics in alone.metrics.items():
                 assert result["metrics"][split] == pytest.approx(metrics, abs=1e-9)
             assert {n: value["mean"] for n, value in swept.best["test"].items()} == pytest.approx(alone.metrics["test"])
+    listed = swept.cv_results_
+    best = listed["params"][int(listed["rank_test_score"].argmin())]
+    assert {name: best[name] for name in tried} == {name: swept.best[name] for name in tried}
     epochs = {one["best_epoch"] for one in swept.configurations}
     assert len(epochs) > 1  # each stops by itself
     assert swept.epochs["0"] <= 12
