@@ -27,7 +27,7 @@ from reuse.settings.files import plain_settings
 from reuse.setup.finetuning import FinetuneSetup, begin_manifest, set_up
 from reuse.setup.resuming import saved_settings
 from reuse.setup.sources import find_source
-from reuse.setup.tasks import Task, new_task, resumed_task, with_settings
+from reuse.setup.tasks import Task, new_task, resumed_task, task_with
 from reuse.setup.trainers import make_stopping
 from reuse.training.parallel import describe_spread, take_part
 
@@ -167,9 +167,9 @@ def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
     scratch = replace(whole, restore=(), random_weights=True, l2_sp=None)
     restored = "all layers restored, none frozen"
     table = {
-        "scratch": _compared(with_settings(task, scratch), folder / "compared-scratch", "from scratch", reporter),
+        "scratch": _compared(task_with(task, scratch), folder / "compared-scratch", "from scratch", reporter),
         "frozen": _row(result.to_dict()),
-        "unfrozen": _compared(with_settings(task, whole), folder / "compared-unfrozen", restored, reporter),
+        "unfrozen": _compared(task_with(task, whole), folder / "compared-unfrozen", restored, reporter),
     }
     compared = replace(result, comparison=table)
     RunFolder(folder).write_result(compared.to_dict())

@@ -17,7 +17,7 @@ from reuse.runs.results import Result
 from reuse.runs.tensor_files import save_tensors
 from reuse.settings.calling import Given, carried, overridden, takes_given
 from reuse.settings.commands import PretrainArguments, PretrainSettings
-from reuse.settings.files import name_of, plain_settings
+from reuse.settings.files import objective_name, plain_settings
 from reuse.setup.data import check_same_data, data_digests
 from reuse.setup.pretraining import PretrainSetup, set_up
 from reuse.setup.resuming import saved_settings
@@ -57,7 +57,9 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
     settings, data, trained = setup.settings, setup.data, setup.trained
     for line in describe_spread(trained):
         reporter.line(line)
-    reporter.line(f"pretraining {setup.recipe.spec} as {name_of(settings.objective)} on {data.name}: {_sizes(data)}")
+    reporter.line(
+        f"pretraining {setup.recipe.spec} as {objective_name(settings.objective)} on {data.name}: {_sizes(data)}"
+    )
     with interruptible(run):
         feed = feed_inputs(trained, data, setup.compute)
         feed.network = spread(trained, feed.network, settings.parallel)
@@ -112,7 +114,7 @@ def _manifest(setup: PretrainSetup) -> Manifest:
     data, labelled = setup.data, setup.objective.needs_labels and setup.encoder is setup.trained
     return Manifest(
         kind="pretrain",
-        objective=name_of(setup.settings.objective),
+        objective=objective_name(setup.settings.objective),
         task=data.task if labelled else None,
         classes=tuple(data.classes) if labelled else (),
         model=setup.recipe,

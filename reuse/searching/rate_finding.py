@@ -7,7 +7,7 @@ from reuse.features.feeding import feed_inputs
 from reuse.reporting import Reporter
 from reuse.settings.calling import Given, carried, takes_given
 from reuse.settings.commands import FinetuneSettings, LrFindArguments, PretrainSettings
-from reuse.settings.files import name_of
+from reuse.settings.files import objective_name
 from reuse.settings.run import ListenerSettings
 from reuse.settings.setting import settings_of
 from reuse.setup import finetuning, pretraining
@@ -48,7 +48,7 @@ def lr_find(arguments: LrFindArguments, given: Given) -> RateCurve:
         trainer, feed = _of_pretraining(carried(arguments, given, PretrainSettings), reporter)
     else:
         raise UsageError(
-            f"objective {name_of(arguments.objective)} is of a pretraining, which has no source: give one of the two"
+            f"objective {objective_name(arguments.objective)} is of a pretraining, which has no source: give one of the two"
         )
     rows = feed.splits["train"]
     with fitting_threads(feed.network, trainer.model, rows[0], trainer.loop.batch_size, trainer.loop.precision):

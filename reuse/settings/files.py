@@ -27,7 +27,7 @@ def plain_settings(settings: Settings) -> dict[str, Any]:
     return {name: _plain(name, getattr(settings, name)) for name in settings_of(type(settings)) if name in names}
 
 
-def name_of(objective: object) -> str:
+def objective_name(objective: object) -> str:
     """Return how settings name an objective: a name as it is, an object by its class."""
     kind = type(objective)
     return objective if isinstance(objective, str) else f"{OBJECT}{kind.__module__}.{kind.__qualname__}"
@@ -64,4 +64,4 @@ def _plain(name: str, value: Any) -> Any:
         return list(value)
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    return name_of(value)
+    return objective_name(value)

@@ -8,7 +8,7 @@ from reuse.errors import UsageError
 from reuse.menus import lookup
 from reuse.objectives.menu import OBJECTIVES
 from reuse.objectives.objective import Objective
-from reuse.settings.files import OBJECT, name_of
+from reuse.settings.files import OBJECT, objective_name
 from reuse.settings.training import ObjectiveSettings
 
 
@@ -53,7 +53,9 @@ def choose_objective(settings: ObjectiveSettings, data: Dataset) -> Objective:
     chosen: Any = OBJECTIVES[objective].make(data, settings) if isinstance(objective, str) else objective
     if settings.noise is not None:
         if not (is_dataclass(chosen) and "noise" in {field.name for field in fields(chosen)}):
-            raise UsageError(f"noise is for autoencoders, and the objective is {name_of(objective)}: leave it out")
+            raise UsageError(
+                f"noise is for autoencoders, and the objective is {objective_name(objective)}: leave it out"
+            )
         chosen = replace(cast(Any, chosen), noise=settings.noise)
     assert isinstance(chosen, Objective)
     return chosen

@@ -14,7 +14,7 @@ from reuse.reporting import Reporter
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.seeding import seed_everything
 from reuse.settings.commands import PretrainSettings
-from reuse.settings.files import OBJECT, name_of
+from reuse.settings.files import OBJECT, objective_name
 from reuse.setup.data import load_data, preprocessing_for
 from reuse.setup.models import describe_model, make_recipe, read_embeddings, with_model_options
 from reuse.setup.objectives import check_objective, choose_objective
@@ -95,7 +95,7 @@ def _load(settings: PretrainSettings, run: RunFolder | None, needs_labels: bool)
         transductive=settings.transductive,
     )
     if needs_labels and data.task == "unlabelled":
-        raise UsageError(f"objective {name_of(settings.objective)} needs labels, and {data.name} has none")
+        raise UsageError(f"objective {objective_name(settings.objective)} needs labels, and {data.name} has none")
     return data
 
 
@@ -108,7 +108,7 @@ def _refuse_unsavable(objective: Objective, trained: nn.Module, encoder: nn.Modu
 
 def _refuse_unused(settings: PretrainSettings, needs_labels: bool) -> None:
     """Raise where a setting would be taken and not used."""
-    name = name_of(settings.objective)
+    name = objective_name(settings.objective)
     if needs_labels and name.startswith(OBJECT) and (settings.label_smoothing or settings.class_weights):
         unused = "label_smoothing" if settings.label_smoothing else "class_weights"
         raise UsageError(f"{name} brings its own settings: leave {unused} out, and tell the object")

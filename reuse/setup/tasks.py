@@ -100,7 +100,7 @@ def resumed_task(settings: FinetuneSettings, run: RunFolder, reporter: Reporter)
     return _task(settings, None, data, reporter, started, time.perf_counter() - started)
 
 
-def with_settings(task: Task, settings: FinetuneSettings) -> Task:
+def task_with(task: Task, settings: FinetuneSettings) -> Task:
     """Return a task on the same source and rows with other settings; the time begins anew."""
     return replace(task, settings=settings, started=time.perf_counter())
 
