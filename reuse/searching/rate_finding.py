@@ -47,9 +47,8 @@ def lr_find(arguments: LrFindArguments, given: Given) -> RateCurve:
         _refuse_others(given, PretrainSettings)
         trainer, feed = _of_pretraining(carried(arguments, given, PretrainSettings), reporter)
     else:
-        raise UsageError(
-            f"objective {objective_name(arguments.objective)} is of a pretraining, which has no source: give one of the two"
-        )
+        name = objective_name(arguments.objective)
+        raise UsageError(f"objective {name} is of a pretraining, which has no source: give one of the two")
     rows = feed.splits["train"]
     with fitting_threads(feed.network, trainer.model, rows[0], trainer.loop.batch_size, trainer.loop.precision):
         tested = range_test(trainer, *rows, lowest=arguments.lowest, highest=arguments.highest, steps=arguments.steps)
