@@ -1,6 +1,6 @@
 """TensorBoard's own reader finds every epoch once, in runs that were interrupted too."""
 
-import builtins
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +66,7 @@ def test_epochs_that_are_trained_again_count_once() -> None:
 
 
 def test_without_tensorboard_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *others: Any, **more: Any) -> Any:
-        if name.startswith("torch.utils.tensorboard"):
-            raise ModuleNotFoundError(name)
-        return real(name, *others, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UsageError, match=r'pip install "torch-reuse\[report\]"'):
         check_tensorboard()
     with pytest.raises(UsageError, match="tensorboard is not installed"):

@@ -1,6 +1,6 @@
 """Finding a rate for exactly what would be trained, and nothing left behind."""
 
-import builtins
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +84,7 @@ def test_a_picture_is_drawn() -> None:
 
 
 def test_without_matplotlib_it_is_said_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *others: Any, **more: Any) -> Any:
-        if name.startswith("matplotlib"):
-            raise ModuleNotFoundError(name)
-        return real(name, *others, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr(torch.optim.Adam, "step", lambda *_: pytest.fail("computed"))
     with pytest.raises(UsageError, match=r'pip install "torch-reuse\[report\]"'):
         lr_find("mlp:8", plot="rates.png", **SMALL)

@@ -36,10 +36,13 @@ def watched(model: nn.Module, **settings: Any) -> Settling:
     return Settling({name: dict(model.get_submodule(name).named_parameters(prefix=name)) for name in NAMES}, **settings)
 
 
+def trainer_of(model: nn.Module, settling: Settling | None, **settings: Any) -> Trainer:
+    how = grouped(batch_size=16, learning_rate=0.01, **settings)
+    return Trainer(model, Classification(3), settling=settling, **how)
+
+
 def trained(model: nn.Module, settling: Settling | None, epochs: int, **settings: Any) -> Trainer:
-    trainer = Trainer(
-        model, Classification(3), settling=settling, **grouped(batch_size=16, learning_rate=0.01, **settings)
-    )
+    trainer = trainer_of(model, settling, **settings)
     for _ in trainer.epochs(Resident(X), Y, epochs=epochs):
         pass
     return trainer
@@ -116,13 +119,7 @@ def test_a_layer_that_nothing_moves_settles_as_soon_as_two_intervals_are_over(pe
     model = network()
     model[1] = Silencing()
     settling = watched(model, percentile=percentile)
-    trainer = Trainer(
-        model,
-        Classification(3),
-        optimization=OptimizerSettings("adam", 0.01),
-        loop=LoopSettings(batch_size=16),
-        settling=settling,
-    )
+    trainer = trainer_of(model, settling)
     epochs = trainer.epochs(Resident(X), Y, epochs=2)
     next(epochs)
     assert settling.settled == {}
@@ -150,13 +147,7 @@ def test_resumed_within_an_interval_it_goes_on(every: int, epoch: int) -> None:
     state = trained(begun, watched(begun, percentile=100, every=every), epoch).state_dict()
     again = network()
     settling = watched(again, percentile=100, every=every)
-    trainer = Trainer(
-        again,
-        Classification(3),
-        optimization=OptimizerSettings("adam", 0.01),
-        loop=LoopSettings(batch_size=16),
-        settling=settling,
-    )
+    trainer = trainer_of(again, settling)
     trainer.load_state_dict(state)
     for _ in trainer.epochs(Resident(X), Y, epochs=6):
         pass
