@@ -15,7 +15,7 @@ from finished_runs import history, weights
 from reuse.features import filling
 from reuse.finetuning.finetune import finetune
 from reuse.pretraining.pretrain import pretrain
-from reuse.runs import fitting
+from reuse.runs import checkpoints
 from reuse.runs.folder import RunFolder
 from reuse.runs.results import Result
 from reuse.training.step import Step
@@ -148,7 +148,7 @@ def assert_same(run: str, whole: str) -> None:
 def test_killed_at_a_boundary_and_resumed_is_uninterrupted(
     scheme: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
     settings = {**SCHEMES[scheme], **(ADAM if kind == "disk" else MOMENTUM), "cache_kind": kind}
     tape: Tape = []
     with monkeypatch.context() as patch:

@@ -21,7 +21,7 @@ from reuse.errors import RunError, UsageError
 from reuse.features import choosing
 from reuse.finetuning.finetune import finetune
 from reuse.pretraining.pretrain import pretrain
-from reuse.runs import fitting
+from reuse.runs import checkpoints
 from reuse.runs.checkpoints import FOLDER
 from reuse.runs.fitting import Interrupted
 from reuse.runs.folder import RunFolder
@@ -225,7 +225,7 @@ def _kill_at_step(number: int) -> Callable[[], None]:
 def test_killed_at_random_steps_and_resumed_is_uninterrupted(
     name: str, source: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
     command, settings = COMMANDS[name]
     command(**settings, out="whole")
     steps = EPOCHS * (1 if "accumulate" in settings else 2)  # 44 rows in batches of 32
@@ -242,7 +242,7 @@ def test_killed_at_any_file_operation_and_resumed_is_uninterrupted(
     source: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between a run's first file and its last, every rename and every removal is a moment to be killed at."""
-    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
     settings = {**ADAM, "epochs": 3, "cache": False}
     finetuned(**settings, out="whole")
 
@@ -303,7 +303,7 @@ def test_a_run_is_whole_on_disk_before_anything_is_computed(source: None, monkey
 def test_frozen_tensors_are_stored_once_and_what_trains_in_one_generation(
     source: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
     finetuned(out="run")
     folder = Path("run") / FOLDER
     assert sorted(path.name for path in folder.iterdir()) == ["epoch-00006", "frozen.safetensors"]

@@ -7,6 +7,7 @@ checkpoint/epoch-00007/            what trains: weights.safetensors, best.safete
 
 import pickle
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,17 @@ from reuse.errors import RunError, UsageError
 from reuse.runs.folder import RunFolder
 from reuse.runs.tensor_files import load_tensors_file, save_tensors
 from reuse.training.state import live_tensors, load_tensors
+from reuse.training.stopping import EarlyStopping
+from reuse.training.trainer import Trainer
 
 FOLDER = "checkpoint"
 CONTENTS = {
     "trainer": ("epoch", "optimizer_class", "optimizer", "random"),
     "stopping": ("best", "best_epoch", "waited"),
 }  # of state.pt
+CHECKPOINT_SECONDS = 1.0
+"""The age at which a checkpoint is replaced: a head that trains for milliseconds an epoch does not wait for the disk,
+and a kill costs a second."""
 FROZEN, START = "frozen.safetensors", "start.safetensors"
 ANCHORS = f"{FOLDER}/anchors.safetensors"
 """In a run folder: reused weights as they began, where the training is pulled towards them."""
@@ -106,6 +112,39 @@ def save_checkpoint(run: RunFolder, trainer: dict[str, Any], stopping: dict[str,
     for unneeded in (draft, *older):
         shutil.rmtree(unneeded, ignore_errors=True)
     (folder / START).unlink(missing_ok=True)
+
+
+class Saver:
+    """Holds the state of a training after its last whole epoch, and writes it now and then.
+
+    Args:
+        trainer: that trains.
+        stopping: with its best weights.
+        run: where checkpoints go.
+
+    Attributes:
+        epoch: number of the epoch whose state is held.
+        state: of trainer and stopping.
+    """
+
+    def __init__(self, trainer: Trainer, stopping: EarlyStopping, run: RunFolder) -> None:
+        self._trainer, self._stopping, self._run = trainer, stopping, run
+        self._written = time.perf_counter()
+        self._hold()
+
+    def keep(self) -> None:
+        """Hold the state of now, and write it where the last checkpoint is old."""
+        self._hold()
+        if time.perf_counter() - self._written > CHECKPOINT_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """Write the state that is held."""
+        save_checkpoint(self._run, *self.state)
+        self._written = time.perf_counter()
+
+    def _hold(self) -> None:
+        self.epoch, self.state = self._trainer.epoch, (self._trainer.state_dict(), self._stopping.state_dict())
 
 
 def _write_generation(draft: Path, trainer: dict[str, Any], stopping: dict[str, Any]) -> None:

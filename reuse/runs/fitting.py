@@ -12,7 +12,7 @@ from reuse.data.rows import Rows
 from reuse.distributed import LostProcessError, others_needed
 from reuse.errors import ReuseError
 from reuse.reporting import Epoch, Reporter
-from reuse.runs.checkpoints import load_checkpoint, save_checkpoint
+from reuse.runs.checkpoints import Saver, load_checkpoint
 from reuse.runs.folder import RunFolder
 from reuse.runs.recording import Recorder, Recording, recorder
 from reuse.settings.commands import TrainedSettings
@@ -23,10 +23,6 @@ from reuse.training.state import live_tensors
 from reuse.training.stopping import EarlyStopping
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
-
-# A checkpoint is written when the last one is older than this: a head that trains for milliseconds an epoch does not
-# wait for the disk, and a kill costs a second.
-CHECKPOINT_SECONDS = 1.0
 
 RowsAndTargets = tuple[Rows, Tensor | None]
 
@@ -227,7 +223,7 @@ def _loop(
 ) -> bool:
     if epochs.until is None and valid is not None and stopping.is_over():
         return True  # the run that is resumed had stopped already
-    run, saver = records.run, _Saver(trainer, stopping, records.run)
+    run, saver = records.run, Saver(trainer, stopping, records.run)
     valid_source, valid_targets = valid if valid is not None else (None, None)
     stop = False
     try:
@@ -266,26 +262,6 @@ def _refuse_unusable(epoch: Epoch, monitor: str) -> None:
             f"the validation {monitor} is {value} after epoch {epoch.number}: lower the learning rate, clip the "
             "gradients with clip_norm, or look for missing or huge values in the validation rows"
         )
-
-
-class _Saver:
-    """Holds the state after the last whole epoch and writes it now and then."""
-
-    def __init__(self, trainer: Trainer, stopping: EarlyStopping, run: RunFolder):
-        self.trainer, self.stopping, self.run = trainer, stopping, run
-        self.epoch = trainer.epoch
-        self.state = (trainer.state_dict(), stopping.state_dict())
-        self.written = time.perf_counter()
-
-    def keep(self) -> None:
-        self.state = (self.trainer.state_dict(), self.stopping.state_dict())
-        self.epoch = self.trainer.epoch
-        if time.perf_counter() - self.written > CHECKPOINT_SECONDS:
-            self.write()
-
-    def write(self) -> None:
-        save_checkpoint(self.run, *self.state)
-        self.written = time.perf_counter()
 
 
 def _go_on(
