@@ -116,9 +116,8 @@ def plan_phase_features(needs: PhaseNeeds, began: CacheChoice | None = None) -> 
     settings, model, data = setup.task.settings, setup.model, setup.task.data
     if settings.augment and viewing is None:
         raise CutError(AUGMENTED)
-    unmixed = replace(
-        settings, mixup=0.0, cutmix=0.0
-    )  # mixing costs next to nothing, and cutmix is refused for flat features below
+    # Mixing costs next to nothing, and cutmix is refused for flat features below.
+    unmixed = replace(settings, mixup=0.0, cutmix=0.0)
 
     def stepping(network: nn.Module) -> Callable[[Batch], object]:
         feed = Feed(network, {}, features=network is not model, viewed=network is not model)

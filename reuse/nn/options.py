@@ -39,14 +39,8 @@ class LayerOptions:
 
     def filled(self, defaults: "LayerOptions") -> "LayerOptions":
         """Return these options, those of `defaults` where they are None."""
-        return replace(
-            self,
-            activation=or_default(self.activation, defaults.activation),
-            norm=or_default(self.norm, defaults.norm),
-            init=or_default(self.init, defaults.init),
-            dropout=or_default(self.dropout, defaults.dropout),
-            embedding_size=or_default(self.embedding_size, defaults.embedding_size),
-        )
+        missing = [field.name for field in fields(self) if getattr(self, field.name) is None]
+        return replace(self, **{name: getattr(defaults, name) for name in missing})
 
 
 def or_default(value: T | None, default: T) -> T:

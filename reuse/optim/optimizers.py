@@ -94,6 +94,11 @@ def build_optimizer(settings: OptimizerSettings, named_parameters: Sequence[tupl
     return look_ahead(optimizer) if named != whole else optimizer
 
 
+def is_from_torch(optimizer: Optimizer) -> bool:
+    """Return whether an optimizer is one of torch's, neither timm's nor one that is wrapped around another."""
+    return type(optimizer).__module__.startswith("torch.optim")
+
+
 def _build_torch(
     named: Named, settings: OptimizerSettings, trainable: Sequence[tuple[str, Parameter]], groups: list[dict[str, Any]]
 ) -> Optimizer:

@@ -8,7 +8,6 @@ from reuse.reporting import Reporter
 from reuse.settings.calling import Given, carried, takes_given
 from reuse.settings.commands import FinetuneSettings, LrFindArguments, PretrainSettings
 from reuse.settings.files import objective_name
-from reuse.settings.run import ListenerSettings
 from reuse.settings.setting import settings_of
 from reuse.setup import finetuning, pretraining
 from reuse.setup.tasks import new_task
@@ -18,9 +17,6 @@ from reuse.training.parallel import take_part
 from reuse.training.range_test import RateCurve, range_test
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
-
-# What a range test has beside the settings of the training.
-OWN = {"source", "objective", "lowest", "highest", "steps", "plot", *settings_of(ListenerSettings)}
 
 
 @takes_given(LrFindArguments)
@@ -59,13 +55,16 @@ def lr_find(arguments: LrFindArguments, given: Given) -> RateCurve:
 
 def _refuse_others(given: Given, target: type[FinetuneSettings | PretrainSettings]) -> None:
     """Raise where a setting was given that the training of which the rate is sought has not."""
-    for name in given:
-        if name in settings_of(LrFindArguments).keys() - OWN - settings_of(target).keys():
-            other = "pretrain" if target is FinetuneSettings else "finetune"
-            raise UsageError(
-                f"{name} is a setting of `reuse {other}` and none of `reuse {target.command}`, whose rate is sought: "
-                f"leave it out, or give {'an objective' if other == 'pretrain' else 'a source and no objective'}"
-            )
+    other: type[FinetuneSettings | PretrainSettings] = FinetuneSettings
+    instead = "a source and no objective"
+    if target is FinetuneSettings:
+        other, instead = PretrainSettings, "an objective"
+    foreign = given & (settings_of(other).keys() - settings_of(target).keys()) - {"source", "objective"}
+    for name in sorted(foreign):
+        raise UsageError(
+            f"{name} is a setting of `reuse {other.command}` and none of `reuse {target.command}`, whose rate is "
+            f"sought: leave it out, or give {instead}"
+        )
 
 
 def draw(curve: RateCurve, path: str | Path) -> None:

@@ -29,15 +29,19 @@ Numbers = Annotated[float | str | Sequence[float], Text("A,B,…", str)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainedSettings(
+class LearningSettings(
     ModelSettings,
     DataSettings,
     AugmentingSettings,
     LabelSettings,
     OptimizingSettings,
     TrainingSettings,
-    RecordingSettings,
 ):
+    """Settings of any training, but for what is recorded of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedSettings(LearningSettings, RecordingSettings):
     """Settings that pretraining and fine-tuning share."""
 
 
@@ -101,17 +105,7 @@ class PlanArguments(FinetuneSettings, ListenerSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LrFindArguments(
-    FreezingSettings,
-    ReusingSettings,
-    ModelSettings,
-    DataSettings,
-    AugmentingSettings,
-    LabelSettings,
-    OptimizingSettings,
-    TrainingSettings,
-    ListenerSettings,
-):
+class LrFindArguments(FreezingSettings, ReusingSettings, LearningSettings, ListenerSettings):
     """Arguments of `reuse.lr_find`.
 
     Attributes:

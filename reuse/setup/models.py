@@ -1,7 +1,7 @@
 """From settings to a model: its recipe, its weights, and what is frozen of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TypeVar
 
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from reuse.layers.freezing import Freezing, freeze, frozen
 from reuse.layers.selecting import select, summarize
 from reuse.layers.transplanting import transplant
 from reuse.nn.exchanging import exchange_notes
-from reuse.nn.options import LayerOptions, or_default
+from reuse.nn.options import LayerOptions
 from reuse.nn.outputs import output_layers
 from reuse.nn.recipe import ModelRecipe
 from reuse.nn.selu import input_concerns
@@ -169,16 +169,8 @@ def reused_weights(model: nn.Module, restored: Sequence[str], later: Sequence[st
 
 def _options(settings: ModelSettings, unsaid: LayerOptions) -> LayerOptions:
     """Return the options among some settings, those of `unsaid` where they are None."""
-    return LayerOptions(
-        activation=or_default(settings.activation, unsaid.activation),
-        norm=or_default(settings.norm, unsaid.norm),
-        init=or_default(settings.init, unsaid.init),
-        dropout=or_default(settings.dropout, unsaid.dropout),
-        input_dropout=or_default(settings.input_dropout, unsaid.input_dropout),
-        drop_path=or_default(settings.drop_path, unsaid.drop_path),
-        recurrent_dropout=or_default(settings.recurrent_dropout, unsaid.recurrent_dropout),
-        embedding_size=or_default(settings.embedding_size, unsaid.embedding_size),
-    )
+    said = {field.name: getattr(settings, field.name) for field in fields(LayerOptions)}
+    return LayerOptions(**said).filled(unsaid)
 
 
 def _is_below(name: str, layers: Sequence[str]) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reuse.augmenting.views import read_views
+from reuse.caching.packing import choose_storage
 from reuse.data.dataset import Dataset
 from reuse.data.preprocessing import Preprocessing
 from reuse.errors import DataError, UsageError
@@ -25,9 +26,7 @@ from reuse.setup.models import (
     with_model_options,
 )
 from reuse.setup.sources import Source, find_source
-from reuse.setup.trainers import (
-    check_settings,
-)
+from reuse.setup.trainers import check_settings
 
 # Where no data is named there is nothing to lose: few labels show best what reused layers are worth.
 LABELS_WITHOUT_DATA = 100
@@ -212,6 +211,8 @@ def _task(
 
 
 def _check(settings: FinetuneSettings) -> None:
-    check_settings(settings, settings.cache_dtype)
+    check_settings(settings)
+    if settings.cache_dtype is not None:
+        choose_storage(settings.cache_dtype)
     lookup(CACHE_KINDS, settings.cache_kind, "cache kind")
     read_views(settings.augment, settings, alternate=settings.alternate)

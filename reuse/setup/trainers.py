@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from reuse.augmenting.augmentation import parse_augmentation
 from reuse.augmenting.mixing import FeatureNoise, Transform, augmented, mixing
-from reuse.caching.packing import choose_storage
 from reuse.data.dataset import Dataset
 from reuse.devices import Compute, choose_device
 from reuse.distributed import world_size
@@ -204,20 +203,17 @@ def choose_compute(settings: ComputingSettings) -> Compute:
     return Compute(choose_device(settings.device), settings.precision)
 
 
-def check_settings(settings: TrainedSettings, cache_dtype: str | None = None) -> None:
+def check_settings(settings: TrainedSettings) -> None:
     """Raise where a setting cannot be taken that no other part looks at before hours are spent.
 
     Args:
         settings: of a command.
-        cache_dtype: in which activations are stored.
 
     Raises:
         UsageError: the message says what can be taken.
     """
     EarlyStopping(None, max_gap=settings.max_gap)
     lookup(KINDS, settings.parallel, "parallel")
-    if cache_dtype is not None:
-        choose_storage(cache_dtype)
     kept_epochs(settings.snapshots, settings.epochs, schedule=settings.schedule)
     if settings.tensorboard:
         check_tensorboard()

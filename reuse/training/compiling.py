@@ -13,6 +13,7 @@ from torch import Tensor
 
 from reuse.data.rows import Batch
 from reuse.errors import UsageError
+from reuse.optim.optimizers import is_from_torch
 from reuse.training.batches import split_batch
 from reuse.training.step import Step
 from reuse.training.stepping import EagerSteps
@@ -120,7 +121,7 @@ def _obstacles(step: Step) -> dict[str, bool]:
     return {
         "float16 scales its loss by what it meets": step.scaler is not None,
         "a sharpness-aware step is two": step.parts.sharpness > 0,
-        "the optimizer is not torch's own": not type(step.optimizer).__module__.startswith("torch.optim"),
+        "the optimizer is not torch's own": not is_from_torch(step.optimizer),
         "a moving average is kept at each step": step.average.every_step,
         "several turns make a step": len(step.turns) > 1,
         "the objective acts after each step": step.acts_after,

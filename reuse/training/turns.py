@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from reuse.errors import UsageError
 from reuse.menus import lookup
 from reuse.objectives.objective import Losses, Objective, Turn
+from reuse.optim.optimizers import is_from_torch
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def check_turns(objective: Objective, optimizers: Sequence[Optimizer], *, sharpn
         raise UsageError(f"a sharpness-aware step goes uphill by one loss, and {kind} has turns: leave sharpness out")
     if divided and (several or acts_after_step(objective)):
         raise UsageError(f"{kind} works on whole parameters, and fsdp divides them: choose parallel=ddp")
-    if several and not all(type(optimizer).__module__.startswith("torch.optim") for optimizer in optimizers):
+    if several and not all(map(is_from_torch, optimizers)):
         raise UsageError(f"{kind} has turns, which torch's own optimizers keep apart: choose one, such as adam")
 
 
