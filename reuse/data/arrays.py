@@ -41,7 +41,7 @@ class ArraySamples:
             return self._fit_vectors(rows), ()
         divisor, notes = self._fit_divisor(rows)
         _, channels, height, width = self.raw.shape
-        size = options.image_size or (height, width)
+        size = options.size or (height, width)
         return Preprocessing("images", divisor, image_size=size, channels=options.channels or channels), notes
 
     def inputs(self, rows: np.ndarray, preprocessing: Preprocessing) -> tuple[Inputs, tuple[str, ...]]:

@@ -125,7 +125,7 @@ def read_images(files: Sequence[ImageFile], name: str, options: Options) -> Imag
         DataError: broken images, unless they are to be skipped; sizes that differ where no size is asked for.
     """
     wanted = options.preprocessing or Preprocessing(
-        "images", 255.0, image_size=options.image_size, channels=options.channels or 3
+        "images", 255.0, image_size=options.size, channels=options.channels or 3
     )
     refuse_other_kind(wanted, "images", name)
     first = _first_readable(files, wanted, name)

@@ -1,7 +1,7 @@
 """Loading: from a spec string or arrays to splits of rows with digests."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.data.idx import find_idx, read_idx_folder
 from reuse.data.image_files import read_image_archive, read_image_folder
 from reuse.data.labels import few_labels, keep_classes
-from reuse.data.preprocessing import Preprocessing, as_image_size
+from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, RawData
 from reuse.data.sequences import StepSamples, TokenSamples
 from reuse.data.splitting import Parts, check_parts, split_rows
@@ -23,6 +23,9 @@ from reuse.data.tables import TableSamples
 from reuse.data.text import TextSamples
 from reuse.errors import DataError, UnknownNameError, UsageError
 from reuse.menus import suggest
+from reuse.settings.calling import carried, takes
+from reuse.settings.data import DataSettings
+from reuse.settings.setting import settings_of
 
 READERS: dict[str, Callable[[Path, Options], RawData]] = {
     ".npz": read_npz,
@@ -40,35 +43,12 @@ READERS: dict[str, Callable[[Path, Options], RawData]] = {
 OPENML = "openml:"
 
 
-def load(
-    spec: str | Path | Mapping[str, Any] | tuple[Any, Any],
-    *,
-    labels: int | str | None = None,
-    classes: str | int | Sequence[str | int] | None = None,
-    target: str | None = None,
-    group_by: str | None = None,
-    image_size: int | Sequence[int] | None = None,
-    channels: int | None = None,
-    valid_fraction: float = 0.2,
-    test_fraction: float = 0.2,
-    seed: int = 0,
-    split_seed: int | None = None,
-    preprocessing: Preprocessing | None = None,
-    skip_bad: bool = False,
-    transductive: bool = False,
-    text: str | None = None,
-    vocabulary: int | None = None,
-    sequence_length: int | None = None,
-    sequences: bool = False,
-) -> Dataset:
-    """Return a data set, split and preprocessed.
+@dataclass(frozen=True, kw_only=True)
+class LoadArguments(DataSettings):
+    """Arguments of `reuse.load`.
 
-    Without a `preprocessing`, tables and feature vectors are standardised by the mean and standard deviation of the
-    training split alone, and images scaled to [0, 1]. Texts become tokens: the numbers of their lower-case words, 0 for
-    padding, 1 for a word that is rare or does not occur in the training split.
-
-    Args:
-        spec: a name ("digits"), "openml:NAME", a file (.npz .h5 .csv .parquet .tar), a folder (class folders of images,
+    Attributes:
+        data: a name ("digits"), "openml:NAME", a file (.npz .h5 .csv .parquet .tar), a folder (class folders of images,
             or IDX files), a dict of arrays (`x`, `y`, or `x_train`, `y_train`, …), or the pair `(x, y)`, y None for no
             targets.
         labels: how many labelled rows in all (or "N/class"), a fifth of them for validation; the test split stays.
@@ -92,6 +72,24 @@ def load(
             as an array has columns.
         sequences: take arrays for sequences: whole numbers `(rows, time)` for tokens (None told: up to the largest),
             numbers `(rows, time, features)` for steps, standardised by feature, and not for vectors and images.
+    """
+
+    data: Any = field(kw_only=False)
+    valid_fraction: float = 0.2
+    test_fraction: float = 0.2
+    seed: int = 0
+    preprocessing: Preprocessing | None = None
+    transductive: bool = False
+    sequences: bool = False
+
+
+@takes(LoadArguments)
+def load(arguments: LoadArguments) -> Dataset:
+    """Return a data set, split and preprocessed.
+
+    Without a `preprocessing`, tables and feature vectors are standardised by the mean and standard deviation of the
+    training split alone, and images scaled to [0, 1]. Texts become tokens: the numbers of their lower-case words, 0 for
+    padding, 1 for a word that is rare or does not occur in the training split.
 
     Returns:
         The training, validation and test split, with notes worth printing.
@@ -105,34 +103,28 @@ def load(
         >>> data.sizes
         {'train': 80, 'valid': 20, 'test': 360}
     """
-    size = None if image_size is None else as_image_size(image_size)
-    _check_sizes(vocabulary=vocabulary, sequence_length=sequence_length)
-    options = Options(
-        target,
-        group_by,
-        size,
-        channels,
-        preprocessing,
-        skip_bad,
-        text=text,
-        vocabulary=vocabulary,
-        sequence_length=sequence_length,
-        sequences=sequences,
-    )
+    return load_rows(arguments)
+
+
+def load_rows(arguments: LoadArguments) -> Dataset:
+    """Return a data set, split and preprocessed; `load` with its arguments in one object."""
+    _check_sizes(vocabulary=arguments.vocabulary, sequence_length=arguments.sequence_length)
+    options = carried(arguments, settings_of(LoadArguments), Options)
     _refuse_two_sizes(options)
-    source = read(spec, options)
+    source = read(arguments.data, options)
     _refuse_unused(source, options)
     # Split first: the test rows of some classes, of few labels or without targets are test rows of the whole data set,
     # so that nothing pretrained on one selection has seen the test rows of another.
-    parts = split_rows(source, valid_fraction, test_fraction, seed if split_seed is None else split_seed)
-    if target == NO_TARGET and not _is_table(source):  # of a table it may be a column's name
+    split_seed = arguments.seed if arguments.split_seed is None else arguments.split_seed
+    parts = split_rows(source, arguments.valid_fraction, arguments.test_fraction, split_seed)
+    if arguments.target == NO_TARGET and not _is_table(source):  # of a table it may be a column's name
         source = _without_targets(source)
-    source = keep_classes(source, classes)
+    source = keep_classes(source, arguments.classes)
     parts = _with_only(parts, source.rows)
-    if labels is not None:
-        parts = few_labels(source, parts, labels, seed)
-    if transductive:
-        source, parts = _without_targets(source), _with_test_inputs(parts, labels)
+    if arguments.labels is not None:
+        parts = few_labels(source, parts, arguments.labels, arguments.seed)
+    if arguments.transductive:
+        source, parts = _without_targets(source), _with_test_inputs(parts, arguments.labels)
     check_parts(source, parts)
     return _assemble(source, parts, options)
 
@@ -198,6 +190,8 @@ def _refuse_two_sizes(options: Options) -> None:
     """Raise where the given preprocessing and the settings ask for different inputs."""
     for name in ("image_size", "channels", "vocabulary", "sequence_length"):
         asked, given = getattr(options, name), getattr(options.preprocessing, name, None)
+        if name == "image_size":
+            asked = options.size
         if asked is not None and options.preprocessing is not None and asked != given:
             raise UsageError(f"{name}={asked} and a preprocessing made for {given}: the model takes only the latter")
 

@@ -7,8 +7,9 @@ from typing import Protocol
 import numpy as np
 
 from reuse.data.inputs import Inputs
-from reuse.data.preprocessing import Preprocessing
+from reuse.data.preprocessing import Preprocessing, as_image_size
 from reuse.errors import DataError, UsageError
+from reuse.settings.data import ReaderSettings
 
 # For messages, by kind: what data is or holds, such data in short, and what a model is made for.
 WORDS = {
@@ -21,25 +22,25 @@ WORDS = {
 }
 
 
-@dataclass(frozen=True)
-class Options:
-    """Settings that readers heed; see `reuse.data.loading.load`.
+@dataclass(frozen=True, kw_only=True)
+class Options(ReaderSettings):
+    """Settings that readers heed, and what only code gives them; see `reuse.load`.
 
-    `without_targets` goes before `target`: targets are not read at all, and no column is taken for one. `target` "none"
-    is the users' way to say so for a table without a column of that name.
+    Attributes:
+        preprocessing: of a model that is there; None: it is fitted.
+        sequences: whether arrays are sequences.
+        without_targets: goes before `target`: targets are not read at all, and no column is taken for one. `target`
+            "none" is the users' way to say so for a table without a column of that name.
     """
 
-    target: str | None = None
-    group_by: str | None = None
-    image_size: tuple[int, int] | None = None
-    channels: int | None = None
     preprocessing: Preprocessing | None = None
-    skip_bad: bool = False
-    without_targets: bool = False
-    text: str | None = None
-    vocabulary: int | None = None
-    sequence_length: int | None = None
     sequences: bool = False
+    without_targets: bool = False
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The height and width of images, in pixels, where they are asked for."""
+        return None if self.image_size is None else as_image_size(self.image_size)
 
     @property
     def text_column(self) -> str | None:

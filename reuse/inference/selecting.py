@@ -1,6 +1,6 @@
 """Rows that a run is used on: its own, split as they were for the run, or those of other data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,20 @@ from torch import Tensor
 
 from reuse.data.dataset import SPLITS
 from reuse.data.inputs import Inputs, JoinedInputs
-from reuse.data.loading import load, read
+from reuse.data.loading import LoadArguments, load_rows, read
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, RawData
 from reuse.data.splitting import split_rows
 from reuse.errors import DataError, RunError, UsageError
 from reuse.menus import suggest
 from reuse.runs.folder import RunFolder
+from reuse.settings.calling import carried
 from reuse.settings.files import ARRAYS
 
 CHOICES = (*SPLITS, "all")
 VALID_FRACTION, TEST_FRACTION = 0.2, 0.2  # as `reuse.load` draws them
+# Settings of a run by which its rows are found again; how they look, its preprocessing says.
+OF_A_RUN = ("data", "labels", "classes", "group_by", "text", "seed", "split_seed")
 
 
 @dataclass(frozen=True)
@@ -141,17 +144,13 @@ def _own(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, split:
         raise RunError(f"{run.path / 'settings.toml'} does not say on which data the run was trained: give --data")
     if settings.data == ARRAYS:
         raise UsageError(f"{run.path} was trained on arrays, which a run does not keep: give data")
-    loaded = load(
-        settings.data,
-        labels=settings.labels,
-        classes=settings.classes,
-        target=settings.target if data.target is None else data.target,
-        group_by=settings.group_by,
-        text=settings.text,
-        preprocessing=preprocessing,
-        seed=settings.seed,
-        split_seed=settings.split_seed,
-        skip_bad=data.skip_bad or settings.skip_bad,
+    loaded = load_rows(
+        replace(
+            carried(settings, OF_A_RUN, LoadArguments),
+            target=settings.target if data.target is None else data.target,
+            preprocessing=preprocessing,
+            skip_bad=data.skip_bad or settings.skip_bad,
+        )
     )
     parts = [getattr(loaded, name) for name in (SPLITS if split == "all" else (split,))]
     inputs = parts[0].inputs if len(parts) == 1 else JoinedInputs([part.inputs for part in parts])
@@ -166,8 +165,8 @@ def _other(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, spli
     target = data.target or (settings.target if is_table else None)
     group_by = settings.group_by if split not in (None, "all") else None
     options = Options(
-        None if data.without_targets else target,
-        group_by,
+        target=None if data.without_targets else target,
+        group_by=group_by,
         preprocessing=preprocessing,
         skip_bad=data.skip_bad,
         without_targets=data.without_targets,

@@ -1,19 +1,16 @@
 """The settings of data: how they are read, and which rows are drawn."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reuse.settings.group import ImageSize, LabelCount, Settings
+from reuse.settings.group import Classes, ImageSize, LabelCount, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadingSettings(Settings):
-    """The reading and splitting of data.
+class ReaderSettings(Settings):
+    """The reading of a file, a folder or arrays.
 
     Attributes:
-        data: a data spec or arrays (see `reuse.load`).
-        classes: which classes to keep, such as `5,6` or `0-7`.
         target: the target column of a table; fine-tuning takes the source run's where none is given.
         group_by: a column whose groups never straddle splits; fine-tuning takes the source run's where none is given.
         image_size: pixels, one number or height and width; fine-tuning takes the source's where none is given.
@@ -22,12 +19,8 @@ class ReadingSettings(Settings):
         text: the column of a table that holds texts, which are then the inputs.
         vocabulary: how many words of texts are told apart, or how many tokens arrays have.
         sequence_length: tokens a row of text or of tokens, cut or filled up; None: what 95 % of the texts have.
-        split_seed: of the test and validation rows; None: the source run's where its data are the same, so that it has
-            never trained on these test rows, else `seed`.
     """
 
-    data: Any = None
-    classes: str | Sequence[str | int] | None = None
     target: str | None = None
     group_by: str | None = None
     image_size: ImageSize = None
@@ -36,6 +29,21 @@ class ReadingSettings(Settings):
     text: str | None = None
     vocabulary: int | None = None
     sequence_length: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingSettings(ReaderSettings):
+    """The reading and splitting of data.
+
+    Attributes:
+        data: a data spec or arrays (see `reuse.load`).
+        classes: which classes to keep, such as `5,6` or `0-7`.
+        split_seed: of the test and validation rows; None: the source run's where its data are the same, so that it has
+            never trained on these test rows, else `seed`.
+    """
+
+    data: Any = None
+    classes: Classes = None
     split_seed: int | None = None
 
 

@@ -42,6 +42,8 @@ Count = Annotated[int, Minimum(1)]
 """A whole number of 1 or more."""
 LabelCount = Annotated[int | str | None, Text("N or N/class", _count)]
 """So many labelled rows in all, or of each class."""
+Classes = Annotated[str | int | Sequence[str | int] | None, Text("A,B or A-B", _count)]
+"""Which classes to keep: names, numbers, or from one number to another."""
 ImageSize = Annotated[int | Sequence[int] | None, Text("PIXELS or HxW", _size)]
 """Pixels, one number or height and width."""
 Patterns = Annotated[str | Sequence[str], Text(repeated=True)]

@@ -75,7 +75,7 @@ class Setting:
             UsageError: the setting takes no such value; the message says which it takes.
         """
         if isinstance(value, str) and self.text.read is not None and str not in self.kinds:
-            value = self.text.read(value)  # "2GB"
+            value = self._read(self.text.read, value)  # "2GB"
         if self.text.repeated and (value is None or isinstance(value, str)):
             value = () if value is None else (value,)
         if not self.kinds:
@@ -90,6 +90,12 @@ class Setting:
     def expected(self) -> str:
         """The values that the setting takes, in words."""
         return " or ".join(dict.fromkeys(_in_words(kind) for kind in self.kinds if kind is not type(None)))
+
+    def _read(self, read: Callable[[str], Any], text: str) -> Any:
+        try:
+            return read(text)
+        except UsageError as error:
+            raise UsageError(f"{self.name}: {error}") from error
 
     @property
     def _helped(self) -> str:

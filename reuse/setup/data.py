@@ -1,19 +1,22 @@
 """From settings to data."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from xxhash import xxh3_128
 
 from reuse.data.dataset import SPLITS, Dataset, Split
-from reuse.data.loading import load
+from reuse.data.loading import LoadArguments, load_rows
 from reuse.data.preprocessing import Preprocessing, image_preprocessing
 from reuse.distributed import main_first
 from reuse.errors import DataError
 from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.specs import is_recurrent
 from reuse.runs.folder import RunFolder
+from reuse.settings.calling import carried
 from reuse.settings.data import ReadingSettings
+from reuse.settings.setting import settings_of
 
 
 def load_data(
@@ -38,23 +41,16 @@ def load_data(
         transductive: train on the test rows' inputs too.
     """
     with main_first():  # what is downloaded is downloaded once
-        return load(
-            spec,
-            labels=labels,
-            classes=settings.classes,
-            target=settings.target,
-            group_by=settings.group_by,
-            image_size=settings.image_size,
-            channels=settings.channels,
-            seed=seed,
-            split_seed=settings.split_seed,
-            preprocessing=preprocessing,
-            skip_bad=settings.skip_bad,
-            transductive=transductive,
-            text=settings.text,
-            vocabulary=settings.vocabulary,
-            sequence_length=settings.sequence_length,
-            sequences=is_recurrent(model),
+        return load_rows(
+            replace(
+                carried(settings, settings_of(ReadingSettings), LoadArguments),
+                data=spec,
+                labels=labels,
+                seed=seed,
+                preprocessing=preprocessing,
+                transductive=transductive,
+                sequences=is_recurrent(model),
+            )
         )
 
 

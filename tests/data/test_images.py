@@ -192,9 +192,10 @@ def test_settings_that_contradict_the_preprocessing(tmp_path):
         load("digits", preprocessing=preprocessing, image_size=20)
     with pytest.raises(DataError, match="iris holds feature vectors, and the model was made for images"):
         load("iris", preprocessing=preprocessing)
-    for size in (0, -3, (1, 2, 3), 1.5, "8", True, (True, 8)):
-        with pytest.raises(UsageError, match="image size"):
+    for size in (0, -3, (1, 2, 3), 1.5, "large", True, (True, 8)):
+        with pytest.raises(UsageError, match=r"image.size"):
             load("digits", image_size=size)
+    assert load("digits", image_size="12x16").input_shape == (1, 12, 16)  # as on the command line
 
 
 def test_jpeg_bytes_are_what_is_digested():

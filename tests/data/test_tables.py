@@ -242,10 +242,10 @@ def test_a_column_that_is_called_none(tmp_path):
     assert load(path, target="none").classes == ("u", "v")
     whole = read(path, Options(without_targets=True))
     assert (whole.targets, whole.task, list(whole.samples.columns)) == (None, "unlabelled", ["a", "none", "label"])
-    assert read(path, Options("label", without_targets=True)).targets is None
+    assert read(path, Options(target="label", without_targets=True)).targets is None
     plain = write(tmp_path / "plain.csv", "a,label\n" + "1,x\n2,y\n" * 10)
     assert load(plain, target="none").task == "unlabelled"
-    assert read(plain, Options("none")).targets is None
+    assert read(plain, Options(target="none")).targets is None
 
 
 def test_missing_values_are_noted_for_a_saved_preprocessing(csv, tmp_path):
