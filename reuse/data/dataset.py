@@ -7,6 +7,7 @@ from torch import Tensor
 
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
+from reuse.data.targets import TargetScale
 from reuse.devices import Compute
 
 SPLITS = ("train", "valid", "test")
@@ -18,7 +19,8 @@ class Split:
 
     Attributes:
         inputs: the preprocessed samples.
-        targets: int64 `(n,)` class numbers; float32 `(n, labels)` of 0 and 1; float32 `(n, outputs)`; or None.
+        targets: int64 `(n,)` class numbers; float32 `(n, labels)` of 0 and 1; float64 `(n, outputs)` in their own
+            units; or None.
         rows: int64 `(n,)`, the rows' numbers in the data set, from 0.
     """
 
@@ -43,6 +45,7 @@ class Dataset:
         classes: names of the classes or labels, in the order of the outputs; empty for the other tasks.
         preprocessing: steps from raw samples to inputs.
         notes: lines worth printing, on values imputed, rows set aside, choices assumed.
+        target_scale: of numbers: in which they are learned; None: as they are.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Dataset:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     notes: tuple[str, ...] = ()
+    target_scale: TargetScale | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -77,8 +81,9 @@ class Dataset:
         return {name: len(getattr(self, name)) for name in SPLITS}
 
 
-def targets_of(split: Split, compute: Compute) -> Tensor | None:
-    """Return the targets of a split, numbers in the type of a computation."""
-    if split.targets is None or not split.targets.is_floating_point():
-        return split.targets
-    return split.targets.to(compute.dtype)
+def learned_targets(data: Dataset, split: Split, compute: Compute) -> Tensor | None:
+    """Return the targets of a split as they are learned: numbers in the standard scale, in a computation's type."""
+    targets = split.targets
+    if targets is None or not targets.is_floating_point():
+        return targets
+    return (data.target_scale.standardised(targets) if data.target_scale else targets).to(compute.dtype)

@@ -20,6 +20,7 @@ from reuse.data.sequences import StepSamples, TokenSamples
 from reuse.data.splitting import Parts, check_parts, split_rows
 from reuse.data.table_files import NO_TARGET, read_csv, read_parquet
 from reuse.data.tables import TableSamples
+from reuse.data.targets import TargetScale
 from reuse.data.text import TextSamples
 from reuse.errors import DataError, UnknownNameError, UsageError
 from reuse.menus import suggest
@@ -228,6 +229,16 @@ def _assemble(source: RawData, parts: Parts, options: Options) -> Dataset:
         targets = None if source.targets is None else torch.from_numpy(source.targets[rows])
         splits[name] = Split(inputs, targets, rows)
         notes += [f"{name}: {note}" for note in split_notes]
+    scale = None
+    if source.task == "regression" and source.targets is not None:
+        scale = TargetScale.fit(source.targets[parts.train])
+        notes.append(scale.note)
     return Dataset(
-        source.name, **splits, task=source.task, classes=source.classes, preprocessing=preprocessing, notes=tuple(notes)
+        source.name,
+        **splits,
+        task=source.task,
+        classes=source.classes,
+        preprocessing=preprocessing,
+        notes=tuple(notes),
+        target_scale=scale,
     )

@@ -1,8 +1,11 @@
 """Targets: from whatever stands in a column or an array to class numbers, labels or numbers, and which task that is."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import torch
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 
 from reuse.errors import DataError
 
@@ -15,7 +18,7 @@ class Targets:
     """Encoded targets.
 
     Attributes:
-        values: int64 `(n,)` for classification, else float32 `(n, outputs)`.
+        values: int64 `(n,)` for classification, float32 `(n, labels)` for several labels, else float64 `(n, outputs)`.
         task: "classification", "multilabel" or "regression".
         classes: names of classes or labels; empty for regression.
         note: how the task was inferred, where another reading is likely; else empty.
@@ -25,6 +28,52 @@ class Targets:
     task: str
     classes: tuple[str, ...]
     note: str = ""
+
+
+@dataclass(frozen=True)
+class TargetScale:
+    """The standard scale in which numbers are learned, fitted to the targets of the training rows.
+
+    A network begins with outputs around 0 of a size around 1, so it learns house prices in dollars as little as an
+    offset of a million: it is trained on `(target - mean) / std`, and what it gives is put back.
+
+    Attributes:
+        mean: one a target.
+        std: one a target, above 0.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, values: np.ndarray) -> "TargetScale":
+        """Return the scale of targets `(n, outputs)`; a constant is only moved to 0."""
+        scaler = StandardScaler().fit(values)
+        return cls(tuple(scaler.mean_.tolist()), tuple(scaler.scale_.tolist()))
+
+    def standardised(self, targets: Tensor) -> Tensor:
+        """Return targets `(n, outputs)` in the standard scale, float64: near a large mean, float32 has no digits."""
+        mean, std = (torch.tensor(values, dtype=torch.float64) for values in (self.mean, self.std))
+        return (targets.double() - mean) / std
+
+    def restored(self, outputs: Tensor) -> Tensor:
+        """Return outputs `(n, outputs)` in the targets' own units, in the type and on the device of `outputs`."""
+        return outputs * outputs.new_tensor(self.std) + outputs.new_tensor(self.mean)
+
+    @property
+    def note(self) -> str:
+        """What is done, for the user."""
+        by = f" (mean {self.mean[0]:g}, standard deviation {self.std[0]:g})" if len(self.mean) == 1 else ""
+        return f"targets are standardised on the training rows{by}; predictions and metrics are in their own units"
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Return plain values for run.json."""
+        return {name: list(values) for name, values in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, list[float]]) -> "TargetScale":
+        """Return the scale that `to_dict` described."""
+        return cls(tuple(map(float, values["mean"])), tuple(map(float, values["std"])))
 
 
 def encode_targets(raw: np.ndarray, names: tuple[str, ...] = ("y",)) -> Targets:
@@ -66,7 +115,7 @@ def _encode_one(raw: np.ndarray, name: str) -> Targets:
         )
         return Targets(numbers.astype(np.int64), "classification", tuple(map(str, values.tolist())), note)
     note = f"target {name!r} takes {len(values)} different whole numbers: regression" if (values % 1 == 0).all() else ""
-    return Targets(raw.astype(np.float32)[:, None], "regression", (), note)
+    return Targets(raw.astype(np.float64)[:, None], "regression", (), note)
 
 
 def _encode_several(raw: np.ndarray, names: tuple[str, ...]) -> Targets:
@@ -74,7 +123,7 @@ def _encode_several(raw: np.ndarray, names: tuple[str, ...]) -> Targets:
         raise DataError(f"several targets ({', '.join(names)}) with strings: give numbers, or 0 and 1 for labels")
     labels = names if len(names) == raw.shape[1] else tuple(str(i) for i in range(raw.shape[1]))
     if raw.dtype.kind == "f" or raw.min(initial=0) < 0 or raw.max(initial=0) > 1:
-        return Targets(raw.astype(np.float32), "regression", (), f"{raw.shape[1]} targets hold numbers: regression")
+        return Targets(raw.astype(np.float64), "regression", (), f"{raw.shape[1]} targets hold numbers: regression")
     note = f"{raw.shape[1]} targets hold only 0 and 1: several labels a row"
     if len(raw) and (raw.sum(axis=1) == 1).all():
         note += " (every row has exactly one: give class numbers in one column if these are classes)"

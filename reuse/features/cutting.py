@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reuse.data.dataset import Dataset, Split, targets_of
+from reuse.data.dataset import Dataset, Split, learned_targets
 from reuse.devices import Compute, moved
 from reuse.layers.cutting import Cut, cut
 from reuse.layers.earlier import EarlierCut
@@ -38,7 +38,7 @@ class Sample:
 
 def sample_rows(data: Dataset, compute: Compute) -> Sample:
     """Return the first training rows."""
-    rows, targets = min(SAMPLE_ROWS, len(data.train)), targets_of(data.train, compute)
+    rows, targets = min(SAMPLE_ROWS, len(data.train)), learned_targets(data, data.train, compute)
     some = None if targets is None else targets[:rows].to(compute.device)
     return Sample(_inputs(data.train, rows, compute), some, data.train, compute)
 

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from reuse.augmenting.views import Viewing
 from reuse.caching.chaining import bridges
-from reuse.data.dataset import SPLITS, Dataset, targets_of
+from reuse.data.dataset import SPLITS, Dataset, learned_targets
 from reuse.data.inputs import Inputs, ReadInputs
 from reuse.data.rows import Converted, Resident, Rows, windows_of
 from reuse.devices import Compute, free_memory, moved
@@ -188,7 +188,7 @@ def _in_turn(plain: Rows, viewing: Viewing | None, make: Callable[[Inputs], Rows
 
 
 def _with_targets(splits: dict[str, Rows], data: Dataset, compute: Compute) -> dict[str, tuple[Rows, Tensor | None]]:
-    return {name: (source, targets_of(getattr(data, name), compute)) for name, source in splits.items()}
+    return {name: (source, learned_targets(data, getattr(data, name), compute)) for name, source in splits.items()}
 
 
 def _source(inputs: Inputs, compute: Compute) -> Rows:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from reuse.data.rows import Resident
+from reuse.data.targets import TargetScale
 from reuse.errors import UsageError
 from reuse.inference.members import Member, find_members, find_rows, own_data
 from reuse.inference.pooling import SMALLEST, average_predictions, fit_weights, shares_of
@@ -65,11 +66,12 @@ class Ensemble:
         """
         rows = find_rows(self.members, DataRequest(data, target, skip_bad), split)
         predicted, targets = rows.predict_all(self.members, self.batch_size), rows.targets(self.members)
+        scale = self.members[0].model.target_scale
         each = [
-            {"run": member.name, "weight": weight, "metrics": measure(self.task, values, targets)}
+            {"run": member.name, "weight": weight, "metrics": measure(self.task, values, targets, scale)}
             for member, weight, values in zip(self.members, self.weights, predicted, strict=True)
         ]
-        metrics = measure(self.task, average_predictions(predicted, self.weights), targets)
+        metrics = measure(self.task, average_predictions(predicted, self.weights), targets, scale)
         first = rows.selected[0]
         where = (self.name, first.name, first.split, len(rows.numbers))
         return EnsembleResult(*where, metrics, rows.notes, tuple(each))
@@ -78,7 +80,8 @@ class Ensemble:
         """Return what the ensemble predicts for rows of `data`; arguments as `predict_run`."""
         outside = DataRequest(data, skip_bad=skip_bad, without_targets=split == "all")
         rows = find_rows(self.members, outside, split)
-        values = average_predictions(rows.predict_all(self.members, self.batch_size), self.weights).float()
+        values = average_predictions(rows.predict_all(self.members, self.batch_size), self.weights)
+        values = values if self.task == "regression" else values.float()
         shown = (self.name, rows.selected[0].name, split, self.task, self.members[0].model.classes, rows.numbers)
         return Predictions(*shown, values, rows.names, rows.notes)
 
@@ -152,13 +155,21 @@ def evaluate_ensemble(arguments: EnsembleArguments) -> EnsembleResult:
     )
 
 
-def measure(task: str, predictions: Tensor, targets: Tensor) -> dict[str, float]:
-    """Return the metrics of probabilities or numbers `(rows, outputs)`, as the objective of the task has them."""
+def measure(task: str, predictions: Tensor, targets: Tensor, scale: TargetScale | None = None) -> dict[str, float]:
+    """Return the metrics of probabilities or numbers `(rows, outputs)`, as the objective of the task has them.
+
+    Args:
+        task: "classification", "multilabel" or "regression".
+        predictions: numbers in their own units.
+        targets: as `targets_for` returns them.
+        scale: in which the loss of numbers is measured; None: in their own units.
+    """
     outputs = predictions
     if task == "classification":
         outputs = predictions.clamp(min=SMALLEST).log()
     elif task == "multilabel":
         outputs = predictions.logit(SMALLEST)
-    objective = supervised(task, predictions.shape[1])
-    values = targets.to(outputs.dtype) if targets.is_floating_point() else targets
-    return evaluate(lambda rows: rows, objective, Resident(outputs), values, batch_size=4096)
+    elif scale is not None:
+        outputs, targets = scale.standardised(predictions), scale.standardised(targets)
+    objective = supervised(task, predictions.shape[1], scale=scale)
+    return evaluate(lambda rows: rows, objective, Resident(outputs), targets, batch_size=4096)

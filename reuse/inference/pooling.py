@@ -51,8 +51,9 @@ def fit_weights(predictions: Sequence[Tensor], targets: Tensor, task: str) -> tu
     if task == "classification":
         stacked = stacked[:, np.arange(len(truth)), truth]  # only the probability of the right class counts
     elif task == "regression":
-        scale = max(float(truth.std()), SMALLEST)  # the fit stops at a loss, whose size should not be the data's
-        stacked, truth = stacked / scale, truth / scale
+        # The fit stops at a loss, whose size should not be the data's. Shares sum to 1, so a mean may be taken off.
+        mean, scale = truth.mean(), max(float(truth.std()), SMALLEST)
+        stacked, truth = (stacked - mean) / scale, (truth - mean) / scale
     start = np.full(len(stacked), 1 / len(stacked))
     found = minimize(
         lambda weights: _loss(weights, stacked, truth, task),

@@ -87,10 +87,11 @@ class Predictions:
     def lines(self) -> Iterator[list[Any]]:
         """Yield a list of cells a row: number, file, what is predicted, the probability of each class, uncertainty."""
         uncertain = [[]] * len(self.numbers) if self.uncertainty is None else self.uncertainty.tolist()
+        digits = 12 if self.values.dtype == torch.float64 else 7
         for place, (number, values) in enumerate(zip(self.numbers.tolist(), self.values.tolist(), strict=True)):
             cells = [number, self.files[place]] if self.files else [number]
             predicted = [] if self.task == "regression" else [self._named(values)]
-            yield [*cells, *predicted, *(float(f"{value:.7g}") for value in (*values, *uncertain[place]))]
+            yield [*cells, *predicted, *(float(f"{value:.{digits}g}") for value in (*values, *uncertain[place]))]
 
     def _named(self, values: list[float]) -> str:
         if self.task == "classification":
@@ -115,10 +116,11 @@ def evaluate_run(arguments: EvaluateArguments) -> Evaluation:
     targets = targets_for(selected, model.task, model.classes)
     dtype = _dtype(model)
     source = Converted(ReadInputs(selected.inputs), (dtype,))
-    objective = supervised(model.task, len(model.classes) or targets.shape[1])
-    targets = targets.to(dtype) if targets.is_floating_point() else targets
+    objective = supervised(model.task, len(model.classes) or targets.shape[1], scale=model.target_scale)
+    # The network, not the model: where numbers are learned in a standard scale they are measured in it.
+    targets = model.target_scale.standardised(targets) if model.target_scale else targets
     precision = folder.settings().precision
-    metrics = evaluate(model, objective, source, targets, batch_size=arguments.batch_size, precision=precision)
+    metrics = evaluate(model.network, objective, source, targets, batch_size=arguments.batch_size, precision=precision)
     return Evaluation(str(arguments.run), selected.name, selected.split, len(selected.numbers), metrics, selected.notes)
 
 
@@ -143,7 +145,8 @@ def predict_run(arguments: PredictArguments) -> Predictions:
         values = model.predict(selected.inputs, batch_size)
     names, notes = selected.inputs.names(), selected.notes
     shown = (str(arguments.run), selected.name, split, model.task, model.classes, selected.numbers)
-    return Predictions(*shown, values.float(), names, notes, uncertainty)
+    values = values if model.target_scale else values.float()
+    return Predictions(*shown, values, names, notes, uncertainty)
 
 
 def _numbered(name: str, count: int) -> list[str]:

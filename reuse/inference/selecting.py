@@ -211,7 +211,7 @@ def _occurring(selected: SelectedRows) -> list[str]:
 def _as_numbers(selected: SelectedRows, targets: Tensor) -> Tensor:
     """Return as numbers `(rows, 1)` what looked like classes, being few different whole numbers."""
     try:
-        values = torch.tensor([float(name) for name in selected.classes])
+        values = torch.tensor([float(name) for name in selected.classes], dtype=torch.float64)
     except ValueError as error:
         raise DataError(f"{selected.name} holds classes, and the run predicts numbers: name another target") from error
     return values[targets][:, None]

@@ -30,6 +30,7 @@ from reuse.training.state import copied
 from reuse.training.statistics import compute_statistics
 
 METHODS = {"greedy": True, "uniform": False}
+PREPARED = {"preprocessing": "prepare their inputs", "target_scale": "standardise their targets"}
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class WeightAverages:
         """Return the metrics of the average of members on `rows`."""
         self.load(places)
         predicted = rows.predict(self.first, 0, self.batch_size)
-        return measure(self.first.model.task, predicted, rows.targets(self.members))
+        return measure(self.first.model.task, predicted, rows.targets(self.members), self.first.model.target_scale)
 
     def validate(self, places: Sequence[int]) -> dict[str, float]:
         """Return the metrics of the average of members on the validation rows, computed once."""
@@ -197,11 +198,12 @@ def _check_alike(members: Sequence[Member]) -> None:
                 f"{first.name} and {member.name} are of different models: {_architecture(first)} and "
                 f"{_architecture(member)}; average their predictions instead, by `reuse ensemble`"
             )
-        if member.model.preprocessing != first.model.preprocessing:
-            raise RunError(
-                f"{first.name} and {member.name} prepare their inputs differently, as they trained on other rows: "
-                "train them with the same split_seed and labels, or from one source"
-            )
+        for what, does in PREPARED.items():
+            if getattr(member.model, what) != getattr(first.model, what):
+                raise RunError(
+                    f"{first.name} and {member.name} {does} differently, as they trained on other rows: train them "
+                    "with the same split_seed and labels, or from one source"
+                )
 
 
 def _architecture(member: Member) -> dict[str, Any]:

@@ -34,7 +34,13 @@ def from_labels(data: Dataset, settings: LabelSettings) -> Objective:
     weights = None
     if settings.class_weights is not None and data.train.targets is not None:
         weights = parse_class_weights(settings.class_weights, data.classes, data.train.targets)
-    return supervised(data.task, data.num_outputs, label_smoothing=settings.label_smoothing, class_weights=weights)
+    return supervised(
+        data.task,
+        data.num_outputs,
+        label_smoothing=settings.label_smoothing,
+        class_weights=weights,
+        scale=data.target_scale,
+    )
 
 
 OBJECTIVES: dict[str, MenuEntry] = {

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reuse.data.rows import Batch
+from reuse.data.targets import TargetScale
 from reuse.errors import UsageError
 from reuse.menus import lookup
 from reuse.objectives.counting import accuracy, confusion, macro_f1
@@ -129,30 +130,42 @@ class MultiLabel(Objective):
 
 @dataclass(frozen=True)
 class Regression(Objective):
-    """Mean squared error between outputs `(batch, outputs)` and numbers `(batch, outputs)`, or `(batch,)` for one."""
+    """Mean squared error between outputs `(batch, outputs)` and numbers `(batch, outputs)`, or `(batch,)` for one.
 
+    Attributes:
+        scale: in which outputs and targets are given, so that `mse` is told in the targets' own units; None: their own.
+    """
+
+    scale: TargetScale | None = None
     needs_labels: ClassVar[bool] = True
 
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the mean squared error over rows and outputs."""
         outputs = network(*batch.inputs)
-        return {"loss": functional.mse_loss(outputs, _shaped_like(outputs, labels_of(batch)))}
+        return {"loss": functional.mse_loss(outputs, _shaped_like(outputs, labels_of(batch)).to(outputs.dtype))}
 
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
-        """Return, for each output, the sums of squared errors, of targets and of squared targets."""
-        outputs = network(*batch.inputs)
-        targets = _shaped_like(outputs, labels_of(batch))
+        """Return, for each output, the sums of squared errors, of targets and of squared targets.
+
+        Squares are of float64: those of 311,030 and 311,037 are one number in float32.
+        """
+        rows, outputs = count_rows(batch), network(*batch.inputs)
+        targets = _shaped_like(outputs, labels_of(batch)).to(rows.dtype)
         return {
-            "rows": count_rows(batch),
-            "squared_errors": add_up((outputs - targets).square(), 0),
-            "targets": add_up(targets, 0),
-            "squared_targets": add_up(targets.to(torch.promote_types(targets.dtype, torch.float32)).square(), 0),
+            "rows": rows,
+            "squared_errors": (outputs.to(rows.dtype) - targets).square().sum(0),
+            "targets": targets.sum(0),
+            "squared_targets": targets.square().sum(0),
         }
 
     def metrics(self, tally: dict[str, Tensor]) -> dict[str, float]:
-        """Return `loss` and `mse` (the same) and `r2`, the mean over outputs of the share of variance explained."""
-        mse = float((tally["squared_errors"] / tally["rows"]).mean())
-        return {"loss": mse, "mse": mse, "r2": _explained_variance(tally)}
+        """Return `loss`, what is minimised, `mse`, the same in the targets' own units, and `r2`.
+
+        `r2` is the mean over outputs of the share of variance explained, which no scale changes.
+        """
+        errors = tally["squared_errors"] / tally["rows"]
+        units = errors.new_tensor(self.scale.std).square() if self.scale else 1.0
+        return {"loss": float(errors.mean()), "mse": float((errors * units).mean()), "r2": _explained_variance(tally)}
 
 
 def supervised(
@@ -161,6 +174,7 @@ def supervised(
     *,
     label_smoothing: float = 0.0,
     class_weights: Weights = None,
+    scale: TargetScale | None = None,
 ) -> Objective:
     """Return the objective of a task.
 
@@ -169,6 +183,7 @@ def supervised(
         num_outputs: classes, labels or numbers a row.
         label_smoothing: for classification only.
         class_weights: one a class or label, as `reuse.objectives.weighting` gives them; not for regression.
+        scale: in which numbers are given; None: their own.
 
     Raises:
         UsageError: the task is not one of these, or smoothing or weights are asked for where there are none.
@@ -177,7 +192,8 @@ def supervised(
         >>> supervised("classification", 10).monitor
         'loss'
     """
-    return lookup(TASKS, task, "supervised task")(num_outputs, label_smoothing, class_weights)
+    objective = lookup(TASKS, task, "supervised task")(num_outputs, label_smoothing, class_weights)
+    return replace(objective, scale=scale) if isinstance(objective, Regression) else objective
 
 
 def _several_labels(_: int, label_smoothing: float, class_weights: Weights) -> MultiLabel:

@@ -120,6 +120,7 @@ def _manifest(setup: PretrainSetup) -> Manifest:
         model=setup.recipe,
         data=data.name,
         preprocessing=data.preprocessing,
+        target_scale=data.target_scale if labelled else None,
         rows=data_digests(data),
     )
 

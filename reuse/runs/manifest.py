@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from reuse.data.preprocessing import Preprocessing
+from reuse.data.targets import TargetScale
 from reuse.errors import RunError
 from reuse.nn.recipe import ModelRecipe
 
@@ -91,6 +92,8 @@ class Manifest:
         model: how the model is built; None in a sweep.
         data: name of the data.
         preprocessing: what was done to raw samples; None in a sweep.
+        target_scale: in which numbers were learned; None for other tasks, and in older runs, which learned them as they
+            were.
         source: where layers came from.
         restored: names of the layers that held the source's weights.
         fresh: names of the layers that began at random.
@@ -113,6 +116,7 @@ class Manifest:
     model: ModelRecipe | None = None
     data: str = ""
     preprocessing: Preprocessing | None = None
+    target_scale: TargetScale | None = None
     source: str | None = None
     restored: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
@@ -151,6 +155,7 @@ class Manifest:
                 model=ModelRecipe.from_dict(values["model"]) if values.get("model") else None,
                 data=_text(values.get("data")) or "",
                 preprocessing=_preprocessing(values.get("preprocessing")),
+                target_scale=TargetScale.from_dict(values["target_scale"]) if "target_scale" in values else None,
                 source=_text(values.get("source")),
                 restored=_texts(values.get("restored", ())),
                 fresh=_texts(values.get("fresh", ())),
@@ -180,6 +185,7 @@ class Manifest:
             "model": self.model.to_dict() if self.model else None,
             "data": self.data,
             "preprocessing": self.preprocessing.to_dict() if self.preprocessing else None,
+            "target_scale": self.target_scale.to_dict() if self.target_scale else None,
             "source": self.source,
             "restored": list(self.restored),
             "fresh": list(self.fresh),

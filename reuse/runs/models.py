@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
+from reuse.data.targets import TargetScale
 from reuse.errors import RunError
 from reuse.runs.checkpoints import all_tensors
 from reuse.runs.folder import WEIGHTS, RunFolder
@@ -23,21 +24,32 @@ class SavedModel(nn.Module):
         task: "classification", "multilabel" or "regression".
         classes: names of the classes or labels in the order of the outputs; empty for regression.
         preprocessing: what was done to raw samples; give it to `reuse.load(..., preprocessing=...)`.
+        target_scale: of numbers: what turns the network's outputs into the targets' own units; None: nothing.
     """
 
-    def __init__(self, network: nn.Module, task: str, classes: tuple[str, ...], preprocessing: Preprocessing):
+    def __init__(
+        self,
+        network: nn.Module,
+        task: str,
+        classes: tuple[str, ...],
+        preprocessing: Preprocessing,
+        target_scale: TargetScale | None = None,
+    ):
         super().__init__()
         self.network = network
         self.task, self.classes, self.preprocessing = task, classes, preprocessing
+        self.target_scale = target_scale
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs (logits or numbers) of preprocessed samples, `(batch, outputs)`."""
+        """Return the outputs of preprocessed samples: logits, or numbers in their own units, `(batch, outputs)`."""
         outputs: Tensor = self.network(x)
-        return outputs
+        return self.target_scale.restored(outputs) if self.target_scale else outputs
 
     def predict(self, inputs: Inputs | Tensor, batch_size: int = 256) -> Tensor:
         """Return probabilities of classes or labels, or predicted numbers: `(rows, outputs)` on the CPU.
+
+        Numbers that were learned in a standard scale are float64, as near a large mean float32 has no digits.
 
         Args:
             inputs: preprocessed samples: a split's `inputs`, or a tensor `(rows, *shape)`.
@@ -49,13 +61,16 @@ class SavedModel(nn.Module):
             for rows in torch.split(torch.arange(len(inputs)), batch_size):
                 samples = inputs[rows] if isinstance(inputs, Tensor) else inputs.gather(rows)[0]
                 moved = samples.to(device, dtype) if samples.is_floating_point() else samples.to(device)
-                parts.append(self._probabilities(self(moved)).cpu())
+                parts.append(self._meaning(self.network(moved)))
         return torch.cat(parts)
 
-    def _probabilities(self, outputs: Tensor) -> Tensor:
+    def _meaning(self, outputs: Tensor) -> Tensor:
+        """Return what outputs stand for, on the CPU."""
         if self.task == "classification":
-            return outputs.softmax(1)
-        return outputs.sigmoid() if self.task == "multilabel" else outputs
+            return outputs.softmax(1).cpu()
+        if self.task == "multilabel":
+            return outputs.sigmoid().cpu()
+        return self.target_scale.restored(outputs.cpu().double()) if self.target_scale else outputs.cpu()
 
 
 def load_model(run: str | Path, *, trust: bool = False) -> SavedModel:
@@ -81,7 +96,7 @@ def load_model(run: str | Path, *, trust: bool = False) -> SavedModel:
         raise RunError(f"{folder.path} has no model of its own, so it predicts nothing: name the run of a model")
     network = manifest.model.build(trust=trust)
     load_whole(network, load_tensors_file(folder.path / WEIGHTS), folder.path)
-    return SavedModel(network, manifest.task, manifest.classes, manifest.preprocessing)
+    return SavedModel(network, manifest.task, manifest.classes, manifest.preprocessing, manifest.target_scale)
 
 
 def load_whole(network: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:

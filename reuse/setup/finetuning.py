@@ -5,7 +5,7 @@ written.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -14,6 +14,7 @@ from reuse.devices import Compute
 from reuse.errors import UsageError
 from reuse.layers.freezing import Freezing
 from reuse.layers.selecting import select
+from reuse.nn.outputs import output_layers
 from reuse.objectives.menu import from_labels
 from reuse.objectives.objective import Objective
 from reuse.reporting import Reporter
@@ -97,8 +98,10 @@ def set_up(task: Task, reporter: Reporter, run: RunFolder | None = None) -> Fine
     """
     settings = task.settings
     phases = read_phases(settings.unfreeze, settings.epochs)
-    objective = from_labels(task.data, settings)
+    from_labels(task.data, settings)  # refuses what cannot be minimised before a model is built
     model, origins, compute = build_model(task, reporter, resumed=run is not None)
+    task = _with_learned_scale(task, model, origins, run)
+    objective = from_labels(task.data, settings)
     freezing = freeze_layers(model, settings, () if run else origins.fresh, reporter)
     _check_phases(phases, model, freezing)
     _check_feature_noise(settings, freezing)
@@ -157,11 +160,22 @@ def begin_manifest(task: Task, origins: Origins, data: Dataset) -> Manifest:
         model=task.recipe,
         data=data.name,
         preprocessing=data.preprocessing,
+        target_scale=data.target_scale,
         source=task.source.name if task.source else None,
         restored=origins.restored,
         fresh=origins.fresh,
         rows=data_digests(data),
     )
+
+
+def _with_learned_scale(task: Task, model: nn.Module, origins: Origins, run: RunFolder | None) -> Task:
+    """Return the task with the scale of numbers that the output layer has learned, where its weights are not fresh."""
+    learned = run.manifest() if run else task.source.manifest if task.source else None
+    if learned is None or task.data.task != "regression" or learned.task != "regression":
+        return task
+    if run is None and set(output_layers(model)) & set(origins.fresh):
+        return task
+    return replace(task, data=replace(task.data, target_scale=learned.target_scale))
 
 
 def _check_feature_noise(settings: FinetuneSettings, freezing: Freezing) -> None:

@@ -1,7 +1,7 @@
 """From the settings of a pretraining to its data, the module that is trained, and what is minimised."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -94,6 +94,8 @@ def _load(settings: PretrainSettings, run: RunFolder | None, needs_labels: bool)
         preprocessing=own if run is None else run.manifest().preprocessing,
         transductive=settings.transductive,
     )
+    if run is not None and data.task == "regression":
+        data = replace(data, target_scale=run.manifest().target_scale)  # None in runs that learned numbers as they were
     if needs_labels and data.task == "unlabelled":
         raise UsageError(f"objective {objective_name(settings.objective)} needs labels, and {data.name} has none")
     return data

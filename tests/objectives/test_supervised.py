@@ -7,6 +7,7 @@ from sklearn import metrics as reference
 from torch import nn
 
 from reuse.data.rows import Batch
+from reuse.data.targets import TargetScale
 from reuse.errors import UnknownNameError, UsageError
 from reuse.objectives.objective import Objective
 from reuse.objectives.supervised import Classification, MultiLabel, Regression, supervised
@@ -87,6 +88,24 @@ def test_regression_is_measured_as_scikit_learn_does(draw: torch.Generator, spli
     found = measured(Regression(), outputs, targets, split)
     error = reference.mean_squared_error(targets, outputs)
     assert found == pytest.approx({"loss": error, "mse": error, "r2": reference.r2_score(targets, outputs)}, abs=1e-10)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_regression_on_large_targets_is_measured_in_float64(draw: torch.Generator, kind: torch.dtype) -> None:
+    targets = (311_030 + 7 * torch.randn(ROWS, 1, generator=draw, dtype=torch.float64)).to(kind)
+    outputs = targets + torch.randn(ROWS, 1, generator=draw, dtype=torch.float64).to(kind)
+    found = measured(Regression(), outputs, targets, 8)
+    assert found["r2"] == pytest.approx(reference.r2_score(targets.double(), outputs.double()), abs=1e-6)
+
+
+def test_regression_in_a_scale_tells_errors_in_the_targets_units(draw: torch.Generator) -> None:
+    scale = TargetScale((5.0, -1e6), (0.5, 2e3))
+    targets, outputs = (torch.randn(ROWS, 2, generator=draw, dtype=torch.float64) for _ in range(2))
+    found = measured(Regression(scale), outputs, targets, 8)
+    own = [scale.restored(values) for values in (targets, outputs)]
+    assert found["loss"] == pytest.approx(reference.mean_squared_error(targets, outputs))
+    assert found["mse"] == pytest.approx(reference.mean_squared_error(*own))
+    assert found["r2"] == pytest.approx(reference.r2_score(*own))
 
 
 def test_regression_on_one_column_does_not_broadcast(draw: torch.Generator) -> None:

@@ -71,7 +71,10 @@ def measured(result: Result, data: Any, task: str, *, trust: bool = False) -> No
     elif task == "multilabel":
         loss = torch.nn.functional.binary_cross_entropy(predicted, test.targets.to(predicted.dtype))
     else:
-        loss = (predicted - test.targets).square().mean()
+        errors = (predicted - test.targets).square().mean()
+        assert metrics["mse"] == pytest.approx(float(errors), rel=1e-5)
+        assert model.target_scale is not None
+        loss = (errors / torch.tensor(model.target_scale.std).square()).mean()
     assert metrics["loss"] == pytest.approx(float(loss), rel=1e-5)
 
 

@@ -1,0 +1,40 @@
+"""Targets: the standard scale in which numbers are learned."""
+
+import numpy as np
+import torch
+from sklearn.preprocessing import StandardScaler
+
+from reuse.data.loading import load
+from reuse.data.targets import TargetScale
+
+RNG = np.random.default_rng(3)
+
+
+def test_the_scale_is_that_of_scikit_learn_and_undone() -> None:
+    values = RNG.normal([5.0, -2e6], [0.1, 400.0], (50, 2))
+    scale = TargetScale.fit(values)
+    np.testing.assert_allclose(scale.standardised(torch.tensor(values)), StandardScaler().fit_transform(values))
+    np.testing.assert_allclose(scale.restored(scale.standardised(torch.tensor(values))), values)
+    assert TargetScale.from_dict(scale.to_dict()) == scale
+
+
+def test_a_constant_target_is_only_moved() -> None:
+    scale = TargetScale.fit(np.full((9, 1), 7.0))
+    assert scale == TargetScale((7.0,), (1.0,))
+
+
+def test_large_targets_keep_their_digits() -> None:
+    y = 1.7e9 + RNG.normal(0, 3, 60)  # float32 knows multiples of 128 here
+    data = load((RNG.normal(size=(60, 2)), y))
+    assert data.train.targets is not None
+    np.testing.assert_array_equal(data.train.targets[:, 0], y[data.train.rows])
+
+
+def test_the_scale_is_fitted_to_the_training_rows_and_said() -> None:
+    y = RNG.normal(200, 9, 60)
+    data = load((RNG.normal(size=(60, 2)), y))
+    train = y[data.train.rows]
+    assert data.target_scale is not None
+    np.testing.assert_allclose([*data.target_scale.mean, *data.target_scale.std], [train.mean(), train.std()])
+    assert any(f"standardised on the training rows (mean {train.mean():g}" in note for note in data.notes)
+    assert load("iris").target_scale is None
