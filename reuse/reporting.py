@@ -42,6 +42,36 @@ class Reporter:
         yield Progress()
 
 
+class Transcript(Reporter):
+    """Passes everything on, and keeps the lines.
+
+    Args:
+        listener: who is told.
+
+    Attributes:
+        lines: what was said so far.
+    """
+
+    def __init__(self, listener: Reporter) -> None:
+        self.listener = listener
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        """Keep a line and pass it on."""
+        self.lines.append(text)
+        self.listener.line(text)
+
+    def epoch(self, epoch: Epoch, epochs: int) -> None:
+        """Pass an epoch on."""
+        self.listener.epoch(epoch, epochs)
+
+    @contextmanager
+    def rows(self, total: int, what: str) -> Iterator["Progress"]:
+        """Pass work on rows on."""
+        with self.listener.rows(total, what) as progress:
+            yield progress
+
+
 class Progress:
     """Counts rows done."""
 

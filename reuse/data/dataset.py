@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from reuse.data.inputs import Inputs
@@ -11,6 +12,7 @@ from reuse.data.targets import TargetScale
 from reuse.devices import Compute
 
 SPLITS = ("train", "valid", "test")
+LISTED_CLASSES = 20  # how many a summary names
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,30 @@ class Dataset:
         if self.train.targets is None:
             return 0
         return len(self.classes) if self.task == "classification" else self.train.targets.shape[1]
+
+    @property
+    def summary(self) -> str:
+        """What is learned from which rows, in one line: the classes with their rows, and the rows of each split."""
+        rows = ", ".join(f"{count:,} {name}" for name, count in self.sizes.items())
+        return f"{self.name}: {self._contents()}; rows: {rows}"
+
+    def _contents(self) -> str:
+        if self.train.targets is None:
+            return "no labels"
+        if self.task == "regression":
+            return "numbers" if self.num_outputs == 1 else f"{self.num_outputs} numbers a row"
+        kind = "classes" if self.task == "classification" else "labels"
+        counts = torch.stack([self._count(getattr(self, name)) for name in SPLITS]).sum(0)
+        listed = [f"{name} {count:,}" for name, count in zip(self.classes, counts.tolist(), strict=True)]
+        more = ["…"] if len(listed) > LISTED_CLASSES else []
+        return f"{len(listed)} {kind} ({', '.join([*listed[:LISTED_CLASSES], *more])})"
+
+    def _count(self, split: Split) -> Tensor:
+        """Return how many rows of a split each class or label has."""
+        assert split.targets is not None
+        if self.task == "classification":
+            return split.targets.bincount(minlength=len(self.classes))
+        return (split.targets > 0).sum(0)
 
     @property
     def sizes(self) -> dict[str, int]:

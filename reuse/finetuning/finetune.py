@@ -156,7 +156,7 @@ def _result(setup: FinetuneSetup, run: RunFolder, progress: TuningProgress) -> R
         cache=progress.cache,
         phases=phases,
         plan=features.plan.to_dict() if features else None,
-        notes=(*task.data.notes, *dict.fromkeys(progress.notes)),
+        notes=(task.data.summary, *task.data.notes, *setup.notes, *dict.fromkeys(progress.notes)),
     )
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from torch import nn
 
-from reuse.data.dataset import Dataset
 from reuse.distributed import from_main
 from reuse.features.feeding import feed_inputs
 from reuse.reporting import Reporter
@@ -57,9 +56,7 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
     settings, data, trained = setup.settings, setup.data, setup.trained
     for line in describe_spread(trained):
         reporter.line(line)
-    reporter.line(
-        f"pretraining {setup.recipe.spec} as {objective_name(settings.objective)} on {data.name}: {_sizes(data)}"
-    )
+    reporter.line(f"pretraining {setup.recipe.spec} as {objective_name(settings.objective)} on {data.name}")
     with interruptible(run):
         feed = feed_inputs(trained, data, setup.compute)
         feed.network = spread(trained, feed.network, settings.parallel)
@@ -88,7 +85,7 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
         seconds={name: round(value, 4) for name, value in seconds.items()},
         fresh=tuple(name for name, _ in setup.encoder.named_children()),
         phases=({"epoch": 1, "frozen": []},),
-        notes=data.notes,
+        notes=(data.summary, *data.notes, *setup.notes),
     )
     run.write_result(result.to_dict())
     return result
@@ -123,7 +120,3 @@ def _manifest(setup: PretrainSetup) -> Manifest:
         target_scale=data.target_scale if labelled else None,
         rows=data_digests(data),
     )
-
-
-def _sizes(data: Dataset) -> str:
-    return ", ".join(f"{rows} {name}" for name, rows in data.sizes.items())

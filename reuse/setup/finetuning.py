@@ -17,7 +17,7 @@ from reuse.layers.selecting import select
 from reuse.nn.outputs import output_layers
 from reuse.objectives.menu import from_labels
 from reuse.objectives.objective import Objective
-from reuse.reporting import Reporter
+from reuse.reporting import Reporter, Transcript
 from reuse.runs.checkpoints import kept_anchors
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest
@@ -55,6 +55,7 @@ class FinetuneSetup:
         objective: what is minimised.
         compute: where and in which types.
         anchors: what `l2_sp` pulls towards, by name; empty without it.
+        notes: lines that were said of what is restored and frozen.
     """
 
     task: Task
@@ -65,6 +66,7 @@ class FinetuneSetup:
     objective: Objective
     compute: Compute
     anchors: Mapping[str, Tensor]
+    notes: tuple[str, ...]
 
     def tuning_parts(self, since: Mapping[str, int], feature_noise: float) -> TuningParts:
         """Return what a fine-tuning adds to a trainer.
@@ -96,20 +98,20 @@ def set_up(task: Task, reporter: Reporter, run: RunFolder | None = None) -> Fine
     Raises:
         UsageError: a setting cannot be taken; the message says why.
     """
-    settings = task.settings
+    settings, said = task.settings, Transcript(reporter)
     phases = read_phases(settings.unfreeze, settings.epochs)
     from_labels(task.data, settings)  # refuses what cannot be minimised before a model is built
-    model, origins, compute = build_model(task, reporter, resumed=run is not None)
+    model, origins, compute = build_model(task, said, resumed=run is not None)
     task = _with_learned_scale(task, model, origins, run)
     objective = from_labels(task.data, settings)
-    freezing = freeze_layers(model, settings, () if run else origins.fresh, reporter)
+    freezing = freeze_layers(model, settings, () if run else origins.fresh, said)
     _check_phases(phases, model, freezing)
     _check_feature_noise(settings, freezing)
     check_auto_freeze(model, settings, resumed=run is not None)
     for line in describe_auto_freeze(settings):
-        reporter.line(line)
+        said.line(line)
     anchors = _anchors(model, settings, phases, origins, run)
-    setup = FinetuneSetup(task, model, origins, freezing, phases, objective, compute, anchors)
+    setup = FinetuneSetup(task, model, origins, freezing, phases, objective, compute, anchors, tuple(said.lines))
     # What cannot be taken is refused here, before anything is written.
     trainer_arguments(model, objective, settings, task.data, setup.tuning_parts({}, settings.feature_noise))
     return setup

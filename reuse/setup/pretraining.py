@@ -35,6 +35,7 @@ class PretrainSetup:
         compute: where and in which types; `trained` is there.
         started: when the command began, in seconds of `time.perf_counter`.
         load_seconds: what reading took.
+        notes: lines that were said of the model.
     """
 
     settings: PretrainSettings
@@ -46,6 +47,7 @@ class PretrainSetup:
     compute: Compute
     started: float
     load_seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None = None) -> PretrainSetup:
@@ -67,7 +69,7 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     seed_everything(settings.seed)
     data = _load(settings, run, needs_labels)
     load_seconds = time.perf_counter() - started
-    for note in data.notes:
+    for note in (data.summary, *data.notes):
         reporter.line(note)
     settings, vectors = read_embeddings(with_model_options(settings, settings.model), data)
     recipe = make_recipe(settings, data)
@@ -76,11 +78,12 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     trained = objective.build(recipe.build(embeddings=vectors, trust=settings.trust or not run), data)
     encoder = objective.encoder(trained)
     _refuse_unsavable(objective, trained, encoder)
-    for line in (*([vectors.note] if vectors else []), *describe_model(encoder, recipe, data)):
+    notes = (*([vectors.note] if vectors else []), *describe_model(encoder, recipe, data))
+    for line in notes:
         reporter.line(line)
     trained.to(compute.device, compute.dtype)
     trainer_arguments(trained, objective, settings, data)  # what cannot be taken is refused before anything is written
-    return PretrainSetup(settings, data, recipe, encoder, trained, objective, compute, started, load_seconds)
+    return PretrainSetup(settings, data, recipe, encoder, trained, objective, compute, started, load_seconds, notes)
 
 
 def _load(settings: PretrainSettings, run: RunFolder | None, needs_labels: bool) -> Dataset:

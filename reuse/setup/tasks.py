@@ -200,7 +200,7 @@ def _task(
     started: float,
     seconds: float,
 ) -> Task:
-    for note in data.notes:
+    for note in (data.summary, *data.notes):
         reporter.line(note)
     if data.task == "unlabelled":
         raise UsageError(f"{data.name} has no labels to fine-tune on: name them, for a table with --target")

@@ -89,7 +89,7 @@ def test_all_phases_are_stored_in_one_pass(computed: Counter[str]) -> None:
 def test_a_budget_for_one_frontier_stores_one_at_a_time() -> None:
     budget = 150 * 4 * 10 + 250_000
     result = tuned("hidden1,hidden2", unfreeze="3:hidden2", cache_budget=budget)
-    assert result.notes == ()
+    assert not [note for note in result.notes if "cache" in note or note.startswith("stored")]
 
 
 def test_the_plan_says_what_it_can_start_from() -> None:

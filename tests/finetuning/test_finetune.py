@@ -13,6 +13,7 @@ from listening import Listener
 from reuse.errors import CacheError, DataError, UnknownNameError, UsageError
 from reuse.finetuning.finetune import finetune, plan
 from reuse.reporting import Reporter
+from reuse.runs.folder import RunFolder
 from reuse.settings.commands import FinetuneSettings
 
 RNG = np.random.default_rng(0)
@@ -137,3 +138,15 @@ def test_a_split_without_rows_has_no_metrics() -> None:
     result = reuse.finetune("mlp:8", data="digits", labels=10, **QUICK)
     assert result.metrics["valid"] == {}
     assert result.metrics["test"]
+
+
+def test_the_notes_of_a_result_say_what_the_command_says(source: str) -> None:
+    listener = Listener()
+    result = finetune(source, freeze="hidden1,output", data=ARRAYS, reporter=listener, **QUICK)
+    assert result.notes[0] == "arrays: 3 classes (0 30, 1 30, 2 30); rows: 57 train, 15 valid, 18 test"
+    assert any(note.startswith("careful: frozen but not restored") and "output" in note for note in result.notes)
+    assert any(note.startswith("restored from ") for note in result.notes)
+    assert set(result.notes) <= set(listener.lines)
+    kept = RunFolder(Path(result.run)).result()
+    assert kept is not None
+    assert tuple(kept["notes"]) == result.notes

@@ -146,12 +146,18 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     return call
 
 
+def on_caching(result: Result) -> list[str]:
+    """Return the notes that are neither on the data nor on what was restored and frozen."""
+    about = ("arrays: ", "digits: ", "restored ", "frozen: ", "careful: ")
+    return [note for note in result.notes if not note.startswith(about)]
+
+
 def test_a_training_goes_without_a_cache_that_loses_and_says_so(
     train: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loses(monkeypatch)
     result = train("network", "1", 1)
-    assert result.notes == (f"trained without a cache: {LOSES}",)
+    assert on_caching(result) == [f"trained without a cache: {LOSES}"]
     assert result.cache is None
     assert result.plan is not None
     assert not result.plan["cache"]
@@ -164,7 +170,7 @@ def test_a_training_takes_what_is_cached_even_for_one_epoch(
     first = train("network", "1", 30)
     loses(monkeypatch)
     second = train("network", "1", 1)
-    assert first.notes == second.notes == ()
+    assert on_caching(first) == on_caching(second) == []
     assert first.cache is not None
     assert second.cache is not None
     assert (first.cache["hit"], second.cache["hit"]) == (False, True)
@@ -183,7 +189,7 @@ def test_a_model_that_cannot_be_cut_is_trained_and_you_are_told_why(
     train: Callable[..., Result], name: str, freeze: str, why: str
 ) -> None:
     result = train(name, freeze, 2)
-    (note,) = result.notes
+    (note,) = on_caching(result)
     assert note.startswith(f"trained without a cache: {why}")
     assert (result.epochs, result.cache, result.plan, result.frozen) == (2, None, None, (freeze,))
     assert 0 <= result.metrics["test"]["accuracy"] <= 1
@@ -192,6 +198,6 @@ def test_a_model_that_cannot_be_cut_is_trained_and_you_are_told_why(
 def test_cutmix_of_what_is_no_map_does_without_a_cache(train: Callable[..., Result]) -> None:
     rows = np.random.default_rng(0).random((60, 1, 8, 8)).astype(np.float32), np.arange(60) % 3
     result = reuse.finetune("brought:network", freeze="1", data=rows, epochs=2, cutmix=1.0)
-    (note,) = result.notes
+    (note,) = on_caching(result)
     assert note.startswith("trained without a cache: cutmix pastes patches of maps")
     assert result.epochs == 2
