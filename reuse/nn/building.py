@@ -1,8 +1,7 @@
 """Models from spec strings: ours, timm's and the user's own."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -19,7 +18,8 @@ from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.probing import check_outputs
 from reuse.nn.selu import warn_of_network
 from reuse.nn.specs import LAYER_NAMES, LAYERED
-from reuse.nn.word_vectors import WordVectors
+from reuse.settings.calling import carried, takes
+from reuse.settings.setting import settings_of
 
 __all__ = ["build", "output_layer", "preprocessing_of", "replace_output"]
 
@@ -29,27 +29,11 @@ FORMS = (
 )
 
 
-def build(
-    spec: str,
-    input_shape: tuple[int, ...],
-    num_outputs: int,
-    *,
-    activation: str | None = None,
-    norm: str | None = None,
-    init: str | None = None,
-    dropout: float | None = None,
-    input_dropout: float = 0.0,
-    drop_path: float = 0.0,
-    recurrent_dropout: float = 0.0,
-    num_tokens: int | None = None,
-    embedding_size: int | None = None,
-    embeddings: str | Path | WordVectors | None = None,
-    words: Sequence[str] = (),
-    pretrained: bool = False,
-) -> nn.Module:
-    """Return the model that `spec` describes.
+@dataclass(frozen=True, kw_only=True)
+class BuildArguments(LayerOptions, TokenOptions):
+    """Arguments of `reuse.build`.
 
-    Args:
+    Attributes:
         spec: `mlp:300,100` (layers `hidden1`, `hidden2`, `output`), `convnet:32,64` (`conv1`, `conv2`, `output`; for
             5×5 kernels, blocks and dense layers behind see `conv_specs`: `convnet:20k5,residual64+residual64/128`),
             `highway:64,64` (layers of one width that learn how much of their inputs to pass on), `lstm:64`, `gru:64,32`
@@ -60,26 +44,18 @@ def build(
         input_shape: shape of one sample, `(features,)`, `(channels, height, width)`, `(time, features)` or, where
             there is a `num_tokens`, `(time,)`.
         num_outputs: units of the output layer, which has no activation.
-        activation: of the hidden layers, a name of `activations.ACTIVATIONS`; None: relu, or the default network's. The
-            activations of timm's and users' models are exchanged for it (see `exchanging`).
-        norm: between the linear part of a hidden layer and its activation: batch, layer, group, rms, instance,
-            local_response, or, of the weights of that part, weight or spectral; none for no norm. Behind a colon come
-            arguments and where else it stands, after the activation instead, on the inputs, on the outputs:
-            `batch:eps=0.001,momentum=0.01,after,input,output`. None: none, or the default network's. The norms of
-            timm's and users' models are exchanged for it.
-        init: initial weights of the hidden layers; None follows the activation. The output layer has Glorot's.
-        dropout: probability of dropping an output of a hidden layer, in a convnet with dense layers of these alone;
-            for timm its `drop_rate`; None: 0, or the default network's.
-        input_dropout: probability of dropping an input, or a feature of a token.
-        drop_path: probability of leaving out a residual layer, in a convnet the last one; for timm its
-            `drop_path_rate`.
-        recurrent_dropout: probability of dropping a connection between hidden states of an lstm or gru.
-        num_tokens: inputs are whole numbers below this, of which 0 is padding; None: inputs are numbers that count.
-        embedding_size: features of each token; None: 64, or those of `embeddings`.
-        embeddings: what the embedding layer is filled from: a word2vec or GloVe file, read for `words`, or what
-            `reuse.nn.word_vectors.read_word_vectors` made of one, whose `note` says how many words were found.
-        words: what each token is called, "" for those that are no words; needed with a file.
         pretrained: load timm's pretrained weights.
+    """
+
+    spec: str = field(kw_only=False)
+    input_shape: Sequence[int] = field(kw_only=False)
+    num_outputs: int = field(kw_only=False)
+    pretrained: bool = False
+
+
+@takes(BuildArguments)
+def build(arguments: BuildArguments) -> nn.Module:
+    """Return the model that a spec describes.
 
     Returns:
         A module from `(batch, *input_shape)` to `(batch, num_outputs)`; timm's and the user's have been tried on two
@@ -93,33 +69,12 @@ def build(
         >>> build("mlp:100,50", (64,), 10)(torch.zeros(1, 64)).shape
         torch.Size([1, 10])
     """
-    options = LayerOptions(
-        activation=activation,
-        norm=norm,
-        init=init,
-        dropout=dropout,
-        input_dropout=input_dropout,
-        drop_path=drop_path,
-        recurrent_dropout=recurrent_dropout,
-        embedding_size=embedding_size,
-    )
-    tokens = TokenOptions(num_tokens, embeddings, words)
-    return build_from_options(spec, input_shape, num_outputs, options, tokens, pretrained=pretrained)
-
-
-def build_from_options(
-    spec: str,
-    input_shape: tuple[int, ...],
-    num_outputs: int,
-    options: LayerOptions,
-    tokens: TokenOptions,
-    *,
-    pretrained: bool = False,
-) -> nn.Module:
-    """Return the model that `spec` describes; `build` with its options in two objects."""
-    _check_shapes(input_shape, num_outputs)
+    spec, shape, num_outputs = arguments.spec, tuple(arguments.input_shape), arguments.num_outputs
+    pretrained = arguments.pretrained
+    options = carried(arguments, settings_of(LayerOptions), LayerOptions)
+    tokens = carried(arguments, settings_of(TokenOptions), TokenOptions)
+    _check_shapes(shape, num_outputs)
     _check_dropouts(options)
-    shape = tuple(input_shape)
     family, _, name = spec.partition(":")
     if family in LAYER_NAMES:
         if pretrained:

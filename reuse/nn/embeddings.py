@@ -10,6 +10,7 @@ from torch import nn
 
 from reuse.errors import UsageError
 from reuse.nn.word_vectors import WordVectors
+from reuse.settings.group import Settings
 
 Layer = TypeVar("Layer", nn.Embedding, nn.EmbeddingBag)
 
@@ -17,14 +18,15 @@ PADDING = 0  # the token that fills rows up; its row is zero and is not trained
 DEFAULT_SIZE = 64
 
 
-@dataclass(frozen=True)
-class TokenOptions:
-    """Options of inputs that are tokens; `reuse.build` says what each does.
+@dataclass(frozen=True, kw_only=True)
+class TokenOptions(Settings):
+    """Options of inputs that are tokens.
 
     Attributes:
-        num_tokens: how many different ones there are; None: the inputs are no tokens.
-        embeddings: word vectors, or a file of them, that fill the embedding layer.
-        words: what each token is called; needed with a file.
+        num_tokens: inputs are whole numbers below this, of which 0 is padding; None: inputs are numbers that count.
+        embeddings: what the embedding layer is filled from: a word2vec or GloVe file, read for `words`, or what
+            `reuse.nn.word_vectors.read_word_vectors` made of one, whose `note` says how many words were found.
+        words: what each token is called, "" for those that are no words; needed with a file.
     """
 
     num_tokens: int | None = None

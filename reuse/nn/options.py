@@ -3,24 +3,33 @@
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
+from reuse.settings.group import Settings
+
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class LayerOptions:
-    """Options of the layers of a model; `reuse.build` says what each does.
+@dataclass(frozen=True, kw_only=True)
+class LayerOptions(Settings):
+    """Options of the layers of a model.
 
     A run keeps them by name, so to rename one is to change the form of run.json.
 
     Attributes:
-        activation: of the hidden layers; None: the family's.
-        norm: of the hidden layers, with its arguments and places; None: the family's.
-        init: initial weights of the hidden layers; None: what the activation needs.
-        dropout: probability of dropping an output of a hidden layer; None: the family's.
-        input_dropout: probability of dropping an input.
-        drop_path: probability of leaving out a residual layer.
-        recurrent_dropout: probability of dropping a connection between hidden states.
-        embedding_size: features of each token; None: those of the word vectors, else 64.
+        activation: of the hidden layers, a name of `activations.ACTIVATIONS`; None: relu, or the default network's. The
+            activations of timm's and users' models are exchanged for it (see `exchanging`).
+        norm: between the linear part of a hidden layer and its activation: batch, layer, group, rms, instance,
+            local_response, or, of the weights of that part, weight or spectral; none for no norm. Behind a colon come
+            arguments and where else it stands, after the activation instead, on the inputs, on the outputs:
+            `batch:eps=0.001,momentum=0.01,after,input,output`. None: none, or the default network's. The norms of
+            timm's and users' models are exchanged for it.
+        init: initial weights of the hidden layers; None follows the activation. The output layer has Glorot's.
+        dropout: probability of dropping an output of a hidden layer, in a convnet with dense layers of these alone;
+            for timm its `drop_rate`; None: 0, or the default network's.
+        input_dropout: probability of dropping an input, or a feature of a token.
+        drop_path: probability of leaving out a residual layer, in a convnet the last one; for timm its
+            `drop_path_rate`.
+        recurrent_dropout: probability of dropping a connection between hidden states of an lstm or gru.
+        embedding_size: features of each token; None: 64, or those of `embeddings`.
     """
 
     activation: str | None = None

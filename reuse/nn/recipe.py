@@ -7,8 +7,7 @@ from typing import Any
 from torch import nn
 
 from reuse.errors import RunError, UsageError
-from reuse.nn.building import build_from_options
-from reuse.nn.embeddings import TokenOptions
+from reuse.nn.building import build
 from reuse.nn.options import LayerOptions
 from reuse.nn.specs import LAYER_NAMES
 from reuse.nn.word_vectors import WordVectors
@@ -61,9 +60,14 @@ class ModelRecipe:
             raise UsageError(
                 f"the run names the code {self.spec}, which would be imported and run: allow it by --trust"
             )
-        tokens = TokenOptions(self.num_tokens, embeddings)
-        return build_from_options(
-            self.spec, self.input_shape, self.num_outputs, self.options, tokens, pretrained=pretrained
+        return build(
+            self.spec,
+            self.input_shape,
+            self.num_outputs,
+            **vars(self.options),
+            num_tokens=self.num_tokens,
+            embeddings=embeddings,
+            pretrained=pretrained,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,7 +86,7 @@ class ModelRecipe:
             options = dict(values["options"])
             num_tokens = options.pop("num_tokens", None)
             return cls(values["spec"], shape, int(values["num_outputs"]), LayerOptions(**options), num_tokens)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, UsageError) as error:
             raise RunError(f"the run does not say how its model is built ({error}): it is damaged") from error
 
     def _described(self, options: dict[str, Any]) -> dict[str, Any]:

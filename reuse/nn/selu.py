@@ -14,6 +14,8 @@ from reuse.nn.norm_specs import parse_norm
 from reuse.nn.options import LayerOptions
 from reuse.nn.specs import CONVNET, LAYER_NAMES, is_recurrent, parse_layered, with_defaults
 
+BUILDERS = ("reuse.nn.", "reuse.settings.")  # whose lines are not the caller's
+
 
 def input_concerns(spec: str, options: LayerOptions, standardised: bool) -> list[str]:
     """Return in one sentence why SELU will not normalise these inputs; nothing where it will, or is not chosen.
@@ -53,9 +55,9 @@ def warn_of_network(spec: str, options: LayerOptions) -> None:
 
 
 def warn_caller(message: str) -> None:
-    """Warn at the nearest line of code outside `reuse.nn`, however deep inside the builders the reason was found."""
+    """Warn at the line of code that called a builder, however deep inside the builders the reason was found."""
     frame, level = inspect.currentframe(), 1
-    while frame and frame.f_back and frame.f_globals["__name__"].startswith("reuse.nn."):
+    while frame and frame.f_back and frame.f_globals["__name__"].startswith(BUILDERS):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)
 

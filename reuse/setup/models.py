@@ -170,7 +170,7 @@ def reused_weights(model: nn.Module, restored: Sequence[str], later: Sequence[st
 def _options(settings: ModelSettings, unsaid: LayerOptions) -> LayerOptions:
     """Return the options among some settings, those of `unsaid` where they are None."""
     said = {field.name: getattr(settings, field.name) for field in fields(LayerOptions)}
-    return LayerOptions(**said).filled(unsaid)
+    return replace(unsaid, **{name: value for name, value in said.items() if value is not None})
 
 
 def _is_below(name: str, layers: Sequence[str]) -> bool:
