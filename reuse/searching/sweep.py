@@ -23,7 +23,7 @@ from reuse.searching.solved_stages import solve_stage
 from reuse.searching.solver_choices import PENALTIES, SolverChoice, read_solver_choices, refuse_steps
 from reuse.searching.stages import Stage, Sweep, train_stage
 from reuse.searching.table import Configuration, best_of, choose_metric, cv_results, ranked
-from reuse.settings.calling import Given, carried, takes_given
+from reuse.settings.calling import Given, carried, overridden, takes_given
 from reuse.settings.commands import FinetuneSettings, HeadSettings, SweepArguments
 from reuse.settings.files import plain_settings
 from reuse.settings.setting import settings_of
@@ -201,13 +201,15 @@ def _common_settings(
 
 def _resolved(arguments: SweepArguments, task: Task, metric: str) -> dict[str, Any]:
     """Return the settings of a sweep, filled in: what is tried as it was given, the rest as all heads have it."""
-    asked, filled = plain_settings(arguments), plain_settings(task.settings)
-    own = {field.name for field in fields(Choice)} | {"solver", "penalty", "seeds", "folds", "labels", "keep"}
-    unused = settings_of(HeadSettings).keys() if arguments.solver else {"solver", "penalty"}
-    resolved = {name: asked[name] if name in own else filled.get(name) for name in asked if name not in unused}
+    tried = settings_of(SweepArguments).keys() & {field.name for field in fields(Choice)}
+    shared = settings_of(type(task.settings)).keys() - tried - {"labels"}
+    filled = replace(
+        overridden(arguments, task.settings, shared), metric=metric, labels=arguments.labels or task.settings.labels
+    )
     if arguments.solver and arguments.penalty is None:
-        resolved["penalty"] = PENALTIES
-    return {**resolved, "metric": metric, "labels": resolved["labels"] or filled["labels"]}
+        filled = replace(filled, penalty=PENALTIES)
+    unused = settings_of(HeadSettings).keys() if arguments.solver else {"solver", "penalty"}
+    return {name: value for name, value in plain_settings(filled).items() if name not in unused}
 
 
 def _divided(task: Task, counts: Sequence[Label], folds: int) -> tuple[Dataset, list[Division] | None]:
