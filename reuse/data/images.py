@@ -96,11 +96,18 @@ class ImageInputs(Inputs):
         return [self._samples.files[row].name for row in self._rows]
 
     def _decode(self, row: int) -> np.ndarray:
+        """Return the pixels of a row, which are those that its digest stands for: the file is read again."""
         file = self._samples.files[row]
         try:
-            return decode(file.read(), self._samples.preprocessing)
+            content = file.read()
+            picture = decode(content, self._samples.preprocessing)
         except BROKEN as error:
             raise DataError(f"image {file.name} could be read before and cannot now: {_reason(error)}") from error
+        if digest_bytes(content, _SEED) != self._samples.digests[row].tobytes():
+            raise DataError(
+                f"image {file.name} was written to since it was first read: begin again when nothing changes the images"
+            )
+        return picture
 
     def _digest(self) -> np.ndarray:
         digests: np.ndarray = self._samples.digests[self._rows]

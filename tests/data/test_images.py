@@ -275,3 +275,17 @@ def test_images_for_a_model_of_vectors(tmp_path):
 
 def test_without_targets_folders_are_no_classes(tmp_path):
     assert read(str(fill(tmp_path / "pets")), Options(without_targets=True)).targets is None
+
+
+def test_a_file_that_was_rewritten_after_it_was_listed_is_not_taken_for_the_one_that_was(tmp_path, monkeypatch):
+    folder = str(fill(tmp_path / "pets"))
+    monkeypatch.setattr("reuse.data.images.free_memory", lambda device: 100)
+    inputs = load(folder, image_size=5, **EVERY).train.inputs
+    path = tmp_path / "pets/dog/4.png"
+    row = next(row for row, name in enumerate(inputs.names()) if name.endswith("dog/4.png"))
+    before, other = path.read_bytes(), (tmp_path / "pets/cat/1.png").read_bytes()
+    path.write_bytes(other)
+    with pytest.raises(DataError, match=r"dog/4.png was written to since it was first read: begin again"):
+        inputs.gather(torch.tensor([row]))
+    path.write_bytes(before)
+    assert inputs.gather(torch.tensor([row]))[0].shape == (1, *inputs.shape)
