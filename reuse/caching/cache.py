@@ -12,6 +12,7 @@ from reuse.caching.checking import Problem, check_segment
 from reuse.caching.locking import LOCKS, disk_errors, removing
 from reuse.caching.packing import packed
 from reuse.caching.prefix_record import RECORD, PrefixRecord, read_record
+from reuse.caching.quarantine import QUARANTINE, read_quarantine
 from reuse.caching.segment import read_header
 from reuse.caching.storage import describe, storage_of
 from reuse.caching.store import SEGMENT_BYTES, USED, PrefixCache
@@ -43,7 +44,8 @@ class Entry:
         last_used: seconds since 1970.
         description: what the caller of `open` said about it.
         components: what its key was made of.
-        damage: what is wrong with its files as far as opening them shows; `ActivationCache.verify` looks closer.
+        damage: why it was set aside, and what is wrong with its files as far as opening them shows;
+            `ActivationCache.verify` looks closer.
     """
 
     key: str
@@ -139,7 +141,7 @@ class ActivationCache:
         freed, busy = 0, []
         for folder in self._chosen(key):
             size = _bytes(folder)
-            if _remove(folder):
+            if _remove(folder, unmark=True):
                 freed += size
             else:
                 busy.append(folder.name)
@@ -199,6 +201,8 @@ def _entry(folder: Path) -> Entry:
         record = read_record(folder) or record
     except CacheError as error:
         damage.append(str(error))
+    if (reason := read_quarantine(folder)) is not None:
+        damage.append(f"set aside: {reason}")
     segments = building.published(folder)
     for path in segments:
         try:
@@ -230,12 +234,16 @@ def _check(folder: Path) -> list[Problem]:
     return problems
 
 
-def _remove(folder: Path) -> bool:
-    """Remove a prefix unless it is being used; a kill on the way leaves a smaller prefix that is whole."""
+def _remove(folder: Path, *, unmark: bool = False) -> bool:
+    """Remove a prefix unless it is being used; a kill on the way leaves a smaller prefix that is whole.
+
+    The mark of one that was set aside stays, unless it is to go too.
+    """
     with disk_errors(folder), removing(folder) as free:
         if free:
             for path in sorted(folder.iterdir(), key=lambda path: path.name == RECORD):
-                if path.suffix not in LOCKS:  # who waits for one must not get another
+                # Who waits for a lock must not get another.
+                if path.suffix not in LOCKS and (unmark or path.name != QUARANTINE):
                     files.remove(path)
             files.fsync_folder(folder)
         return free

@@ -10,6 +10,7 @@ from torch import Tensor, fx
 
 from reuse.caching.cache import ActivationCache
 from reuse.caching.packing import packed
+from reuse.caching.probing import Probe
 from reuse.caching.segment import FORMAT
 from reuse.caching.store import Filled, PrefixCache
 from reuse.devices import Compute
@@ -122,6 +123,7 @@ def fill_from(
     device: torch.device,
     compute_rows: int,
     progress: Callable[[int], object] | None = None,
+    probe: Callable[[], Probe] | None = None,
 ) -> Filled:
     """Fill a deeper cache with the rows that an earlier one has.
 
@@ -133,6 +135,7 @@ def fill_from(
         device: where the bridge runs.
         compute_rows: how many rows it is given at once.
         progress: called with the number of rows just computed.
+        probe: takes a probe of the deeper prefix, which is kept where there is none yet.
     """
     lacking = keys[store.missing(keys)]
     absent = np.zeros(len(lacking), bool)
@@ -143,4 +146,4 @@ def fill_from(
     def compute(positions: np.ndarray) -> tuple[Tensor, ...]:
         return run_bridge(link.bridge, source.gather(torch.from_numpy(positions).to(source.device)))
 
-    return store.fill(chosen, compute, compute_rows=compute_rows, progress=progress)
+    return store.fill(chosen, compute, compute_rows=compute_rows, progress=progress, probe=probe)

@@ -8,7 +8,6 @@ from torch import Tensor
 from reuse.caching.computing import checked
 from reuse.caching.packing import QuantizedTensor
 from reuse.devices import dtype_name
-from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
 
 # Largest difference that counts as equal, as a part of the largest stored value: batch sizes and kernels change the
@@ -23,39 +22,41 @@ TOLERANCES: dict[torch.dtype, float] = {
 }
 
 
-def compare(
-    prefix_key: str,
+def advice_on(found: str, prefix_key: str) -> str:
+    """Return a difference with what it comes from and what to do."""
+    return (
+        f"{found}: they depend on something that the prefix key {prefix_key} does not see, such as random numbers or "
+        f"state outside the model. Train without a cache (--no-cache), or remove these rows with `reuse cache clear "
+        f"{prefix_key}` if the cause is gone"
+    )
+
+
+def difference(
     frontier: Sequence[FrontierTensor],
     old: Sequence[Tensor],
     computed: Sequence[Tensor],
     stored: Sequence[FrontierTensor] | None = None,
     steps: Sequence[Tensor | None] | None = None,
-) -> None:
-    """Check that `computed` equals `old`, each `(rows, …)`, within the tolerance of the type that is stored.
+) -> str | None:
+    """Return in words how `computed` differs from `old`, each `(rows, …)`; None where it is by rounding alone.
 
     Args:
-        prefix_key: for the message.
         frontier: what is computed of a row.
         old: what was stored, in the types of `frontier`.
         computed: what the prefix computes now.
         stored: what is stored of a row; by default what is computed.
         steps: how far apart neighbouring 8-bit codes are, broadcasting over `old`; half of it is rounding.
-
-    Raises:
-        CacheError: it does not; the message names the tensor, the difference and the tolerance.
     """
-    kept, apart = frontier if stored is None else stored, [None] * len(old) if steps is None else steps
+    kept, widths = frontier if stored is None else stored, [None] * len(old) if steps is None else steps
     new = checked(computed, frontier, len(old[0]))
-    for tensor, dtype, was, now, step in zip(frontier, map(_dtype, kept, frontier), old, new, apart, strict=True):
-        difference, allowed = _difference(was, now.to("cpu"), step), _allowed(was, dtype)
-        if not difference <= allowed:
-            raise CacheError(
+    for tensor, dtype, was, now, step in zip(frontier, map(_dtype, kept, frontier), old, new, widths, strict=True):
+        apart, allowed = _difference(was, now.to("cpu"), step), _allowed(was, dtype)
+        if not apart <= allowed:
+            return (
                 f"cached rows of {tensor.name!r} ({dtype_name(tensor.dtype)}) differ from what the frozen layers "
-                f"compute now by {difference:.3g} (at most {allowed:.3g} is rounding): they depend on something that "
-                f"the prefix key {prefix_key} does not see, such as random numbers or state outside the model. Train "
-                f"without a cache (--no-cache), or remove these rows with `reuse cache clear {prefix_key}` if the "
-                "cause is gone"
+                f"compute now by {apart:.3g} (at most {allowed:.3g} is rounding)"
             )
+    return None
 
 
 def _dtype(stored: FrontierTensor, computed: FrontierTensor) -> torch.dtype:

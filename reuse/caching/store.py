@@ -19,8 +19,12 @@ from reuse.caching.index import Index, first_places
 from reuse.caching.locking import FillShare, disk_errors, ranks_of, writing
 from reuse.caching.packing import StorageError, errors_between
 from reuse.caching.prefix_record import PrefixRecord, read_record, write_record
+from reuse.caching.probe_record import read_probe, write_probe
+from reuse.caching.probing import Probe, RunPrefix
+from reuse.caching.probing import difference as probe_difference
+from reuse.caching.quarantine import read_quarantine, write_quarantine
 from reuse.caching.reading_ahead import SpareMemory
-from reuse.caching.spot_checking import compare
+from reuse.caching.spot_checking import advice_on, difference
 from reuse.caching.stored_rows import StoredRows, Unpacker
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
@@ -66,13 +70,28 @@ class PrefixCache:
         self._segment_bytes = segment_bytes
         self._index = Index(path, record.key, self.stored)
         self._spare = SpareMemory()
+        self._quarantined: str | None = None
+
+    @property
+    def quarantined(self) -> str | None:
+        """The reason why these rows were set aside for good, None where they were not."""
+        return self._quarantined or read_quarantine(self.path)
+
+    def quarantine(self, reason: str) -> None:
+        """Set all rows aside for good: none is served or added, here and in other processes, until they are cleared."""
+        self._quarantined = reason
+        write_quarantine(self.path, reason)
 
     def missing(self, keys: np.ndarray) -> np.ndarray:
         """Return the positions in `keys`, (n, 16) uint8, of rows that are not published: ascending, each row once.
 
+        Of rows that were set aside none counts.
+
         Raises:
             CacheError: a published file is damaged.
         """
+        if self.quarantined is not None:
+            return first_places(keys)
         self._index.refresh()
         positions = np.flatnonzero(self._index.find(keys) < 0)
         missing: np.ndarray = positions[first_places(keys[positions])]
@@ -88,6 +107,7 @@ class PrefixCache:
         progress: Callable[[int], object] | None = None,
         rank: int = 0,
         world: int = 1,
+        probe: Callable[[], Probe] | None = None,
     ) -> Filled:
         """Compute the rows that are missing and publish them. Waits while another process fills, then looks again.
 
@@ -102,16 +122,21 @@ class PrefixCache:
             progress: called with the number of rows just computed.
             rank: number of this process, from 0.
             world: how many fill together, all given the same `keys`.
+            probe: takes a probe of the prefix, which is kept beside the rows where there is none yet.
 
         Raises:
-            CacheError: no room or no permission to write; a damaged file; `compute` returns something else than the
-                frontier. Blocks that were finished before any error are kept and used by the next `fill`.
+            CacheError: the rows were set aside; no room or no permission to write; a damaged file; `compute` returns
+                something else than the frontier. Blocks that were finished before any error are kept and used by the
+                next `fill`.
         """
+        self._refuse_quarantined()
         started, share, computed, written = time.perf_counter(), FillShare(rank, world), 0, 0
         own = len(share.of(first_places(keys), len(keys)))
         if len(share.of(self.missing(keys), len(keys))):
             with writing(self.path, share) as ranks, Hold(self.path):
                 self._recover(ranks, share)
+                if probe is not None and rank == 0:
+                    self.keep_probe(probe)
                 paths, computed = self._write(keys, compute, compute_rows, block_bytes, progress, share)
                 written = sum(path.stat().st_size for path in paths)
         self._note_use()
@@ -144,12 +169,44 @@ class PrefixCache:
         Blocks that are read into memory at least half are checked; see `activations.read_rows` for the limit.
 
         Raises:
-            CacheError: a row is not published, or a file is damaged.
+            CacheError: a row is not published or was set aside, or a file is damaged.
         """
+        self._refuse_quarantined()
         with Hold(self.path):
             stored = self._stored(keys)
             self._note_use()
             return read_rows(stored, self.frontier, torch.device(device), memory, windowed, self._spare)
+
+    def keep_probe(self, probe: Callable[[], Probe]) -> None:
+        """Keep what `probe` takes beside the rows, where there is no probe yet."""
+        if read_probe(self.path) is None:
+            write_probe(self.path, probe())
+
+    def mismatch(
+        self,
+        keys: np.ndarray,
+        compute: ComputeRows,
+        run: RunPrefix,
+        *,
+        device: torch.device = CPU,
+        rows: int = 4,
+        seed: int | None = None,
+    ) -> str | None:
+        """Return in words how what is stored differs from what the prefix computes now, None where it does not.
+
+        The probe is computed again, and a few random rows.
+
+        Args:
+            keys: digests of the rows of a split, (n, 16) uint8; those that are not published are left out.
+            compute: as for `fill`.
+            run: computes the prefix of any inputs.
+            device: where it does.
+            rows: how many rows to compare.
+            seed: which; drawn anew each time by default.
+        """
+        kept = read_probe(self.path)
+        found = None if kept is None else probe_difference(kept, run, device)
+        return found or self._row_difference(keys, compute, rows, seed)
 
     def spot_check(self, keys: np.ndarray, compute: ComputeRows, *, rows: int = 4, seed: int | None = None) -> None:
         """Compute a few random stored rows again and compare.
@@ -161,12 +218,12 @@ class PrefixCache:
             seed: which; drawn anew each time by default.
 
         Raises:
-            CacheError: a stored row is not what the prefix computes now.
+            CacheError: a stored row is not what the prefix computes now; all of them are set aside for good.
         """
-        chosen = self._some_present(keys, rows, seed)
-        if len(chosen):
-            unpacked, steps = self._unpacked(keys[chosen])
-            compare(self.key, self.frontier, unpacked, compute(chosen), self.stored, steps)
+        found = self._row_difference(keys, compute, rows, seed)
+        if found is not None:
+            self.quarantine(found)
+            raise CacheError(advice_on(found, self.key))
 
     def storage_errors(
         self, keys: np.ndarray, compute: ComputeRows, *, rows: int = 32, seed: int | None = None
@@ -189,6 +246,20 @@ class PrefixCache:
             return []
         values = checked(compute(chosen), self.frontier, len(chosen))
         return errors_between(values, self._unpacked(keys[chosen])[0], self.frontier, self.stored)
+
+    def _row_difference(self, keys: np.ndarray, compute: ComputeRows, rows: int, seed: int | None) -> str | None:
+        chosen = self._some_present(keys, rows, seed)
+        if not len(chosen):
+            return None
+        unpacked, steps = self._unpacked(keys[chosen])
+        return difference(self.frontier, unpacked, compute(chosen), self.stored, steps)
+
+    def _refuse_quarantined(self) -> None:
+        if (reason := self.quarantined) is not None:
+            raise CacheError(
+                f"the cached prefix {self.key} was set aside for good ({reason}): train without a cache (--no-cache), "
+                f"or remove it with `reuse cache clear {self.key}` if the cause is gone"
+            )
 
     def _some_present(self, keys: np.ndarray, rows: int, seed: int | None) -> np.ndarray:
         self._index.refresh()

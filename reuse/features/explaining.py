@@ -32,6 +32,7 @@ class Explanation:
         nearest: the key of the cached prefix that is most nearly the same; None where the prefix itself is cached or
             nothing is.
         differences: in which components that one differs, one line each, or one for many that differ alike.
+        quarantined: why the cached prefix of this key was set aside for good; None where it was not.
     """
 
     hit: bool
@@ -40,6 +41,7 @@ class Explanation:
     found: int
     nearest: str | None
     differences: tuple[str, ...]
+    quarantined: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -48,6 +50,11 @@ class Explanation:
     def lines(self) -> list[str]:
         """Return it for a person."""
         rows = self.missing + self.found
+        if self.quarantined is not None:
+            return [
+                f"the prefix {self.key} is set aside: {self.quarantined}, which its key does not see",
+                f"all {rows} rows are computed anew in each run, until `reuse cache clear {self.key}`",
+            ]
         if self.hit:
             return [f"hit: all {rows} rows are cached under {self.key}"]
         if self.found:
@@ -80,6 +87,7 @@ def explain(features: PlannedFeatures) -> Explanation:
         found=plan.rows - plan.missing,
         nearest=entry.key if entry else None,
         differences=differences,
+        quarantined=features.store.quarantined,
     )
 
 

@@ -14,6 +14,7 @@ from reuse.data.dataset import SPLITS, Dataset, learned_targets
 from reuse.data.inputs import Inputs, ReadInputs
 from reuse.data.rows import Converted, Resident, Rows, windows_of
 from reuse.devices import Compute, free_memory, moved
+from reuse.distributed import from_main
 from reuse.features.filling import Computed, Filling, compute_rows
 from reuse.features.planned import PlannedFeatures
 from reuse.features.rotating import Advance, Rotating
@@ -75,12 +76,16 @@ def feed_activations(
         CacheError: the cache is damaged or cannot be written.
     """
     started = time.perf_counter()
-    held = None
-    if features.plan.kind == "memory":
-        splits, cache = _in_memory(features, data, compute, reporter, before)
+    held, stored = None, None
+    if features.plan.kind != "memory":
+        stored = _on_disk(features, data, compute, reporter, windowed)
+        if stored is None and not from_main(lambda: _fits(features, data, compute)):
+            reporter.line("the activations do not fit into memory, so they are computed anew in each epoch")
+            return feed_computed(features, data, compute)
+    if stored is None:
+        stored = _in_memory(features, data, compute, reporter, before)
         held = features.store.key
-    else:
-        splits, cache = _on_disk(features, data, compute, reporter, windowed)
+    splits, cache = stored
     seconds = {**features.seconds, "cache": time.perf_counter() - started}
     viewing, fed = features.viewing, _with_targets(splits, data, compute)
     if viewing is not None:
@@ -98,6 +103,13 @@ def too_large(features: PlannedFeatures, compute: Compute) -> bool:
     return row_bytes * len(features.lookup.keys.splits["train"]) > max(
         _memory_of_each(features, device) for device in devices
     )
+
+
+def _fits(features: PlannedFeatures, data: Dataset, compute: Compute) -> bool:
+    """Say whether the activations of all rows would fit into half of the memory that is free."""
+    rows = sum(len(getattr(data, name)) for name in SPLITS)
+    rows += 0 if features.viewing is None else (1 + len(features.viewing.changed)) * len(data.train)
+    return sum(f.row_bytes for f in features.parts.frontier) * rows <= free_memory(compute.device) // 2
 
 
 def _memory_of_each(features: PlannedFeatures, device: torch.device) -> int:
@@ -142,16 +154,19 @@ def _bridge_from(before: Feed, features: PlannedFeatures) -> fx.GraphModule | No
 
 def _on_disk(
     features: PlannedFeatures, data: Dataset, compute: Compute, reporter: Reporter, windowed: bool | None
-) -> tuple[dict[str, Rows], dict[str, Any]]:
-    """Fill the cache and read it."""
+) -> tuple[dict[str, Rows], dict[str, Any]] | None:
+    """Fill the cache and read it; None where it is set aside, as the frozen layers compute otherwise by now."""
     viewing = features.viewing
     changed = viewing.changed if viewing else {}
-    filling = Filling(features, [getattr(data, name).inputs for name in SPLITS] + list(changed.values()), compute)
+    inputs = [getattr(data, name).inputs for name in SPLITS] + list(changed.values())
+    filling = Filling(features, inputs, compute, reporter)
     for number, earlier in enumerate(features.later):
         ways = bridges(features.later[:number][::-1], earlier)
-        filling.fill(earlier.prefix, features.lookup.caches.of(earlier.prefix, earlier.frontier), ways, reporter)
+        filling.fill(earlier.prefix, features.lookup.caches.of(earlier.prefix, earlier.frontier), ways)
     with features.store.hold():
-        filled = filling.fill(features.parts.prefix, features.store, bridges(features.parts.earlier), reporter)
+        filled = filling.fill(features.parts.prefix, features.store, bridges(features.parts.earlier))
+        if filled is None:
+            return None
         if features.measured is not None:
             save_timings(features.store.path, features.measured)
         read = partial(features.store.activations, device=compute.device)
@@ -165,7 +180,8 @@ def _on_disk(
             def version(number: int, advance: Advance) -> Rows:
                 rows = viewing.version(number)
                 with features.store.hold():
-                    Filling(features, [rows], compute).fill_alone(features.parts.prefix, features.store, advance)
+                    own = Filling(features, [rows], compute, reporter)
+                    own.fill_alone(features.parts.prefix, features.store, advance)
                     return train(rows.digests())
 
             splits["train"] = Rotating(viewing, versions, version)

@@ -14,55 +14,77 @@ from reuse.caching.store import Filled, PrefixCache
 from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.data.rows import Resident, Rows
 from reuse.devices import Compute, moved
-from reuse.distributed import from_main, rank, sum_over_processes, together, world_size
+from reuse.distributed import from_main, is_main, rank, sum_over_processes, together, world_size
+from reuse.features.opening import COMPARED_ROWS, Opening
 from reuse.features.planned import PlannedFeatures
 from reuse.features.rotating import Advance
-from reuse.layers.cutting import ROWS
+from reuse.features.running import run_frozen
 from reuse.layers.earlier import EarlierCut
 from reuse.reporting import Reporter
-from reuse.training.precision import autocast
 
 COMPUTE_ROWS = 64  # rows that the frozen layers see at once when they fill the cache
-COMPARED_ROWS = ROWS[1]  # of those found there, computed again: the cut was checked on as many, so kernels are ready
 
 Ways = Sequence[tuple[EarlierCut, fx.GraphModule]]
 
 
 class Filling:
-    """Computes what caches lack of some rows."""
+    """Computes what caches lack of some rows.
 
-    def __init__(self, features: PlannedFeatures, inputs: Sequence[Inputs], compute: Compute) -> None:
-        self._features, self._compute = features, compute
+    Args:
+        features: the cut, and what is cached of it.
+        inputs: the rows.
+        compute: where and in which types.
+        reporter: told of what is computed, and of what is set aside.
+    """
+
+    def __init__(
+        self, features: PlannedFeatures, inputs: Sequence[Inputs], compute: Compute, reporter: Reporter
+    ) -> None:
+        self._features, self._compute, self._reporter = features, compute, reporter
         self._rows = JoinedInputs(inputs)
         self._keys = self._rows.digests()
+        self._opening = Opening(self._rows, compute, reporter)
 
-    def fill(self, prefix: fx.GraphModule, store: PrefixCache, ways: Ways, reporter: Reporter) -> Filled:
-        """Fill one cache, from an earlier one as far as there is one, else from the inputs."""
+    def fill(self, prefix: fx.GraphModule, store: PrefixCache, ways: Ways) -> Filled | None:
+        """Fill one cache, from an earlier one as far as there is one, else from the inputs; None: it is set aside."""
+        if not self._opening.may_serve(prefix, store):
+            return None
         keys, lacking = self._keys, self._keys[store.missing(self._keys)]
-        run, missing = partial(self._run, prefix), len(lacking)
-        if missing < len(keys):
-            store.spot_check(keys, run, rows=COMPARED_ROWS)
-        with reporter.rows(missing, "caching activations") as progress:
-            settings: dict[str, Any] = {"compute_rows": COMPUTE_ROWS, "progress": progress.advance}
-            link = find_link(ways, self._features.lookup.caches.of, lacking)
+        run, probe, missing = partial(self._run, prefix), partial(self._opening.probe, prefix), len(lacking)
+        with self._reporter.rows(missing, "caching activations") as progress:
+            settings: dict[str, Any] = {"compute_rows": COMPUTE_ROWS, "progress": progress.advance, "probe": probe}
+            link = self._find_link(ways, lacking)
             linked = from_main(lambda: self._fill_from(link, store, settings))
             with together():
                 filled = store.fill(keys, run, rank=rank(), world=world_size(), **settings)
+        if not missing and is_main():  # one that was filled before there were probes
+            store.keep_probe(probe)
         if world_size() > 1:
             counts = {"computed": torch.tensor(filled.computed), "found": torch.tensor(filled.found)}
             counts = sum_over_processes(counts)
             filled = replace(filled, computed=int(counts["computed"]), found=int(counts["found"]))
         if missing:
             for error in store.storage_errors(keys, run):
-                reporter.line(f"stored {error}")
+                self._reporter.line(f"stored {error}")
         return replace(filled, computed=filled.computed + linked, found=filled.found - linked)
 
     def fill_alone(self, prefix: fx.GraphModule, store: PrefixCache, advance: Advance) -> None:
-        """Fill one cache beside the training: of several processes one does, and the others wait for its rows."""
+        """Fill one cache beside the training: of several processes one does, and the others wait for its rows.
+
+        The run has compared the probe when it began; to do so here would disturb the random numbers of the training.
+        """
         run = partial(self._run, prefix)
         if len(store.missing(self._keys)) < len(self._keys):
             store.spot_check(self._keys, run, rows=COMPARED_ROWS)
         store.fill(self._keys, run, compute_rows=COMPUTE_ROWS, progress=advance)
+
+    def _find_link(self, ways: Ways, lacking: np.ndarray) -> Link | None:
+        """Return the first earlier cut that has any of these rows, and may serve them."""
+        while (link := find_link(ways, self._features.lookup.caches.of, lacking)) is not None:
+            if self._opening.may_serve(link.earlier.prefix, link.store):
+                return link
+            ways = [way for way in ways if way[0] is not link.earlier]
+        return None
 
     def _fill_from(self, link: Link | None, store: PrefixCache, settings: dict[str, Any]) -> int:
         if link is None:
@@ -120,11 +142,3 @@ class Computed:
         """Return the frontier of the rows `indices`."""
         inputs = tuple([moved(tensor, self._compute) for tensor in self._source.gather(indices)])
         return tuple([tensor.to(self.device) for tensor in run_frozen(self._prefix, inputs, self._compute)])
-
-
-def run_frozen(module: fx.GraphModule, tensors: tuple[Tensor, ...], compute: Compute) -> tuple[Tensor, ...]:
-    """Return what frozen layers compute."""
-    # Not inference_mode: what a module memorises in its forward would then be useless for training.
-    with torch.no_grad(), autocast(compute.precision, compute.device):
-        outputs: tuple[Tensor, ...] = module(*tensors)
-        return outputs

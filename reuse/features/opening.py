@@ -1,0 +1,75 @@
+"""Opening what is cached: served only if the frozen layers compute the same now, else set aside for good."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from reuse.caching.probing import ORDINARY_ROWS, Probe, take_probe
+from reuse.caching.store import PrefixCache
+from reuse.data.inputs import Inputs
+from reuse.devices import Compute, moved
+from reuse.distributed import from_main
+from reuse.features.running import run_frozen
+from reuse.layers.cutting import ROWS
+from reuse.reporting import Reporter
+
+COMPARED_ROWS = ROWS[1]  # of those found there, computed again: the cut was checked on as many, so kernels are ready
+
+
+class Opening:
+    """Checks of what is cached of some rows; each prefix is checked once.
+
+    Args:
+        rows: all that will be read.
+        compute: where and in which types.
+        reporter: told of what is set aside.
+    """
+
+    def __init__(self, rows: Inputs, compute: Compute, reporter: Reporter) -> None:
+        self._rows, self._compute, self._reporter = rows, compute, reporter
+        self._checked: dict[str, bool] = {}
+
+    def may_serve(self, prefix: fx.GraphModule, store: PrefixCache) -> bool:
+        """Return whether a cache of the rows may be read and added to; where it may not, a line says why.
+
+        Of several processes the first one checks for all.
+        """
+        if store.key not in self._checked:
+            self._checked[store.key] = self._check(prefix, store)
+        return self._checked[store.key]
+
+    def probe(self, prefix: fx.GraphModule) -> Probe:
+        """Return a probe of a prefix, taken on the first rows."""
+        (ordinary,) = self._rows.gather(torch.arange(min(ORDINARY_ROWS, len(self._rows))))
+        return take_probe(ordinary, partial(self._run, prefix), self._compute.device)
+
+    def _check(self, prefix: fx.GraphModule, store: PrefixCache) -> bool:
+        if (known := from_main(lambda: store.quarantined)) is not None:
+            self._reporter.line(
+                f"the cached prefix {store.key} was set aside ({known}), and what it holds is computed anew; `reuse "
+                f"cache clear {store.key}` removes it if the cause is gone"
+            )
+            return False
+        found = from_main(lambda: self._mismatch(prefix, store))
+        if found is None:
+            return True
+        store.quarantine(found)
+        self._reporter.line(
+            f"set aside for good, and computed anew: the cached prefix {store.key}, as {found}, so it depends on "
+            f"something that its key does not see; `reuse cache clear {store.key}` removes it if the cause is gone"
+        )
+        return False
+
+    def _mismatch(self, prefix: fx.GraphModule, store: PrefixCache) -> str | None:
+        run, device = partial(self._run, prefix), self._compute.device
+
+        def compute(positions: np.ndarray) -> Sequence[Tensor]:
+            return run(self._rows.gather(torch.from_numpy(positions))[0])
+
+        return store.mismatch(self._rows.digests(), compute, run, device=device, rows=COMPARED_ROWS)
+
+    def _run(self, prefix: fx.GraphModule, inputs: Tensor) -> tuple[Tensor, ...]:
+        return run_frozen(prefix, (moved(inputs, self._compute),), self._compute)
