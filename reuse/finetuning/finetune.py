@@ -48,7 +48,7 @@ def finetune(arguments: FinetuneArguments, given: Given) -> Result:
     reporter = take_part(arguments.reporter)
     if arguments.resume is not None:
         return _go_on(RunFolder.open(arguments.resume), arguments, given, reporter)
-    task = new_task(carried(arguments, given, FinetuneSettings), reporter)
+    task = new_task(carried(arguments, given, FinetuneSettings), given, reporter)
     result = tune(task, reporter, out=arguments.out)
     return _with_comparison(task, result, reporter) if task.settings.compare else result
 
@@ -65,7 +65,7 @@ def plan(arguments: PlanArguments, given: Given) -> tuple[Freezing, PlannedFeatu
         CutError: the model cannot be cut, or augmentation leaves nothing to cache; the message says why.
         UsageError, DataError, RunError: as `finetune`.
     """
-    task = new_task(carried(arguments, given, FinetuneSettings), arguments.reporter or Reporter())
+    task = new_task(carried(arguments, given, FinetuneSettings), given, arguments.reporter or Reporter())
     setup = set_up(task, Reporter())
     later = training_later(setup.model, setup.phases[1:])
     return setup.freezing, plan_phase_features(PhaseNeeds(setup, setup.phases[0], later))

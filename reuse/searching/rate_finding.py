@@ -38,7 +38,7 @@ def lr_find(arguments: LrFindArguments, given: Given) -> RateCurve:
     reporter = take_part(arguments.reporter)
     if arguments.objective is None:
         _refuse_others(given, FinetuneSettings)
-        trainer, feed = _of_finetuning(carried(arguments, given, FinetuneSettings), reporter)
+        trainer, feed = _of_finetuning(carried(arguments, given, FinetuneSettings), given, reporter)
     elif arguments.source is None:
         _refuse_others(given, PretrainSettings)
         trainer, feed = _of_pretraining(carried(arguments, given, PretrainSettings), reporter)
@@ -100,9 +100,9 @@ def check_matplotlib() -> None:
         ) from error
 
 
-def _of_finetuning(settings: FinetuneSettings, reporter: Reporter) -> tuple[Trainer, Feed]:
+def _of_finetuning(settings: FinetuneSettings, given: Given, reporter: Reporter) -> tuple[Trainer, Feed]:
     """Return what a fine-tuning would begin with; frozen layers are computed in each step, as no step comes twice."""
-    task = new_task(settings, reporter)
+    task = new_task(settings, given, reporter)
     setup = finetuning.set_up(task, reporter)
     feed = feed_inputs(setup.model, task.data, setup.compute)
     parts = setup.tuning_parts({}, 0.0)

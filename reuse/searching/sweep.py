@@ -103,7 +103,8 @@ def sweep(arguments: SweepArguments, given: Given) -> SweepResult:
     choices, counts = _choices(arguments, given), read_labels(arguments.labels)
     if arguments.keep not in (None, BEST):
         raise UsageError(f"keep is {arguments.keep!r}: give {BEST}, or leave it out")
-    task = new_task(_common_settings(arguments, given, choices[0], counts[0]), listener)
+    common = _common_settings(arguments, given, choices[0], counts[0])
+    task = new_task(common, given, listener, fresh_head=True)
     data, divisions = _divided(task, counts, arguments.folds)
     load_seconds = time.perf_counter() - started
     objective = from_labels(data, task.settings)

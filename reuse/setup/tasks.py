@@ -17,8 +17,10 @@ from reuse.planning.plan import CACHE_KINDS
 from reuse.reporting import Reporter
 from reuse.runs.folder import RunFolder
 from reuse.seeding import seed_everything
+from reuse.settings.calling import Given
 from reuse.settings.commands import FinetuneSettings
-from reuse.settings.files import ARRAYS
+from reuse.settings.files import ARRAYS, plain_settings
+from reuse.settings.setting import settings_of
 from reuse.setup.data import check_same_data, load_data, preprocessing_for
 from reuse.setup.models import (
     make_recipe,
@@ -30,6 +32,8 @@ from reuse.setup.trainers import check_settings
 
 # Where no data is named there is nothing to lose: few labels show best what reused layers are worth.
 LABELS_WITHOUT_DATA = 100
+NO_CHANGE = {"source", "restore", "compare", "trust", "drop_layers", "add_layers", "split_seed"}
+"""Settings that go on otherwise without any change of the training."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,14 @@ class Task:
     load_seconds: float
 
 
-def new_task(settings: FinetuneSettings, reporter: Reporter) -> Task:
+def new_task(settings: FinetuneSettings, given: Given, reporter: Reporter, *, fresh_head: bool = False) -> Task:
     """Find the source, fill in the settings, and read the data.
 
     Args:
         settings: as given.
+        given: names of what the caller gave.
         reporter: told of notes on the data.
+        fresh_head: the output layer begins at random, also where the source has learned these very labels.
 
     Raises:
         UsageError, DataError, RunError: something given cannot be taken; the message says what to do.
@@ -68,11 +74,14 @@ def new_task(settings: FinetuneSettings, reporter: Reporter) -> Task:
     started = time.perf_counter()
     _check(settings)
     source = find_source(settings.source)
-    resolved, model = inherit(settings, source)
+    resolved, model = inherit(settings, given, source)
+    if not fresh_head and is_going_on(settings, source):
+        resolved = replace(resolved, restore=("*",))
+        reporter.line(describe_going_on(resolved, source))
     seed_everything(resolved.seed)
     preprocessing = _preprocessing(resolved, source, model)
     begun = time.perf_counter()
-    if settings.data is None and settings.labels is None:
+    if settings.data is None and not isinstance(source.settings, FinetuneSettings) and settings.labels is None:
         resolved, data = _with_few_labels(resolved, model, preprocessing, reporter)
     else:
         data = _load(resolved, model, preprocessing, resolved.labels)
@@ -104,13 +113,21 @@ def task_with(task: Task, settings: FinetuneSettings) -> Task:
     return replace(task, settings=settings, started=time.perf_counter())
 
 
-def inherit(settings: FinetuneSettings, source: Source) -> tuple[FinetuneSettings, str]:
+def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[FinetuneSettings, str]:
     """Return settings in which what the user left to the source run is filled in, and the spec of the model.
+
+    A run that was fine-tuned has labels of its own: without other data they are kept, drawn as they were.
+
+    Args:
+        settings: as given.
+        given: names of what the caller gave.
+        source: where layers come from.
 
     Raises:
         UsageError: something is left to the source that it does not say.
     """
     theirs, without_data = source.settings, settings.data is None
+    tuned = isinstance(theirs, FinetuneSettings)
     if without_data and theirs is None:
         raise UsageError(f"{source.name} is not a run, so it names no data: give --data")
     if without_data and theirs is not None and theirs.data == ARRAYS:
@@ -127,7 +144,7 @@ def inherit(settings: FinetuneSettings, source: Source) -> tuple[FinetuneSetting
         source=source.name,
         drop_layers=None,
         add_layers=None,
-        compare=without_data if settings.compare is None else settings.compare,
+        compare=without_data and not tuned if settings.compare is None else settings.compare,
         split_seed=_split_seed(settings, source),
     )
     if theirs is not None:
@@ -144,8 +161,49 @@ def inherit(settings: FinetuneSettings, source: Source) -> tuple[FinetuneSetting
             group_by=settings.group_by or theirs.group_by,
             text=settings.text or theirs.text,
         )
+    if theirs is not None and without_data and tuned:
+        left = {"labels", "classes", "seed", "skip_bad"} - given
+        filled = replace(filled, **{name: getattr(theirs, name) for name in left})
     recipe = source.manifest.model if source.manifest and source.weights else None
     return with_model_options(filled, spec, recipe.options if recipe else None), spec
+
+
+def is_going_on(settings: FinetuneSettings, source: Source) -> bool:
+    """Return whether the source was fine-tuned on the very labels that are asked for, and with the same layers.
+
+    Args:
+        settings: as given.
+        source: where layers come from.
+    """
+    theirs = source.settings
+    if not isinstance(theirs, FinetuneSettings) or settings.restore or settings.random_weights:
+        return False
+    same_layers = not (settings.drop_layers or settings.add_layers) and settings.model in (None, source.spec)
+    same_data = settings.data is None or (settings.data == theirs.data and isinstance(settings.data, str))
+    kept = ("classes", "target")
+    return same_layers and same_data and all(getattr(settings, n) in (None, getattr(theirs, n)) for n in kept)
+
+
+def describe_going_on(settings: FinetuneSettings, source: Source) -> str:
+    """Return in one sentence what a training takes over from a run that was fine-tuned, and what it does otherwise.
+
+    Args:
+        settings: filled in.
+        source: the run.
+    """
+    before = {} if source.settings is None else plain_settings(source.settings)
+    after = plain_settings(settings)
+    changes = [
+        f"{name} {_shown(after.get(name))} (was {_shown(before.get(name))})"
+        for name in settings_of(FinetuneSettings)
+        if name not in NO_CHANGE and after.get(name) != before.get(name)
+    ]
+    other = f"; other than there: {', '.join(changes)}" if changes else ""
+    return f"going on from {source.name}: its data, labels and output layer are kept{other}"
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) or "none" if isinstance(value, list) else "none" if value is None else str(value)
 
 
 def _split_seed(settings: FinetuneSettings, source: Source) -> int:
@@ -188,7 +246,11 @@ def _with_few_labels(
         data = _load(settings, model, preprocessing, LABELS_WITHOUT_DATA)
     except (DataError, UsageError):
         return settings, _load(settings, model, preprocessing, None)
-    reporter.line(f"{LABELS_WITHOUT_DATA} labels are drawn, as no data was named: --labels draws others, --data all")
+    sizes = f"{len(data.train)} train, {len(data.valid)} validation"
+    reporter.line(
+        f"no data given: using {LABELS_WITHOUT_DATA} labels of {data.name} ({sizes}); --labels N draws others, "
+        f"--data {data.name} takes all"
+    )
     return replace(settings, labels=LABELS_WITHOUT_DATA), data
 
 

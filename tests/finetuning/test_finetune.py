@@ -150,3 +150,49 @@ def test_the_notes_of_a_result_say_what_the_command_says(source: str) -> None:
     kept = RunFolder(Path(result.run)).result()
     assert kept is not None
     assert tuple(kept["notes"]) == result.notes
+
+
+def tuned_once(**settings: Any) -> tuple[str, dict[str, torch.Tensor]]:
+    reuse.pretrain(data="digits", model="mlp:8,6", out="source", **QUICK)
+    first = {"data": "digits", "labels": 60, "seed": 3, "classes": "0-4", "freeze": "hidden1", **settings}
+    run = reuse.finetune("source", out="first", compare=False, **first, **QUICK).run
+    return run, load_file(f"{run}/weights.safetensors")
+
+
+def test_going_on_with_a_finetuned_run_keeps_its_rows_and_its_head() -> None:
+    run, weights = tuned_once()
+    listener = Listener()
+    on = reuse.finetune(run, learning_rate=1e-12, reporter=listener, **QUICK)
+    assert RunFolder(Path(on.run)).manifest().rows == RunFolder(Path(run)).manifest().rows
+    assert on.fresh == ()
+    assert on.comparison == {}
+    for name, tensor in load_file(f"{on.run}/weights.safetensors").items():
+        torch.testing.assert_close(tensor, weights[name])
+    changes = "learning_rate 1e-12 (was 0.001), freeze none (was hidden1)"
+    assert listener.said(
+        f"going on from first: its data, labels and output layer are kept; other than there: {changes}"
+    )
+
+
+def test_going_on_draws_other_labels_or_another_seed_only_where_they_are_given() -> None:
+    run, _ = tuned_once()
+    kept = RunFolder(Path(run)).manifest().rows
+    other = reuse.finetune(run, labels=40, **QUICK)
+    assert (other.settings["labels"], other.settings["seed"], other.fresh) == (40, 3, ())
+    assert reuse.finetune(run, seed=0, **QUICK).settings["seed"] == 0
+    rows = RunFolder(Path(other.run)).manifest().rows
+    assert rows["test"] == kept["test"]
+    assert rows["train"] != kept["train"]
+
+
+@pytest.mark.parametrize("settings", [{"classes": "5-9"}, {"restore": "hidden1"}, {"add_layers": "5"}])
+def test_another_task_begins_with_a_fresh_head(settings: dict[str, Any]) -> None:
+    run, _ = tuned_once()
+    assert "output" in reuse.finetune(run, **settings, **QUICK).fresh
+
+
+def test_a_sweep_over_a_finetuned_run_trains_fresh_heads_on_its_rows() -> None:
+    run, _ = tuned_once()
+    swept = reuse.sweep(run, freeze="!output", learning_rate=[0.1, 0.01], keep="best", **QUICK)
+    assert [swept.settings[name] for name in ("labels", "seed", "classes")] == [60, 3, "0-4"]
+    assert "output" in RunFolder(Path(str(swept.kept))).manifest().fresh
