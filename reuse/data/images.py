@@ -62,6 +62,11 @@ class ImageSamples:
     digests: np.ndarray
     broken: dict[int, str]
 
+    def usable(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Return the rows that are not broken, and a line on each of the others, which are set aside."""
+        rows = np.setdiff1d(np.arange(len(self.files)), list(self.broken)).astype(np.int64)
+        return rows, tuple(f"set aside: {self.files[row].name} ({reason})" for row, reason in self.broken.items())
+
     def fit(self, rows: np.ndarray, options: Options) -> tuple[Preprocessing, tuple[str, ...]]:  # noqa: ARG002 - nothing is fitted
         """Return the preprocessing that the images were read with."""
         return self.preprocessing, ()

@@ -59,8 +59,9 @@ class LoadArguments(DataSettings):
         group_by: a column (or array) whose groups never straddle splits; it is no feature.
         image_size: pixels, one number or height and width; images are resized to it.
         channels: 1 or 3; images are converted.
-        valid_fraction: share of the rows left after the test split; 0 for none.
-        test_fraction: share of all rows; 0 for none. Both are for splits that the data set does not bring.
+        valid_fraction: share of the rows left after the test split; 0 for none; None: 0.2.
+        test_fraction: share of all rows; 0 for none. Both are for splits that the data set does not bring. None: 0.2,
+            and none where it brings a training and a validation split: its training rows are the user's choice.
         seed: what labelled rows are drawn with.
         split_seed: what the test and validation rows are drawn with; None: `seed`.
         preprocessing: used as it is, nothing is fitted: a source run's, or `image_preprocessing(...)`.
@@ -76,8 +77,6 @@ class LoadArguments(DataSettings):
     """
 
     data: Any = field(kw_only=False)
-    valid_fraction: float = 0.2
-    test_fraction: float = 0.2
     seed: int = 0
     preprocessing: Preprocessing | None = None
     transductive: bool = False

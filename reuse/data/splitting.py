@@ -10,6 +10,7 @@ from reuse.data.dataset import SPLITS
 from reuse.data.raw import RawData
 from reuse.errors import DataError, UsageError
 
+VALID_FRACTION, TEST_FRACTION = 0.2, 0.2
 NO_ROWS = np.empty(0, np.int64)
 
 
@@ -23,7 +24,7 @@ class Parts:
     notes: tuple[str, ...] = ()
 
 
-def split_rows(source: RawData, valid_fraction: float, test_fraction: float, seed: int) -> Parts:
+def split_rows(source: RawData, valid_fraction: float | None, test_fraction: float | None, seed: int) -> Parts:
     """Return the rows of each split.
 
     The user's own splits stay. A missing test split is drawn from the training rows, then a missing validation split
@@ -32,14 +33,18 @@ def split_rows(source: RawData, valid_fraction: float, test_fraction: float, see
 
     Args:
         source: the data set.
-        valid_fraction: share of the rows left after the test split; 0: an empty split.
-        test_fraction: share of all rows; 0: an empty split.
+        valid_fraction: share of the rows left after the test split; 0: an empty split; None: `VALID_FRACTION`.
+        test_fraction: share of all rows; 0: an empty split; None: `TEST_FRACTION`, and 0 where the data bring training
+            and validation rows of their own.
         seed: the same seed gives the same rows.
 
     Raises:
         UsageError: a fraction outside [0, 1).
         DataError: too few rows or groups, or a group in two splits.
     """
+    valid_fraction = VALID_FRACTION if valid_fraction is None else valid_fraction
+    if test_fraction is None:
+        test_fraction = 0.0 if source.parts.keys() >= {"train", "valid"} else TEST_FRACTION
     for name, fraction in (("valid_fraction", valid_fraction), ("test_fraction", test_fraction)):
         if not 0 <= fraction < 1:
             raise UsageError(f"{name}={fraction}: give a share of the rows from 0 up to, not including, 1")
@@ -47,8 +52,11 @@ def split_rows(source: RawData, valid_fraction: float, test_fraction: float, see
     notes: tuple[str, ...] = ()
     for part, fraction in (("test", test_fraction), ("valid", valid_fraction)):
         if part not in parts:
+            given = len(parts["train"])
             parts["train"], parts[part], note = _take(source, parts["train"], fraction, seed, part)
             notes += note
+            if source.parts and fraction:
+                notes += (f"{part}: {len(parts[part])} of the {given} training rows are drawn, as the data bring none",)
     train, valid, test = (np.sort(parts[name]).astype(np.int64) for name in SPLITS)
     ordered = Parts(train, valid, test, notes)
     _refuse_straddling(source, ordered)

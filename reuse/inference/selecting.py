@@ -18,12 +18,13 @@ from reuse.errors import DataError, RunError, UsageError
 from reuse.menus import suggest
 from reuse.runs.folder import RunFolder
 from reuse.settings.calling import carried
+from reuse.settings.data import ReadingSettings
 from reuse.settings.files import ARRAYS
 
 CHOICES = (*SPLITS, "all")
-VALID_FRACTION, TEST_FRACTION = 0.2, 0.2  # as `reuse.load` draws them
 # Settings of a run by which its rows are found again; how they look, its preprocessing says.
-OF_A_RUN = ("data", "labels", "classes", "group_by", "text", "seed", "split_seed")
+OF_A_RUN = ("data", "labels", "classes", "group_by", "text", "seed", "split_seed", "test_fraction",
+           "valid_fraction")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,21 +76,20 @@ def run_rows(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, sp
         run: whose settings say how its data was split.
         preprocessing: the run's.
         data: the data.
-        split: train, valid, test or all; None: the test rows of the run's own data and of data that brings its own test
-            split, else all. A run that was trained on arrays takes arrays for its own.
+        split: train, valid, test or all; None: the test rows of the run's own data, where it has any, else its
+            validation rows; the test rows of data that brings such a split, else all. A run that was trained on arrays
+            takes arrays for its own.
 
     Raises:
         UsageError: an unknown split, or the run was trained on arrays and none are given.
         DataError: data that cannot be read or does not fit.
     """
-    if split is None and _is_own(run, data.spec):
-        split = "test"
     if split is not None and split not in CHOICES:
         raise UsageError(f"split {split!r} is not there: {suggest(split, CHOICES)}")
     if data.spec is None:
-        selected = _own(run, preprocessing, data, split or "test")
+        selected = _own(run, preprocessing, data, split)
     else:
-        selected = _other(run, preprocessing, data, split)
+        selected = _other(run, preprocessing, data, "test" if split is None and _is_own(run, data.spec) else split)
     if len(selected.numbers) == 0:
         raise DataError(f"{selected.name} has no rows in its {selected.split} split: choose another split, such as all")
     return selected
@@ -138,7 +138,7 @@ def _is_own(run: RunFolder, spec: Any) -> bool:
     )
 
 
-def _own(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, split: str) -> SelectedRows:
+def _own(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, split: str | None) -> SelectedRows:
     settings = run.settings()
     if settings.data is None:
         raise RunError(f"{run.path / 'settings.toml'} does not say on which data the run was trained: give --data")
@@ -152,6 +152,7 @@ def _own(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, split:
             skip_bad=data.skip_bad or settings.skip_bad,
         )
     )
+    split = split or ("test" if len(loaded.test) else "valid")  # who splits into two chose without a test
     parts = [getattr(loaded, name) for name in (SPLITS if split == "all" else (split,))]
     inputs = parts[0].inputs if len(parts) == 1 else JoinedInputs([part.inputs for part in parts])
     targets = None if parts[0].targets is None else torch.cat([part.targets for part in parts])
@@ -174,20 +175,21 @@ def _other(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, spli
     source = read(data.spec, options)
     if split is None:
         split = "test" if "test" in source.parts else "all"
-    rows, notes = _rows_of(source, split, settings.seed if settings.split_seed is None else settings.split_seed)
+    seed = settings.seed if settings.split_seed is None else settings.split_seed
+    rows, notes = _rows_of(source, split, settings, seed)
     inputs, more = source.samples.inputs(rows, preprocessing)
     targets = None if source.targets is None else torch.from_numpy(source.targets[rows])
     notes = (*source.notes, *notes, *more)
     return SelectedRows(source.name, inputs, targets, source.task, source.classes, rows, notes, split)
 
 
-def _rows_of(source: RawData, split: str, seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
+def _rows_of(source: RawData, split: str, settings: ReadingSettings, seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the rows of `split`, the user's own or drawn as for a training, and a note where they are drawn."""
     if split == "all":
         return source.rows, ()
     if split != "train" and split in source.parts:
         return np.intersect1d(source.parts[split], source.rows), ()
-    parts = split_rows(source, VALID_FRACTION, TEST_FRACTION, seed)
+    parts = split_rows(source, settings.valid_fraction, settings.test_fraction, seed)
     rows: np.ndarray = getattr(parts, split)
     if source.parts.keys() >= {"valid", "test"}:  # nothing had to be drawn from the training rows
         return rows, parts.notes

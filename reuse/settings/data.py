@@ -40,11 +40,18 @@ class ReadingSettings(ReaderSettings):
         classes: which classes to keep, such as `5,6` or `0-7`.
         split_seed: of the test and validation rows; None: the source run's where its data are the same, so that it has
             never trained on these test rows, else `seed`.
+        test_fraction: share of all rows that is drawn for the test split where the data bring none, 0 for no such
+            split; None: the source run's where its data are the same, else 0.2, and 0 where the data bring a training
+            and a validation split.
+        valid_fraction: share of the rows left after the test split that is drawn for the validation split where the
+            data bring none, 0 for no such split; None: the source run's where its data are the same, else 0.2.
     """
 
     data: Any = None
     classes: Classes = None
     split_seed: int | None = None
+    test_fraction: float | None = None
+    valid_fraction: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -153,6 +153,12 @@ def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[F
             image_size=theirs.image_size if settings.image_size is None else settings.image_size,
             channels=theirs.channels if settings.channels is None else settings.channels,
         )
+    if theirs is not None and _is_same_data(settings, source):
+        filled = replace(
+            filled,
+            test_fraction=theirs.test_fraction if settings.test_fraction is None else settings.test_fraction,
+            valid_fraction=theirs.valid_fraction if settings.valid_fraction is None else settings.valid_fraction,
+        )
     if theirs is not None and without_data:
         filled = replace(
             filled,
@@ -211,10 +217,14 @@ def _split_seed(settings: FinetuneSettings, source: Source) -> int:
     theirs = source.settings
     if settings.split_seed is not None:
         return settings.split_seed
-    same = theirs is not None and (settings.data is None or _is_same(theirs.data, settings.data))
-    if not same or theirs is None:
+    if not _is_same_data(settings, source) or theirs is None:
         return settings.seed
     return theirs.seed if theirs.split_seed is None else theirs.split_seed
+
+
+def _is_same_data(settings: FinetuneSettings, source: Source) -> bool:
+    theirs = source.settings
+    return theirs is not None and (settings.data is None or _is_same(theirs.data, settings.data))
 
 
 def _is_same(theirs: Any, ours: Any) -> bool:
