@@ -18,6 +18,7 @@ from reuse.caching.storage import describe, storage_of
 from reuse.caching.store import SEGMENT_BYTES, USED, PrefixCache
 from reuse.errors import CacheError
 from reuse.fingerprinting.fingerprint import Fingerprint
+from reuse.hints import Hints
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.menus import suggest
 
@@ -133,12 +134,12 @@ class ActivationCache:
         return self._evict(budget, keep=None)
 
     def clear(self, key: str | None = None) -> int:
-        """Remove one prefix, or all; returns the bytes freed.
+        """Remove one prefix, or all and the hints of earlier runs; returns the bytes freed.
 
         Raises:
             CacheError: there is no prefix `key`, or one is being written or read and stays.
         """
-        freed, busy = 0, []
+        freed, busy = Hints(self.root).clear() if key is None else 0, []
         for folder in self._chosen(key):
             size = _bytes(folder)
             if _remove(folder, unmark=True):

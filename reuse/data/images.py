@@ -1,5 +1,6 @@
 """Images in files: checked, digested and decoded once, kept as uint8 where they all fit in memory."""
 
+import math
 import os
 import struct
 import zlib
@@ -16,6 +17,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from reuse.data.digests import DIGEST_BYTES, digest_bytes, seed_of
+from reuse.data.file_digests import FileDigests
+from reuse.data.image_findings import Finding, ImageFindings, Shape
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, refuse_other_kind
@@ -43,15 +46,22 @@ class ImageFile:
         """Return the encoded bytes."""
         return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
 
+    def read_with_digest(self, digesting: FileDigests) -> tuple[bytes, bytes]:
+        """Return the encoded bytes and their digest."""
+        if isinstance(self.content, Path):
+            return digesting.read(self.content)
+        return self.content, digest_bytes(self.content, digesting.seed)
+
 
 @dataclass(frozen=True)
 class ImageSamples:
-    """Image files that were all decoded once.
+    """Image files that were all decoded once, in this process or, as their digests say, in an earlier one.
 
     Attributes:
         files: the files, in the order of the rows.
         preprocessing: their size, channels and scale.
         pixels: uint8 `(n, channels, height, width)`, or None where they do not fit in memory.
+        is_decoded: bool `(n,)`, which of the pixels are there; the others are decoded when they are asked for.
         digests: uint8 `(n, 16)`, of the files' bytes.
         broken: what is wrong with the files that cannot be used, by row.
     """
@@ -59,6 +69,7 @@ class ImageSamples:
     files: Sequence[ImageFile]
     preprocessing: Preprocessing
     pixels: np.ndarray | None
+    is_decoded: np.ndarray
     digests: np.ndarray
     broken: dict[int, str]
 
@@ -75,6 +86,31 @@ class ImageSamples:
         """Return `rows`; their pixels are those of the preprocessing that they were read with."""
         return ImageInputs(self, rows), ()
 
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the pixels of some rows, uint8 `(rows, channels, height, width)`."""
+        if self.pixels is None:
+            return np.stack(list(_in_threads(self._decode, rows)))
+        lacking = np.unique(rows[~self.is_decoded[rows]])
+        for row, picture in zip(lacking, _in_threads(self._decode, lacking), strict=True):
+            self.pixels[row] = picture
+            self.is_decoded[row] = True
+        taken: np.ndarray = self.pixels[rows]
+        return taken
+
+    def _decode(self, row: int) -> np.ndarray:
+        """Return the pixels of a row, which are those that its digest stands for: the file is read again."""
+        file = self.files[row]
+        try:
+            content = file.read()
+            picture = decode(content, self.preprocessing)
+        except BROKEN as error:
+            raise DataError(f"image {file.name} could be read before and cannot now: {_reason(error)}") from error
+        if digest_bytes(content, _SEED) != self.digests[row].tobytes():
+            raise DataError(
+                f"image {file.name} was written to since it was first read: begin again when nothing changes the images"
+            )
+        return picture
+
 
 class ImageInputs(Inputs):
     """Some images, normalised (and decoded, where they are not in memory) when they are asked for."""
@@ -87,32 +123,14 @@ class ImageInputs(Inputs):
         self.shape = (preprocessing.channels or 3, *preprocessing.image_size)
 
     def _prepare(self, indices: np.ndarray) -> Tensor:
-        rows, samples = self._rows[indices], self._samples
-        if samples.pixels is not None:
-            pixels = samples.pixels[rows]
-        else:
-            pixels = np.empty((len(rows), *self.shape), np.uint8)
-            for place, picture in enumerate(_in_threads(self._decode, rows)):
-                pixels[place] = picture
-        return samples.preprocessing.normalise(torch.from_numpy(pixels))
+        samples = self._samples
+        if len(indices) == 0:
+            return torch.empty((0, *self.shape))
+        return samples.preprocessing.normalise(torch.from_numpy(samples.take(self._rows[indices])))
 
     def names(self) -> list[str]:
         """Return the files."""
         return [self._samples.files[row].name for row in self._rows]
-
-    def _decode(self, row: int) -> np.ndarray:
-        """Return the pixels of a row, which are those that its digest stands for: the file is read again."""
-        file = self._samples.files[row]
-        try:
-            content = file.read()
-            picture = decode(content, self._samples.preprocessing)
-        except BROKEN as error:
-            raise DataError(f"image {file.name} could be read before and cannot now: {_reason(error)}") from error
-        if digest_bytes(content, _SEED) != self._samples.digests[row].tobytes():
-            raise DataError(
-                f"image {file.name} was written to since it was first read: begin again when nothing changes the images"
-            )
-        return picture
 
     def _digest(self) -> np.ndarray:
         digests: np.ndarray = self._samples.digests[self._rows]
@@ -126,12 +144,13 @@ def decode(content: bytes, preprocessing: Preprocessing) -> np.ndarray:
 
 
 def read_images(files: Sequence[ImageFile], name: str, options: Options) -> ImageSamples:
-    """Return image files as samples: every one is read, digested and decoded.
+    """Return image files as samples: every one is read, digested and decoded, or known from an earlier run.
 
     Args:
         files: the files, in the order of the rows.
         name: what the user called the data set.
-        options: `image_size`, `channels` (3 unless given), `preprocessing`, and `skip_bad`: set broken images aside.
+        options: `image_size`, `channels` (3 unless given), `preprocessing`, `skip_bad`: set broken images aside, and
+            `hints`, where what is known of files is remembered.
 
     Raises:
         DataError: broken images, unless they are to be skipped; sizes that differ where no size is asked for.
@@ -140,44 +159,83 @@ def read_images(files: Sequence[ImageFile], name: str, options: Options) -> Imag
         "images", 255.0, image_size=options.size, channels=options.channels or 3
     )
     refuse_other_kind(wanted, "images", name)
-    first = _first_readable(files, wanted, name)
-    num_bytes = len(files) * first.nbytes
-    fits = num_bytes <= free_memory(torch.device("cpu")) // DECODED_SHARE
-    pixels = np.empty((len(files), *first.shape), np.uint8) if fits else None
-    digests = np.zeros((len(files), DIGEST_BYTES), np.uint8)
-    broken: dict[int, str] = {}
-    odd: dict[int, tuple[int, ...]] = {}
-
-    def check(row: int) -> None:
-        try:
-            content = files[row].read()
-            digests[row] = np.frombuffer(digest_bytes(content, _SEED), np.uint8)
-            picture = decode(content, wanted)
-        except BROKEN as error:
-            broken[row] = _reason(error)
-            return
-        if picture.shape != first.shape:
-            odd[row] = picture.shape
-        elif pixels is not None:
-            pixels[row] = picture
-
-    for _ in _in_threads(check, range(len(files))):
-        pass
+    check = _Check(files, wanted, FileDigests(options.hints, _SEED), ImageFindings(options.hints, wanted))
+    first = check.first_shape(name)
+    shapes = dict(enumerate(_in_threads(check.look, range(len(files)))))
+    check.digesting.keep()
+    check.findings.keep()
+    broken = {row: reason for row, reason in shapes.items() if isinstance(reason, str)}
     _refuse_broken(files, broken, options.skip_bad)
-    _refuse_odd(files, odd, first.shape)
-    size = (int(first.shape[1]), int(first.shape[2]))
-    return ImageSamples(files, replace(wanted, image_size=size), pixels, digests, dict(sorted(broken.items())))
+    _refuse_odd(files, {row: s for row, s in shapes.items() if not isinstance(s, str) and s != first}, first)
+    preprocessing = replace(wanted, image_size=(first[1], first[2]))
+    return ImageSamples(files, preprocessing, check.pixels, check.is_decoded, check.digests, broken)
 
 
-def _first_readable(files: Sequence[ImageFile], preprocessing: Preprocessing, name: str) -> np.ndarray:
-    """Return the first image that decodes: its shape is the one that all must have."""
-    reason = "there is none"
-    for file in files:
+def _room(rows: int, shape: Shape) -> np.ndarray | None:
+    """Return room for decoded images, which takes memory as it is filled; None where there is too little."""
+    fits = rows * math.prod(shape) <= free_memory(torch.device("cpu")) // DECODED_SHARE
+    return np.empty((rows, *shape), np.uint8) if fits else None
+
+
+class _Check:
+    """The first look at every file: its digest, and whether and in which shape it decodes."""
+
+    def __init__(
+        self, files: Sequence[ImageFile], wanted: Preprocessing, digesting: FileDigests, findings: ImageFindings
+    ) -> None:
+        self.files, self.wanted, self.digesting, self.findings = files, wanted, digesting, findings
+        self.digests, self.is_decoded = np.zeros((len(files), DIGEST_BYTES), np.uint8), np.zeros(len(files), bool)
+        self.pixels: np.ndarray | None = None
+        self._digests = digesting.recall([file.content for file in files if isinstance(file.content, Path)])
+        self._found = findings.find(self._digests.values())
+        self._looks: dict[int, Finding] = {}
+        self._first: np.ndarray | None = None
+
+    def first_shape(self, name: str) -> Shape:
+        """Return the shape of the first image that decodes, which all must have."""
+        reason = "there is none"
+        for row, file in enumerate(self.files):
+            shape = self._looks[row] = self.look(row)
+            if not isinstance(shape, str):
+                self.pixels = _room(len(self.files), shape)
+                if self._first is not None:
+                    self._put(row, self._first)
+                return shape
+            reason = f"{file.name}: {shape}"
+        raise DataError(f"{name} holds no image that can be read ({reason})")
+
+    def look(self, row: int) -> Finding:
+        """Return the shape of an image or what is wrong with it; its digest is kept, and its pixels if it is decoded."""
+        if row in self._looks:
+            return self._looks[row]
+        digest, finding = self._known(self.files[row])
+        if finding is None:
+            try:
+                content, digest = self.files[row].read_with_digest(self.digesting)
+            except OSError as error:  # not of its content: it may be there the next time
+                return _reason(error)
+            finding = self.findings.find([digest]).get(digest) or self._decode(row, content)
+            self.findings.new[digest] = finding
+        self.digests[row] = np.frombuffer(digest, np.uint8)
+        return finding
+
+    def _known(self, file: ImageFile) -> tuple[bytes, Finding | None]:
+        digest = self._digests.get(file.content, b"") if isinstance(file.content, Path) else b""
+        return digest, self._found.get(digest)
+
+    def _decode(self, row: int, content: bytes) -> Finding:
         try:
-            return decode(file.read(), preprocessing)
+            picture = decode(content, self.wanted)
         except BROKEN as error:
-            reason = f"{file.name}: {_reason(error)}"
-    raise DataError(f"{name} holds no image that can be read ({reason})")
+            return _reason(error)
+        if self._first is None:
+            self._first = picture
+        self._put(row, picture)
+        return picture.shape
+
+    def _put(self, row: int, picture: np.ndarray) -> None:
+        if self.pixels is not None and picture.shape == self.pixels.shape[1:]:
+            self.pixels[row], self.is_decoded[row] = picture, True
 
 
 def _refuse_broken(files: Sequence[ImageFile], broken: dict[int, str], skip_bad: bool) -> None:

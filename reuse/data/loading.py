@@ -23,6 +23,7 @@ from reuse.data.tables import TableSamples
 from reuse.data.targets import TargetScale
 from reuse.data.text import TextSamples
 from reuse.errors import DataError, UnknownNameError, UsageError
+from reuse.hints import Hints
 from reuse.menus import suggest
 from reuse.settings.calling import carried, takes
 from reuse.settings.data import DataSettings
@@ -74,6 +75,8 @@ class LoadArguments(DataSettings):
             as an array has columns.
         sequences: take arrays for sequences: whole numbers `(rows, time)` for tokens (None told: up to the largest),
             numbers `(rows, time, features)` for steps, standardised by feature, and not for vectors and images.
+        hints: what earlier runs found out about files, so that those that did not change are not read to know them;
+            None: all are read.
     """
 
     data: Any = field(kw_only=False)
@@ -81,6 +84,7 @@ class LoadArguments(DataSettings):
     preprocessing: Preprocessing | None = None
     transductive: bool = False
     sequences: bool = False
+    hints: Hints | None = None
 
 
 @takes(LoadArguments)

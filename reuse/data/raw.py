@@ -9,6 +9,7 @@ import numpy as np
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing, as_image_size
 from reuse.errors import DataError, UsageError
+from reuse.hints import Hints
 from reuse.settings.data import ReaderSettings
 
 # For messages, by kind: what data is or holds, such data in short, and what a model is made for.
@@ -31,11 +32,13 @@ class Options(ReaderSettings):
         sequences: whether arrays are sequences.
         without_targets: goes before `target`: targets are not read at all, and no column is taken for one. `target`
             "none" is the users' way to say so for a table without a column of that name.
+        hints: what earlier runs found out about files; None: nothing.
     """
 
     preprocessing: Preprocessing | None = None
     sequences: bool = False
     without_targets: bool = False
+    hints: Hints | None = None
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -65,7 +65,8 @@ def plan(arguments: PlanArguments, given: Given) -> tuple[Freezing, PlannedFeatu
         CutError: the model cannot be cut, or augmentation leaves nothing to cache; the message says why.
         UsageError, DataError, RunError: as `finetune`.
     """
-    task = new_task(carried(arguments, given, FinetuneSettings), given, arguments.reporter or Reporter())
+    settings = carried(arguments, given, FinetuneSettings)
+    task = new_task(settings, given, arguments.reporter or Reporter(), caches=False)
     setup = set_up(task, Reporter())
     later = training_later(setup.model, setup.phases[1:])
     return setup.freezing, plan_phase_features(PhaseNeeds(setup, setup.phases[0], later))

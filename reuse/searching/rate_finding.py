@@ -102,7 +102,7 @@ def check_matplotlib() -> None:
 
 def _of_finetuning(settings: FinetuneSettings, given: Given, reporter: Reporter) -> tuple[Trainer, Feed]:
     """Return what a fine-tuning would begin with; frozen layers are computed in each step, as no step comes twice."""
-    task = new_task(settings, given, reporter)
+    task = new_task(settings, given, reporter, caches=False)
     setup = finetuning.set_up(task, reporter)
     feed = feed_inputs(setup.model, task.data, setup.compute)
     parts = setup.tuning_parts({}, 0.0)

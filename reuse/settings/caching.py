@@ -15,12 +15,14 @@ class StoringSettings(Settings):
         cache_dtype: in which type they are stored, such as `float16`; None: as computed.
         cache_budget: bytes that all caches together may take.
         cache_kind: where activations are kept: `disk`, `memory` for this run alone, or `auto`, the faster of them.
+        rehash: read and digest all files anew; else those whose size, times and inode are the same are known.
     """
 
     cache_dir: str | Path | None = None
     cache_dtype: str | None = None
     cache_budget: Bytes = None
     cache_kind: str = "auto"
+    rehash: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from reuse.data.loading import LoadArguments, load_rows
 from reuse.data.preprocessing import Preprocessing, image_preprocessing
 from reuse.distributed import main_first
 from reuse.errors import DataError
+from reuse.hints import Hints
 from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.specs import is_recurrent
 from reuse.runs.folder import RunFolder
@@ -28,6 +29,7 @@ def load_data(
     labels: int | str | None = None,
     preprocessing: Preprocessing | None = None,
     transductive: bool = False,
+    hints: Hints | None = None,
 ) -> Dataset:
     """Return the data of a command, split and preprocessed.
 
@@ -39,6 +41,7 @@ def load_data(
         labels: how many labelled rows; None: all.
         preprocessing: of a source or of the model; None: it is fitted on the training rows.
         transductive: train on the test rows' inputs too.
+        hints: what earlier runs found out about files; None: nothing.
     """
     with main_first():  # what is downloaded is downloaded once
         return load_rows(
@@ -50,6 +53,7 @@ def load_data(
                 preprocessing=preprocessing,
                 transductive=transductive,
                 sequences=is_recurrent(model),
+                hints=hints,
             )
         )
 

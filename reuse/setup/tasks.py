@@ -5,10 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reuse.augmenting.views import read_views
+from reuse.caching.cache import cache_folder
 from reuse.caching.packing import choose_storage
 from reuse.data.dataset import Dataset
+from reuse.data.file_digests import FILE_DIGESTS
 from reuse.data.preprocessing import Preprocessing
 from reuse.errors import DataError, UsageError
+from reuse.hints import Hints
 from reuse.menus import lookup
 from reuse.nn.recipe import ModelRecipe
 from reuse.nn.specs import add_layers, drop_layers
@@ -46,6 +49,7 @@ class Task:
         recipe: how the model is built.
         data: the rows.
         vectors: what the embedding layer is filled from at first; None for none.
+        hints: what earlier runs found out, and this one does for later ones; None where nothing is cached.
         started: when the command began, in seconds of `time.perf_counter`.
         load_seconds: what reading took.
     """
@@ -55,18 +59,27 @@ class Task:
     recipe: ModelRecipe
     data: Dataset
     vectors: WordVectors | None
+    hints: Hints | None
     started: float
     load_seconds: float
 
 
+<<<<<<< HEAD
 def new_task(settings: FinetuneSettings, given: Given, reporter: Reporter, *, fresh_head: bool = False) -> Task:
+=======
+def new_task(settings: FinetuneSettings, reporter: Reporter, *, caches: bool = True) -> Task:
+>>>>>>> 0ca29bf (Images whose files did not change are neither read nor decoded to know them: hints in the cache folder remember digests and what is wrong)
     """Find the source, fill in the settings, and read the data.
 
     Args:
         settings: as given.
         given: names of what the caller gave.
         reporter: told of notes on the data.
+<<<<<<< HEAD
         fresh_head: the output layer begins at random, also where the source has learned these very labels.
+=======
+        caches: whether activations may be stored for it, so that a folder of the cache may be begun.
+>>>>>>> 0ca29bf (Images whose files did not change are neither read nor decoded to know them: hints in the cache folder remember digests and what is wrong)
 
     Raises:
         UsageError, DataError, RunError: something given cannot be taken; the message says what to do.
@@ -80,12 +93,18 @@ def new_task(settings: FinetuneSettings, given: Given, reporter: Reporter, *, fr
         reporter.line(describe_going_on(resolved, source))
     seed_everything(resolved.seed)
     preprocessing = _preprocessing(resolved, source, model)
+<<<<<<< HEAD
     begun = time.perf_counter()
     if settings.data is None and not isinstance(source.settings, FinetuneSettings) and settings.labels is None:
         resolved, data = _with_few_labels(resolved, model, preprocessing, reporter)
+=======
+    begun, hints = time.perf_counter(), _hints(resolved, caches)
+    if settings.data is None and settings.labels is None:
+        resolved, data = _with_few_labels(resolved, model, preprocessing, hints, reporter)
+>>>>>>> 0ca29bf (Images whose files did not change are neither read nor decoded to know them: hints in the cache folder remember digests and what is wrong)
     else:
-        data = _load(resolved, model, preprocessing, resolved.labels)
-    return _task(resolved, source, data, reporter, started, time.perf_counter() - begun)
+        data = _load(resolved, model, preprocessing, resolved.labels, hints)
+    return _task(resolved, source, data, hints, reporter, started, time.perf_counter() - begun)
 
 
 def resumed_task(settings: FinetuneSettings, run: RunFolder, reporter: Reporter) -> Task:
@@ -103,9 +122,10 @@ def resumed_task(settings: FinetuneSettings, run: RunFolder, reporter: Reporter)
     _check(settings)
     seed_everything(settings.seed)
     assert settings.model is not None
-    data = _load(settings, settings.model, run.manifest().preprocessing, settings.labels)
+    hints = _hints(settings)
+    data = _load(settings, settings.model, run.manifest().preprocessing, settings.labels, hints)
     check_same_data(run, data)
-    return _task(settings, None, data, reporter, started, time.perf_counter() - started)
+    return _task(settings, None, data, hints, reporter, started, time.perf_counter() - started)
 
 
 def task_with(task: Task, settings: FinetuneSettings) -> Task:
@@ -240,27 +260,52 @@ def _preprocessing(settings: FinetuneSettings, source: Source, model: str) -> Pr
     return own if resized or settings.channels != source.settings.channels else source.manifest.preprocessing
 
 
+def _hints(settings: FinetuneSettings, begins: bool = True) -> Hints | None:
+    caches = settings.cache and (settings.freeze or settings.auto_freeze)
+    anew = frozenset({FILE_DIGESTS} if settings.rehash else ())
+    return Hints(cache_folder(settings.cache_dir), begins, anew) if caches else None
+
+
 def _load(
-    settings: FinetuneSettings, model: str, preprocessing: Preprocessing | None, labels: int | str | None
+    settings: FinetuneSettings,
+    model: str,
+    preprocessing: Preprocessing | None,
+    labels: int | str | None,
+    hints: Hints | None,
 ) -> Dataset:
     return load_data(
-        settings.data, settings, model=model, seed=settings.seed, labels=labels, preprocessing=preprocessing
+        settings.data,
+        settings,
+        model=model,
+        seed=settings.seed,
+        labels=labels,
+        preprocessing=preprocessing,
+        hints=hints,
     )
 
 
 def _with_few_labels(
-    settings: FinetuneSettings, model: str, preprocessing: Preprocessing | None, reporter: Reporter
+    settings: FinetuneSettings,
+    model: str,
+    preprocessing: Preprocessing | None,
+    hints: Hints | None,
+    reporter: Reporter,
 ) -> tuple[FinetuneSettings, Dataset]:
     """Load the source's data with few labels, as none were named; with all of them where there are too few for that."""
     try:
-        data = _load(settings, model, preprocessing, LABELS_WITHOUT_DATA)
+        data = _load(settings, model, preprocessing, LABELS_WITHOUT_DATA, hints)
     except (DataError, UsageError):
+<<<<<<< HEAD
         return settings, _load(settings, model, preprocessing, None)
     sizes = f"{len(data.train)} train, {len(data.valid)} validation"
     reporter.line(
         f"no data given: using {LABELS_WITHOUT_DATA} labels of {data.name} ({sizes}); --labels N draws others, "
         f"--data {data.name} takes all"
     )
+=======
+        return settings, _load(settings, model, preprocessing, None, hints)
+    reporter.line(f"{LABELS_WITHOUT_DATA} labels are drawn, as no data was named: --labels draws others, --data all")
+>>>>>>> 0ca29bf (Images whose files did not change are neither read nor decoded to know them: hints in the cache folder remember digests and what is wrong)
     return replace(settings, labels=LABELS_WITHOUT_DATA), data
 
 
@@ -268,6 +313,7 @@ def _task(
     settings: FinetuneSettings,
     source: Source | None,
     data: Dataset,
+    hints: Hints | None,
     reporter: Reporter,
     started: float,
     seconds: float,
@@ -279,7 +325,7 @@ def _task(
     settings, vectors = read_embeddings(settings, data)
     if vectors is not None:
         reporter.line(vectors.note)
-    return Task(settings, source, make_recipe(settings, data), data, vectors, started, seconds)
+    return Task(settings, source, make_recipe(settings, data), data, vectors, hints, started, seconds)
 
 
 def _check(settings: FinetuneSettings) -> None:
