@@ -205,7 +205,7 @@ class _Check:
         raise DataError(f"{name} holds no image that can be read ({reason})")
 
     def look(self, row: int) -> Finding:
-        """Return the shape of an image or what is wrong with it; its digest is kept, and its pixels if it is decoded."""
+        """Return the shape of an image or what is wrong with it; digest and pixels are kept."""
         if row in self._looks:
             return self._looks[row]
         digest, finding = self._known(self.files[row])
