@@ -64,22 +64,22 @@ class Task:
     load_seconds: float
 
 
-<<<<<<< HEAD
-def new_task(settings: FinetuneSettings, given: Given, reporter: Reporter, *, fresh_head: bool = False) -> Task:
-=======
-def new_task(settings: FinetuneSettings, reporter: Reporter, *, caches: bool = True) -> Task:
->>>>>>> 0ca29bf (Images whose files did not change are neither read nor decoded to know them: hints in the cache folder remember digests and what is wrong)
+def new_task(
+    settings: FinetuneSettings,
+    given: Given,
+    reporter: Reporter,
+    *,
+    fresh_head: bool = False,
+    caches: bool = True,
+) -> Task:
     """Find the source, fill in the settings, and read the data.
 
     Args:
         settings: as given.
         given: names of what the caller gave.
         reporter: told of notes on the data.
-<<<<<<< HEAD
         fresh_head: the output layer begins at random, also where the source has learned these very labels.
-=======
         caches: whether activations may be stored for it, so that a folder of the cache may be begun.
->>>>>>> 0ca29bf (Images whose files did not change are neither read nor decoded to know them: hints in the cache folder remember digests and what is wrong)
 
     Raises:
         UsageError, DataError, RunError: something given cannot be taken; the message says what to do.
@@ -93,15 +93,9 @@ def new_task(settings: FinetuneSettings, reporter: Reporter, *, caches: bool = T
         reporter.line(describe_going_on(resolved, source))
     seed_everything(resolved.seed)
     preprocessing = _preprocessing(resolved, source, model)
-<<<<<<< HEAD
-    begun = time.perf_counter()
-    if settings.data is None and not isinstance(source.settings, FinetuneSettings) and settings.labels is None:
-        resolved, data = _with_few_labels(resolved, model, preprocessing, reporter)
-=======
     begun, hints = time.perf_counter(), _hints(resolved, caches)
-    if settings.data is None and settings.labels is None:
+    if settings.data is None and not isinstance(source.settings, FinetuneSettings) and settings.labels is None:
         resolved, data = _with_few_labels(resolved, model, preprocessing, hints, reporter)
->>>>>>> 0ca29bf (Images whose files did not change are neither read nor decoded to know them: hints in the cache folder remember digests and what is wrong)
     else:
         data = _load(resolved, model, preprocessing, resolved.labels, hints)
     return _task(resolved, source, data, hints, reporter, started, time.perf_counter() - begun)
@@ -295,17 +289,12 @@ def _with_few_labels(
     try:
         data = _load(settings, model, preprocessing, LABELS_WITHOUT_DATA, hints)
     except (DataError, UsageError):
-<<<<<<< HEAD
-        return settings, _load(settings, model, preprocessing, None)
+        return settings, _load(settings, model, preprocessing, None, hints)
     sizes = f"{len(data.train)} train, {len(data.valid)} validation"
     reporter.line(
         f"no data given: using {LABELS_WITHOUT_DATA} labels of {data.name} ({sizes}); --labels N draws others, "
         f"--data {data.name} takes all"
     )
-=======
-        return settings, _load(settings, model, preprocessing, None, hints)
-    reporter.line(f"{LABELS_WITHOUT_DATA} labels are drawn, as no data was named: --labels draws others, --data all")
->>>>>>> 0ca29bf (Images whose files did not change are neither read nor decoded to know them: hints in the cache folder remember digests and what is wrong)
     return replace(settings, labels=LABELS_WITHOUT_DATA), data
 
 
