@@ -23,6 +23,7 @@ import numpy as np
 from reuse.caching import files, journal
 from reuse.caching.checking import block_checksums, checksum
 from reuse.caching.journal import Block
+from reuse.caching.ownership import SEGMENT, own_files
 from reuse.caching.segment import Header, lay_out, read_header, row_keys, rows_of
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
@@ -36,12 +37,13 @@ log = logging.getLogger(__name__)
 
 def published(folder: Path) -> list[Path]:
     """Return the published segments of the prefix in `folder`, oldest first."""
-    return sorted(folder.glob("segment-*.h5"))
+    return [path for path in own_files(folder) if path.parent == folder and SEGMENT.fullmatch(path.name)]
 
 
 def next_segment(folder: Path, rank: int = 0) -> Path:
     """Return the path that the next segment of a process will be published under."""
-    last = max((int(path.stem.split("-")[1]) for path in published(folder)), default=0)
+    names = [SEGMENT.fullmatch(path.name) for path in folder.iterdir()]
+    last = max((int(name[1]) for name in names if name), default=0)
     return folder / f"segment-{last + 1:06d}{_suffix(rank)}.h5"
 
 
@@ -103,7 +105,7 @@ def abandon(folder: Path, rank: int = 0) -> None:
     """Remove an unfinished segment and its journal."""
     building = building_place(folder, rank)
     files.remove(building / JOURNAL)
-    for leftover in sorted(building.glob("*")):
+    for leftover in _leftovers(building):
         files.remove(leftover)
 
 
@@ -117,12 +119,16 @@ def recover(folder: Path, rank: int = 0) -> int:
         return 0
     name, blocks = journal.read(building / JOURNAL)
     rows = _salvage(folder, building / name, blocks, rank) if name and blocks and (building / name).exists() else 0
-    leftovers = sorted(building.iterdir())
+    leftovers = _leftovers(building)
     for leftover in leftovers:
         files.remove(leftover)
     if leftovers:
         files.fsync_folder(building)
     return rows
+
+
+def _leftovers(building: Path) -> list[Path]:
+    return [path for path in own_files(building.parent) if path.parent == building]
 
 
 def _suffix(rank: int) -> str:

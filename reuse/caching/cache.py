@@ -1,7 +1,6 @@
 """The activation cache as a whole: opening a prefix, listing, checking, and keeping within a budget."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +9,19 @@ from types import MappingProxyType
 from reuse.caching import building, files
 from reuse.caching.checking import Problem, check_segment
 from reuse.caching.locking import LOCKS, disk_errors, removing
+from reuse.caching.ownership import is_prefix, own_files, refuse_links
 from reuse.caching.packing import packed
-from reuse.caching.prefix_record import RECORD, PrefixRecord, read_record
+from reuse.caching.prefix_record import RECORD, USED, PrefixRecord, read_record
 from reuse.caching.quarantine import QUARANTINE, read_quarantine
 from reuse.caching.segment import read_header
 from reuse.caching.storage import describe, storage_of
-from reuse.caching.store import SEGMENT_BYTES, USED, PrefixCache
+from reuse.caching.store import SEGMENT_BYTES, PrefixCache
 from reuse.errors import CacheError
 from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.hints import Hints
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.menus import suggest
 
-KEY = re.compile(r"[0-9a-f]{32}")
 NO_DESCRIPTION: Mapping[str, str] = MappingProxyType({})
 
 
@@ -137,10 +136,11 @@ class ActivationCache:
         """Remove one prefix, or all and the hints of earlier runs; returns the bytes freed.
 
         Raises:
-            CacheError: there is no prefix `key`, or one is being written or read and stays.
+            CacheError: there is no prefix `key`, or one is being written or read, or holds links, and stays.
         """
         freed, busy = Hints(self.root).clear() if key is None else 0, []
         for folder in self._chosen(key):
+            refuse_links(folder)
             size = _bytes(folder)
             if _remove(folder, unmark=True):
                 freed += size
@@ -179,10 +179,10 @@ class ActivationCache:
         return freed
 
     def _folders(self) -> list[Path]:
-        """Return the folders of prefixes that hold more than a lock file."""
+        """Return the folders of prefixes; of others, links among them, the cache knows nothing."""
         if not self.root.is_dir():
             return []
-        return sorted(path for path in self.root.iterdir() if KEY.fullmatch(path.name) and _bytes(path))
+        return sorted(filter(is_prefix, self.root.iterdir()))
 
     def _chosen(self, key: str | None) -> list[Path]:
         folders = self._folders()
@@ -238,13 +238,14 @@ def _check(folder: Path) -> list[Problem]:
 def _remove(folder: Path, *, unmark: bool = False) -> bool:
     """Remove a prefix unless it is being used; a kill on the way leaves a smaller prefix that is whole.
 
-    The mark of one that was set aside stays, unless it is to go too.
+    The mark of one that was set aside stays, with the record, unless it is to go too.
     """
     with disk_errors(folder), removing(folder) as free:
         if free:
-            for path in sorted(folder.iterdir(), key=lambda path: path.name == RECORD):
+            marks = set() if unmark or read_quarantine(folder) is None else {QUARANTINE, RECORD}
+            for path in sorted(own_files(folder), key=lambda path: path.name == RECORD):
                 # Who waits for a lock must not get another.
-                if path.suffix not in LOCKS and (unmark or path.name != QUARANTINE):
+                if path.suffix not in LOCKS and path.name not in marks:
                     files.remove(path)
             files.fsync_folder(folder)
         return free
@@ -252,9 +253,9 @@ def _remove(folder: Path, *, unmark: bool = False) -> bool:
 
 def _bytes(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
+    for path in own_files(folder):
         try:
-            total += path.stat().st_size if path.is_file() else 0
+            total += path.stat(follow_symlinks=False).st_size
         except FileNotFoundError:  # published or removed by another process at this moment
             continue
     return total

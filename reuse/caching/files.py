@@ -5,8 +5,8 @@ what was not yet synced kept or lost, and look at what a reader would then see. 
 open, and raise what the operating system raises.
 """
 
+import errno
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +15,8 @@ from pathlib import Path
 if sys.platform == "darwin":
     import fcntl
 
+FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_BINARY"))
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 Bytes = bytes | bytearray | memoryview
 
 
@@ -24,7 +26,8 @@ def make_folder(path: Path) -> None:
 
 
 def create(path: Path, fill: Callable[[Path], object]) -> None:
-    """Create or replace the file at `path` by letting `fill` write it."""
+    """Create or replace the file at `path`, which is no link, by letting `fill` write it."""
+    _refuse_link(path)
     path.unlink(missing_ok=True)
     fill(path)
 
@@ -64,26 +67,25 @@ def fsync_folder(path: Path) -> None:
     """Return when the names in the folder are on the disk."""
     if os.name == "nt":  # Windows opens no folders; no crash guarantee is given there
         return
-    with _opened(path, os.O_RDONLY) as descriptor:
+    with _opened(path, os.O_RDONLY, links=0) as descriptor:  # the user's own cache folder may be a link
         os.fsync(descriptor)
 
 
 def rename(source: Path, target: Path) -> None:
-    """Move a file in one step, over one that has the name already."""
+    """Move a file in one step, over one that has the name already, but not over a link."""
+    _refuse_link(target)
     source.replace(target)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it; it may be gone already."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    """Remove a file; it may be gone already."""
+    path.unlink(missing_ok=True)
 
 
 def touch(path: Path) -> None:
     """Set the file's time to now, creating it where it is missing."""
-    path.touch()
+    with _opened(path, os.O_WRONLY | os.O_CREAT) as descriptor:
+        os.utime(descriptor if os.utime in os.supports_fd else path)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -95,6 +97,11 @@ def replace_text(path: Path, text: str) -> None:
     fsync_folder(path.parent)
 
 
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+
+
 def _sync(descriptor: int) -> None:
     if sys.platform == "darwin":
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
@@ -103,8 +110,8 @@ def _sync(descriptor: int) -> None:
 
 
 @contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+def _opened(path: Path, flags: int, links: int = NO_LINK) -> Iterator[int]:
+    descriptor = os.open(path, flags | FLAGS | links, 0o666)
     try:
         yield descriptor
     finally:

@@ -86,8 +86,10 @@ def _locked(path: Path, exclusive: bool) -> int | None:
     """
     if sys.platform == "win32":
         return None
+    if path.is_symlink() or path.parent.is_symlink():
+        return None
     with suppress(PermissionError, FileNotFoundError):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
         except OSError as error:

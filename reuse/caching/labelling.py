@@ -9,6 +9,7 @@ from reuse.caching.storage import describe
 from reuse.devices import dtype_name
 from reuse.layers.frontier_tensor import FrontierTensor
 
+WORDS_ON_FILE = "activations of frozen layers, stored by torch-reuse"
 WORDS_ON_KEYS = "128-bit digest of the content and the view of the row at the same index"
 
 
@@ -17,7 +18,7 @@ def words_on_file(
 ) -> dict[str, object]:
     """Return the attributes of the file."""
     return {
-        "what_this_is": "activations of frozen layers, stored by torch-reuse: what they computed for each input row",
+        "what_this_is": f"{WORDS_ON_FILE}: what they computed for each input row",
         "how_to_read": "row i of every /frontier data set belongs to the input whose digest is row i of /row_key",
         "format": version,
         "prefix_key": prefix_key,

@@ -13,6 +13,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from reuse.caching import files
 from reuse.caching.holding import has_locks, unheld
+from reuse.caching.ownership import link_among, note_made_here, refuse_links
 from reuse.errors import CacheError, UsageError
 
 WRITER = "writer"
@@ -67,11 +68,13 @@ def writing(folder: Path, share: FillShare = ALONE) -> Iterator[list[int]]:
         The numbers of the processes in whose place this one is.
 
     Raises:
-        CacheError: the folder cannot be written.
+        CacheError: the folder cannot be written, or a link stands in the way.
     """
     with ExitStack() as held:
+        refuse_links(folder)
         with disk_errors(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
+            note_made_here(folder.parent)
             files.make_folder(folder)
             files.fsync_folder(folder.parent)
             ranks = sorted({share.rank, *(ranks_of(folder) if share.count == 1 else [])})
@@ -86,7 +89,13 @@ def writing(folder: Path, share: FillShare = ALONE) -> Iterator[list[int]]:
 
 @contextmanager
 def removing(folder: Path) -> Iterator[bool]:
-    """Be alone with the existing prefix in `folder`, or give False at once where somebody writes or reads it."""
+    """Be alone with the existing prefix in `folder`, or give False at once where somebody writes or reads it.
+
+    So it is where links stand in the way, through which nothing is locked.
+    """
+    if link_among(folder) is not None:
+        yield False
+        return
     with ExitStack() as held:
         free = held.enter_context(unheld(folder))
         for rank in sorted({0, *ranks_of(folder)}) if free else []:

@@ -1,7 +1,8 @@
-"""Two small JSON files beside the segments of a prefix.
+"""Small files beside the segments of a prefix.
 
 prefix.json      what its key stands for, for people and for `reuse cache why`
 measured.json    seconds that its layers took; a hint, which may be missing at any time
+used             says whose folder this is; its time is that of the last use
 """
 
 import json
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from reuse.caching import files
+from reuse.caching.labelling import WORDS_ON_FILE
 from reuse.errors import CacheError
 
 RECORD = "prefix.json"
 MEASURED = "measured.json"
+USED = "used"
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class PrefixRecord:
 
 
 def write_record(folder: Path, record: PrefixRecord) -> None:
-    """Write the record into the prefix's folder, whole or not at all."""
+    """Say in the prefix's folder whose it is and what its key stands for, each file whole or not at all."""
+    files.replace_text(folder / USED, WORDS_ON_FILE + "\n")
     files.replace_text(folder / RECORD, json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n")
 
 

@@ -18,7 +18,7 @@ from reuse.caching.holding import Hold
 from reuse.caching.index import Index, first_places
 from reuse.caching.locking import FillShare, disk_errors, ranks_of, writing
 from reuse.caching.packing import StorageError, errors_between
-from reuse.caching.prefix_record import PrefixRecord, read_record, write_record
+from reuse.caching.prefix_record import USED, PrefixRecord, read_record, write_record
 from reuse.caching.probe_record import read_probe, write_probe
 from reuse.caching.probing import Probe, RunPrefix
 from reuse.caching.probing import difference as probe_difference
@@ -31,7 +31,6 @@ from reuse.layers.frontier_tensor import FrontierTensor
 
 SEGMENT_BYTES = 2**30
 BLOCK_BYTES = 16 * 2**20
-USED = "used"
 CPU = torch.device("cpu")
 
 
@@ -322,4 +321,5 @@ class PrefixCache:
 
     def _note_use(self) -> None:
         with suppress(OSError):  # in a folder that may only be read nothing is evicted either
-            files.touch(self.path / USED)
+            if not self.path.is_symlink():
+                files.touch(self.path / USED)

@@ -102,11 +102,14 @@ def prune(budget: int, cache_dir: str | None, as_json: bool) -> None:
 
 @cache.command()
 @click.argument("key", required=False)
+@click.option("--yes", is_flag=True, help="Remove all without asking.")
 @FOLDER
 @JSON
-def clear(key: str | None, cache_dir: str | None, as_json: bool) -> None:
-    """Remove all that is cached, or the prefix KEY (its first digits are enough)."""
+def clear(key: str | None, yes: bool, cache_dir: str | None, as_json: bool) -> None:
+    """Remove all that is cached, after asking, or the prefix KEY (its first digits are enough)."""
     opened = _open(cache_dir)
+    if key is None and not yes:
+        _ask(opened)
     _show_freed(opened, opened.clear(_whole_key(opened, key)), as_json)
 
 
@@ -130,6 +133,22 @@ def _whole_key(opened: Any, key: str | None) -> str | None:
         near = suggest(key, found or keys) if keys else "it is empty"
         raise UnknownNameError(f"{what} in {opened.root}: {near}")
     return str(found[0])
+
+
+def _ask(opened: Any) -> None:
+    """Say what would be removed, and leave unless somebody says yes; of an empty cache nothing is asked."""
+    import sys
+
+    from reuse.errors import UsageError
+    from reuse.units import format_bytes
+
+    entries = opened.entries()
+    if not entries:
+        return
+    what = f"{len(entries)} prefixes with {format_bytes(sum(entry.bytes for entry in entries))} in {opened.root}"
+    if not sys.stdin.isatty():
+        raise UsageError(f"this removes {what}, and nobody is there to ask: say --yes, or name a prefix")
+    click.confirm(f"remove {what}?", abort=True, err=True)
 
 
 def _show_freed(opened: Any, freed: int, as_json: bool) -> None:

@@ -1,6 +1,5 @@
 """Settings from a TOML file: a run's settings.toml or one written by hand, dashes or underscores in names."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,10 @@ def settings_of_call(context: click.Context, config: str | None, arguments: type
     chosen = given(context, arguments)
     if config is None:
         return chosen
+    from reuse.setup.trusting import refuse_untrusted
+
     saved = read_config(config, arguments)
-    refuse_code(config, saved, chosen)
+    refuse_untrusted(config, saved, chosen, trust=bool(chosen.get("trust")))
     return {**saved, **chosen}
 
 
@@ -53,24 +54,3 @@ def read_config(path: str, arguments: type[Settings]) -> dict[str, Any]:
     if arguments is PlanArguments:
         saved.pop("out", None)  # as on its command line
     return checked_settings(arguments, saved, path)
-
-
-def refuse_code(path: str, config: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Raise where a file, and not the user, names code that would be imported and called.
-
-    Args:
-        path: the file.
-        config: its settings.
-        given: the settings that the user gave.
-
-    Raises:
-        UsageError: it names a `package.module:callable`, and `--trust` is not given.
-    """
-    from reuse.nn.callables import names_code
-    from reuse.nn.recipe import OWN_FAMILIES
-    from reuse.optim.schedules import SCHEDULES
-
-    for name, ours in (("model", OWN_FAMILIES), ("source", OWN_FAMILIES), ("schedule", tuple(SCHEDULES))):
-        spec = str(config.get(name, ""))
-        if names_code(spec, ours) and name not in given and not given.get("trust"):
-            raise UsageError(f"{path} names the code {spec}, which would be imported and run: allow it by --trust")

@@ -7,7 +7,7 @@ from torch import nn
 
 from reuse.errors import UnknownNameError, UsageError
 from reuse.menus import suggest
-from reuse.nn.callables import build_from_callable, can_be_imported
+from reuse.nn.callables import build_from_callable, can_be_imported, names_code
 from reuse.nn.embeddings import TokenOptions
 from reuse.nn.exchanging import exchange
 from reuse.nn.hidden import check_probability
@@ -108,8 +108,8 @@ def _build_timm(
 def _build_users(
     spec: str, shape: tuple[int, ...], num_outputs: int, options: LayerOptions, tokens: TokenOptions, pretrained: bool
 ) -> nn.Module:
-    path, _, attribute = spec.partition(":")
-    if not attribute or not can_be_imported(path):
+    path = spec.partition(":")[0]
+    if not names_code(spec, ()) or not can_be_imported(path):
         raise _unknown_form(spec, path)
     model, taken = build_from_callable(spec, shape, num_outputs, options.filled(LAYERED), tokens, pretrained)
     _refuse_unused(spec, options, tokens, taken | {"norm", "activation"})

@@ -73,9 +73,12 @@ def import_callable(spec: str) -> Callable[..., Any]:
 
 
 def names_code(spec: str, families: Collection[str]) -> bool:
-    """Return whether `spec` is `package.module:name` and not one of `families` with what it takes behind its colon."""
-    family, colon, _ = spec.partition(":")
-    return bool(colon) and family not in families and not Path(spec).exists()
+    """Return whether `spec` is `package.module:name` and not one of `families` with what it takes behind its colon.
+
+    Its form alone decides: a file of that name, which somebody may have put there, does not make it a file's name.
+    """
+    path, _, attribute = spec.partition(":")
+    return path not in families and attribute.isidentifier() and all(map(str.isidentifier, path.split(".")))
 
 
 def can_be_imported(path: str) -> bool:

@@ -23,7 +23,8 @@ class ModelSettings(Settings):
         drop_path: probability of leaving out a residual layer; None: the source run's, else 0.
         embeddings: a word2vec or GloVe file that fills the embedding layer.
         embedding_size: features of each token; None: the source run's, else 64.
-        trust: let a run or config file that names a `package.module:callable` import and call it.
+        trust: let a run or config file that names a `package.module:callable` import and call it, and one that names a
+            cache or a run folder write there.
     """
 
     model: str | None = None

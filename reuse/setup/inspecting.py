@@ -14,6 +14,7 @@ from reuse.errors import CutError, RunError, UsageError
 from reuse.layers.cutting import Cut, cut
 from reuse.layers.describing import Layer, describe_layers
 from reuse.layers.freezing import freeze as freeze_layers
+from reuse.nn.callables import names_code
 from reuse.nn.options import LayerOptions, or_default
 from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
@@ -81,7 +82,7 @@ def inspect_model(arguments: InspectArguments) -> Inspection:
     patterns = arguments.freeze or own
     notes = () if arguments.freeze else notes
     recipe, example, more = _sized(recipe, arguments.data, arguments.input_shape, arguments.num_outputs)
-    trust = arguments.trust or not Path(arguments.model).is_dir()
+    trust = arguments.trust or not _is_run(arguments.model)
     network = recipe.build(pretrained=arguments.pretrained, trust=trust)
     frozen = freeze_layers(network, patterns).layers if patterns else ()
     parts, why_not = _cut(network, example)
@@ -109,9 +110,14 @@ def _cut(network: nn.Module, example: Tensor) -> tuple[Cut | None, str]:
         return None, str(error)
 
 
+def _is_run(model: str | Path) -> bool:
+    """Return whether a run folder is meant: the form of a callable's name is one, whatever folders there are."""
+    return (isinstance(model, Path) or not names_code(model, OWN_FAMILIES)) and Path(model).is_dir()
+
+
 def _recipe(model: str | Path) -> tuple[ModelRecipe, list[str], tuple[str, ...]]:
     """Return how the model is built (without a shape where only a spec is given), and a run's own freeze patterns."""
-    if Path(model).is_dir():
+    if _is_run(model):
         run = RunFolder.open(model)
         recipe = run.manifest().model
         if recipe is None:

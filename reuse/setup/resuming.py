@@ -3,12 +3,11 @@
 from typing import TypeVar
 
 from reuse.errors import UsageError
-from reuse.nn.callables import names_code
-from reuse.optim.schedules import SCHEDULES
 from reuse.runs.folder import RunFolder
 from reuse.settings.calling import Given
 from reuse.settings.commands import FinetuneSettings, PretrainSettings
 from reuse.settings.files import ARRAYS
+from reuse.setup.trusting import refuse_untrusted
 
 S = TypeVar("S", PretrainSettings, FinetuneSettings)
 
@@ -22,10 +21,11 @@ def saved_settings(run: RunFolder, kind: type[S], given: Given, *, trust: bool =
         run: to go on with.
         kind: the settings of the command that is to go on with it.
         given: names of what is given now, in place of what the run began with.
-        trust: whether code that the run names may be called.
+        trust: whether code that the run names may be called, and places that it names be written to.
 
     Raises:
-        UsageError: the run is another command's; its data were arrays and are not given again; it names code.
+        UsageError: the run is another command's; its data were arrays and are not given again; it wants what only a
+            user may (see `trusting`).
         RunError: the file is missing or damaged.
     """
     begun = run.command()
@@ -35,8 +35,5 @@ def saved_settings(run: RunFolder, kind: type[S], given: Given, *, trust: bool =
     assert isinstance(saved, kind)
     if saved.data == ARRAYS and "data" not in given:
         raise UsageError(f"{run.path} was trained on arrays, which a run does not keep: give them as data again")
-    if names_code(saved.schedule, tuple(SCHEDULES)) and "schedule" not in given and not trust:
-        raise UsageError(
-            f"the run's schedule is the code {saved.schedule}, which would be imported and called: allow it by --trust"
-        )
+    refuse_untrusted(run.path, vars(saved), given, trust=trust)
     return saved

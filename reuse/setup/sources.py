@@ -8,6 +8,7 @@ from torch import Tensor
 from reuse.errors import RunError, UnknownNameError
 from reuse.layers.weights import load_weights
 from reuse.menus import suggest
+from reuse.nn.callables import names_code
 from reuse.nn.recipe import OWN_FAMILIES
 from reuse.runs.folder import WEIGHTS, RunFolder, newest_run
 from reuse.runs.manifest import Manifest
@@ -54,12 +55,13 @@ def find_source(source: str | Path | None) -> Source:
                 "run folder, a weights file or a model such as timm:resnet18"
             )
         return _run(run)
-    path = Path(source)
+    path, name = Path(source), str(source)
+    if not isinstance(source, Path) and names_code(name, OWN_FAMILIES):
+        return Source(name, name, None)
     if path.is_dir():
         return _run(RunFolder.open(path))
     if path.is_file():
         return Source(str(path), None, load_weights(path))
-    name = str(source)
     if name.partition(":")[0] in OWN_FAMILIES or ":" in name:
         return Source(name, name, None)
     if path.suffix in WEIGHT_SUFFIXES or "/" in name:

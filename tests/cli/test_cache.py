@@ -145,7 +145,7 @@ def test_clearing_one_prefix_or_all(reuse: Any, tune: Any) -> None:
     assert {e["key"] for e in reuse("cache", "list", "--json").json["entries"]} == {two, three}
     reuse("cache", "clear", one).is_refused(one)
     reuse("cache", "clear", "").is_refused("2 prefixes")
-    freed = reuse("cache", "clear", "--json").json
+    freed = reuse("cache", "clear", "--yes", "--json").json
     assert freed["freed"] > 0
     assert freed["bytes"] == 0
 
