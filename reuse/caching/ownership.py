@@ -2,7 +2,7 @@
 
 A prefix folder is a real folder that is called after a key and says so itself: in its record or, where that is damaged,
 in `used` or in one of its segments. In it the cache's files are those of the names below; whatever else lies there, or
-is a link, is somebody else's. A cache folder that was written to here holds an empty file whose name tells which folder
+is a link, is somebody else's. A cache folder that was used here holds an empty file whose name tells which folder
 and which file it is, so that a folder that was brought along with somebody's settings is known from it.
 """
 
@@ -83,8 +83,9 @@ def refuse_links(folder: Path) -> None:
 
 
 def note_made_here(root: Path) -> None:
-    """Note in a cache folder that it was written to here, where nothing says so yet."""
+    """Note in a cache folder that it is used here, where nothing says so yet; it is created."""
     with suppress(OSError):  # then its name is asked about again
+        root.mkdir(parents=True, exist_ok=True)
         if not was_made_here(root):
             noting = root / f".made-here.{os.getpid()}"
             files.create(noting, Path.touch)
@@ -92,7 +93,7 @@ def note_made_here(root: Path) -> None:
 
 
 def was_made_here(root: Path) -> bool:
-    """Return whether a cache folder was written to here before; one that came in an archive has other inodes."""
+    """Return whether a cache folder was used here before; one that came in an archive has other inodes."""
     for entry in _entries(root):
         found = HERE.fullmatch(entry.name)
         if found and entry.is_file(follow_symlinks=False):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reuse.caching.ownership import note_made_here
 from reuse.distributed import from_main, world_size
 from reuse.errors import RunError, UsageError
 from reuse.features.planned import PlannedFeatures
@@ -127,6 +128,8 @@ def _resumed_run(run: RunFolder, setup: FinetuneSetup) -> RunFolder:
 
 def _new_run(setup: FinetuneSetup, out: str | Path | None) -> RunFolder:
     run, task = RunFolder.create("finetune", out), setup.task
+    if task.settings.cache_dir is not None:
+        note_made_here(Path(task.settings.cache_dir))  # so that the run may go on with it, whatever is stored by then
     save_start(run, setup.model)
     if setup.anchors:
         save_tensors(run.path / ANCHORS, dict(setup.anchors))

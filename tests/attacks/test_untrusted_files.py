@@ -164,6 +164,12 @@ def test_a_resumed_run_does_not_choose_a_cache(pretrained: Path) -> None:
     assert finetune(resume="run", epochs=3, cache_dir="brought-along").epochs == 3
 
 
+def test_a_run_goes_on_with_a_cache_that_holds_nothing_yet(pretrained: Path) -> None:
+    given: dict[str, Any] = {"freeze": "hidden1", "data": "digits", "labels": 40, "cache_kind": "memory"}
+    finetune(pretrained, **given, epochs=1, cache_dir="mine", out="run")
+    assert finetune(resume="run", epochs=2).epochs == 2
+
+
 def test_a_run_of_ones_own_needs_trust_for_code_too(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("mine.py").write_text(MODULE)
     monkeypatch.syspath_prepend(str(Path.cwd()))
