@@ -165,16 +165,28 @@ def _result(setup: FinetuneSetup, run: RunFolder, progress: TuningProgress) -> R
 
 
 def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
-    """Train from scratch and unfrozen on the same rows and put the test metrics side by side."""
+    """Train from scratch and unfrozen on the same rows and put the test metrics side by side.
+
+    What would be trained as something already is, is not trained again: where nothing was restored, all begins from
+    scratch; where nothing is frozen, the training itself is the unfrozen one.
+    """
     folder = Path(result.run)
-    whole = replace(task.settings, freeze=(), unfreeze=None, auto_freeze=False, feature_noise=0.0, compare=False)
+    itself = replace(task.settings, compare=False, data=None)  # the rows are those of the task, and may be arrays
+    whole = replace(itself, freeze=(), unfreeze=None, auto_freeze=False, feature_noise=0.0)
     scratch = replace(whole, restore=(), random_weights=True, l2_sp=None)
+    if not result.restored:
+        itself, whole = replace(itself, restore=(), random_weights=True), scratch
+    table = {"scratch": {}, "frozen": _row(result.to_dict()), "unfrozen": {}}
+    trained = [(itself, "frozen")]
     restored = "all layers restored, none frozen"
-    table = {
-        "scratch": _compared(task_with(task, scratch), folder / "compared-scratch", "from scratch", reporter),
-        "frozen": _row(result.to_dict()),
-        "unfrozen": _compared(task_with(task, whole), folder / "compared-unfrozen", restored, reporter),
-    }
+    for name, settings, what in (("scratch", scratch, "from scratch"), ("unfrozen", whole, restored)):
+        same = next((other for done, other in trained if done == settings), None)
+        if same is None:
+            other = task_with(task, replace(settings, data=task.settings.data))
+            table[name] = _compared(other, folder / f"compared-{name}", what, reporter)
+        else:
+            table[name] = table[same]
+        trained.append((settings, name))
     compared = replace(result, comparison=table)
     RunFolder(folder).write_result(compared.to_dict())
     return compared

@@ -41,7 +41,7 @@ class TuningProgress:
         cache: what the first cache gave.
         features: of the first phase that was cut.
         done: the outcome of the last phase.
-        notes: why nothing was cached.
+        notes: why nothing was cached, and how the training has failed.
         since: number of the first epoch of the parameters that began to train later than others, by name.
         rested: names of the tensors that trained at first and rest now, as their layers have settled.
     """
@@ -101,7 +101,7 @@ def train_phase(
     progress.trainer, progress.feed, progress.done, progress.resume = trainer, feed, done, False
     for name, value in {**feed.seconds, "train": done.seconds}.items():
         progress.seconds[name] = progress.seconds.get(name, 0.0) + value
-    progress.notes.extend([why_not] if why_not else [])
+    progress.notes.extend(note for note in (why_not, done.failure) if note)
     return trainer
 
 

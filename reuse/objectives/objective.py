@@ -18,6 +18,9 @@ Network = Callable[..., Any]
 Losses = Callable[[Any, Batch], dict[str, Tensor]]
 """From a network and a batch to named scalars."""
 
+ABSURD_LOSS = 1e6
+"""A loss that tells of numbers that have run away: inputs and targets are learned in a standard scale."""
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -129,6 +132,14 @@ class Objective:
         """Return the metrics that the sums over all batches come to: by default each loss, and their sum as `loss`."""
         means = {name: float(total / tally["rows"]) for name, total in tally.items() if name != "rows"}
         return {**means, "loss": sum(means.values())}
+
+    def failure(self, tally: dict[str, Tensor]) -> str:
+        """Return in words what shows that nothing was learned, from the sums over the training rows; else nothing.
+
+        By default a loss that no useful network has.
+        """
+        loss = self.metrics(tally).get("loss", 0.0)
+        return "" if loss <= ABSURD_LOSS else f"the loss on the training rows is {loss:.2g}"
 
 
 def example_of(data: Dataset) -> Tensor:

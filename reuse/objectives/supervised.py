@@ -78,6 +78,13 @@ class Classification(Objective):
             "macro_f1": macro_f1(counts.diagonal(), counts.sum(0), counts.sum(1)),
         }
 
+    def failure(self, tally: dict[str, Tensor]) -> str:
+        """Return so where all rows are taken for one class, though there are several."""
+        labelled, predicted = tally["confusion"].sum(1), tally["confusion"].sum(0)
+        if (labelled > 0).sum() > 1 and (predicted > 0).sum() == 1:
+            return "all training rows are taken for one class"
+        return super().failure(tally)
+
 
 @dataclass(frozen=True)
 class MultiLabel(Objective):
@@ -127,6 +134,14 @@ class MultiLabel(Objective):
             "macro_f1": macro_f1(tally["true_positives"], tally["given"], tally["labelled"]),
         }
 
+    def failure(self, tally: dict[str, Tensor]) -> str:
+        """Return so where each label is given to all training rows or to none, though they differ."""
+        rows, given, labelled = tally["rows"], tally["given"], tally["labelled"]
+        differing = ((labelled > 0) & (labelled < rows)).any()
+        if differing and ((given == 0) | (given == rows)).all():
+            return "all training rows are given the same labels"
+        return super().failure(tally)
+
 
 @dataclass(frozen=True)
 class Regression(Objective):
@@ -166,6 +181,13 @@ class Regression(Objective):
         errors = tally["squared_errors"] / tally["rows"]
         units = errors.new_tensor(self.scale.std).square() if self.scale else 1.0
         return {"loss": float(errors.mean()), "mse": float((errors * units).mean()), "r2": _explained_variance(tally)}
+
+    def failure(self, tally: dict[str, Tensor]) -> str:
+        """Return so where the mean of the targets is a better prediction."""
+        explained = _explained_variance(tally)
+        if explained < 0:
+            return f"on the training rows the mean of the targets is a better prediction (r2 is {explained:.3g})"
+        return super().failure(tally)
 
 
 def supervised(

@@ -85,7 +85,7 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
         seconds={name: round(value, 4) for name, value in seconds.items()},
         fresh=tuple(name for name, _ in setup.encoder.named_children()),
         phases=({"epoch": 1, "frozen": []},),
-        notes=(data.summary, *data.notes, *setup.notes),
+        notes=(data.summary, *data.notes, *setup.notes, *([done.failure] if done.failure else [])),
     )
     run.write_result(result.to_dict())
     return result

@@ -24,6 +24,7 @@ from reuse.training.stopping import EarlyStopping
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
 
+ADVICE = "try a lower learning_rate (it was {rate:g}), clip_norm=1, or more epochs where there were few"
 RowsAndTargets = tuple[Rows, Tensor | None]
 
 
@@ -89,6 +90,7 @@ class Fitted:
         seconds: of this process, validation and checkpoints included.
         goes_on: whether another phase is to follow: the weights are those of the last epoch.
         metrics: of each split with the best weights; empty where they were not measured.
+        failure: how the training has failed, and what to try; empty where it has not.
     """
 
     epochs: int
@@ -97,6 +99,7 @@ class Fitted:
     seconds: float
     goes_on: bool = False
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    failure: str = ""
 
 
 def train(
@@ -151,8 +154,13 @@ def train(
             rested=Rested(rested, None if inputs is None else whole),
         )
         done = not fitted.goes_on
-        metrics = {name: trainer.evaluate(*some) if done and len(some[0]) else {} for name, some in feed.splits.items()}
-    return replace(fitted, metrics=metrics, seconds=time.perf_counter() - started)
+        sums = {name: trainer.tally(*some) for name, some in feed.splits.items() if done and len(some[0])}
+    metrics = {name: trainer.objective.metrics(sums[name]) if name in sums else {} for name in feed.splits}
+    failure = trainer.objective.failure(sums["train"]) if "train" in sums else ""
+    if failure:
+        failure = f"the training has failed: {failure}; {ADVICE.format(rate=settings.learning_rate)}"
+        reporter.line(failure)
+    return replace(fitted, metrics=metrics, failure=failure, seconds=time.perf_counter() - started)
 
 
 def fit(

@@ -40,7 +40,25 @@ def evaluate(
     precision: str = "float32",
     share: BatchShare = ALONE,
 ) -> dict[str, float]:
-    """Return the metrics of `network` over all rows, in their order.
+    """Return the metrics of `network` over all rows; arguments and errors are those of `tally`."""
+    sums = tally(
+        network, objective, source, targets, batch_size=batch_size, model=model, precision=precision, share=share
+    )
+    return objective.metrics(sums)
+
+
+def tally(
+    network: Network,
+    objective: Objective,
+    source: Rows | Tensor,
+    targets: Tensor | None,
+    *,
+    batch_size: int,
+    model: nn.Module | None = None,
+    precision: str = "float32",
+    share: BatchShare = ALONE,
+) -> dict[str, Tensor]:
+    """Return the sums over all rows, in their order, that an objective makes metrics of; on the CPU.
 
     Args:
         network: what is called on a batch: a model, or the suffix of a cut.
@@ -58,10 +76,10 @@ def evaluate(
     source = as_rows(source)
     owner = model if model is not None else network
     if not isinstance(owner, nn.Module):
-        return _measure(network, objective, source, targets, batch_size, source.device, precision, share)
+        return _add_up(network, objective, source, targets, batch_size, source.device, precision, share)
     with eval_mode(owner):
         device = device_of(owner, source.device)
-        return _measure(network, objective, source, targets, batch_size, device, precision, share)
+        return _add_up(network, objective, source, targets, batch_size, device, precision, share)
 
 
 def device_of(model: nn.Module, otherwise: torch.device) -> torch.device:
@@ -69,7 +87,7 @@ def device_of(model: nn.Module, otherwise: torch.device) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), otherwise)
 
 
-def _measure(
+def _add_up(
     network: Network,
     objective: Objective,
     source: Rows,
@@ -78,7 +96,7 @@ def _measure(
     device: torch.device,
     precision: str,
     share: BatchShare,
-) -> dict[str, float]:
+) -> dict[str, Tensor]:
     targets, totals = beside(source, targets), dict[str, Tensor]()
     sizes = batch_sizes(len(source), batch_size)
     order = row_order(len(source), seed=0, epoch=0, shuffle=False, device=source.device)
@@ -92,4 +110,4 @@ def _measure(
                 totals[name] = totals[name] + amount if name in totals else amount
     if share.count > 1:
         totals = sum_over_processes(totals)
-    return objective.metrics({name: total.cpu() for name, total in totals.items()})
+    return {name: total.cpu() for name, total in totals.items()}

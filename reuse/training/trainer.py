@@ -24,7 +24,7 @@ from reuse.training.batches import as_rows, batch_sizes, batches, beside, groupe
 from reuse.training.compiling import Compiling
 from reuse.training.descent import Descent
 from reuse.training.dropout import switch_off_dropout
-from reuse.training.evaluation import device_of, evaluate
+from reuse.training.evaluation import device_of, tally
 from reuse.training.parallel import average_buffers, average_gradients, share_of, whole_network
 from reuse.training.precision import autocast, check_precision
 from reuse.training.running_loss import RunningLoss
@@ -189,7 +189,11 @@ class Trainer:
 
     def evaluate(self, source: Rows | Tensor, targets: Tensor | None) -> dict[str, float]:
         """Return the objective's metrics over `source`, in eval mode; every module keeps its mode."""
-        return evaluate(
+        return self.objective.metrics(self.tally(source, targets))
+
+    def tally(self, source: Rows | Tensor, targets: Tensor | None) -> dict[str, Tensor]:
+        """Return the sums over `source` that the objective makes metrics of, in eval mode."""
+        return tally(
             self.network,
             self.objective,
             source,

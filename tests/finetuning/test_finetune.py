@@ -196,3 +196,39 @@ def test_a_sweep_over_a_finetuned_run_trains_fresh_heads_on_its_rows() -> None:
     swept = reuse.sweep(run, freeze="!output", learning_rate=[0.1, 0.01], keep="best", **QUICK)
     assert [swept.settings[name] for name in ("labels", "seed", "classes")] == [60, 3, "0-4"]
     assert "output" in RunFolder(Path(str(swept.kept))).manifest().fresh
+
+
+def comparisons(source: str, **settings: Any) -> tuple[list[str], dict[str, Any]]:
+    listener = Listener()
+    result = reuse.finetune(source, data=ARRAYS, compare=True, out="tuned", reporter=listener, **settings, **QUICK)
+    return [line for line in listener.lines if line.startswith("for comparison")], result.comparison
+
+
+def test_a_comparison_trains_nothing_twice(source: str) -> None:
+    """With random weights all begins from scratch; with nothing frozen the training is the unfrozen one."""
+    trained, table = comparisons(source, random_weights=True, freeze="hidden1")
+    assert trained == ["for comparison: from scratch"]
+    assert table["unfrozen"] == table["scratch"] != table["frozen"]
+
+
+def test_a_comparison_of_a_training_that_freezes_nothing(source: str) -> None:
+    trained, table = comparisons(source)
+    assert trained == ["for comparison: from scratch"]
+    assert table["unfrozen"] == table["frozen"] != table["scratch"]
+
+
+def test_a_comparison_of_a_training_from_scratch_alone_trains_nothing(source: str) -> None:
+    trained, table = comparisons(source, random_weights=True)
+    assert trained == []
+    assert table["unfrozen"] == table["frozen"] == table["scratch"]
+
+
+def test_a_training_that_has_learned_nothing_says_so_and_what_to_try(source: str) -> None:
+    numbers = {"x": ARRAYS["x"], "y": ARRAYS["x"].sum(1)}
+    listener = Listener()
+    result = reuse.finetune(source, data=numbers, optimizer="sgd", learning_rate=1e-9, reporter=listener, **QUICK)
+    told = [line for line in listener.lines if line.startswith("the training has failed: ")]
+    assert len(told) == 1
+    assert "the mean of the targets is a better prediction" in told[0]
+    assert "learning_rate (it was 1e-09)" in told[0]
+    assert told[0] in result.notes

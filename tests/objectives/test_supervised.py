@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn import metrics as reference
 from torch import nn
+from torch.nn import functional
 
 from reuse.data.rows import Batch
 from reuse.data.targets import TargetScale
@@ -136,3 +137,34 @@ def test_supervised_picks_by_task() -> None:
 def test_impossible_classifications_are_refused(classes: int, smoothing: float) -> None:
     with pytest.raises(UsageError):
         Classification(classes, smoothing)
+
+
+NUMBERS = torch.linspace(0, 3, 12, dtype=torch.float64)
+LABELS = torch.arange(12) % 3
+FLAGS = torch.stack([LABELS == 0, LABELS != 1], 1).long()
+
+
+def verdict(objective: Objective, outputs: torch.Tensor, targets: torch.Tensor) -> str:
+    return objective.failure(objective.tally(nn.Identity(), Batch((outputs.double(),), targets)))
+
+
+@pytest.mark.parametrize(
+    ("objective", "outputs", "targets", "said"),
+    [
+        (Classification(3), functional.one_hot(LABELS) * 9.0, LABELS, ""),
+        (Classification(3), torch.eye(3)[[0] * 12], LABELS, "all training rows are taken for one class"),
+        (Classification(3), torch.eye(3)[[0] * 12], LABELS * 0, ""),
+        (Classification(3), torch.eye(3)[LABELS - 1] * 1e29, LABELS, "the loss on the training rows is 1e+29"),
+        (MultiLabel(), FLAGS - 0.5, FLAGS, ""),
+        (MultiLabel(), torch.tensor([[-1.0, 1.0]]).expand(12, 2), FLAGS, "given the same labels"),
+        (Regression(), NUMBERS[:, None] + 0.1, NUMBERS, ""),
+        (Regression(), NUMBERS.mean().expand(12, 1), NUMBERS, ""),
+        (Regression(), -NUMBERS[:, None], NUMBERS, "the mean of the targets is a better prediction (r2 is -"),
+    ],
+)
+def test_what_shows_that_nothing_was_learned(
+    objective: Objective, outputs: torch.Tensor, targets: torch.Tensor, said: str
+) -> None:
+    found = verdict(objective, outputs, targets)
+    assert said in found
+    assert bool(found) == bool(said)
