@@ -20,8 +20,6 @@ from reuse.version import __version__
 PACKAGES = ("torch", "timm", "torchvision", "h5py", "scikit-learn", "safetensors")
 # What needs an extra, and which.
 EXTRAS = {
-    "pandas": (".parquet", "tables"),
-    "pyarrow": (".parquet", "tables"),
     "matplotlib": ("lr-find --plot", "report"),
     "tensorboard": ("--tensorboard", "report"),
 }

@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn import datasets as sklearn_datasets
 
 from reuse.data.array_files import read_npz, source_of_arrays
+from reuse.data.csv_files import CsvFile
 from reuse.data.idx import find_idx, read_idx_folder
 from reuse.data.image_files import read_image_archive, read_image_folder
 from reuse.data.raw import Options, RawData, refuse_image_options, refuse_table_options
-from reuse.data.table_files import columns_of_frame, csv_columns, source_of_table
+from reuse.data.table_files import source_of_table
 from reuse.errors import DataError
 
 DEBIAN_FOLDER = Path("/usr/share/datasets")
@@ -93,14 +95,14 @@ def read_california_housing(options: Options) -> RawData:
     for place in _places():
         for path in (place / "housing.csv", place / "california-housing" / "housing.csv"):
             if path.is_file():
-                columns = _housing_features(csv_columns(path), path)
+                columns = _housing_features(CsvFile.open(path).read(), path)
                 return source_of_table(columns, "california-housing", _with_target(options, "MedHouseVal"))
     try:
         bunch = _fetch(sklearn_datasets.fetch_california_housing)
     except UNREACHABLE as error:
         raise _unreachable("california-housing", "housing.csv", error) from error
-    columns = dict(zip(bunch.feature_names, bunch.data.T, strict=True)) | {"MedHouseVal": bunch.target}
-    return source_of_table(columns, "california-housing", _with_target(options, "MedHouseVal"))
+    frame = pd.DataFrame(bunch.data, columns=bunch.feature_names).assign(MedHouseVal=bunch.target)
+    return source_of_table(frame, "california-housing", _with_target(options, "MedHouseVal"))
 
 
 def read_openml(name: str, options: Options) -> RawData:
@@ -108,13 +110,11 @@ def read_openml(name: str, options: Options) -> RawData:
     refuse_image_options(options, f"openml:{name}")
     try:
         bunch = _fetch(sklearn_datasets.fetch_openml, name, as_frame=True, parser="auto")
-    except ImportError as error:
-        raise DataError(f"openml:{name} needs pandas: pip install 'torch-reuse[tables]'") from error
     except (*UNREACHABLE, ValueError) as error:
         raise DataError(f"openml:{name} could not be fetched ({error}): check the name and the connection") from error
     target = options.target or ",".join(bunch.target_names)
     chosen = _with_target(options, target) if target else replace(options, without_targets=True)
-    return source_of_table(columns_of_frame(bunch.frame), f"openml:{name}", chosen)
+    return source_of_table(bunch.frame, f"openml:{name}", chosen)
 
 
 NAMED: dict[str, Callable[[Options], RawData]] = {
@@ -198,16 +198,16 @@ def _unreachable(name: str, wanted: str, error: Exception) -> DataError:
     )
 
 
-def _housing_features(raw: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+def _housing_features(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return scikit-learn's eight features and the target from the census columns."""
     needed = ("median_income", "housing_median_age", "total_rooms", "total_bedrooms", "population", "households",
               "latitude", "longitude", "median_house_value")  # fmt: skip
-    missing = [column for column in needed if column not in raw or raw[column].dtype == object]
+    missing = [column for column in needed if column not in raw or raw[column].dtype.kind not in "iuf"]
     if missing:
         raise DataError(f"{path}: no numbers in column {', '.join(missing)}: expected the 1990 census table")
     numbers = {column: raw[column].astype(np.float64) for column in needed}
     households = numbers["households"]
-    return {
+    columns = {
         "MedInc": numbers["median_income"],
         "HouseAge": numbers["housing_median_age"],
         "AveRooms": numbers["total_rooms"] / households,
@@ -218,6 +218,7 @@ def _housing_features(raw: Mapping[str, np.ndarray], path: Path) -> dict[str, np
         "Longitude": numbers["longitude"],
         "MedHouseVal": numbers["median_house_value"] / HOUSING_TARGET_UNIT,
     }
+    return pd.DataFrame(columns)
 
 
 def _with_target(options: Options, target: str) -> Options:

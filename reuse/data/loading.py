@@ -10,6 +10,7 @@ import torch
 
 from reuse.data.array_files import read_h5, read_npz, source_of_arrays
 from reuse.data.catalogue import NAMED, read_openml
+from reuse.data.csv_files import COMPRESSIONS
 from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.data.idx import find_idx, read_idx_folder
 from reuse.data.image_files import read_image_archive, read_image_folder
@@ -165,6 +166,9 @@ def _read_path(spec: str, options: Options) -> RawData:
         raise UnknownNameError(
             f"unknown data set {spec!r}: {suggest(spec, NAMED)}; there is no file or folder {path.absolute()} either"
         )
+    inner = Path(path.stem).suffix.lower()  # table.csv.gz
+    if path.suffix.lower() in COMPRESSIONS and READERS.get(inner) is read_csv:
+        return read_csv(path, options)
     if path.suffix.lower() not in READERS:
         raise DataError(f"{path}: a file of this kind is not read; expected {', '.join(READERS)} or a folder")
     return READERS[path.suffix.lower()](path, options)

@@ -20,11 +20,15 @@ class Column:
         name: the column's name.
         fill: number in place of a missing one (the training split's median).
         categories: the categories of a column of strings, each of which becomes one input of 0 or 1; none: numbers.
+        others: whether all other categories share one more input.
+        is_time: whether the numbers are times, in days since 1970.
     """
 
     name: str
     fill: float = 0.0
     categories: tuple[str, ...] = ()
+    others: bool = False
+    is_time: bool = False
 
     @property
     def is_numeric(self) -> bool:
@@ -34,7 +38,7 @@ class Column:
     @property
     def width(self) -> int:
         """The number of inputs that the column becomes."""
-        return len(self.categories) or 1
+        return len(self.categories) + self.others if self.categories else 1
 
 
 @dataclass(frozen=True)

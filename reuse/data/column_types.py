@@ -1,0 +1,213 @@
+"""Types of table columns, decided once: numbers, texts (categories) or times, from whatever a file or frame holds."""
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api import types as kinds
+
+from reuse.errors import DataError
+
+NUMBER, TEXT, TIME = "number", "text", "time"
+MISSING_SPELLINGS = {"", "na", "n/a", "nan", "null", "none", "?"}
+CODE = re.compile(r"[+-]?0\d+")
+ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
+TRUTH = {"true": "True", "false": "False"}
+SECONDS_A_DAY = 86_400.0
+
+
+def typed(name: str, series: pd.Series, kind: str | None = None) -> pd.Series:
+    """Return a column as int64 or float64 with NaN, as strings with None, or as times (datetime64 in UTC).
+
+    Strings that are all numbers are numbers, as a .csv file has no others, unless one is a code such as `007`. Strings
+    that are all ISO dates are times. Truth values and categories of a frame are texts.
+
+    Args:
+        name: of the column, for messages.
+        series: of any type.
+        kind: what it is read as, where that was decided before: NUMBER, TEXT or TIME; None: what it holds.
+
+    Raises:
+        DataError: a value is not of the kind, or of no kind that a table can hold; the message names row and value.
+    """
+    plain = _plain(name, series)
+    if kind is None:
+        return plain if isinstance(series.dtype, pd.CategoricalDtype) else _inferred(plain)
+    if kind == NUMBER:
+        return as_number_column(name, plain)
+    return as_text_column(plain) if kind == TEXT else _as_times(name, plain)
+
+
+def kind_of(series: pd.Series) -> str:
+    """Return the kind of a typed column."""
+    if kinds.is_datetime64_any_dtype(series.dtype):
+        return TIME
+    return NUMBER if kinds.is_numeric_dtype(series.dtype) else TEXT
+
+
+def as_number_column(name: str, series: pd.Series) -> pd.Series:
+    """Return a column of plain values as numbers.
+
+    Raises:
+        DataError: a value is none.
+    """
+    if kind_of(series) == NUMBER:
+        return series
+    if kind_of(series) == TIME:
+        raise DataError(f"column {name!r} holds times, such as {series.dropna().iloc[0]}: expected a number")
+    numbers = pd.to_numeric(series, errors="coerce").astype(np.float64)
+    bad = np.flatnonzero((numbers.isna() & series.notna()).to_numpy())
+    if len(bad):
+        raise DataError(f"column {name!r} holds {series.iloc[bad[0]]!r} in row {bad[0]} (from 0): expected a number")
+    return numbers
+
+
+def as_text_column(series: pd.Series) -> pd.Series:
+    """Return a column of plain values as strings, None where one is missing; 1.0 reads "1", as without gaps."""
+    if kind_of(series) == TEXT:
+        return series
+    if kind_of(series) == TIME:
+        return series.astype(str).where(series.notna(), None)
+    values = [None if value != value else _spelled(value) for value in series.tolist()]
+    return pd.Series(values, index=series.index, dtype=object)
+
+
+def numbers_of(name: str, series: pd.Series, rows: np.ndarray) -> np.ndarray:
+    """Return a typed column of numbers or times at `rows` as float64: times in days since 1970, NaN where missing.
+
+    Raises:
+        DataError: a value is infinite, or beyond float32, in which networks compute.
+    """
+    values = series.to_numpy()[rows]
+    if values.dtype.kind == "M":
+        missing = np.isnat(values)
+        seconds = values.astype("datetime64[us]").astype(np.int64) / 1e6
+        return np.where(missing, np.nan, seconds / SECONDS_A_DAY)
+    numbers: np.ndarray = values.astype(np.float64, copy=False)
+    with np.errstate(invalid="ignore"):
+        beyond = np.flatnonzero(np.abs(numbers) > np.finfo(np.float32).max)
+    if len(beyond):
+        value, row = numbers[beyond[0]], rows[beyond[0]]
+        is_infinite = math.isinf(value)
+        said = f"is infinite in row {row} (from 0)" if is_infinite else f"holds {value:g} in row {row} (from 0)"
+        why = "" if is_infinite else ", which float32 cannot hold"
+        raise DataError(f"column {name!r} {said}{why}: fill it in or remove the row")
+    return numbers
+
+
+def is_number(text: str) -> bool:
+    """Return whether a cell holds a number; Python reads 1_000 as one, and no table means one."""
+    if "_" in text:
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _plain(name: str, series: pd.Series) -> pd.Series:
+    """Return a column as numbers, times without a zone, or strings, whatever type it has."""
+    kind = series.dtype
+    if isinstance(kind, pd.CategoricalDtype):
+        named = as_text_column(_plain(name, pd.Series(kind.categories)))
+        texts = np.array([*named, None], object)[series.cat.codes.to_numpy()]  # code -1: missing
+        return pd.Series(texts, index=series.index, dtype=object)
+    if kinds.is_bool_dtype(kind):
+        return series.astype(object).map({True: "True", False: "False"}).astype(object).where(series.notna(), None)
+    if kinds.is_datetime64_any_dtype(kind):
+        return _without_zone(series)
+    if kinds.is_timedelta64_dtype(kind):
+        return series.dt.total_seconds()
+    if kinds.is_numeric_dtype(kind):
+        return _plain_numbers(name, series)
+    return _plain_strings(series) if isinstance(kind, pd.StringDtype) else _plain_objects(name, series)
+
+
+def _plain_numbers(name: str, series: pd.Series) -> pd.Series:
+    if kinds.is_complex_dtype(series.dtype):
+        raise DataError(f"column {name!r} holds complex numbers: give their parts as two columns")
+    if isinstance(series.dtype, np.dtype) and series.dtype in (np.int64, np.float64):
+        return series
+    if kinds.is_integer_dtype(series.dtype) and not series.isna().any() and series.max() < 2**63:
+        return series.astype(np.int64)
+    return pd.Series(series.to_numpy(np.float64, na_value=np.nan), index=series.index)
+
+
+def _plain_objects(name: str, series: pd.Series) -> pd.Series:
+    inferred = kinds.infer_dtype(series, skipna=True)
+    if inferred in ("integer", "floating", "mixed-integer-float", "decimal"):
+        numbers = pd.to_numeric(series.where(series.notna(), np.nan).astype(np.float64))
+        whole = inferred == "integer" and not numbers.isna().any() and (numbers.abs() < 2**53).all()
+        return numbers.astype(np.int64) if whole else numbers
+    if inferred in ("datetime", "datetime64", "date"):
+        return _without_zone(pd.to_datetime(series, utc=True))
+    if inferred in ("timedelta", "timedelta64"):
+        return pd.to_timedelta(series).dt.total_seconds()
+    if inferred == "empty":
+        return pd.Series(np.nan, index=series.index, dtype=np.float64)
+    missing = series.isna()
+    held = series[~missing]
+    strange = [value for value in held if isinstance(value, dict | set | list | tuple | np.ndarray | complex)]
+    if strange:
+        raise DataError(f"column {name!r} holds a {type(strange[0]).__name__}: expected numbers or texts")
+    texts = [None if gone else _decoded(name, value) for value, gone in zip(series, missing, strict=True)]
+    return _plain_strings(pd.Series(texts, index=series.index, dtype=object))
+
+
+def _plain_strings(series: pd.Series) -> pd.Series:
+    """Return strings without blanks around them, None where one is spelled as missing."""
+    stripped = series.str.strip()
+    missing = stripped.isna() | stripped.str.lower().isin(MISSING_SPELLINGS)
+    plain = stripped.where(~missing, None) if missing.any() else stripped
+    spelled = set(plain.str.lower().dropna().unique()[:3]) if len(plain) else set()
+    if spelled and spelled <= TRUTH.keys():
+        plain = plain.str.lower().map(TRUTH)
+    return plain
+
+
+def _inferred(series: pd.Series) -> pd.Series:
+    if kind_of(series) != TEXT:
+        return series
+    held = series.dropna()
+    if not len(held):
+        return pd.Series(np.nan, index=series.index, dtype=np.float64)
+    first = str(held.iloc[0])
+    if ISO_TIME.fullmatch(first) and held.str.fullmatch(ISO_TIME.pattern).all():
+        times = pd.to_datetime(series, errors="coerce", utc=True, format="ISO8601")
+        return _without_zone(times) if times.notna().sum() == len(held) else series
+    if not is_number(first) or held.str.fullmatch(CODE.pattern).any():
+        return series
+    numbers = pd.to_numeric(series, errors="coerce")
+    if numbers.notna().sum() < len(held):
+        return series
+    return numbers if numbers.dtype in (np.int64, np.float64) else numbers.astype(np.float64)
+
+
+def _as_times(name: str, series: pd.Series) -> pd.Series:
+    if kind_of(series) == TIME:
+        return series
+    times = pd.to_datetime(as_text_column(series), errors="coerce", utc=True, format="ISO8601")
+    bad = np.flatnonzero((times.isna() & series.notna()).to_numpy())
+    if len(bad):
+        raise DataError(f"column {name!r} holds {series.iloc[bad[0]]!r} in row {bad[0]} (from 0): expected a time")
+    return _without_zone(times)
+
+
+def _without_zone(times: pd.Series) -> pd.Series:
+    return times.dt.tz_convert("UTC").dt.tz_localize(None) if times.dt.tz is not None else times
+
+
+def _decoded(name: str, value: Any) -> str:
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"column {name!r} holds bytes that are no text in UTF-8: leave it out with ignore") from error
+
+
+def _spelled(value: float) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,0 +1,197 @@
+"""Tables in text files (.csv, .tsv, compressed too), read by pandas; codes such as `01` stay what they are."""
+
+import bz2
+import csv
+import gzip
+import itertools
+import lzma
+import re
+import warnings
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from io import TextIOWrapper
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+
+from reuse.data.column_types import MISSING_SPELLINGS, is_number
+from reuse.errors import DataError
+
+DELIMITERS = ",;\t|"
+COMPRESSIONS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+QUOTED = re.compile(r'"[^"]*"')
+SEPARATOR_LINE = re.compile(r"\s*sep=(.)\s*$", re.IGNORECASE)  # Excel's
+CODE = r"\s*[+-]?0\d+\s*$"
+SCANNED_BYTES, CHUNK_ROWS = 1 << 22, 1 << 16
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """A text file of rows, and how it is written.
+
+    Attributes:
+        path: where it lies.
+        delimiter: what parts the cells of a row.
+        names: the column names, from its first line; "" where a column has none.
+        skipped: how many lines stand before the names.
+    """
+
+    path: Path
+    delimiter: str
+    names: tuple[str, ...]
+    skipped: int = 0
+
+    @classmethod
+    def open(cls, path: Path) -> "CsvFile":
+        """Return the file, its dialect found in its first lines.
+
+        Cells are separated by whichever of `,` `;` tab and `|` the first line holds most of outside quotes.
+
+        Raises:
+            DataError: not text in UTF-8, or no column names.
+        """
+        try:
+            with _text(path) as file:
+                first = file.readline()
+                separator = SEPARATOR_LINE.match(first)
+                delimiter = separator[1] if separator else max(DELIMITERS, key=QUOTED.sub("", first).count)
+                lines = file if separator else itertools.chain([first], file)
+                names = next((line for line in csv.reader(lines, delimiter=delimiter) if line), [])
+        except (OSError, EOFError, UnicodeDecodeError, csv.Error, lzma.LZMAError) as error:
+            raise _unreadable(path, error) from error
+        _check_names(path, [name.strip() for name in names])
+        return cls(path, delimiter, tuple(name.strip() for name in names), int(separator is not None))
+
+    def read(self, texts: Collection[str] = ()) -> pd.DataFrame:
+        """Return the rows, each column as numbers or as strings with missing values.
+
+        Args:
+            texts: columns that are read as strings, whatever stands in them.
+
+        Raises:
+            DataError: not text in UTF-8, or a row of another length.
+        """
+        frame = self._parse({name: str for name in self.names if name in texts})
+        raw = [name for name in self.names if _is_mixed(frame[name])]
+        raw += self._codes([name for name in self.names if frame[name].dtype.kind in "iuf"])
+        if raw:  # what pandas took for numbers, and is none for all of the rows
+            again = self._parse(dict.fromkeys(raw, str), usecols=raw)
+            frame = frame.assign(**{name: again[name] for name in raw})
+        if len(frame) and frame.iloc[:, -1].isna().any():  # pandas fills up rows that are too short
+            self._refuse_ragged()
+        return frame
+
+    def _parse(self, types: dict[str, type], **how: Any) -> Any:
+        settings: dict[str, Any] = {
+            "sep": self.delimiter,
+            "header": 0,
+            "names": list(self.names),
+            "skiprows": self.skipped,
+            "index_col": False,
+            "dtype": types,
+            "keep_default_na": False,
+            "na_values": _missing_spellings(),
+            "skipinitialspace": True,
+            "encoding": "utf-8",
+        }
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # mixed columns are read once more
+                return pd.read_csv(self.path, **settings, **how)
+        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+            self._refuse_ragged()
+            raise _unreadable(self.path, error) from error
+        except (OSError, EOFError, ValueError) as error:
+            raise _unreadable(self.path, error) from error
+
+    def _codes(self, numeric: list[str]) -> list[str]:
+        """Return those of the columns of numbers that hold codes such as `01`, which numbers would lose."""
+        if not numeric or not _may_hold_codes(self.path, self.delimiter):
+            return []
+        found: set[str] = set()
+        for chunk in self._parse(dict.fromkeys(numeric, str), usecols=numeric, chunksize=CHUNK_ROWS):
+            found |= {n for n in numeric if n not in found and chunk[n].str.match(CODE, na=False).any()}
+        return [name for name in numeric if name in found]
+
+    def _refuse_ragged(self) -> None:
+        """Raise where a row has another number of cells than there are columns."""
+        with _text(self.path) as file:
+            for _ in range(self.skipped):
+                file.readline()
+            records = (record for record in csv.reader(file, delimiter=self.delimiter) if record)
+            for row, record in enumerate(records, start=-1):
+                if row >= 0 and len(record) != (count := len(self.names)):
+                    raise DataError(
+                        f"{self.path}: row {row} (from 0) has {len(record)} cells, and there are {count} columns"
+                    )
+
+
+def _check_names(path: Path, names: list[str]) -> None:
+    if not names:
+        raise DataError(f"{path} is empty: expected a line of column names and rows")
+    numbers = [name for name in names if is_number(name)]
+    fractions = [name for name in numbers if not name.isdigit()]
+    if fractions or len(numbers) == len(names):
+        raise DataError(
+            f"{path} begins with numbers ({', '.join((fractions or numbers)[:3])}): expected a first line that names "
+            "the columns; write one above the rows"
+        )
+    named = [name for name in names if name]
+    if len(set(named)) < len(named):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise DataError(f"{path} has two columns called {twice!r}: rename one")
+    if names.count("") > 1:
+        raise DataError(f"{path} has {names.count('')} columns without a name in its first line: name them")
+
+
+def _text(path: Path) -> TextIOWrapper:
+    return TextIOWrapper(_binary(path), encoding="utf-8-sig", newline="")
+
+
+def _binary(path: Path) -> IO[bytes]:
+    opened: IO[bytes] = COMPRESSIONS.get(path.suffix.lower(), open)(path, "rb")
+    return opened
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} cannot be read as CSV in UTF-8 ({' '.join(str(error).split())})")
+
+
+def _is_mixed(series: pd.Series) -> bool:
+    """Return whether pandas gave one column several types, or truth values, which are texts with one spelling here."""
+    return series.dtype == bool or (series.dtype == object and not series.isna().all())
+
+
+def _may_hold_codes(path: Path, delimiter: str) -> bool:
+    """Return whether a cell begins with 0 and another digit: a look at the bytes, faster than any parser."""
+    before, signs = [ord(delimiter), *b'\n\r"'], [*b" +-"]
+    last = np.empty(0, np.uint8)
+    for block in _blocks(path):
+        content = np.concatenate([last, np.frombuffer(block, np.uint8)])
+        zeros = np.flatnonzero(content[2:-1] == ord("0")) + 2
+        digit = (content[zeros + 1] >= ord("0")) & (content[zeros + 1] <= ord("9"))
+        zeros = zeros[digit]
+        begins = np.isin(content[zeros - 1], before)
+        begins |= np.isin(content[zeros - 1], signs) & np.isin(content[zeros - 2], before)
+        if begins.any():
+            return True
+        last = content[-3:]
+    return False
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with _binary(path) as file:
+        while block := file.read(SCANNED_BYTES):
+            yield block
+
+
+def _missing_spellings() -> list[str]:
+    """Return the spellings of what is missing in every case, as pandas compares letter by letter."""
+    return sorted({"".join(letters) for spelling in MISSING_SPELLINGS for letters in _cases(spelling)})
+
+
+def _cases(spelling: str) -> Iterable[tuple[str, ...]]:
+    return itertools.product(*({letter.lower(), letter.upper()} for letter in spelling))

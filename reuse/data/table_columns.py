@@ -1,0 +1,174 @@
+"""Feature columns of a table, fitted by scikit-learn on the training rows, and what a user should know of them."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from reuse.data.column_types import CODE, NUMBER, TEXT, TIME, kind_of, numbers_of
+from reuse.data.preprocessing import Column
+from reuse.errors import DataError
+
+MISSING = "(missing)"
+MOST_CATEGORIES = 100
+DIFFERENT_SHARE, FEW_ROWS = 0.9, 20
+BLOCK_VALUES = 1 << 20
+SAMPLED_TEXTS = 1000
+SHAPED = re.compile(r"[-+]?[$€£¥]?\s?[-+]?(\d[\d.,' ]*|[.,]\d+)([eE][-+]?\d+)?\s?[$€£¥%]?")
+UNIT = r"[^\W\d_]{0,4}[²³]?(/[^\W\d_]{1,3})?"
+SHAPED_WITH_UNIT = re.compile(SHAPED.pattern + UNIT)
+UNNAMED = ("", "Unnamed: 0")  # what pandas' index is called in a file, and what pandas calls it there
+
+
+@dataclass(frozen=True)
+class FittedColumn:
+    """One feature column as it was fitted: what becomes of its values, and one mean and deviation for each input."""
+
+    column: Column
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def fit_columns(
+    columns: Mapping[str, pd.Series], rows: np.ndarray, table: str
+) -> tuple[list[FittedColumn], tuple[str, ...]]:
+    """Return the feature columns of a table fitted on `rows`, in order, and notes on them.
+
+    Left aside, and said, are an index without a name and identifiers: texts that differ in (nearly) every row.
+
+    Args:
+        columns: typed, `(n,)` each.
+        rows: of the training split.
+        table: what the user called it.
+
+    Raises:
+        DataError: a column has no value in `rows`, looks like numbers and holds other texts too, or none is left.
+    """
+    for name, values in columns.items():
+        if kind_of(values) == TEXT:
+            _refuse_unread_numbers(name, values)
+    reasons = {name: _left_aside(name, values, rows) for name, values in columns.items()}
+    kept = {name: values for name, values in columns.items() if reasons[name] is None}
+    notes = [f"column {name!r} is left aside: {reason}" for name, reason in reasons.items() if reason]
+    if not kept:
+        raise DataError(f"{table}: no feature columns are left; {'; '.join(notes)}")
+    numbers = [name for name, values in kept.items() if kind_of(values) != TEXT]
+    fitted = {one.column.name: one for some in _blocks(numbers, len(rows)) for one in _fit_numbers(kept, some, rows)}
+    fitted |= {name: _fit_texts(name, values, rows) for name, values in kept.items() if name not in fitted}
+    notes += [note for name, values in kept.items() for note in _notes(fitted[name], values, rows)]
+    return [fitted[name] for name in kept], tuple(notes)
+
+
+def _left_aside(name: str, values: pd.Series, rows: np.ndarray) -> str | None:
+    """Return why a column is no feature, None where it is one."""
+    if name in UNNAMED and kind_of(values) == NUMBER and (values.isna().all() or values.is_unique):
+        return "it has no name and numbers the rows" if values.notna().any() else "it has neither name nor values"
+    if kind_of(values) != TEXT:
+        return None
+    chosen = values.iloc[rows].dropna()
+    different = chosen.nunique()
+    every = different == len(chosen) >= FEW_ROWS
+    if every or (different > MOST_CATEGORIES and different >= DIFFERENT_SHARE * len(chosen)):
+        return (
+            f"{different} different texts in {len(chosen)} rows, an identifier or free text (text={name!r} reads it as "
+            "words)"
+        )
+    return None
+
+
+def _blocks(names: Sequence[str], num_rows: int) -> Iterator[list[str]]:
+    """Yield the columns of numbers, so many at once that no second copy of a table is made."""
+    size = max(1, BLOCK_VALUES // max(1, num_rows))
+    for start in range(0, len(names), size):
+        yield list(names[start : start + size])
+
+
+def _fit_numbers(columns: Mapping[str, pd.Series], names: list[str], rows: np.ndarray) -> Iterator[FittedColumn]:
+    matrix = np.column_stack([numbers_of(name, columns[name], rows) for name in names])
+    empty = np.flatnonzero(np.isnan(matrix).all(0))
+    if len(empty):
+        raise DataError(f"column {names[empty[0]]!r} has no value in the training split: remove the column")
+    imputer = SimpleImputer(strategy="median", copy=False)
+    scaler = StandardScaler(copy=False).fit(imputer.fit_transform(matrix))
+    fitted = zip(names, imputer.statistics_.tolist(), scaler.mean_.tolist(), scaler.scale_.tolist(), strict=True)
+    for name, fill, mean, std in fitted:
+        yield FittedColumn(Column(name, fill, is_time=kind_of(columns[name]) == TIME), (mean,), (std,))
+
+
+def _fit_texts(name: str, values: pd.Series, rows: np.ndarray) -> FittedColumn:
+    texts = values.iloc[rows].fillna(MISSING).to_numpy(object)[:, None]
+    encoder = OneHotEncoder(max_categories=MOST_CATEGORIES, handle_unknown="infrequent_if_exist").fit(texts)
+    rare = encoder.infrequent_categories_[0]
+    often = encoder.categories_[0]
+    if rare is not None:
+        often = often[~np.isin(often, rare)]
+    column = Column(name, categories=tuple(often.tolist()), others=rare is not None)
+    return FittedColumn(column, (0.0,) * column.width, (1.0,) * column.width)
+
+
+def _refuse_unread_numbers(name: str, values: pd.Series) -> None:
+    """Raise where a column looks like numbers that were not all read as such: it would become categories."""
+    found = unread_number(values)
+    if found is not None:
+        row, text, count, total = found
+        raise DataError(
+            f"column {name!r} holds {text!r} in row {row} (from 0), and {count} of its {total} values look "
+            "like numbers: write missing values as empty and decimals with a point; put a letter before categories"
+        )
+
+
+def unread_number(values: pd.Series, *, with_units: bool = False) -> tuple[int, str, int, int] | None:
+    """Return where texts are no numbers though at least half of them look like some.
+
+    Codes such as `007` look like none. Separators of thousands, decimal commas, signs of currency and per cent do.
+
+    Args:
+        values: a typed column of texts.
+        with_units: whether a short word behind a number counts as its unit.
+
+    Returns:
+        The first row that is no number, what it holds, how many look like numbers, and how many there are.
+    """
+    shape = SHAPED_WITH_UNIT if with_units else SHAPED
+    spellings = values.value_counts()
+
+    def looks(text: str) -> bool:
+        return shape.fullmatch(text) is not None and not CODE.fullmatch(text)
+
+    if not any(map(looks, spellings.index[:SAMPLED_TEXTS])):
+        return None
+    count = sum(n for text, n in spellings.items() if looks(text))
+    if not count or 2 * count < (total := int(spellings.sum())):
+        return None
+    unread = np.flatnonzero((pd.to_numeric(values, errors="coerce").isna() & values.notna()).to_numpy())
+    return (int(unread[0]), str(values.iloc[unread[0]]), int(count), total) if len(unread) else None
+
+
+def _notes(fitted: FittedColumn, values: pd.Series, rows: np.ndarray) -> Iterator[str]:
+    column = fitted.column
+    name = f"column {column.name!r}"
+    if column.is_time:
+        yield f"{name}: times, read as days since 1970"
+    if column.is_numeric and values.iloc[rows].nunique() == 1 and not values.iloc[rows].isna().any():
+        yield f"{name} is {values.iloc[rows[0]]} in every training row: it tells nothing"
+    elif column.is_numeric and _numbers_rows(values):
+        yield f"{name} numbers the rows: is it a feature? ignore={column.name!r} leaves it out"
+    if not column.is_numeric and column.others:
+        different = values.iloc[rows].nunique()
+        yield (
+            f"{name}: text, {different} categories: the {len(column.categories)} most frequent have inputs of their "
+            "own, the others share one"
+        )
+    elif not column.is_numeric:
+        alone = ": it tells nothing" if len(column.categories) == 1 else ""
+        yield f"{name}: text, {len(column.categories)} categories{alone}"
+
+
+def _numbers_rows(values: pd.Series) -> bool:
+    """Return whether a column counts the rows."""
+    numbers = values.to_numpy()
+    return numbers.dtype == np.int64 and len(numbers) >= FEW_ROWS and bool((np.diff(numbers) == 1).all())

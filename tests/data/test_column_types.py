@@ -1,0 +1,112 @@
+"""Types of columns: what a column holds, decided once, the same from a file and from a frame."""
+
+import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reuse.data.column_types import NUMBER, TEXT, TIME, kind_of, numbers_of, typed
+from reuse.data.csv_files import CsvFile
+from reuse.errors import DataError
+
+NAN = np.nan
+DAY = datetime.date(2024, 1, 2)
+
+
+@pytest.mark.parametrize(("values", "expected"), [
+    ([Decimal("1.50"), None, Decimal("-2")], [1.5, NAN, -2]),
+    (pd.array([1, None, 3], dtype="Int64"), [1, NAN, 3]),
+    (pd.array([1, 2, 3], dtype="UInt8"), [1, 2, 3]),
+    (pd.array([1.5, None, 3], dtype="Float64"), [1.5, NAN, 3]),
+    (np.array([1, 2, 3], np.float16), [1, 2, 3]),
+    ([1, 2.5, None], [1, 2.5, NAN]),
+    (["1", " 2.5 ", "n/a"], [1, 2.5, NAN]),
+    (["99999999999999999999999", "1", "2"], [1e23, 1, 2]),
+    (pd.to_timedelta([1, 2, None], unit="h"), [3600, 7200, NAN]),
+    ([None, None, None], [NAN, NAN, NAN]),
+])  # fmt: skip
+def test_numbers(values: Any, expected: list[float]) -> None:
+    column = typed("a", pd.Series(values))
+    assert kind_of(column) == NUMBER
+    np.testing.assert_allclose(numbers_of("a", column, np.arange(3)), expected)
+
+
+@pytest.mark.parametrize(("values", "expected"), [
+    (["x", None, " y "], ["x", None, "y"]),
+    (["01", "2", "?"], ["01", "2", None]),
+    (pd.Categorical([1, 2, None]), ["1", "2", None]),
+    (pd.Categorical(["b", "a", "b"]), ["b", "a", "b"]),
+    ([True, False, True], ["True", "False", "True"]),
+    (pd.array([True, None, False], dtype="boolean"), ["True", None, "False"]),
+    (["true", "FALSE", "True"], ["True", "False", "True"]),
+    ([1, "x", None], ["1", "x", None]),
+    ([b"caf\xc3\xa9", b"x", None], ["café", "x", None]),
+])  # fmt: skip
+def test_texts(values: Any, expected: list[str | None]) -> None:
+    column = typed("a", pd.Series(values))
+    assert kind_of(column) == TEXT
+    assert [None if text is None or text != text else text for text in column] == expected
+
+
+@pytest.mark.parametrize("values", [
+    [DAY, None],
+    pd.to_datetime(["2024-01-02", None]),
+    pd.to_datetime(["2024-01-02T00:00:00Z", None]),
+    pd.to_datetime(["2024-01-02", None]).as_unit("s"),
+    ["2024-01-02", ""],
+    ["2024-01-02 00:00:00", None],
+    ["2024-01-02T01:00:00+01:00", None],
+])  # fmt: skip
+def test_times(values: Any) -> None:
+    column = typed("a", pd.Series(values))
+    assert kind_of(column) == TIME
+    days = (DAY - datetime.date(1970, 1, 1)).days
+    np.testing.assert_allclose(numbers_of("a", column, np.arange(2)), [days, NAN])
+
+
+def test_a_kind_that_was_decided_before_is_kept() -> None:
+    assert typed("a", pd.Series([1, 2]), TEXT).tolist() == ["1", "2"]
+    assert typed("a", pd.Series([1.0, 2.5]), TEXT).tolist() == ["1", "2.5"]
+    assert typed("a", pd.Series(["1", "2"]), NUMBER).tolist() == [1, 2]
+    assert kind_of(typed("a", pd.Series([None, None]), TIME)) == TIME
+    with pytest.raises(DataError, match=r"column 'a' holds 'many' in row 1 \(from 0\): expected a number"):
+        typed("a", pd.Series(["1", "many"]), NUMBER)
+    with pytest.raises(DataError, match=r"column 'a' holds 'soon' in row 0 \(from 0\): expected a time"):
+        typed("a", pd.Series(["soon", "2024-01-01"]), TIME)
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ([{"x": 1}, {"x": 2}], "column 'a' holds a dict"),
+    ([1 + 2j, 2], "complex numbers"),
+    ([b"\xff\xfe", b"x"], "bytes that are no text"),
+])  # fmt: skip
+def test_what_no_table_holds_is_refused(values: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        typed("a", pd.Series(values))
+
+
+def test_values_that_float32_cannot_hold_are_named() -> None:
+    values = pd.Series([0.0] * 5 + [1e300])
+    with pytest.raises(DataError, match=r"column 'a' holds 1e\+300 in row 5 \(from 0\), which float32 cannot hold"):
+        numbers_of("a", values, np.arange(2, 6))
+
+
+def test_a_file_and_a_frame_are_typed_alike(tmp_path: Path) -> None:
+    frame = pd.DataFrame({
+        "whole": [1, 2, 3],
+        "half": [0.5, NAN, 2],
+        "text": ["x", None, "y"],
+        "truth": [True, False, True],
+        "time": pd.to_datetime(["2024-01-01 00:00", "2024-06-01 12:30", None]),
+        "digits": ["1", "2", "3"],
+    })  # fmt: skip
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    written = CsvFile.open(tmp_path / "t.csv").read()
+    for name in frame:
+        one, other = typed(name, frame[name]), typed(name, written[name])
+        assert kind_of(one) == kind_of(other), name
+        assert [v if v == v else None for v in one] == [v if v == v else None for v in other], name

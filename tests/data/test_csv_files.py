@@ -1,0 +1,109 @@
+"""Tables in text files: dialects, codes, and what is refused."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reuse.data.csv_files import CsvFile
+from reuse.data.loading import load
+from reuse.errors import DataError
+
+RNG = np.random.default_rng(4)
+
+
+def read(path: Path, text: str) -> pd.DataFrame:
+    path.write_text(text, encoding="utf-8", newline="")
+    return CsvFile.open(path).read()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "t.csv"
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("blanks around cells", "a, b ,label\n 1 , 2.5, x\n2 ,3.5 ,y \n"),
+    ("carriage returns and blank lines", "a,b,label\r\n1,2.5,x\r\n\r\n2,3.5,y\r\n\r\n"),
+    ("semicolons beside commas in quoted names", '"a";"b";"label"\n1;2.5;x\n2;3.5;y\n'),
+    ("Excel's line", "sep=;\na;b;label\n1;2.5;x\n2;3.5;y\n"),
+    ("tabs", "a\tb\tlabel\n1\t2.5\tx\n2\t3.5\ty\n"),
+    ("bars", "a|b|label\n1|2.5|x\n2|3.5|y\n"),
+])  # fmt: skip
+def test_dialects(path: Path, name: str, text: str) -> None:
+    frame = read(path, text)
+    assert frame["a"].tolist() == [1, 2]
+    assert frame["b"].tolist() == [2.5, 3.5]
+    assert [cell.strip() for cell in frame["label"]] == ["x", "y"]
+
+
+def test_names_that_hold_the_other_separator(path: Path) -> None:
+    frame = read(path, '"size, m";"height, m";"w, x";label\n1;2;3;x\n')
+    assert list(frame.columns) == ["size, m", "height, m", "w, x", "label"]
+
+
+def test_names_and_cells_over_several_lines(path: Path) -> None:
+    frame = read(path, '"two\nlines",b\n1,"x ""y""\nz, w"\n')
+    assert (list(frame.columns), frame["b"].tolist()) == (["two\nlines", "b"], ['x "y"\nz, w'])
+
+
+@pytest.mark.parametrize("missing", ["", "NA", "n/a", "NaN", "NULL", "None", "?", "nA"])
+def test_what_is_missing_leaves_numbers_numbers(path: Path, missing: str) -> None:
+    frame = read(path, f"a,b\n1,x\n{missing},y\n")
+    assert np.isnan(frame["a"][1])
+
+
+@pytest.mark.parametrize("code", ["01", "007", "-05"])
+def test_codes_keep_their_zeros(path: Path, code: str) -> None:
+    cells = ["12"] * 40 + [code] + ["13", ""]
+    assert read(path, "a,b\n" + "".join(f"{cell},0.5\n" for cell in cells))["a"][40] == code
+
+
+def test_numbers_that_begin_with_zero_are_no_codes(path: Path) -> None:
+    frame = read(path, 'a,b,c\n0.5,0,"01:30"\n-0.25,1,"02:00"\n')
+    assert [frame[name].dtype.kind for name in "ab"] == ["f", "i"]
+
+
+def test_codes_far_down_a_long_file_are_found(path: Path) -> None:
+    """Pandas reads a long file in parts, each with types of its own."""
+    cells = [str(number) for number in range(300_000)] + ["007"]
+    assert read(path, "a\n" + "\n".join(cells) + "\n")["a"].iloc[[0, -1]].tolist() == ["0", "007"]
+    cells[-1] = "K1"
+    cells[0] = "01"
+    assert read(path, "a\n" + "\n".join(cells) + "\n")["a"].iloc[[0, -1]].tolist() == ["01", "K1"]
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("a,b\n1,2\n3\n4,5\n", r"row 1 \(from 0\) has 1 cells, and there are 2 columns"),
+    ("a,b\n1,2\n3,4,5\n", r"row 1 \(from 0\) has 3 cells"),
+    ("a,b\n1,2,\n3,4,5\n", r"row 0 \(from 0\) has 3 cells"),
+    ("5.1,3.5,setosa\n4.9,3.0,setosa\n", "begins with numbers"),
+    ("1,2\n3,4\n", "begins with numbers"),
+    ("a,,\n1,2,3\n", "2 columns without a name"),
+    ('a,b\n1,"2\n', "cannot be read as CSV"),
+])  # fmt: skip
+def test_what_is_no_table_is_refused(path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(path, text)
+
+
+def test_a_separator_behind_each_row_loses_nothing(path: Path) -> None:
+    assert read(path, "a,b\n1,2,\n3,4,\n").to_numpy().tolist() == [[1, 2], [3, 4]]
+
+
+def test_years_may_be_names(path: Path) -> None:
+    assert list(read(path, "country,2001,2002\nx,1,2\n").columns) == ["country", "2001", "2002"]
+
+
+def test_compressed(tmp_path: Path) -> None:
+    table = pd.DataFrame({"a": RNG.normal(size=40), "label": ["x", "y"] * 20})
+    plain, packed = tmp_path / "t.csv", tmp_path / "t.csv.gz"
+    table.to_csv(plain, index=False)
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    one, other = load(str(plain)), load(str(packed))
+    assert (one.train.inputs.digests() == other.train.inputs.digests()).all()
+    packed.write_bytes(packed.read_bytes()[:50])
+    with pytest.raises(DataError, match="cannot be read as CSV"):
+        load(str(packed))
