@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from reuse.cli.configuring import settings_of_call
-from reuse.cli.options import CONFIG, JSON, UNUSED_OUT, Parsed, with_settings
+from reuse.cli.options import CONFIG, JSON, Parsed, refusing, with_settings
 from reuse.settings.commands import PlanArguments
 from reuse.units import parse_bytes
 
@@ -38,9 +38,8 @@ def list_entries(cache_dir: str | None, as_json: bool) -> None:
     click.echo(f"{opened.root}: {len(entries)} prefixes, {format_bytes(total)}")
 
 
-@cache.command()
+@cache.command(cls=refusing(PlanArguments))
 @with_settings(PlanArguments)
-@UNUSED_OUT
 @CONFIG
 @JSON
 @click.pass_context

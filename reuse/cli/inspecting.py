@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from reuse.cli.configuring import settings_of_call
-from reuse.cli.options import CONFIG, JSON, UNUSED_OUT, given, with_settings
+from reuse.cli.options import CONFIG, JSON, given, refusing, with_settings
 from reuse.settings.commands import PlanArguments
 from reuse.settings.uses import InspectArguments
 
@@ -38,9 +38,8 @@ def inspect(context: click.Context, /, as_json: bool, **_: Any) -> None:
         click.echo(f"frozen behind layers that train, so computed every epoch: {', '.join(found.uncached)}")
 
 
-@click.command()
+@click.command(cls=refusing(PlanArguments))
 @with_settings(PlanArguments)
-@UNUSED_OUT
 @CONFIG
 @JSON
 @click.pass_context

@@ -89,6 +89,12 @@ def main(arguments: list[str] | None = None) -> None:
         one_line = " ".join(str(error).split())  # whatever a library's reason held
         click.echo(f"{who or ''}error: {one_line}", err=True)
         sys.exit(error.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        reason = (str(error).splitlines() or ["there is no more"])[0]
+        click.echo(f"{who or ''}error: not enough memory ({reason}): give fewer rows, or a smaller model", err=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         sys.exit(1)
@@ -96,6 +102,12 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(0)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory has run out; torch has a class for that on accelerators alone."""
+    said = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in said)
 
 
 @contextmanager

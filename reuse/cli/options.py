@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from reuse.errors import UsageError
+from reuse.settings.calling import refuse_others
 from reuse.settings.group import Settings
 from reuse.settings.run import ListenerSettings
 from reuse.settings.setting import Setting, settings_of
@@ -14,7 +15,6 @@ from reuse.settings.setting import Setting, settings_of
 Command = Callable[..., Any]
 
 CONFIG = click.option("--config", type=click.Path(exists=True, dir_okay=False), help="A TOML file of settings.")
-UNUSED_OUT = click.option("--out", expose_value=False, help="Taken as finetune takes it; nothing is written.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 
 
@@ -33,6 +33,25 @@ class Parsed(click.ParamType[Any]):
             return self.parse(value)
         except (ValueError, UsageError) as error:
             self.fail(str(error), param, ctx)
+
+
+def refusing(arguments: type[Settings]) -> type[click.Command]:
+    """Return the class of a command that says why it has not the settings that other commands have.
+
+    Args:
+        arguments: the dataclass of its arguments.
+    """
+
+    class Refusing(click.Command):
+        def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+            try:
+                return super().parse_args(ctx, args)
+            except click.NoSuchOption as error:
+                name = error.option_name.removeprefix("--").replace("-", "_")
+                refuse_others(arguments, {name, name.removeprefix("no_")})
+                raise
+
+    return Refusing
 
 
 def with_settings(arguments: type[Settings], without: Collection[str] = ()) -> Callable[[Command], Command]:

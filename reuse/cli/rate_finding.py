@@ -4,13 +4,13 @@ from typing import Any
 
 import click
 
-from reuse.cli.options import JSON, given, with_settings
+from reuse.cli.options import JSON, given, refusing, with_settings
 from reuse.settings.commands import LrFindArguments
 
 ROWS = 12  # of the table
 
 
-@click.command()
+@click.command(cls=refusing(LrFindArguments))
 @with_settings(LrFindArguments)
 @JSON
 @click.pass_context

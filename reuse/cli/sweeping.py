@@ -4,14 +4,14 @@ from typing import Any
 
 import click
 
-from reuse.cli.options import JSON, given, with_settings
+from reuse.cli.options import JSON, given, refusing, with_settings
 from reuse.settings.commands import SweepArguments
 from reuse.settings.setting import settings_of
 
 ROWS = 20  # of the table
 
 
-@click.command()
+@click.command(cls=refusing(SweepArguments))
 @with_settings(SweepArguments)
 @JSON
 @click.pass_context

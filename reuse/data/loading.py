@@ -113,7 +113,6 @@ def load(arguments: LoadArguments) -> Dataset:
 
 def load_rows(arguments: LoadArguments) -> Dataset:
     """Return a data set, split and preprocessed; `load` with its arguments in one object."""
-    _check_sizes(vocabulary=arguments.vocabulary, sequence_length=arguments.sequence_length)
     options = carried(arguments, settings_of(LoadArguments), Options)
     _refuse_two_sizes(options)
     source = read(arguments.data, options)
@@ -177,12 +176,6 @@ def _read_path(spec: str, options: Options) -> RawData:
 def _is_table(source: RawData) -> bool:
     samples = source.samples
     return isinstance(samples, TableSamples) or (isinstance(samples, TextSamples) and samples.column != "")
-
-
-def _check_sizes(**given: int | None) -> None:
-    for name, value in given.items():
-        if value is not None and (type(value) is not int or value < 1):
-            raise UsageError(f"{name}={value!r}: give a whole number above 0")
 
 
 def _refuse_unused(source: RawData, options: Options) -> None:

@@ -51,7 +51,9 @@ def build_activation(name: str) -> nn.Module:
     try:
         activation = make()
         with untouched_random_state():
-            activation(torch.zeros(1))  # torch looks at some arguments only here
-        return activation
+            tried = activation(torch.tensor([-1.0, 0.0, 1.0]))  # torch looks at some arguments only here
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise UsageError(f"activation {name!r} cannot be made: {error}") from error
+    if not tried.is_meta and not tried.isfinite().all():
+        raise UsageError(f"activation {name!r} makes {tried.tolist()} of -1, 0 and 1: give finite arguments")
+    return activation

@@ -1,10 +1,13 @@
 """Models from spec strings: ours, timm's and the user's own."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import nn
 
+from reuse.devices import free_memory
 from reuse.errors import UnknownNameError, UsageError
 from reuse.menus import suggest
 from reuse.nn.callables import build_from_callable, can_be_imported, names_code
@@ -18,11 +21,15 @@ from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.probing import check_outputs
 from reuse.nn.selu import warn_of_network
 from reuse.nn.specs import LAYER_NAMES, LAYERED
+from reuse.seeding import untouched_random_state
 from reuse.settings.calling import carried, takes
 from reuse.settings.setting import settings_of
+from reuse.units import format_bytes
 
 __all__ = ["build", "output_layer", "preprocessing_of", "replace_output"]
 
+LARGE = 4096  # numbers above which a model's size is looked at before it is built
+MEMORY_SHARE = 2  # a gradient a weight
 FORMS = (
     "default · mlp:300,100 · convnet:32,64 · highway:64,64 · lstm:64 · gru:64,32 · timm:resnet18 · "
     "package.module:callable"
@@ -79,6 +86,7 @@ def build(arguments: BuildArguments) -> nn.Module:
     if family in LAYER_NAMES:
         if pretrained:
             raise UsageError(f"{spec} has no pretrained weights: give a run or a file of weights to restore from")
+        check_size(arguments)
         return build_layered(spec, shape, num_outputs, options, find_tokens(spec, options, tokens))
     if family == "timm" and name:
         return _build_timm(name, shape, num_outputs, options, tokens, pretrained)
@@ -153,6 +161,34 @@ def _check_dropouts(options: LayerOptions) -> None:
     }
     for name, share in shares.items():
         check_probability(name, share or 0.0)
+
+
+def check_size(arguments: BuildArguments) -> None:
+    """Raise where a layered model would not fit in memory: found on a device that holds shapes and no numbers.
+
+    Raises:
+        UsageError: the message says how much it would take.
+    """
+    spec, shape, num_outputs = arguments.spec, tuple(arguments.input_shape), arguments.num_outputs
+    numbers = (*shape, num_outputs, arguments.embedding_size or 0, arguments.num_tokens or 0)
+    if max(*numbers, *map(int, re.findall(r"\d+", spec))) <= LARGE:
+        return
+    options = carried(arguments, settings_of(LayerOptions), LayerOptions)
+    tokens = TokenOptions(num_tokens=arguments.num_tokens)
+    try:
+        with untouched_random_state(), torch.device("meta"):
+            model = build_layered(spec, shape, num_outputs, options, find_tokens(spec, options, tokens))
+        needed = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+    except (RuntimeError, TypeError) as error:
+        if "overflow" in str(error).lower():  # of bytes, or of a number, that torch counts in 64 bits
+            raise UsageError(f"{spec} is larger than any memory: give smaller numbers") from error
+        return  # weight and spectral norm need numbers
+    free = free_memory(torch.device("cpu"))
+    if needed > free // MEMORY_SHARE:
+        raise UsageError(
+            f"the weights of {spec} would take {format_bytes(needed)}, and {format_bytes(free)} of memory are free, "
+            f"{MEMORY_SHARE} times as much being needed to train: give smaller numbers"
+        )
 
 
 def _check_shapes(input_shape: tuple[int, ...], num_outputs: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from reuse.errors import RunError, UsageError
-from reuse.nn.building import build
+from reuse.nn.building import BuildArguments, build, check_size
 from reuse.nn.options import LayerOptions
 from reuse.nn.specs import LAYER_NAMES
 from reuse.nn.word_vectors import WordVectors
@@ -69,6 +69,17 @@ class ModelRecipe:
             embeddings=embeddings,
             pretrained=pretrained,
         )
+
+    def check_size(self) -> None:
+        """Raise where a layered model would not fit in memory.
+
+        Raises:
+            UsageError: the message says how much it would take.
+        """
+        if self.spec.partition(":")[0] in LAYER_NAMES:
+            options = vars(self.options)
+            told = BuildArguments(self.spec, self.input_shape, self.num_outputs, **options, num_tokens=self.num_tokens)
+            check_size(told)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for run.json, where `num_tokens` stands among the options if there are tokens."""

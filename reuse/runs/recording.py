@@ -1,7 +1,7 @@
 """Recording epochs: the history, what the layers show, TensorBoard, snapshots; and telling whoever listens."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -28,12 +28,12 @@ class Recording:
     Attributes:
         watch: look at the layers after each epoch and give advice (see `reuse.training.watching`).
         tensorboard: write events for TensorBoard.
-        snapshots: keep the weights of every so many epochs, or cycles (see `reuse.runs.snapshots`); 0: of none.
+        snapshots: keep the weights of every so many epochs, or cycles (see `reuse.runs.snapshots`); None: of none.
     """
 
     watch: bool = False
     tensorboard: bool = False
-    snapshots: int = 0
+    snapshots: int | None = None
 
 
 class Recorder:
@@ -111,7 +111,7 @@ def recorder(
         opened.close()
 
 
-def _kept(trainer: Trainer, train: Rows, epochs: int, snapshots: int) -> set[int]:
+def _kept(trainer: Trainer, train: Rows, epochs: int, snapshots: int | None) -> Collection[int]:
     steps = math.ceil(len(batch_sizes(len(train), trainer.loop.batch_size)) / trainer.loop.accumulate)
     how = trainer.descent.optimization
     return kept_epochs(snapshots, epochs, schedule=how.schedule, warmup=how.warmup, steps_per_epoch=steps)

@@ -6,7 +6,7 @@ snapshots/epoch-0010.json          what the epoch came to
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -23,8 +23,8 @@ FOLDER, SUFFIX = "snapshots", ".safetensors"
 
 
 def kept_epochs(
-    every: int, epochs: int, *, schedule: object = "constant", warmup: float = 0.0, steps_per_epoch: int = 1
-) -> set[int]:
+    every: int | None, epochs: int, *, schedule: object = "constant", warmup: float = 0.0, steps_per_epoch: int = 1
+) -> Collection[int]:
     """Return the numbers of the epochs whose weights are kept.
 
     Where the rate restarts (`cosine:5`), these are the ends of cycles, where it is lowest: the members of a snapshot
@@ -32,7 +32,7 @@ def kept_epochs(
     whole epoch before.
 
     Args:
-        every: how many epochs, or cycles, lie between two; 0 keeps none.
+        every: how many epochs, or cycles, lie between two; None and 0 keep none.
         epochs: of the whole training.
         schedule: the setting.
         warmup: epochs before the first cycle.
@@ -41,16 +41,18 @@ def kept_epochs(
     Raises:
         UsageError: a negative number, or one that is never reached.
     """
+    if not every:
+        return ()
     if every < 0:
-        raise UsageError(f"snapshots is {every}: give every how many epochs the weights are kept, or 0 for never")
-    if every == 0:
-        return set()
+        raise UsageError(f"snapshots is {every}: give every how many epochs the weights are kept, or None for never")
     cycles = _cycles(schedule)
-    ends = list(range(1, epochs + 1)) if cycles == 1 else _cycle_ends(cycles, epochs, warmup, steps_per_epoch)
+    ends: Sequence[int] = range(1, epochs + 1)  # and no list: there may be very many
+    if cycles > 1:
+        ends = _cycle_ends(cycles, epochs, warmup, steps_per_epoch)
     if every > len(ends):
         unit = "epochs" if cycles == 1 else f"cycles of schedule {schedule!r}"
         raise UsageError(f"snapshots is {every}, and the training has {len(ends)} {unit}: give fewer")
-    return set(ends[every - 1 :: every])
+    return ends[every - 1 :: every]
 
 
 def save_snapshot(run: RunFolder, epoch: Epoch, tensors: Mapping[str, Tensor]) -> None:

@@ -105,7 +105,9 @@ def as_values(name: str, value: Any, read: Callable[[Any], Any], separator: str 
     """
     parts: Sequence[Any] = [value]
     if isinstance(value, str):
-        parts = [part.strip() for part in value.split(separator) if part.strip()]
+        parts = [part.strip() for part in value.split(separator)] if value.strip() else []
+        if "" in parts:
+            raise UsageError(f"{name} is {value!r}, which has an empty place: fill it, or take a {separator} away")
     elif isinstance(value, Sequence):
         parts = value
     try:

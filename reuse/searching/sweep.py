@@ -110,7 +110,8 @@ def sweep(arguments: SweepArguments, given: Given) -> SweepResult:
     objective = from_labels(data, task.settings)
     metric = choose_metric(arguments.metric, data.task)
     for choice in choices:
-        model_spec(task.recipe.spec, choice.head)  # refused now, and not when others are trained
+        spec = model_spec(task.recipe.spec, choice.head)  # refused now, and not when others are trained
+        replace(task.recipe, spec=spec).check_size()
     run = RunFolder.create("sweep", arguments.out)
     resolved = _resolved(arguments, task, metric)
     run.write_settings("sweep", resolved)

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from reuse.settings.group import Bytes, Settings
+from reuse.settings.group import Bytes, Count, Settings
+from reuse.settings.setting import Maximum, Needs
+
+MOST_VIEWS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +23,9 @@ class StoringSettings(Settings):
     """
 
     cache_dir: str | Path | None = None
-    cache_dtype: str | None = None
-    cache_budget: Bytes = None
-    cache_kind: str = "auto"
+    cache_dtype: Annotated[str | None, Needs("cache")] = None
+    cache_budget: Annotated[Bytes, Needs("cache")] = None
+    cache_kind: Annotated[str, Needs("cache")] = "auto"
     rehash: bool = False
 
 
@@ -37,6 +41,6 @@ class CachingSettings(StoringSettings):
     """
 
     cache: bool = True
-    views: int | None = None
-    refresh_views: int | None = None
+    views: Annotated[int | None, Maximum(MOST_VIEWS), Needs("cache")] = None
+    refresh_views: Annotated[Count | None, Needs("cache")] = None
     feature_noise: float = 0.0

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from reuse.errors import UsageError
 from reuse.menus import lookup
 from reuse.settings.group import Settings
-from reuse.settings.setting import settings_of
+from reuse.settings.setting import settings_of, shown
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=Settings)
@@ -62,8 +62,11 @@ def takes_given(arguments: Callable[P, S]) -> Callable[[Callable[[S, Given], R]]
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             refuse_unknown(kind, kwargs)
-            given = signature.bind(*args, **kwargs).arguments
-            return function(arguments(*args, **kwargs), Given(given))
+            given = Given(signature.bind(*args, **kwargs).arguments)
+            settings = arguments(*args, **kwargs)
+            if getattr(settings, "resume", None) is None:  # else the other settings are those of a run
+                refuse_without_effect(settings, given)
+            return function(settings, given)
 
         call.__doc__ = _documented(kind, function.__doc__ or "")
         call.__signature__ = signature  # type: ignore[attr-defined]
@@ -83,12 +86,39 @@ def refuse_unknown(arguments: type[Settings], names: Iterable[str]) -> None:
         UsageError: another command has the setting; the message says why this one has not.
         UnknownNameError: no command has it; the message lists the nearest names.
     """
-    known = settings_of(arguments)
+    refuse_others(arguments, names)
     for name in names:
-        refusal = getattr(arguments, "refusal", None)
-        if name not in known and refusal and name in _all_names():
+        lookup(settings_of(arguments), name, "setting")
+
+
+def refuse_others(arguments: type[Settings], names: Iterable[str]) -> None:
+    """Raise where a name is a setting of other commands alone, and a command says why it has not got them.
+
+    Args:
+        arguments: the dataclass of the command's arguments.
+        names: what a caller gives.
+
+    Raises:
+        UsageError: the message says why.
+    """
+    refusal, known = getattr(arguments, "refusal", None), settings_of(arguments)
+    for name in names:
+        if refusal and name not in known and name in _all_names():
             raise UsageError(refusal.format(name=name))
-        lookup(known, name, "setting")
+
+
+def refuse_without_effect(settings: Settings, given: Iterable[str]) -> None:
+    """Raise where a setting that is given does nothing beside the others.
+
+    Args:
+        settings: of a command.
+        given: names of what its caller gave.
+
+    Raises:
+        UsageError: the message says beside which.
+    """
+    for name, why in settings.without_effect(given).items():
+        raise UsageError(f"{name} is {shown(getattr(settings, name))} and does nothing {why}")
 
 
 def carried(settings: Settings, given: Iterable[str], to: type[T]) -> T:
@@ -110,9 +140,16 @@ def overridden(settings: T, by: Settings, given: Iterable[str]) -> T:
         settings: of a run that goes on, say.
         by: of the call that goes on with it.
         given: names of what its caller gave.
+
+    Raises:
+        UsageError: what is given does nothing beside what was.
     """
-    names = settings_of(type(settings)).keys() & set(given)
-    return replace(settings, **{name: getattr(by, name) for name in names})
+    known = settings_of(type(settings))
+    names = known.keys() & set(given)
+    changed = replace(settings, **{name: getattr(by, name) for name in names})
+    refuse_without_effect(changed, names)
+    idle = changed.without_effect(known.keys() - names)  # what is switched off takes with it what only it had use for
+    return replace(changed, **{name: known[name].default for name in idle})
 
 
 def _all_names() -> set[str]:

@@ -10,7 +10,7 @@ from reuse.settings.data import DataSettings, ReadingSettings
 from reuse.settings.group import Count
 from reuse.settings.model import FreezingSettings, ModelSettings, PhaseSettings, ReusingSettings
 from reuse.settings.run import ListenerSettings, RunSettings
-from reuse.settings.setting import Minimum, Text
+from reuse.settings.setting import Maximum, Minimum, Text
 from reuse.settings.training import (
     AugmentingSettings,
     ComputingSettings,
@@ -129,7 +129,7 @@ class LrFindArguments(FreezingSettings, ReusingSettings, LearningSettings, Liste
     objective: str | object | None = None
     lowest: float = 1e-7
     highest: float = 10.0
-    steps: int = 200
+    steps: Annotated[int, Maximum(100_000)] = 200
     plot: str | Path | None = None
     add_layers: str | None = None
     l2_sp: float | None = None
@@ -157,7 +157,7 @@ class HeadSettings(DecaySettings, EpochSettings):
     optimizer: Names = "adam"
     momentum: Numbers | None = None
     schedule: Annotated[str | Sequence[str], Text("A;B;…")] = "constant"
-    seeds: Annotated[int, Minimum(1, "give how many initial weights to try, 1 or more")] = 1
+    seeds: Annotated[int, Minimum(1, "give how many initial weights to try, 1 or more"), Maximum(100_000)] = 1
     label_smoothing: float = 0.0
     epochs: Count = 200
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from reuse.settings.group import Classes, ImageSize, LabelCount, Settings
+from reuse.settings.group import Classes, Count, ImageSize, LabelCount, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +24,11 @@ class ReaderSettings(Settings):
     target: str | None = None
     group_by: str | None = None
     image_size: ImageSize = None
-    channels: int | None = None
+    channels: Count | None = None
     skip_bad: bool = False
     text: str | None = None
-    vocabulary: int | None = None
-    sequence_length: int | None = None
+    vocabulary: Count | None = None
+    sequence_length: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

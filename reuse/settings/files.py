@@ -14,6 +14,9 @@ T = TypeVar("T", bound=Settings)
 ARRAYS = "arrays"
 """The word for data that were arrays: a run can be read, not replayed from it alone."""
 
+FORMER_NONE = ("snapshots", 0)
+"""The setting, and the value of it, that older versions wrote into files for what is not given now."""
+
 OBJECT = "object:"
 """Before the class of an objective that was an object: as `ARRAYS`."""
 
@@ -50,6 +53,8 @@ def checked_settings(kind: type[Settings], values: Mapping[str, Any], where: obj
         if name not in known:
             command = getattr(kind, "command", "")
             raise UsageError(f"{where} gives {given!r}, no setting of `reuse {command}`: {suggest(given, known)}")
+        if (name, value) == FORMER_NONE:
+            continue
         try:
             checked[name] = known[name].checked(value)
         except UsageError as error:

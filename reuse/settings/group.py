@@ -1,12 +1,12 @@
 """A group of settings, and the kinds of values that several groups have."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from reuse.errors import UsageError
-from reuse.settings.setting import Minimum, Text, settings_of
+from reuse.settings.setting import Maximum, Minimum, Text, settings_of
 from reuse.units import parse_bytes
 
 
@@ -38,13 +38,16 @@ def _amount(text: str) -> float | str:
         return text
 
 
-Count = Annotated[int, Minimum(1)]
+MOST_PIXELS = 2**14  # of a side; libraries for images go to this size or a little above
+SIDES = (Minimum(1, "give one whole number above 0, or height and width"), Maximum(MOST_PIXELS))
+
+Count = Annotated[int, Minimum(1), Maximum(10**9)]
 """A whole number of 1 or more."""
 LabelCount = Annotated[int | str | None, Text("N or N/class", _count)]
 """So many labelled rows in all, or of each class."""
 Classes = Annotated[str | int | Sequence[str | int] | None, Text("A,B or A-B", _count)]
 """Which classes to keep: names, numbers, or from one number to another."""
-ImageSize = Annotated[int | Sequence[int] | None, Text("PIXELS or HxW", _size)]
+ImageSize = Annotated[int | Sequence[int] | None, Text("PIXELS or HxW", _size), *SIDES]
 """Pixels, one number or height and width."""
 Patterns = Annotated[str | Sequence[str], Text(repeated=True)]
 """Patterns of layers (see `reuse.layers.selecting`)."""
@@ -65,3 +68,23 @@ class Settings:
     def __post_init__(self) -> None:
         for name, setting in settings_of(type(self)).items():
             object.__setattr__(self, name, setting.checked(getattr(self, name)))
+
+    def without_effect(self, given: Iterable[str]) -> dict[str, str]:
+        """Return which settings do nothing beside the others, by name, with why and what to do.
+
+        Args:
+            given: names of what counts as given, where it is not the default.
+        """
+        known, found = settings_of(type(self)), dict[str, str]()
+        for name in given:
+            setting = known.get(name)
+            needed = known.get(setting.needs or "") if setting else None
+            if setting and needed and getattr(self, name) != setting.default and not _is_on(getattr(self, needed.name)):
+                is_off = f"with {needed.name} off: leave one of the two out"
+                is_absent = f"without {needed.name}: give that too, or leave {name} out"
+                found[name] = is_off if needed.default is True else is_absent
+        return found
+
+
+def _is_on(value: Any) -> bool:
+    return any(value) if isinstance(value, tuple) else bool(value)

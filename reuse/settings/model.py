@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from reuse.settings.group import Patterns, Settings
-from reuse.settings.setting import Text
+from reuse.settings.group import Count, Patterns, Settings
+from reuse.settings.setting import Needs, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class ModelSettings(Settings):
     recurrent_dropout: float | None = None
     drop_path: float | None = None
     embeddings: str | Path | None = None
-    embedding_size: int | None = None
+    embedding_size: Count | None = None
     trust: bool = False
 
 
@@ -79,6 +79,6 @@ class PhaseSettings(FreezingSettings):
     """
 
     unfreeze: str | None = None
-    unfreeze_warmup: float = 1.0
+    unfreeze_warmup: Annotated[float, Needs("unfreeze")] = 1.0
     auto_freeze: Annotated[bool | float, Text("[NUMBER]", float)] = False
-    auto_freeze_every: int | None = None
+    auto_freeze_every: Annotated[Count | None, Needs("auto_freeze")] = None

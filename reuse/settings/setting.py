@@ -1,6 +1,7 @@
 """One setting: a field of a dataclass, and which values it takes."""
 
 import inspect
+import math
 import os
 import re
 import types
@@ -45,6 +46,34 @@ class Minimum:
 
 
 @dataclass(frozen=True)
+class Maximum:
+    """The greatest value of a number.
+
+    Attributes:
+        most: itself allowed.
+        otherwise: what to do instead, for the message.
+    """
+
+    most: float
+    otherwise: str = ""
+
+
+WHOLE = (Minimum(-(2**63)), Maximum(2**63 - 1))
+"""The range of whole numbers that libraries take: those of 64 bits."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Another setting without which one has no effect.
+
+    Attributes:
+        setting: its name; where a command has no such setting, it is as if it were given.
+    """
+
+    setting: str
+
+
+@dataclass(frozen=True)
 class Setting:
     """One setting of a command.
 
@@ -56,7 +85,9 @@ class Setting:
         positional: whether it may be given without its name.
         required: whether it has no default.
         text: its form as text.
-        minimum: its least value; None: any number.
+        minimum: its least value, of each number in a list too; None: any.
+        maximum: its greatest value; None: any.
+        needs: the setting without which it has no effect; None: it always has one.
     """
 
     name: str
@@ -67,6 +98,8 @@ class Setting:
     required: bool
     text: Text
     minimum: Minimum | None
+    maximum: Maximum | None
+    needs: str | None
 
     def checked(self, value: Any) -> Any:
         """Return a value in its plain form: paths as text, sequences as tuples, numbers as Python's own.
@@ -102,12 +135,24 @@ class Setting:
         return f" ({self.help.rstrip('.')})" if self.help else ""
 
     def _in_range(self, value: Any) -> Any:
-        bound = self.minimum
-        if bound is None or not isinstance(value, int | float) or value >= bound.least:
-            return value
-        whole = int in self.kinds
-        told = bound.otherwise or f"give {'a whole' if whole else 'a'} number of {bound.least:g} or more"
-        raise UsageError(f"{self.name.replace('_', ' ')} is {value}: {told}")
+        for number in value if isinstance(value, tuple) else (value,):
+            told = self._out_of_range(number) if isinstance(number, int | float) else None
+            if told is not None:
+                raise UsageError(f"{self.name.replace('_', ' ')} is {shown(value)}: {told}")
+        return value
+
+    def _out_of_range(self, number: float) -> str | None:
+        """Return what to do instead of a number, None where it can be taken."""
+        a_number = "a whole number" if isinstance(number, int) else "a number"
+        least, most = WHOLE if isinstance(number, int) else (None, None)
+        least, most = self.minimum or least, self.maximum or most
+        if least is not None and not number >= least.least:
+            return least.otherwise or f"give {a_number} of {least.least:,} or more"
+        if not math.isfinite(number):
+            return "give a finite number"
+        if most is not None and number > most.most:
+            return most.otherwise or f"give {a_number} of {most.most:,} or less"
+        return None
 
 
 def settings_of(group: type) -> Mapping[str, Setting]:
@@ -151,6 +196,8 @@ def _setting(field: Field[Any], hint: Any, help_: str) -> Setting:
         required=required,
         text=next((extra for extra in extras if isinstance(extra, Text)), Text()),
         minimum=next((extra for extra in extras if isinstance(extra, Minimum)), None),
+        maximum=next((extra for extra in extras if isinstance(extra, Maximum)), None),
+        needs=next((extra.setting for extra in extras if isinstance(extra, Needs)), None),
     )
 
 

@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from reuse.settings.group import Amount, Count, Settings
-from reuse.settings.setting import Minimum, Text
+from reuse.settings.setting import Maximum, Minimum, Needs, Text
+
+LEAST_PATIENCE = Minimum(1, "give 1 epoch or more, or --no-early-stopping")
+EVERY = "give every how many epochs the weights are kept, 1 or more, or leave it out"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ class DecaySettings(Settings):
         warmup: epochs in which the rate rises to its full value.
     """
 
-    decay_all: bool = False
+    decay_all: Annotated[bool, Needs("weight_decay")] = False
     warmup: float = 0.0
 
 
@@ -121,7 +124,7 @@ class EpochSettings(Settings):
     """
 
     epochs: Count = 100
-    patience: Annotated[int, Minimum(1, "give 1 epoch or more, or --no-early-stopping")] = 20
+    patience: Annotated[int, LEAST_PATIENCE, Maximum(10**9), Needs("early_stopping")] = 20
     early_stopping: bool = True
 
 
@@ -177,4 +180,4 @@ class RecordingSettings(Settings):
 
     watch: bool = False
     tensorboard: bool = False
-    snapshots: int = 0
+    snapshots: Annotated[int | None, Minimum(1, EVERY), Maximum(10**9)] = None

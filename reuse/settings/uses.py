@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from reuse.settings.group import Count, Patterns, Settings, read_shape
-from reuse.settings.setting import Text
+from reuse.settings.setting import Needs, Text
 
 Shape = Annotated[Sequence[int] | None, Text("C,H,W", read_shape)]
 
@@ -71,7 +71,7 @@ class PredictArguments(Settings):
     device: str = "auto"
     skip_bad: bool = False
     mc_dropout: int = 0
-    seed: int = 0
+    seed: Annotated[int, Needs("mc_dropout")] = 0
     trust: bool = False
 
 

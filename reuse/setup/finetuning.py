@@ -36,6 +36,7 @@ from reuse.setup.models import (
 from reuse.setup.tasks import Task
 from reuse.setup.trainers import (
     TuningParts,
+    check_alternating,
     choose_compute,
     trainer_arguments,
 )
@@ -100,6 +101,11 @@ def set_up(task: Task, reporter: Reporter, run: RunFolder | None = None) -> Fine
     """
     settings, said = task.settings, Transcript(reporter)
     phases = read_phases(settings.unfreeze, settings.epochs)
+    if settings.unfreeze and settings.unfreeze_warmup > settings.epochs:
+        raise UsageError(
+            f"unfreeze_warmup is {settings.unfreeze_warmup:g} epochs long, and the run ends after {settings.epochs}: "
+            "give fewer, or train longer"
+        )
     from_labels(task.data, settings)  # refuses what cannot be minimised before a model is built
     model, origins, compute = build_model(task, said, resumed=run is not None)
     task = _with_learned_scale(task, model, origins, run)
@@ -113,7 +119,10 @@ def set_up(task: Task, reporter: Reporter, run: RunFolder | None = None) -> Fine
     anchors = _anchors(model, settings, phases, origins, run)
     setup = FinetuneSetup(task, model, origins, freezing, phases, objective, compute, anchors, tuple(said.lines))
     # What cannot be taken is refused here, before anything is written.
-    trainer_arguments(model, objective, settings, task.data, setup.tuning_parts({}, settings.feature_noise))
+    parts = setup.tuning_parts({}, settings.feature_noise)
+    arguments = trainer_arguments(model, objective, settings, task.data, parts)
+    if run is None and not task.compared:
+        check_alternating(arguments, model, pull=settings.l2_sp)
     return setup
 
 

@@ -18,7 +18,7 @@ from reuse.settings.files import OBJECT, objective_name
 from reuse.setup.data import load_data, preprocessing_for
 from reuse.setup.models import describe_model, make_recipe, read_embeddings, with_model_options
 from reuse.setup.objectives import check_objective, choose_objective
-from reuse.setup.trainers import check_settings, choose_compute, trainer_arguments
+from reuse.setup.trainers import check_alternating, check_settings, choose_compute, trainer_arguments
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     for line in notes:
         reporter.line(line)
     trained.to(compute.device, compute.dtype)
-    trainer_arguments(trained, objective, settings, data)  # what cannot be taken is refused before anything is written
+    arguments = trainer_arguments(trained, objective, settings, data)  # refused before anything is written
+    if run is None:
+        check_alternating(arguments, trained)
     return PretrainSetup(settings, data, recipe, encoder, trained, objective, compute, started, load_seconds, notes)
 
 

@@ -52,6 +52,7 @@ class Task:
         hints: what earlier runs found out, and this one does for later ones; None where nothing is cached.
         started: when the command began, in seconds of `time.perf_counter`.
         load_seconds: what reading took.
+        compared: whether it is another training on the same rows, for comparison.
     """
 
     settings: FinetuneSettings
@@ -62,6 +63,7 @@ class Task:
     hints: Hints | None
     started: float
     load_seconds: float
+    compared: bool = False
 
 
 def new_task(
@@ -123,8 +125,8 @@ def resumed_task(settings: FinetuneSettings, run: RunFolder, reporter: Reporter)
 
 
 def task_with(task: Task, settings: FinetuneSettings) -> Task:
-    """Return a task on the same source and rows with other settings; the time begins anew."""
-    return replace(task, settings=settings, started=time.perf_counter())
+    """Return a task on the same source and rows with other settings, for comparison; the time begins anew."""
+    return replace(task, settings=settings, started=time.perf_counter(), compared=True)
 
 
 def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[FinetuneSettings, str]:

@@ -32,6 +32,7 @@ from reuse.runs.tensorboard import check_tensorboard
 from reuse.settings.commands import TrainedSettings
 from reuse.settings.training import ComputingSettings, TrainingSettings
 from reuse.training.compiling import Compiling
+from reuse.training.dropout import drops
 from reuse.training.evaluation import device_of
 from reuse.training.feeds import Feed
 from reuse.training.parallel import KINDS
@@ -166,6 +167,26 @@ def trainer_arguments(
         ),
         tuning.settling,
     )
+
+
+def check_alternating(arguments: TrainerArguments, model: nn.Module, *, pull: float | None = None) -> None:
+    """Raise where epochs are to alternate, and all would be alike.
+
+    Args:
+        arguments: of a new run's trainer.
+        model: that it trains.
+        pull: of `l2_sp`, which may have nothing to pull yet.
+
+    Raises:
+        UsageError: there is nothing that every other epoch could do without.
+    """
+    parts = arguments.parts
+    left_out = parts.transforms or parts.penalties or parts.sharpness or pull or drops(model)
+    if arguments.loop.alternate and not left_out:
+        raise UsageError(
+            "alternate trains every other epoch without dropout, penalties, augmentation, mixing and sharpness, and "
+            "there is none of them: leave it out, or give one, such as dropout=0.2"
+        )
 
 
 def make_transforms(settings: TrainedSettings, data: Dataset, feature_noise: float) -> list[Transform]:

@@ -27,5 +27,20 @@ def switch_off_dropout(model: nn.Module) -> None:
             module.training = False
 
 
+def drops(model: nn.Module) -> bool:
+    """Return whether anything in a model is dropped at random in training."""
+    return any(_share(module) > 0 for module in model.modules())
+
+
+def _share(module: nn.Module) -> float:
+    """Return the share of what a module drops, as it calls it; 0: it drops nothing."""
+    if isinstance(module, _DropoutNd):
+        return module.p
+    if isinstance(module, RecurrentLayer):
+        return module.recurrent_dropout
+    share = getattr(module, "drop_rate", 0) if is_timm(module) else int(_drops_paths(module))
+    return float(share or 0)
+
+
 def _drops_paths(module: nn.Module) -> bool:
     return type(module).__name__ in ("DropPath", "StochasticDepth", "DropBlock2d", "PatchDropout")

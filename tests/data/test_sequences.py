@@ -138,7 +138,7 @@ def test_settings_that_do_not_go_together() -> None:
         load("wine", sequence_length=4)
     with pytest.raises(UsageError, match="steps of numbers"):
         load((np.ones((40, 5, 2)), Y), sequences=True, sequence_length=4)
-    with pytest.raises(UsageError, match="vocabulary=0"):
+    with pytest.raises(UsageError, match="vocabulary is 0"):
         load((tokens(), Y), vocabulary=0)
     with pytest.raises(UsageError, match="image_size"):
         load((tokens(), Y), sequences=True, image_size=8)

@@ -23,17 +23,17 @@ from reuse.runs.snapshots import (
 
 
 def test_every_so_many_epochs() -> None:
-    assert kept_epochs(0, 10) == set()
-    assert kept_epochs(1, 3) == {1, 2, 3}
-    assert kept_epochs(4, 10) == {4, 8}
-    assert kept_epochs(4, 10, schedule=lambda step: 1.0) == {4, 8}
-    assert kept_epochs(4, 10, schedule="cosine") == {4, 8}
+    assert set(kept_epochs(0, 10)) == set()
+    assert set(kept_epochs(1, 3)) == {1, 2, 3}
+    assert set(kept_epochs(4, 10)) == {4, 8}
+    assert set(kept_epochs(4, 10, schedule=lambda step: 1.0)) == {4, 8}
+    assert set(kept_epochs(4, 10, schedule="cosine")) == {4, 8}
 
 
 @pytest.mark.parametrize("text", ["cosine:5", "cosine:cycles=5"])
 def test_every_cycle_where_the_rate_restarts(text: str) -> None:
-    assert kept_epochs(1, 50, schedule=text, steps_per_epoch=7) == {10, 20, 30, 40, 50}
-    assert kept_epochs(2, 50, schedule=text, steps_per_epoch=7) == {20, 40}
+    assert set(kept_epochs(1, 50, schedule=text, steps_per_epoch=7)) == {10, 20, 30, 40, 50}
+    assert set(kept_epochs(2, 50, schedule=text, steps_per_epoch=7)) == {20, 40}
 
 
 @pytest.mark.parametrize(("epochs", "cycles", "warmup"), [(20, 4, 0.0), (22, 4, 0.0), (10, 3, 1.0), (9, 2, 0.5)])
@@ -46,7 +46,7 @@ def test_cycles_end_where_the_schedule_has_its_minima(epochs: int, cycles: int, 
     last = [step for step in range(rise, len(rates) - 1) if rates[step + 1] > rates[step]] + [len(rates) - 1]
     assert len(last) == cycles
     expected = {(step + 1) // steps for step in last}
-    assert kept_epochs(1, epochs, schedule=text, warmup=warmup, steps_per_epoch=steps) == expected
+    assert set(kept_epochs(1, epochs, schedule=text, warmup=warmup, steps_per_epoch=steps)) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Python, the command line, a file and a resumed run resolve to the same settings, given or not."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from reuse.cli.configuring import settings_of_call
 from reuse.cli.options import CONFIG, with_settings
+from reuse.errors import UsageError
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest
 from reuse.settings.calling import Given, overridden, takes_given
@@ -47,10 +49,12 @@ def values(setting: Setting) -> st.SearchStrategy[Any]:
 
 
 def some_settings(arguments: type[Settings]) -> st.SearchStrategy[dict[str, Any]]:
-    """Return random subsets of the settings of a command, with values."""
+    """Return random subsets of the settings of a command, with values, all of which have an effect."""
     every = {name: values(s) for name, s in settings_of(arguments).items() if name not in ELSEWHERE}
     return st.sets(st.sampled_from(sorted(every)), max_size=12).flatmap(
-        lambda names: st.fixed_dictionaries({name: every[name] for name in sorted(names)})
+        lambda names: st.fixed_dictionaries({name: every[name] for name in sorted(names)}).filter(
+            lambda chosen: not arguments(**chosen).without_effect(chosen)
+        )
     )
 
 
@@ -134,9 +138,13 @@ def test_all_ways_to_say_settings_resolve_alike(command: str, data: st.DataObjec
     saved = saved_settings(run, kept, names)
     assert plain_settings(saved) == plain_settings(asked)
     later, now = resolve(**without_false(arguments, data.draw(some_settings(arguments))))
-    resumed = plain_settings(overridden(saved, later, now))
-    expected = {n: plain_settings(later if n in now else asked)[n] for n in plain_settings(asked)}
-    assert resumed == expected
+    both = kept(**{name: getattr(later if name in now else saved, name) for name in settings_of(kept)})
+    if both.without_effect(now):
+        with pytest.raises(UsageError, match="does nothing"):
+            overridden(saved, later, now)
+        return
+    idle = {name: settings_of(kept)[name].default for name in both.without_effect(settings_of(kept))}
+    assert plain_settings(overridden(saved, later, now)) == plain_settings(replace(both, **idle))
 
 
 def test_the_users_word_counts_more_than_a_file(tmp_path: Path) -> None:

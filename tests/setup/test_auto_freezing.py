@@ -175,7 +175,7 @@ def test_it_goes_with_other_settings(settings: dict[str, Any]) -> None:
         ({"precision": "float16"}, "choose bfloat16"),
         ({"freeze": "hidden1,hidden2"}, "needs two at least: the model has hidden1, hidden2, hidden3"),
         ({"auto_freeze": 101}, "auto_freeze is 101"),
-        ({"auto_freeze_every": 0}, "auto_freeze_every is 0"),
+        ({"auto_freeze_every": 0}, "auto.freeze.every is 0"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(settings: dict[str, Any], message: str) -> None:

@@ -1,0 +1,103 @@
+"""Commands in one process of their own that may take only so much memory and time, and what each of them answered."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HEADROOM = 2**30  # bytes of address space beside what the process has when torch is imported
+SECONDS = 60  # that one command may take
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left.
+
+    Attributes:
+        code: its exit code; None where it ended in a traceback.
+        out: its standard output.
+        err: its standard error, or the traceback.
+    """
+
+    code: int | None
+    out: str
+    err: str
+
+    def refusal(self, *words: str) -> str:
+        """Assert one clear line that holds `words`, exit code 2 and no standard output, and return the line."""
+        assert self.code == 2, self.err
+        assert not self.out
+        lines = self.err.splitlines()
+        assert [line for line in lines if line.startswith("error: ")] == lines[-1:], self.err
+        assert lines[-1].isprintable(), lines[-1]
+        for word in words:
+            assert word in lines[-1]
+        return lines[-1]
+
+
+def answers(commands: Sequence[Sequence[object]], folder: Path, headroom: int = HEADROOM) -> list[Answer]:
+    """Return what each command answers, all of them in one limited process, one after the other.
+
+    Args:
+        commands: arguments of `reuse`.
+        folder: where they are run.
+        headroom: bytes of address space beside what the process has when torch is imported.
+    """
+    told = json.dumps({"commands": [[str(part) for part in one] for one in commands], "headroom": headroom})
+    done = subprocess.run(
+        [sys.executable, __file__], input=told, cwd=folder, capture_output=True, text=True, check=False
+    )
+    found = [Answer(**json.loads(line)) for line in done.stdout.splitlines()]
+    assert len(found) == len(commands), f"the process ended with {commands[len(found)]}: {done.stderr}"
+    return found
+
+
+def _limit_memory(headroom: int) -> None:
+    import resource
+
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    most = 1024 * int(fields["VmSize"].split()[0]) + headroom
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _answer(command: list[str]) -> dict[str, Any]:
+    from reuse.cli.main import main
+
+    out, err, code = io.StringIO(), io.StringIO(), None
+    try:
+        signal.alarm(SECONDS)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main(command)
+    except SystemExit as leaving:
+        code = leaving.code
+    except BaseException:  # noqa: BLE001 - whatever it is, it is not what a user should see
+        err.write(traceback.format_exc())
+    finally:
+        signal.alarm(0)
+    return {"code": code, "out": out.getvalue(), "err": err.getvalue()}
+
+
+def _serve() -> None:
+    import torch
+
+    from reuse.finetuning import finetune  # noqa: F401 - what all commands import is no part of what they may take
+    from reuse.pretraining import pretrain  # noqa: F401
+
+    torch.set_num_threads(1)
+    told, answering = json.load(sys.stdin), os.fdopen(os.dup(1), "w")
+    _limit_memory(told["headroom"])
+    for command in told["commands"]:
+        answering.write(json.dumps(_answer(command)) + "\n")
+        answering.flush()
+
+
+if __name__ == "__main__":
+    _serve()
