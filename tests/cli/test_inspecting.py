@@ -85,7 +85,8 @@ def test_a_sweep_has_no_model_to_look_at(reuse: Any, pretrained: Path) -> None:
 
 def test_a_plan_is_that_of_the_first_phase_and_refuses_what_the_training_would(reuse: Any, pretrained: Path) -> None:
     options = ("plan", pretrained, "--freeze", "hidden1,hidden2", "--data", "digits", "--labels", 50, "--epochs", 20)
-    values = reuse(*options, "--unfreeze", "5:hidden2", "--out", "anywhere", "--json").json
+    reuse(*options, "--out", "anywhere").is_refused("a plan writes and resumes nothing, and takes no out")
+    values = reuse(*options, "--unfreeze", "5:hidden2", "--json").json
     assert values["plan"]["epochs"] == 5
     reason = "augmentation gives the frozen layers other inputs each epoch; views=5 stores five versions of each row"
     assert reuse(*options, "--augment", "shift:1").out == f"no cache: {reason}\n"
