@@ -40,7 +40,7 @@ def test_it_takes_every_option_that_has_a_meaning() -> None:
     assert {"objective", "noise", "freeze", "optimizer", "lowest", "highest", "steps", "plot"} <= set(names)
     theirs = settings_of(PretrainSettings).keys() | settings_of(FinetuneSettings).keys()
     phases = {"unfreeze", "unfreeze_warmup", "auto_freeze", "auto_freeze_every", "compare"}
-    cache = {"cache", "cache_dir", "cache_dtype", "cache_budget", "cache_kind", "views", "refresh_views"}
+    cache = {"cache", "cache_dir", "cache_dtype", "cache_budget", "cache_kind", "rehash", "views", "refresh_views"}
     assert theirs - set(names) == phases | cache | {
         "feature_noise",
         "learning_rate",
