@@ -41,6 +41,6 @@ class CachingSettings(StoringSettings):
     """
 
     cache: bool = True
-    views: Annotated[int | None, Maximum(MOST_VIEWS), Needs("cache")] = None
-    refresh_views: Annotated[Count | None, Needs("cache")] = None
+    views: Annotated[int | None, Maximum(MOST_VIEWS)] = None
+    refresh_views: Count | None = None
     feature_noise: float = 0.0

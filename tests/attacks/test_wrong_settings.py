@@ -74,7 +74,6 @@ WRONG: list[tuple[tuple[object, ...], tuple[str, ...]]] = [
     ((*FINETUNE, "--cache-kind", "disk", "--no-cache"), ("cache_kind", "cache off")),
     ((*FINETUNE, "--cache-dtype", "float16", "--no-cache"), ("cache_dtype", "cache off")),
     ((*FINETUNE, "--cache-budget", "1GB", "--no-cache"), ("cache_budget", "cache off")),
-    ((*FINETUNE, "--views", 3, "--augment", "shift:1", "--no-cache"), ("views", "cache off")),
     ((*FINETUNE, "--no-early-stopping", "--patience", 3), ("patience is 3", "early_stopping off")),
     ((*FINETUNE, "--alternate"), ("alternate", "none of them")),
     ((*PRETRAIN, "--alternate"), ("alternate", "none of them")),
