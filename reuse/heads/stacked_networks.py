@@ -13,8 +13,8 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call, vmap
 
 from reuse.errors import UsageError
-from reuse.layers.splicing import Suffix
-from reuse.layers.tracing import has_hooks
+from reuse.layers.suffix import Suffix, model_name
+from reuse.layers.trainability import has_hooks
 
 Weights = Mapping[str, Tensor]
 """Parameters and buffers by name, each stacked over heads: `(heads, *shape)`."""
@@ -133,7 +133,8 @@ def chain_of(network: nn.Module) -> list[tuple[str, nn.Module]]:
     A chain holds linear layers that train, at least one, and layers of `ELEMENTWISE` and `DROPPING`.
     """
     called = _called_in_turn(network) if isinstance(network, Suffix) else [""]
-    layers = [layer for name in called for layer in _leaves(name, network.get_submodule(name))]
+    owner = network.model if isinstance(network, Suffix) else network
+    layers = [layer for name in called for layer in _leaves(name, owner.get_submodule(name))]
     known = all(type(layer) in (nn.Linear, *ELEMENTWISE, *DROPPING) and not has_hooks(layer) for _, layer in layers)
     linear = [layer for _, layer in layers if isinstance(layer, nn.Linear)]
     trains = all(parameter.requires_grad for layer in linear for parameter in layer.parameters())
@@ -142,15 +143,16 @@ def chain_of(network: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def _called_in_turn(suffix: Suffix) -> list[str]:
     """Return the names of the modules that both graphs of a suffix call, one feeding the next; none if they do else."""
-    training, evaluation = (_calls(graph.graph) for graph in suffix.graphs)
+    training, evaluation = map(_calls, suffix.graphs)
     return training if training == evaluation else []
 
 
-def _calls(graph: fx.Graph) -> list[str]:
-    first, *between, last = graph.nodes
-    chained = all(n.all_input_nodes == [b] and len(n.args) == 1 and not n.kwargs for b, n in pairwise(graph.nodes))
+def _calls(module: fx.GraphModule) -> list[str]:
+    nodes = list(module.graph.nodes)
+    first, *between, last = nodes
+    chained = all(n.all_input_nodes == [b] and len(n.args) == 1 and not n.kwargs for b, n in pairwise(nodes))
     modules = first.op == "placeholder" and last.op == "output" and all(n.op == "call_module" for n in between)
-    return [str(node.target) for node in between] if chained and modules else []
+    return [model_name(str(node.target), module) for node in between] if chained and modules else []
 
 
 def _leaves(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -1,79 +1,28 @@
 """Comparing a cut with its model before it is used: on which rows, how, and leaving the model as it was."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from reuse.errors import CutError
 from reuse.layers.constancy import same_values
-from reuse.seeding import untouched_random_state
+from reuse.layers.example import Example
+from reuse.layers.preserving import unchanged_state
+from reuse.layers.probing import NOTHING, Moving
+from reuse.layers.structure import leaves, tensors_in
+from reuse.layers.trainability import is_trainable
 
-LOUD_ROW = 2  # the first row that only the larger batches of a check hold: what mixes rows must move with it
-
-
-@contextmanager
-def unchanged_state(model: nn.Module) -> Iterator[None]:
-    """Put back the buffers, the modes and the random state that the block moves."""
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    with untouched_random_state():
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for module, name, buffer, value in buffers:
-                    module._buffers[name] = buffer  # a forward may have put another tensor there
-                    buffer.copy_(value)
-            for module, mode in modes:
-                module.training = mode
+GRADIENT_TOLERANCE = 1e-3  # of the largest gradient of a parameter: sums over rows round otherwise
 
 
-@contextmanager
-def living_branches(model: nn.Module) -> Iterator[None]:
-    """Fill trainable parameters that are all zero with small numbers inside the block.
-
-    A fresh residual branch often ends in a scale of zero, behind which any error would hide until training opens it.
-    """
-    zeros = [p for p in model.parameters() if p.requires_grad and not p.detach().any()]
-    with torch.no_grad(), untouched_random_state():
-        for parameter in zeros:
-            parameter.normal_(0.0, 0.1)
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for parameter in zeros:
-                parameter.zero_()
-
-
-def distinct_rows(tensor: Tensor, rows: int) -> Tensor:
-    """Return `rows` rows, no two the same, made of those given where they are too few, and one of them loud.
-
-    With equal rows, or rows of one size, a mean or a maximum over the batch would not show.
-    """
-    repeats = (rows + len(tensor) - 1) // len(tensor)
-    copies = tensor.repeat(repeats, *[1] * (tensor.dim() - 1))[:rows].clone()
-    for row in range(1, rows):
-        if any(torch.equal(copies[row], copies[other]) for other in range(row)):
-            copies[row] = _altered(copies[row], row)
-    if copies.is_floating_point():
-        copies[LOUD_ROW] *= 3
-    return copies
-
-
-def check_cut(model: nn.Module, prefix: nn.Module, suffix: nn.Module, batches: tuple[tuple[Tensor, ...], ...]) -> None:
+def check_cut(
+    model: nn.Module, prefix: nn.Module, suffix: nn.Module, batches: tuple[Example, ...], moving: Moving = NOTHING
+) -> None:
     """Compare `suffix(*prefix(x))` with `model(x)` in both modes on every batch, and on rows in other company.
 
-    What they do to the model's buffers counts too.
+    What they do to the model's buffers and attributes counts too, and which parameters get which gradient. In
+    evaluation mode a row is also computed alone.
 
     Args:
         model: the model.
@@ -81,47 +30,109 @@ def check_cut(model: nn.Module, prefix: nn.Module, suffix: nn.Module, batches: t
         suffix: the rest.
         batches: inputs of growing size; the activations of each half of the last one are used without
             the other, as a cache does, whose rows were computed in one company and are used in another.
+        moving: what calls of the model move.
 
     Raises:
         CutError: they differ.
     """
+    check = _Check(model, prefix, suffix, moving)
     for mode in (True, False):
         model.train(mode)
+        where = f"{'training' if mode else 'evaluation'} mode"
         for batch in batches:
-            expected = _run(model, model, batch)
-            frontier, _ = _run(model, prefix, batch)
-            _compare(expected, _run(model, suffix, frontier), f"{'training' if mode else 'evaluation'} mode")
-    batch, together = batches[-1], frontier  # of the last batch, in evaluation mode
+            frontier = check.compare(batch, where)
+        if mode:
+            check.compare_gradients(batches[0])
+    together = frontier  # of the last batch, in evaluation mode
     for first in (0, 1):  # an extreme of the whole batch lies in one half, so the other half would miss it
-        chosen = torch.arange(first, len(batch[0]), 2, device=batch[0].device).flip(0)
-        some, alone = (tuple(t[chosen] for t in tensors) for tensors in (together, batch))
-        _compare(_run(model, model, alone), _run(model, suffix, some), "rows of the batch depend on each other")
+        chosen = torch.arange(first, len(together[0]), 2, device=together[0].device).flip(0)
+        check.compare_parts(
+            batches[-1].rows(chosen), [t[chosen] for t in together], "rows of the batch depend on each other"
+        )
+    alone = torch.zeros(1, dtype=torch.long, device=together[0].device)
+    check.compare_parts(batches[-1].rows(alone), [t[alone] for t in together], "one row alone")
 
 
-def _altered(row: Tensor, number: int) -> Tensor:
-    if row.is_floating_point():
-        steps = torch.arange(row.numel(), device=row.device, dtype=row.dtype).reshape(row.shape)
-        return row + (row.abs().mean() + 0.1) * torch.sin((steps + 1) * number)
-    return torch.roll(row, number, dims=-1) if row.dim() else row
+class _Check:
+    """A model, the two parts of its cut, and how they are run."""
+
+    def __init__(self, model: nn.Module, prefix: nn.Module, suffix: nn.Module, moving: Moving):
+        self.model, self.prefix, self.suffix, self.moving = model, prefix, suffix, moving
+        self.places = [place for place in moving.attributes if is_trainable(model.get_submodule(place[0]))]
+
+    def compare(self, batch: Example, where: str) -> list[Tensor]:
+        """Compare on a batch; return its frontier."""
+        expected = self._run(self.model, batch)
+        frontier = list(self._run(self.prefix, batch)[0])
+        self._same(expected, self._run(self.suffix, Example(tuple(frontier), {})), where)
+        return frontier
+
+    def compare_parts(self, batch: Example, frontier: list[Tensor], where: str) -> None:
+        """Compare the suffix on some rows of a frontier with the model on the same rows."""
+        self._same(self._run(self.model, batch), self._run(self.suffix, Example(tuple(frontier), {})), where)
+
+    def compare_gradients(self, batch: Example) -> None:
+        """Compare one backward pass: every gradient, and which parameters get one."""
+        with torch.no_grad():
+            frontier = self._run(self.prefix, batch)[0]
+        expected = self._gradients(self.model, batch)
+        got = self._gradients(self.suffix, Example(tuple(frontier), {}))
+        largest = max((g.abs().max().item() for g in expected.values() if g.numel()), default=0.0)
+        for name, _ in self.model.named_parameters():
+            if (name in got) != (name in expected):
+                reached = "the cut" if name in got else "the model"
+                raise CutError(f"only in {reached} a gradient reaches {name!r}")
+            if name in got and not _close(got[name], expected[name], largest):
+                raise CutError(f"its two parts give {name!r} another gradient than the whole: its backward is its own")
+
+    def _run(self, module: nn.Module, inputs: Example) -> tuple[Any, list[Any]]:
+        """Run a module from the same state each time; return its value, and the model's state then."""
+        with unchanged_state(self.model, self.moving.parameters), torch.no_grad():
+            torch.manual_seed(0)
+            value = inputs.copy().call(module.forward if isinstance(module, torch.fx.GraphModule) else module)
+            state = [*self.model.buffers(), *self.moving.parameters]
+            places = [getattr(self.model.get_submodule(owner), name) for owner, name in self.places]
+            return value, [[tensor.detach().clone() for tensor in state], places]
+
+    def _gradients(self, module: nn.Module, inputs: Example) -> dict[str, Tensor]:
+        named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        with unchanged_state(self.model, self.moving.parameters), torch.enable_grad():
+            torch.manual_seed(0)
+            value = inputs.copy().call(module)
+            outputs = [t for t in tensors_in(value) if t.requires_grad and (t.is_floating_point() or t.is_complex())]
+            if not outputs:
+                return {}
+            weights = list(map(_weights, outputs))
+            found = torch.autograd.grad(outputs, list(named.values()), weights, allow_unused=True)
+        gradients = zip(named, found, strict=True)
+        return {name: g.detach().to_dense() if g.is_sparse else g.detach() for name, g in gradients if g is not None}
+
+    def _same(self, expected: tuple[Any, Any], got: tuple[Any, Any], where: str) -> None:
+        if not _alike(expected, got):
+            raise CutError(f"its two parts do not compute what it computes ({where})")
 
 
-def _run(model: nn.Module, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Any, list[Tensor]]:
-    """Run a module from the same buffers and random state each time; return its value and the model's buffers then."""
-    with unchanged_state(model), torch.no_grad():
-        torch.manual_seed(0)
-        value = module(*(t.clone() for t in inputs))
-        return value, [buffer.clone() for buffer in model.buffers()]
+def _weights(output: Tensor) -> Tensor:
+    """Return what each element of an output counts in a loss: no two the same."""
+    return torch.linspace(0.5, 1.5, output.numel(), device=output.device).view(output.shape).to(output.dtype)
 
 
-def _compare(expected: tuple[Any, list[Tensor]], got: tuple[Any, list[Tensor]], where: str) -> None:
-    ours, theirs = tree_leaves(got), tree_leaves(expected)
-    same = isinstance(got[0], Tensor) == isinstance(expected[0], Tensor) and len(ours) == len(theirs)
-    same = same and all(_same(a, b) for a, b in zip(theirs, ours, strict=True))
-    if not same:
-        raise CutError(f"its two parts do not compute what it computes ({where})")
+def _alike(expected: Any, got: Any) -> bool:
+    theirs, ours = leaves(expected), leaves(got)
+    if len(theirs) != len(ours) or type(expected[0]) is not type(got[0]):
+        return False
+    return all(_same(a, b) for a, b in zip(theirs, ours, strict=True))
 
 
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor):
         return isinstance(b, Tensor) and same_values(a, b)
-    return bool(a == b)
+    return type(a) is type(b) and bool(a == b)
+
+
+def _close(got: Tensor, expected: Tensor, largest: float) -> bool:
+    if got.shape != expected.shape:
+        return False
+    scale = max(expected.abs().max().item() if expected.numel() else 0.0, 1e-3 * largest)
+    tolerance = GRADIENT_TOLERANCE if expected.dtype in (torch.float32, torch.float64) else 5e-2
+    return torch.allclose(got, expected, rtol=tolerance, atol=tolerance * max(scale, 1e-30), equal_nan=True)

@@ -13,8 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from reuse.layers.attributes import ReadAttribute
 from reuse.layers.observing import Observation
-from reuse.layers.tracing import TracedModel, is_trainable, parameter_read
+from reuse.layers.probing import NOTHING, Moving
+from reuse.layers.tracing import TracedModel
+from reuse.layers.trainability import is_trainable, module_called, parameter_read
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class ObservedGraph:
         rows: the number of rows of the two batches.
         targets: modules and tensors that its nodes call and read, taken once modules had prepared what they prepare on
             their first call.
+        moving: what calls of the model move.
     """
 
     traced: TracedModel
@@ -37,6 +41,12 @@ class ObservedGraph:
     large: Observation
     rows: tuple[int, int]
     targets: dict[str, Any]
+    moving: Moving = NOTHING
+
+    def forget_order(self) -> None:
+        """Derive what is derived of the graph anew: nodes were added to it."""
+        for name in ("order", "signatures", "without_values"):
+            vars(self).pop(name, None)
 
     @cached_property
     def order(self) -> dict[fx.Node, int]:
@@ -51,6 +61,17 @@ class ObservedGraph:
         dropout that drew nothing (its rate is zero, or it evaluates) has the signature of its input.
         """
         return _signatures(self)
+
+    @cached_property
+    def without_values(self) -> frozenset[fx.Node]:
+        """Nodes that depend on the shapes and types of the inputs, and on nothing else of them."""
+        free: set[fx.Node] = set()
+        for node in self.order:
+            reads = [a for a in node.all_input_nodes if a not in free]
+            drawn = node in self.small.random or node in self.small.stateful
+            if node.op not in ("placeholder", "output") and not drawn and (not reads or _reads_shape(node)):
+                free.add(node)
+        return frozenset(free)
 
 
 def constant_nodes(observed: ObservedGraph, model: nn.Module, besides: Iterable[fx.Node] = ()) -> set[fx.Node]:
@@ -77,7 +98,7 @@ def constant_nodes(observed: ObservedGraph, model: nn.Module, besides: Iterable[
 def holds_trainable(node: fx.Node, model: nn.Module) -> bool:
     """Return whether a node is a trainable parameter or calls a module that has one."""
     if node.op == "call_module":
-        return is_trainable(model.get_submodule(str(node.target)))
+        return is_trainable(module_called(node, model))
     parameter = parameter_read(node, model)
     return parameter is not None and parameter.requires_grad
 
@@ -85,7 +106,7 @@ def holds_trainable(node: fx.Node, model: nn.Module) -> bool:
 def holds_frozen(node: fx.Node, model: nn.Module) -> bool:
     """Return whether a node computes with frozen parameters: calls a module that has some, or reads one itself."""
     if node.op == "call_module":
-        return next(model.get_submodule(str(node.target)).parameters(), None) is not None
+        return next(module_called(node, model).parameters(), None) is not None
     return any(parameter_read(argument, model) is not None for argument in node.all_input_nodes)
 
 
@@ -136,6 +157,21 @@ def same_values(a: Tensor, b: Tensor) -> bool:
     return torch.allclose(a, b, rtol=tolerance, atol=tolerance * max(scale, 1e-30), equal_nan=True)
 
 
+_SHAPES = {"size", "dim", "numel", "ndimension", "new_zeros", "new_ones", "new_empty", "new_full"}
+_SHAPES |= {"zeros_like", "ones_like", "full_like", "empty_like", "sym_size", "sym_numel", "len"}
+
+
+def _reads_shape(node: fx.Node) -> bool:
+    """Return whether a node takes the shape, type or device of a tensor, and none of its values."""
+    if node.op == "call_method":
+        return str(node.target) in _SHAPES
+    if node.op != "call_function":
+        return False
+    if node.target is getattr:
+        return node.args[1] in ("shape", "dtype", "device", "ndim", "layout")
+    return getattr(getattr(node.target, "overloadpacket", node.target), "__name__", "") in _SHAPES
+
+
 def _signatures(observed: ObservedGraph) -> dict[fx.Node, str]:
     order = observed.order
     writers = observed.small.writers()
@@ -183,11 +219,27 @@ def _is_barred(node: fx.Node, observed: ObservedGraph, model: nn.Module) -> bool
         or node in observed.large.random
         or node in observed.small.stateful
         or holds_trainable(node, model)
-        or _mixes_rows(node, observed)
+        or mixes_rows(node, observed)
+        or _meets_what_moves(node, observed)
     )
 
 
-def _mixes_rows(node: fx.Node, observed: ObservedGraph) -> bool:
+def _meets_what_moves(node: fx.Node, observed: ObservedGraph) -> bool:
+    """Return whether a node reads what calls of the model move, or what earlier calls of it left behind."""
+    moving, target = observed.moving, str(node.target)
+    if node.op == "get_attr":
+        owner, _, name = target.rpartition(".")
+        value = observed.targets[target]
+        return (owner, name) in moving.counted or any(value is parameter for parameter in moving.parameters)
+    if node.op != "call_module":
+        return False
+    module = observed.targets[target]
+    if isinstance(module, ReadAttribute):
+        return not node.args
+    return moving.counts_in(target) or moving.writes_into(module)
+
+
+def mixes_rows(node: fx.Node, observed: ObservedGraph) -> bool:
     """Return whether the rows that two batches share come out of them with different values."""
     small, large = observed.small.values.get(node), observed.large.values.get(node)
     if not (isinstance(small, Tensor) and isinstance(large, Tensor)):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from reuse.layers.constancy import rows_dimension, same_values
 
@@ -24,6 +24,26 @@ class BatchDimension:
 
     dimension: int
     fold: int
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A tensor that is the same in every row, whatever the inputs: one row is stored once.
+
+    Attributes:
+        row: the tensor, with one element in the dimension of the rows.
+        dimension: that dimension.
+    """
+
+    row: Tensor
+    dimension: int
+
+
+@dataclass(frozen=True)
+class Same:
+    """A tensor that another node has crossed with."""
+
+    node: fx.Node
 
 
 @dataclass(frozen=True)
@@ -47,7 +67,7 @@ class Shape:
     parts: tuple[Any, ...]
 
 
-Form = BatchDimension | BatchSize | Constant | Shape | list[Any] | tuple[Any, ...] | dict[str, Any]
+Form = BatchDimension | Repeated | Same | BatchSize | Constant | Shape | list[Any] | tuple[Any, ...] | dict[str, Any]
 
 
 def crossing_form(small: Any, large: Any, rows: tuple[int, int]) -> Form:
@@ -78,6 +98,20 @@ def crossing_form(small: Any, large: Any, rows: tuple[int, int]) -> Form:
     if isinstance(small, _PLAIN) and type(small) is type(large) and small == large:
         return Constant(small)
     raise NotStorable
+
+
+def without_values(large: Any, form: Form) -> Form:
+    """Return the form of a value that does not depend on what the inputs hold, only on how many rows there are.
+
+    Raises:
+        NotStorable: its rows differ by their places in the batch, which are others in the next one.
+    """
+    if not isinstance(form, BatchDimension):
+        return form
+    first = large.narrow(form.dimension, 0, 1)
+    if form.fold != 1 or not torch.equal(large, first.expand_as(large)):
+        raise NotStorable
+    return Repeated(first, form.dimension)
 
 
 _PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format, slice)

@@ -3,26 +3,33 @@
 Two engines are tried, torch.fx and torch.export; each cut is compared with the model before anyone may use it.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from reuse.errors import CutError
-from reuse.layers.checking import check_cut, distinct_rows, living_branches, unchanged_state
+from reuse.layers.checking import check_cut
 from reuse.layers.constancy import ObservedGraph, holds_frozen, shared_constants
-from reuse.layers.crossing import NotStorable
 from reuse.layers.earlier import EarlierCut, Sides, earlier_cuts, without
+from reuse.layers.example import Example, as_example, distinct_rows
 from reuse.layers.exporting import trace_by_export
-from reuse.layers.frontier import DividedGraph, find_crossing, stored
+from reuse.layers.frontier import DividedGraph, batch_dimension, find_crossing, stored
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.observing import observe, targets
-from reuse.layers.splicing import Suffix, build_prefix, build_suffix
-from reuse.layers.tracing import TracedModel, has_hooks, is_frozen, is_mixed, is_trainable, parameter_read, trace
+from reuse.layers.preserving import living_branches, unchanged_state
+from reuse.layers.probing import Moving, probe
+from reuse.layers.reasons import first_line, joined, why_not
+from reuse.layers.recording import unnested
+from reuse.layers.splicing import build_prefix, build_suffix
+from reuse.layers.suffix import Suffix, model_name
+from reuse.layers.tracing import TracedModel, trace
+from reuse.layers.trainability import has_hooks, is_frozen, is_mixed, is_trainable, module_called, parameter_read
 
-Batches = tuple[tuple[Tensor, ...], ...]
+Tracer = Callable[..., TracedModel]
 
 ROWS = (2, 3, 8)  # a graph is observed on the first and last of these batch sizes; a cut is checked on all
 
@@ -58,16 +65,18 @@ class Cut:
         return sum(tensor.row_bytes for tensor in self.frontier)
 
 
-def cut(model: nn.Module, example: Tensor | Sequence[Tensor], *, keep: Collection[str] = ()) -> Cut:
+def cut(model: nn.Module, example: Tensor | Mapping[str, Any] | Sequence[Any], *, keep: Collection[str] = ()) -> Cut:
     """Cut `model` into what depends only on inputs and frozen parameters, and the rest.
 
     Args:
         model: a model with some parameters frozen (`reuse.freeze`).
-        example: its input, or inputs, batch first: any number of rows from 1 on; real rows make a sharper check.
+        example: its input, a sequence of its inputs, or a mapping of its keywords; the tensors in them hold rows first,
+            any number from 1 on; real rows make a sharper check. Numbers and None stay what they are.
         keep: signatures of frozen computations that are to stay in the suffix, as `Cut.earlier` names them.
 
     Returns:
-        A cut that computed what the model computes, in training and evaluation mode, on three batch sizes.
+        A cut that computed what the model computes, in training and evaluation mode, on several batch sizes, and gave
+        the same gradients. `prefix` is called as the model is.
 
     Raises:
         CutError: the model cannot be cut; the message says why.
@@ -80,58 +89,86 @@ def cut(model: nn.Module, example: Tensor | Sequence[Tensor], *, keep: Collectio
         >>> parts.bytes_per_sample
         12
     """
-    inputs = (example,) if isinstance(example, Tensor) else tuple(example)
     _refuse_the_hopeless(model)
-    whole = tuple(distinct_rows(tensor, ROWS[-1]) for tensor in inputs)
-    batches = tuple(tuple(tensor[:rows] for tensor in whole) for rows in ROWS)
+    whole = distinct_rows(as_example(example), ROWS[-1])
+    batches = tuple(whole.rows(slice(rows)) for rows in ROWS)
+    with unnested(), unchanged_state(model), living_branches(model):
+        moving = _probed(model, batches)
+        with unchanged_state(model, moving.parameters):
+            return _cut(_Task(model, batches, moving, frozenset(keep)))
+
+
+def _probed(model: nn.Module, batches: tuple[Example, ...]) -> Moving:
+    try:
+        return probe(model, batches[0], batches[-1])
+    except Exception as error:
+        raise CutError(f"the model cannot be cut: calling it failed: {first_line(error)}") from error
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be cut, and on what.
+
+    Attributes:
+        model: the model.
+        batches: inputs of `ROWS` rows.
+        moving: what its calls move.
+        keep: signatures of what is to stay in the suffix.
+    """
+
+    model: nn.Module
+    batches: tuple[Example, ...]
+    moving: Moving
+    keep: frozenset[str]
+
+
+def _cut(task: _Task) -> Cut:
     reasons: list[tuple[str, str]] = []
     found: list[Cut] = []
     for engine, attempt in _ENGINES.items():
         try:
-            result = attempt(model, batches, frozenset(keep))
+            result = attempt(task)
         except _NothingToCacheError:
             raise
         except Exception as error:  # noqa: BLE001 - users' forwards and torch.export raise anything; it is reported
-            reasons.append((engine, _first_line(error)))
+            reasons.append((engine, first_line(error)))
             continue
         found.append(result)
-        if not _computes_in_vain(result, model):
+        if not _computes_in_vain(result, task.model):
             break
     if not found:
-        raise CutError(f"the model cannot be cut: {_joined(reasons)}")
-    return min(found, key=lambda parts: _frozen_in_suffix(parts, model))
+        raise CutError(f"the model cannot be cut: {joined(reasons)}")
+    return min(found, key=lambda parts: _frozen_in_suffix(parts, task.model))
 
 
-def _cut_by_fx(model: nn.Module, batches: Batches, keep: frozenset[str]) -> Cut:
+def _cut_by_fx(task: _Task) -> Cut:
     """Cut, then enter wholly trainable modules at the frontier as long as that makes it smaller.
 
     A classifier head that pools before its linear layer is one call at first; entered, its pooling joins the prefix.
     Checking takes the longest, so only the smallest is checked, and a larger one where that fails.
     """
     entered: frozenset[str] = frozenset()
-    with unchanged_state(model), living_branches(model):
-        best = _try("torch.fx", _trace_by_fx, model, batches, keep)
-        larger: list[frozenset[str]] = []
-        while doors := _modules_at_frontier(best.cut) - entered:
-            try:
-                deeper = _try("torch.fx", partial(_trace_by_fx, entered=entered | doors), model, batches, keep)
-            except Exception:  # noqa: BLE001 - the cut in hand is good, whatever a forward raises here
-                break
-            if deeper.cut.bytes_per_sample >= best.cut.bytes_per_sample:
-                break
-            larger.append(entered)
-            best, entered = deeper, entered | doors
-        while larger:
-            try:
-                return _checked(best, model, batches)
-            except Exception:  # noqa: BLE001 - as above
-                best = _try("torch.fx", partial(_trace_by_fx, entered=larger.pop()), model, batches, keep)
-        return _checked(best, model, batches)
+    best = _try("torch.fx", trace, task)
+    larger: list[frozenset[str]] = []
+    while doors := _modules_at_frontier(best.cut) - entered:
+        try:
+            deeper = _try("torch.fx", partial(trace, entered=entered | doors), task)
+        except Exception:  # noqa: BLE001 - the cut in hand is good, whatever a forward raises here
+            break
+        if deeper.cut.bytes_per_sample >= best.cut.bytes_per_sample:
+            break
+        larger.append(entered)
+        best, entered = deeper, entered | doors
+    while larger:
+        try:
+            return _checked(best, task)
+        except Exception:  # noqa: BLE001 - as above
+            best = _try("torch.fx", partial(trace, entered=larger.pop()), task)
+    return _checked(best, task)
 
 
-def _cut_by_export(model: nn.Module, batches: Batches, keep: frozenset[str]) -> Cut:
-    with unchanged_state(model), living_branches(model):
-        return _checked(_try("torch.export", trace_by_export, model, batches, keep), model, batches)
+def _cut_by_export(task: _Task) -> Cut:
+    return _checked(_try("torch.export", trace_by_export, task), task)
 
 
 @dataclass(frozen=True)
@@ -149,76 +186,70 @@ class _Attempt:
     frontier: list[fx.Node]
 
 
-def _try(
-    engine: str, tracer: Callable[..., TracedModel], model: nn.Module, batches: Batches, keep: frozenset[str]
-) -> _Attempt:
-    sides = without(_divide(tracer, model, batches), keep)
+def _try(engine: str, tracer: Tracer, task: _Task) -> _Attempt:
+    model = task.model
+    sides = without(_divide(tracer, task), task.keep)
     for side in sides:
         find_crossing(side, model)
     training, evaluation = sides
-    if not keep <= set(training.signatures.values()):
+    if not task.keep <= set(training.signatures.values()):
         raise CutError("what is to be kept in the suffix is not computed by this model")
     names = list(dict.fromkeys(side.signatures[node] for side in sides for node in side.frontier()))
     by_signature = {training.signatures[node]: node for node in training.order}
     frontier = [by_signature[name] for name in names]
     if not any(holds_frozen(node, model) for node in training.needed_prefix(frontier)):
         kind = CutError if training.observed.traced.opaque else _NothingToCacheError
-        raise kind("no frozen layer comes before the first layer that trains, so there is nothing to cache")
-    for node in frontier:  # crosses in evaluation mode alone
-        training.crossing.setdefault(node, evaluation.crossing[_counterpart(node, training, evaluation)])
+        raise kind(why_not(training, model))
+    for node in frontier:  # crosses in evaluation mode alone, or beside another one in training mode
+        training.crossing[node] = batch_dimension(node, training.observed)
     specs = tuple(stored(node, training.observed) for node in frontier)
     prefix = build_prefix(training, model, frontier)
-    suffix = Suffix(model, build_suffix(training, model, names), build_suffix(evaluation, model, names))
+    suffix = Suffix(model, build_suffix(training, model, names), build_suffix(evaluation, model, names), specs)
     return _Attempt(Cut(prefix, suffix, specs, engine, _uncached(training, model)), sides, frontier)
 
 
-def _checked(attempt: _Attempt, model: nn.Module, batches: Batches) -> Cut:
+def _checked(attempt: _Attempt, task: _Task) -> Cut:
     """Return a cut with its earlier ones, once it has computed what the model computes."""
-    parts = attempt.cut
+    parts, model = attempt.cut, task.model
     if any(parameter.requires_grad for parameter in parts.prefix.parameters()):
         raise CutError("a parameter that trains is read in front of the cut")
-    check_cut(model, parts.prefix, parts.suffix, batches)
+    check_cut(model, parts.prefix, parts.suffix, task.batches, task.moving)
     model.eval()  # as when the deepest prefix was made: modes are in a cache's key
     return replace(parts, earlier=earlier_cuts(attempt.sides, attempt.frontier, model))
 
 
-def _divide(tracer: Callable[..., TracedModel], model: nn.Module, batches: Batches) -> Sides:
+def _divide(tracer: Tracer, task: _Task) -> Sides:
     """Trace and observe the model in both modes and divide each graph into constant nodes and the rest."""
+    model, batches, moving = task.model, task.batches, task.moving
     seen = []
     for mode in (True, False):
         model.train(mode)
-        traced = tracer(model, batches[1])
         _call_once(model, batches)
+        traced = tracer(model, batches[1], moving=moving)
         small = observe(traced, model, batches[0])
         large = observe(traced, model, batches[-1], small.written)
         seen.append((traced, small, large))
-    observed = [ObservedGraph(*one, (ROWS[0], ROWS[-1]), targets(one[0], model)) for one in seen]
+    observed = [ObservedGraph(*one, (ROWS[0], ROWS[-1]), targets(one[0], model), moving) for one in seen]
     constants = shared_constants(observed[0], observed[1], model)
     return DividedGraph(observed[0], constants[0]), DividedGraph(observed[1], constants[1])
 
 
-def _call_once(model: nn.Module, batches: Batches) -> None:
+def _call_once(model: nn.Module, batches: tuple[Example, ...]) -> None:
     """Call the model: what a module prepares on its first call is no state that moves."""
     with torch.no_grad():
-        model(*batches[0])
+        batches[0].copy().call(model)
 
 
-def _trace_by_fx(model: nn.Module, inputs: tuple[Tensor, ...], entered: frozenset[str] = frozenset()) -> TracedModel:
-    return trace(model, len(inputs), entered)
-
-
-_ENGINES: dict[str, Callable[[nn.Module, Batches, frozenset[str]], Cut]] = {
-    "torch.fx": _cut_by_fx,
-    "torch.export": _cut_by_export,
-}
+_ENGINES: dict[str, Callable[[_Task], Cut]] = {"torch.fx": _cut_by_fx, "torch.export": _cut_by_export}
 
 
 def _modules_at_frontier(parts: Cut) -> set[str]:
     """Return the trainable modules with children that the suffix calls on frontier tensors alone."""
-    graph: fx.Graph = parts.suffix.graphs[0].graph
-    calls = [n for n in graph.nodes if n.op == "call_module" and n.all_input_nodes]
+    graph: fx.GraphModule = parts.suffix.graphs[0]
+    calls = [n for n in graph.graph.nodes if n.op == "call_module" and n.all_input_nodes]
     calls = [n for n in calls if all(a.op in ("placeholder", "get_attr") for a in n.all_input_nodes)]
-    modules = {str(n.target): parts.suffix.model.get_submodule(str(n.target)) for n in calls}
+    names = {model_name(str(n.target), graph) for n in calls}.intersection(dict(parts.suffix.model.named_modules()))
+    modules = {name: parts.suffix.model.get_submodule(name) for name in names}
     return {name for name, module in modules.items() if any(module.children()) and not is_frozen(module)}
 
 
@@ -231,17 +262,12 @@ def _refuse_the_hopeless(model: nn.Module) -> None:
         raise CutError("the model itself has forward or backward hooks, which a cut would not call: remove them")
 
 
-def _counterpart(node: fx.Node, of: DividedGraph, among: DividedGraph) -> fx.Node:
-    name = of.signatures[node]
-    return next(other for other in among.frontier() if among.signatures[other] == name)
-
-
 def _uncached(side: DividedGraph, model: nn.Module) -> tuple[str, ...]:
     """Return the names of frozen layers among the nodes that the suffix runs."""
     names: dict[str, None] = {}
     for node in side.needed_suffix():
         if node.op == "call_module":
-            module = model.get_submodule(str(node.target))
+            module = module_called(node, model)
             names |= {f"{node.target}.{n}": None for n, p in module.named_parameters() if not p.requires_grad}
         for argument in node.all_input_nodes:
             parameter = parameter_read(argument, model)
@@ -261,25 +287,9 @@ def _computes_in_vain(result: Cut, model: nn.Module) -> bool:
 
 def _called(result: Cut, model: nn.Module) -> list[nn.Module]:
     graphs: tuple[fx.GraphModule, fx.GraphModule] = result.suffix.graphs
-    calls = {str(n.target) for graph in graphs for n in graph.graph.nodes if n.op == "call_module"}
-    return [model.get_submodule(name) for name in calls]
+    calls = {model_name(str(n.target), g) for g in graphs for n in g.graph.nodes if n.op == "call_module"}
+    return [module for name, module in model.named_modules() if name in calls]
 
 
 def _frozen_in_suffix(result: Cut, model: nn.Module) -> int:
     return sum(model.get_parameter(name).numel() for name in result.uncached)
-
-
-def _joined(reasons: list[tuple[str, str]]) -> str:
-    if len({reason for _, reason in reasons}) == 1:
-        return reasons[0][1]
-    return "; ".join(f"{engine}: {reason}" for engine, reason in reasons)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    reason = text[0] if text else type(error).__name__
-    if isinstance(error, CutError):
-        return reason
-    if isinstance(error, NotStorable):
-        return reason if text else "a value that crosses has no batch dimension that could be followed"
-    return f"{type(error).__name__}: {reason[:200]}"

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from reuse.layers.checking import unchanged_state
 from reuse.layers.cutting import Cut
-from reuse.layers.tracing import is_frozen, is_mixed
+from reuse.layers.preserving import unchanged_state
+from reuse.layers.suffix import model_name
+from reuse.layers.trainability import is_frozen, is_mixed
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,12 @@ def _sides(parts: Cut | None) -> dict[str, set[str]]:
         return {}
     graphs: dict[str, tuple[fx.GraphModule, ...]] = {"prefix": (parts.prefix,), "suffix": parts.suffix.graphs}
     return {
-        part: {str(n.target) for module in modules for n in module.graph.nodes if n.op in ("call_module", "get_attr")}
+        part: {
+            model_name(str(n.target), module)
+            for module in modules
+            for n in module.graph.nodes
+            if n.op in ("call_module", "get_attr")
+        }
         for part, modules in graphs.items()
     }
 

@@ -14,8 +14,8 @@ from reuse.layers.constancy import holds_frozen, tainted_by_writes
 from reuse.layers.crossing import BatchDimension, NotStorable
 from reuse.layers.frontier import DividedGraph, batch_dimension, find_crossing, stored
 from reuse.layers.frontier_tensor import FrontierTensor
+from reuse.layers.reasons import layer_name
 from reuse.layers.splicing import build_bridge, build_prefix, reaches
-from reuse.layers.tracing import parameter_read
 
 Sides = tuple[DividedGraph, DividedGraph]
 """The training and the evaluation graph of one model."""
@@ -55,7 +55,7 @@ def earlier_cuts(sides: Sides, frontier: Sequence[fx.Node], model: nn.Module) ->
     """
     training = sides[0]
     layers = [node for node in training.needed_prefix(frontier) if holds_frozen(node, model)]
-    names = [_layer_name(node, model) for node in layers]
+    names = [layer_name(node, model) for node in layers]
     deepest = {node: batch_dimension(node, training.observed) for node in frontier}
     found: list[EarlierCut] = []
     for first in range(len(layers) - 1, 0, -1):
@@ -133,11 +133,3 @@ def _divided_before(side: DividedGraph, signatures: frozenset[str]) -> DividedGr
         if not tainted:
             return DividedGraph(side.observed, prefix)
         barred |= tainted
-
-
-def _layer_name(node: fx.Node, model: nn.Module) -> str:
-    """Return the layer whose parameters a node computes with."""
-    if node.op == "call_module":
-        return str(node.target)
-    reads = [str(a.target) for a in node.all_input_nodes if parameter_read(a, model) is not None]
-    return reads[0].rpartition(".")[0] or reads[0]

@@ -15,7 +15,8 @@ from torch import fx, nn
 
 from reuse.errors import UsageError
 from reuse.layers.selecting import Patterns, select, summarize
-from reuse.layers.tracing import is_frozen, is_trainable, parameter_read, trace_or_none
+from reuse.layers.tracing import trace_or_none
+from reuse.layers.trainability import is_frozen, is_trainable, module_called, parameter_read
 
 
 class HeldInEval:
@@ -132,7 +133,7 @@ def _shielded(model: nn.Module) -> list[nn.Module]:
     known: dict[fx.Node, bool] = {}
     for node in graph.nodes:
         if node.op == "call_module":
-            module = model.get_submodule(str(node.target))
+            module = module_called(node, model)
             if next(module.parameters(), None) is None:
                 seen[id(module)] = module
                 if not _meets_frozen_layer(node, model, known):
@@ -151,7 +152,7 @@ def _user_is_frozen(user: fx.Node, model: nn.Module, known: dict[fx.Node, bool])
     if user.op == "output":
         return False
     if user.op == "call_module":
-        module = model.get_submodule(str(user.target))
+        module = module_called(user, model)
         if is_frozen(module):
             return True
         if is_trainable(module):

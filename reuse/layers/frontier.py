@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from reuse.layers.constancy import ObservedGraph, holds_frozen
-from reuse.layers.crossing import BatchDimension, Form, NotStorable, crossing_form
+from reuse.layers.crossing import BatchDimension, Form, NotStorable, Same, crossing_form, without_values
 from reuse.layers.frontier_tensor import FrontierTensor
-from reuse.layers.observing import tensors_in
+from reuse.layers.structure import tensors_in
+from reuse.layers.unpacking import is_container, leaf, same_structure, unpack
 
 
 @dataclass
@@ -27,8 +29,15 @@ class DividedGraph:
     pulled: set[fx.Node] = field(default_factory=set)
     crossing: dict[fx.Node, Form] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.order, self.signatures = self.observed.order, self.observed.signatures
+    @property
+    def order(self) -> dict[fx.Node, int]:
+        """The place of each node."""
+        return self.observed.order
+
+    @property
+    def signatures(self) -> dict[fx.Node, str]:
+        """A digest of the whole computation behind each node."""
+        return self.observed.signatures
 
     def needed_suffix(self) -> list[fx.Node]:
         """Return the nodes that the suffix has to run, in order: for the output, and to move the model's buffers."""
@@ -101,21 +110,48 @@ def _fill_crossing(side: DividedGraph) -> set[fx.Node]:
         for argument in node.all_input_nodes:
             if argument in side.prefix and argument.op != "get_attr" and argument not in side.crossing:
                 try:
-                    side.crossing[argument] = _single_tensors(argument, side.observed)
+                    side.crossing[argument] = _form(argument, side.observed)
                 except NotStorable:
                     unstorable.add(argument)
+    containers = [node for node in unstorable if _can_be_unpacked(node, side)]
+    if containers:
+        for node in containers:
+            unpack(node, side.observed, side.prefix)
+        return _fill_crossing(side)
     placeholders = {node for node in unstorable if node.op == "placeholder"}
     if placeholders:
         raise NotStorable(f"the input {placeholders.pop().name!r} has no batch dimension that could be followed")
+    _cross_once(side)
     return unstorable
 
 
-def _single_tensors(node: fx.Node, observed: ObservedGraph) -> Form:
+def _can_be_unpacked(node: fx.Node, side: DividedGraph) -> bool:
+    small, large = side.observed.small.values[node], side.observed.large.values[node]
+    whole = any(user not in side.prefix and user.target is not leaf for user in node.users)
+    return whole and is_container(small) and same_structure(small, large)
+
+
+def _form(node: fx.Node, observed: ObservedGraph) -> Form:
     """Return the crossing form of a node; a list of stored tensors does not cross whole, its items do."""
-    form = crossing_form(observed.small.values[node], observed.large.values[node], observed.rows)
+    large = observed.large.values[node]
+    form = crossing_form(observed.small.values[node], large, observed.rows)
     if not isinstance(form, BatchDimension) and _holds_rows(form):
         raise NotStorable
-    return form
+    return without_values(large, form) if node in observed.without_values else form
+
+
+def _cross_once(side: DividedGraph) -> None:
+    """Let nodes whose values are one and the same tensor cross together."""
+    seen = (side.observed.small, side.observed.large)
+    first: dict[tuple[Any, ...], fx.Node] = {}
+    for node in sorted(side.frontier(), key=side.order.__getitem__):
+        key = tuple(_identity(one.values[node]) for one in seen)
+        if first.setdefault(key, node) is not node and not any(node in one.written for one in seen):
+            side.crossing[node] = Same(first[key])
+
+
+def _identity(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.data_ptr() or id(tensor), tensor.dtype, tensor.shape, tensor.stride()
 
 
 def _redundant(side: DividedGraph, model: nn.Module) -> set[fx.Node]:

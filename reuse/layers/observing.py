@@ -4,18 +4,17 @@ Observation replaces tables of operations: a node is random when it moved a rand
 version counter of a tensor that existed before it moved, it has state when a buffer of its module moved.
 """
 
-import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
 
+from reuse.layers.attributes import AssignAttribute
+from reuse.layers.example import Example
+from reuse.layers.randomness import RandomSources, same_states
+from reuse.layers.structure import map_tensors, tensors_in
 from reuse.layers.tracing import TracedModel
-from reuse.seeding import random_state
 
 
 @dataclass
@@ -25,7 +24,7 @@ class Observation:
     Attributes:
         values: what each node returned, as it was before anything wrote into it.
         random: nodes that drew random numbers.
-        stateful: calls that changed a buffer of their own module, and writes into the model's own tensors.
+        stateful: calls that changed a buffer of their own module, writes into the model's own tensors, assignments.
         writes: for each node that wrote in place, the earlier nodes whose tensors share the written memory.
     """
 
@@ -56,7 +55,7 @@ def targets(traced: TracedModel, model: nn.Module) -> dict[str, Any]:
 
 
 def observe(
-    traced: TracedModel, model: nn.Module, inputs: tuple[Tensor, ...], written: frozenset[fx.Node] = frozenset()
+    traced: TracedModel, model: nn.Module, inputs: Example, written: frozenset[fx.Node] = frozenset()
 ) -> Observation:
     """Run the graph on `inputs` (batch first) and return what its nodes did. Buffers and random state do move.
 
@@ -66,52 +65,53 @@ def observe(
         inputs: what it is run on.
         written: nodes whose values are known to be written into later: another observation's `written`.
     """
-    module = fx.GraphModule(targets(traced, model), traced.graph)
-    own = frozenset(_memory(tensor) for tensor in (*model.buffers(), *model.parameters()))
-    seen = _run(module, inputs, written, own)
+    seen = _run(traced, model, inputs, written)
     # What is written into later is seen as it was only if it was known beforehand that it would be.
-    return seen if seen.written <= written else _run(module, inputs, seen.written | written, own)
+    return seen if seen.written <= written else _run(traced, model, inputs, seen.written | written)
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors in a value: itself, or those in its lists, tuples and mappings."""
-    return (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
-
-
-def _run(
-    module: fx.GraphModule, inputs: tuple[Tensor, ...], written: frozenset[fx.Node], own: frozenset[int]
-) -> Observation:
-    seen = Observation()
+def _run(traced: TracedModel, model: nn.Module, inputs: Example, written: frozenset[fx.Node]) -> Observation:
+    interpreter = _ObservingInterpreter(traced, model, written)
+    copy = inputs.copy()
     with torch.no_grad():
-        _ObservingInterpreter(module, seen, written, own).run(*(t.clone() for t in inputs))
-    return seen
+        interpreter.run(*copy.arguments, *copy.keywords.values(), enable_io_processing=False)
+    return interpreter.seen
 
 
 class _ObservingInterpreter(fx.Interpreter):
-    """Interpreter that notes what each node does; it runs the module that fx makes of a graph, with its very nodes."""
+    """Interpreter that notes what each node does, on the very nodes of the traced graph."""
 
-    def __init__(self, module: fx.GraphModule, seen: Observation, written: frozenset[fx.Node], own: frozenset[int]):
-        super().__init__(module, garbage_collect_values=False)
-        self.seen = seen
+    def __init__(self, traced: TracedModel, model: nn.Module, written: frozenset[fx.Node]):
+        super().__init__(nn.Module(), garbage_collect_values=False, graph=traced.graph)
+        self.targets = targets(traced, model)
+        self.seen = Observation()
         self.written = written  # nodes whose value is kept as a copy
-        self.own = own  # the memory of the model's parameters and buffers
+        self.own = frozenset(_memory(tensor) for tensor in (*model.buffers(), *model.parameters()))
         self.owners: dict[int, list[fx.Node]] = {}  # memory -> nodes whose value lies in it, first come first
+        self.random = RandomSources(model)
+
+    def fetch_attr(self, target: str) -> Any:
+        """Return what a target stands for: looked up by its whole name, since a name may be one of fx's own."""
+        return self.targets[target]
+
+    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """Call a module."""
+        return self.targets[str(target)](*args, **kwargs)
 
     def run_node(self, n: fx.Node) -> Any:
         arguments = list(tensors_in([self.env[a] for a in n.all_input_nodes]))
-        buffers = self._buffers(n)
         versions = [t._version for t in arguments]
-        buffer_versions = [(id(b), b._version) for b in buffers]
-        state = _random_states()
+        own_versions = self._own_versions(n)
+        state = self.random.states()
         value = super().run_node(n)
-        if not _same_states(state, _random_states()):
+        if not same_states(state, self.random.states()):
             self.seen.random.add(n)
-        if [(id(b), b._version) for b in self._buffers(n)] != buffer_versions:
+        if self._own_versions(n) != own_versions or self._assigns(n):
             self.seen.stateful.add(n)
         for tensor, version in zip(arguments, versions, strict=True):
             if tensor._version != version:
                 self._note_write(n, tensor)
-        self.seen.values[n] = tree_map_only(Tensor, torch.clone, value) if n in self.written else value
+        self.seen.values[n] = map_tensors(torch.clone, value) if n in self.written else value
         for tensor in tensors_in(value):
             self.owners.setdefault(_memory(tensor), []).append(n)
         return value
@@ -122,23 +122,19 @@ class _ObservingInterpreter(fx.Interpreter):
         written = self.seen.writes.setdefault(n, [])
         written += [owner for owner in self.owners.get(_memory(tensor), []) if owner not in written]
 
-    def _buffers(self, n: fx.Node) -> list[Tensor]:
-        return list(self.fetch_attr(str(n.target)).buffers()) if n.op == "call_module" else []
+    def _own_versions(self, n: fx.Node) -> list[tuple[int, int]]:
+        """Return which buffers and parameters a called module has, and how often each was written into."""
+        if n.op != "call_module":
+            return []
+        module = self.targets[str(n.target)]
+        return [(id(tensor), tensor._version) for tensor in (*module.buffers(), *module.parameters())]
+
+    def _assigns(self, n: fx.Node) -> bool:
+        return n.op == "call_module" and isinstance(self.targets[str(n.target)], AssignAttribute)
 
 
 def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr() or id(tensor)
-
-
-def _random_states() -> tuple[Any, ...]:
-    state = random_state()
-    return state["cpu"], state.get("cuda"), np.random.get_state(), random.getstate()  # noqa: NPY002
-
-
-def _same_states(before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
-    same_cuda = before[1] is None or all(torch.equal(a, b) for a, b in zip(before[1], after[1], strict=True))
-    same_numpy = before[2][2] == after[2][2] and np.array_equal(before[2][1], after[2][1])
-    return torch.equal(before[0], after[0]) and same_cuda and same_numpy and bool(before[3] == after[3])
 
 
 def _resolve(traced: TracedModel, model: nn.Module, node: fx.Node) -> Any:

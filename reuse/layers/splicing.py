@@ -1,50 +1,15 @@
-"""Building prefix and suffix modules from a divided graph. Both share the model's own modules and parameters."""
+"""Building the graphs of prefix and suffix from a divided graph. Both share the model's own modules and parameters."""
 
 from collections.abc import Collection, Sequence
+from keyword import iskeyword
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from reuse.layers.crossing import BatchDimension, BatchSize, Constant, Form, Shape
-from reuse.layers.frontier import DividedGraph
-
-
-class Suffix(nn.Module):
-    """The rest of a model after its frontier: takes the frontier tensors and returns what the model returns.
-
-    It holds a training and an evaluation graph and follows the mode of the model; `train()` and `eval()` set that of
-    the model. Its parameters are the model's own, under the model's names.
-    """
-
-    graphs: tuple[fx.GraphModule, fx.GraphModule]
-    model: nn.Module
-
-    def __init__(self, model: nn.Module, training_graph: fx.GraphModule, evaluation_graph: fx.GraphModule):
-        super().__init__()
-        # Held outside the module tree: the graphs share modules, which would appear twice in `named_parameters`.
-        object.__setattr__(self, "graphs", (training_graph, evaluation_graph))
-        object.__setattr__(self, "model", model)
-        for graph in (training_graph, evaluation_graph):
-            for name, child in graph.named_children():
-                if name not in self._modules:
-                    self.add_module(name, child)
-            for name, parameter in graph._parameters.items():
-                self.register_parameter(name, parameter)
-            for name, buffer in graph._buffers.items():
-                self.register_buffer(name, buffer)
-
-    def forward(self, *frontier: Tensor) -> Any:
-        """Compute what the model returns from the frontier tensors, each `(batch, *shape)`."""
-        training, evaluation = self.graphs
-        # Not called as a module: nobody else has these, so there are no hooks, which take longer than a small head.
-        return (training if self.model.training else evaluation).forward(*frontier)
-
-    def train(self, mode: bool = True) -> "Suffix":
-        """Set the mode of the whole model; frozen layers stay in evaluation mode."""
-        self.training = mode
-        self.model.train(mode)
-        return self
+from reuse.layers.crossing import BatchDimension, BatchSize, Constant, Form, Repeated, Same, Shape
+from reuse.layers.frontier import DividedGraph, batch_dimension
+from reuse.layers.suffix import RENAMED
 
 
 def build_prefix(side: DividedGraph, model: nn.Module, frontier: Sequence[fx.Node]) -> fx.GraphModule:
@@ -55,7 +20,7 @@ def build_prefix(side: DividedGraph, model: nn.Module, frontier: Sequence[fx.Nod
     for node in side.observed.traced.graph.nodes:
         if node in needed or node.op == "placeholder":
             copies[node] = graph.node_copy(node, lambda n: copies[n])
-    graph.output(tuple(_rows_first(graph, copies[n], side.crossing.get(n) or BatchDimension(0, 1)) for n in frontier))
+    graph.output(tuple(_rows_first(graph, copies[n], batch_dimension(n, side.observed)) for n in frontier))
     return _module(graph, side, model, {}, "Prefix")
 
 
@@ -69,6 +34,7 @@ def build_suffix(side: DividedGraph, model: nn.Module, frontier: list[str]) -> f
     """
     graph = fx.Graph()
     _, constants = _copy_onwards(graph, side, frontier, side.needed_suffix())
+    _switch_gradients(graph)
     return _module(graph, side, model, constants, "SuffixGraph")
 
 
@@ -108,8 +74,11 @@ def _copy_onwards(
         given = inputs[side.signatures[node]]
         copies[node] = _as_before(graph, given, side.crossing[node], _is_written(node, side, needed))
     for node, form in side.crossing.items():
-        if node not in copies:
+        if node not in copies and not isinstance(form, Same):
             copies[node] = materializer.make(form)
+            if isinstance(form, Repeated) and _is_written(node, side, needed):
+                copies[node] = graph.call_method("clone", (copies[node],))
+    copies |= {node: copies[form.node] for node, form in side.crossing.items() if isinstance(form, Same)}
     for node in needed:
         for argument in node.all_input_nodes:
             if argument.op == "get_attr" and argument not in copies:
@@ -131,6 +100,10 @@ class _Materializer:
     def make(self, form: Form) -> Any:
         if isinstance(form, Constant):
             return self._constant(form.value) if isinstance(form.value, Tensor) else form.value
+        if isinstance(form, Repeated):
+            sizes: list[Any] = [-1] * form.row.dim()
+            sizes[form.dimension] = self._times(1)
+            return self.graph.call_method("expand", (self._constant(form.row), *sizes))
         if isinstance(form, BatchSize):
             return self._times(form.factor)
         if isinstance(form, Shape):
@@ -184,15 +157,55 @@ def _copy(graph: fx.Graph, node: fx.Node, copies: dict[fx.Node, Any]) -> fx.Node
     arguments, keywords = fx.node.map_arg((node.args, node.kwargs), lambda n: copies[n])
     if node.op == "output":
         arguments = (arguments[0],)
-    return graph.create_node(node.op, node.target, arguments, keywords, node.name)
+    copy = graph.create_node(node.op, node.target, arguments, keywords, node.name)
+    copy.meta[_WITHOUT] = node.meta.get(_WITHOUT, False)
+    return copy
+
+
+_WITHOUT = "without_gradients"  # what a tracer notes of a node
+
+
+def _switch_gradients(graph: fx.Graph) -> None:
+    """Switch gradients off before the nodes that were traced without, and to what they were behind them."""
+    before: fx.Node | None = None
+    for node in list(graph.nodes):
+        if node.op in ("placeholder", "get_attr"):
+            continue
+        without = bool(node.meta.get(_WITHOUT))
+        with graph.inserting_before(node):
+            if without and before is None:
+                before = graph.call_function(torch.is_grad_enabled)
+                graph.call_function(torch._C._set_grad_enabled, (False,))
+            elif before is not None and not without:
+                graph.call_function(torch._C._set_grad_enabled, (before,))
+                before = None
 
 
 def _module(
     graph: fx.Graph, side: DividedGraph, model: nn.Module, constants: dict[str, Tensor], name: str
 ) -> fx.GraphModule:
     known = side.observed.targets
-    used = {str(n.target) for n in graph.nodes if n.op in ("call_module", "get_attr")}
-    root = {target: constants[target] if target in constants else known[target] for target in used}
+    root: dict[str, Any] = {}
+    renamed: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.op in ("call_module", "get_attr"):
+            target = str(node.target)
+            node.target = _usable(target)
+            root[node.target] = constants[target] if target in constants else known[target]
+            if node.target != target:
+                renamed[node.target] = target
     module = fx.GraphModule(root, graph, class_name=name)
+    module.meta[RENAMED] = renamed
     module.train(model.training)
     return module
+
+
+def _usable(target: str) -> str:
+    """Return a name under which a graph module can hold something: its own are taken, and Python's words, too."""
+    atoms = target.split(".")
+    if hasattr(_EMPTY, atoms[0]) or any(map(iskeyword, atoms)):
+        return f"of_model_{'_'.join(atoms)}"
+    return target
+
+
+_EMPTY = fx.GraphModule(nn.Module(), fx.Graph())

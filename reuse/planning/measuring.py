@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from reuse.devices import synchronize
-from reuse.layers.checking import unchanged_state
+from reuse.layers.preserving import unchanged_state
 
 MEASURED_SECONDS = 0.02  # that one thing is measured for, and at least twice
 LONG_SECONDS = 0.2  # what takes so long is measured once, and on fewer rows

@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from reuse.data.rows import Batch, Rows
 from reuse.distributed import is_main, join, mean_over_processes, rank, sum_over_processes, world_size
 from reuse.errors import UsageError
-from reuse.layers.splicing import Suffix
+from reuse.layers.suffix import Suffix
 from reuse.menus import lookup
 from reuse.objectives.objective import Network
 from reuse.reporting import Reporter

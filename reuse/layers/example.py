@@ -1,0 +1,98 @@
+"""What a model is called with: arguments and keywords, the tensors among them rows first."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reuse.errors import CutError
+from reuse.layers.structure import leaves, map_tensors, tensors_in
+
+LOUD_ROW = 2  # the first row that only the larger batches of a check hold: what mixes rows must move with it
+
+
+@dataclass(frozen=True)
+class Example:
+    """Arguments of a model's call.
+
+    Attributes:
+        arguments: by position: tensors, or containers of tensors, numbers and None.
+        keywords: by name, the same.
+    """
+
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The tensors among them, in order."""
+        return list(tensors_in([self.arguments, self.keywords]))
+
+    def call(self, module: nn.Module | Callable[..., Any]) -> Any:
+        """Return what a module makes of them."""
+        return module(*self.arguments, **self.keywords)
+
+    def map(self, function: Callable[[Tensor], Any]) -> "Example":
+        """Return an example with each tensor replaced by what a function makes of it."""
+        arguments, keywords = map_tensors(function, [self.arguments, self.keywords])
+        return Example(tuple(arguments), keywords)
+
+    def copy(self) -> "Example":
+        """Return an example whose tensors a forward may write into."""
+        return self.map(torch.clone)
+
+    def rows(self, chosen: slice | Tensor) -> "Example":
+        """Return some of its rows."""
+        return self.map(lambda tensor: tensor[chosen])
+
+
+def as_example(given: Tensor | Mapping[str, Any] | Sequence[Any]) -> Example:
+    """Return a tensor as one argument, a mapping as keywords, a sequence as arguments.
+
+    Raises:
+        CutError: it holds no tensor, an array, tensors without rows, or tensors of unequal numbers of rows.
+    """
+    if isinstance(given, Tensor):
+        example = Example((given,), {})
+    elif isinstance(given, Mapping):
+        example = Example((), dict(given))
+    else:
+        example = Example(tuple(given), {})
+    tensors = example.tensors
+    if any(isinstance(leaf, np.ndarray) for leaf in leaves([example.arguments, example.keywords])):
+        raise CutError("a model is cut on tensors, and the example holds a NumPy array: use torch.from_numpy")
+    if not tensors:
+        raise CutError("a model is cut on tensors, and the example holds none")
+    if any(tensor.dim() == 0 for tensor in tensors) or len({len(tensor) for tensor in tensors}) > 1:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        raise CutError(f"each tensor of the example must hold the same number of rows; these have the shapes {shapes}")
+    return example
+
+
+def distinct_rows(example: Example, rows: int) -> Example:
+    """Return `rows` rows, no two the same, made of those given where they are too few, and one of them loud.
+
+    With equal rows, or rows of one size, a mean or a maximum over the batch would not show.
+    """
+    return example.map(lambda tensor: _distinct(tensor, rows))
+
+
+def _distinct(tensor: Tensor, rows: int) -> Tensor:
+    repeats = (rows + len(tensor) - 1) // len(tensor)
+    copies = tensor.repeat(repeats, *[1] * (tensor.dim() - 1))[:rows].clone()
+    for row in range(1, rows):
+        if any(torch.equal(copies[row], copies[other]) for other in range(row)):
+            copies[row] = _altered(copies[row], row)
+    if copies.is_floating_point():
+        copies[LOUD_ROW] *= 3
+    return copies
+
+
+def _altered(row: Tensor, number: int) -> Tensor:
+    if row.is_floating_point():
+        steps = torch.arange(row.numel(), device=row.device, dtype=row.dtype).reshape(row.shape)
+        return row + (row.abs().mean() + 0.1) * torch.sin((steps + 1) * number)
+    return torch.roll(row, number, dims=-1) if row.dim() else row

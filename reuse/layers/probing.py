@@ -1,0 +1,236 @@
+"""What a call of a model moves beside its result: parameters, buffers and attributes, found by calling it.
+
+A cut must bind such state by name when it is called, keep it out of the prefix, and leave it alone while it is made.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from reuse.layers.example import Example
+from reuse.layers.preserving import contents
+from reuse.layers.randomness import RandomSources
+from reuse.layers.structure import tensors_in
+
+Place = tuple[str, str]
+"""A module's name in its model, and an attribute's or a buffer's in that module."""
+
+
+@dataclass(frozen=True)
+class Moving:
+    """What each call of a model moves.
+
+    Attributes:
+        parameters: those that it writes into.
+        attributes: where it puts something else.
+        mutated: lists, dictionaries and sets that it puts something into, or takes something out of.
+        counted: where the same call, made again, leaves something else behind: running means, counts, schedules.
+    """
+
+    parameters: tuple[nn.Parameter, ...] = ()
+    attributes: frozenset[Place] = frozenset()
+    mutated: frozenset[Place] = frozenset()
+    counted: frozenset[Place] = frozenset()
+
+    def counts_in(self, name: str) -> bool:
+        """Return whether the module of this name, or one below it, counts its calls in some form."""
+        return any(_is_below(place[0], name) for place in self.counted)
+
+    def writes_into(self, module: nn.Module) -> bool:
+        """Return whether a call of the model writes into a parameter of this module."""
+        own = {id(parameter) for parameter in self.parameters}
+        return bool(own) and any(id(parameter) in own for parameter in module.parameters())
+
+    def with_attributes(self, more: Iterable[Place]) -> "Moving":
+        """Return this with more attributes that move."""
+        return replace(self, attributes=self.attributes.union(more))
+
+    def in_module(self, name: str) -> Iterator[Place]:
+        """Yield the attributes that move in the module of this name, and below it."""
+        return (place for place in sorted(self.attributes) if _is_below(place[0], name))
+
+
+NOTHING = Moving()
+
+
+def probe(model: nn.Module, small: Example, large: Example) -> Moving:
+    """Return what calls of `model` move, in both modes; parameters are put back, the rest is the caller's to put back.
+
+    Args:
+        model: called three times in each mode.
+        small: a small batch.
+        large: a larger one.
+    """
+    attributes: set[Place] = set()
+    mutated: set[Place] = set()
+    counted: set[Place] = set()
+    with _written_parameters(model) as parameters:
+        for mode in (True, False):
+            model.train(mode)
+            first, again, other = (_left_behind(model, batch) for batch in (small, small, large))
+            for place, held in again.items():
+                before, after = first.get(place, held), other.get(place, held)
+                if _is_new(before, held) or (isinstance(held.value, _PLAIN) and _differs(held.value, after.value)):
+                    attributes.add(place)
+                elif _moved_in_place(before, held):
+                    mutated.add(place)
+                if _differs(before.content, held.content):
+                    counted.add(place)
+    return Moving(tuple(parameters), frozenset(attributes), frozenset(mutated), frozenset(counted))
+
+
+@dataclass(frozen=True)
+class Held:
+    """What stands at a place.
+
+    Attributes:
+        value: the object itself.
+        content: what it held then: the values of a buffer, the parts of a container.
+    """
+
+    value: Any
+    content: Any
+
+
+State = dict[Place, Held]
+
+
+def state_of(model: nn.Module, with_values: bool = False) -> State:
+    """Return the buffers and the attributes of all modules.
+
+    Args:
+        model: the model.
+        with_values: keep the values of buffers, too.
+    """
+    found = {
+        (name, key): Held(value, contents(value))
+        for name, module in model.named_modules()
+        for key, value in vars(module).items()
+        if key not in _TABLES
+    }
+    for name, module in model.named_modules():
+        for key, buffer in module._buffers.items():
+            if (name, key) not in found:
+                found[name, key] = Held(buffer, None if buffer is None or not with_values else buffer.detach().clone())
+    return found
+
+
+def changed(before: State, after: State) -> list[Place]:
+    """Return where something else stands than before, or a container holds something else."""
+    nothing = Held(None, None)
+    pairs = ((place, before.get(place, nothing), held) for place, held in after.items())
+    return [place for place, old, new in pairs if _is_new(old, new) or _moved_in_place(old, new)]
+
+
+_TABLES = frozenset(vars(nn.Module())) | {"train"}
+_PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.Size, torch.dtype, torch.device)
+_HOLDING = (list, tuple, dict, set)
+
+
+def _left_behind(model: nn.Module, batch: Example) -> State:
+    """Return the state that a call leaves behind, always drawing the same random numbers."""
+    with RandomSources(model).untouched(), torch.no_grad():
+        torch.manual_seed(0)
+        batch.copy().call(model)
+    return state_of(model, with_values=True)
+
+
+def _is_new(before: Held, after: Held) -> bool:
+    """Return whether something was assigned: another object, or another plain value."""
+    if isinstance(before.value, _PLAIN) and type(before.value) is type(after.value):
+        return bool(before.value != after.value)
+    return before.value is not after.value
+
+
+def _moved_in_place(before: Held, after: Held) -> bool:
+    """Return whether the same container holds something else."""
+    if not isinstance(after.value, _HOLDING) or type(before.content) is not type(after.content):
+        return False
+    return _parts_differ(before.content, after.content, lambda a, b: _is_new(Held(a, a), Held(b, b)))
+
+
+def _differs(before: Any, after: Any) -> bool:
+    """Return whether two values are known not to be the same: numbers and tensors are."""
+    if isinstance(before, Tensor) and isinstance(after, Tensor):
+        return before is not after and not _equal(before, after)
+    if isinstance(before, _PLAIN) and isinstance(after, _PLAIN):
+        return bool(before != after)
+    if type(before) is type(after) and isinstance(after, _HOLDING):
+        return _parts_differ(before, after, _differs)
+    return False
+
+
+def _parts_differ(before: Any, after: Any, differ: Callable[[Any, Any], bool]) -> bool:
+    if isinstance(after, set):
+        return bool(before != after)
+    if len(before) != len(after):
+        return True
+    if isinstance(after, dict):
+        return before.keys() != after.keys() or any(differ(before[key], after[key]) for key in after)
+    return any(differ(a, b) for a, b in zip(before, after, strict=True))
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
+        return False
+    return torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)) if a.is_floating_point() else torch.equal(a, b)
+
+
+def _is_below(name: str, other: str) -> bool:
+    return not other or name == other or name.startswith(f"{other}.")
+
+
+@contextmanager
+def _written_parameters(model: nn.Module) -> Iterator[list[nn.Parameter]]:
+    """Yield a list that holds, at the end of the block, the parameters that it moved; their values are put back."""
+    watching = _CopyOnWrite(model)
+    memory = [(parameter, parameter.data) for parameter in model.parameters()]
+    found: list[nn.Parameter] = []
+    with watching:
+        yield found
+    for parameter, data in memory:
+        if parameter.data_ptr() != data.data_ptr():
+            parameter.data = data
+            found.append(parameter)
+    for parameter, value in watching.copies.values():
+        parameter.data.copy_(value)
+        found.append(parameter)
+    found[:] = list({id(parameter): parameter for parameter in found}.values())
+
+
+class _CopyOnWrite(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Watch over the parameters of a model: the first operation that writes into one has its values copied before.
+
+    Writes through `.data` do not count in a tensor's version, so only the operations themselves tell.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.parameters = {_memory(parameter): parameter for parameter in model.parameters()}
+        self.copies: dict[int, tuple[nn.Parameter, Tensor]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation."""
+        kwargs = kwargs or {}
+        if func._schema.is_mutable:
+            for number, argument in enumerate(func._schema.arguments):
+                if argument.alias_info is not None and argument.alias_info.is_write:
+                    given = args[number] if number < len(args) else kwargs.get(argument.name)
+                    self._copy(given)
+        return func(*args, **kwargs)
+
+    def _copy(self, given: Any) -> None:
+        for tensor in tensors_in(given):
+            key = _memory(tensor)
+            parameter = self.parameters.get(key)
+            if parameter is not None and key not in self.copies:
+                self.copies[key] = parameter, parameter.data.clone()
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr() or id(tensor)

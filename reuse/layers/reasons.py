@@ -1,0 +1,77 @@
+"""Why a model cannot be cut, in plain words: which frozen layer is in the way, and what its forward does."""
+
+from torch import fx, nn
+
+from reuse.errors import CutError
+from reuse.layers.constancy import holds_frozen, holds_trainable, mixes_rows
+from reuse.layers.crossing import NotStorable
+from reuse.layers.frontier import DividedGraph
+from reuse.layers.recording import Untraceable
+from reuse.layers.trainability import parameter_read
+
+NOTHING_BEFORE = "no frozen layer comes before the first layer that trains, so there is nothing to cache"
+
+_KNOWN = {  # what torch.fx and torch.export say -> what it means
+    "symbolically traced variables cannot be used as inputs to control flow": "its forward branches on values or sizes",
+    "Could not guard on data-dependent expression": "its forward branches on values",
+    "Constraints violated": "its forward does something else for some numbers of rows",
+    "Proxy object cannot be iterated": "its forward iterates over a tensor",
+    "in output, which is not a known type": "its forward returns what holds no tensors that torch knows of",
+}
+
+
+def why_not(side: DividedGraph, model: nn.Module) -> str:
+    """Return why nothing of a graph can be cached: the first frozen layer that cannot be, and what it does."""
+    constant = side.prefix | side.pulled
+    for node in side.order:
+        before = all(argument in constant for argument in node.all_input_nodes)
+        if before and node.op != "get_attr" and holds_frozen(node, model) and node not in side.prefix:
+            name, does = layer_name(node, model), _what_it_does(node, side, model)
+            if does is not None:
+                return f"the frozen layer {name!r} cannot be cached: it {does}"
+    return NOTHING_BEFORE
+
+
+def first_line(error: Exception) -> str:
+    """Return what went wrong in one line, in plain words where they are known."""
+    text = str(error).strip()
+    line = text.partition("\n")[0]
+    if isinstance(error, CutError | Untraceable):
+        return line
+    if isinstance(error, NotStorable):
+        return line or "a value that crosses has no batch dimension that could be followed"
+    known = next((words for said, words in _KNOWN.items() if said in text), None)
+    return known or f"{type(error).__name__}: {line[:200] or 'no message'}"
+
+
+def joined(reasons: list[tuple[str, str]]) -> str:
+    """Return the reasons of several engines, each once."""
+    if len({reason for _, reason in reasons}) == 1:
+        return reasons[0][1]
+    return "; ".join(f"{engine}: {reason}" for engine, reason in reasons)
+
+
+def layer_name(node: fx.Node, model: nn.Module) -> str:
+    """Return the layer whose parameters a node computes with."""
+    if node.op == "call_module":
+        return str(node.target)
+    reads = [str(a.target) for a in node.all_input_nodes if parameter_read(a, model) is not None]
+    return reads[0].rpartition(".")[0] or reads[0]
+
+
+def _what_it_does(node: fx.Node, side: DividedGraph, model: nn.Module) -> str | None:
+    observed, target = side.observed, str(node.target)
+    if holds_trainable(node, model):
+        why = observed.traced.opaque.get(target)
+        return None if why is None else f"holds layers that train, and cannot be entered, because {why}"
+    if node in observed.small.random or node in observed.large.random:
+        return "draws random numbers"
+    if node.op == "call_module" and observed.moving.writes_into(observed.targets[target]):
+        return "writes into its own parameters"
+    if (node.op == "call_module" and observed.moving.counts_in(target)) or node in observed.small.stateful:
+        return "counts its calls, or changes a buffer with each of them"
+    if mixes_rows(node, observed):
+        return "mixes the rows of a batch"
+    if node in side.pulled:
+        return "returns something that cannot be stored row by row"
+    return "computes something else while training"

@@ -1,0 +1,151 @@
+"""What torch.fx does not record by itself: assignments, functions with a backward of their own, lengths, switches.
+
+All of it holds while a model is traced, and is put back afterwards.
+"""
+
+import builtins
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.autograd import Function
+
+from reuse.layers.structure import leaves
+
+Record = Callable[[nn.Module, str, Any], bool]
+"""Function that records an assignment to a module's attribute if it is one to record, and returns whether it did."""
+
+
+class Untraceable(Exception):  # noqa: N818 - a signal to the tracer, not an error of the user's
+    """Signal that a forward does something that a graph would not repeat."""
+
+
+def holds_proxy(value: Any) -> bool:
+    """Return whether a value is, or holds, a value of the graph."""
+    return isinstance(value, fx.Proxy) or any(isinstance(leaf, fx.Proxy) for leaf in leaves(value))
+
+
+@contextmanager
+def recorded_assignments(record: Record) -> Iterator[None]:
+    """Hand each assignment to an attribute of a module to `record` first."""
+    assign = nn.Module.__setattr__
+
+    def assign_or_record(module: nn.Module, name: str, value: Any) -> None:
+        if not record(module, name, value):
+            assign(module, name, value)
+
+    nn.Module.__setattr__ = assign_or_record  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.__setattr__ = assign  # type: ignore[method-assign]
+
+
+@contextmanager
+def recorded_functions(tracer: fx.Tracer) -> Iterator[None]:
+    """Keep each `torch.autograd.Function` one call, with its own backward."""
+    apply = Function.__dict__["apply"]
+
+    def apply_or_record(kind: type[Function], *arguments: Any, **keywords: Any) -> Any:
+        if holds_proxy([arguments, keywords]):
+            return tracer.create_proxy("call_function", applied(kind), arguments, keywords)
+        return apply.__func__(kind, *arguments, **keywords)
+
+    Function.apply = classmethod(apply_or_record)
+    try:
+        yield
+    finally:
+        Function.apply = apply
+
+
+@cache
+def applied(kind: type[Function]) -> Callable[..., Any]:
+    """Return a function that applies a `torch.autograd.Function`, under that one's name."""
+
+    def apply(*arguments: Any, **keywords: Any) -> Any:
+        return kind.apply(*arguments, **keywords)
+
+    apply.__name__ = f"apply_{kind.__name__}"
+    apply.__qualname__, apply.__module__ = f"{kind.__qualname__}.apply", kind.__module__
+    return apply
+
+
+@contextmanager
+def recorded_names(tracer: fx.Tracer, names: dict[str, Any]) -> Iterator[None]:
+    """Replace, among the names that a forward uses, `len` and functions that were taken from an autograd function.
+
+    Args:
+        tracer: records them.
+        names: the globals of the forward's file.
+    """
+    new = {name: _recorded(tracer, value) for name, value in names.items() if _is_applied(value)}
+    if "len" not in names:
+        new["len"] = _length(tracer)
+    old = {name: names[name] for name in new if name in names}
+    names.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            names.pop(name)
+        names.update(old)
+
+
+@contextmanager
+def one_mode(what: str = "its forward") -> Iterator[Callable[[], None]]:
+    """Yield a function that fails where a forward switched a mode that a graph would not keep."""
+    before = _modes()
+
+    def check() -> None:
+        if _modes() != before:
+            raise Untraceable(f"{what} switches autocast or inference mode on or off")
+
+    yield check
+
+
+@contextmanager
+def unnested() -> Iterator[None]:
+    """Leave no level of `torch.func` behind: one that failed half-way would change what torch computes afterwards."""
+    functorch: Any = torch._C._functorch
+    depth = functorch.get_dynamic_layer_stack_depth()
+    try:
+        yield
+    finally:
+        functorch.pop_dynamic_layer_stack_and_undo_to_depth(depth)
+
+
+def _is_applied(value: Any) -> bool:
+    owner = getattr(value, "__self__", None)
+    return isinstance(owner, type) and issubclass(owner, Function) and getattr(value, "__name__", "") == "apply"
+
+
+def _recorded(tracer: fx.Tracer, bound: Any) -> Callable[..., Any]:
+    def apply_or_record(*arguments: Any, **keywords: Any) -> Any:
+        if holds_proxy([arguments, keywords]):
+            return tracer.create_proxy("call_function", applied(bound.__self__), arguments, keywords)
+        return bound(*arguments, **keywords)
+
+    return apply_or_record
+
+
+def _length(tracer: fx.Tracer) -> Callable[[Any], Any]:
+    def length(value: Any) -> Any:
+        is_traced = isinstance(value, fx.Proxy)
+        return tracer.create_proxy("call_function", len, (value,), {}) if is_traced else builtins.len(value)
+
+    return length
+
+
+def _modes() -> tuple[bool, ...]:
+    devices = {"cpu", torch.accelerator.current_accelerator().type} if torch.accelerator.is_available() else {"cpu"}  # type: ignore[union-attr]
+    return torch.is_inference_mode_enabled(), *(torch.is_autocast_enabled(device) for device in sorted(devices))
+
+
+def names_of(forward: Any) -> dict[str, Any]:
+    """Return the globals of the file that a forward was written in."""
+    found = getattr(getattr(forward, "__func__", forward), "__globals__", None)
+    return found if isinstance(found, dict) and found is not sys.modules["builtins"].__dict__ else {}

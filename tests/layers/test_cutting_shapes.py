@@ -1,0 +1,164 @@
+"""Forwards that look at shapes: batches of one, lengths, rows folded into other dimensions."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from exact_cuts import ROWS, Case, ThreeLayers, hold_to_model
+
+GENERATOR = torch.Generator().manual_seed(0)
+X = torch.randn(ROWS, 4, generator=GENERATOR).double()
+SEQUENCE = torch.randn(ROWS, 6, 4, generator=GENERATOR).double()
+LENGTHS = torch.tensor([3, 1, 6, 2, 5, 4, 6])
+IMAGES = torch.randn(ROWS, 3, 8, 8, generator=GENERATOR).double()
+
+
+class BatchOfOne(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.b(self.a(x))
+        if y.size(0) > 1:
+            y = y - y.mean(0)
+        return self.c(y)
+
+
+class BatchOfOneInFront(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        if len(y) == 1:
+            y = y * 2
+        return self.c(self.b(y))
+
+
+class Squeezes(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.b(self.a(x)).unsqueeze(2).squeeze())
+
+
+class Positions(ThreeLayers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.randn(1, 9, 4).double())
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x) + self.place[:, : x.size(1)]
+        return self.c(self.b(y).mean(1))
+
+
+class Causal(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        length = x.shape[1]
+        mask = torch.ones(length, length, dtype=torch.bool).tril()
+        y = self.a(x)
+        weights = (y @ y.transpose(1, 2)).masked_fill(~mask, -1e9).softmax(-1)
+        return self.c(self.b(weights @ y))
+
+
+class LastOfEach(ThreeLayers):
+    """The last token of each row, as GPT-2's classifier pools."""
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        y = self.a(x)
+        rows = torch.arange(y.shape[0], device=y.device)
+        return self.c(self.b(y[rows, lengths - 1]))
+
+
+class LastBehind(ThreeLayers):
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        y = self.b(self.a(x))
+        return self.c(y)[torch.arange(len(x)), lengths - 1]
+
+
+class Folds(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        rows, length, width = x.shape
+        y = self.a(x.reshape(rows * length, width))
+        return self.c(self.b(y).view(rows, length, width).amax(1))
+
+
+class SequenceFirst(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.gru, self.c = nn.LSTM(4, 5).double(), nn.GRU(5, 3).double(), nn.Linear(3, 2).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs, (_state, _cell) = self.lstm(x.transpose(0, 1))
+        return self.c(self.gru(outputs)[1][-1])
+
+
+class StateHandedOn(nn.Module):
+    """A decoder starts from the state of a frozen encoder, whose rows lie in the second dimension."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder = (nn.LSTM(4, 4, batch_first=True).double() for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, state = self.encoder(x)
+        return self.decoder(x.flip(1), state)[0]
+
+
+class RowsInLastPlace(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x).T
+        return self.c((y * 2).T.contiguous() @ self.b.weight)
+
+
+class RepeatedTable(ThreeLayers):
+    """A table of frozen numbers, expanded to the batch: the same in every row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.randn(1, 6, 4).double())
+
+    def forward(self, x: Tensor) -> Tensor:
+        table = self.place.expand(x.shape[0], -1, -1)
+        return self.c(self.b(self.a(x)) + self.b(table))
+
+
+class Attends(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        layers = (nn.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True) for _ in range(3))
+        self.layers = nn.ModuleList(layers).double()
+        self.head = nn.Linear(4, 2).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(x.mean(1))
+
+
+class Rolls(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 3, padding=1).double(), nn.Conv2d(4, 2, 3).double()
+        self.head = nn.Linear(2, 2).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.roll(self.a(x), (1, 2), dims=(2, 3))
+        parts = y.chunk(2, dim=2)
+        return self.head(self.b(torch.cat(parts[::-1], 2)).mean((2, 3)))
+
+
+CASES = {
+    "a branch on one row": Case(BatchOfOne, "a", (X,), "one row alone"),
+    "a branch on one row in front": Case(BatchOfOneInFront, "a", (X,), "some numbers of rows"),
+    "squeezed": Case(Squeezes, "a", (X,)),
+    "positions": Case(Positions, "a,place", (SEQUENCE,), frontier=[(6, 4)]),
+    "a causal mask": Case(Causal, "a", (SEQUENCE,), frontier=[(6, 4)]),
+    "the last of each row": Case(LastOfEach, "a", (SEQUENCE, LENGTHS), frontier=[(4,)]),
+    "the last of each row behind": Case(LastBehind, "a", (SEQUENCE, LENGTHS), frontier=[(), (6, 4)]),
+    "folded": Case(Folds, "a", (SEQUENCE,), frontier=[(6, 4)]),
+    "sequence first": Case(SequenceFirst, "lstm", (SEQUENCE,), frontier=[(6, 5)]),
+    "a state handed on": Case(StateHandedOn, "encoder", (SEQUENCE,)),
+    "rows in the last place": Case(RowsInLastPlace, "a", (X,), frontier=[(4,)]),
+    "a repeated table": Case(RepeatedTable, "a,place", (SEQUENCE,), frontier=[(6, 4)]),
+    "attention": Case(Attends, "layers.0,layers.1", (SEQUENCE,), frontier=[(6, 4)]),
+    "rolled and chunked": Case(Rolls, "a", (IMAGES,)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_exact_or_refused(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    hold_to_model(CASES[name])
+    assert capfd.readouterr() == ("", "")  # no graphs, no notes of torch's

@@ -1,0 +1,366 @@
+"""Forwards that draw numbers, count, remember and assign: what they leave behind is the same behind a cut."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from exact_cuts import ROWS, Case, ThreeLayers, doubled, hold_to_model
+
+X = torch.randn(ROWS, 4, generator=torch.Generator().manual_seed(0)).double()
+TOKENS = torch.randint(0, 9, (ROWS, 3), generator=torch.Generator().manual_seed(1))
+
+
+class DropsByPython(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        if not (self.training and random.random() < 0.5):
+            y = self.b(y) + y
+        return self.c(y)
+
+
+class DropsByNumpy(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        if not (self.training and np.random.rand() < 0.5):  # noqa: NPY002
+            y = self.b(y) + y
+        return self.c(y)
+
+
+class DropsByTorch(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        if not (self.training and torch.rand([]) < 0.5):
+            y = self.b(y) + y
+        return self.c(y)
+
+
+class DropsByItsOwn(ThreeLayers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.draws = random.Random(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        if not (self.training and self.draws.random() < 0.5):
+            y = self.b(y) + y
+        return self.c(y)
+
+
+class NoiseOfNoRows(ThreeLayers):
+    """Noise of one size, whatever the batch: a constant to a tracer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.b(self.a(x))
+        return self.c(y + torch.randn(4, dtype=y.dtype)) if self.training else self.c(y)
+
+
+class NoiseOfRows(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.b(self.a(x))
+        return self.c(y + torch.randn_like(y)) if self.training else self.c(y)
+
+
+class Around(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.first, self.inner, self.last = nn.Linear(4, 4).double(), inner, nn.Linear(4, 2).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.inner(self.first(x)))
+
+
+class Centre(ThreeLayers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("center", torch.zeros(4).double())
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.b(self.a(x))
+        out = self.c(y - self.center)
+        if self.training:
+            self.center = 0.9 * self.center + 0.1 * y.mean(0).detach()
+        return out
+
+
+class CentreInPlace(Centre):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.b(self.a(x))
+        out = self.c(y - self.center)
+        if self.training:
+            self.center.mul_(0.9).add_(y.mean(0).detach(), alpha=0.1)
+        return out
+
+
+class CentreThenRead(Centre):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.b(self.a(x))
+        self.center = 0.5 * self.center + 0.5 * y.mean(0).detach()
+        return self.c(y - self.center)
+
+
+class CentreOfFrozen(Centre):
+    """The running mean is one of frozen values."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        self.center = 0.5 * self.center + 0.5 * y.mean(0)
+        return self.c(self.b(y) - self.center)
+
+
+class Auxiliary(ThreeLayers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.aux_loss = torch.zeros(()).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.b(self.a(x))
+        self.aux_loss = y.square().mean().detach()
+        return self.c(y)
+
+
+class Remembers(ThreeLayers):
+    """Keeps several values in a dictionary of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[str, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.b(self.a(x))
+        self.seen["mean"] = y.mean(0).detach()
+        return self.c(y)
+
+
+class Appends(ThreeLayers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.losses: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.b(self.a(x))
+        self.losses.append(y.mean().detach())
+        return self.c(y)
+
+
+class Scheduled(ThreeLayers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.k = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.b(self.a(x)) * self.k
+        if self.training:
+            self.k = self.k + 1
+        return self.c(y)
+
+
+class ReadsChild(nn.Module):
+    """Reads what a layer that trains left behind in itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.inner, self.c = nn.Linear(4, 4).double(), Auxiliary(), nn.Linear(4, 2).double()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.c(self.inner(self.a(x)))
+        return y, self.inner.aux_loss
+
+
+class Queue(ThreeLayers):
+    """Keys of earlier batches (MoCo, https://arxiv.org/abs/1911.05722)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("queue", torch.randn(4, 20).double())
+        self.register_buffer("place", torch.zeros(1, dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.b(self.a(x))
+        out = self.c(y) @ self.queue.clone()
+        if self.training:
+            rows = (torch.arange(y.shape[0]) + self.place) % 20
+            self.queue[:, rows] = y.detach().T
+            self.place[0] = (self.place[0] + y.shape[0]) % 20
+        return out
+
+
+class CountsInTheFrozen(nn.Module):
+    """A frozen layer that counts its calls in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4).double()
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.linear(x)
+
+
+class NoisyFrozen(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x + 0.1 * torch.randn_like(x))
+
+
+class MixingFrozen(NoisyFrozen):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.linear(x)
+        return y - y.mean(0)
+
+
+class CountedByAttribute(NoisyFrozen):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.linear(x) * (1 + self.calls % 2)
+
+
+class Teacher(ThreeLayers):
+    """A momentum teacher that moves in the forward (BYOL, https://arxiv.org/abs/2006.07733)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.teacher = nn.Linear(4, 4).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        if self.training:
+            with torch.no_grad():
+                for ours, theirs in zip(self.teacher.parameters(), self.b.parameters(), strict=True):
+                    ours.mul_(0.9).add_(theirs, alpha=0.1)
+        return self.c(self.b(y)) - self.teacher(y)
+
+
+class TeacherByData(Teacher):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        for ours, theirs in zip(self.teacher.parameters(), self.b.parameters(), strict=True):
+            ours.data = ours.data * 0.9 + theirs.data * 0.1
+        return self.c(self.b(y)) - self.teacher(y)
+
+
+class Renormed(nn.Module):
+    """An embedding that renormalises the rows that it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 4, max_norm=1.0).double()
+        self.a, self.c = nn.Linear(4, 4).double(), nn.Linear(4, 2).double()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.c(self.a(self.embedding(tokens)).mean(1))
+
+
+class Codebook(ThreeLayers):
+    """Vector quantisation with a moving codebook (https://arxiv.org/abs/1711.00937)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("codes", torch.randn(5, 4).double())
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.b(self.a(x))
+        nearest = torch.cdist(y, self.codes).argmin(1)
+        hot = F.one_hot(nearest, 5).to(y.dtype)
+        quantized = y + (self.codes[nearest] - y).detach()
+        if self.training:
+            sums = hot.T @ y.detach()
+            self.codes.data.copy_(self.codes * 0.9 + 0.1 * sums)
+        return self.c(quantized)
+
+
+def normed(layer: nn.Module) -> nn.Module:
+    return nn.utils.parametrizations.spectral_norm(layer)
+
+
+CASES = {
+    "drops by random": Case(DropsByPython, "a", (X,), "draws random numbers to decide"),
+    "drops by NumPy": Case(DropsByNumpy, "a", (X,), "draws random numbers to decide"),
+    "drops by torch": Case(DropsByTorch, "a", (X,), "draws random numbers to decide"),
+    "drops by a generator of its own": Case(DropsByItsOwn, "a", (X,), "draws random numbers to decide"),
+    "drops in a mixed child": Case(lambda: Around(DropsByPython()), "first,inner.a", (X,), frontier=[(4,)]),
+    "noise of no rows": Case(NoiseOfNoRows, "a", (X,)),
+    "noise of rows": Case(NoiseOfRows, "a", (X,), frontier=[(4,)]),
+    "a centre": Case(Centre, "a", (X,), frontier=[(4,)]),
+    "a centre in a mixed child": Case(lambda: Around(Centre()), "first,inner.a", (X,), frontier=[(4,)]),
+    "a centre in place": Case(CentreInPlace, "a", (X,), frontier=[(4,)]),
+    "a centre read after it moved": Case(CentreThenRead, "a", (X,), frontier=[(4,)]),
+    "a centre of frozen values": Case(CentreOfFrozen, "a", (X,), frontier=[(4,)]),
+    "an auxiliary loss": Case(Auxiliary, "a", (X,), frontier=[(4,)]),
+    "a dictionary of its own": Case(Remembers, "a", (X,), "changes 'seen'"),
+    "a list of its own": Case(Appends, "a", (X,), "changes 'losses'"),
+    "a scheduled number": Case(Scheduled, "a", (X,)),
+    "a scheduled number in a mixed child": Case(lambda: Around(Scheduled()), "first,inner.a", (X,), frontier=[(4,)]),
+    "what a child left": Case(ReadsChild, "a", (X,)),
+    "a queue": Case(Queue, "a", (X,), frontier=[(4,)]),
+    "a codebook": Case(Codebook, "a", (X,)),
+    "a frozen layer that counts": Case(
+        lambda: Around(nn.Sequential(CountsInTheFrozen(), nn.Linear(4, 4).double())),
+        "first,inner.0",
+        (X,),
+        frontier=[(4,)],
+    ),
+    "counts first of all": Case(
+        lambda: nn.Sequential(CountsInTheFrozen(), nn.Linear(4, 2).double()),
+        "0",
+        (X,),
+        "'0'.*counts|'0'.*changes a buffer",
+    ),
+    "noise first of all": Case(
+        lambda: nn.Sequential(NoisyFrozen(), nn.Linear(4, 2).double()), "0", (X,), "'0'.*random"
+    ),
+    "mixes rows first of all": Case(
+        lambda: nn.Sequential(MixingFrozen(), nn.Linear(4, 2).double()), "0", (X,), "'0'.*rows"
+    ),
+    "changes by its calls": Case(
+        lambda: nn.Sequential(CountedByAttribute(), nn.Linear(4, 2).double()), "0", (X,), "'0'"
+    ),
+    "a teacher": Case(Teacher, "a,teacher", (X,)),
+    "a teacher by its data": Case(TeacherByData, "a,teacher", (X,), "writes into parameters"),
+    "a frozen embedding that renormalises": Case(Renormed, "embedding,a", (TOKENS,), "'embedding'"),
+    "an embedding that trains and renormalises": Case(Renormed, "a", (TOKENS,), "no frozen layer comes before"),
+    "spectral norm that trains": Case(
+        lambda: doubled(nn.Linear(4, 4), normed(nn.Linear(4, 4)), nn.Linear(4, 2)),
+        "0",
+        (X,),
+        frontier=[(4,)],
+    ),
+    "spectral norm that is frozen": Case(
+        lambda: doubled(normed(nn.Linear(4, 4)), nn.Linear(4, 4), nn.Linear(4, 2)),
+        "0",
+        (X,),
+        frontier=[(4,)],
+    ),
+    "weight norm that is frozen": Case(
+        lambda: doubled(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.Linear(4, 2)),
+        "0",
+        (X,),
+        frontier=[(4,)],
+    ),
+    "a live batch norm": Case(
+        lambda: doubled(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)), "0", (X,), frontier=[(4,)]
+    ),
+    "live statistics between frozen layers": Case(
+        lambda: doubled(nn.Linear(4, 4), nn.BatchNorm1d(4, affine=False), nn.Linear(4, 4), nn.Linear(4, 2)),
+        "0,2",
+        (X,),
+        frontier=[(4,)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_exact_or_refused(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    hold_to_model(CASES[name])
+    assert capfd.readouterr() == ("", "")  # no graphs, no notes of torch's

@@ -1,0 +1,287 @@
+"""Inputs and outputs that are not tensors, containers across the cut, names that mean something to torch.fx."""
+
+from collections import OrderedDict, namedtuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from exact_cuts import ROWS, Case, ThreeLayers, doubled, hold_to_model
+
+GENERATOR = torch.Generator().manual_seed(0)
+X = torch.randn(ROWS, 4, generator=GENERATOR).double()
+Z = torch.randn(ROWS, 3, generator=GENERATOR).double()
+Pair = namedtuple("Pair", ["mean", "spread"])
+
+
+class Typed(NamedTuple):
+    logits: Tensor
+    hidden: tuple[Tensor, ...]
+
+
+@dataclass
+class Answer:
+    logits: Tensor
+    hidden: tuple[Tensor, ...] | None = None
+    rows: int = 0
+
+
+class Returns(ThreeLayers):
+    """Returns whatever is made of its two values."""
+
+    def __init__(self, make: Any) -> None:
+        super().__init__()
+        self.make = make
+
+    def forward(self, x: Tensor) -> Any:
+        y = self.a(x)
+        return self.make(self.c(self.b(y)), y)
+
+
+class TupleWhileTraining(ThreeLayers):
+    def forward(self, x: Tensor) -> Any:
+        y = self.a(x)
+        return (self.b(y), self.c(y)) if self.training else self.b(y)
+
+
+class HeadWhileTraining(nn.Module):
+    """A second head that takes an earlier frozen value, and is used while training alone (GoogLeNet)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.aux, self.c = (nn.Linear(4, 4).double() for _ in range(4))
+
+    def forward(self, x: Tensor) -> Any:
+        y = self.a(x).relu()
+        aux = self.aux(y) if self.training else None
+        return (self.c(self.b(y).relu()), aux) if self.training else self.c(self.b(y).relu())
+
+
+class HeadWhileEvaluating(HeadWhileTraining):
+    def forward(self, x: Tensor) -> Any:
+        y = self.a(x).relu()
+        z = self.c(self.b(y).relu())
+        return z if self.training else (z, self.aux(y))
+
+
+class Encoder(nn.Module):
+    def __init__(self, make: Any) -> None:
+        super().__init__()
+        self.first, self.second, self.make = nn.Linear(4, 4).double(), nn.Linear(4, 3).double(), make
+
+    def forward(self, x: Tensor) -> Any:
+        y = self.first(x).relu()
+        return self.make(y, self.second(y))
+
+
+class Decoder(nn.Module):
+    def __init__(self, read: Any) -> None:
+        super().__init__()
+        self.first, self.second, self.read = nn.Linear(4, 2).double(), nn.Linear(3, 2).double(), read
+
+    def forward(self, given: Any) -> Tensor:
+        y, z = self.read(given)
+        return self.first(y) + self.second(z)
+
+
+class Handed(nn.Module):
+    """A frozen encoder hands a container to a decoder that trains."""
+
+    def __init__(self, make: Any, read: Any = tuple) -> None:
+        super().__init__()
+        self.encoder, self.decoder = Encoder(make), Decoder(read)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decoder(self.encoder(x))
+
+
+class Tokens(nn.Module):
+    """Takes a dictionary, or keywords."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.a, self.c = nn.Embedding(9, 4).double(), nn.Linear(4, 4).double(), nn.Linear(4, 2).double()
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None, scale: float = 1.0) -> Tensor:
+        y = self.a(self.embedding(tokens))
+        if mask is not None:
+            y = y * mask.unsqueeze(-1)
+        return self.c(y.mean(1) * scale)
+
+
+class TakesDictionary(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Tokens()
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        y = self.inner.a(self.inner.embedding(batch["tokens"]))
+        if "mask" in batch:
+            y = y * batch["mask"].unsqueeze(-1)
+        return self.inner.c(y.mean(1))
+
+
+class TakesPair(ThreeLayers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.d = nn.Linear(3, 4).double()
+
+    def forward(self, pair: tuple[Tensor, Tensor]) -> Tensor:
+        x, z = pair
+        return self.c(self.a(x) + self.b(self.d(z)))
+
+
+class Named(nn.Module):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4).double()
+        self.add_module(name, doubled(nn.Linear(4, 4), nn.Linear(4, 4)))
+        self.name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.get_submodule(self.name)(self.first(x).relu())
+
+
+class Wrapper(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+class Heads(nn.Module):
+    """Heads by names that Python keeps for itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(4, 4).double()
+        self.heads = nn.ModuleDict({"class": nn.Linear(4, 3).double(), "for": nn.Linear(4, 2).double()})
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        y = self.a(x)
+        return {name: head(y) for name, head in self.heads.items()}
+
+
+class NamedParameter(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(4, 4).double()
+        self.model = nn.Parameter(torch.randn(4).double())
+        self.register_buffer("graph", torch.randn(4).double())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.a(x) * self.model + self.graph
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.a, self.out = (x.double() for x in (nn.Embedding(9, 4), nn.Linear(4, 4), nn.Linear(4, 9)))
+        self.out.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.out(self.a(self.embedding(tokens)))
+
+
+class CalledTwice(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.a(self.b(self.a(x)).relu()))
+
+
+class SparseRows(nn.Module):
+    """An embedding that trains with sparse gradients beside a frozen one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen, self.free = nn.Embedding(9, 4).double(), nn.Embedding(9, 4, sparse=True).double()
+        self.a, self.c = nn.Linear(4, 4).double(), nn.Linear(4, 2).double()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.c(self.a(self.frozen(tokens)).mean(1) + self.free(tokens).sum(1))
+
+
+class NotATree:
+    """An output that nobody can take apart."""
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+
+
+TOKENS = torch.randint(0, 9, (ROWS, 3), generator=GENERATOR)
+MASK = torch.rand(ROWS, 3, generator=GENERATOR).double()
+
+BOTH = [(3,), (4,)]
+
+CASES = {
+    "returns a list": Case(lambda: Returns(lambda y, h: [y, h]), "a", (X,), frontier=[(4,)]),
+    "returns a nested tuple": Case(lambda: Returns(lambda y, h: (y, (h, [y, None]))), "a", (X,), frontier=[(4,)]),
+    "returns a dictionary": Case(lambda: Returns(lambda y, h: {"y": y, "h": h}), "a", (X,), frontier=[(4,)]),
+    "returns an OrderedDict": Case(lambda: Returns(lambda y, h: OrderedDict(y=y, h=h)), "a", (X,), frontier=[(4,)]),
+    "returns a namedtuple": Case(lambda: Returns(Pair), "a", (X,), frontier=[(4,)]),
+    "returns a NamedTuple": Case(lambda: Returns(lambda y, h: Typed(y, (h,))), "a", (X,), frontier=[(4,)]),
+    "returns a dataclass": Case(lambda: Returns(lambda y, h: Answer(y, (h, y), 3)), "a", (X,), frontier=[(4,)]),
+    "returns None beside": Case(lambda: Returns(lambda y, h: (y, None, 2, "word")), "a", (X,), frontier=[(4,)]),
+    "returns the number of rows": Case(lambda: Returns(lambda y, h: (y, h.shape[0])), "a", (X,), frontier=[(4,)]),
+    "returns what is no tree": Case(lambda: Returns(lambda y, h: NotATree(y)), "a", (X,), "NotATree"),
+    "a tuple while training": Case(TupleWhileTraining, "a", (X,), frontier=[(4,)]),
+    "a head while training": Case(HeadWhileTraining, "a", (X,), frontier=[(4,)]),
+    "a head behind a frozen one": Case(HeadWhileTraining, "a,b", (X,), frontier=[(4,), (4,)]),
+    "a head while evaluating": Case(HeadWhileEvaluating, "a,b", (X,), frontier=[(4,), (4,)]),
+    "hands a tuple": Case(lambda: Handed(lambda y, z: (y, z)), "encoder", (X,), frontier=BOTH),
+    "hands a list": Case(lambda: Handed(lambda y, z: [y, z]), "encoder", (X,), frontier=BOTH),
+    "hands a dictionary": Case(
+        lambda: Handed(lambda y, z: {"y": y, "z": z, "n": 3}, lambda d: (d["y"], d["z"])),
+        "encoder",
+        (X,),
+        frontier=BOTH,
+    ),
+    "hands an OrderedDict": Case(
+        lambda: Handed(lambda y, z: OrderedDict(y=y, z=z), lambda d: d.values()), "encoder", (X,), frontier=BOTH
+    ),
+    "hands a namedtuple": Case(lambda: Handed(Pair, lambda p: (p.mean, p.spread)), "encoder", (X,), frontier=BOTH),
+    "hands a dataclass": Case(
+        lambda: Handed(lambda y, z: Answer(y, (z,)), lambda a: (a.logits, a.hidden[0])),
+        "encoder",
+        (X,),
+        frontier=BOTH,
+    ),
+    "hands one tensor twice": Case(
+        lambda: Handed(lambda y, z: (y, z, y), lambda t: t[:2]), "encoder", (X,), frontier=BOTH
+    ),
+    "keywords": Case(Tokens, "embedding,a", {"tokens": TOKENS, "mask": MASK}, frontier=[(4,)]),
+    "keywords, None among them": Case(Tokens, "embedding,a", {"tokens": TOKENS, "mask": None}, frontier=[(4,)]),
+    "a number among the inputs": Case(Tokens, "embedding,a", (TOKENS, MASK, 2.5), frontier=[(4,)]),
+    "None among the inputs": Case(Tokens, "embedding,a", (TOKENS, None), frontier=[(4,)]),
+    "a dictionary as the input": Case(
+        TakesDictionary, "inner.embedding,inner.a", ({"tokens": TOKENS, "mask": MASK},), frontier=[(4,)]
+    ),
+    "a tuple as the input": Case(TakesPair, "a,d", ((X, Z),), frontier=[(4,), (4,)]),
+    **{
+        f"a child called {name}": Case(lambda name=name: Named(name), "first", (X,), frontier=[(4,)])
+        for name in ("model", "graph", "code", "meta", "recompile", "graphs", "cut_model")
+    },
+    "a mixed child called model": Case(lambda: Wrapper(Named("graph")), "model.first", (X,), frontier=[(4,)]),
+    "a mixed child called graph": Case(lambda: Named("graph"), "first,graph.0", (X,), frontier=[(4,)]),
+    "a frozen child called graph": Case(
+        lambda: Wrapper(Wrapper(nn.Sequential(Named("code"), nn.Linear(4, 2).double()))),
+        "model.model.0",
+        (X,),
+        frontier=[(4,)],
+    ),
+    "words of Python": Case(Heads, "a", (X,), frontier=[(4,)]),
+    "words of Python, frozen": Case(Heads, "a,heads.class", (X,)),
+    "a parameter called model": Case(NamedParameter, "a", (X,), frontier=[(4,)]),
+    "tied weights": Case(Tied, "embedding", (TOKENS,), frontier=[(3, 4)]),
+    "a layer called twice": Case(CalledTwice, "a", (X,), frontier=[(4,)]),
+    "sparse gradients": Case(SparseRows, "frozen,a", (TOKENS,)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_exact_or_refused(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    hold_to_model(CASES[name])
+    assert capfd.readouterr() == ("", "")  # no graphs, no notes of torch's
