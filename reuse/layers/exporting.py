@@ -131,7 +131,7 @@ def _attribute(module: nn.Module, target: str) -> object:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep torch.export's notes, and the graphs that it prints where it fails, from the user: a check judges the result."""
+    """Keep torch.export's notes, and the graphs that it prints where it fails, from the user: a check judges them."""
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
