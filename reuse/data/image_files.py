@@ -9,7 +9,8 @@ import numpy as np
 
 from reuse.data.class_folders import Placement, place
 from reuse.data.image_formats import is_image, suffix_of
-from reuse.data.images import ImageFile, read_images
+from reuse.data.image_reading import read_images
+from reuse.data.images import ImageFile
 from reuse.data.raw import Options, RawData, refuse_table_options
 from reuse.data.walking import list_files, parts_of
 from reuse.errors import DataError

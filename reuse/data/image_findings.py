@@ -5,17 +5,33 @@ So an image whose activations are cached is not decoded to learn that it can be.
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import PIL
 from xxhash import xxh3_64_hexdigest
 
+from reuse.data.pictures import MOST_PIXELS, ValueRange
 from reuse.data.preprocessing import Preprocessing
 from reuse.hints import Hints
 
 Shape = tuple[int, ...]
-Finding = Shape | str
-"""Shape of a decoded image, `(channels, height, width)`, or what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What decoding showed of one image.
+
+    Attributes:
+        shape: `(channels, height, width)` of what was decoded; empty where nothing can be.
+        depth: the values of a picture deeper than 8 bits, where it waits for a white; else None.
+        reason: what is wrong with it; else empty.
+        is_large: whether that is its number of pixels.
+    """
+
+    shape: Shape = ()
+    depth: ValueRange | None = None
+    reason: str = ""
+    is_large: bool = False
 
 
 @dataclass
@@ -25,11 +41,13 @@ class ImageFindings:
     Attributes:
         hints: where they are remembered; None: nowhere.
         preprocessing: how they are decoded and resized.
+        max_pixels: most pixels of one.
         new: what was found in this process.
     """
 
     hints: Hints | None
     preprocessing: Preprocessing
+    max_pixels: int = MOST_PIXELS
     new: dict[bytes, Finding] = field(default_factory=dict)
 
     def find(self, digests: Iterable[bytes]) -> dict[bytes, Finding]:
@@ -41,16 +59,19 @@ class ImageFindings:
     def keep(self) -> None:
         """Remember what was found."""
         if self.hints is not None:
-            self.hints.keep(
-                self._kind, {digest.hex(): json.dumps(found).encode() for digest, found in self.new.items()}
-            )
+            self.hints.keep(self._kind, {digest.hex(): _written(found) for digest, found in self.new.items()})
 
     @property
     def _kind(self) -> str:
-        way = json.dumps(self.preprocessing.to_dict(), sort_keys=True)
+        way = json.dumps([self.preprocessing.to_dict(), self.max_pixels], sort_keys=True)
         return f"image {PIL.__version__} {xxh3_64_hexdigest(way.encode())}"
+
+
+def _written(found: Finding) -> bytes:
+    return json.dumps({name: value for name, value in asdict(found).items() if value}).encode()
 
 
 def _read(value: bytes) -> Finding:
     found = json.loads(value)
-    return found if isinstance(found, str) else tuple(found)
+    depth = ValueRange(**found["depth"]) if "depth" in found else None
+    return Finding(tuple(found.get("shape", ())), depth, found.get("reason", ""), found.get("is_large", False))

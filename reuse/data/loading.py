@@ -14,6 +14,7 @@ from reuse.data.csv_files import COMPRESSIONS
 from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.data.idx import find_idx, read_idx_folder
 from reuse.data.image_files import read_image_archive, read_image_folder
+from reuse.data.images import ImageSamples
 from reuse.data.labels import few_labels, keep_classes
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, RawData
@@ -68,6 +69,7 @@ class LoadArguments(DataSettings):
         split_seed: what the test and validation rows are drawn with; None: `seed`.
         preprocessing: used as it is, nothing is fitted: a source run's, or `image_preprocessing(...)`.
         skip_bad: set broken images aside, and name them in the notes.
+        max_pixels: most pixels of an image that is read; None: 178,956,970.
         transductive: for pretraining without targets: test rows' inputs, never their targets, are trained on too.
         text: the column of a table that holds texts, which are then the inputs; arrays of strings are texts anyway.
         vocabulary: of texts, how many words are told apart (the most frequent; None: 10,000); of arrays, how many
@@ -220,6 +222,8 @@ def _assemble(source: RawData, parts: Parts, options: Options) -> Dataset:
     if preprocessing is None:
         preprocessing, fit_notes = source.samples.fit(parts.train, options)
         notes += fit_notes
+    elif isinstance(source.samples, ImageSamples):  # a model's own, with the white of these pictures
+        preprocessing = source.samples.preprocessing
     elif preprocessing.kind == "text" and options.text is not None:  # the same words, in a column of another name
         preprocessing = replace(preprocessing, text=options.text)
     splits = {}

@@ -26,15 +26,11 @@ PILLOW_FILTERS = {
     "hamming": Image.Resampling.HAMMING,
 }
 TENSOR_MODES = {"nearest": "nearest-exact", "bilinear": "bilinear", "bicubic": "bicubic"}
-UINT16_MAXIMUM = 2**16 - 1
-FEWEST_OF_16_BITS = 2**12  # a maximum below it speaks of 8- or 12-bit content in 16-bit pixels
-AS_BYTES = "convert to 8 bits, or give arrays"
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to grey
 
 
 def resize_picture(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
-    """Return a decoded picture, converted and resized, as uint8 `(channels, height, width)`."""
-    image = _convert_mode(image, preprocessing.channels or 3)
+    """Return a picture of the right mode, resized, as uint8 `(channels, height, width)`."""
     if preprocessing.crop_pct is not None:
         return np.asarray(_timm_transform(preprocessing, for_tensors=False)(image))
     if preprocessing.image_size is not None:
@@ -84,27 +80,6 @@ def convert_channels(images: Tensor, channels: int) -> Tensor:
         weights = torch.tensor(LUMA, dtype=torch.float32).view(1, 3, 1, 1)
         return (images[:, :3].to(torch.float32) * weights).sum(dim=1, keepdim=True)
     raise UsageError(f"images of {given} channels cannot become images of {channels}: give channels={given}")
-
-
-def _convert_mode(image: Image.Image, channels: int) -> Image.Image:
-    mode = lookup({str(n): mode for n, mode in IMAGE_MODES.items()}, str(channels), "number of channels")
-    if image.mode == "I" or image.mode.startswith("I;16"):  # 16-bit grey, which Pillow would cut off at 255
-        image = Image.fromarray(_highest_bits(np.asarray(image)))
-    if image.mode == "F":
-        raise ValueError(f"floating-point grey with values up to {np.asarray(image).max():g}: {AS_BYTES}")
-    if "transparency" in image.info:  # Pillow warns unless transparency is made a channel first
-        image = image.convert("RGBA")
-    return image if image.mode == mode else image.convert(mode)
-
-
-def _highest_bits(pixels: np.ndarray) -> np.ndarray:
-    """Return 16-bit grey as 8 bits; values that fill fewer bits, or more, would all turn black, or wrap around."""
-    lowest, highest = int(pixels.min()), int(pixels.max())
-    if lowest < 0 or highest > UINT16_MAXIMUM:
-        raise ValueError(f"32-bit grey with values from {lowest} to {highest}: {AS_BYTES}")
-    if highest < FEWEST_OF_16_BITS:
-        raise ValueError(f"16-bit grey with values up to {highest}: {AS_BYTES}")
-    return (pixels >> 8).astype(np.uint8)
 
 
 @lru_cache(maxsize=8)

@@ -111,7 +111,7 @@ def evaluate_run(arguments: EvaluateArguments) -> Evaluation:
         >>> evaluate_run("runs/finetune-20261121-090000").metrics["accuracy"]  # doctest: +SKIP
     """
     model, folder = _open(arguments.run, arguments.device, arguments.trust)
-    request = DataRequest(arguments.data, arguments.target, arguments.skip_bad)
+    request = DataRequest(arguments.data, arguments.target, arguments.skip_bad, max_pixels=arguments.max_pixels)
     selected = run_rows(folder, model.preprocessing, request, arguments.split)
     targets = targets_for(selected, model.task, model.classes)
     dtype = _dtype(model)
@@ -135,7 +135,12 @@ def predict_run(arguments: PredictArguments) -> Predictions:
     """
     model, folder = _open(arguments.run, arguments.device, arguments.trust)
     batch_size, split = arguments.batch_size, arguments.split
-    request = DataRequest(arguments.data, skip_bad=arguments.skip_bad, without_targets=split == "all")
+    request = DataRequest(
+        arguments.data,
+        skip_bad=arguments.skip_bad,
+        without_targets=split == "all",
+        max_pixels=arguments.max_pixels,
+    )
     selected = run_rows(folder, model.preprocessing, request, split)
     uncertainty = None
     if passes := arguments.mc_dropout:

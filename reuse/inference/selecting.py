@@ -13,6 +13,7 @@ from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.data.loading import LoadArguments, load_rows, read
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, RawData
+from reuse.data.scales import WHITE_OF_16_BITS
 from reuse.data.splitting import split_rows
 from reuse.errors import DataError, RunError, UsageError
 from reuse.menus import suggest
@@ -36,12 +37,14 @@ class DataRequest:
         target: a table's target column; None for the run's.
         skip_bad: set broken images aside.
         without_targets: look for none, and take every column of a table for a feature.
+        max_pixels: most pixels of an image; None: as for the run.
     """
 
     spec: Any = None
     target: str | None = None
     skip_bad: bool = False
     without_targets: bool = False
+    max_pixels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,7 @@ def _own(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, split:
             target=settings.target if data.target is None else data.target,
             preprocessing=preprocessing,
             skip_bad=data.skip_bad or settings.skip_bad,
+            max_pixels=data.max_pixels or settings.max_pixels,
         )
     )
     split = split or ("test" if len(loaded.test) else "valid")  # who splits into two chose without a test
@@ -165,11 +169,14 @@ def _other(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, spli
     is_table = preprocessing.kind == "table" or preprocessing.text is not None
     target = data.target or (settings.target if is_table else None)
     group_by = settings.group_by if split not in (None, "all") else None
+    if preprocessing.kind == "images" and preprocessing.white is None:  # learned from 8 bits: 16 mean all of them
+        preprocessing = replace(preprocessing, white=WHITE_OF_16_BITS)
     options = Options(
         target=None if data.without_targets else target,
         group_by=group_by,
         preprocessing=preprocessing,
         skip_bad=data.skip_bad,
+        max_pixels=data.max_pixels or settings.max_pixels,
         without_targets=data.without_targets,
     )
     source = read(data.spec, options)

@@ -16,6 +16,7 @@ class ReaderSettings(Settings):
         image_size: pixels, one number or height and width; fine-tuning takes the source's where none is given.
         channels: of images, 1 or 3; fine-tuning takes the source's where none are given.
         skip_bad: set broken images aside instead of stopping.
+        max_pixels: most pixels of an image that is read; None: 178,956,970, as larger ones may be made to fill memory.
         text: the column of a table that holds texts, which are then the inputs.
         vocabulary: how many words of texts are told apart, or how many tokens arrays have.
         sequence_length: tokens a row of text or of tokens, cut or filled up; None: what 95 % of the texts have.
@@ -26,6 +27,7 @@ class ReaderSettings(Settings):
     image_size: ImageSize = None
     channels: Count | None = None
     skip_bad: bool = False
+    max_pixels: int | None = None
     text: str | None = None
     vocabulary: Count | None = None
     sequence_length: Count | None = None

@@ -41,9 +41,11 @@ class EvaluateArguments(RowSettings):
 
     Attributes:
         run: the run folder.
+        max_pixels: most pixels of an image that is read; None: as for the run.
     """
 
     run: str | Path = field(kw_only=False)
+    max_pixels: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,7 @@ class PredictArguments(Settings):
         batch_size: rows at a time.
         device: auto, cpu, cuda, cuda:N or mps.
         skip_bad: set broken images aside instead of stopping.
+        max_pixels: most pixels of an image that is read; None: as for the run.
         mc_dropout: how many times to predict with dropout at work (Monte-Carlo dropout, Gal & Ghahramani 2016): the
             mean is predicted, and a column says how uncertain it is, by entropy of classes or by standard deviation of
             numbers; 0 predicts once without dropout.
@@ -70,6 +73,7 @@ class PredictArguments(Settings):
     batch_size: Count = 256
     device: str = "auto"
     skip_bad: bool = False
+    max_pixels: int | None = None
     mc_dropout: int = 0
     seed: Annotated[int, Needs("mc_dropout")] = 0
     trust: bool = False

@@ -64,7 +64,7 @@ def test_an_archive_reads_as_the_folder_in_it(tmp_path):
 def test_decoding_on_gather_equals_decoding_at_once(tmp_path, monkeypatch):
     folder = str(fill(tmp_path / "pets"))
     kept = load(folder, image_size=5, **EVERY).train.inputs
-    monkeypatch.setattr("reuse.data.images.free_memory", lambda device: 100)
+    monkeypatch.setattr("reuse.data.image_reading.free_memory", lambda device: 100)
     lazy = load(folder, image_size=5, **EVERY).train.inputs
     assert lazy._samples.pixels is None
     indices = torch.tensor([9, 0, 3])
@@ -199,7 +199,7 @@ def test_settings_that_contradict_the_preprocessing(tmp_path):
 
 
 def test_jpeg_bytes_are_what_is_digested():
-    from reuse.data.images import decode
+    from reuse.data.pictures import decode
     from reuse.data.preprocessing import Preprocessing
 
     buffer = io.BytesIO()
@@ -244,29 +244,6 @@ def test_nothing_stands_beside_the_splits(tmp_path):
         load(str(tmp_path / "pets.tar"))
 
 
-@pytest.mark.parametrize(("value", "dtype", "message"), [
-    (200, np.uint16, "16-bit grey with values up to 200: convert to 8 bits, or give arrays"),
-    (3000, np.uint16, "16-bit grey with values up to 3000"),
-    (70_000, np.int32, "32-bit grey with values from 70000 to 70000"),
-    (-3, np.int32, "32-bit grey with values from -3 to -3"),
-    (0.5, np.float32, r"floating-point grey with values up to 0\.5"),
-    (40_000.0, np.float32, "floating-point grey with values up to 40000"),
-])  # fmt: skip
-def test_grey_of_an_unknown_scale_is_broken(tmp_path, value, dtype, message):
-    fill(tmp_path / "scans", count=2)
-    Image.fromarray(np.full((8, 6), value, dtype)).save(tmp_path / "scans/cat/scan.tif")
-    with pytest.raises(DataError, match=rf"1 broken images \(.*scan\.tif: {message}"):
-        load(str(tmp_path / "scans"))
-
-
-@pytest.mark.parametrize("value", [4096, 51_400])
-def test_grey_of_16_bits_keeps_its_highest_8(tmp_path, value):
-    (tmp_path / "scans").mkdir()
-    Image.fromarray(np.full((8, 6), value, np.uint16)).save(tmp_path / "scans/scan.tif")
-    data = load(str(tmp_path / "scans"), channels=1, **EVERY)
-    assert (data.train.inputs.resident() * 255).round().unique().tolist() == [value // 256]
-
-
 def test_images_for_a_model_of_vectors(tmp_path):
     vectors = load("iris").preprocessing
     with pytest.raises(DataError, match="pets holds images, and the model was made for feature vectors: choose"):
@@ -279,7 +256,7 @@ def test_without_targets_folders_are_no_classes(tmp_path):
 
 def test_a_file_that_was_rewritten_after_it_was_listed_is_not_taken_for_the_one_that_was(tmp_path, monkeypatch):
     folder = str(fill(tmp_path / "pets"))
-    monkeypatch.setattr("reuse.data.images.free_memory", lambda device: 100)
+    monkeypatch.setattr("reuse.data.image_reading.free_memory", lambda device: 100)
     inputs = load(folder, image_size=5, **EVERY).train.inputs
     path = tmp_path / "pets/dog/4.png"
     row = next(row for row, name in enumerate(inputs.names()) if name.endswith("dog/4.png"))

@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from reuse.data import file_digests, images
+from reuse.data import file_digests, image_reading, pictures
 from reuse.data.dataset import Dataset
 from reuse.data.file_digests import FILE_DIGESTS
 from reuse.data.loading import load
+from reuse.data.preprocessing import Preprocessing
 from reuse.errors import DataError
 from reuse.hints import Hints
 
@@ -39,19 +40,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
     """Count files read and images decoded inside the block."""
     counts = {"read": 0, "decoded": 0}
-    read, decode = Path.read_bytes, images.decode
+    read, pixels_of = Path.read_bytes, pictures.pixels_of
 
     def reading(path: Path) -> bytes:
         counts["read"] += 1
         return read(path)
 
-    def decoding(content: bytes, preprocessing: images.Preprocessing) -> np.ndarray:
+    def decoding(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
         counts["decoded"] += 1
-        return decode(content, preprocessing)
+        return pixels_of(image, preprocessing)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", reading)
-        patch.setattr(images, "decode", decoding)
+        patch.setattr(pictures, "pixels_of", decoding)
+        patch.setattr(image_reading, "pixels_of", decoding)
         yield counts
 
 
@@ -180,3 +182,21 @@ def test_damaged_hints_are_as_none(folder: Path) -> None:
     first = loaded(folder)
     (folder.parent / "cache" / "hints.sqlite").write_bytes(b"\x07" * 5000)
     assert np.array_equal(loaded(folder).train.inputs.digests(), first.train.inputs.digests())
+
+
+def test_deep_pictures_and_their_white_are_known_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, value in enumerate((4000, 900)):
+        Image.fromarray(np.full((7, 7), value, np.uint16)).save(folder / "cat" / f"deep{number}.png")
+    first = loaded(folder)
+    with counted(monkeypatch) as counts:
+        again = loaded(folder)
+    assert counts["decoded"] == 0
+    assert again.preprocessing == first.preprocessing
+    assert again.preprocessing.white == 4095
+    assert torch.equal(again.train.inputs.resident(), first.train.inputs.resident())
+
+
+def test_a_limit_that_is_lifted_is_another_look(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no image that can be read .*more than 40: see --max-pixels"):
+        loaded(folder, max_pixels=40)
+    assert loaded(folder, max_pixels=49).sizes["train"] == ROWS

@@ -1,0 +1,178 @@
+"""One encoded picture as pixels: upright, in 8 bits, on one ground."""
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from reuse.data.image_formats import FOREIGN, readable_formats, suffix_of
+from reuse.data.preprocessing import Preprocessing
+from reuse.data.resizing import IMAGE_MODES, resize_picture
+from reuse.menus import lookup
+
+MOST_PIXELS = 178_956_970  # as Pillow: half a gigabyte of colour
+GROUND = (255, 255, 255)  # what shows through transparent parts: paper, as in most viewers
+# What brings a picture that is stored turned or mirrored back, by its EXIF orientation.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class TooManyPixelsError(ValueError):
+    """A picture larger than what is read."""
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """The values of a picture that is deeper than 8 bits.
+
+    Attributes:
+        highest: of all its pixels.
+        is_whole: whether they are whole numbers.
+    """
+
+    highest: float
+    is_whole: bool
+
+
+class _PillowsLimit:
+    """Pillow's own limit on pixels, which holds for the whole process, out of the way while pictures are opened."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users, self._limit = 0, Image.MAX_IMAGE_PIXELS
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Lift it for a block, in any number of threads."""
+        with self._lock:
+            if self._users == 0:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    Image.MAX_IMAGE_PIXELS = self._limit
+
+
+_LIMIT = _PillowsLimit()
+
+
+@contextmanager
+def without_pillows_warnings() -> Iterator[None]:
+    """Keep what Pillow says of odd files to itself for a block: each file is used, or refused with a reason."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+@contextmanager
+def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """Give an encoded picture, of which nothing but the header is read.
+
+    Raises:
+        TooManyPixelsError: it has more than `max_pixels`.
+    """
+    with _LIMIT.lifted(), Image.open(BytesIO(content), formats=readable_formats()) as image:
+        if image.width * image.height > max_pixels:
+            raise TooManyPixelsError(f"{image.width}×{image.height} pixels")
+        yield image
+
+
+def decode(content: bytes, preprocessing: Preprocessing, max_pixels: int = MOST_PIXELS) -> np.ndarray:
+    """Return an encoded picture as uint8 `(channels, height, width)`."""
+    with opened(content, max_pixels) as image:
+        return pixels_of(image, preprocessing)
+
+
+def pixels_of(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    """Return an opened picture as uint8 `(channels, height, width)`, turned, composed on one ground, and resized.
+
+    Args:
+        image: the picture; of those that move, the first frame.
+        preprocessing: its channels and size, and what is white where it is deeper than 8 bits.
+
+    Raises:
+        ValueError: values beyond white, or below 0.
+    """
+    upright = _upright(image)
+    if is_deep(upright):
+        assert preprocessing.white is not None
+        upright = _in_8_bits(upright, preprocessing.white)
+    channels = str(preprocessing.channels or 3)
+    mode = lookup({str(n): mode for n, mode in IMAGE_MODES.items()}, channels, "number of channels")
+    return resize_picture(_on_ground(upright, mode), preprocessing)
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Return whether a picture holds grey of more than 8 bits; colour of 16 bits is brought to 8 by Pillow."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def value_range(image: Image.Image) -> ValueRange:
+    """Return the values of a picture that is deeper than 8 bits.
+
+    Raises:
+        ValueError: one is below 0, or not finite.
+    """
+    values = np.asarray(image)
+    lowest, highest = float(values.min()), float(values.max())
+    if not np.isfinite([lowest, highest]).all() or lowest < 0:
+        raise ValueError(f"grey with values from {lowest:g} to {highest:g}: bring them between 0 and white")
+    return ValueRange(highest, values.dtype.kind in "iu")
+
+
+def reason(error: BaseException, name: str) -> str:
+    """Return in words why a file cannot be used."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if not isinstance(error, UnidentifiedImageError):
+        return text
+    advice = FOREIGN.get(suffix_of(name))
+    return f"not read by the Pillow that is installed: {advice}" if advice else "not an image"
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    try:  # the other tags are nobody's business, and those of cameras are often odd
+        turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001 - Pillow raises anything over odd tags; whoever has none is upright
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _in_8_bits(image: Image.Image, white: float) -> Image.Image:
+    found = value_range(image)
+    if found.highest > white:
+        raise ValueError(f"grey with values up to {found.highest:g}, where white is {white:g}")
+    if not found.is_whole and 0 < found.highest <= 1 < white:
+        raise ValueError(f"grey with values between 0 and {found.highest:g}, where white is {white:g}")
+    values = np.asarray(image).astype(np.float64)
+    return Image.fromarray(np.round(values * (255 / white)).astype(np.uint8))
+
+
+def _on_ground(image: Image.Image, mode: str) -> Image.Image:
+    """Return a picture in a mode; what cannot be seen of it has one colour."""
+    if "transparency" not in image.info and image.mode not in ("RGBA", "LA", "PA", "RGBa", "La"):
+        return image if image.mode == mode else image.convert(mode)
+    image = image if image.mode == "RGBA" else image.convert("RGBA")
+    if mode == "RGBA":
+        pixels = np.array(image)
+        pixels[pixels[..., 3] == 0, :3] = GROUND
+        return Image.fromarray(pixels)
+    ground = Image.new("RGBA", image.size, (*GROUND, 255))
+    ground.alpha_composite(image)
+    return ground.convert(mode)
