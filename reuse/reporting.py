@@ -1,5 +1,6 @@
 """Reports of a training to whoever started it. The command line prints them; in a pipeline nobody listens."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,18 @@ class Epoch:
 
 
 class Reporter:
-    """Says nothing. Listeners override what they want to hear."""
+    """Says nothing. Listeners override what they want to hear.
+
+    Attributes:
+        began: when the command that they listen to began, its imports included, in seconds of `time.perf_counter`;
+            None: with the call.
+    """
+
+    began: float | None = None
+
+    def start(self) -> float:
+        """Return when the command began, in seconds of `time.perf_counter`."""
+        return time.perf_counter() if self.began is None else self.began
 
     def line(self, text: str) -> None:
         """Take one line for a person to read."""
@@ -53,7 +65,7 @@ class Transcript(Reporter):
     """
 
     def __init__(self, listener: Reporter) -> None:
-        self.listener = listener
+        self.listener, self.began = listener, listener.began
         self.lines: list[str] = []
 
     def line(self, text: str) -> None:

@@ -21,6 +21,8 @@ class Printer(Reporter):
     """Prints lines and epochs to standard error: a bar on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
+        context = click.get_current_context(silent=True)
+        self.began = context.find_root().obj if context else None
         self.is_terminal = sys.stderr.isatty()
         self.last = 0.0
         self.bar: Any = None

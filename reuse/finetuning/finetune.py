@@ -141,7 +141,7 @@ def _new_run(setup: FinetuneSetup, out: str | Path | None) -> RunFolder:
 def _result(setup: FinetuneSetup, run: RunFolder, progress: TuningProgress) -> Result:
     assert progress.done is not None
     task, features, done, began = setup.task, progress.features, progress.done, run.manifest()
-    seconds = {"load": task.load_seconds, **progress.seconds}
+    seconds = {**task.seconds, **progress.seconds}
     seconds["total"] = time.perf_counter() - task.started
     phases = tuple(phase.to_dict() for phase in began.phases)
     return Result(
@@ -187,7 +187,8 @@ def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
         else:
             table[name] = table[same]
         trained.append((settings, name))
-    compared = replace(result, comparison=table)
+    seconds = {**result.seconds, "total": round(time.perf_counter() - task.started, 4)}
+    compared = replace(result, comparison=table, seconds=seconds)
     RunFolder(folder).write_result(compared.to_dict())
     return compared
 

@@ -67,7 +67,7 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
         for name, child in _beside(setup).items():
             save_tensors(run.path / f"{name}.safetensors", savable_tensors(child))
     seconds = {
-        "load": setup.load_seconds,
+        **setup.seconds,
         "prepare": 0.0,
         "digest": 0.0,
         "cache": 0.0,

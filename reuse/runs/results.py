@@ -25,8 +25,9 @@ class Result:
         phases: for each, its first `epoch`, what was `frozen`, and its `frontier`.
         metrics: of `train`, `valid` and `test` with the best weights, in evaluation mode, without penalties; empty for
             a split without rows.
-        seconds: `load`, `prepare` (cutting, checking the cut, planning), `digest`, `cache` (computing and writing
-            activations), `train` (the epochs with validation and checkpoints) and `total`.
+        seconds: `start` (of the command, from the shell its imports too), `load`, `prepare` (cutting, checking the cut,
+            planning), `digest`, `cache` (computing and writing activations), `train` (the epochs with validation and
+            checkpoints) and `total`, all of the command's.
         plan: what was measured beforehand, None without a cut.
         notes: lines worth reading: what was imputed, set aside, assumed, why nothing was cached.
         comparison: metrics of the same training from `scratch`, `frozen` and `unfrozen`; empty unless compared.

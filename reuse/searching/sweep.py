@@ -99,14 +99,15 @@ def sweep(arguments: SweepArguments, given: Given) -> SweepResult:
         >>> sweep("timm:resnet18", freeze="!fc", data="photos/", learning_rate=[0.001, 0.01], seeds=3).best
         ... # doctest: +SKIP
     """
-    started, listener = time.perf_counter(), arguments.reporter or Reporter()
+    listener = arguments.reporter or Reporter()
+    started, called = listener.start(), time.perf_counter()
     choices, counts = _choices(arguments, given), read_labels(arguments.labels)
     if arguments.keep not in (None, BEST):
         raise UsageError(f"keep is {arguments.keep!r}: give {BEST}, or leave it out")
     common = _common_settings(arguments, given, choices[0], counts[0])
     task = new_task(common, given, listener, fresh_head=True)
     data, divisions = _divided(task, counts, arguments.folds)
-    load_seconds = time.perf_counter() - started
+    load_seconds = time.perf_counter() - called
     objective = from_labels(data, task.settings)
     metric = choose_metric(arguments.metric, data.task)
     for choice in choices:
@@ -122,6 +123,7 @@ def sweep(arguments: SweepArguments, given: Given) -> SweepResult:
     winner = best_of(table[0][1], metric)
     stage = next(stage for stage in stages if winner in stage.configurations)
     seconds = {
+        "start": called - started,
         "load": load_seconds,
         "cache": sum(stage.cache_seconds for stage in stages),
         "train": sum(stage.train_seconds for stage in stages),

@@ -1,6 +1,7 @@
 """From the settings of a pretraining to its data, the module that is trained, and what is minimised."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -34,7 +35,7 @@ class PretrainSetup:
         objective: what is minimised.
         compute: where and in which types; `trained` is there.
         started: when the command began, in seconds of `time.perf_counter`.
-        load_seconds: what reading took.
+        seconds: what was taken by the `start` of the command, its imports above all, and by the `load` of the data.
         notes: lines that were said of the model.
     """
 
@@ -46,7 +47,7 @@ class PretrainSetup:
     objective: Objective
     compute: Compute
     started: float
-    load_seconds: float
+    seconds: Mapping[str, float]
     notes: tuple[str, ...] = ()
 
 
@@ -61,14 +62,14 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     Raises:
         UsageError, DataError, RunError: something given cannot be taken; the message says what to do.
     """
-    started = time.perf_counter()
+    started, called = reporter.start(), time.perf_counter()
     check_settings(settings)
     needs_labels = check_objective(settings.objective)
     _refuse_unused(settings, needs_labels)
     compute = choose_compute(settings)
     seed_everything(settings.seed)
     data = _load(settings, run, needs_labels)
-    load_seconds = time.perf_counter() - started
+    seconds = {"start": called - started, "load": time.perf_counter() - called}
     for note in (data.summary, *data.notes):
         reporter.line(note)
     settings, vectors = read_embeddings(with_model_options(settings, settings.model), data)
@@ -85,7 +86,7 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     arguments = trainer_arguments(trained, objective, settings, data)  # refused before anything is written
     if run is None:
         check_alternating(arguments, trained)
-    return PretrainSetup(settings, data, recipe, encoder, trained, objective, compute, started, load_seconds, notes)
+    return PretrainSetup(settings, data, recipe, encoder, trained, objective, compute, started, seconds, notes)
 
 
 def _load(settings: PretrainSettings, run: RunFolder | None, needs_labels: bool) -> Dataset:

@@ -1,6 +1,7 @@
 """The task of a fine-tuning: settings filled in from the source, and the data; no model is built yet."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,7 +52,7 @@ class Task:
         vectors: what the embedding layer is filled from at first; None for none.
         hints: what earlier runs found out, and this one does for later ones; None where nothing is cached.
         started: when the command began, in seconds of `time.perf_counter`.
-        load_seconds: what reading took.
+        seconds: what was taken by the `start` of the command, its imports above all, and by the `load` of the data.
         compared: whether it is another training on the same rows, for comparison.
     """
 
@@ -62,7 +63,7 @@ class Task:
     vectors: WordVectors | None
     hints: Hints | None
     started: float
-    load_seconds: float
+    seconds: Mapping[str, float]
     compared: bool = False
 
 
@@ -86,7 +87,7 @@ def new_task(
     Raises:
         UsageError, DataError, RunError: something given cannot be taken; the message says what to do.
     """
-    started = time.perf_counter()
+    started, called = reporter.start(), time.perf_counter()
     _check(settings)
     source = find_source(settings.source)
     resolved, model = inherit(settings, given, source)
@@ -100,7 +101,8 @@ def new_task(
         resolved, data = _with_few_labels(resolved, model, preprocessing, hints, reporter)
     else:
         data = _load(resolved, model, preprocessing, resolved.labels, hints)
-    return _task(resolved, source, data, hints, reporter, started, time.perf_counter() - begun)
+    seconds = {"start": called - started, "load": time.perf_counter() - begun}
+    return _task(resolved, source, data, hints, reporter, started, seconds)
 
 
 def resumed_task(settings: FinetuneSettings, run: RunFolder, reporter: Reporter) -> Task:
@@ -114,19 +116,21 @@ def resumed_task(settings: FinetuneSettings, run: RunFolder, reporter: Reporter)
     Raises:
         DataError: the data are not those that the run began with.
     """
-    started = time.perf_counter()
+    started, called = reporter.start(), time.perf_counter()
     _check(settings)
     seed_everything(settings.seed)
     assert settings.model is not None
     hints = _hints(settings)
     data = _load(settings, settings.model, run.manifest().preprocessing, settings.labels, hints)
     check_same_data(run, data)
-    return _task(settings, None, data, hints, reporter, started, time.perf_counter() - started)
+    seconds = {"start": called - started, "load": time.perf_counter() - called}
+    return _task(settings, None, data, hints, reporter, started, seconds)
 
 
 def task_with(task: Task, settings: FinetuneSettings) -> Task:
     """Return a task on the same source and rows with other settings, for comparison; the time begins anew."""
-    return replace(task, settings=settings, started=time.perf_counter(), compared=True)
+    anew = {**task.seconds, "start": 0.0}
+    return replace(task, settings=settings, started=time.perf_counter(), seconds=anew, compared=True)
 
 
 def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[FinetuneSettings, str]:
@@ -307,7 +311,7 @@ def _task(
     hints: Hints | None,
     reporter: Reporter,
     started: float,
-    seconds: float,
+    seconds: Mapping[str, float],
 ) -> Task:
     for note in (data.summary, *data.notes):
         reporter.line(note)

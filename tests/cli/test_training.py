@@ -1,6 +1,9 @@
 """`reuse pretrain` and `reuse finetune` as a user calls them: what they print, and replaying a run."""
 
+import json
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ KEYS = {
     "seconds",
     "plan",
 }
-SECONDS = {"load", "digest", "cache", "train", "total"}
+SECONDS = {"start", "load", "digest", "cache", "train", "total"}
 
 
 def test_json_is_one_object_with_the_agreed_keys(reuse: Any) -> None:
@@ -42,6 +45,17 @@ def test_json_is_one_object_with_the_agreed_keys(reuse: Any) -> None:
     assert tuned["cache"].keys() >= {"hit", "key", "path", "bytes", "rows"}
     assert tuned["cache"]["rows"] == {"computed": sum(tuned["sizes"].values()), "found": 0}
     assert tuned["settings"]["freeze"] == ["hidden1"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not say when a process began")
+def test_the_total_begins_with_the_process() -> None:
+    """Half a second that passes before anything is imported is part of it; nothing is lost when it leaves at once."""
+    program = "import sys, time; time.sleep(0.5); from reuse.cli.main import main; sys.argv[0] = 'reuse'; main()"
+    arguments = ["pretrain", "--epochs", "1", "--json"]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    seconds = json.loads(done.stdout)["seconds"]
+    assert seconds["start"] >= 0.5
+    assert seconds["total"] >= seconds["start"] + seconds["load"] + seconds["train"]
 
 
 def test_the_second_run_finds_its_activations(reuse: Any) -> None:
