@@ -14,7 +14,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
@@ -22,17 +22,19 @@ from typing import Any
 
 import tomli_w
 
+from reuse.data.catalogue import NAMED
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.runs.manifest import Manifest
 from reuse.settings.commands import FinetuneSettings, PretrainSettings, TrainedSettings
-from reuse.settings.files import checked_settings
+from reuse.settings.files import ARRAYS, checked_settings
 from reuse.settings.setting import settings_of
 from reuse.version import __version__
 
 FORMAT = 1
 MANIFEST, SETTINGS, HISTORY = "run.json", "settings.toml", "history.jsonl"
 WEIGHTS, RESULT = "weights.safetensors", "result.json"
+PATHS = ("data", "source", "embeddings")  # settings that may be paths
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,15 @@ class RunFolder:
     def write_manifest(self, manifest: Manifest) -> None:
         """Write run.json, as a whole or not at all; its date is that of the first time."""
         created = manifest.created or datetime.now(UTC).isoformat(timespec="microseconds")
+        manifest = replace(manifest, folder=manifest.folder or str(Path.cwd()))
         about = {"format": FORMAT, "reuse": manifest.version or __version__, "created": created}
         write_text(self.path / MANIFEST, _json({**about, **manifest.to_dict()}))
 
     def settings(self) -> TrainedSettings:
         """Return the resolved settings of the run; what the file does not name has its default.
+
+        Relative paths of data, source and word vectors that lead somewhere from where the run began lead there from
+        anywhere.
 
         Raises:
             RunError: settings.toml is missing or damaged.
@@ -105,6 +111,8 @@ class RunFolder:
         values = self._read_settings()
         kind = PretrainSettings if values.pop("command") == "pretrain" or "objective" in values else FinetuneSettings
         known = settings_of(kind).keys() - {"trust"}  # nobody's folder allows its own code to run
+        began = Path(self.manifest().folder or Path.cwd())
+        values = {name: _from(began, value) if name in PATHS else value for name, value in values.items()}
         values = {name: value for name, value in values.items() if name in known}
         try:
             return kind(**checked_settings(kind, values, self.path / SETTINGS))
@@ -164,6 +172,13 @@ class RunFolder:
         """Forget the epochs after `epoch`, which will be trained again."""
         kept = [json.dumps(line) + "\n" for line in self.history() if line["epoch"] <= epoch]
         write_text(self.path / HISTORY, "".join(kept))
+
+
+def _from(folder: Path, value: Any) -> Any:
+    """Return a relative path as one from a folder, where it leads somewhere and the folder is not this one."""
+    if not isinstance(value, str) or value in (*NAMED, ARRAYS) or folder == Path.cwd() or Path(value).is_absolute():
+        return value
+    return str(folder / value) if (folder / value).exists() else value
 
 
 def newest_run(kind: str, root: Path = Path("runs")) -> RunFolder | None:

@@ -104,6 +104,8 @@ class Manifest:
         swept: the setting of a head that was kept of a sweep.
         method: of a soup.
         ingredients: the runs in a soup.
+        folder: the working directory in which it began, from which relative paths in its settings go; empty in older
+            runs.
         created: when, as ISO 8601 text.
         version: of `reuse`, that wrote it first.
         others: entries that this version does not know, kept as they are.
@@ -127,6 +129,7 @@ class Manifest:
     swept: Mapping[str, Any] | None = None
     method: str | None = None
     ingredients: tuple[str, ...] = ()
+    folder: str = ""
     created: str = ""
     version: str = ""
     others: Mapping[str, Any] = field(default_factory=dict)
@@ -166,6 +169,7 @@ class Manifest:
                 swept=values.get("swept"),
                 method=_text(values.get("method")),
                 ingredients=_texts(values.get("ingredients", ())),
+                folder=_text(values.get("folder")) or "",
                 created=_text(values.get("created")) or "",
                 version=_text(values.get("reuse")) or "",
                 others={name: value for name, value in values.items() if name not in _KNOWN},
@@ -196,6 +200,7 @@ class Manifest:
             "swept": self.swept,
             "method": self.method,
             "ingredients": list(self.ingredients),
+            "folder": self.folder,
         }
         always = ("kind", "task", "classes")
         kept = {name: value for name, value in told.items() if name in always or value not in (None, [], {}, "")}

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from reuse.augmenting.views import read_views
@@ -248,7 +249,9 @@ def _is_same_data(settings: FinetuneSettings, source: Source) -> bool:
 
 
 def _is_same(theirs: Any, ours: Any) -> bool:
-    return bool(theirs == (ours if isinstance(ours, str) else ARRAYS))
+    if not isinstance(ours, str):
+        return bool(theirs == ARRAYS)
+    return bool(theirs == ours) or (isinstance(theirs, str) and Path(theirs).resolve() == Path(ours).resolve())
 
 
 def _preprocessing(settings: FinetuneSettings, source: Source, model: str) -> Preprocessing | None:

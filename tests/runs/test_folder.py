@@ -10,7 +10,7 @@ import pytest
 from reuse.errors import RunError, UsageError
 from reuse.runs.folder import FORMAT, RunFolder, newest_run, write_text
 from reuse.runs.manifest import CacheChoice, Manifest
-from reuse.settings.commands import PretrainSettings
+from reuse.settings.commands import FinetuneSettings, PretrainSettings
 
 
 def made(path: str, kind: str = "pretrain", *, finished: bool = True) -> RunFolder:
@@ -191,3 +191,21 @@ def test_a_text_is_written_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) 
     write_text(path, "new")
     assert path.read_text() == "new"
     assert [found.name for found in Path().glob(".*draft")] == []
+
+
+def test_relative_paths_lead_where_they_did_from_any_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    Path("flowers.csv").touch()
+    Path("digits").mkdir()  # the name of a data set, all the same
+    run = RunFolder(Path("run").absolute())
+    RunFolder.create("finetune", run.path)
+    run.write_settings("finetune", {"source": "gone", "data": "flowers.csv", "freeze": ["hidden1"]})
+    run.write_manifest(Manifest("finetune"))
+    assert run.settings().data == "flowers.csv"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    Path("flowers.csv").write_text("other rows")
+    assert run.settings() == FinetuneSettings(source="gone", data=str(tmp_path / "flowers.csv"), freeze="hidden1")
+    run.write_manifest(run.manifest())
+    assert run.settings().data == str(tmp_path / "flowers.csv"), "where it began, not where it is written"
+    run.write_settings("finetune", {"data": "digits"})
+    assert run.settings().data == "digits"
