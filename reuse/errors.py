@@ -3,11 +3,17 @@
 The command line prints the message of a `ReuseError` and leaves with its `exit_code`; nothing else is caught there.
 """
 
+from reuse.escaping import escaped
+
 
 class ReuseError(Exception):
     """Anything that `reuse` refuses or cannot do."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the message; names in it that hold escape sequences move no cursor."""
+        return escaped(super().__str__(), keep="\n\t")
 
 
 class UsageError(ReuseError):

@@ -6,6 +6,7 @@ import click
 
 from reuse.cli.configuring import settings_of_call
 from reuse.cli.options import CONFIG, JSON, Parsed, refusing, with_settings
+from reuse.cli.saying import say
 from reuse.settings.commands import PlanArguments
 from reuse.units import parse_bytes
 
@@ -35,7 +36,7 @@ def list_entries(cache_dir: str | None, as_json: bool) -> None:
         return
     if entries:
         click.echo(table([_line(entry) for entry in entries]))
-    click.echo(f"{opened.root}: {len(entries)} prefixes, {format_bytes(total)}")
+    say(f"{opened.root}: {len(entries)} prefixes, {format_bytes(total)}")
 
 
 @cache.command(cls=refusing(PlanArguments))
@@ -62,7 +63,7 @@ def why(context: click.Context, /, as_json: bool, config: str | None, **_: Any) 
         print_json(answer)
         return
     for line in lines:
-        click.echo(line)
+        say(line)
 
 
 @cache.command()
@@ -81,9 +82,10 @@ def verify(key: str | None, cache_dir: str | None, as_json: bool) -> None:
         listed = [{"path": str(problem.path), "what": problem.what} for problem in problems]
         print_json({"path": str(opened.root), "checked": checked, "problems": listed})
     elif problems:
-        click.echo("\n".join(map(str, problems)))
+        for problem in problems:
+            say(str(problem))
     else:
-        click.echo(f"{opened.root}: {checked} prefixes, nothing is damaged")
+        say(f"{opened.root}: {checked} prefixes, nothing is damaged")
     if problems:
         keys = ", ".join(dict.fromkeys(problem.path.parent.name for problem in problems))
         raise CacheError(f"{opened.root} is damaged in {len(problems)} places: `reuse cache clear KEY` for {keys}")
@@ -158,7 +160,7 @@ def _show_freed(opened: Any, freed: int, as_json: bool) -> None:
     if as_json:
         print_json({"path": str(opened.root), "freed": freed, "bytes": left})
     else:
-        click.echo(f"{opened.root}: {format_bytes(freed)} freed, {format_bytes(left)} left")
+        say(f"{opened.root}: {format_bytes(freed)} freed, {format_bytes(left)} left")
 
 
 def _line(entry: Any) -> dict[str, Any]:

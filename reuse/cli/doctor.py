@@ -3,6 +3,7 @@
 import click
 
 from reuse.cli.options import JSON
+from reuse.cli.saying import say
 
 
 @click.command()
@@ -23,6 +24,6 @@ def doctor(cache_dir: str | None, as_json: bool) -> None:
         return
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        click.echo(f"{finding.name.ljust(width)}  {finding.value}")
+        say(f"{finding.name.ljust(width)}  {finding.value}")
     for finding in problems:
-        click.echo(f"! {finding.name}: {finding.problem}")
+        say(f"! {finding.name}: {finding.problem}")

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from reuse.cli.options import JSON, given, with_settings
+from reuse.cli.saying import say
 from reuse.settings.setting import settings_of
 from reuse.settings.uses import EnsembleArguments, SoupArguments
 
@@ -42,7 +43,7 @@ def _average(settings: dict[str, Any], as_json: bool) -> None:
         print_json(result.to_dict())
         return
     for note in result.notes:
-        click.echo(note, err=True)
+        say(note, err=True)
     rows = [{"run": member["run"], "weight": member["weight"], **member["metrics"]} for member in result.members]
     click.echo(table([*rows, {"run": f"all, on {result.rows} {result.split} rows", "weight": 1.0, **result.metrics}]))
 
@@ -56,7 +57,7 @@ def _cook(settings: dict[str, Any], as_json: bool) -> None:
         print_json(result.to_dict())
         return
     for note in result.notes:
-        click.echo(note, err=True)
+        say(note, err=True)
     rows: list[dict[str, Any]] = [
         {"run": one["run"], "split": "valid", "in the soup": one["run"] in result.ingredients, **one["valid"]}
         for one in result.candidates

@@ -6,6 +6,7 @@ import click
 
 from reuse.cli.configuring import settings_of_call
 from reuse.cli.options import CONFIG, JSON, given, refusing, with_settings
+from reuse.cli.saying import say
 from reuse.settings.commands import PlanArguments
 from reuse.settings.uses import InspectArguments
 
@@ -29,13 +30,13 @@ def inspect(context: click.Context, /, as_json: bool, **_: Any) -> None:
         print_json(found.to_dict())
         return
     for note in found.notes:
-        click.echo(note, err=True)
+        say(note, err=True)
     rows = [asdict(layer) | {"shape": _shape(layer.shape)} for layer in found.layers]
     click.echo(table([{name: row[name] for name in row if found.frontier or name != "part"} for row in rows]))
-    click.echo(f"{found.model}: {_shape(found.input_shape)} in, {found.num_outputs} out, {found.parameters} parameters")
-    click.echo(_cut_line(found))
+    say(f"{found.model}: {_shape(found.input_shape)} in, {found.num_outputs} out, {found.parameters} parameters")
+    say(_cut_line(found))
     if found.uncached:
-        click.echo(f"frozen behind layers that train, so computed every epoch: {', '.join(found.uncached)}")
+        say(f"frozen behind layers that train, so computed every epoch: {', '.join(found.uncached)}")
 
 
 @click.command(cls=refusing(PlanArguments))
@@ -59,14 +60,14 @@ def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any)
                 {"cut": False, "reason": str(error), "frozen": None, "frontier": [], "cache": None, "plan": None}
             )
         else:
-            click.echo(f"no cache: {error}")
+            say(f"no cache: {error}")
         return
     if as_json:
         print_json(_plan_values(freezing, features))
         return
-    click.echo(f"frozen: {', '.join(freezing.layers)}")
+    say(f"frozen: {', '.join(freezing.layers)}")
     for line in (*describe_plan(features), *plan_table(features.plan)):
-        click.echo(line)
+        say(line)
 
 
 def _plan_values(freezing: Any, features: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from reuse import __version__
+from reuse.cli.saying import say
 from reuse.errors import ReuseError
 from reuse.menus import suggest
 
@@ -85,20 +86,19 @@ def main(arguments: list[str] | None = None) -> None:
             cli(arguments, prog_name="reuse", standalone_mode=False, obj=began)
             sys.stdout.flush()
     except click.ClickException as error:
-        click.echo(f"{who or ''}error: {error.format_message()}", err=True)
+        say(f"{who or ''}error: {_one_line(error.format_message())}", err=True)
         sys.exit(error.exit_code)
     except click.exceptions.Abort:
         click.echo("aborted", err=True)
         sys.exit(1)
     except ReuseError as error:
-        one_line = " ".join(str(error).split())  # whatever a library's reason held
-        click.echo(f"{who or ''}error: {one_line}", err=True)
+        say(f"{who or ''}error: {_message(error)}", err=True)
         sys.exit(error.exit_code)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
         reason = (str(error).splitlines() or ["there is no more"])[0]
-        click.echo(f"{who or ''}error: not enough memory ({reason}): give fewer rows, or a smaller model", err=True)
+        say(f"{who or ''}error: not enough memory ({reason}): give fewer rows, or a smaller model", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
@@ -143,7 +143,20 @@ def _warnings_as_lines() -> Iterator[None]:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"warning: {' '.join(str(message).split())}", err=True)
+    say(f"warning: {_one_line(str(message))}", err=True)
+
+
+def _message(error: ReuseError) -> str:
+    """Return an error's message, in which a library's reason that has several lines is one."""
+    text, cause = str(error), error.__cause__
+    while cause is not None:
+        text, cause = text.replace(str(cause), _one_line(str(cause))), cause.__cause__
+    return text
+
+
+def _one_line(text: str) -> str:
+    """Return a text in one line, whatever a library's reason holds."""
+    return " ".join(text.split())
 
 
 def _process() -> str | None:

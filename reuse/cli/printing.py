@@ -10,6 +10,8 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from reuse.cli.saying import say
+from reuse.escaping import escaped
 from reuse.reporting import Epoch, Progress, Reporter
 from reuse.runs.folder import without_infinities
 from reuse.units import format_seconds
@@ -31,7 +33,7 @@ class Printer(Reporter):
         """Print one line."""
         if self.bar is not None:
             self.bar.clear()
-        click.echo(text, err=True)
+        say(text, err=True)
 
     def epoch(self, epoch: Epoch, epochs: int) -> None:
         """Show an epoch: on the bar, or as a line if the last one was printed a while ago."""
@@ -82,6 +84,7 @@ def print_json(values: Mapping[str, Any] | Sequence[Any]) -> None:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows as a table with a header; numbers are right-aligned, a missing value is empty."""
+    rows = [{escaped(name): value for name, value in row.items()} for row in rows]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     cells = [[_cell(row.get(name)) for name in columns] for row in rows]
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(columns)]
@@ -99,4 +102,4 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else escaped(str(value))

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from reuse.cli.options import JSON, given, refusing, with_settings
+from reuse.cli.saying import say
 from reuse.settings.commands import LrFindArguments
 
 ROWS = 12  # of the table
@@ -38,7 +39,7 @@ def lr_find(context: click.Context, /, as_json: bool, **_: Any) -> None:
     rows = [{"rate": curve.rates[p], "loss": curve.losses[p], "running mean": curve.smoothed[p]} for p in places]
     click.echo(table(rows) if curve.rates else "the loss was not finite in the first step")
     if curve.note:
-        click.echo(curve.note)
+        say(curve.note)
     if curve.proposal is not None:
         rate = f"{curve.proposal:.2g}"
-        click.echo(f"the loss turns at {curve.turn:.2g}; proposal: --learning-rate {rate}")
+        say(f"the loss turns at {curve.turn:.2g}; proposal: --learning-rate {rate}")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from reuse.cli.options import JSON
+from reuse.cli.saying import say
 
 
 @click.group()
@@ -47,7 +48,7 @@ def run_recipe(name: str, quick: bool, as_json: bool) -> None:
         print_json(result)
         return
     for key, value in result.items():
-        click.echo(f"{key}: {value}")
+        say(f"{key}: {value}")
 
 
 def _found() -> dict[str, Path]:

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from reuse.cli.options import JSON, given, refusing, with_settings
+from reuse.cli.saying import say
 from reuse.settings.commands import SweepArguments
 from reuse.settings.setting import settings_of
 
@@ -35,12 +36,12 @@ def sweep(context: click.Context, /, as_json: bool, **_: Any) -> None:
         return
     click.echo(table(_shown(result.table)[:ROWS]))
     if len(result.table) > ROWS:
-        click.echo(f"{len(result.table) - ROWS} more in {result.run}/result.json")
+        say(f"{len(result.table) - ROWS} more in {result.run}/result.json")
     for name, value in result.best["test"].items():
         error = "" if value["standard_error"] is None else f" ± {value['standard_error']:.2g}"
-        click.echo(f"the best on the test split: {name} {value['mean']:.4g}{error}")
+        say(f"the best on the test split: {name} {value['mean']:.4g}{error}")
     following = f"; next: reuse predict {result.kept} --data SPEC" if result.kept else ""
-    click.echo(f"run folder: {result.run}{following}")
+    say(f"run folder: {result.run}{following}")
 
 
 def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

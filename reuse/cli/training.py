@@ -7,6 +7,7 @@ import click
 
 from reuse.cli.configuring import settings_of_call
 from reuse.cli.options import CONFIG, JSON, with_settings
+from reuse.cli.saying import say
 from reuse.settings.commands import FinetuneArguments, PretrainArguments
 
 
@@ -70,13 +71,13 @@ def _show(result: Any, as_json: bool, following: str) -> None:
         labels = {"scratch": "from scratch", "frozen": "reused and frozen", "unfrozen": "reused, unfrozen"}
         rows = [{"layers": labels[name], **values} for name, values in result.comparison.items()]
         sizes = result.sizes
-        click.echo(f"on the test split, after training on the same {sizes['train']} + {sizes['valid']} labels:")
+        say(f"on the test split, after training on the same {sizes['train']} + {sizes['valid']} labels:")
         click.echo(table(rows))
     else:
         click.echo(table([{"split": name, **values} for name, values in result.metrics.items() if values]))
     for line in (*_phases(result), *_came_of_plan(result), _summary(result)):
-        click.echo(line)
-    click.echo(f"run folder: {result.run}; next: {following}")
+        say(line)
+    say(f"run folder: {result.run}; next: {following}")
 
 
 def _phases(result: Any) -> list[str]:

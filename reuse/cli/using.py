@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from reuse.cli.options import JSON, given, with_settings
+from reuse.cli.saying import say
 from reuse.settings.uses import EvaluateArguments, PredictArguments
 
 
@@ -23,26 +24,28 @@ def evaluate(context: click.Context, /, as_json: bool, **_: Any) -> None:
         print_json(result.to_dict())
         return
     for note in result.notes:
-        click.echo(note, err=True)
+        say(note, err=True)
     click.echo(table([{"data": result.data, "split": result.split, "rows": result.rows, **result.metrics}]))
 
 
 @click.command()
 @with_settings(PredictArguments)
 @click.option("--out", type=click.Path(dir_okay=False), help="The CSV file to write; standard output without it.")
+@click.option("--raw", is_flag=True, help="Leave cells alone that a spreadsheet would compute or a terminal act upon.")
 @JSON
 @click.pass_context
-def predict(context: click.Context, /, as_json: bool, out: str | None, **_: Any) -> None:
+def predict(context: click.Context, /, as_json: bool, out: str | None, raw: bool, **_: Any) -> None:
     """Predict with the trained RUN and write CSV: one line a row, in the order of the data set.
 
-    For classes: what is predicted and the probability of each class. For numbers: the numbers.
+    For classes: what is predicted and the probability of each class. For numbers: the numbers. Names that begin like a
+    formula get a ' in front.
     """
     from reuse.cli.printing import print_json
     from reuse.inference.predicting import predict_run
 
     found = predict_run(**given(context, PredictArguments))
     if out is not None:
-        _write_file(found, out)
+        _write_file(found, out, raw)
     if as_json:
         summary = {"run": found.run, "data": found.data, "split": found.split, "task": found.task}
         rows = [] if out else [dict(zip(found.header, cells, strict=True)) for cells in found.lines()]
@@ -51,28 +54,36 @@ def predict(context: click.Context, /, as_json: bool, out: str | None, **_: Any)
         print_json({**summary, **counted, **listed})
         return
     for note in found.notes:
-        click.echo(note, err=True)
+        say(note, err=True)
     if out is None:
-        _write(found, sys.stdout)
+        _write(found, sys.stdout, raw)
     else:
-        click.echo(f"{len(found.numbers)} rows written to {out}")
+        say(f"{len(found.numbers)} rows written to {out}")
 
 
-def _write_file(found: Any, out: str) -> None:
+def _write_file(found: Any, out: str, raw: bool) -> None:
     from pathlib import Path
 
     from reuse.errors import UsageError
 
     try:
         with Path(out).open("w", newline="", encoding="utf-8") as file:
-            _write(found, file)
+            _write(found, file, raw)
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}") from error
 
 
-def _write(found: Any, file: Any) -> None:
+def _write(found: Any, file: Any, raw: bool) -> None:
     import csv
 
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(found.header)
-    writer.writerows(found.lines())
+    csv.writer(_Lines(file)).writerows(found.table(raw=raw))
+
+
+class _Lines:
+    """A file for csv.writer, which quotes a carriage return in a cell only where one ends its lines; here none does."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def write(self, line: str) -> None:
+        self.file.write(line.removesuffix("\r\n") + "\n")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from reuse.data.inputs import ReadInputs
 from reuse.data.rows import Converted
 from reuse.devices import choose_device
+from reuse.escaping import spreadsheet_cell
 from reuse.inference.sampling import sample_predictions
 from reuse.inference.selecting import DataRequest, run_rows, targets_for
 from reuse.objectives.supervised import supervised
@@ -83,6 +85,16 @@ class Predictions:
         if self.task == "regression":
             return [*first, *_numbered("prediction", self.values.shape[1]), *uncertain]
         return [*first, "prediction", *(f"probability {name}" for name in self.classes), *uncertain]
+
+    def table(self, *, raw: bool = False) -> Iterator[list[Any]]:
+        """Yield the header and the lines as they are written as CSV.
+
+        Args:
+            raw: leave names of files and classes as they are; else those that a spreadsheet would compute, or that a
+                terminal would act upon, are written so that they do not.
+        """
+        for cells in chain([self.header], self.lines()):
+            yield [spreadsheet_cell(cell) if isinstance(cell, str) and not raw else cell for cell in cells]
 
     def lines(self) -> Iterator[list[Any]]:
         """Yield a list of cells a row: number, file, what is predicted, the probability of each class, uncertainty."""

@@ -1,0 +1,38 @@
+"""Text from files as it may be shown: nothing in it moves a cursor, forges a line or computes in a spreadsheet."""
+
+import re
+
+JOINERS = "\u200c\u200d"  # letters of Persian and parts of emoji are joined and parted by these
+SIGNS = ("=", "+", "-", "@")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def escaped(text: str, keep: str = "") -> str:
+    r"""Return a text in which what is not printable stands as Python would write it.
+
+    Args:
+        text: any, such as the name of a file, a column or a class.
+        keep: characters that stay.
+
+    Example:
+        >>> escaped("cat\nerror: \x1b[2J")
+        'cat\\nerror: \\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    kept = JOINERS + keep
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Return a text that a spreadsheet shows and does not compute: in front of what begins like a formula stands a `'`.
+
+    Numbers stay as they are. https://owasp.org/www-community/attacks/CSV_Injection
+
+    Example:
+        >>> spreadsheet_cell("=1+1"), spreadsheet_cell("-1.5"), spreadsheet_cell("cat")
+        ("'=1+1", '-1.5', 'cat')
+    """
+    shown = escaped(text)
+    is_formula = shown.lstrip().startswith(SIGNS) and not NUMBER.fullmatch(shown)
+    return f"'{shown}" if is_formula else shown
