@@ -30,7 +30,7 @@ MIRRORED = {
     "finetune": (training.finetune, finetune, OWN_OPTIONS),
     "inspect": (inspect_command, inspect_model, OWN_OPTIONS),
     "evaluate": (evaluate, evaluate_run, OWN_OPTIONS),
-    "predict": (predict, predict_run, OWN_OPTIONS | {"out"}),
+    "predict": (predict, predict_run, OWN_OPTIONS | {"out", "raw"}),
 }
 
 
