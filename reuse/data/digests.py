@@ -12,17 +12,18 @@ DIGEST_BYTES = 16
 _BLOCK_BYTES = 64 * 2**20
 
 
-def digest_rows(samples: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def digest_rows(samples: np.ndarray, rows: np.ndarray, meaning: str = "") -> np.ndarray:
     """Return the digests of `samples[rows]`.
 
     Args:
         samples: `(n, ...)`, of any number type and memory layout; `samples[i]` is one row.
         rows: int64 `(m,)`, which of them.
+        meaning: how equal content differs from what it usually means; empty: it does not.
 
     Returns:
         uint8 `(m, 16)`.
     """
-    seed = seed_of(f"{samples.dtype.str}{samples.shape[1:]}")
+    seed = seed_of(f"{samples.dtype.str}{samples.shape[1:]}{meaning}")
     row_bytes = samples.dtype.itemsize * int(np.prod(samples.shape[1:]))
     block_rows = max(1, _BLOCK_BYTES // max(1, row_bytes))
     digests = [

@@ -55,6 +55,7 @@ class Preprocessing:
         interpolation: "bilinear", "bicubic", "nearest" or another of Pillow's names.
         crop_pct: None: resized to exactly `image_size`. A number: as timm evaluates: resized to
             `image_size / crop_pct`, then the centre is cut out.
+        signed: whether images had values below 0 and were taken as they are; None: they had not.
         white: value of white in pictures deeper than 8 bits; None: there were none.
         crop_mode: timm's "center", "squash" or "border"; used where there is a `crop_pct`.
         columns: a table's feature columns, in the order of the inputs.
@@ -79,6 +80,7 @@ class Preprocessing:
     sequence_length: int | None = None
     text: str | None = None
     white: float | None = None
+    signed: bool | None = None
 
     @property
     def num_tokens(self) -> int | None:

@@ -46,15 +46,14 @@ def resize_arrays(raw: Tensor, preprocessing: Preprocessing) -> Tensor:
 
     Args:
         raw: `(n, channels, height, width)`, uint8 or floating point.
-        preprocessing: the size, channels, interpolation and crop.
+        preprocessing: the size, channels, interpolation and crop, and the divisor of the raw values.
 
     Returns:
         `(n, preprocessing.channels, *preprocessing.image_size)`.
     """
-    images = convert_channels(raw, preprocessing.channels or raw.shape[1])
+    images = convert_channels(raw, preprocessing.channels or raw.shape[1], preprocessing.divisor)
     if preprocessing.crop_pct is not None:
-        result: Tensor = _timm_transform(preprocessing, for_tensors=True)(images)
-        return result
+        return _cropped(images, preprocessing)
     size = preprocessing.image_size
     if size is None or tuple(images.shape[-2:]) == size or len(images) == 0:
         return images if size is None or len(images) else images.new_empty((0, images.shape[1], *size))
@@ -63,8 +62,23 @@ def resize_arrays(raw: Tensor, preprocessing: Preprocessing) -> Tensor:
     return torch.nn.functional.interpolate(images.to(torch.float32), size, mode=mode, antialias=antialias)
 
 
-def convert_channels(images: Tensor, channels: int) -> Tensor:
-    """Return `images` `(n, c, height, width)` with `channels` channels: grey repeated, RGB weighted, alpha dropped.
+def _cropped(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Return images as timm prepares them, which rounds bytes and no others: so what are bytes in truth become some."""
+    transform = _timm_transform(preprocessing, for_tensors=True)
+    if images.dtype == torch.uint8 or len(images) == 0:
+        cropped: Tensor = transform(images)
+        return cropped
+    scaled = images.to(torch.float32) * (255 / preprocessing.divisor)
+    is_whole = ((scaled - scaled.round()).abs() < 1e-3).flatten(1).all(1)
+    as_bytes = transform(scaled[is_whole].round().clamp(0, 255).to(torch.uint8)).to(torch.float32)
+    others = transform(images[~is_whole].to(torch.float32))
+    cropped = others.new_empty((len(images), *(as_bytes if len(as_bytes) else others).shape[1:]))
+    cropped[is_whole], cropped[~is_whole] = as_bytes * (preprocessing.divisor / 255), others
+    return cropped
+
+
+def convert_channels(images: Tensor, channels: int, white: float = 255.0) -> Tensor:
+    """Return `images` `(n, c, height, width)` with `channels` channels: grey repeated, RGB weighted, alpha on white.
 
     Raises:
         UsageError: there is no such conversion.
@@ -74,11 +88,12 @@ def convert_channels(images: Tensor, channels: int) -> Tensor:
         return images
     if given == 1 and channels == 3:
         return images.expand(-1, 3, -1, -1)
-    if given == 4 and channels == 3:
-        return images[:, :3]
-    if given in (3, 4) and channels == 1:
+    if given == 4 and channels in (1, 3):
+        alpha = images[:, 3:].to(torch.float32) / white
+        return convert_channels(images[:, :3].to(torch.float32) * alpha + white * (1 - alpha), channels)
+    if given == 3 and channels == 1:
         weights = torch.tensor(LUMA, dtype=torch.float32).view(1, 3, 1, 1)
-        return (images[:, :3].to(torch.float32) * weights).sum(dim=1, keepdim=True)
+        return (images.to(torch.float32) * weights).sum(dim=1, keepdim=True)
     raise UsageError(f"images of {given} channels cannot become images of {channels}: give channels={given}")
 
 

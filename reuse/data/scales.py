@@ -1,8 +1,15 @@
 """The value that stands for white: told from the values of a whole data set, as one picture may be dark."""
 
 import math
+from dataclasses import dataclass
 
-BYTE_MAXIMUM = 255
+import numpy as np
+
+from reuse.data.inputs import BLOCK_ROWS
+from reuse.data.preprocessing import Preprocessing
+from reuse.errors import DataError
+
+BYTE_MAXIMUM = 255.0
 WHITE_OF_16_BITS = 2.0**16 - 1
 BRIGHT = 128  # a data set whose values reach it, and not beyond 255, counts to 255
 
@@ -17,3 +24,62 @@ def white_of(highest: float, *, is_whole: bool) -> float:
         return 1.0
     bits = max(8, 2 * math.ceil(math.log2(max(highest, 1) + 1) / 2))
     return float(2**bits - 1)
+
+
+@dataclass(frozen=True)
+class PixelValues:
+    """The values of images in an array.
+
+    Attributes:
+        lowest: of all.
+        highest: of all.
+        are_bytes: whether they count to 255 by their type.
+        are_whole: whether their type holds whole numbers.
+    """
+
+    lowest: float
+    highest: float
+    are_bytes: bool
+    are_whole: bool
+
+    @classmethod
+    def of(cls, images: np.ndarray) -> "PixelValues":
+        """Return the values of images `(n, ...)`; those of bytes are not looked at."""
+        if images.dtype == np.uint8:
+            return cls(0.0, BYTE_MAXIMUM, True, True)
+        blocks = [images[start : start + BLOCK_ROWS] for start in range(0, len(images), BLOCK_ROWS)]
+        lowest = min((float(block.min()) for block in blocks if block.size), default=0.0)
+        highest = max((float(block.max()) for block in blocks if block.size), default=0.0)
+        return cls(lowest, highest, False, images.dtype.kind in "iub")
+
+    @property
+    def count_to_255(self) -> bool:
+        """Whether they are bytes, or look like bytes in another type."""
+        return self.are_bytes or (self.lowest >= 0 and BRIGHT <= self.highest <= BYTE_MAXIMUM)
+
+
+def divisor_like(values: PixelValues, learned: Preprocessing, name: str) -> float:
+    """Return what brings images to the scale that a model learned: 0 to 1, whichever way they and its own count.
+
+    Raises:
+        DataError: values that cannot be on the scale of the model's images, or on none that can be told.
+    """
+    subject = name if name not in ("", "arrays") else "what was given"
+    found = f"{subject} holds images with values from {values.lowest:g} to {values.highest:g}"
+    if learned.signed:
+        if values.count_to_255:
+            raise DataError(f"{found}, and the model learned from values below and above 0: prepare them like those")
+        return learned.divisor
+    if values.lowest < 0:
+        raise DataError(f"{found}, and the model takes 0 to {learned.divisor:g}: give pixels that are not normalised")
+    if learned.divisor not in (1.0, BYTE_MAXIMUM):
+        if values.are_bytes or values.highest <= learned.divisor or not values.count_to_255:
+            return learned.divisor
+        raise DataError(f"{found}, and those that the model learned from end at {learned.divisor:g}: scale them alike")
+    if values.count_to_255:
+        return BYTE_MAXIMUM
+    if values.highest <= 1 and not (values.are_whole and learned.divisor == BYTE_MAXIMUM):
+        return 1.0
+    if values.highest <= learned.divisor:
+        return learned.divisor
+    raise DataError(f"{found}, and the model takes 0 to 1 or 0 to 255: divide them by what is white")

@@ -80,8 +80,8 @@ def encode_targets(raw: np.ndarray, names: tuple[str, ...] = ("y",)) -> Targets:
     """Return targets encoded for the task that they imply.
 
     One target: strings, booleans and integers of at most 100 different values are classes, in sorted order; other
-    numbers are regressed on. Several targets: integers or booleans that are all 0 or 1 are labels, other numbers are
-    regressed on.
+    numbers are regressed on. Several targets, whatever their type: where all are 0 or 1, they are classes if each row
+    has exactly one 1 (one-hot), else labels; other numbers are regressed on.
 
     Args:
         raw: `(n,)` or `(n, targets)`; an object array of str or None, or numbers.
@@ -122,11 +122,12 @@ def _encode_several(raw: np.ndarray, names: tuple[str, ...]) -> Targets:
     if raw.dtype.kind not in "iufb":
         raise DataError(f"several targets ({', '.join(names)}) with strings: give numbers, or 0 and 1 for labels")
     labels = names if len(names) == raw.shape[1] else tuple(str(i) for i in range(raw.shape[1]))
-    if raw.dtype.kind == "f" or raw.min(initial=0) < 0 or raw.max(initial=0) > 1:
+    if not np.isin(raw, (0, 1)).all():
         return Targets(raw.astype(np.float64), "regression", (), f"{raw.shape[1]} targets hold numbers: regression")
-    note = f"{raw.shape[1]} targets hold only 0 and 1: several labels a row"
     if len(raw) and (raw.sum(axis=1) == 1).all():
-        note += " (every row has exactly one: give class numbers in one column if these are classes)"
+        note = f"{raw.shape[1]} targets, of which exactly one is 1 in each row: classes (one-hot)"
+        return Targets(raw.argmax(axis=1).astype(np.int64), "classification", labels, note)
+    note = f"{raw.shape[1]} targets hold only 0 and 1: several labels a row"
     return Targets(raw.astype(np.float32), "multilabel", labels, note)
 
 

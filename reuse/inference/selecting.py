@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from reuse.data.dataset import SPLITS
 from reuse.data.inputs import Inputs, JoinedInputs
@@ -113,6 +114,8 @@ def targets_for(selected: SelectedRows, task: str, classes: tuple[str, ...]) -> 
         raise DataError(f"{selected.name} has no labels to measure with: name them, for a table with --target")
     if task == "regression" and selected.task == "classification":
         return _as_numbers(selected, selected.targets)
+    if task == "multilabel" and selected.task == "classification" and set(selected.classes) <= set(classes):
+        return _as_labels(selected, selected.targets, classes)
     if selected.task != task:
         raise DataError(f"{selected.name} holds targets for {selected.task}, and the run is for {task}")
     if task == "regression":
@@ -215,6 +218,12 @@ def _occurring(selected: SelectedRows) -> list[str]:
     if selected.task != "classification" or selected.targets is None:
         return list(selected.classes)
     return [selected.classes[number] for number in torch.unique(selected.targets).tolist()]
+
+
+def _as_labels(selected: SelectedRows, targets: Tensor, labels: tuple[str, ...]) -> Tensor:
+    """Return as labels `(rows, labels)` what looked like classes, as each of the rows has exactly one."""
+    places = torch.tensor([labels.index(name) for name in selected.classes])
+    return one_hot(places[targets], len(labels)).float()
 
 
 def _as_numbers(selected: SelectedRows, targets: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
 """Targets: the standard scale in which numbers are learned."""
 
 import numpy as np
+import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 
 from reuse.data.loading import load
-from reuse.data.targets import TargetScale
+from reuse.data.targets import TargetScale, encode_targets
 
 RNG = np.random.default_rng(3)
 
@@ -38,3 +39,26 @@ def test_the_scale_is_fitted_to_the_training_rows_and_said() -> None:
     np.testing.assert_allclose([*data.target_scale.mean, *data.target_scale.std], [train.mean(), train.std()])
     assert any(f"standardised on the training rows (mean {train.mean():g}" in note for note in data.notes)
     assert load("iris").target_scale is None
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, np.uint8, bool])
+def test_one_hot_rows_are_classes_whatever_their_type(kind: type) -> None:
+    numbers = np.array([2, 0, 1, 1, 2])
+    found = encode_targets(np.eye(3)[numbers].astype(kind))
+    assert (found.task, found.classes) == ("classification", ("0", "1", "2"))
+    assert found.values.tolist() == numbers.tolist()
+    assert "one-hot" in found.note
+    named = encode_targets(np.eye(3)[numbers].astype(kind), ("cat", "dog", "eel"))
+    assert named.classes == ("cat", "dog", "eel")
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int64, bool])
+def test_several_ones_a_row_are_labels_whatever_their_type(kind: type) -> None:
+    rows = np.array([[1, 1, 0], [0, 0, 1], [0, 0, 0]])
+    found = encode_targets(rows.astype(kind))
+    assert found.task == "multilabel"
+    assert found.values.tolist() == rows.tolist()
+
+
+def test_shares_are_numbers() -> None:
+    assert encode_targets(np.array([[0.5, 0.5], [0.25, 0.75]])).task == "regression"

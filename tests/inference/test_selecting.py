@@ -113,3 +113,8 @@ def test_arrays_may_be_those_of_a_run_on_arrays() -> None:
     found = run_rows(run_on("arrays"), data.preprocessing, DataRequest((x, y)), None)
     assert (found.split, found.numbers.tolist()) == ("test", data.test.rows.tolist())
     assert "24 of 120 rows: the test split drawn with seed 3" in found.notes
+
+
+def test_rows_with_one_label_each_are_labels_to_a_run_of_labels() -> None:
+    chosen = selected(torch.tensor([1, 0, 1]), "classification", ("cat", "eel"))
+    assert targets_for(chosen, "multilabel", ("cat", "dog", "eel")).tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 1]]
