@@ -15,12 +15,13 @@ from reuse.finetuning.feeding import PhaseNeeds, plan_phase_features
 from reuse.finetuning.phase import TuningProgress, train_phase, training_later
 from reuse.layers.freezing import Freezing
 from reuse.reporting import Reporter
-from reuse.runs.checkpoints import ANCHORS, load_newest, savable_tensors, save_start
+from reuse.runs.checkpoints import ANCHORS, load_newest, save_start
 from reuse.runs.fitting import interruptible
-from reuse.runs.folder import WEIGHTS, RunFolder
+from reuse.runs.folder import RunFolder
 from reuse.runs.phases import remaining, settle_after, settle_as_before
 from reuse.runs.results import Result
 from reuse.runs.tensor_files import save_tensors
+from reuse.runs.weights import save_weights
 from reuse.seeding import seed_everything
 from reuse.settings.calling import Given, carried, overridden, takes_given
 from reuse.settings.commands import FinetuneArguments, FinetuneSettings, PlanArguments
@@ -98,7 +99,7 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
             trainer = train_phase(setup, phase, progress, run, reporter)
             if progress.goes_on and trainer.settling.settled:
                 settle_after(trainer.epoch, trainer.settling.settled, setup.phases, run)
-        save_tensors(run.path / WEIGHTS, savable_tensors(setup.model))
+        save_weights(run, setup.model)
     result = from_main(lambda: _result(setup, run, progress))  # it reads what the first process has written
     run.write_result(result.to_dict())
     return result

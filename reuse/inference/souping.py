@@ -19,9 +19,9 @@ from reuse.inference.selecting import run_rows
 from reuse.layers.freezing import freeze, unfreeze
 from reuse.menus import lookup
 from reuse.runs.checkpoints import savable_tensors
-from reuse.runs.folder import WEIGHTS, RunFolder
+from reuse.runs.folder import RunFolder
 from reuse.runs.models import load_whole
-from reuse.runs.tensor_files import save_tensors
+from reuse.runs.weights import save_weights
 from reuse.settings.calling import takes
 from reuse.settings.files import plain_settings
 from reuse.settings.uses import SoupArguments
@@ -183,7 +183,7 @@ def _write(best: Member, network: nn.Module, ingredients: list[str], method: str
     """Write the soup as a run, of which the rest is the best run's."""
     folder = RunFolder.create("soup", out)
     folder.write_settings("soup", plain_settings(best.folder.settings()))
-    save_tensors(folder.path / WEIGHTS, savable_tensors(network))
+    save_weights(folder, network)
     soup = replace(best.folder.manifest(), kind="soup", method=method, ingredients=tuple(ingredients), created="")
     folder.write_manifest(soup)
     return folder

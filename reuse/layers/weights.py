@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -18,6 +18,9 @@ WRAPPINGS = ("state_dict", "model", "model_state", "model_state_dict")
 
 # What wrappers put in front of every name: data-parallel training, compilation.
 PREFIXES = ("module.", "_orig_mod.")
+
+BESIDE = "beside"
+"""In the metadata of a safetensors file: the name of a file in the same folder that holds the other tensors."""
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:
@@ -40,9 +43,27 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
     raise RunError(f"{path} is no weights file by its name: give a .safetensors, .pt, .pth or .bin file")
 
 
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, and those of the file beside it that it names, on the CPU.
+
+    Raises:
+        FileNotFoundError, SafetensorError: the file cannot be read.
+        RunError: the file beside it is missing.
+    """
+    with safe_open(path, "pt") as file:
+        beside = (file.metadata() or {}).get(BESIDE)
+    tensors = load_file(path)
+    if beside is None:
+        return tensors
+    other = path.with_name(Path(beside).name)
+    if not other.is_file():
+        raise RunError(f"{path} holds what trained, and {other.name} the rest, which is not beside it: put it there")
+    return {**load_file(other), **tensors}
+
+
 def _from_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        return read_safetensors(path)
     except (SafetensorError, OSError) as error:
         raise RunError(f"{path} cannot be read as safetensors ({error}): it may be cut short; get it again") from error
 

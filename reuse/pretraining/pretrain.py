@@ -10,10 +10,11 @@ from reuse.features.feeding import feed_inputs
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
 from reuse.runs.fitting import EpochRange, interruptible, train
-from reuse.runs.folder import WEIGHTS, RunFolder
+from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest
 from reuse.runs.results import Result
 from reuse.runs.tensor_files import save_tensors
+from reuse.runs.weights import save_weights
 from reuse.settings.calling import Given, carried, overridden, takes_given
 from reuse.settings.commands import PretrainArguments, PretrainSettings
 from reuse.settings.files import objective_name, plain_settings
@@ -63,7 +64,7 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
         trainer = make_trainer(trained, setup.objective, feed, settings, data)
         stopping, epochs = make_stopping(setup.objective, settings), EpochRange(settings.epochs)
         done = train(trainer, feed, settings, run, reporter, resume=resume, stopping=stopping, epochs=epochs)
-        save_tensors(run.path / WEIGHTS, savable_tensors(setup.encoder))
+        save_weights(run, setup.encoder)
         for name, child in _beside(setup).items():
             save_tensors(run.path / f"{name}.safetensors", savable_tensors(child))
     seconds = {

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.runs.folder import RunFolder
-from reuse.runs.tensor_files import load_tensors_file, save_tensors
+from reuse.runs.tensor_files import FROZEN, load_tensors_file, save_shared, save_tensors
 from reuse.training.state import live_tensors, load_tensors
 from reuse.training.stopping import EarlyStopping
 from reuse.training.trainer import Trainer
@@ -31,7 +31,7 @@ CONTENTS = {
 CHECKPOINT_SECONDS = 1.0
 """The age at which a checkpoint is replaced: a head that trains for milliseconds an epoch does not wait for the disk,
 and a kill costs a second."""
-FROZEN, START = "frozen.safetensors", "start.safetensors"
+START = "start.safetensors"
 ANCHORS = f"{FOLDER}/anchors.safetensors"
 """In a run folder: reused weights as they began, where the training is pulled towards them."""
 
@@ -46,7 +46,7 @@ def savable_tensors(model: nn.Module) -> dict[str, Tensor]:
 
     A buffer that is not saved may have been drawn at random (peft #1732).
     """
-    return {**model.state_dict(), **dict(model.named_buffers())}
+    return {**model.state_dict(keep_vars=True), **dict(model.named_buffers())}
 
 
 def save_start(run: RunFolder, model: nn.Module) -> None:
@@ -56,7 +56,7 @@ def save_start(run: RunFolder, model: nn.Module) -> None:
     """
     folder = run.path / FOLDER
     folder.mkdir(exist_ok=True)
-    save_tensors(folder / FROZEN, _still(model))
+    save_shared(folder / FROZEN, still_tensors(model), run.path.parent.glob(f"*/{FROZEN}"))
     save_tensors(folder / START, live_tensors(model))
 
 
@@ -84,7 +84,7 @@ def keep_still(run: RunFolder, model: nn.Module) -> None:
         RunError: what is written already is missing or damaged.
     """
     path = run.path / FOLDER / FROZEN
-    frozen, still = load_tensors_file(path), _still(model)
+    frozen, still = load_tensors_file(path), still_tensors(model)
     if not all(name in frozen and _is_equal(frozen[name], tensor) for name, tensor in still.items()):
         save_tensors(path, {**frozen, **still})
 
@@ -200,7 +200,7 @@ def _generations(run: RunFolder) -> list[Path]:
     return sorted((run.path / FOLDER).glob("epoch-*"), key=lambda path: int(path.name.removeprefix("epoch-")))
 
 
-def _still(model: nn.Module) -> dict[str, Tensor]:
+def still_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return the tensors that training does not change."""
     live = live_tensors(model)
     return {name: tensor for name, tensor in all_tensors(model).items() if name not in live}

@@ -4,6 +4,7 @@ run.json             what was trained on what: enough to rebuild the model and t
 settings.toml        the resolved settings; `--config` replays them
 history.jsonl        one line an epoch
 weights.safetensors  the best weights, under the model's own names
+frozen.safetensors   those of what stayed frozen, where it is much: one copy for all runs that hold the same
 result.json          what the command printed with --json
 checkpoint/          what going on needs
 snapshots/           the weights of some epochs, where they are wanted

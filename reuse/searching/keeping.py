@@ -8,11 +8,10 @@ from torch import Tensor
 from reuse.data.dataset import Dataset
 from reuse.data.rows import Picked, Rows
 from reuse.objectives.objective import Objective
-from reuse.runs.checkpoints import savable_tensors
-from reuse.runs.folder import WEIGHTS, RunFolder
+from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest, PhaseRecord
 from reuse.runs.results import Result
-from reuse.runs.tensor_files import save_tensors
+from reuse.runs.weights import save_weights
 from reuse.searching.architectures import Architecture
 from reuse.searching.folds import Division
 from reuse.searching.table import Configuration
@@ -49,7 +48,7 @@ def keep_head(
     applied = configuration.choice.applied(task.settings)
     settings = plain_settings(replace(applied, labels=configuration.labels, seed=configuration.seed))
     splits = _splits(architecture, division)
-    save_tensors(run.path / WEIGHTS, savable_tensors(architecture.model))
+    save_weights(run, architecture.model)
     run.write_settings("finetune", settings)
     run.write_manifest(_manifest(architecture, data, configuration))
     result = Result(
