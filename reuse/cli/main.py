@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": ("reuse.cli.using", "Measure a trained run on data."),
     "predict": ("reuse.cli.using", "Write predictions of a trained run as CSV."),
     "ensemble": ("reuse.cli.ensembling", "Measure several trained runs together, or average their weights."),
+    "runs": ("reuse.cli.runs", "List and remove run folders."),
     "cache": ("reuse.cli.cache", "List, explain, check, shrink or clear the activation cache."),
     "recipes": ("reuse.cli.recipes", "List and run the recipes."),
     "doctor": ("reuse.cli.doctor", "Check the installation, devices, data and folders."),

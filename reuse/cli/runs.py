@@ -1,0 +1,122 @@
+"""`reuse runs`: list, prune."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reuse.cli.options import JSON
+from reuse.cli.saying import say
+
+ROOT = click.option("--root", default="runs", show_default=True, help="The folder that holds run folders.")
+
+
+@click.group()
+def runs() -> None:
+    """Look after run folders."""
+
+
+@runs.command("list")
+@ROOT
+@JSON
+def list_entries(root: str, as_json: bool) -> None:
+    """List the runs in a folder, the newest first, with what they came to and what they take on disk.
+
+    Example: reuse runs list
+    """
+    from dataclasses import asdict
+
+    from reuse.cli.printing import print_json, table
+    from reuse.runs.listing import disk_bytes, list_runs
+    from reuse.units import format_bytes
+
+    entries = list_runs(Path(root))
+    total, _ = disk_bytes([Path(entry.run) for entry in entries])
+    if as_json:
+        print_json({"path": root, "bytes": total, "runs": [asdict(entry) for entry in entries]})
+        return
+    if entries:
+        click.echo(table([_line(entry) for entry in entries]))
+    say(f"{root}: {len(entries)} runs, {format_bytes(total)} on disk")
+
+
+@runs.command()
+@click.argument("names", metavar="[RUN]...", nargs=-1)
+@click.option("--keep", type=click.IntRange(0), help="Remove all but the newest N that are finished.")
+@click.option("--unfinished", is_flag=True, help="Remove those that never came to a result.")
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+@ROOT
+@JSON
+def prune(names: tuple[str, ...], keep: int | None, unfinished: bool, yes: bool, root: str, as_json: bool) -> None:
+    """Remove runs, after saying which and what that frees.
+
+    RUN is a run folder. Files that no run writes stay where they are.
+
+    Example: reuse runs prune --unfinished --keep 20
+    """
+    from reuse.cli.printing import print_json
+    from reuse.errors import UsageError
+    from reuse.runs.listing import disk_bytes, list_runs, remove_run
+    from reuse.units import format_bytes
+
+    if not names and keep is None and not unfinished:
+        raise UsageError("nothing says which runs are not wanted: name some, or give --keep N or --unfinished")
+    entries = list_runs(Path(root)) if keep is not None or unfinished else []
+    finished = [entry.run for entry in entries if entry.finished]
+    doomed = [*names, *(finished[keep:] if keep is not None else [])]
+    unended = [entry for entry in entries if unfinished and not entry.finished and not entry.damage]
+    doomed += [entry.run for entry in unended if not entry.may_be_training]
+    paths = list(dict.fromkeys(Path(name) for name in doomed))
+    for path in paths:
+        _refuse_other(path)
+    _, freed = disk_bytes(paths)
+    if paths and not yes:
+        _ask(paths, format_bytes(freed))
+    left = [one for path in paths for one in remove_run(path)]
+    if as_json:
+        print_json({"removed": [str(path) for path in paths], "freed": freed, "left": [str(one) for one in left]})
+        return
+    say(f"{len(paths)} runs removed, {format_bytes(freed)} freed")
+    for entry in unended:
+        if entry.may_be_training:
+            say(f"left, as it may be training: {entry.run} was written to within the last day; name it to remove it")
+    for one in left:
+        say(f"left where it was, as no run writes it: {one}")
+
+
+def _refuse_other(path: Path) -> None:
+    from reuse.errors import RunError
+    from reuse.runs.folder import MANIFEST
+
+    if path.is_symlink() or not (path / MANIFEST).is_file():
+        raise RunError(f"{path} is no run folder: there is no {MANIFEST} in it, or it is a link")
+
+
+def _ask(paths: list[Path], freed: str) -> None:
+    """Say what would be removed, and leave unless somebody says yes."""
+    from reuse.errors import UsageError
+
+    for path in paths:
+        say(str(path), err=True)
+    if not sys.stdin.isatty():
+        raise UsageError(f"this removes {len(paths)} runs with {freed}, and nobody is there to ask: say --yes")
+    click.confirm(f"remove {len(paths)} runs with {freed}?", abort=True, err=True)
+
+
+def _line(entry: Any) -> dict[str, Any]:
+    from reuse.units import format_bytes
+
+    moment = entry.created.astimezone().strftime("%Y-%m-%d %H:%M") if entry.created else ""
+    return {
+        "run": entry.run,
+        "kind": entry.kind,
+        "data": entry.data,
+        "began": moment,
+        "epochs": entry.epochs if entry.finished else None,
+        "metric": entry.metric,
+        "score": entry.score,
+        "size": format_bytes(entry.bytes),
+        "frees": format_bytes(entry.freed),
+        "damage": entry.damage or ("" if entry.finished else f"not finished: --resume {entry.run}"),
+    }
