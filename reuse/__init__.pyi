@@ -10,6 +10,8 @@ from .errors import UsageError as UsageError
 from .finetuning.finetune import finetune as finetune
 from .finetuning.finetune import plan as plan
 from .inference.ensembling import ensemble_runs as ensemble_runs
+from .inference.predicting import evaluate as evaluate
+from .inference.predicting import predict as predict
 from .inference.souping import soup_runs as soup_runs
 from .layers.cutting import cut as cut
 from .layers.freezing import freeze as freeze

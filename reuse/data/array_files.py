@@ -8,9 +8,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+import torch
+from torch import Tensor
 
-from reuse.data.arrays import ArraySamples, as_samples
+from reuse.data.arrays import CHANNEL_COUNTS, ArraySamples, as_samples
 from reuse.data.dataset import SPLITS
+from reuse.data.image_reading import read_images
+from reuse.data.images import ImageSamples
+from reuse.data.picture_lists import are_pictures, as_image_files
 from reuse.data.raw import Options, RawData, Samples
 from reuse.data.sequence_arrays import are_tokens, as_steps, as_tokens, joined_tokens, read_vocabulary
 from reuse.data.sequences import StepSamples, TokenSamples
@@ -19,6 +24,7 @@ from reuse.data.text import TextSamples, are_texts, as_texts_of
 from reuse.errors import DataError, UsageError
 
 ROLES = {f"{role}{suffix}" for role in "xy" for suffix in ("", *(f"_{part}" for part in SPLITS))}
+IMAGE_DIMENSIONS = 3  # of one picture: height, width, channels
 EXPECTED = "x and y, or x_train, y_train and, where you split yourself, x_valid, y_valid, x_test, y_test"
 
 
@@ -79,7 +85,7 @@ def source_of_arrays(
         raise UsageError(
             f"target={options.target!r} names a column, and {name} holds arrays: leave it out, or give 'none'"
         )
-    pairs = _pairs(arrays, name)
+    pairs = _pairs({called: _without_torch(array) for called, array in arrays.items()}, name)
     samples, num_rows = _samples(arrays, pairs, name, options, divisor)
     used = {f"{role}{suffix}" for suffix in pairs for role in "xy"} | {options.group_by}
     used |= {"vocabulary"} if isinstance(samples, TokenSamples) else set()
@@ -92,9 +98,13 @@ def source_of_arrays(
         notes = (*notes, encoded.note)
     if class_names and task == "classification" and all(n.isdigit() and int(n) < len(class_names) for n in classes):
         classes = tuple(class_names[int(number)] for number in classes)
+    rows = np.arange(num_rows)
+    if isinstance(samples, ImageSamples):
+        rows, more = samples.usable()
+        notes = (*notes, *more)
     parts = {} if "" in pairs else _numbered({suffix[1:]: len(x) for suffix, (x, _) in pairs.items()})
     groups = _groups(arrays, options.group_by, num_rows)
-    return RawData(name, samples, targets, task, classes, np.arange(num_rows), parts, groups, notes)
+    return RawData(name, samples, targets, task, classes, rows, parts, groups, notes)
 
 
 def _samples(
@@ -102,6 +112,9 @@ def _samples(
 ) -> tuple[Samples, int]:
     """Return the samples of all splits, one after the other, and how many there are."""
     given = {f"x{suffix}": x for suffix, (x, _) in pairs.items()}
+    if all(map(are_pictures, given.values())):
+        files = [file for x in given.values() for file in as_image_files(x)]
+        return read_images(files, name, options), len(files)
     if all(map(are_texts, given.values())):
         texts = np.concatenate([as_texts_of(x) for x in given.values()])
         return TextSamples(texts, name), len(texts)
@@ -115,7 +128,7 @@ def _samples(
     if options.sequences or options.kind == "sequences":
         steps = _joined([as_steps(x, called) for called, x in given.items()], name)
         return StepSamples(steps, name), len(steps)
-    raw = _joined([as_samples(x, called) for called, x in given.items()], name)
+    raw = _joined([as_samples(_as_rows(x, options), called) for called, x in given.items()], name)
     return ArraySamples(raw, divisor, name), len(raw)
 
 
@@ -134,6 +147,21 @@ def _pairs(arrays: Mapping[str, Any], name: str) -> dict[str, tuple[Any, Any]]:
                 f"{name}: x{suffix} has {num_rows} rows and y{suffix} has {num_targets}: give one target a row"
             )
     return pairs
+
+
+def _without_torch(array: Any) -> Any:
+    """Return tensors as arrays; numpy knows nothing of gradients, devices and bfloat16."""
+    if not isinstance(array, Tensor):
+        return array
+    plain = array.detach().cpu()
+    return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+
+
+def _as_rows(x: Any, options: Options) -> Any:
+    """Return images as rows of images, also where one alone is given to a model of images."""
+    height, width, channels = np.shape(x) if options.kind == "images" and np.ndim(x) == IMAGE_DIMENSIONS else (0, 0, 0)
+    is_one = channels in (3, 4) and min(height, width) > max(CHANNEL_COUNTS)
+    return np.asarray(x)[None] if is_one else x
 
 
 def _num_rows(array: Any, name: str) -> int:

@@ -1,21 +1,25 @@
 """Loading: from a spec string or arrays to splits of rows with digests."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL.Image import Image
+from torch import Tensor
 
 from reuse.data.array_files import read_h5, read_npz, source_of_arrays
 from reuse.data.catalogue import NAMED, read_openml
 from reuse.data.csv_files import COMPRESSIONS
 from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.data.idx import find_idx, read_idx_folder
-from reuse.data.image_files import read_image_archive, read_image_folder
+from reuse.data.image_files import read_image_archive, read_image_files, read_image_folder
+from reuse.data.image_formats import is_image
 from reuse.data.images import ImageSamples
 from reuse.data.labels import few_labels, keep_classes
+from reuse.data.picture_lists import are_pictures
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, RawData
 from reuse.data.sequences import StepSamples, TokenSamples
@@ -53,8 +57,8 @@ class LoadArguments(DataSettings):
 
     Attributes:
         data: a name ("digits"), "openml:NAME", a file (.npz .h5 .csv .parquet .tar), a folder (class folders of images,
-            or IDX files), a dict of arrays (`x`, `y`, or `x_train`, `y_train`, …), or the pair `(x, y)`, y None for no
-            targets.
+            or IDX files), an image, a dict of arrays (`x`, `y`, or `x_train`, `y_train`, …), the pair `(x, y)`, y
+            None for no targets. `x` may be a list of images' files or of Pillow's images, which may also stand alone.
         labels: how many labelled rows in all (or "N/class"), a fifth of them for validation; the test split stays.
         classes: the classes to keep: "0-7", "5,6", names, a number.
         target: a table's target column, several separated by commas; "none": no targets, for any data but a
@@ -135,8 +139,13 @@ def load_rows(arguments: LoadArguments) -> Dataset:
     return _assemble(source, parts, options)
 
 
-def read(spec: str | Path | Mapping[str, Any] | tuple[Any, Any], options: Options) -> RawData:
-    """Return what `spec` names, neither split nor preprocessed."""
+def read(spec: Any, options: Options) -> RawData:
+    """Return what `spec` names or holds, neither split nor preprocessed."""
+    if isinstance(spec, Image):
+        spec = [spec]
+    is_rows = isinstance(spec, Sequence | np.ndarray | Tensor) and not isinstance(spec, str | tuple)
+    if is_rows and (options.without_targets or are_pictures(spec)):
+        spec = (spec, None)
     if isinstance(spec, Mapping):
         return source_of_arrays(spec, "arrays", options)
     if isinstance(spec, tuple):
@@ -170,6 +179,8 @@ def _read_path(spec: str, options: Options) -> RawData:
     inner = Path(path.stem).suffix.lower()  # table.csv.gz
     if path.suffix.lower() in COMPRESSIONS and READERS.get(inner) is read_csv:
         return read_csv(path, options)
+    if path.suffix.lower() not in READERS and is_image(path.name, path):
+        return read_image_files([path], options, name=spec)
     if path.suffix.lower() not in READERS:
         raise DataError(f"{path}: a file of this kind is not read; expected {', '.join(READERS)} or a folder")
     return READERS[path.suffix.lower()](path, options)

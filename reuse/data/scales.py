@@ -1,7 +1,7 @@
 """The value that stands for white: told from the values of a whole data set, as one picture may be dark."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,16 @@ def white_of(highest: float, *, is_whole: bool) -> float:
         return 1.0
     bits = max(8, 2 * math.ceil(math.log2(max(highest, 1) + 1) / 2))
     return float(2**bits - 1)
+
+
+def with_white(preprocessing: Preprocessing) -> Preprocessing:
+    """Return the preprocessing of a run as it is used on other data, where white is no longer told from the data.
+
+    Where the run learned from pictures of 8 bits alone, those of 16 mean all of them.
+    """
+    if preprocessing.kind != "images" or preprocessing.white is not None:
+        return preprocessing
+    return replace(preprocessing, white=WHITE_OF_16_BITS)
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,8 @@ def _take(
         return rows, NO_ROWS, ()
     if source.groups is not None:
         return *_take_groups(source.groups[rows], rows, fraction, seed), ()
+    if source.targets is None and len(rows) <= ceil(fraction * len(rows)):
+        return rows, NO_ROWS, (f"{part}: no rows, as there {'is' if len(rows) == 1 else 'are'} only {len(rows)}",)
     if source.task != "classification" or source.targets is None:
         return *_take_rows(rows, ceil(fraction * len(rows)), None, seed), ()
     return _take_stratified(source, rows, fraction, seed, part)

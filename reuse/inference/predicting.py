@@ -21,7 +21,7 @@ from reuse.runs.folder import RunFolder
 from reuse.runs.models import SavedModel, load_model
 from reuse.settings.calling import takes
 from reuse.settings.uses import EvaluateArguments, PredictArguments
-from reuse.training.evaluation import evaluate
+from reuse.training import evaluation
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,11 @@ class Predictions:
         for cells in chain([self.header], self.lines()):
             yield [spreadsheet_cell(cell) if isinstance(cell, str) and not raw else cell for cell in cells]
 
+    @property
+    def labels(self) -> list[str]:
+        """The class that is predicted for each row, or its labels joined by ";"; empty for numbers."""
+        return [] if self.task == "regression" else [self._named(values) for values in self.values.tolist()]
+
     def lines(self) -> Iterator[list[Any]]:
         """Yield a list of cells a row: number, file, what is predicted, the probability of each class, uncertainty."""
         uncertain = [[]] * len(self.numbers) if self.uncertainty is None else self.uncertainty.tolist()
@@ -132,13 +137,17 @@ def evaluate_run(arguments: EvaluateArguments) -> Evaluation:
     # The network, not the model: where numbers are learned in a standard scale they are measured in it.
     targets = model.target_scale.standardised(targets) if model.target_scale else targets
     precision = folder.settings().precision
-    metrics = evaluate(model.network, objective, source, targets, batch_size=arguments.batch_size, precision=precision)
+    metrics = evaluation.evaluate(
+        model.network, objective, source, targets, batch_size=arguments.batch_size, precision=precision
+    )
     return Evaluation(str(arguments.run), selected.name, selected.split, len(selected.numbers), metrics, selected.notes)
 
 
 @takes(PredictArguments)
 def predict_run(arguments: PredictArguments) -> Predictions:
     """Return what a trained run predicts for the rows of `data`, in the order of the data set.
+
+    Of images, all are rows, wherever they lie: `data` may be one file, a folder of any shape, a list of files, arrays.
 
     Raises:
         RunError: the run is damaged, of another version, or predicts nothing.
@@ -164,6 +173,9 @@ def predict_run(arguments: PredictArguments) -> Predictions:
     shown = (str(arguments.run), selected.name, split, model.task, model.classes, selected.numbers)
     values = values if model.target_scale else values.float()
     return Predictions(*shown, values, names, notes, uncertainty)
+
+
+predict, evaluate = predict_run, evaluate_run  # as `reuse` has them
 
 
 def _numbered(name: str, count: int) -> list[str]:

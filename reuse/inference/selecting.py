@@ -14,7 +14,7 @@ from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.data.loading import LoadArguments, load_rows, read
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, RawData
-from reuse.data.scales import WHITE_OF_16_BITS
+from reuse.data.scales import with_white
 from reuse.data.splitting import split_rows
 from reuse.errors import DataError, RunError, UsageError
 from reuse.menus import suggest
@@ -172,8 +172,7 @@ def _other(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, spli
     is_table = preprocessing.kind == "table" or preprocessing.text is not None
     target = data.target or (settings.target if is_table else None)
     group_by = settings.group_by if split not in (None, "all") else None
-    if preprocessing.kind == "images" and preprocessing.white is None:  # learned from 8 bits: 16 mean all of them
-        preprocessing = replace(preprocessing, white=WHITE_OF_16_BITS)
+    preprocessing = with_white(preprocessing)
     options = Options(
         target=None if data.without_targets else target,
         group_by=group_by,

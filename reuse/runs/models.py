@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from reuse.data.targets import TargetScale
 from reuse.errors import RunError
 from reuse.runs.checkpoints import all_tensors
 from reuse.runs.folder import WEIGHTS, RunFolder
+from reuse.runs.raw_rows import prepare, refuse_unprepared
 from reuse.runs.tensor_files import load_tensors_file
 from reuse.training.state import load_tensors
 
@@ -25,6 +27,7 @@ class SavedModel(nn.Module):
         classes: names of the classes or labels in the order of the outputs; empty for regression.
         preprocessing: what was done to raw samples; give it to `reuse.load(..., preprocessing=...)`.
         target_scale: of numbers: what turns the network's outputs into the targets' own units; None: nothing.
+        input_shape: of one prepared row; empty: not known.
     """
 
     def __init__(
@@ -34,27 +37,46 @@ class SavedModel(nn.Module):
         classes: tuple[str, ...],
         preprocessing: Preprocessing,
         target_scale: TargetScale | None = None,
+        input_shape: tuple[int, ...] = (),
     ):
         super().__init__()
         self.network = network
         self.task, self.classes, self.preprocessing = task, classes, preprocessing
-        self.target_scale = target_scale
+        self.target_scale, self.input_shape = target_scale, input_shape
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs of preprocessed samples: logits, or numbers in their own units, `(batch, outputs)`."""
+        """Return the outputs of preprocessed samples: logits, or numbers in their own units, `(batch, outputs)`.
+
+        Raises:
+            UsageError: the samples are plainly not preprocessed.
+        """
+        if type(x) is Tensor and not torch.compiler.is_compiling():
+            refuse_unprepared(x, self.preprocessing, self.input_shape)
         outputs: Tensor = self.network(x)
         return self.target_scale.restored(outputs) if self.target_scale else outputs
 
-    def predict(self, inputs: Inputs | Tensor, batch_size: int = 256) -> Tensor:
+    def predict(self, data: Any, batch_size: int = 256) -> Tensor:
         """Return probabilities of classes or labels, or predicted numbers: `(rows, outputs)` on the CPU.
 
         Numbers that were learned in a standard scale are float64, as near a large mean float32 has no digits.
 
         Args:
-            inputs: preprocessed samples: a split's `inputs`, or a tensor `(rows, *shape)`.
+            data: raw rows, which are prepared as the run did: an array, a data frame, a file, a folder, images' files,
+                or what else `reuse.load` reads, labels left aside; or rows that are prepared: a split's `inputs`, or a
+                tensor `(rows, *shape)`.
             batch_size: rows at a time.
+
+        Raises:
+            DataError: rows that cannot be read, or that the run was not made for.
+            UsageError: a tensor that is plainly not prepared.
+
+        Example:
+            >>> load_model("runs/finetune-20261121-090000").predict("holiday.jpg")  # doctest: +SKIP
         """
+        if isinstance(data, Tensor):
+            refuse_unprepared(data, self.preprocessing, self.input_shape)
+        inputs = data if isinstance(data, Inputs | Tensor) else prepare(data, self.preprocessing)
         device, dtype = next(((p.device, p.dtype) for p in self.parameters()), (torch.device("cpu"), torch.float32))
         parts = []
         with torch.inference_mode():
@@ -94,9 +116,9 @@ def load_model(run: str | Path, *, trust: bool = False) -> SavedModel:
         raise RunError(f"{folder.path} is a pretraining run without labels, so it predicts nothing: fine-tune it first")
     if manifest.model is None or manifest.preprocessing is None:
         raise RunError(f"{folder.path} has no model of its own, so it predicts nothing: name the run of a model")
-    network = manifest.model.build(trust=trust)
+    network, shape = manifest.model.build(trust=trust), manifest.model.input_shape
     load_whole(network, load_tensors_file(folder.path / WEIGHTS), folder.path)
-    return SavedModel(network, manifest.task, manifest.classes, manifest.preprocessing, manifest.target_scale)
+    return SavedModel(network, manifest.task, manifest.classes, manifest.preprocessing, manifest.target_scale, shape)
 
 
 def load_whole(network: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:

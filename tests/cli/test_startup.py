@@ -102,6 +102,7 @@ PUBLIC = {
     "errors": ["CacheError", "CutError", "DataError", "ReuseError", "RunError", "UnknownNameError", "UsageError"],
     "finetuning.finetune": ["finetune", "plan"],
     "inference.ensembling": ["ensemble_runs"],
+    "inference.predicting": ["evaluate", "predict"],
     "inference.souping": ["soup_runs"],
     "layers.cutting": ["cut"],
     "layers.freezing": ["freeze", "unfreeze"],
