@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reuse.features.planned import PlannedFeatures
-from reuse.fingerprinting.fingerprint import Fingerprint
+from reuse.fingerprinting.fingerprint import OWN, Fingerprint
 
 SHOWN = 4  # names that are listed of many that differ alike
 
@@ -13,6 +13,7 @@ SHOWN = 4  # names that are listed of many that differ alike
 WORDS = {
     "weights": "the weights",
     "code": "the code",
+    "own": "your own code",
     "versions": "the version",
     "attributes": "an attribute",
     "hooks": "the hooks",
@@ -100,6 +101,7 @@ def differences_in_words(now: Fingerprint, cached: Fingerprint) -> Iterator[str]
     """
     here, there = now.components, cached.components
     names = [name for name in sorted(here.keys() | there.keys()) if here.get(name) != there.get(name)]
+    names = [name for name in names if name != OWN or len(names) == 1]  # the others say what it is
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(_kind(name), []).append(name)
@@ -118,7 +120,7 @@ def _in_words(name: str, here: Mapping[str, str], there: Mapping[str, str]) -> s
         return f"{subject}: not in the cached prefix"
     if name not in here:
         return f"{subject}: only in the cached prefix"
-    if kind in ("weights", "code", "graph"):  # digests say nothing to a person
+    if kind in ("weights", "code", "graph", "own"):  # digests say nothing to a person
         return f"{subject}: not the same"
     return f"{subject}: {here[name]} now, {there[name]} in the cache"
 

@@ -90,7 +90,7 @@ def is_importable(thing: object) -> bool:
 def code_digest(code: CodeType) -> str:
     """Return the digest of a code object: bytecode, constants, names, signature, exception table, nested code."""
     constants = list(code.co_consts)
-    if _documented(code):
+    if is_documented(code):
         constants[0] = None
     return digest(
         repr(
@@ -106,6 +106,14 @@ def code_digest(code: CodeType) -> str:
             )
         )
     )
+
+
+def is_documented(code: CodeType) -> bool:
+    """Return whether the first constant of a code object is its docstring, or the place of one."""
+    if sys.version_info >= (3, 13):
+        return bool(code.co_flags & HAS_DOCSTRING)
+    # Before 3.13 the first constant of a `def` is its docstring or None; lambdas and comprehensions have none.
+    return bool(code.co_consts) and isinstance(code.co_consts[0], str) and not code.co_name.startswith("<")
 
 
 def constant_text(constant: object) -> str:
@@ -212,13 +220,6 @@ def _functions_in(name: str, value: object) -> Iterator[tuple[str, object]]:
         yield name, value.func
     else:
         yield name, value
-
-
-def _documented(code: CodeType) -> bool:
-    if sys.version_info >= (3, 13):
-        return bool(code.co_flags & HAS_DOCSTRING)
-    # Before 3.13 the first constant of a `def` is its docstring or None; lambdas and comprehensions have none.
-    return bool(code.co_consts) and isinstance(code.co_consts[0], str) and not code.co_name.startswith("<")
 
 
 def _nested(code: CodeType) -> list[CodeType]:

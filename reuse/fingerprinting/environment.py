@@ -11,6 +11,8 @@ import torch
 
 from reuse.fingerprinting.digests import Import, find_package, load_import
 
+UNKNOWN = "unknown"
+OURS = __name__.partition(".")[0]
 Setting = Callable[[], object]
 
 RESULTS_DEPEND_ON = ("torch", "torchvision", "timm", "numpy", "pillow")
@@ -20,6 +22,24 @@ DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-
 EVERYWHERE: dict[str, Setting] = {
     "float32_matmul_precision": torch.get_float32_matmul_precision,
     "fp32_precision": lambda: attrgetter("fp32_precision")(torch.backends),
+}
+# What is part of a key where it is not as torch has it: no key of an ordinary setting changes for it.
+UNUSUAL: dict[str, tuple[Setting, object]] = {
+    "deterministic_algorithms": (torch.are_deterministic_algorithms_enabled, False),
+    "default_dtype": (torch.get_default_dtype, torch.float32),
+    "flush_denormal": (lambda: not bool(torch.tensor(1e-310, dtype=torch.float64).mul(0.5)), False),
+    "mha_fastpath": (torch.backends.mha.get_fastpath_enabled, True),
+    "mkldnn.enabled": (lambda: torch.backends.mkldnn.enabled, True),
+    "mkldnn.deterministic": (lambda: torch.backends.mkldnn.deterministic, False),
+}
+UNUSUAL_ON_CUDA: dict[str, tuple[Setting, object]] = {
+    "cudnn.enabled": (lambda: torch.backends.cudnn.enabled, True),
+    "cudnn.deterministic": (lambda: torch.backends.cudnn.deterministic, False),
+    "flash_sdp": (torch.backends.cuda.flash_sdp_enabled, True),
+    "math_sdp": (torch.backends.cuda.math_sdp_enabled, True),
+    "mem_efficient_sdp": (torch.backends.cuda.mem_efficient_sdp_enabled, True),
+    "fp16_reduced_precision": (lambda: torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction, True),
+    "bf16_reduced_precision": (lambda: torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction, True),
 }
 BY_DEVICE: dict[str, dict[str, Setting]] = {
     "cpu": {
@@ -56,8 +76,11 @@ def base_versions(cache_format: int) -> dict[str, str]:
 def pinned_version(package: str) -> str | None:
     """Return what pins the code of a top-level package: its version, or Python's for the standard library.
 
-    None for the user's own code: what is not installed as a distribution, or is installed but edited in place.
+    None for the user's own code: what is not installed as a distribution, or is installed but edited in place. That of
+    this package is taken for it too, so that keys change with what the code does and with no version.
     """
+    if package == OURS:
+        return None
     if package in sys.stdlib_module_names and package != "__main__":
         return "python"
     if not _is_installed(package):
@@ -69,7 +92,11 @@ def pinned_version(package: str) -> str | None:
 def numerics(device: str) -> dict[str, str]:
     """Return the settings that change results on a kind of device, as components of a prefix key."""
     settings = EVERYWHERE | BY_DEVICE.get(device, {})
-    return {f"numerics/{name}": _read(setting) for name, setting in settings.items()}
+    unusual = {**UNUSUAL, **(UNUSUAL_ON_CUDA if device == "cuda" else {})}
+    found = {name: _read(setting) for name, (setting, usual) in unusual.items() if _read(setting) != str(usual)}
+    return {f"numerics/{name}": value for name, value in found.items() if value != UNKNOWN} | {
+        f"numerics/{name}": _read(setting) for name, setting in settings.items()
+    }
 
 
 def _is_installed(package: str) -> bool:
@@ -92,4 +119,4 @@ def _read(setting: Setting) -> str:
     try:
         return str(setting())
     except (AttributeError, RuntimeError):
-        return "unknown"
+        return UNKNOWN

@@ -1,9 +1,9 @@
 """The prefix key: everything that decides what the frozen layers compute, named, and digested to one key."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -12,8 +12,15 @@ from reuse.devices import dtype_name
 from reuse.errors import CacheError
 from reuse.fingerprinting.digests import digest
 from reuse.fingerprinting.environment import base_versions, numerics
-from reuse.fingerprinting.modules import describe_module, graph_components
+from reuse.fingerprinting.modules import describe_module, graph_components, hook_components
+from reuse.fingerprinting.own_code import Names, OwnCode
 from reuse.fingerprinting.values import Description
+
+OWN = "own"
+NAMED = frozenset({"attributes", "code", "graph", "hooks", "patches", "preprocessing", "versions"})
+TOLD = frozenset({"code", "patches", "versions"})
+Components = dict[str, str]
+Describe = Callable[[Description], Components]
 
 
 @dataclass(frozen=True)
@@ -23,15 +30,21 @@ class Fingerprint:
     Attributes:
         components: name → text, flat: `weights/hidden1.0.weight`, `attributes/layer1.0.bn1/eps`,
             `code/<qualified name>`, `hooks/…`, `graph`, `preprocessing/…`, `dtype`, `device`,
-            `numerics/…`, `versions/torch`. Large things are digests.
+            `numerics/…`, `versions/torch`. Large things are digests. `own` is that of all of it in which the
+            user's own code counts by what it does and reads, and not by its names.
     """
 
     components: dict[str, str]
 
     @cached_property
     def key(self) -> str:
-        """The prefix key: 32 hexadecimal digits."""
-        return digest(json.dumps(self.components, sort_keys=True))
+        """The prefix key: 32 hexadecimal digits.
+
+        Where the user's own code is part of it, `own` stands for all that is told by names.
+        """
+        kinds = NAMED if OWN in self.components else ()
+        keyed = {name: text for name, text in self.components.items() if name.partition("/")[0] not in kinds}
+        return digest(json.dumps(keyed, sort_keys=True))
 
     def differences(self, other: "Fingerprint") -> list[str]:
         """Return one readable line for each component that is not the same, empty where the keys are equal.
@@ -54,9 +67,14 @@ def fingerprint(
     """Return the fingerprint of a prefix: the same in every process for the same computation, another for any other.
 
     It sees the graph; values of all parameters and buffers used; class, plain attributes, mode and hooks of every
-    module; code of all classes and functions, the user's own with all that it refers to; torch's
-    settings of precision; and the versions of packages.
-    It does not see gradients (`requires_grad`), the suffix, or which device of a kind is used.
+    module; code of all classes and functions, the user's own with all that it refers to, and functions of packages
+    that were patched; torch's settings of precision and determinism; and the versions of packages.
+    It does not see gradients (`requires_grad`), the suffix, or which device of a kind is used. Of the user's own
+    modules it leaves out what their code only keeps and never reads into a result, such as a counter.
+
+    It cannot see what a `forward` reads from outside of Python's objects: a file, the environment, the clock, names
+    that are made up while it runs (`globals()[...]`), kernels in C++ and those that `Library.impl` has put in the place
+    of torch's. The probe that is kept with a cache is there for these (`caching.probing`).
 
     Args:
         prefix: the traced frozen part, whose `call_module` targets may be whole blocks.
@@ -79,20 +97,52 @@ def fingerprint(
     return Fingerprint(components | numerics(kind) | {"dtype": dtype_name(dtype), "device": kind})
 
 
-def _components(prefix: torch.fx.GraphModule, preprocessing: Mapping[str, Any], cache_format: int) -> dict[str, str]:
-    description = Description(describe_module)
-    components = dict(graph_components("", prefix, description))
-    components |= {f"preprocessing/{name}": description.text(value) for name, value in preprocessing.items()}
-    components |= {f"code/{name}": text for name, text in description.code().items()}
-    versions = description.packages | base_versions(cache_format)
-    return components | {f"versions/{name}": text for name, text in versions.items()}
+def _components(prefix: torch.fx.GraphModule, preprocessing: Mapping[str, Any], cache_format: int) -> Components:
+    def described(description: Description) -> Components:
+        components = dict(graph_components("", prefix, description))
+        components |= {f"preprocessing/{name}": description.text(value) for name, value in preprocessing.items()}
+        components |= hook_components(description)
+        components |= {f"code/{name}": text for name, text in description.code().items()}
+        components |= {f"patches/{name}": text for name, text in description.patches().items()}
+        versions = description.packages | base_versions(cache_format)
+        return components | {f"versions/{name}": text for name, text in versions.items()}
+
+    plain = Description(describe_module)
+    components = described(plain)
+    if not plain.met_own:
+        return components
+    own = _own_components(described, plain)
+    told = {
+        name: text for name, text in components.items() if name in own or name.partition("/")[0] in ("code", "versions")
+    }
+    return told | {OWN: digest(json.dumps(own, sort_keys=True))}
+
+
+def _own_components(described: Describe, plain: Description) -> Components:
+    """Return the components in which the user's own code counts by what it does, described until no more is read."""
+    names: Names = frozenset()
+    while True:
+        description = Description(describe_module, partial(_own_code, names), plain.tensors)
+        components = described(description)
+        assert description.own is not None
+        read = description.own.read()
+        if names is None or (read is not None and read <= names):
+            return components
+        names = None if read is None else names | read
+
+
+def _own_code(names: Names, description: Description) -> OwnCode:
+    return OwnCode(description.text, description.is_own, names)
 
 
 def _differences(here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[str]:
-    for name in sorted(here.keys() | there.keys()):
+    names = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+    for name in names:
+        if name == OWN and len(names) > 1:  # the others say what it is
+            continue
         if name not in there:
             yield f"{name}: {here[name]} here, absent there"
         elif name not in here:
             yield f"{name}: absent here, {there[name]} there"
-        elif here[name] != there[name]:
+        else:
             yield f"{name}: {here[name]} here, {there[name]} there"

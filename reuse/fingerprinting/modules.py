@@ -13,6 +13,9 @@ from reuse.fingerprinting.values import Description
 INTERNALS = frozenset(vars(Module())) | {"_compiled_call_impl"}
 HELD_IN_EVAL = "train"  # freezing puts a function here that keeps `train()` away; the mode itself is described
 HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+GLOBAL_HOOKS = ("_global_forward_pre_hooks", "_global_forward_hooks")
+GLOBAL_HOOK_FLAGS = ("_global_forward_hooks_with_kwargs", "_global_forward_hooks_always_called")
+HOOK_FLAGS = ("_forward_pre_hooks_with_kwargs", "_forward_hooks_with_kwargs", "_forward_hooks_always_called")
 # torch's own and no subclasses: a user's class may use its rate when it evaluates too.
 DROPOUTS = frozenset({nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout})
 
@@ -39,7 +42,7 @@ def module_components(path: str, module: Module, description: Description) -> It
     if isinstance(module, torch.fx.GraphModule):
         yield from graph_components(path, module, description)
         return
-    yield f"attributes/{path}/class", description.text(type(module))
+    yield f"attributes/{path}/class", description.kind(type(module))
     yield f"attributes/{path}/training", str(module.training)
     if module._modules:
         yield f"attributes/{path}/children", description.text([*_children(module)])
@@ -59,6 +62,18 @@ def graph_components(path: str, graph_module: torch.fx.GraphModule, description:
     targets = {str(node.target): node.op for node in graph_module.graph.nodes if node.op in {"call_module", "get_attr"}}
     for target in sorted(targets):
         yield from _used(_join(path, target), _attribute(graph_module, target), description)
+
+
+def hook_components(description: Description) -> Iterator[Component]:
+    """Yield the hooks that run before or after the forward of every module."""
+    for kind in GLOBAL_HOOKS:
+        hooks = list(vars(torch.nn.modules.module)[kind].values())
+        if hooks:
+            yield f"hooks/{kind.strip('_')}", description.text(hooks)
+    for flag in GLOBAL_HOOK_FLAGS:
+        numbers = {key: n for hooks in GLOBAL_HOOKS for n, key in enumerate(vars(torch.nn.modules.module)[hooks])}
+        if set_for := sorted(numbers[key] for key in vars(torch.nn.modules.module).get(flag, ()) if key in numbers):
+            yield f"hooks/{flag.strip('_')}", str(set_for)
 
 
 def _operation(node: torch.fx.Node, numbers: dict[torch.fx.Node, str], description: Description) -> str:
@@ -95,7 +110,8 @@ def _used(path: str, value: object, description: Description) -> Iterable[Compon
 
 
 def _tensors(path: str, module: Module, description: Description) -> Iterator[Component]:
-    for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+    buffers = (item for item in module._buffers.items() if _counts(module, *item, description))
+    for name, tensor in (*module._parameters.items(), *buffers):
         if tensor is not None:
             yield f"weights/{_join(path, name)}", description.text(tensor)
 
@@ -104,7 +120,7 @@ def _plain_attributes(path: str, module: Module, description: Description) -> It
     # A dropout that evaluates does nothing, whatever its rate: sweeping the rate recomputes no frozen layer.
     idle = {"p", "inplace"} if _is_idle_dropout(module) else set()
     for name, value in vars(module).items():
-        if name in INTERNALS or name == HELD_IN_EVAL or name in idle:
+        if name in INTERNALS or name == HELD_IN_EVAL or name in idle or not _counts(module, name, value, description):
             continue
         if isinstance(value, torch.Tensor):
             yield f"weights/{_join(path, name)}", description.text(value)
@@ -118,11 +134,22 @@ def _is_idle_dropout(module: Module) -> bool:
     return type(module) in DROPOUTS and not module.training and "forward" not in own and not any(own[k] for k in HOOKS)
 
 
+def _counts(module: Module, name: str, value: object, description: Description) -> bool:
+    """Whether what a module keeps may have to do with what it computes."""
+    return description.own is None or description.own.counts(type(module), name, value)
+
+
 def _hooks(path: str, module: Module, description: Description) -> Iterator[Component]:
     for kind in HOOKS:
         hooks = list(vars(module)[kind].values())
         if hooks:
             yield f"hooks/{path}/{kind.strip('_')}", description.text(hooks)
+            numbers = {key: number for number, key in enumerate(vars(module)[kind])}
+            for flag in HOOK_FLAGS:
+                if flag.startswith(kind) and (
+                    set_for := sorted(numbers[key] for key in vars(module)[flag] if key in numbers)
+                ):
+                    yield f"hooks/{path}/{flag.strip('_')}", str(set_for)
 
 
 def _children(module: Module) -> Iterator[str]:

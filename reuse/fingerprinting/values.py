@@ -6,8 +6,10 @@ described by what they compute; those of the user's own code are followed into a
 
 import enum
 import logging
+import random
 import re
 import weakref
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import PurePath
@@ -30,10 +32,14 @@ import torch
 from reuse.fingerprinting import digests as code
 from reuse.fingerprinting.digests import array_text, digest, qualified_name, short, tensor_text
 from reuse.fingerprinting.environment import pinned_version
+from reuse.fingerprinting.kernels import constants_of, kernels_of
+from reuse.fingerprinting.own_code import Made, OwnCode
+from reuse.fingerprinting.patches import patches_below
 
 # Classes that stand for themselves: the version of torch or Python pins them.
 FOUNDATIONS: frozenset[type] = frozenset({object, torch.nn.Module, dict, list, tuple, set, str, int, float})
 CYCLE = "<itself>"
+NUMBERS = (int, float, complex, str, bytes)
 REPR_TYPES = (
     type(None),
     bool,
@@ -50,7 +56,8 @@ REPR_TYPES = (
     PurePath,
 )
 PLAIN_CONTAINERS: frozenset[type] = frozenset({dict, list, tuple, set, frozenset})
-UNDESCRIBED = (torch.Generator, weakref.ref)  # state that moves on, and no computation
+# State that moves on, and no computation.
+UNDESCRIBED = (torch.Generator, weakref.ref, random.Random, np.random.Generator, np.random.RandomState, Iterator)
 DESCRIPTORS = (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType, GetSetDescriptorType)
 TORCH_NAMES = (torch.dtype, torch.layout, torch.memory_format, torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 
@@ -62,26 +69,53 @@ class Description:
 
     Args:
         describe_module: describes an `nn.Module` that is found as a plain value.
+        own: describes the user's own code by what it does; None: by names, for people.
+        tensors: texts of tensors that another description has made already, by id.
+
+    Attributes:
+        packages: versions of the installed packages that were met.
+        met_own: whether any code of the user's own was met.
+        tensors: texts of the tensors that were met, by id.
     """
 
-    def __init__(self, describe_module: Callable[["Description", torch.nn.Module], str]) -> None:
+    def __init__(
+        self,
+        describe_module: Callable[["Description", torch.nn.Module], str],
+        own: Callable[["Description"], OwnCode] | None = None,
+        tensors: dict[int, tuple[torch.Tensor, str]] | None = None,
+    ) -> None:
         self.packages: dict[str, str] = {}
+        self.met_own = False
+        self.tensors = {} if tensors is None else tensors
+        self.own = None if own is None else own(self)
         self._describe_module = describe_module
         self._known: dict[int, tuple[object, str]] = {}  # holding the object keeps its id from being used again
         self._pending: list[FunctionType | type] = []
         self._referred: set[int] = set()
+        self._classes: list[type] = []
 
     def text(self, value: object) -> str:
         """Return the description of any value; long ones end in a digest."""
+        if isinstance(value, (enum.Enum, *REPR_TYPES)) and self._is_users(type(value)):
+            return self._once(value)
         if isinstance(value, enum.Enum):
             return f"{qualified_name(type(value))}.{value.name}"
         if isinstance(value, REPR_TYPES):
             return short(repr(value))
         if isinstance(value, TORCH_NAMES):
-            return str(value)
+            return self._operator(value)
         if isinstance(value, torch.device):
             return f"device {value.type}"
         return self._once(value)
+
+    def patches(self) -> dict[str, str]:
+        """Return what lies in the place of functions of packages that the described classes reach, by class."""
+        found = {}
+        for kind in [thing for thing in self._classes if not self._is_users(thing)]:
+            lines = sorted({f"{place}: {self.text(value)}" for place, value in patches_below(kind, self._is_patch)})
+            if lines:
+                found[qualified_name(kind)] = short("\n".join(lines))
+        return found
 
     def code(self) -> dict[str, str]:
         """Return a digest for each function and class that the described values led to, by qualified name."""
@@ -107,10 +141,24 @@ class Description:
             parts += self._imports(function, seen)
         return digest("\n".join(parts))
 
+    def kind(self, kind: type) -> str:
+        """Return the description of the class of an object that is there, so that how it was made does not count."""
+        if self.own is not None and self._is_followed(kind):
+            return f"class {self.own.describe(kind)}"
+        return self.text(kind)
+
+    def _is_patch(self, value: object) -> bool:
+        if not isinstance(value, FunctionType | type) or pinned_version(_package(value)) is not None:
+            return False
+        self.met_own = True
+        return True
+
     def refer(self, thing: FunctionType | type) -> None:
         """Have `code` return a digest of a function or class too."""
         if id(thing) not in self._referred:
             self._referred.add(id(thing))
+            if isinstance(thing, type):
+                self._classes.append(thing)
             self._known.setdefault(id(thing), (thing, ""))
             self._pending.append(thing)
 
@@ -126,7 +174,7 @@ class Description:
     def _compound(self, value: object) -> str:  # noqa: C901, PLR0911, RUF100 - a table of types
         match value:
             case torch.Tensor():
-                return tensor_text(value)
+                return self._tensor(value)
             case np.ndarray():
                 return array_text(value) if value.dtype != object else f"array {self.text(value.tolist())}"
             case torch.nn.Module():
@@ -136,7 +184,9 @@ class Description:
             case MethodType():
                 return f"{self.text(value.__func__)} of {self.text(value.__self__)}"
             case torch.jit.ScriptFunction():
-                return f"script {digest(str(value.code))}"
+                return f"script {digest(str(value.code))}" + "".join(
+                    f" {self.text(held)}" for held in constants_of(value)
+                )
             case BuiltinFunctionType():
                 return self._builtin(value)
             case partial():
@@ -146,7 +196,7 @@ class Description:
             case _ if isinstance(value, DESCRIPTORS):
                 return f"function {value.__objclass__.__module__}.{value.__qualname__}"
             case ModuleType():
-                return f"package {value.__name__}"
+                return self._package(value)
             case CodeType():
                 return f"code {code.code_digest(value)}"
             case re.Pattern():
@@ -156,9 +206,39 @@ class Description:
             case _:
                 return self._container_or_object(value)
 
+    def _tensor(self, tensor: torch.Tensor) -> str:
+        if id(tensor) not in self.tensors:
+            self.tensors[id(tensor)] = tensor, tensor_text(tensor)
+        text = self.tensors[id(tensor)][1]
+        if self.own is not None and self.own.names != frozenset():  # what somebody wrote on it, and some code reads
+            held = {n: v for n, v in vars(tensor).items() if self.own.names is None or n in self.own.names}
+            text += "".join(f" {name}={self.text(held[name])}" for name in sorted(held))
+        return text
+
+    def _operator(self, operator: object) -> str:
+        if not isinstance(operator, torch._ops.OpOverload):
+            return str(operator)
+        found = kernels_of(operator.name())  # type: ignore[no-untyped-call]
+        kernels = "".join(f" {self.text(kernel)}" for kernel in found)
+        return f"{operator}{short(kernels)}"
+
+    def _package(self, module: ModuleType) -> str:
+        if self.own is not None and self.is_own(module.__name__):
+            return f"package {self.own.describe_module(module)}"
+        return f"package {module.__name__}"
+
     def _container_or_object(self, value: Any) -> str:
-        kind = "" if type(value) in PLAIN_CONTAINERS else self.text(type(value)) + " "
+        kind = "" if type(value) in PLAIN_CONTAINERS else self.kind(type(value)) + " "
         attributes = self._attributes(value)
+        if isinstance(value, enum.Enum):
+            return f"{kind}{value.name} = {self.text(value.value)}"
+        if isinstance(value, NUMBERS):  # of a class of the user's own
+            plain = next(base for base in NUMBERS if isinstance(value, base))
+            return f"{kind}{short(plain.__repr__(value))}{attributes}"
+        if isinstance(value, defaultdict):
+            kind += f"{self.text(value.default_factory)} "
+        if isinstance(value, deque):
+            return f"{kind}{value.maxlen} [{', '.join(map(self.text, value))}]{attributes}"
         if isinstance(value, set | frozenset):  # their order depends on PYTHONHASHSEED
             return f"{kind}set {{{', '.join(sorted(map(self.text, value)))}}}{attributes}"
         if isinstance(value, Mapping):
@@ -187,6 +267,8 @@ class Description:
         return "".join(f" {name}={self.text(found[name])}" for name in sorted(found))
 
     def _function_text(self, function: FunctionType) -> str:
+        if self.own is not None and self._is_followed(function):
+            return f"function {self.own.describe(function)}"
         name = qualified_name(function)
         if not code.is_importable(function):  # a lambda or a closure: its name says nothing
             return f"function {name} {self.function(function)}"
@@ -200,8 +282,10 @@ class Description:
         return f"function {qualified_name(function)}{bound}"
 
     def _class_text(self, kind: type) -> str:
+        if self.own is not None and self._is_followed(kind):
+            return f"class {self.own.describe(Made(kind))}"
         for base in kind.__mro__:
-            if base not in FOUNDATIONS and pinned_version(_package(base)) != "python":
+            if base not in FOUNDATIONS and (self._is_users(base) or pinned_version(_package(base)) != "python"):
                 self.refer(base)
         return f"class {qualified_name(kind)}" + ("" if code.is_importable(kind) else f" {self._class_digest(kind)}")
 
@@ -216,14 +300,14 @@ class Description:
         for name, value in found:
             if not isinstance(value, ModuleType):
                 yield f"{name} = {self.text(value)}"
-            elif self._is_own(value.__name__) and id(value) not in seen:
+            elif self.is_own(value.__name__) and id(value) not in seen:
                 seen.add(id(value))
                 inside = code.members_of(value, code.attribute_names(names))
                 yield from (f"{name}.{line}" for line in self._globals(names, inside, seen))
 
     def _imports(self, function: FunctionType, seen: set[int]) -> Iterator[str]:
         for wanted in code.imports(function.__code__):
-            if not self._is_own(wanted.name if wanted.level == 0 else function.__module__ or "__main__"):
+            if not self.is_own(wanted.name if wanted.level == 0 else function.__module__ or "__main__"):
                 continue
             module = code.load_import(wanted, function.__globals__)
             if module is None:
@@ -232,16 +316,23 @@ class Description:
                 yield from self._globals(function.__code__, iter([(f"import {wanted.name}", module)]), seen)
 
     def _is_followed(self, thing: FunctionType | type) -> bool:
-        return self._is_own(thing.__module__ or "__main__")
+        return self.is_own(thing.__module__ or "__main__")
 
-    def _is_own(self, module: str) -> bool:
+    def _is_users(self, kind: type) -> bool:
+        """Whether a class is the user's own, without noting the version of its package otherwise."""
+        found = pinned_version(_package(kind)) is None
+        self.met_own = self.met_own or found
+        return found
+
+    def is_own(self, module: str) -> bool:
         """Whether code is the user's own; that of an installed package is noted by version and not followed."""
         package = module.split(".")[0]
         pinned = pinned_version(package)
         if pinned is not None and pinned != "python":
             self.packages[package] = pinned
+        self.met_own = self.met_own or pinned is None
         return pinned is None
 
 
-def _package(thing: type) -> str:
+def _package(thing: type | FunctionType) -> str:
     return (thing.__module__ or "builtins").split(".")[0]

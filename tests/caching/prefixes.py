@@ -30,7 +30,7 @@ class Block(nn.Module):
         self.register_buffer("hidden", torch.ones(width), persistent=False)
 
     def forward(self, x):
-        if x.shape[0] > 10**6:
+        if x.shape[0] > 10**6 or not self.settings:
             return x
         return leak(self.post(self.act(self.norm(self.linear(x))))) * self.scale + self.offset + self.hidden
 

@@ -1,0 +1,223 @@
+"""The user's own functions and classes as digests of all that they reach, in which names and places do not count.
+
+Functions and classes that one refers to are numbered in the order in which they are met, so a renamed class or
+variable, or code that has moved to another file, makes the same digest. Of a class only what may be used is described:
+`forward`, methods with double underscores, and members whose names some code reads.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+import torch
+
+from reuse.fingerprinting import digests as code
+from reuse.fingerprinting.digests import digest
+from reuse.fingerprinting.kernels import kernels_among
+from reuse.fingerprinting.nameless import code_text, global_names
+from reuse.fingerprinting.reading import closed, reads_of
+
+Names = frozenset[str] | None
+"""Names that are read; None: any may be."""
+
+ENTRIES = frozenset({"forward"})
+MAKERS = frozenset({"__init__", "__new__", "__post_init__"})
+CATCH_ALL = frozenset({"__setattr__", "__getattr__", "__getattribute__", "__delattr__"})
+NOT_COMPUTING = frozenset(
+    {"__repr__", "__str__", "__getstate__", "__setstate__", "__reduce__", "__reduce_ex__", "__deepcopy__", "__copy__",
+     "__del__", "__dir__", "__sizeof__", "__init_subclass__", "__replace__"}
+)  # fmt: skip
+COUNTERS = (int, float, complex, str, bytes, list, dict, set, deque)  # to change one changes nothing else
+
+
+class Said(str):
+    """Part of a description that is text already."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Made:
+    """A class that code may make objects of, so that it counts how they are made."""
+
+    kind: type
+
+
+class OwnCode:
+    """The user's own code that the values of one description reach.
+
+    Args:
+        text: describes any value.
+        is_own: whether the code of a module, by its dotted name, is the user's own.
+        names: that are read, as far as it is known; None: everything counts.
+    """
+
+    def __init__(self, text: Callable[[object], str], is_own: Callable[[str], bool], names: Names) -> None:
+        self.names = names
+        self._text, self._is_own = text, is_own
+        self._parts: dict[tuple[int, bool], tuple[object, list[tuple[str, object]]]] = {}
+        self._receivers: dict[int, str] = {}
+        self._also_read = set[str]()  # properties that can be set, and what is changed in place and is no counter
+
+    def owns(self, thing: object) -> bool:
+        """Return whether a value is a function or class of the user's own."""
+        return isinstance(thing, FunctionType | type) and self._is_own(getattr(thing, "__module__", None) or "__main__")
+
+    def describe(self, root: object) -> str:
+        """Return the digest of a function or class, or `Made` of one, with all of the user's own that it reaches."""
+        places, queue, lines = {_identity(root): 0}, [root], list[str]()
+        for thing in queue:  # it grows
+            for label, value in self._parts_of(thing):
+                if isinstance(value, Made) or self.owns(value):
+                    if _identity(value) not in places:
+                        places[_identity(value)] = len(queue)
+                        queue.append(value)
+                    lines.append(f"{label} #{places[_identity(value)]}")
+                else:
+                    lines.append(f"{label} {value if isinstance(value, Said) else self._text(value)}")
+            lines.append("")
+        return digest("\n".join(lines))
+
+    def describe_module(self, module: ModuleType) -> str:
+        """Return the digest of what the code that was met reads of a module of the user's own."""
+        names = frozenset(vars(module)) if self.names is None else self.names
+        found = self._members("", module, names, {id(module)})
+        return digest("\n".join(f"{label} {self._text(_plain(value))}" for label, value in found))
+
+    def counts(self, kind: type, name: str, value: object) -> bool:
+        """Return whether an attribute of a module of a class may have to do with what it computes."""
+        if (
+            self.names is None
+            or name in self.names
+            or name in ENTRIES
+            or not self.owns(kind)
+            or _has_foreign_base(kind, self.owns)
+        ):
+            return True
+        if name in self._changed() and type(value) not in COUNTERS:
+            self._also_read.add(name)
+            return True
+        return False
+
+    def read(self) -> Names:
+        """Return the names that the code met so far may read; None where that may be any."""
+        names, kept = set(self._also_read), set[tuple[str, str]]()
+        for thing, _ in self._parts.values():
+            if isinstance(thing, FunctionType):
+                reads = reads_of(thing.__code__, self._receivers.get(id(thing)))
+                if reads.dynamic:
+                    return None
+                names |= reads.names
+                kept |= reads.kept
+            elif not CATCH_ALL.isdisjoint(vars(_plain(thing))):
+                return None
+        return closed(frozenset(names), frozenset(kept))
+
+    def _changed(self) -> set[str]:
+        functions = [thing for thing, _ in self._parts.values() if isinstance(thing, FunctionType)]
+        return set(chain.from_iterable(reads_of(f.__code__, self._receivers.get(id(f))).changed for f in functions))
+
+    def _parts_of(self, thing: object) -> list[tuple[str, object]]:
+        key = _identity(thing)
+        if key not in self._parts:
+            self._parts[key] = (thing, [])
+            plain = _plain(thing)
+            found = (
+                self._function(plain)
+                if isinstance(plain, FunctionType)
+                else self._class(plain, isinstance(thing, Made))
+            )
+            self._parts[key][1].extend(found)
+        return self._parts[key][1]
+
+    def _function(self, function: FunctionType) -> Iterator[tuple[str, object]]:
+        yield "code", Said(code_text(function.__code__, self.names, function.__globals__))
+        for number, value in enumerate(function.__defaults__ or ()):
+            yield f"default {number}", self._referred(value)
+        for name, value in sorted((function.__kwdefaults__ or {}).items()):
+            yield f"default {name}", self._referred(value)
+        for number, (name, value) in enumerate(code.closure_of(function)):
+            yield f"cell {number}", value if name == "__class__" else self._referred(value)
+        names = code.attribute_names(function.__code__).union(reads_of(function.__code__).names)
+        yield from self._globals(function, names)
+        yield from self._imports(function, names)
+        for name in sorted(names & vars(torch.Tensor).keys()):
+            if self.owns(patched := vars(torch.Tensor)[name]):
+                yield f"Tensor.{name}", patched
+        for number, kernel in enumerate(kernels_among(names)):
+            yield f"kernel {number}", Said(kernel) if isinstance(kernel, str) else kernel
+
+    def _class(self, kind: type, made: bool) -> Iterator[tuple[str, object]]:
+        for base in kind.__mro__[1:]:
+            yield "base", Made(base) if made and self.owns(base) else base
+        for label, value in code.class_members(kind):
+            name = label.partition(".")[0]
+            is_property = isinstance(vars(kind).get(name), property) and vars(kind)[name].fset is not None
+            if is_property:
+                self._also_read.add(name)
+            if is_property or self._is_used(name, made):
+                if isinstance(value, FunctionType) and not isinstance(vars(kind)[name], staticmethod):
+                    self._receivers[id(value)] = next(iter(value.__code__.co_varnames), "")
+                yield label, value if isinstance(value, FunctionType) else self._referred(value)
+
+    def _is_used(self, name: str, made: bool) -> bool:
+        if self.names is None or name in self.names or name in ENTRIES:
+            return True
+        if name in MAKERS:
+            return made
+        return name.startswith("__") and name.endswith("__") and name not in NOT_COMPUTING
+
+    def _globals(self, function: FunctionType, names: frozenset[str]) -> Iterator[tuple[str, object]]:
+        seen = set[int]()
+        for number, name in enumerate(global_names(function.__code__)):
+            if name not in function.__globals__:
+                yield f"global {number}", Said(name)
+            elif isinstance(value := function.__globals__[name], ModuleType):
+                seen.add(id(value))
+                yield from self._members(f"global {number}", value, names, seen)
+            else:
+                yield f"global {number}", self._referred(value)
+
+    def _imports(self, function: FunctionType, names: frozenset[str]) -> Iterator[tuple[str, object]]:
+        for number, wanted in enumerate(code.imports(function.__code__)):
+            if not self._is_own(wanted.name if wanted.level == 0 else function.__module__ or "__main__"):
+                continue
+            module = code.load_import(wanted, function.__globals__)
+            if module is None:
+                yield f"import {number}", Said("fails")
+            else:
+                yield from self._members(f"import {number}", module, names, {id(module)})
+
+    def _members(
+        self, label: str, module: ModuleType, names: frozenset[str], seen: set[int]
+    ) -> Iterator[tuple[str, object]]:
+        """Yield what a module holds under some names; of one that is installed the functions, which may be patched."""
+        own = self._is_own(module.__name__)
+        for name, value in code.members_of(module, names):
+            if isinstance(value, ModuleType):
+                if id(value) not in seen:
+                    seen.add(id(value))
+                    yield from self._members(f"{label}.{name}", value, names, seen)
+            elif own or self.owns(value) or isinstance(value, FunctionType | BuiltinFunctionType):
+                yield f"{label}.{name}", self._referred(value)
+
+    def _referred(self, value: object) -> object:
+        return Made(value) if isinstance(value, type) and self.owns(value) else value
+
+
+def _plain(thing: Any) -> Any:
+    return thing.kind if isinstance(thing, Made) else thing
+
+
+def _identity(thing: object) -> tuple[int, bool]:
+    return id(_plain(thing)), isinstance(thing, Made)
+
+
+def _has_foreign_base(kind: type, owns: Callable[[object], bool]) -> bool:
+    """Whether code of an installed package other than torch's own layers may read the attributes of a class."""
+    return any(
+        not owns(base) and base is not object and not base.__module__.startswith("torch.nn.") for base in kind.__mro__
+    )

@@ -1,0 +1,174 @@
+"""Names that code reads: which attributes may reach its result, and which are only kept, such as a counter.
+
+Bytecode is read statement by statement. What a statement loads is read, unless it only serves to keep something:
+`self.calls += 1`, `self.last = x.detach()`, `self.sizes.append(len(x))`. Then it is read if what is kept is. In doubt
+everything is read: where names are computed, or the object itself is handed on.
+"""
+
+import dis
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from types import CodeType
+
+LOADS = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM"})
+VARIABLES = frozenset({"LOAD_FAST", "LOAD_DEREF", "LOAD_FAST_BORROW", "LOAD_FAST_CHECK"})
+ON_ITSELF = LOADS | {"STORE_ATTR", "DELETE_ATTR", "COPY"}
+CALLS = frozenset({"CALL", "CALL_KW", "CALL_FUNCTION_EX"})
+EFFECTS = frozenset({"IMPORT_NAME", "YIELD_VALUE", "SEND", "STORE_GLOBAL", "STORE_DEREF", "STORE_FAST", "STORE_NAME"})
+IN_PLACE = 13  # the first number of an operator such as `+=`
+# What looks up names that the code does not spell out.
+DYNAMIC = frozenset(
+    {"vars", "__dict__", "eval", "exec", "locals", "globals", "dir", "attrgetter", "__getattribute__", "getmembers",
+     "buffers", "named_buffers", "_buffers", "state_dict", "deepcopy", "dumps"}
+)  # fmt: skip
+GETTERS = frozenset({"getattr", "hasattr"})
+KEEPING = frozenset({"append", "appendleft", "extend", "add", "insert", "update", "clear", "discard", "remove"})
+# Functions and methods that change nothing, by which what is kept is computed.
+HARMLESS = frozenset(
+    {"time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "process_time", "now", "len", "float", "int",
+     "str", "bool", "round", "detach", "clone", "cpu", "item", "tolist", "mean", "std", "var", "sum", "max", "min",
+     "abs", "norm", "size", "dim", "numel"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Names that a code object and those nested in it look up.
+
+    Attributes:
+        names: that may reach what it returns.
+        kept: pairs of a name that is only kept and a name that is read for it.
+        changed: names whose values are changed in place to keep something.
+        dynamic: whether it may look up any other name.
+    """
+
+    names: frozenset[str]
+    kept: frozenset[tuple[str, str]]
+    changed: frozenset[str]
+    dynamic: bool
+
+
+@cache
+def reads_of(code: CodeType, receiver: str | None = None) -> Reads:
+    """Return what a code object reads.
+
+    Args:
+        code: of a function.
+        receiver: the variable that holds the object whose method it is; None: it is no method.
+    """
+    names, kept, changed = set(_spelt(code)), set[tuple[str, str]](), set[str]()
+    dynamic = not DYNAMIC.isdisjoint(code.co_names) or _computes_names(code) or _escapes(code, receiver)
+    for statement, whole in _statements(code):
+        loaded = {str(step.argval) for step in statement if step.opname in LOADS}
+        target = _kept_by(statement) if whole else None
+        if target is None or not _is_harmless(statement):
+            names |= loaded
+            continue
+        kept |= {(target, name) for name in loaded}
+        if statement[-1].opname != "STORE_ATTR" or any(_is_in_place(step) for step in statement):
+            changed.add(target)
+    for nested in filter(lambda constant: isinstance(constant, CodeType), code.co_consts):
+        inner = reads_of(nested, receiver if receiver in nested.co_freevars else None)
+        names |= inner.names
+        kept |= inner.kept
+        changed |= inner.changed
+        dynamic = dynamic or inner.dynamic
+    return Reads(frozenset(names), frozenset(kept), frozenset(changed), dynamic)
+
+
+def closed(names: frozenset[str], kept: frozenset[tuple[str, str]]) -> frozenset[str]:
+    """Return names with those that are read to keep one of them."""
+    found = set(names)
+    while more := {name for target, name in kept if target in found} - found:
+        found |= more
+    return frozenset(found)
+
+
+def _statements(code: CodeType) -> Iterator[tuple[list[dis.Instruction], bool]]:
+    """Yield stretches of code that leave the stack as it was, and whether each is a whole statement without a jump."""
+    statement, depth, lowest = list[dis.Instruction](), 0, 0
+    for step in _steps(code):
+        if step.is_jump_target and statement:
+            yield statement, False
+            statement, depth, lowest = [], 0, 0
+        statement.append(step)
+        depth += dis.stack_effect(step.opcode, step.arg)
+        lowest = min(lowest, depth)
+        if depth <= 0:
+            yield statement, lowest == 0 and not any("JUMP" in step.opname for step in statement)
+            statement, depth, lowest = [], 0, 0
+    if statement:
+        yield statement, False
+
+
+@cache
+def _steps(code: CodeType) -> tuple[dis.Instruction, ...]:
+    return tuple(step for step in dis.get_instructions(code) if step.opname not in {"EXTENDED_ARG", "NOP", "CACHE"})
+
+
+def _kept_by(statement: list[dis.Instruction]) -> str | None:
+    """Return the attribute that a statement keeps something in, None where it does something else."""
+    operations = [step.opname for step in statement]
+    if operations[-1] == "STORE_ATTR":
+        return str(statement[-1].argval)
+    if operations[-1] == "STORE_SUBSCR":  # `self.counts[key] = value`, or `+=`
+        place = len(statement) - 3 if "COPY" not in operations else operations.index("COPY") - 2
+        return str(statement[place].argval) if place > 0 and operations[place] in LOADS else None
+    if operations[-1] == "POP_TOP" and len(statement) > 3 and operations[1] in LOADS and operations[2] in LOADS:
+        return str(statement[1].argval) if statement[2].argval in KEEPING else None
+    return None
+
+
+def _is_harmless(statement: list[dis.Instruction]) -> bool:
+    """Whether all that a statement calls is known to change nothing but what it keeps."""
+    if any(step.opname in EFFECTS for step in statement):
+        return False
+    called = [step.argval for step in statement if _is_called(step)]
+    calls = sum(step.opname in CALLS for step in statement)
+    return calls == len(called) and all(name in HARMLESS or name in KEEPING for name in called)
+
+
+def _is_called(step: dis.Instruction) -> bool:
+    """Whether an instruction loads what will be called."""
+    if step.opname == "LOAD_METHOD":
+        return True
+    return step.opname in {"LOAD_GLOBAL", "LOAD_ATTR"} and "NULL" in step.argrepr
+
+
+def _is_in_place(step: dis.Instruction) -> bool:
+    return step.opname == "BINARY_OP" and step.arg is not None and step.arg >= IN_PLACE
+
+
+def _spelt(code: CodeType) -> Iterator[str]:
+    """Yield the names that constants spell out: `getattr(x, "scale")`, `f(x, scale=2)`."""
+    for constant in code.co_consts:
+        for text in constant if isinstance(constant, tuple | frozenset) else (constant,):
+            if isinstance(text, str):
+                yield from (part for part in text.split(".") if part.isidentifier())
+
+
+def _computes_names(code: CodeType) -> bool:
+    """Whether a name is looked up by `getattr` that is no constant."""
+    steps = _steps(code)
+    for place, step in enumerate(steps):
+        if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"} and step.argval in GETTERS:
+            rest = place + 1
+            while rest < len(steps) and (steps[rest].opname in LOADS | VARIABLES | {"LOAD_GLOBAL", "PUSH_NULL"}):
+                rest += 1
+            if rest == len(steps) or steps[rest].opname != "LOAD_CONST" or not isinstance(steps[rest].argval, str):
+                return True
+    return False
+
+
+def _escapes(code: CodeType, receiver: str | None) -> bool:
+    """Whether the object whose method the code is goes anywhere else than to its own attributes."""
+    steps = _steps(code)
+    for before, step, after in zip((None, *steps), steps, (*steps[1:], None), strict=False):
+        if step.opname.startswith("LOAD_FAST") and isinstance(step.argval, tuple) and receiver in step.argval[:-1]:
+            return True
+        loads = step.opname in VARIABLES and step.argval == receiver
+        asked = before is not None and before.argval in GETTERS and after is not None and after.opname == "LOAD_CONST"
+        if loads and not asked and (after is None or after.opname not in ON_ITSELF):
+            return True
+    return False
