@@ -8,6 +8,7 @@ from reuse.data.dataset import Dataset
 from reuse.data.inputs import Inputs
 from reuse.errors import UsageError
 from reuse.fingerprinting.digests import digest
+from reuse.fingerprinting.own_code import OwnCode
 from reuse.fingerprinting.values import Description
 from reuse.settings.caching import CachingSettings
 
@@ -173,7 +174,10 @@ def make_viewing(
 
 
 def described(augmentation: Augmentation) -> str:
-    """Return a digest of what an augmentation computes, of its code too: rows that other code changes are others."""
-    description = Description(lambda _, module: type(module).__name__)
+    """Return a digest of what an augmentation computes, of its code too: rows that other code changes are others.
+
+    Where the code lies and what it is called does not matter.
+    """
+    description = Description(lambda d, module: d.kind(type(module)), lambda d: OwnCode(d.text, d.is_own, None))
     text, code = description.text(augmentation), sorted(description.code().items())
     return digest(repr((text, code, sorted(description.packages.items()))))

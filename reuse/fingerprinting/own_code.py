@@ -8,7 +8,6 @@ variable, or code that has moved to another file, makes the same digest. Of a cl
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
@@ -97,7 +96,11 @@ class OwnCode:
             or _has_foreign_base(kind, self.owns)
         ):
             return True
-        if name in self._changed() and type(value) not in COUNTERS:
+        reads = [reads_of(function.__code__, receiver) for function, receiver in self._functions()]
+        is_counter = type(value) in COUNTERS or (
+            isinstance(value, torch.Tensor) and not any(name in read.assigned for read in reads)
+        )
+        if not is_counter and any(name in read.changed for read in reads):
             self._also_read.add(name)
             return True
         return False
@@ -105,20 +108,20 @@ class OwnCode:
     def read(self) -> Names:
         """Return the names that the code met so far may read; None where that may be any."""
         names, kept = set(self._also_read), set[tuple[str, str]]()
-        for thing, _ in self._parts.values():
-            if isinstance(thing, FunctionType):
-                reads = reads_of(thing.__code__, self._receivers.get(id(thing)))
-                if reads.dynamic:
-                    return None
-                names |= reads.names
-                kept |= reads.kept
-            elif not CATCH_ALL.isdisjoint(vars(_plain(thing))):
+        if any(not CATCH_ALL.isdisjoint(vars(_plain(thing))) for thing, _ in self._parts.values()):
+            return None
+        for function, receiver in self._functions():
+            reads = reads_of(function.__code__, receiver)
+            if reads.dynamic:
                 return None
+            names |= reads.names
+            kept |= reads.kept
         return closed(frozenset(names), frozenset(kept))
 
-    def _changed(self) -> set[str]:
-        functions = [thing for thing, _ in self._parts.values() if isinstance(thing, FunctionType)]
-        return set(chain.from_iterable(reads_of(f.__code__, self._receivers.get(id(f))).changed for f in functions))
+    def _functions(self) -> list[tuple[FunctionType, str | None]]:
+        """Return the functions that were met, each with the variable that holds the object whose method it is."""
+        met = [thing for thing, _ in self._parts.values() if isinstance(thing, FunctionType)]
+        return [(function, self._receivers.get(id(function))) for function in met]
 
     def _parts_of(self, thing: object) -> list[tuple[str, object]]:
         key = _identity(thing)

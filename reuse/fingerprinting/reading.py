@@ -40,12 +40,14 @@ class Reads:
         names: that may reach what it returns.
         kept: pairs of a name that is only kept and a name that is read for it.
         changed: names whose values are changed in place to keep something.
+        assigned: names that are given another value.
         dynamic: whether it may look up any other name.
     """
 
     names: frozenset[str]
     kept: frozenset[tuple[str, str]]
     changed: frozenset[str]
+    assigned: frozenset[str]
     dynamic: bool
 
 
@@ -57,24 +59,27 @@ def reads_of(code: CodeType, receiver: str | None = None) -> Reads:
         code: of a function.
         receiver: the variable that holds the object whose method it is; None: it is no method.
     """
-    names, kept, changed = set(_spelt(code)), set[tuple[str, str]](), set[str]()
+    names, kept, changed, assigned = set(_spelt(code)), set[tuple[str, str]](), set[str](), set[str]()
     dynamic = not DYNAMIC.isdisjoint(code.co_names) or _computes_names(code) or _escapes(code, receiver)
     for statement, whole in _statements(code):
         loaded = {str(step.argval) for step in statement if step.opname in LOADS}
         target = _kept_by(statement) if whole else None
+        in_place = target is not None and (statement[-1].opname != "STORE_ATTR" or any(map(_is_in_place, statement)))
+        assigned |= {str(step.argval) for step in statement if step.opname == "STORE_ATTR" and not in_place}
         if target is None or not _is_harmless(statement):
             names |= loaded
             continue
         kept |= {(target, name) for name in loaded}
-        if statement[-1].opname != "STORE_ATTR" or any(_is_in_place(step) for step in statement):
+        if in_place:
             changed.add(target)
     for nested in filter(lambda constant: isinstance(constant, CodeType), code.co_consts):
         inner = reads_of(nested, receiver if receiver in nested.co_freevars else None)
         names |= inner.names
         kept |= inner.kept
         changed |= inner.changed
+        assigned |= inner.assigned
         dynamic = dynamic or inner.dynamic
-    return Reads(frozenset(names), frozenset(kept), frozenset(changed), dynamic)
+    return Reads(frozenset(names), frozenset(kept), frozenset(changed), frozenset(assigned), dynamic)
 
 
 def closed(names: frozenset[str], kept: frozenset[tuple[str, str]]) -> frozenset[str]:

@@ -1,9 +1,11 @@
 """Versions of the training rows: which epoch reads which, always the same ones, computed once, and refreshed."""
 
+import sys
 import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from finished_runs import weights
 from listening import Listener
 from reuse.augmenting.augmentation import parse_augmentation
 from reuse.augmenting.viewed import Viewed
-from reuse.augmenting.views import Viewing, Views
+from reuse.augmenting.views import Viewing, Views, described
 from reuse.caching.store import PrefixCache
 from reuse.data.arrays import ArrayInputs
 from reuse.data.dataset import Dataset
@@ -324,3 +326,19 @@ def test_what_does_not_go_together_is_refused_at_once(source: str, settings: dic
     with pytest.raises(UsageError, match=words):
         tuned(**settings, out="never")
     assert not Path("never").exists()
+
+
+def test_versions_do_not_depend_on_where_our_code_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    def digests() -> list[str]:
+        images = Preprocessing("images", 255.0, image_size=(8, 8), channels=3)
+        names = ("shift:1", "mirror", "rotate:10", "brightness:0.2", "erase:0.1", "noise:0.1")
+        return [described(parse_augmentation(name, (3, 8, 8), images)) for name in names]
+
+    before = digests()
+    assert len(set(before)) == len(before)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("reuse.augmenting"):
+            for thing in vars(module).values():
+                if getattr(thing, "__module__", None) == name and isinstance(thing, type | FunctionType):
+                    monkeypatch.setattr(thing, "__module__", "reuse.elsewhere")
+    assert digests() == before
