@@ -16,7 +16,7 @@ from reuse.data.dataset import SPLITS
 from reuse.data.image_reading import read_images
 from reuse.data.images import ImageSamples
 from reuse.data.picture_lists import are_pictures, as_image_files
-from reuse.data.raw import Options, RawData, Samples
+from reuse.data.raw import NO_TARGET, Options, RawData, Samples
 from reuse.data.sequence_arrays import are_tokens, as_steps, as_tokens, joined_tokens, read_vocabulary
 from reuse.data.sequences import StepSamples, TokenSamples
 from reuse.data.targets import Targets, encode_targets
@@ -81,10 +81,13 @@ def source_of_arrays(
     """
     if options.text is not None:
         raise UsageError(f"text={options.text!r} names a column, and {name} holds arrays: leave it out, texts are seen")
-    if options.target not in (None, "none"):
+    if options.target not in (None, NO_TARGET):
         raise UsageError(
             f"target={options.target!r} names a column, and {name} holds arrays: leave it out, or give 'none'"
         )
+    for setting in ("ignore", "split_column"):
+        if given := getattr(options, setting):
+            raise UsageError(f"{setting}={given!r} names a column, and {name} holds arrays: leave it out")
     pairs = _pairs({called: _without_torch(array) for called, array in arrays.items()}, name)
     samples, num_rows = _samples(arrays, pairs, name, options, divisor)
     used = {f"{role}{suffix}" for suffix in pairs for role in "xy"} | {options.group_by}
@@ -92,10 +95,9 @@ def source_of_arrays(
     ignored = sorted({_fold(given) for given in arrays} - {str(u).lower() for u in used})
     if ignored:
         notes = (*notes, f"arrays left aside: {', '.join(ignored)}")
-    encoded = None if options.without_targets else _encoded(pairs, name)
+    encoded, note = _wanted(pairs, name, options)
     targets, task, classes = (encoded.values, encoded.task, encoded.classes) if encoded else (None, "unlabelled", ())
-    if encoded and encoded.note:
-        notes = (*notes, encoded.note)
+    notes = (*notes, *note)
     if class_names and task == "classification" and all(n.isdigit() and int(n) < len(class_names) for n in classes):
         classes = tuple(class_names[int(number)] for number in classes)
     rows = np.arange(num_rows)
@@ -202,7 +204,22 @@ def _joined(samples: list[np.ndarray], name: str) -> np.ndarray:
     return np.concatenate(samples)
 
 
-def _encoded(pairs: Mapping[str, tuple[Any, Any]], name: str) -> Targets | None:
+def _wanted(
+    pairs: Mapping[str, tuple[Any, Any]], name: str, options: Options
+) -> tuple[Targets | None, tuple[str, ...]]:
+    """Return the targets and a note; where none are learned from, what is wrong with them is a note."""
+    if options.without_targets:
+        return None, ()
+    try:
+        encoded = _encoded(pairs, name, options.task)
+    except DataError as error:
+        if options.supervised and options.target != NO_TARGET:
+            raise
+        return None, (f"labels are not looked at: {error}",)
+    return encoded, (encoded.note,) if encoded and encoded.note else ()
+
+
+def _encoded(pairs: Mapping[str, tuple[Any, Any]], name: str, task: str | None) -> Targets | None:
     missing = [suffix for suffix, (_, y) in pairs.items() if y is None]
     if len(missing) == len(pairs):
         return None
@@ -214,7 +231,7 @@ def _encoded(pairs: Mapping[str, tuple[Any, Any]], name: str) -> Targets | None:
         joined = np.concatenate([np.asarray(y) for _, y in pairs.values()])
     except ValueError as error:
         raise DataError(f"{name}: y is not one array ({error}): give every row and split targets alike") from error
-    return encode_targets(joined)
+    return encode_targets(joined, task=task)
 
 
 def _numbered(lengths: Mapping[str, int]) -> dict[str, np.ndarray]:

@@ -14,6 +14,17 @@ from reuse.menus import suggest
 VALID_SHARE = 0.2
 
 
+def labelled_rows(source: RawData) -> RawData:
+    """Return `source` with only the rows that have a label, and a note where others are left aside.
+
+    Rows keep their numbers in the data set.
+    """
+    if source.targets is None or (known := source.is_labelled[source.rows]).all():
+        return source
+    note = f"{int((~known).sum())} of {len(known)} rows have no label: they are left aside"
+    return replace(source, rows=source.rows[known], notes=(*source.notes, note))
+
+
 def keep_classes(source: RawData, classes: str | int | Sequence[str | int] | None) -> RawData:
     """Return `source` with only the rows of `classes`, re-numbered from 0 in their old order.
 

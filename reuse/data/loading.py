@@ -18,13 +18,14 @@ from reuse.data.idx import find_idx, read_idx_folder
 from reuse.data.image_files import read_image_archive, read_image_files, read_image_folder
 from reuse.data.image_formats import is_image
 from reuse.data.images import ImageSamples
-from reuse.data.labels import few_labels, keep_classes
+from reuse.data.labels import few_labels, keep_classes, labelled_rows
+from reuse.data.matching import Found, targets_for
 from reuse.data.picture_lists import are_pictures
 from reuse.data.preprocessing import Preprocessing
-from reuse.data.raw import Options, RawData
+from reuse.data.raw import NO_TARGET, Options, RawData
 from reuse.data.sequences import StepSamples, TokenSamples
 from reuse.data.splitting import Parts, check_parts, split_rows
-from reuse.data.table_files import NO_TARGET, read_csv, read_parquet
+from reuse.data.table_files import read_csv, read_parquet
 from reuse.data.tables import TableSamples
 from reuse.data.targets import TargetScale
 from reuse.data.text import TextSamples
@@ -49,6 +50,9 @@ READERS: dict[str, Callable[[Path, Options], RawData]] = {
     ".bz2": read_image_archive,
 }
 OPENML = "openml:"
+LISTED_FEATURES = 30
+# Kinds whose rows are digested when they are loaded; images would be read for it.
+DIGESTED = ("table", "vectors", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,8 @@ class LoadArguments(DataSettings):
         preprocessing: used as it is, nothing is fitted: a source run's, or `image_preprocessing(...)`.
         skip_bad: set broken images aside, and name them in the notes.
         max_pixels: most pixels of an image that is read; None: 178,956,970.
+        supervised: False, for pretraining without targets: rows without a label are kept, no column is guessed to be
+            the target, and labels that cannot be read are no error.
         transductive: for pretraining without targets: test rows' inputs, never their targets, are trained on too.
         text: the column of a table that holds texts, which are then the inputs; arrays of strings are texts anyway.
         vocabulary: of texts, how many words are told apart (the most frequent; None: 10,000); of arrays, how many
@@ -91,6 +97,7 @@ class LoadArguments(DataSettings):
     preprocessing: Preprocessing | None = None
     transductive: bool = False
     sequences: bool = False
+    supervised: bool = True
     hints: Hints | None = None
 
 
@@ -123,12 +130,15 @@ def load_rows(arguments: LoadArguments) -> Dataset:
     _refuse_two_sizes(options)
     source = read(arguments.data, options)
     _refuse_unused(source, options)
+    _refuse_other_targets(source, arguments)
     # Split first: the test rows of some classes, of few labels or without targets are test rows of the whole data set,
     # so that nothing pretrained on one selection has seen the test rows of another.
     split_seed = arguments.seed if arguments.split_seed is None else arguments.split_seed
-    parts = split_rows(source, arguments.valid_fraction, arguments.test_fraction, split_seed)
+    test_fraction = arguments.test_fraction if arguments.test_data is None else 0
+    parts = split_rows(source, arguments.valid_fraction, test_fraction, split_seed)
     if arguments.target == NO_TARGET and not _is_table(source):  # of a table it may be a column's name
         source = _without_targets(source)
+    source = _with_wanted_labels(source, arguments)
     source = keep_classes(source, arguments.classes)
     parts = _with_only(parts, source.rows)
     if arguments.labels is not None:
@@ -136,7 +146,7 @@ def load_rows(arguments: LoadArguments) -> Dataset:
     if arguments.transductive:
         source, parts = _without_targets(source), _with_test_inputs(parts, arguments.labels)
     check_parts(source, parts)
-    return _assemble(source, parts, options)
+    return _assemble(source, parts, options, arguments.test_data)
 
 
 def read(spec: Any, options: Options) -> RawData:
@@ -200,6 +210,14 @@ def _refuse_unused(source: RawData, options: Options) -> None:
             raise UsageError(f"{name}={given!r} is for texts and tokens, and {source.name} holds none: leave it out")
 
 
+def _refuse_other_targets(source: RawData, arguments: LoadArguments) -> None:
+    """Raise where another task is asked for than the data have, or test rows though they bring their own."""
+    if arguments.task is not None and source.targets is not None and source.task != arguments.task:
+        raise UsageError(f"task={arguments.task!r}: {source.name} holds targets for {source.task}: leave it out")
+    if arguments.test_data is not None and "test" in source.parts:
+        raise UsageError(f"test_data={arguments.test_data!r}: {source.name} brings its own test rows: leave it out")
+
+
 def _refuse_two_sizes(options: Options) -> None:
     """Raise where the given preprocessing and the settings ask for different inputs."""
     for name in ("image_size", "channels", "vocabulary", "sequence_length"):
@@ -212,6 +230,17 @@ def _refuse_two_sizes(options: Options) -> None:
 
 def _without_targets(source: RawData) -> RawData:
     return replace(source, targets=None, task="unlabelled", classes=())
+
+
+def _with_wanted_labels(source: RawData, arguments: LoadArguments) -> RawData:
+    """Return a data set without the rows that have no label, or, where no labels are learned from, without labels."""
+    if source.targets is None or source.is_labelled[source.rows].all():
+        return source
+    if arguments.supervised or arguments.classes is not None or arguments.labels is not None:
+        return labelled_rows(source)
+    count = int(source.is_labelled[source.rows].sum())
+    note = f"{count} of {len(source.rows)} rows have a label: all are learned from, and no label is looked at"
+    return replace(_without_targets(source), notes=(*source.notes, note))
 
 
 def _with_only(parts: Parts, rows: np.ndarray) -> Parts:
@@ -227,7 +256,7 @@ def _with_test_inputs(parts: Parts, labels: int | str | None) -> Parts:
     return replace(parts, train=np.union1d(parts.train, parts.test), notes=(*parts.notes, note))
 
 
-def _assemble(source: RawData, parts: Parts, options: Options) -> Dataset:
+def _assemble(source: RawData, parts: Parts, options: Options, test_data: str | None) -> Dataset:
     notes = [*source.notes, *parts.notes]
     preprocessing = options.preprocessing
     if preprocessing is None:
@@ -237,13 +266,16 @@ def _assemble(source: RawData, parts: Parts, options: Options) -> Dataset:
         preprocessing = source.samples.preprocessing
     elif preprocessing.kind == "text" and options.text is not None:  # the same words, in a column of another name
         preprocessing = replace(preprocessing, text=options.text)
+    if preprocessing.columns:
+        notes.append(_features(preprocessing))
     splits = {}
     for name in SPLITS:
-        rows = getattr(parts, name)
-        inputs, split_notes = source.samples.inputs(rows, preprocessing)
-        targets = None if source.targets is None else torch.from_numpy(source.targets[rows])
-        splits[name] = Split(inputs, targets, rows)
+        splits[name], split_notes = _split(source, getattr(parts, name), preprocessing)
         notes += [f"{name}: {note}" for note in split_notes]
+    if test_data is not None:
+        splits["test"], split_notes = _other_test(source, replace(options, preprocessing=preprocessing), test_data)
+        notes += [f"test: {note}" for note in split_notes]
+    notes += _repeated(splits["train"], splits["test"]) if preprocessing.kind in DIGESTED else []
     scale = None
     if source.task == "regression" and source.targets is not None:
         scale = TargetScale.fit(source.targets[parts.train])
@@ -257,3 +289,43 @@ def _assemble(source: RawData, parts: Parts, options: Options) -> Dataset:
         notes=tuple(notes),
         target_scale=scale,
     )
+
+
+def _features(preprocessing: Preprocessing) -> str:
+    names = [repr(column.name) for column in preprocessing.columns]
+    listed = ", ".join(names[:LISTED_FEATURES]) + (", …" if len(names) > LISTED_FEATURES else "")
+    return f"{len(names)} feature{'s' if len(names) > 1 else ''}: {listed}"
+
+
+def _split(source: RawData, rows: np.ndarray, preprocessing: Preprocessing) -> tuple[Split, tuple[str, ...]]:
+    inputs, notes = source.samples.inputs(rows, preprocessing)
+    targets = None if source.targets is None else torch.from_numpy(source.targets[rows])
+    return Split(inputs, targets, rows), notes
+
+
+def _other_test(source: RawData, options: Options, test_data: str) -> tuple[Split, tuple[str, ...]]:
+    """Return the rows of another file or folder as test rows, numbered on from those of the data, and notes."""
+    task = None if source.targets is None else source.task
+    given = read(test_data, replace(options, task=task, group_by=None, split_column=None, ignore=()))
+    given = labelled_rows(given) if task else _without_targets(given)
+    split, notes = _split(given, given.rows, _given(options.preprocessing))
+    targets = None
+    if task is not None:
+        found = Found(given.name, split.targets, given.task, given.classes)
+        targets = targets_for(found, source.task, source.classes)
+    first = max(len(source.rows), int(source.rows.max(initial=-1)) + 1)
+    return Split(split.inputs, targets, split.rows + first), (*given.notes, *notes)
+
+
+def _given(preprocessing: Preprocessing | None) -> Preprocessing:
+    assert preprocessing is not None
+    return preprocessing
+
+
+def _repeated(train: Split, test: Split) -> list[str]:
+    """Return a note where test rows stand in the training split too: what they measure is memory."""
+    known, asked = (split.inputs.digests().copy().view(np.uint64).reshape(-1, 2)[:, 0] for split in (train, test))
+    count = int(np.isin(asked, known).sum())
+    if not count:
+        return []
+    return [f"{count} of {len(test)} test rows stand in the training split too, with the same inputs"]

@@ -12,6 +12,7 @@ from reuse.errors import DataError, UsageError
 from reuse.hints import Hints
 from reuse.settings.data import ReaderSettings
 
+NO_TARGET = "none"
 # For messages, by kind: what data is or holds, such data in short, and what a model is made for.
 WORDS = {
     "table": ("is a table", "a table", "tables"),
@@ -30,6 +31,8 @@ class Options(ReaderSettings):
     Attributes:
         preprocessing: of a model that is there; None: it is fitted.
         sequences: whether arrays are sequences.
+        supervised: whether labels are learned from: without, no column is guessed to be the target, and labels that
+            cannot be read are no error.
         without_targets: goes before `target`: targets are not read at all, and no column is taken for one. `target`
             "none" is the users' way to say so for a table without a column of that name.
         hints: what earlier runs found out about files; None: nothing.
@@ -37,6 +40,7 @@ class Options(ReaderSettings):
 
     preprocessing: Preprocessing | None = None
     sequences: bool = False
+    supervised: bool = True
     without_targets: bool = False
     hints: Hints | None = None
 
@@ -74,7 +78,7 @@ class RawData:
     Attributes:
         name: what the user called it.
         samples: the raw samples, `n` of them.
-        targets: int64 `(n,)`, or float32 `(n, outputs)`, or None.
+        targets: int64 `(n,)`, -1 for a row without a label; float32 or float64 `(n, outputs)`, NaN there; or None.
         task: "classification", "multilabel", "regression" or "unlabelled".
         classes: names of the classes or labels.
         rows: int64, the rows that may be used; the others are set aside.
@@ -92,6 +96,13 @@ class RawData:
     parts: Mapping[str, np.ndarray] = field(default_factory=dict)
     groups: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_labelled(self) -> np.ndarray:
+        """Which rows have a label, bool `(n,)`, of a data set with targets."""
+        assert self.targets is not None
+        known: np.ndarray = self.targets >= 0 if self.targets.dtype.kind == "i" else ~np.isnan(self.targets).any(1)
+        return known
 
 
 def refuse_other_kind(preprocessing: Preprocessing, kind: str, name: str) -> None:
@@ -111,10 +122,11 @@ def refuse_table_options(options: Options, what: str) -> None:
     """Raise where a column is named though `what` has none."""
     if options.text is not None:
         raise UsageError(f"text={options.text!r} names a column, and {what} has none: leave it out")
-    if options.target not in (None, "none"):
+    if options.target not in (None, NO_TARGET):
         raise UsageError(f"target={options.target!r} names a column, and {what} has none: leave it out, or give 'none'")
-    if options.group_by is not None:
-        raise UsageError(f"group_by={options.group_by!r} names a column, and {what} has none: leave it out")
+    for name in ("group_by", "split_column", "ignore"):
+        if given := getattr(options, name):
+            raise UsageError(f"{name}={given!r} names a column, and {what} has none: leave it out")
 
 
 def refuse_image_options(options: Options, what: str) -> None:

@@ -87,7 +87,7 @@ def _take(
         return *_take_groups(source.groups[rows], rows, fraction, seed), ()
     if source.targets is None and len(rows) <= ceil(fraction * len(rows)):
         return rows, NO_ROWS, (f"{part}: no rows, as there {'is' if len(rows) == 1 else 'are'} only {len(rows)}",)
-    if source.task != "classification" or source.targets is None:
+    if source.targets is None or (source.task != "classification" and source.is_labelled[rows].all()):
         return *_take_rows(rows, ceil(fraction * len(rows)), None, seed), ()
     return _take_stratified(source, rows, fraction, seed, part)
 
@@ -95,12 +95,12 @@ def _take(
 def _take_stratified(
     source: RawData, rows: np.ndarray, fraction: float, seed: int, part: str
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Draw rows by class; a class of a single row stays in training."""
-    assert source.targets is not None
-    strata = source.targets[rows]
-    counts = np.bincount(strata, minlength=len(source.classes))
+    """Draw rows by class, rows without a label as one more; a class of a single row stays in training."""
+    classes = (*(source.classes if source.task == "classification" else ("labelled",)), "no label")
+    strata = _strata(source, rows, len(classes) - 1)
+    counts = np.bincount(strata, minlength=len(classes))
     is_single = counts[strata] < 2
-    singles, names = rows[is_single], [source.classes[i] for i in strata[is_single]]
+    singles, names = rows[is_single], [classes[i] for i in strata[is_single]]
     notes = (f"{part}: no row of class {', '.join(names)}, whose only row stays in training",) if names else ()
     rows, strata = rows[~is_single], strata[~is_single]
     if len(rows) == 0:
@@ -108,6 +108,13 @@ def _take_stratified(
     count = max(ceil(fraction * len(rows)), int((counts > 1).sum()))
     rest, taken = _take_rows(rows, count, strata, seed)
     return np.concatenate([rest, singles]), taken, notes
+
+
+def _strata(source: RawData, rows: np.ndarray, unlabelled: int) -> np.ndarray:
+    """Return the number of each row's class, that of all labelled rows where there are no classes being 0."""
+    assert source.targets is not None
+    numbers = source.targets[rows] if source.task == "classification" else np.zeros(len(rows), np.int64)
+    return np.where(source.is_labelled[rows], numbers, unlabelled)
 
 
 def _take_rows(rows: np.ndarray, count: int, strata: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:

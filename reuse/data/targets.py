@@ -1,14 +1,20 @@
 """Targets: from whatever stands in a column or an array to class numbers, labels or numbers, and which task that is."""
 
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from reuse.data.column_types import is_number
 from reuse.errors import DataError
+from reuse.menus import lookup
 
+WHOLE_NUMBER = re.compile(r"-?(0|[1-9]\d{0,15})")
 MOST_INTEGER_CLASSES = 100
 FEW_CLASSES = 20
 
@@ -18,7 +24,8 @@ class Targets:
     """Encoded targets.
 
     Attributes:
-        values: int64 `(n,)` for classification, float32 `(n, labels)` for several labels, else float64 `(n, outputs)`.
+        values: int64 `(n,)` for classification, float32 `(n, labels)` for several labels, else float64 `(n, outputs)`;
+            -1 or NaN for a row without a label.
         task: "classification", "multilabel" or "regression".
         classes: names of classes or labels; empty for regression.
         note: how the task was inferred, where another reading is likely; else empty.
@@ -76,73 +83,160 @@ class TargetScale:
         return cls(tuple(map(float, values["mean"])), tuple(map(float, values["std"])))
 
 
-def encode_targets(raw: np.ndarray, names: tuple[str, ...] = ("y",)) -> Targets:
-    """Return targets encoded for the task that they imply.
+def encode_targets(raw: np.ndarray, names: tuple[str, ...] = ("y",), task: str | None = None) -> Targets:
+    """Return targets encoded for the task that they imply, or for the one that is asked for.
 
     One target: strings, booleans and integers of at most 100 different values are classes, in sorted order; other
     numbers are regressed on. Several targets, whatever their type: where all are 0 or 1, they are classes if each row
     has exactly one 1 (one-hot), else labels; other numbers are regressed on.
+    Whole numbers that became floats only because some are missing are integers.
 
     Args:
-        raw: `(n,)` or `(n, targets)`; an object array of str or None, or numbers.
+        raw: `(n,)` or `(n, targets)`; an object array of str or None, or numbers; a row of which all are None or NaN
+            has no label.
         names: what the targets are called, for messages and labels.
+        task: of `TASKS`; None: what the targets look like.
 
     Raises:
-        DataError: a target is missing or infinite, or several targets hold strings.
+        UsageError: there is no such task.
+        DataError: no row has a label, some targets of a row are missing, one is infinite or not of the task.
     """
     raw = np.asarray(raw)
+    if task is not None:
+        lookup(TASKS, task, "task")
     if raw.ndim == 2 and raw.shape[1] == 1:
         raw = raw[:, 0]
     if raw.ndim not in (1, 2):
         raise DataError(f"targets of shape {raw.shape}: expected (rows,) or (rows, targets)")
-    _refuse_missing(raw, names)
-    if raw.dtype.kind == "O":
-        raw = np.array(raw.tolist())  # numbers that came as objects are numbers again
-    return _encode_one(raw, names[0]) if raw.ndim == 1 else _encode_several(raw, names)
+    missing = _unlabelled(raw, names)
+    if missing.all():
+        raise DataError(f"target {names[0]!r} has no value in any row: name another column with target")
+    held = raw[~missing]
+    if held.dtype.kind == "O":
+        held = np.array(held.tolist())  # numbers that came as objects are numbers again
+    if missing.any() and held.dtype.kind == "f" and (held % 1 == 0).all():
+        held = held.astype(np.int64)
+    if task is not None:
+        encoded = TASKS[task](held, names, np.flatnonzero(~missing))
+    else:
+        encoded = _encode_one(held, names[0]) if raw.ndim == 1 else _encode_several(held, names)
+    return _spread(encoded, missing) if missing.any() else encoded
 
 
 def _encode_one(raw: np.ndarray, name: str) -> Targets:
     if raw.dtype.kind in "OUSb":
-        texts = raw.astype(str)
-        values, numbers = np.unique(texts, return_inverse=True)
-        return Targets(numbers.astype(np.int64), "classification", tuple(map(str, values)))
-    values, numbers = np.unique(raw, return_inverse=True)
+        return _classes(raw, (name,))
+    values = np.unique(raw)
     if raw.dtype.kind in "iu" and len(values) <= MOST_INTEGER_CLASSES:
         note = (
             f"target {name!r} takes {len(values)} different integers: classification"
             if len(values) > FEW_CLASSES
             else ""
         )
-        return Targets(numbers.astype(np.int64), "classification", tuple(map(str, values.tolist())), note)
+        return replace(_classes(raw, (name,)), note=note)
     note = f"target {name!r} takes {len(values)} different whole numbers: regression" if (values % 1 == 0).all() else ""
-    return Targets(raw.astype(np.float64)[:, None], "regression", (), note)
+    return replace(_numbers(raw, (name,)), note=note)
 
 
 def _encode_several(raw: np.ndarray, names: tuple[str, ...]) -> Targets:
     if raw.dtype.kind not in "iufb":
         raise DataError(f"several targets ({', '.join(names)}) with strings: give numbers, or 0 and 1 for labels")
-    labels = names if len(names) == raw.shape[1] else tuple(str(i) for i in range(raw.shape[1]))
     if not np.isin(raw, (0, 1)).all():
-        return Targets(raw.astype(np.float64), "regression", (), f"{raw.shape[1]} targets hold numbers: regression")
+        return replace(_numbers(raw, names), note=f"{raw.shape[1]} targets hold numbers: regression")
     if len(raw) and (raw.sum(axis=1) == 1).all():
         note = f"{raw.shape[1]} targets, of which exactly one is 1 in each row: classes (one-hot)"
-        return Targets(raw.argmax(axis=1).astype(np.int64), "classification", labels, note)
-    note = f"{raw.shape[1]} targets hold only 0 and 1: several labels a row"
-    return Targets(raw.astype(np.float32), "multilabel", labels, note)
+        return replace(_one_hot(raw, names), note=note)
+    return replace(_labels(raw, names), note=f"{raw.shape[1]} targets hold only 0 and 1: several labels a row")
 
 
-def _refuse_missing(raw: np.ndarray, names: tuple[str, ...]) -> None:
+def _one_hot(raw: np.ndarray, names: tuple[str, ...]) -> Targets:
+    return Targets(raw.argmax(axis=1).astype(np.int64), "classification", _called(names, raw.shape[1]))
+
+
+def _classes(raw: np.ndarray, names: tuple[str, ...], rows: np.ndarray | None = None) -> Targets:
+    """Return one target as classes, in the order of their numbers where all are called by whole numbers."""
+    if raw.ndim != 1:
+        numbers = _as_numbers(raw, names, rows)
+        if np.isin(numbers, (0, 1)).all() and (numbers.sum(axis=1) == 1).all():
+            return _one_hot(numbers, names)
+        raise DataError(f"{raw.shape[1]} targets ({', '.join(names[:3])}) and task='classification': name one")
+    texts = np.array([_class_name(value) for value in raw.tolist()])
+    values, numbers = np.unique(texts, return_inverse=True)
+    if all(WHOLE_NUMBER.fullmatch(text) for text in values):
+        order = np.argsort(values.astype(np.int64), kind="stable")
+        values, numbers = values[order], np.argsort(order)[numbers]
+    return Targets(numbers.astype(np.int64), "classification", tuple(map(str, values)))
+
+
+def _labels(raw: np.ndarray, names: tuple[str, ...], rows: np.ndarray | None = None) -> Targets:
+    numbers = _as_numbers(raw, names, rows).reshape(len(raw), -1)
+    if not np.isin(numbers, (0, 1)).all():
+        row, column = np.argwhere(~np.isin(numbers, (0, 1)))[0]
+        where = "" if rows is None else f" in row {rows[row]} (from 0)"
+        raise DataError(f"a label is {numbers[row, column]:g}{where}, and task='multilabel' takes 0 and 1 alone")
+    return Targets(numbers.astype(np.float32), "multilabel", _called(names, numbers.shape[1]))
+
+
+def _numbers(raw: np.ndarray, names: tuple[str, ...], rows: np.ndarray | None = None) -> Targets:
+    return Targets(_as_numbers(raw, names, rows).reshape(len(raw), -1), "regression", ())
+
+
+def _called(names: tuple[str, ...], count: int) -> tuple[str, ...]:
+    return names if len(names) == count else tuple(str(place) for place in range(count))
+
+
+TASKS = {"classification": _classes, "regression": _numbers, "multilabel": _labels}
+
+
+def _as_numbers(raw: np.ndarray, names: tuple[str, ...], rows: np.ndarray | None) -> np.ndarray:
+    try:
+        return raw.astype(np.float64)
+    except ValueError as error:
+        flat = raw.reshape(len(raw), -1)
+        row = next(i for i, cells in enumerate(flat) if not all(is_number(str(cell)) for cell in cells))
+        bad = next(str(cell) for cell in flat[row] if not is_number(str(cell)))
+        number = row if rows is None else rows[row]
+        raise DataError(f"target {names[0]!r} holds {bad!r} in row {number} (from 0): expected a number") from error
+
+
+def _class_name(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _spread(encoded: Targets, missing: np.ndarray) -> Targets:
+    """Return targets of all rows, given those of rows with a label."""
+    fill = -1 if encoded.task == "classification" else np.nan
+    values = np.full((len(missing), *encoded.values.shape[1:]), fill, encoded.values.dtype)
+    values[~missing] = encoded.values
+    return replace(encoded, values=values)
+
+
+def _unlabelled(raw: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """Return which rows have no label, bool `(n,)`.
+
+    Raises:
+        DataError: a target is infinite, or some targets of a row are missing.
+    """
+    flat = raw.reshape(len(raw), -1)
     if raw.dtype.kind == "O":
-        bad = np.array([[cell is None or cell != cell for cell in np.atleast_1d(row)] for row in raw], dtype=bool)
+        cells = [cell is None or cell is pd.NA or cell != cell for cell in flat.ravel().tolist()]
+        missing = np.array(cells, dtype=bool).reshape(flat.shape)
     elif raw.dtype.kind == "f":
-        bad = ~np.isfinite(raw)
+        missing = np.isnan(flat)
+        _refuse(np.isinf(flat), names, "is infinite")
     else:
-        return
+        return np.zeros(len(raw), bool)
+    whole = np.asarray(missing.all(1))
+    _refuse(missing & ~whole[:, None], names, "is missing beside others")
+    return whole
+
+
+def _refuse(bad: np.ndarray, names: tuple[str, ...], what: str) -> None:
     if bad.any():
-        row = int(np.argwhere(bad.reshape(len(raw), -1))[0][0])
-        column = int(np.argwhere(bad.reshape(len(raw), -1))[0][1])
+        row, column = np.argwhere(bad)[0].tolist()
         name = names[column] if column < len(names) else f"{names[0]}[{column}]"
         raise DataError(
-            f"target {name!r} is missing or not finite in row {row} (from 0; {int(bad.sum())} such values): "
-            "fill it in or remove the row"
+            f"target {name!r} {what} in row {row} (from 0; {int(bad.sum())} such values): fill it in or remove the row"
         )

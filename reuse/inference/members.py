@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from reuse.data.inputs import Inputs
+from reuse.data.matching import targets_for
 from reuse.devices import choose_device
 from reuse.errors import DataError, UsageError
-from reuse.inference.selecting import DataRequest, SelectedRows, run_rows, targets_for
+from reuse.inference.selecting import DataRequest, SelectedRows, run_rows
 from reuse.runs.folder import MANIFEST, RunFolder
 from reuse.runs.models import SavedModel, load_model
 from reuse.runs.snapshots import FOLDER as SNAPSHOTS

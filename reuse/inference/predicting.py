@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from reuse.data.inputs import ReadInputs
+from reuse.data.matching import targets_for
 from reuse.data.rows import Converted
 from reuse.devices import choose_device
 from reuse.escaping import spreadsheet_cell
 from reuse.inference.sampling import sample_predictions
-from reuse.inference.selecting import DataRequest, run_rows, targets_for
+from reuse.inference.selecting import DataRequest, run_rows
 from reuse.objectives.supervised import supervised
 from reuse.runs.folder import RunFolder
 from reuse.runs.models import SavedModel, load_model

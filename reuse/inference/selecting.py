@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from reuse.data.dataset import SPLITS
 from reuse.data.inputs import Inputs, JoinedInputs
+from reuse.data.labels import labelled_rows
 from reuse.data.loading import LoadArguments, load_rows, read
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, RawData
@@ -25,8 +25,8 @@ from reuse.settings.files import ARRAYS
 
 CHOICES = (*SPLITS, "all")
 # Settings of a run by which its rows are found again; how they look, its preprocessing says.
-OF_A_RUN = ("data", "labels", "classes", "group_by", "text", "seed", "split_seed", "test_fraction",
-           "valid_fraction")  # fmt: skip
+OF_A_RUN = ("data", "test_data", "labels", "classes", "task", "ignore", "group_by", "split_column", "text", "seed",
+           "split_seed", "test_fraction", "valid_fraction")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -99,39 +99,6 @@ def run_rows(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, sp
     return selected
 
 
-def targets_for(selected: SelectedRows, task: str, classes: tuple[str, ...]) -> Tensor:
-    """Return the targets in the numbering of a model: its classes are found by name.
-
-    Args:
-        selected: the rows.
-        task: of the model.
-        classes: of the model, in the order of its outputs.
-
-    Raises:
-        DataError: no targets, another task, or classes that the model does not know.
-    """
-    if selected.targets is None:
-        raise DataError(f"{selected.name} has no labels to measure with: name them, for a table with --target")
-    if task == "regression" and selected.task == "classification":
-        return _as_numbers(selected, selected.targets)
-    if task == "multilabel" and selected.task == "classification" and set(selected.classes) <= set(classes):
-        return _as_labels(selected, selected.targets, classes)
-    if selected.task != task:
-        raise DataError(f"{selected.name} holds targets for {selected.task}, and the run is for {task}")
-    if task == "regression":
-        return selected.targets
-    unknown = [name for name in _occurring(selected) if name not in classes]
-    if unknown:
-        raise DataError(
-            f"{selected.name} holds classes that the run does not know: {', '.join(unknown)}; it knows "
-            f"{', '.join(classes)}: leave the others out of the data"
-        )
-    if task == "multilabel":
-        return selected.targets[:, _positions(classes, selected)]
-    places = [classes.index(name) if name in classes else -1 for name in selected.classes]
-    return torch.tensor(places)[selected.targets]
-
-
 def _is_own(run: RunFolder, spec: Any) -> bool:
     """Return whether `spec` names what the run was trained on, also where it may be: a run does not keep arrays."""
     if spec is None:
@@ -171,17 +138,19 @@ def _other(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, spli
     settings = run.settings()
     is_table = preprocessing.kind == "table" or preprocessing.text is not None
     target = data.target or (settings.target if is_table else None)
-    group_by = settings.group_by if split not in (None, "all") else None
+    drawn = split not in (None, "all")
     preprocessing = with_white(preprocessing)
     options = Options(
-        target=None if data.without_targets else target,
-        group_by=group_by,
+        target=target,
+        task=None if data.without_targets else run.manifest().task,
+        group_by=settings.group_by if drawn else None,
+        split_column=settings.split_column if drawn else None,
         preprocessing=preprocessing,
         skip_bad=data.skip_bad,
         max_pixels=data.max_pixels or settings.max_pixels,
         without_targets=data.without_targets,
     )
-    source = read(data.spec, options)
+    source = labelled_rows(read(data.spec, options))
     if split is None:
         split = "test" if "test" in source.parts else "all"
     seed = settings.seed if settings.split_seed is None else settings.split_seed
@@ -203,32 +172,3 @@ def _rows_of(source: RawData, split: str, settings: ReadingSettings, seed: int) 
     if source.parts.keys() >= {"valid", "test"}:  # nothing had to be drawn from the training rows
         return rows, parts.notes
     return rows, (*parts.notes, f"{len(rows)} of {len(source.rows)} rows: the {split} split drawn with seed {seed}")
-
-
-def _positions(labels: tuple[str, ...], selected: SelectedRows) -> list[int]:
-    missing = [name for name in labels if name not in selected.classes]
-    if missing:
-        raise DataError(f"{selected.name} does not say {', '.join(missing)}, labels that the run predicts: add them")
-    return [selected.classes.index(name) for name in labels]
-
-
-def _occurring(selected: SelectedRows) -> list[str]:
-    """Return the classes of which there are rows; of labels, all."""
-    if selected.task != "classification" or selected.targets is None:
-        return list(selected.classes)
-    return [selected.classes[number] for number in torch.unique(selected.targets).tolist()]
-
-
-def _as_labels(selected: SelectedRows, targets: Tensor, labels: tuple[str, ...]) -> Tensor:
-    """Return as labels `(rows, labels)` what looked like classes, as each of the rows has exactly one."""
-    places = torch.tensor([labels.index(name) for name in selected.classes])
-    return one_hot(places[targets], len(labels)).float()
-
-
-def _as_numbers(selected: SelectedRows, targets: Tensor) -> Tensor:
-    """Return as numbers `(rows, 1)` what looked like classes, being few different whole numbers."""
-    try:
-        values = torch.tensor([float(name) for name in selected.classes], dtype=torch.float64)
-    except ValueError as error:
-        raise DataError(f"{selected.name} holds classes, and the run predicts numbers: name another target") from error
-    return values[targets][:, None]

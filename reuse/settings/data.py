@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from reuse.settings.group import Classes, Count, ImageSize, LabelCount, Settings
+from reuse.settings.group import Classes, Columns, Count, ImageSize, LabelCount, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,8 +11,13 @@ class ReaderSettings(Settings):
     """The reading of a file, a folder or arrays.
 
     Attributes:
-        target: the target column of a table; fine-tuning takes the source run's where none is given.
+        target: the target column of a table, several separated by commas, or `none`: no target at all; None: a column
+            called target, label, class or y, else the last for objectives that learn from labels. Fine-tuning takes the
+            source run's where none is given.
+        task: `classification`, `regression` or `multilabel`, where what the targets look like is not what they are.
+        ignore: columns of a table that are left out.
         group_by: a column whose groups never straddle splits; fine-tuning takes the source run's where none is given.
+        split_column: a column that says of each row whether it is for training, validation or test.
         image_size: pixels, one number or height and width; fine-tuning takes the source's where none is given.
         channels: of images, 1 or 3; fine-tuning takes the source's where none are given.
         skip_bad: set broken images aside instead of stopping.
@@ -23,7 +28,10 @@ class ReaderSettings(Settings):
     """
 
     target: str | None = None
+    task: str | None = None
+    ignore: Columns = ()
     group_by: str | None = None
+    split_column: str | None = None
     image_size: ImageSize = None
     channels: Count | None = None
     skip_bad: bool = False
@@ -39,6 +47,7 @@ class ReadingSettings(ReaderSettings):
 
     Attributes:
         data: a data spec or arrays (see `reuse.load`).
+        test_data: a file or folder whose rows are the test rows; none are drawn from `data` then.
         classes: which classes to keep, such as `5,6` or `0-7`.
         split_seed: of the test and validation rows; None: the source run's where its data are the same, so that it has
             never trained on these test rows, else `seed`.
@@ -50,6 +59,7 @@ class ReadingSettings(ReaderSettings):
     """
 
     data: Any = None
+    test_data: str | None = None
     classes: Classes = None
     split_seed: int | None = None
     test_fraction: float | None = None

@@ -49,6 +49,8 @@ Classes = Annotated[str | int | Sequence[str | int] | None, Text("A,B or A-B", _
 """Which classes to keep: names, numbers, or from one number to another."""
 ImageSize = Annotated[int | Sequence[int] | None, Text("PIXELS or HxW", _size), *SIDES]
 """Pixels, one number or height and width."""
+Columns = Annotated[str | Sequence[str], Text("COLUMNS", repeated=True)]
+"""Columns of a table: one, several separated by commas, or a list."""
 Patterns = Annotated[str | Sequence[str], Text(repeated=True)]
 """Patterns of layers (see `reuse.layers.selecting`)."""
 Amount = Annotated[float | str | None, Text("NUMBER or LAYER=NUMBER,…", _amount)]

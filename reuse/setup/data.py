@@ -29,6 +29,7 @@ def load_data(
     labels: int | str | None = None,
     preprocessing: Preprocessing | None = None,
     transductive: bool = False,
+    supervised: bool = True,
     hints: Hints | None = None,
 ) -> Dataset:
     """Return the data of a command, split and preprocessed.
@@ -41,6 +42,7 @@ def load_data(
         labels: how many labelled rows; None: all.
         preprocessing: of a source or of the model; None: it is fitted on the training rows.
         transductive: train on the test rows' inputs too.
+        supervised: whether labels are learned from.
         hints: what earlier runs found out about files; None: nothing.
     """
     with main_first():  # what is downloaded is downloaded once
@@ -52,6 +54,7 @@ def load_data(
                 seed=seed,
                 preprocessing=preprocessing,
                 transductive=transductive,
+                supervised=supervised,
                 sequences=is_recurrent(model),
                 hints=hints,
             )

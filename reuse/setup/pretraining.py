@@ -99,6 +99,7 @@ def _load(settings: PretrainSettings, run: RunFolder | None, needs_labels: bool)
         labels=settings.labels,
         preprocessing=own if run is None else run.manifest().preprocessing,
         transductive=settings.transductive,
+        supervised=needs_labels,
     )
     if run is not None and data.task == "regression":
         data = replace(data, target_scale=run.manifest().target_scale)  # None in runs that learned numbers as they were

@@ -35,6 +35,8 @@ from reuse.setup.models import (
 from reuse.setup.sources import Source, find_source
 from reuse.setup.trainers import check_settings
 
+# Settings of a table that go with its data.
+COLUMN_ROLES = ("target", "task", "ignore", "group_by", "split_column", "test_data", "text")
 # Where no data is named there is nothing to lose: few labels show best what reused layers are worth.
 LABELS_WITHOUT_DATA = 100
 NO_CHANGE = {"source", "restore", "compare", "trust", "drop_layers", "add_layers", "split_seed"}
@@ -184,9 +186,7 @@ def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[F
         filled = replace(
             filled,
             data=theirs.data,
-            target=settings.target or theirs.target,
-            group_by=settings.group_by or theirs.group_by,
-            text=settings.text or theirs.text,
+            **{name: getattr(settings, name) or getattr(theirs, name) for name in COLUMN_ROLES},
         )
     if theirs is not None and without_data and tuned:
         left = {"labels", "classes", "seed", "skip_bad"} - given

@@ -201,8 +201,10 @@ def test_missing_and_infinite_values_name_row_and_column():
     pixels[8, 1, 2] = np.inf
     with pytest.raises(DataError, match="row 8"):
         load((pixels, np.arange(9) % 2))
-    with pytest.raises(DataError, match="target 'y' is missing or not finite in row 3"):
-        load((np.zeros((5, 2)), np.array([1.0, 2, 3, np.nan, 5])))
+    with pytest.raises(DataError, match="target 'y' is infinite in row 3"):
+        load((np.zeros((5, 2)), np.array([1.0, 2, 3, np.inf, 5])))
+    with pytest.raises(DataError, match=r"target 'y\[1\]' is missing beside others in row 1"):
+        load((np.zeros((3, 2)), np.array([[1.0, 2], [3, np.nan], [5, 6]])))
 
 
 def test_arrays_that_cannot_be_a_data_set(tmp_path):

@@ -144,10 +144,10 @@ def test_tables_that_cannot_be_read(tmp_path):
         load(write(path, ""))
     with pytest.raises(DataError, match="no rows"):
         load(write(path, "a,label\n"))
-    with pytest.raises(DataError, match="target 'label' is missing or not finite in row 1"):
-        load(write(path, "a,label\n1,x\n2,\n3,y\n"))
-    with pytest.raises(DataError, match="target 'label' is missing or not finite in row 2"):
-        load(write(path, "a,label\n1,1.5\n2,2\n3,\n"))
+    with pytest.raises(DataError, match="target 'label' has no value in any row"):
+        load(write(path, "a,label\n1,\n2,\n3,\n"))
+    with pytest.raises(DataError, match="target 'label' is infinite in row 2"):
+        load(write(path, "a,label\n1,1.5\n2,2\n3,inf\n"))
     with pytest.raises(DataError, match="column 'a' is infinite in row 1"):
         load(write(path, "a,label\n1,x\ninf,y\n" + "3,x\n4,y\n" * 9))
     with pytest.raises(DataError, match="column 'a' has no value"):

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from reuse.data.loading import load
+from reuse.data.matching import targets_for
 from reuse.errors import DataError
-from reuse.inference.selecting import DataRequest, SelectedRows, run_rows, targets_for
+from reuse.inference.selecting import DataRequest, SelectedRows, run_rows
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest
 
