@@ -133,7 +133,8 @@ def parts_of(columns: Columns, split_column: str) -> dict[str, np.ndarray]:
     if (said == "").any():
         row = int(np.flatnonzero(said == "")[0])
         raise DataError(
-            f"split_column={split_column!r} says {str(texts[row])!r} in row {row} (from 0): expected train, valid or test"
+            f"split_column={split_column!r} says {str(texts[row])!r} in row {row} (from 0): expected train, valid or "
+            "test"
         )
     if not (said == "train").any():
         raise DataError(f"split_column={split_column!r} gives no row to train on: expected train in some rows")
