@@ -69,7 +69,8 @@ class FileDigests:
             self.hints.keep(FILE_DIGESTS, self.read_now)
 
     def _name(self, path: Path) -> str:
-        return xxhash.xxh3_128_hexdigest(os.fsencode(path.absolute()), seed=self.seed)
+        absolute = os.path.abspath(path)  # noqa: PTH100 - in a quarter of the time
+        return xxhash.xxh3_128_hexdigest(os.fsencode(absolute), seed=self.seed)
 
 
 def _state(path: Path) -> tuple[int, int, int, int] | None:

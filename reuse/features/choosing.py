@@ -12,10 +12,10 @@ from reuse.features.cutting import SAMPLE_ROWS, Sample
 from reuse.features.lookup import Lookup, RowKeys
 from reuse.layers.cutting import Cut
 from reuse.menus import lookup
-from reuse.planning.options import Run
+from reuse.planning.options import Run, Work
 from reuse.planning.places import weighed_places
 from reuse.planning.plan import CACHE_KINDS, Plan, PlanConstraints, make_plan
-from reuse.planning.workload import MakeStep, Timings, conditions, find_timings, measure_work
+from reuse.planning.workload import MakeStep, Timings, conditions, describe_rest, find_timings, measure_work
 from reuse.runs.manifest import CacheChoice
 from reuse.settings.caching import StoringSettings
 from reuse.training.precision import autocast
@@ -62,8 +62,30 @@ def choose(
     compute = sample.compute
     here = conditions(compute.device, upcoming.batch_size, compute.precision) if upcoming.comparable else None
     known = find_timings(found.store.path, here, parts) if here is not None and not len(found.missing) else None
+    rest = describe_rest(parts)
+    if known is not None and known.rest == rest:
+        names = [node.name for node in parts.prefix.graph.nodes]
+        work, nodes = known.work(), dict(zip(names, known.nodes, strict=True))
+    else:
+        work, nodes = _measured(parts, sample, upcoming, known)
+    places = weighed_places(parts, work, nodes, found.caches, found.keys.all, found.link, storing.cache_dtype)
+    kind = lookup(CACHE_KINDS, storing.cache_kind, "cache kind")
+    constraints = PlanConstraints(storing.cache_dtype, kind, found.caches.opened.root)
+    plan = make_plan(places, work, _run(found.keys, data, compute.device, storing, upcoming.epochs), constraints)
+    plan = replace(plan, remembered=known is not None)
+    if (began := upcoming.began) is not None:
+        plan = replace(plan, cache=began.kind != "none", kind=began.kind, behind=began.behind)
+    if here is None or plan.behind or (known is not None and known.rest == rest):
+        return plan, None
+    through = max(0.0, work.whole - work.suffix)
+    return plan, Timings(here, through, list(nodes.values()), rest, work.suffix, work.measured, work.reading)
+
+
+def _measured(parts: Cut, sample: Sample, upcoming: Upcoming, known: Timings | None) -> tuple[Work, dict[str, float]]:
+    """Return seconds a row, and those of each node of the prefix; `known` spares measuring the frozen layers."""
+    compute = sample.compute
     with autocast(compute.precision, compute.device):
-        work, nodes = measure_work(
+        return measure_work(
             parts,
             upcoming.stepping,
             (sample.inputs,),
@@ -73,16 +95,6 @@ def choose(
             sample.read,
             known,
         )
-    places = weighed_places(parts, work, nodes, found.caches, found.keys.all, found.link, storing.cache_dtype)
-    kind = lookup(CACHE_KINDS, storing.cache_kind, "cache kind")
-    constraints = PlanConstraints(storing.cache_dtype, kind, found.caches.opened.root)
-    plan = make_plan(places, work, _run(found.keys, data, compute.device, storing, upcoming.epochs), constraints)
-    plan = replace(plan, remembered=known is not None)
-    if (began := upcoming.began) is not None:
-        plan = replace(plan, cache=began.kind != "none", kind=began.kind, behind=began.behind)
-    if here is None or known is not None or plan.behind:
-        return plan, None
-    return plan, Timings(here, work.whole - work.suffix, list(nodes.values()))
 
 
 def _run(keys: RowKeys, data: Dataset, device: torch.device, storing: StoringSettings, epochs: int) -> Run:

@@ -1,62 +1,101 @@
 """The cut of a model for the epochs of a phase, found on a few rows of its data."""
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from reuse.data.dataset import Dataset, Split, learned_targets
 from reuse.devices import Compute, moved
+from reuse.fingerprinting.cuts import cut_key
+from reuse.hints import Hints
+from reuse.layers.cut_record import cut_record, cutting_version, read_cut
 from reuse.layers.cutting import Cut, cut
 from reuse.layers.earlier import EarlierCut
 from reuse.training.precision import autocast
 
 SAMPLE_ROWS = 64  # that a cut is found on and measured with
+CUTS = "cut"  # a kind of hints
+LARGEST_RECORD = 4 * 2**20  # bytes of a cut that is remembered
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A few rows, as the model takes them.
+    """A few rows, as the model takes them; they are read when somebody asks for them.
 
     Attributes:
-        inputs: `(rows, ...)`, on the device and in the type of `compute`.
+        rows: how many.
         targets: of these rows; None where the data has none.
         split: which they are read from.
         compute: where and in which types.
     """
 
-    inputs: Tensor
+    rows: int
     targets: Tensor | None
     split: Split
     compute: Compute
 
+    @cached_property
+    def inputs(self) -> Tensor:
+        """The inputs, `(rows, ...)`, on the device and in the type of `compute`."""
+        return self.read()
+
+    @property
+    def row(self) -> tuple[tuple[int, ...], torch.dtype]:
+        """Shape and type of one row of the inputs."""
+        dtype = self.split.inputs.dtype
+        return self.split.inputs.shape, self.compute.dtype if dtype.is_floating_point else dtype
+
     def read(self) -> Tensor:
         """Return the inputs, read and prepared once more."""
-        return _inputs(self.split, len(self.inputs), self.compute)
+        return moved(self.split.inputs.gather(torch.arange(self.rows))[0], self.compute)
 
 
 def sample_rows(data: Dataset, compute: Compute) -> Sample:
     """Return the first training rows."""
     rows, targets = min(SAMPLE_ROWS, len(data.train)), learned_targets(data, data.train, compute)
     some = None if targets is None else targets[:rows].to(compute.device)
-    return Sample(_inputs(data.train, rows, compute), some, data.train, compute)
+    return Sample(rows, some, data.train, compute)
 
 
-def cut_model(model: nn.Module, sample: Sample, keep: Collection[str] = ()) -> Cut:
-    """Return the prefix and suffix of a model, checked on the sample.
+def cut_model(model: nn.Module, sample: Sample, keep: Collection[str] = (), hints: Hints | None = None) -> Cut:
+    """Return the prefix and suffix of a model, checked on the sample, or by an earlier run on rows of that shape.
 
     Args:
         model: with its frozen layers.
         sample: rows to find and check the cut on.
         keep: signatures of the frontier of an earlier cut (see `reuse.layers.cutting.cut`); none: as deep as can be.
+        hints: which know the cuts that were checked; None: none is known.
 
     Raises:
         CutError: the model cannot be cut; the message says why.
     """
     model.train()  # the key holds the modes of the prefix: always the same ones
     with autocast(sample.compute.precision, sample.compute.device):
-        return cut(model, sample.inputs, keep=keep)
+        if hints is None:
+            return cut(model, sample.inputs, keep=keep)
+        key = cut_key(model, (sample.row,), sample.compute.device, keep, cutting_version())
+        known = None if key is None else _known_cut(model, key, hints)
+        if known is not None:
+            return known
+        parts = cut(model, sample.inputs, keep=keep)
+        if key is not None:
+            _keep_cut(parts, key, hints)
+        return parts
+
+
+def _known_cut(model: nn.Module, key: str, hints: Hints) -> Cut | None:
+    value = hints.find(CUTS, [key]).get(key)
+    return None if value is None else read_cut(json.loads(value), model)
+
+
+def _keep_cut(parts: Cut, key: str, hints: Hints) -> None:
+    value = json.dumps(cut_record(parts)).encode()
+    if len(value) <= LARGEST_RECORD:
+        hints.keep(CUTS, {key: value})
 
 
 def cuts_of_phases(parts: Cut, later: Sequence[Collection[nn.Parameter]]) -> tuple[EarlierCut, ...]:
@@ -74,7 +113,3 @@ def cuts_of_phases(parts: Cut, later: Sequence[Collection[nn.Parameter]]) -> tup
         if deepest is not None and deepest not in cuts:
             cuts.append(deepest)
     return tuple(reversed(cuts))
-
-
-def _inputs(split: Split, rows: int, compute: Compute) -> Tensor:
-    return moved(split.inputs.gather(torch.arange(rows))[0], compute)

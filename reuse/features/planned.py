@@ -17,6 +17,7 @@ from reuse.devices import Compute, dtype_name
 from reuse.features.choosing import Upcoming, choose
 from reuse.features.cutting import cut_model, cuts_of_phases, sample_rows
 from reuse.features.lookup import Lookup, key_rows, look_up, open_caches
+from reuse.hints import Hints
 from reuse.layers.cutting import Cut
 from reuse.layers.earlier import EarlierCut
 from reuse.objectives.objective import Network, Objective
@@ -71,6 +72,7 @@ def plan_features(
     storing: StoringSettings,
     upcoming: Upcoming,
     viewing: Viewing | None = None,
+    hints: Hints | None = None,
 ) -> PlannedFeatures:
     """Cut a model, look up what is cached of its rows, and choose a cache; computes no activations yet.
 
@@ -81,13 +83,14 @@ def plan_features(
         storing: what the user says about the cache.
         upcoming: the training that is to come.
         viewing: versions of the training rows that are to be stored too.
+        hints: which know the cuts that earlier runs checked; None: none is known.
 
     Raises:
         CutError: the model cannot be cut; the message says why.
     """
     begun = time.perf_counter()
     sample = sample_rows(data, compute)
-    parts = cut_model(model, sample)
+    parts = cut_model(model, sample, hints=hints)
     started = time.perf_counter()
     keys = key_rows(data, viewing)
     digest_seconds = time.perf_counter() - started
@@ -96,7 +99,7 @@ def plan_features(
     later = cuts_of_phases(parts, upcoming.later)
     if plan.cache and plan.behind:  # less is stored before some of the frozen layers
         kept = next(earlier for earlier in parts.earlier if earlier.behind == plan.behind)
-        parts = cut_model(model, sample, keep=kept.signatures)
+        parts = cut_model(model, sample, keep=kept.signatures, hints=hints)
         found = replace(look_up(parts, keys, found.caches, storing.cache_dtype), link=None)
         later = cuts_of_phases(parts, upcoming.later)
     if storing.cache_budget is not None and _bytes(plan, later) > storing.cache_budget:

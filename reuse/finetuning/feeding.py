@@ -133,7 +133,7 @@ def plan_phase_features(needs: PhaseNeeds, began: CacheChoice | None = None) -> 
         later=needs.later,
         began=began,
     )
-    features = plan_features(model, data, setup.compute, settings, upcoming, viewing)
+    features = plan_features(model, data, setup.compute, settings, upcoming, viewing, setup.task.hints)
     if settings.cutmix and [len(tensor.shape) for tensor in features.stored] != [3]:
         raise CutError("cutmix pastes patches of maps, and what the frozen layers compute is none: mixup takes it too")
     return features

@@ -107,7 +107,8 @@ def make_plan(candidates: Sequence[Candidate], work: Work, run: Run, constraints
         constraints: of the user.
     """
     largest = max(max(candidate.bytes.values()) for candidate in candidates) * run.stored_rows
-    speeds = measure_bandwidths(constraints.folder) if largest > SMALL_BYTES else ORDINARY
+    is_large = largest > SMALL_BYTES and candidates[0].missing > 0
+    speeds = measure_bandwidths(constraints.folder) if is_large else ORDINARY
     options = [without_cache(work, run)]
     for candidate in candidates:
         options += with_caches(candidate, work, run, speeds)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from xxhash import xxh3_64_hexdigest
 
 from reuse.caching.prefix_record import read_measured, write_measured
 from reuse.data.rows import Batch, Resident
@@ -32,11 +33,29 @@ class Timings:
         conditions: under which they were measured.
         through: how much longer a training step of the whole model takes than one of the layers behind the cut.
         nodes: of each node of the prefix, in order, without gradients.
+        rest: what is behind the cut (see `describe_rest`); empty where it was not noted.
+        suffix: of a training step of that.
+        measured: of its validation.
+        reading: of reading and preparing the inputs.
     """
 
     conditions: Mapping[str, str]
     through: float
     nodes: Sequence[float]
+    rest: str = ""
+    suffix: float = 0.0
+    measured: float = 0.0
+    reading: float = 0.0
+
+    def work(self) -> Work:
+        """Return what was measured."""
+        return Work(sum(self.nodes), self.suffix, self.suffix + self.through, self.measured, self.reading)
+
+
+def describe_rest(parts: Cut) -> str:
+    """Return the parameters that train behind a cut, by which a head is known again as far as its cost goes."""
+    trained = [(name, tuple(p.shape)) for name, p in parts.suffix.named_parameters() if p.requires_grad]
+    return xxh3_64_hexdigest(repr(sorted(trained)).encode())
 
 
 def conditions(device: torch.device, batch_size: int, precision: str) -> dict[str, str]:
@@ -164,7 +183,7 @@ def _records(folder: Path) -> list[Timings]:
     for record in read_measured(folder):
         with suppress(TypeError):
             timings = Timings(**record)
-            seconds = [timings.through, *timings.nodes]
+            seconds = [timings.through, *timings.nodes, timings.suffix, timings.measured, timings.reading]
             if all(isinstance(value, float | int) and math.isfinite(value) and value >= 0 for value in seconds):
                 found.append(timings)
     return found

@@ -97,7 +97,7 @@ def build_architecture(
         starts[seed] = copied(live_tensors(_built(task, seed, Reporter())[0]))
     try:
         upcoming = Upcoming(settings.epochs, partial(half_steps, objective), comparable=False)
-        features = plan_features(model, data, compute, settings, upcoming)
+        features = plan_features(model, data, compute, settings, upcoming, hints=task.hints)
     except CutError as error:
         raise UsageError(
             f"a sweep trains heads on what frozen layers have computed once, and there is no such part: {error}. Name "
