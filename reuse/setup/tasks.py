@@ -266,6 +266,7 @@ def _preprocessing(settings: FinetuneSettings, source: Source, model: str) -> Pr
 def _hints(settings: FinetuneSettings, begins: bool = True) -> Hints | None:
     caches = settings.cache and (settings.freeze or settings.auto_freeze)
     anew = frozenset({FILE_DIGESTS} if settings.rehash else ())
+    begins = begins and settings.cache_kind != "memory"  # then nothing is written
     return Hints(cache_folder(settings.cache_dir), begins, anew) if caches else None
 
 
