@@ -13,7 +13,7 @@ from reuse.layers.cutting import Cut
 from reuse.layers.earlier import EarlierCut
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.graph_record import NoRecord, Record, graph_record, read_graph
-from reuse.layers.splicing import Suffix
+from reuse.layers.suffix import Suffix
 from reuse.version import __version__
 
 
@@ -44,10 +44,11 @@ def read_cut(record: Record, model: nn.Module) -> Cut | None:
     """Return the cut of a record on a model that is as it was; None where the record does not fit it."""
     try:
         training, evaluation = (read_graph(graph, model) for graph in record["suffix"])
+        frontier = tuple(map(_tensor, record["frontier"]))
         return Cut(
             read_graph(record["prefix"], model),
-            Suffix(model, training, evaluation),
-            tuple(map(_tensor, record["frontier"])),
+            Suffix(model, training, evaluation, frontier),
+            frontier,
             record["engine"],
             tuple(record["uncached"]),
             tuple(_read_earlier(earlier, model) for earlier in record["earlier"]),

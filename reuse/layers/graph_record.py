@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import get_overridable_functions, resolve_name
 
+from reuse.layers.suffix import RENAMED
+
 Record = dict[str, Any]
 
 NOT_OPERATORS = {"attrgetter", "call", "itemgetter", "methodcaller", "length_hint"}
@@ -41,6 +43,7 @@ def graph_record(module: fx.GraphModule, model: nn.Module) -> Record:
     return {
         "name": type(module).__name__,
         "training": module.training,
+        "renamed": module.meta.get(RENAMED, {}),
         "targets": {target: _place(_attribute(module, target), names) for target in sorted(targets)},
         "nodes": [_node(node) for node in module.graph.nodes],
     }
@@ -62,6 +65,7 @@ def read_graph(record: Record, model: nn.Module) -> fx.GraphModule:
     parts = _parts_of(model)
     root = {target: _found(place, parts) for target, place in record["targets"].items()}
     module = fx.GraphModule(root, graph, class_name=_name("class", record["name"]))
+    module.meta[RENAMED] = {str(target): str(name) for target, name in record["renamed"].items()}
     module.training = record["training"]
     return module
 
