@@ -50,6 +50,7 @@ def cut_key(
     try:
         components = dict(module_components("", model, description))
         components |= {f"code/{name}": text for name, text in description.code().items()}
+        components |= {f"patches/{name}": text for name, text in description.patches().items()}
         components["names"] = digest("\n".join(sorted(_names_called(model, description))))
     except (CacheError, RecursionError):
         return None
@@ -75,13 +76,13 @@ class _CutDescription(Description):
 
     def function(self, function: FunctionType) -> str:
         module = _module_of(function)
-        if self._is_own(module) and not module.startswith("reuse.") and _looks_outside(function):
+        if self.is_own(module) and not module.startswith("reuse.") and _looks_outside(function):
             self.looks_outside = True
         return super().function(function)
 
     def called(self, value: Any) -> str:
         """Return what stands under a name that code of a package calls: its own function, or another in its place."""
-        if isinstance(value, FunctionType) and self._is_own(_module_of(value)):
+        if isinstance(value, FunctionType) and self.is_own(_module_of(value)):
             return self.function(value)
         return qualified_name(value)
 

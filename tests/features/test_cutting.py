@@ -276,13 +276,13 @@ def test_each_change_is_another_cut(net_module: ModuleType, name: str) -> None:
     assert key(made(net_module)) == before
 
 
-@pytest.mark.parametrize("read", ["float(os.environ.get('FACTOR', '1'))", "float(open('factor').read())"])
+@pytest.mark.parametrize("read", ["float(os.environ.get('FACTOR', '1'))", "float(pathlib.Path('factor').read_text())"])
 def test_a_forward_that_reads_what_is_outside_is_never_known(
     read: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: Sample, cuts: list[nn.Module]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = SOURCE.replace("self.body(x) * SCALE", f"self.body(x) * {read}").replace(
-        "import torch\n", "import os, torch\n"
+        "import torch\n", "import os, pathlib, torch\n"
     )
     Path("reading_net.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
