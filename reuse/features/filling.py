@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, fx
 
 from reuse.caching.chaining import Link, fill_from, find_link
-from reuse.caching.store import Filled, PrefixCache
+from reuse.caching.segment import KEY_BYTES
+from reuse.caching.storage import row_bytes
+from reuse.caching.store import BLOCK_BYTES, Filled, PrefixCache
 from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.data.rows import Resident, Rows
 from reuse.devices import Compute, moved
@@ -20,9 +22,12 @@ from reuse.features.planned import PlannedFeatures
 from reuse.features.rotating import Advance
 from reuse.features.running import run_frozen
 from reuse.layers.earlier import EarlierCut
+from reuse.layers.frontier_tensor import FrontierTensor
+from reuse.planning.plan import Plan
 from reuse.reporting import Reporter
 
 COMPUTE_ROWS = 64  # rows that the frozen layers see at once when they fill the cache
+KEPT_SECONDS = 3.0  # of computing that an interruption may cost, about
 
 Ways = Sequence[tuple[EarlierCut, fx.GraphModule]]
 
@@ -56,7 +61,8 @@ class Filling:
             link = self._find_link(ways, lacking)
             linked = from_main(lambda: self._fill_from(link, store, settings))
             with together():
-                filled = store.fill(keys, run, rank=rank(), world=world_size(), **settings)
+                size = block_bytes(self._features.plan, store.stored)
+                filled = store.fill(keys, run, block_bytes=size, rank=rank(), world=world_size(), **settings)
         if not missing and is_main():  # one that was filled before there were probes
             store.keep_probe(probe)
         if world_size() > 1:
@@ -95,6 +101,18 @@ class Filling:
     def _run(self, prefix: fx.GraphModule, positions: np.ndarray) -> tuple[Tensor, ...]:
         (inputs,) = self._rows.gather(torch.from_numpy(positions))
         return run_frozen(prefix, (moved(inputs, self._compute),), self._compute)
+
+
+def block_bytes(plan: Plan, stored: Sequence[FrontierTensor]) -> int:
+    """Return how many bytes are written and noted at once: not more than a few seconds of computing give.
+
+    Args:
+        plan: says how long an epoch would take without a cache, of which the frozen layers are a part.
+        stored: what is stored of a row.
+    """
+    seconds = plan.without_cache / max(1, plan.epochs * plan.rows)
+    rows = max(1, int(KEPT_SECONDS / seconds)) if seconds > 0 else plan.stored_rows
+    return min(BLOCK_BYTES, rows * (row_bytes(stored) + KEY_BYTES))
 
 
 def compute_rows(
