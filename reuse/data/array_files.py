@@ -13,12 +13,16 @@ from torch import Tensor
 
 from reuse.data.arrays import CHANNEL_COUNTS, ArraySamples, as_samples
 from reuse.data.dataset import SPLITS
+from reuse.data.frame_pairs import read_frames
+from reuse.data.frames import is_frame
 from reuse.data.image_reading import read_images
 from reuse.data.images import ImageSamples
 from reuse.data.picture_lists import are_pictures, as_image_files
-from reuse.data.raw import NO_TARGET, Options, RawData, Samples
+from reuse.data.raw import IN_ORDER, NO_TARGET, Options, RawData, Samples
 from reuse.data.sequence_arrays import are_tokens, as_steps, as_tokens, joined_tokens, read_vocabulary
 from reuse.data.sequences import StepSamples, TokenSamples
+from reuse.data.table_files import table_of_array
+from reuse.data.tables import TableSamples
 from reuse.data.targets import Targets, encode_targets
 from reuse.data.text import TextSamples, are_texts, as_texts_of
 from reuse.errors import DataError, UsageError
@@ -79,6 +83,10 @@ def source_of_arrays(
     Raises:
         DataError: names, lengths or values that cannot be a data set.
     """
+    pairs = _pairs({called: _without_torch(array) for called, array in arrays.items()}, name)
+    parts = {} if "" in pairs else _numbered({suffix[1:]: _num_rows(x, suffix) for suffix, (x, _) in pairs.items()})
+    if all(is_frame(x) for x, _ in pairs.values()):
+        return read_frames({suffix[1:]: pair for suffix, pair in pairs.items()}, parts, options)
     if options.text is not None:
         raise UsageError(f"text={options.text!r} names a column, and {name} holds arrays: leave it out, texts are seen")
     if options.target not in (None, NO_TARGET):
@@ -88,8 +96,9 @@ def source_of_arrays(
     for setting in ("ignore", "split_column"):
         if given := getattr(options, setting):
             raise UsageError(f"{setting}={given!r} names a column, and {name} holds arrays: leave it out")
-    pairs = _pairs({called: _without_torch(array) for called, array in arrays.items()}, name)
     samples, num_rows = _samples(arrays, pairs, name, options, divisor)
+    if options.kind == "table" and isinstance(samples, TableSamples):
+        notes = (*notes, IN_ORDER.format(", ".join(map(repr, samples.columns))))
     used = {f"{role}{suffix}" for suffix in pairs for role in "xy"} | {options.group_by}
     used |= {"vocabulary"} if isinstance(samples, TokenSamples) else set()
     ignored = sorted({_fold(given) for given in arrays} - {str(u).lower() for u in used})
@@ -104,7 +113,6 @@ def source_of_arrays(
     if isinstance(samples, ImageSamples):
         rows, more = samples.usable()
         notes = (*notes, *more)
-    parts = {} if "" in pairs else _numbered({suffix[1:]: len(x) for suffix, (x, _) in pairs.items()})
     groups = _groups(arrays, options.group_by, num_rows)
     return RawData(name, samples, targets, task, classes, rows, parts, groups, notes)
 
@@ -114,6 +122,8 @@ def _samples(
 ) -> tuple[Samples, int]:
     """Return the samples of all splits, one after the other, and how many there are."""
     given = {f"x{suffix}": x for suffix, (x, _) in pairs.items()}
+    if options.kind == "table" and len(given) == 1 and (table := table_of_array(given.get("x"), options, name)):
+        return table, len(next(iter(table.columns.values())))
     if all(map(are_pictures, given.values())):
         files = [file for x in given.values() for file in as_image_files(x)]
         return read_images(files, name, options), len(files)

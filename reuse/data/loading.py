@@ -14,6 +14,8 @@ from reuse.data.array_files import read_h5, read_npz, source_of_arrays
 from reuse.data.catalogue import NAMED, read_openml
 from reuse.data.csv_files import COMPRESSIONS
 from reuse.data.dataset import SPLITS, Dataset, Split
+from reuse.data.frame_pairs import FRAME
+from reuse.data.frames import is_frame
 from reuse.data.idx import find_idx, read_idx_folder
 from reuse.data.image_files import read_image_archive, read_image_files, read_image_folder
 from reuse.data.image_formats import is_image
@@ -25,7 +27,7 @@ from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import NO_TARGET, Options, RawData
 from reuse.data.sequences import StepSamples, TokenSamples
 from reuse.data.splitting import Parts, check_parts, split_rows
-from reuse.data.table_files import read_csv, read_parquet
+from reuse.data.table_files import read_csv, read_parquet, source_of_table
 from reuse.data.tables import TableSamples
 from reuse.data.targets import TargetScale
 from reuse.data.text import TextSamples
@@ -60,7 +62,8 @@ class LoadArguments(DataSettings):
     """Arguments of `reuse.load`.
 
     Attributes:
-        data: a name ("digits"), "openml:NAME", a file (.npz .h5 .csv .parquet .tar), a folder (class folders of images,
+        data: a name ("digits"), "openml:NAME", a data frame of pandas, polars or another library, a file
+            (.npz .h5 .csv .parquet .tar), a folder (class folders of images,
             or IDX files), an image, a dict of arrays (`x`, `y`, or `x_train`, `y_train`, …), the pair `(x, y)`, y
             None for no targets. `x` may be a list of images' files or of Pillow's images, which may also stand alone.
         labels: how many labelled rows in all (or "N/class"), a fifth of them for validation; the test split stays.
@@ -151,25 +154,31 @@ def load_rows(arguments: LoadArguments) -> Dataset:
 
 def read(spec: Any, options: Options) -> RawData:
     """Return what `spec` names or holds, neither split nor preprocessed."""
-    if isinstance(spec, Image):
-        spec = [spec]
-    is_rows = isinstance(spec, Sequence | np.ndarray | Tensor) and not isinstance(spec, str | tuple)
-    if is_rows and (options.without_targets or are_pictures(spec)):
-        spec = (spec, None)
-    if isinstance(spec, Mapping):
-        return source_of_arrays(spec, "arrays", options)
-    if isinstance(spec, tuple):
-        if len(spec) != 2:
-            raise UsageError(f"a tuple of {len(spec)} as data: give the pair (x, y), or a dict of arrays")
-        x, y = spec
-        return source_of_arrays({"x": x} if y is None else {"x": x, "y": y}, "arrays", options)
     if not isinstance(spec, (str, Path)):
-        raise UsageError(f"data of type {type(spec).__name__}: give a name or path, a pair (x, y), or a dict of arrays")
+        return _read_rows(spec, options)
     if str(spec) in NAMED:
         return NAMED[str(spec)](options)
     if str(spec).startswith(OPENML):
         return read_openml(str(spec).removeprefix(OPENML), options)
     return _read_path(str(spec), options)
+
+
+def _read_rows(given: Any, options: Options) -> RawData:
+    """Return rows that are in memory: arrays, frames or images."""
+    if is_frame(given):
+        return source_of_table(given, FRAME, options)
+    if isinstance(given, Image):
+        given = [given]
+    if isinstance(given, Sequence | np.ndarray | Tensor) and not isinstance(given, tuple):
+        given = (given, None) if options.without_targets or are_pictures(given) else given
+    if isinstance(given, tuple):
+        if len(given) != 2:
+            raise UsageError(f"a tuple of {len(given)} as data: give the pair (x, y), or a dict of arrays")
+        given = {name: array for name, array in zip("xy", given, strict=True) if array is not None}
+    if isinstance(given, Mapping):
+        return source_of_arrays(given, "arrays", options)
+    kind = type(given).__name__
+    raise UsageError(f"data of type {kind}: give a name or path, a pair (x, y), a data frame, or a dict of arrays")
 
 
 def _read_path(spec: str, options: Options) -> RawData:

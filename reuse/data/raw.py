@@ -13,6 +13,7 @@ from reuse.hints import Hints
 from reuse.settings.data import ReaderSettings
 
 NO_TARGET = "none"
+IN_ORDER = "columns have no names on both sides: they are taken in their order, {}"
 # For messages, by kind: what data is or holds, such data in short, and what a model is made for.
 WORDS = {
     "table": ("is a table", "a table", "tables"),

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reuse.data.column_types import NUMBER, TEXT, TIME, typed
+from reuse.data.arrays import ArraySamples, as_samples
+from reuse.data.column_types import NUMBER, TEXT, TIME, as_number_column, typed
 from reuse.data.csv_files import CsvFile
 from reuse.data.frames import as_frame, laid_out
 from reuse.data.preprocessing import Column
-from reuse.data.raw import Options, RawData
+from reuse.data.raw import IN_ORDER, Options, RawData, Samples
 from reuse.data.table_roles import Roles, encode_columns, groups_of, parts_of, roles_of
 from reuse.data.tables import TableSamples, as_texts
 from reuse.data.targets import Targets
@@ -97,13 +98,23 @@ def _known_kinds(options: Options) -> dict[str, str]:
     return known | {name: TEXT for name in (options.text_column, options.group_by) if name is not None}
 
 
+def table_of_array(rows: Any, options: Options, name: str) -> TableSamples | None:
+    """Return an array `(n, columns)` as the columns that a model was made for, in their order; None for any other."""
+    array = np.asarray(rows)
+    expected = options.preprocessing.columns if options.preprocessing else ()
+    if array.ndim != 2 or array.shape[1] != len(expected):
+        return None
+    named = zip(expected, array.T, strict=True)
+    return TableSamples({c.name: typed(c.name, pd.Series(list(v)), _kind(c)) for c, v in named}, name)
+
+
 def _kind(column: Column) -> str:
     return TIME if column.is_time else NUMBER if column.is_numeric else TEXT
 
 
 def _samples(
     columns: Mapping[str, pd.Series], roles: Roles, name: str, options: Options
-) -> tuple[TableSamples | TextSamples, tuple[str, ...]]:
+) -> tuple[Samples, tuple[str, ...]]:
     """Return the feature columns, or the one that holds texts, and notes on them."""
     text, features = options.text_column, roles.features
     if text is not None:
@@ -111,6 +122,9 @@ def _samples(
         notes = (f"columns left aside beside the text {text!r}: {_listed(others)}",) if others else ()
         return TextSamples(as_texts(typed(text, columns[text], TEXT)), name, text), notes
     known = _known_kinds(options)
+    if options.kind == "vectors":  # a model of arrays knows no names
+        matrix = np.column_stack([as_number_column(n, typed(n, columns[n])).to_numpy(np.float64) for n in features])
+        return ArraySamples(as_samples(matrix, name), None, name), (IN_ORDER.format(_listed(list(features))),)
     if options.preprocessing is None:
         return TableSamples({n: typed(n, columns[n], known.get(n)) for n in features}, name), ()
     aside = [column for column in features if column not in known and not _is_target(column, options)]

@@ -206,8 +206,8 @@ def is_going_on(settings: FinetuneSettings, source: Source) -> bool:
     if not isinstance(theirs, FinetuneSettings) or settings.restore or settings.random_weights:
         return False
     same_layers = not (settings.drop_layers or settings.add_layers) and settings.model in (None, source.spec)
-    same_data = settings.data is None or (settings.data == theirs.data and isinstance(settings.data, str))
-    kept = ("classes", "target")
+    same_data = settings.data is None or (isinstance(settings.data, str) and settings.data == theirs.data)
+    kept = ("classes", "target", "task", "split_column", "test_data")
     return same_layers and same_data and all(getattr(settings, n) in (None, getattr(theirs, n)) for n in kept)
 
 
