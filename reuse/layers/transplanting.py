@@ -64,7 +64,7 @@ def transplant(
         ('output',)
     """
     homes = model.state_dict(keep_vars=True)
-    places = _places(state, rename or {})
+    places = places_of(state, rename or {})
     wanted = set(match_names(state, restore)) if restore else set(state)
     grafts = {name: home for name, home in places.items() if name in wanted and home in homes}
     _check_one_source_each(grafts)
@@ -117,19 +117,23 @@ def whole_layers(chosen: set[str], names: Iterable[str]) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _parents(name: str) -> list[str]:
-    """Return the names of the modules around a tensor, uppermost first."""
-    parts = name.split(".")
-    return [".".join(parts[:depth]) for depth in range(1, len(parts))]
+def places_of(state: Mapping[str, Tensor], rename: Mapping[str, str]) -> dict[str, str]:
+    """Return where in the model each tensor of a source belongs, by name.
 
-
-def _places(state: Mapping[str, Tensor], rename: Mapping[str, str]) -> dict[str, str]:
-    """Return where in the model each tensor of the source belongs."""
+    Raises:
+        UsageError: no tensor has a name that is to be changed.
+    """
     for old in rename:
         if not any(_is_below(name, old) for name in state):
             layers = whole_layers(set(state), state)
             raise UsageError(f"rename: no layer of the source is called {old!r}: {suggest(old, layers)}")
     return {name: _renamed(name, rename) for name in state}
+
+
+def _parents(name: str) -> list[str]:
+    """Return the names of the modules around a tensor, uppermost first."""
+    parts = name.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def _check_one_source_each(grafts: Mapping[str, str]) -> None:

@@ -1,11 +1,14 @@
 """Reading weights from files that cannot run code."""
 
+import argparse
 import pickle
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PosixPath
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
@@ -13,8 +16,20 @@ from torch import Tensor
 
 from reuse.errors import RunError
 
-# Where training scripts keep the weights inside their checkpoints.
-WRAPPINGS = ("state_dict", "model", "model_state", "model_state_dict")
+# Where training scripts keep the weights inside their checkpoints; of several, the first is taken.
+WRAPPINGS = (
+    "state_dict", "model", "model_state", "model_state_dict", "teacher", "target_encoder", "model_ema",
+    "state_dict_ema", "ema", "student", "network", "net", "module", "backbone", "encoder", "weights", "params",
+)  # fmt: skip
+
+# What checkpoints hold beside tensors, and what makes nothing but values: settings, a best accuracy, a path.
+_SCALAR = np.float64(0).__reduce__()[0]
+HARMLESS: list[Any] = [
+    argparse.Namespace, PosixPath, np.dtype, _SCALAR, (_SCALAR, "numpy.core.multiarray.scalar"),
+    *(type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64", "bool")),
+]  # fmt: skip
+
+SUFFIXES = (".pt", ".pth", ".bin")
 
 # What wrappers put in front of every name: data-parallel training, compilation.
 PREFIXES = ("module.", "_orig_mod.")
@@ -23,12 +38,31 @@ BESIDE = "beside"
 """In the metadata of a safetensors file: the name of a file in the same folder that holds the other tensors."""
 
 
+@dataclass(frozen=True)
+class FileWeights:
+    """Weights of a file.
+
+    Attributes:
+        tensors: by name, on the CPU.
+        notes: what was chosen of several, in lines.
+    """
+
+    tensors: dict[str, Tensor]
+    notes: tuple[str, ...] = ()
+
+
 def load_weights(path: str | Path) -> dict[str, Tensor]:
-    """Return the tensors of a weights file by name, on the CPU.
+    """Return the tensors of a weights file by name, on the CPU; as `read_weights`, without its notes."""
+    return read_weights(path).tensors
+
+
+def read_weights(path: str | Path) -> FileWeights:
+    """Return the tensors of a weights file, whatever it is called.
 
     Args:
-        path: a `.safetensors` file, or a `.pt`, `.pth` or `.bin` file of torch: a state dict, or a checkpoint that
-            holds one under a name of `WRAPPINGS`. Prefixes of wrappers (`module.`) go when every name has them.
+        path: a safetensors file, or a file of torch (`.pt`, `.pth`, `.bin`, `.ckpt`, `.pth.tar`): a state dict, or a
+            checkpoint that holds one under a name of `WRAPPINGS`. Prefixes of wrappers (`module.`) go when every name
+            has them.
 
     Raises:
         RunError: the file is missing, damaged, of another kind, holds what is no tensor, or would have to run code.
@@ -36,11 +70,23 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise RunError(f"no weights file at {path}: give a .safetensors, .pt, .pth or .bin file")
-    if path.suffix == ".safetensors":
-        return _without_prefixes(_from_safetensors(path))
-    if path.suffix in (".pt", ".pth", ".bin"):
-        return _without_prefixes(_unwrap(_from_torch(path), path))
-    raise RunError(f"{path} is no weights file by its name: give a .safetensors, .pt, .pth or .bin file")
+    if path.suffix == ".safetensors" or (path.suffix not in SUFFIXES and _looks_like_safetensors(path)):
+        return FileWeights(_without_prefixes(_from_safetensors(path)))
+    if path.suffix in SUFFIXES or _looks_like_torch(path):
+        state, notes = _unwrap(_from_torch(path), path)
+        return FileWeights(_without_prefixes(state), notes)
+    raise RunError(f"{path} is no weights file: give a .safetensors, .pt, .pth, .bin or .ckpt file")
+
+
+def _looks_like_torch(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", b"\x80\x02"))  # the archives of today, the pickles of before
+
+
+def _looks_like_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -73,7 +119,8 @@ def _from_torch(path: Path) -> object:
         with warnings.catch_warnings():
             # torch wonders at pickles that other programs wrote; what comes of them is said below.
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(HARMLESS):
+                return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RunError(
             f"{path} holds more than tensors, or is damaged, and is not opened, since reading it could run code: "
@@ -84,13 +131,20 @@ def _from_torch(path: Path) -> object:
         raise RunError(f"{path} cannot be read as weights of torch ({reason}): it may be cut short") from error
 
 
-def _unwrap(loaded: object, path: Path) -> dict[str, Tensor]:
+def _unwrap(loaded: object, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     if isinstance(loaded, Mapping):
-        for key in WRAPPINGS:
-            if isinstance(loaded.get(key), Mapping):
-                return _checked(loaded[key], path)
-        return _checked(loaded, path)
+        keys = [key for key in WRAPPINGS if isinstance(loaded.get(key), Mapping) and loaded[key]]
+        if not keys:
+            return _checked(loaded, path), ()
+        inner, notes = _unwrap(loaded[keys[0]], path)
+        others = [key for key in keys[1:] if _are_tensors(loaded[key])]
+        beside = f"{path.name} holds {' and '.join([keys[0], *others])}: {keys[0]} is taken"
+        return inner, (*([beside] if others else []), *notes)
     raise RunError(f"{path} holds a {type(loaded).__name__}; a state dict of named tensors was expected")
+
+
+def _are_tensors(state: Mapping[Any, Any]) -> bool:
+    return all(isinstance(value, Tensor) for value in state.values())
 
 
 def _checked(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:

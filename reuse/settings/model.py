@@ -46,11 +46,14 @@ class ReusingSettings(Settings):
 
     Attributes:
         restore: patterns of the source's layers to restore; none: all that fit, the output layer apart.
+        rename: names of the source's layers that the model calls otherwise, such as `backbone=` (it is taken off) or
+            `body=features,top=fc`; None: a prefix that all layers have is found.
         drop_layers: upper hidden layers to leave out, such as `hidden3`.
         random_weights: do without timm's pretrained weights.
     """
 
     restore: Patterns = ()
+    rename: str | None = None
     drop_layers: str | None = None
     random_weights: bool = False
 

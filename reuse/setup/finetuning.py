@@ -150,7 +150,7 @@ def build_model(task: Task, reporter: Reporter, *, resumed: bool = False) -> tup
     elif source is None or source.weights is None or settings.random_weights:
         origins = Origins((), uppermost_layers(model))
     else:
-        origins = restore(model, source.weights, settings, source.name, reporter)
+        origins = restore(model, source, settings, reporter)
     model.to(compute.device)
     return model, origins, compute
 

@@ -1,6 +1,6 @@
 """From settings to a model: its recipe, its weights, and what is frozen of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TypeVar
 
@@ -9,17 +9,20 @@ from torch import Tensor, nn
 from reuse.data.dataset import Dataset
 from reuse.errors import UsageError
 from reuse.layers.freezing import Freezing, freeze, frozen
+from reuse.layers.renaming import find_renaming, parse_renaming, rename
 from reuse.layers.selecting import select, summarize
-from reuse.layers.transplanting import transplant
+from reuse.layers.transplanting import transplant, whole_layers
 from reuse.nn.exchanging import exchange_notes
 from reuse.nn.options import LayerOptions
 from reuse.nn.outputs import output_layers
 from reuse.nn.recipe import ModelRecipe
+from reuse.nn.resampling import resampled
 from reuse.nn.selu import input_concerns
 from reuse.nn.specs import LAYER_NAMES, family_options, is_recurrent
 from reuse.nn.word_vectors import WordVectors, read_word_vectors
 from reuse.reporting import Reporter
 from reuse.settings.model import FreezingSettings, ModelSettings, ReusingSettings
+from reuse.setup.sources import Source
 
 M = TypeVar("M", bound=ModelSettings)
 
@@ -87,28 +90,50 @@ def describe_model(model: nn.Module, recipe: ModelRecipe, data: Dataset) -> list
     return [*exchange_notes(model), *input_concerns(recipe.spec, recipe.options, standardised)]
 
 
-def restore(
-    model: nn.Module, weights: Mapping[str, Tensor], settings: ReusingSettings, name: str, reporter: Reporter
-) -> Origins:
+def restore(model: nn.Module, source: Source, settings: ReusingSettings, reporter: Reporter) -> Origins:
     """Copy the weights of a source into a model, and say what became of each layer.
 
     The output layer is left to chance unless patterns ask for it: its outputs mean other classes.
 
     Args:
         model: freshly built.
-        weights: of the source, by name.
-        settings: patterns of what is restored.
-        name: of the source.
+        source: with weights.
+        settings: patterns of what is restored, and other names.
         reporter: told of it.
     """
+    weights = _named_alike(source, model, settings, reporter)
     if not settings.restore:
         outputs = tuple(f"{layer}." for layer in output_layers(model))
         weights = {name: tensor for name, tensor in weights.items() if not name.startswith(outputs)}
-    graft = transplant(weights, model, restore=settings.restore)
-    reporter.line(f"restored from {name}: {', '.join(graft.restored)}; fresh: {', '.join(graft.fresh) or 'none'}")
+    for name, tensor in (fitted := resampled(weights, model)).items():
+        shapes = f"{tuple(weights[name].shape)} to {tuple(tensor.shape)}"
+        reporter.line(f"resampled to the patches of this image size: {name} from {shapes}")
+    graft = transplant({**weights, **fitted}, model, restore=settings.restore)
+    reporter.line(
+        f"restored from {source.name}: {', '.join(graft.restored)}; fresh: {', '.join(graft.fresh) or 'none'}"
+    )
     for misfit in graft.misfits:
         reporter.line(f"not restored: {misfit}")
+    unused = [name for name in graft.left_behind if not any(misfit.startswith(f"{name} ") for misfit in graft.misfits)]
+    if unused and not settings.restore:
+        reporter.line(f"left behind in {source.name}: {', '.join(whole_layers(set(unused), weights))}")
     return Origins(graft.restored, graft.fresh)
+
+
+def _named_alike(source: Source, model: nn.Module, settings: ReusingSettings, reporter: Reporter) -> dict[str, Tensor]:
+    """Return the weights of a source by the names that the model has for them."""
+    assert source.weights is not None
+    for note in source.notes:
+        reporter.line(note)
+    if settings.rename is not None:
+        return rename(source.weights, parse_renaming(settings.rename))
+    if source.manifest is not None:  # a run of ours calls layers as the model does
+        return source.weights
+    renaming = find_renaming(source.weights, model.state_dict())
+    for old, new in renaming.items():
+        change = f"{old}. is taken off" if old else f"{new}. is put in front of"
+        reporter.line(f"names of {source.name}: {change} the names of its layers; --rename says otherwise")
+    return rename(source.weights, renaming)
 
 
 def origins_of_timm(model: nn.Module) -> Origins:

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from reuse.errors import RunError, UnknownNameError
-from reuse.layers.weights import load_weights
+from reuse.layers.weights import read_weights
 from reuse.menus import suggest
 from reuse.nn.callables import names_code
 from reuse.nn.recipe import OWN_FAMILIES
@@ -15,7 +15,7 @@ from reuse.runs.manifest import Manifest
 from reuse.runs.tensor_files import load_tensors_file
 from reuse.settings.commands import TrainedSettings
 
-WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Source:
         weights: tensors by name; None for a model spec, whose own pretrained weights are meant.
         manifest: of a run; None for anything else.
         settings: of a run; None for anything else.
+        notes: what was chosen of a file's weights, in lines.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Source:
     weights: dict[str, Tensor] | None
     manifest: Manifest | None = None
     settings: TrainedSettings | None = None
+    notes: tuple[str, ...] = ()
 
 
 def find_source(source: str | Path | None) -> Source:
@@ -61,7 +63,8 @@ def find_source(source: str | Path | None) -> Source:
     if path.is_dir():
         return _run(RunFolder.open(path))
     if path.is_file():
-        return Source(str(path), None, load_weights(path))
+        read = read_weights(path)
+        return Source(str(path), None, read.tensors, notes=read.notes)
     if name.partition(":")[0] in OWN_FAMILIES or ":" in name:
         return Source(name, name, None)
     if path.suffix in WEIGHT_SUFFIXES or "/" in name:

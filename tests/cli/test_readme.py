@@ -15,6 +15,7 @@ from torch import nn
 
 import reuse as package
 from reuse.finetuning.finetune import finetune
+from reuse.nn.building import build
 from reuse.pretraining.pretrain import pretrain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,6 +101,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         finetune("runs/pretrained", freeze="hidden1", epochs=1, out="runs/finetuned", cache_dir="cache")
         pretrain("supervised", data="new.csv", target="kind", model="mlp:5", dropout=0.1, epochs=1, out="tables/run")
         write_texts(folder)
+        write_checkpoint(folder / "last.ckpt")
         for name in ("a", "b"):
             pretrain("supervised", data="new.csv", target="kind", model="mlp:5", epochs=1, out=f"tables/{name}")
     return folder
@@ -125,6 +127,11 @@ def write_texts(folder: Path) -> None:
     lines = [f"a {word} film,{stars}" for word, stars in (("good", "five"), ("bad", "one")) for _ in range(10)]
     (folder / "reviews.csv").write_text("\n".join(["review,stars", *lines]))
     (folder / "glove.6B.100d.txt").write_text("good 0.1 0.2\nbad -0.1 0.3\nfilm 0.0 -0.2\n")
+
+
+def write_checkpoint(path: Path) -> None:
+    state = build("convnet:8,16", (3, 32, 32), 2).state_dict()
+    torch.save({"epoch": 3, "state_dict": {f"encoder.{name}": tensor for name, tensor in state.items()}}, path)
 
 
 @pytest.fixture

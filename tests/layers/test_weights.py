@@ -1,14 +1,16 @@
+import argparse
 import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from reuse.errors import RunError
-from reuse.layers.weights import load_weights
+from reuse.layers.weights import load_weights, read_weights
 
 STATE = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).state_dict()
 
@@ -90,3 +92,42 @@ def test_missing_files_and_other_kinds(tmp_path: Path) -> None:
     (tmp_path / "w.npz").write_bytes(b"")
     with pytest.raises(RunError, match="safetensors"):
         load_weights(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("name", ["epoch=3.ckpt", "model_best.pth.tar", "weights", "w.bin", "w.safetensors.1"])
+@pytest.mark.parametrize("kind", ["torch", "torch of before", "safetensors"])
+def test_a_file_is_known_by_its_content(tmp_path: Path, name: str, kind: str) -> None:
+    if kind == "safetensors":
+        if name.endswith(".bin"):
+            pytest.skip("an ending that means torch's files is believed")
+        save_file(STATE, tmp_path / name)
+    else:
+        torch.save(STATE, tmp_path / name, _use_new_zipfile_serialization=kind == "torch")
+    assert_same(load_weights(tmp_path / name))
+
+
+def test_what_training_scripts_keep_beside_the_weights_is_no_hindrance(tmp_path: Path) -> None:
+    beside = {
+        "args": argparse.Namespace(lr=0.1, data=Path("photos")),
+        "best_acc1": np.float64(81.5),
+        "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]},
+        "hyper_parameters": {"depth": 3},
+    }
+    torch.save({"epoch": 3, "state_dict": STATE, **beside}, tmp_path / "w.pth")
+    found = read_weights(tmp_path / "w.pth")
+    assert_same(found.tensors)
+    assert found.notes == ()
+
+
+def test_of_a_student_and_its_teacher_the_teacher_is_taken_and_said(tmp_path: Path) -> None:
+    student = {f"module.{name}": tensor + 1 for name, tensor in STATE.items()}
+    teacher = {f"module.{name}": tensor for name, tensor in STATE.items()}
+    torch.save({"student": student, "teacher": teacher, "epoch": 1}, tmp_path / "w.pth")
+    found = read_weights(tmp_path / "w.pth")
+    assert_same(found.tensors)
+    assert found.notes == ("w.pth holds teacher and student: teacher is taken",)
+
+
+def test_weights_inside_of_weights(tmp_path: Path) -> None:
+    torch.save({"model": {"state_dict": STATE, "version": 2}}, tmp_path / "w.pth")
+    assert_same(load_weights(tmp_path / "w.pth"))
