@@ -41,7 +41,7 @@ class TuningProgress:
         cache: what the first cache gave.
         features: of the first phase that was cut.
         done: the outcome of the last phase.
-        notes: why nothing was cached, and how the training has failed.
+        notes: why nothing was cached, and why nothing was learned.
         since: number of the first epoch of the parameters that began to train later than others, by name.
         rested: names of the tensors that trained at first and rest now, as their layers have settled.
     """

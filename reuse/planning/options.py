@@ -188,7 +188,7 @@ def _with_cache(kind: str, dtype: str, candidate: Candidate, work: Work, run: Ru
     again = work.frozen - candidate.frozen
     gathering = size * run.rows["train"] / speeds.gathering
     reading = 0.0 if fits else size * (run.rows["train"] + run.rows["valid"]) / speeds.reading
-    epoch = _epoch(work, run, again) + gathering + reading
+    epoch = epoch_seconds(work, run, again) + gathering + reading
     measuring = run.all_rows * (work.measured + again)
     training = run.epochs * epoch + measuring
     loading = total / LOADING if fits else 0.0
@@ -215,8 +215,14 @@ def _with_cache(kind: str, dtype: str, candidate: Candidate, work: Work, run: Ru
     )
 
 
-def _epoch(work: Work, run: Run, again: float) -> float:
-    """Return the seconds of an epoch in which each row of the frontier is there and `again` seconds follow."""
+def epoch_seconds(work: Work, run: Run, again: float = 0.0) -> float:
+    """Return the seconds of an epoch on a frontier that is there: training, measuring on the validation rows.
+
+    Args:
+        work: measured seconds a row.
+        run: how many rows there are.
+        again: seconds a row of frozen layers behind the cut, which are computed in every epoch.
+    """
     trained, validated = run.rows["train"], run.rows["valid"]
     return trained * (work.suffix + again) + validated * (work.measured + again) + EPOCH_SECONDS
 

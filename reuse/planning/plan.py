@@ -17,6 +17,7 @@ from reuse.planning.options import (
     Work,
     allowed,
     choose,
+    epoch_seconds,
     fastest_first,
     with_caches,
     without_cache,
@@ -39,7 +40,7 @@ class Plan:
         bytes_per_sample: of the frontier that is chosen, or of the best where none is.
         bytes: of all rows and views.
         frozen_seconds: F, the frozen layers in front of the deepest cut once over all rows.
-        suffix_seconds: h, training on all rows once, behind it.
+        suffix_seconds: h, an epoch behind it: training on the training rows, measuring on the validation rows.
         with_cache: predicted seconds of this run with the best cache.
         without_cache: predicted seconds of this run without one.
         later: predicted seconds of a later run, everything cached.
@@ -124,7 +125,7 @@ def make_plan(candidates: Sequence[Candidate], work: Work, run: Run, constraints
         bytes_per_sample=best.bytes_per_sample,
         bytes=best.bytes,
         frozen_seconds=work.frozen * run.all_rows,
-        suffix_seconds=work.suffix * run.all_rows,
+        suffix_seconds=epoch_seconds(work, run),
         with_cache=best.first,
         without_cache=options[0].first,
         later=best.later,

@@ -90,7 +90,7 @@ class Fitted:
         seconds: of this process, validation and checkpoints included.
         goes_on: whether another phase is to follow: the weights are those of the last epoch.
         metrics: of each split with the best weights; empty where they were not measured.
-        failure: how the training has failed, and what to try; empty where it has not.
+        failure: why nothing was learned, and what to try; empty where something was.
     """
 
     epochs: int
@@ -158,7 +158,7 @@ def train(
     metrics = {name: trainer.objective.metrics(sums[name]) if name in sums else {} for name in feed.splits}
     failure = trainer.objective.failure(sums["train"]) if "train" in sums else ""
     if failure:
-        failure = f"the training has failed: {failure}; {ADVICE.format(rate=settings.learning_rate)}"
+        failure = f"nothing was learned: {failure}; {ADVICE.format(rate=settings.learning_rate)}"
         reporter.line(failure)
     return replace(fitted, metrics=metrics, failure=failure, seconds=time.perf_counter() - started)
 

@@ -227,7 +227,7 @@ def test_a_training_that_has_learned_nothing_says_so_and_what_to_try(source: str
     numbers = {"x": ARRAYS["x"], "y": ARRAYS["x"].sum(1)}
     listener = Listener()
     result = reuse.finetune(source, data=numbers, optimizer="sgd", learning_rate=1e-9, reporter=listener, **QUICK)
-    told = [line for line in listener.lines if line.startswith("the training has failed: ")]
+    told = [line for line in listener.lines if line.startswith("nothing was learned: ")]
     assert len(told) == 1
     assert "the mean of the targets is a better prediction" in told[0]
     assert "learning_rate (it was 1e-09)" in told[0]

@@ -164,6 +164,8 @@ def test_a_cache_may_take_a_little_longer_where_later_runs_take_less(
 
 def test_what_rounds_is_taken_where_it_is_asked_for() -> None:
     plan = make_plan([deepest()], WORK, RUN, wanted())
+    epoch = RUN.rows["train"] * WORK.suffix + RUN.rows["valid"] * WORK.measured + EPOCH_SECONDS
+    assert plan.suffix_seconds == pytest.approx(epoch), "test rows are no part of an epoch"
     assert (plan.bytes, plan.kind) == (10_000, "disk")
     assert make_plan([deepest()], WORK, RUN, wanted("float16", "disk")).bytes == 5_000
     assert make_plan([deepest()], WORK, RUN, wanted(kind="memory")).kind == "memory"
