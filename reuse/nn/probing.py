@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from reuse.errors import UsageError
+from reuse.nn.main_output import main_output
 from reuse.seeding import untouched_random_state
 
 # What a forward pass raises when it is given inputs of the wrong shape or type.
@@ -28,10 +29,10 @@ def check_outputs(model: nn.Module, input_shape: tuple[int, ...], num_outputs: i
         outputs = evaluate(model, torch.zeros(2, *input_shape))
     except REFUSALS as error:
         outputs = _as_integers(model, input_shape, spec, advice, error)
-    if not isinstance(outputs, Tensor):
-        raise UsageError(f"{spec} returns a {type(outputs).__name__}; a tensor {expected} was expected for two samples")
-    if tuple(outputs.shape) != expected:
-        raise UsageError(f"{spec} returns {tuple(outputs.shape)} for two samples; {expected} was expected: {advice}")
+    main = main_output(outputs)
+    if tuple(main.shape) != expected:
+        form = "" if main is outputs else f"a {type(outputs).__name__} that begins with "
+        raise UsageError(f"{spec} returns {form}{tuple(main.shape)} for two samples; {expected} was expected: {advice}")
 
 
 def reason(error: BaseException) -> str:

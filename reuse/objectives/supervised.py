@@ -13,6 +13,7 @@ from reuse.data.rows import Batch
 from reuse.data.targets import TargetScale
 from reuse.errors import UsageError
 from reuse.menus import lookup
+from reuse.nn.main_output import main_output
 from reuse.objectives.counting import accuracy, confusion, macro_f1
 from reuse.objectives.objective import Network, Objective, add_up, count_rows, labels_of
 
@@ -52,7 +53,7 @@ class Classification(Objective):
 
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the mean cross-entropy, smoothed and weighted."""
-        logits, targets = network(*batch.inputs), labels_of(batch)
+        logits, targets = main_output(network(*batch.inputs)), labels_of(batch)
         if self.class_weights is None:
             return {"loss": functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)}
         weights = _on_device(self.class_weights, logits, self._placed)
@@ -62,7 +63,7 @@ class Classification(Objective):
 
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the summed cross-entropy and the confusion matrix."""
-        logits, labels = network(*batch.inputs), labels_of(batch)
+        logits, labels = main_output(network(*batch.inputs)), labels_of(batch)
         return {
             "rows": count_rows(batch),
             "loss": add_up(functional.cross_entropy(logits, labels, reduction="none")),
@@ -106,14 +107,14 @@ class MultiLabel(Objective):
 
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the mean binary cross-entropy over rows and labels, weighted."""
-        logits = network(*batch.inputs)
+        logits = main_output(network(*batch.inputs))
         targets = labels_of(batch).to(logits.dtype)
         weights = None if self.class_weights is None else _on_device(self.class_weights, logits, self._placed)
         return {"loss": functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)}
 
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the summed loss and, for each label, the rows that have it, were given it, and both."""
-        logits = network(*batch.inputs)
+        logits = main_output(network(*batch.inputs))
         targets = labels_of(batch).to(logits.dtype)
         losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         given, has = logits > 0, targets > 0
@@ -156,7 +157,7 @@ class Regression(Objective):
 
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the mean squared error over rows and outputs."""
-        outputs = network(*batch.inputs)
+        outputs = main_output(network(*batch.inputs))
         return {"loss": functional.mse_loss(outputs, _shaped_like(outputs, labels_of(batch)).to(outputs.dtype))}
 
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
@@ -164,7 +165,7 @@ class Regression(Objective):
 
         Squares are of float64: those of 311,030 and 311,037 are one number in float32.
         """
-        rows, outputs = count_rows(batch), network(*batch.inputs)
+        rows, outputs = count_rows(batch), main_output(network(*batch.inputs))
         targets = _shaped_like(outputs, labels_of(batch)).to(rows.dtype)
         return {
             "rows": rows,

@@ -11,6 +11,7 @@ from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.targets import TargetScale
 from reuse.errors import RunError
+from reuse.nn.main_output import main_output
 from reuse.runs.checkpoints import all_tensors
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.raw_rows import prepare, refuse_unprepared
@@ -53,7 +54,7 @@ class SavedModel(nn.Module):
         """
         if type(x) is Tensor and not torch.compiler.is_compiling():
             refuse_unprepared(x, self.preprocessing, self.input_shape)
-        outputs: Tensor = self.network(x)
+        outputs = main_output(self.network(x))
         return self.target_scale.restored(outputs) if self.target_scale else outputs
 
     def predict(self, data: Any, batch_size: int = 256) -> Tensor:
@@ -83,7 +84,7 @@ class SavedModel(nn.Module):
             for rows in torch.split(torch.arange(len(inputs)), batch_size):
                 samples = inputs[rows] if isinstance(inputs, Tensor) else inputs.gather(rows)[0]
                 moved = samples.to(device, dtype) if samples.is_floating_point() else samples.to(device)
-                parts.append(self._meaning(self.network(moved)))
+                parts.append(self._meaning(main_output(self.network(moved))))
         return torch.cat(parts)
 
     def _meaning(self, outputs: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from reuse.data.dataset import Dataset
 from reuse.devices import Compute
 from reuse.errors import UsageError
-from reuse.layers.freezing import Freezing
+from reuse.layers.freezing import Freezing, frozen
 from reuse.layers.selecting import select
 from reuse.nn.outputs import output_layers
 from reuse.objectives.menu import from_labels
@@ -40,6 +40,7 @@ from reuse.setup.trainers import (
     choose_compute,
     trainer_arguments,
 )
+from reuse.setup.trying import check_single_rows, settle_outputs
 from reuse.training.phases import Phase, read_phases
 
 
@@ -110,12 +111,16 @@ def set_up(task: Task, reporter: Reporter, run: RunFolder | None = None) -> Fine
     model, origins, compute = build_model(task, said, resumed=run is not None)
     task = _with_learned_scale(task, model, origins, run)
     objective = from_labels(task.data, settings)
-    freezing = freeze_layers(model, settings, () if run else origins.fresh, said)
+    freeze_layers(model, settings, () if run else origins.fresh, said)
+    for line in settle_outputs(model, task.recipe, task.data):
+        said.line(line)
+    freezing = frozen(model)
     _check_phases(phases, model, freezing)
     _check_feature_noise(settings, freezing)
     check_auto_freeze(model, settings, resumed=run is not None)
     for line in describe_auto_freeze(settings):
         said.line(line)
+    check_single_rows(model, task.data, settings.batch_size)
     anchors = _anchors(model, settings, phases, origins, run)
     setup = FinetuneSetup(task, model, origins, freezing, phases, objective, compute, anchors, tuple(said.lines))
     # What cannot be taken is refused here, before anything is written.

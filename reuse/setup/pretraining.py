@@ -20,6 +20,7 @@ from reuse.setup.data import load_data, preprocessing_for
 from reuse.setup.models import describe_model, make_recipe, read_embeddings, with_model_options
 from reuse.setup.objectives import check_objective, choose_objective
 from reuse.setup.trainers import check_alternating, check_settings, choose_compute, trainer_arguments
+from reuse.setup.trying import check_single_rows, settle_outputs
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,15 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     trained = objective.build(recipe.build(embeddings=vectors, trust=settings.trust or not run), data)
     encoder = objective.encoder(trained)
     _refuse_unsavable(objective, trained, encoder)
-    notes = (*([vectors.note] if vectors else []), *describe_model(encoder, recipe, data))
+    notes = (
+        *([vectors.note] if vectors else []),
+        *describe_model(encoder, recipe, data),
+        *settle_outputs(encoder, recipe, data),
+    )
     for line in notes:
         reporter.line(line)
     trained.to(compute.device, compute.dtype)
+    check_single_rows(trained, data, settings.batch_size)
     arguments = trainer_arguments(trained, objective, settings, data)  # refused before anything is written
     if run is None:
         check_alternating(arguments, trained)

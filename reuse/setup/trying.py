@@ -1,0 +1,102 @@
+"""A model tried on one or two empty rows before it trains: what it returns, and what it cannot learn from."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reuse.data.dataset import Dataset
+from reuse.errors import UsageError
+from reuse.layers.freezing import freeze
+from reuse.layers.preserving import unchanged_state
+from reuse.layers.selecting import summarize
+from reuse.nn.main_output import named_outputs
+from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
+
+SINGLE = "Expected more than 1 value per channel"  # torch's words, of a batch norm that has one value to learn from
+
+
+def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset) -> list[str]:
+    """Freeze what the output that is trained on does not depend on, where a model of the user's own returns several.
+
+    Auxiliary heads, which some models have while they train, get no gradient from it and would be missed.
+
+    Args:
+        model: frozen as it is trained.
+        recipe: of the model.
+        data: whose rows it takes.
+
+    Returns:
+        Sentences on it; none where one tensor is returned.
+    """
+    if recipe.spec.partition(":")[0] in OWN_FAMILIES:
+        return []
+    with torch.enable_grad(), _trial(model, data, rows=2) as outputs:
+        if outputs is None or isinstance(outputs, Tensor):
+            return []
+        (main, tensor), *others = named_outputs(outputs).items()
+        training = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        reached = torch.autograd.grad(tensor.float().sum(), list(training.values()), allow_unused=True)
+    beside = f", not {', '.join(name for name, _ in others)}" if others else ""
+    notes = [f"{recipe.spec} returns a {type(outputs).__name__}: trained on {main}{beside}"]
+    missed = [name for name, gradient in zip(training, reached, strict=True) if gradient is None]
+    if missed:
+        freeze(model, missed)
+        notes.append(f"frozen, as {main} does not depend on it: {', '.join(summarize(model, set(missed)))}")
+    return notes
+
+
+def check_single_rows(model: nn.Module, data: Dataset, batch_size: int) -> None:
+    """Raise where batches hold one row and a batch norm that trains has one value to learn from.
+
+    Raises:
+        UsageError: the message says what to do.
+    """
+    if min(batch_size, len(data.train)) > 1 or not any(isinstance(m, _NORMS) and m.training for m in _modules(model)):
+        return
+    try:
+        with torch.no_grad(), _trial(model, data, rows=1):
+            pass
+    except ValueError as error:
+        norms = ", ".join([n for n, m in model.named_modules() if isinstance(m, _NORMS)][:3])
+        raise UsageError(
+            f"batches hold one row, and batch norm ({norms}, …) cannot learn from one: give --batch-size 2 or more, "
+            "freeze it, or take --norm layer or group"
+        ) from error
+
+
+_NORMS = nn.modules.batchnorm._BatchNorm
+
+
+def _modules(model: nn.Module) -> list[nn.Module]:
+    """Return the modules of a model in training mode; those that are frozen stay as they are."""
+    modes = model.training
+    model.train()
+    found = [module for module in model.modules() if module.training]
+    model.train(modes)
+    return found
+
+
+@contextmanager
+def _trial(model: nn.Module, data: Dataset, rows: int) -> Iterator[Any]:
+    """Give what a model returns for empty rows while it trains; None where it fails, as training will say better.
+
+    The model is as it was after the block, whose gradients need it as it is.
+
+    Raises:
+        ValueError: a batch norm has one value to learn from.
+    """
+    like = next(model.parameters())
+    kind = data.train.inputs.dtype
+    example = torch.zeros(rows, *data.input_shape, dtype=like.dtype if kind.is_floating_point else kind)
+    with unchanged_state(model):
+        model.train()
+        try:
+            outputs = model(example.to(like.device))
+        except Exception as error:
+            if isinstance(error, ValueError) and SINGLE in str(error):
+                raise
+            outputs = None
+        yield outputs

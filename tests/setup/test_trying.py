@@ -1,0 +1,110 @@
+"""Models that return several outputs, and batches of one row."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import reuse
+from reuse.errors import UsageError
+
+X = np.random.default_rng(0).integers(0, 255, (30, 3, 6, 6), dtype=np.uint8)
+Y = np.arange(30) % 3
+SOURCE = """
+from collections import namedtuple
+from dataclasses import dataclass
+import torch
+from torch import nn
+
+Outputs = namedtuple("Outputs", "logits aux")
+
+@dataclass
+class Answer:
+    logits: torch.Tensor
+    features: torch.Tensor
+
+class Net(nn.Module):
+    def __init__(self, num_classes, form):
+        super().__init__()
+        self.form = form
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
+        self.aux, self.fc = nn.Linear(64, num_classes), nn.Linear(64, num_classes)
+        if form != "auxiliary":
+            del self.aux
+
+    def forward(self, x):
+        features = self.body(x)
+        logits = self.fc(features)
+        if self.form == "dictionary":
+            return {"features": features, "logits": logits}
+        if self.form == "dataclass":
+            return Answer(logits, features)
+        if self.form == "list" or (self.form == "auxiliary" and self.training):
+            return Outputs(logits, self.aux(features)) if self.form == "auxiliary" else [logits, features]
+        return logits
+
+def plain(num_classes): return Net(num_classes, "plain")
+def auxiliary(num_classes): return Net(num_classes, "auxiliary")
+def dictionary(num_classes): return Net(num_classes, "dictionary")
+def dataclass_(num_classes): return Net(num_classes, "dataclass")
+def list_(num_classes): return Net(num_classes, "list")
+"""
+SETTINGS: dict[str, Any] = {"data": (X, Y), "epochs": 2, "trust": True, "seed": 3}
+
+
+@pytest.fixture(autouse=True)
+def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "several_nets.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "several_nets", raising=False)
+
+
+@pytest.mark.parametrize("freeze", ["body", "body.0", ()])
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("auxiliary", "returns a Outputs: trained on logits, not aux"),
+        ("dictionary", "returns a dict: trained on logits, not features"),
+        ("dataclass_", "returns a Answer: trained on logits, not features"),
+        ("list_", "returns a list: trained on 0, not 1"),
+    ],
+)
+def test_models_of_several_outputs_learn_what_they_would_with_one(form: str, said: str, freeze: Any) -> None:
+    plain = reuse.finetune("several_nets:plain", freeze=freeze, out="plain", **SETTINGS)
+    several = reuse.finetune(f"several_nets:{form}", freeze=freeze, out="several", **SETTINGS)
+    assert several.metrics == plain.metrics
+    assert any(note.endswith(said) for note in several.notes)
+    assert ("frozen, as logits does not depend on it: aux" in several.notes) == (form == "auxiliary")
+    assert not any("trained on" in note for note in plain.notes)
+    one, other = (reuse.load_model(run, trust=True).predict(X) for run in ("plain", "several"))
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+    one, other = (reuse.evaluate(run, data=(X, Y), trust=True).metrics for run in ("plain", "several"))
+    assert one == other
+
+
+@pytest.mark.parametrize("freeze", ["conv1", "conv1,conv2"])
+def test_batches_of_one_row_and_a_batch_norm_are_one_line(freeze: str) -> None:
+    settings = SETTINGS | {"model": "convnet:4,4/6", "norm": "batch", "batch_size": 1}
+    source = reuse.pretrain("supervised", **(settings | {"batch_size": 8}), out="source").run
+    with pytest.raises(UsageError, match=r"hold one row, and batch norm .* cannot learn from one: give --batch-size 2"):
+        reuse.finetune(source, freeze=freeze, out="one", **settings)
+    with pytest.raises(UsageError, match="cannot learn from one"):
+        reuse.pretrain("supervised", **settings, out="one")
+    assert not Path("one").exists()
+
+
+def test_batches_of_one_row_are_fine_where_the_norm_sees_several_places_or_is_frozen() -> None:
+    settings = SETTINGS | {"batch_size": 1, "epochs": 1}
+    assert reuse.pretrain("supervised", model="convnet:4", norm="batch", **settings).epochs == 1
+    source = reuse.pretrain("supervised", **(SETTINGS | {"model": "mlp:6", "norm": "batch"}), out="source").run
+    assert reuse.finetune(source, freeze="hidden1", **settings).epochs == 1
+
+
+def test_a_single_training_row_is_a_batch_of_one() -> None:
+    numbers = Y + 0.5
+    alone = {"x_train": X[:1], "y_train": numbers[:1], "x_test": X[1:3], "y_test": numbers[1:3]}
+    with pytest.raises(UsageError, match="batches hold one row"):
+        reuse.pretrain("supervised", data=alone, model="mlp:6", norm="batch", epochs=1, valid_fraction=0)
