@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from reuse.augmenting.pixels import Pixels, drawn
 from reuse.errors import UsageError
@@ -106,7 +105,12 @@ def _each(numbers: Tensor) -> Tensor:
 
 def _grey(images: Tensor) -> Tensor:
     """Return `(batch, 1, height, width)`."""
-    return images if images.shape[1] == 1 else rgb_to_grayscale(images)
+    if images.shape[1] == 1:
+        return images
+    from torchvision.transforms.v2.functional import rgb_to_grayscale  # it takes more than a second to import
+
+    grey: Tensor = rgb_to_grayscale(images)
+    return grey
 
 
 def _blend(images: Tensor, others: Tensor, factors: Tensor) -> Tensor:

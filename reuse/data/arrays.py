@@ -5,7 +5,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from reuse.data.digests import digest_rows
@@ -66,6 +65,10 @@ class ArraySamples:
         return PixelValues.of(self.raw)
 
     def _fit_vectors(self, rows: np.ndarray) -> Preprocessing:
+        from sklearn.preprocessing import (
+            StandardScaler,  # scikit-learn takes a second to import, and not every command needs it
+        )
+
         scaler = StandardScaler()
         for start in range(0, len(rows), BLOCK_ROWS):
             scaler.partial_fit(self.raw[rows[start : start + BLOCK_ROWS]].astype(np.float64))

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn import datasets as sklearn_datasets
 
 from reuse.data.array_files import read_npz, source_of_arrays
 from reuse.data.csv_files import CsvFile
@@ -42,18 +41,26 @@ HOUSING_TARGET_UNIT = 100_000.0
 UNREACHABLE = (OSError, RuntimeError)  # URLError is an OSError; torchvision raises RuntimeError
 
 
+def _scikit_learns(loader: str) -> Callable[..., Any]:
+    """Return a function of `sklearn.datasets` by name."""
+    from sklearn import datasets  # scikit-learn takes a second to import, and not every command needs it
+
+    found: Callable[..., Any] = getattr(datasets, loader)
+    return found
+
+
 def read_digits(options: Options) -> RawData:
     """Return scikit-learn's digits as images `(1, 8, 8)`, whose values go from 0 to 16."""
     refuse_table_options(options, "digits")
-    digits = sklearn_datasets.load_digits()
+    digits = _scikit_learns("load_digits")()
     arrays = {"x": digits.images.astype(np.uint8), "y": digits.target}
     return source_of_arrays(arrays, "digits", options, class_names=DIGIT_NAMES, divisor=DIGITS_MAXIMUM)
 
 
-def read_shipped(name: str, loader: Callable[[], Any], options: Options) -> RawData:
+def read_shipped(name: str, loader: str, options: Options, **arguments: Any) -> RawData:
     """Return one of the small tables that scikit-learn ships."""
     refuse_table_options(options, name)
-    bunch = loader()
+    bunch = _scikit_learns(loader)(**arguments)
     classes = tuple(map(str, bunch.get("target_names", ())))
     return source_of_arrays({"x": bunch.data, "y": bunch.target}, name, options, class_names=classes)
 
@@ -98,7 +105,7 @@ def read_california_housing(options: Options) -> RawData:
                 columns = _housing_features(CsvFile.open(path).read(), path)
                 return source_of_table(columns, "california-housing", _with_target(options, "MedHouseVal"))
     try:
-        bunch = _fetch(sklearn_datasets.fetch_california_housing)
+        bunch = _fetch(_scikit_learns("fetch_california_housing"))
     except UNREACHABLE as error:
         raise _unreachable("california-housing", "housing.csv", error) from error
     frame = pd.DataFrame(bunch.data, columns=bunch.feature_names).assign(MedHouseVal=bunch.target)
@@ -109,7 +116,7 @@ def read_openml(name: str, options: Options) -> RawData:
     """Return a data set of https://www.openml.org by name, fetched (and kept) by scikit-learn."""
     refuse_image_options(options, f"openml:{name}")
     try:
-        bunch = _fetch(sklearn_datasets.fetch_openml, name, as_frame=True, parser="auto")
+        bunch = _fetch(_scikit_learns("fetch_openml"), name, as_frame=True, parser="auto")
     except (*UNREACHABLE, ValueError) as error:
         raise DataError(f"openml:{name} could not be fetched ({error}): check the name and the connection") from error
     target = options.target or ",".join(bunch.target_names)
@@ -119,10 +126,10 @@ def read_openml(name: str, options: Options) -> RawData:
 
 NAMED: dict[str, Callable[[Options], RawData]] = {
     "digits": read_digits,
-    "breast-cancer": partial(read_shipped, "breast-cancer", sklearn_datasets.load_breast_cancer),
-    "iris": partial(read_shipped, "iris", sklearn_datasets.load_iris),
-    "wine": partial(read_shipped, "wine", sklearn_datasets.load_wine),
-    "diabetes": partial(read_shipped, "diabetes", partial(sklearn_datasets.load_diabetes, scaled=False)),
+    "breast-cancer": partial(read_shipped, "breast-cancer", "load_breast_cancer"),
+    "iris": partial(read_shipped, "iris", "load_iris"),
+    "wine": partial(read_shipped, "wine", "load_wine"),
+    "diabetes": partial(read_shipped, "diabetes", "load_diabetes", scaled=False),
     "mnist": partial(read_mnist_like, "mnist", "MNIST", DIGIT_NAMES),
     "fashion-mnist": partial(read_mnist_like, "fashion-mnist", "FashionMNIST", FASHION_NAMES),
     "cifar10": read_cifar10,

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from reuse.data.arrays import ArrayInputs
@@ -33,6 +32,10 @@ class StepSamples:
         refuse_image_options(options, "an array of sequences")
         if options.sequence_length is not None:
             raise UsageError("sequence_length is for tokens and texts, and these are steps of numbers: leave it out")
+        from sklearn.preprocessing import (
+            StandardScaler,  # scikit-learn takes a second to import, and not every command needs it
+        )
+
         scaler = StandardScaler()
         for start in range(0, len(rows), BLOCK_ROWS):
             block = self.raw[rows[start : start + BLOCK_ROWS]]

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from reuse.data.dataset import SPLITS
 from reuse.data.raw import RawData
@@ -120,6 +119,10 @@ def _strata(source: RawData, rows: np.ndarray, unlabelled: int) -> np.ndarray:
 def _take_rows(rows: np.ndarray, count: int, strata: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
     if len(rows) - count < (1 if strata is None else len(np.unique(strata))):
         raise DataError(f"{len(rows)} rows are too few to draw {count} of them for another split: give more rows")
+    from sklearn.model_selection import (
+        train_test_split,  # scikit-learn takes a second to import, and not every command needs it
+    )
+
     rest, taken = train_test_split(rows, test_size=count, random_state=seed % 2**32, stratify=strata)
     return rest, taken
 
@@ -128,6 +131,10 @@ def _take_groups(groups: np.ndarray, rows: np.ndarray, fraction: float, seed: in
     num_groups = len(np.unique(groups))
     if num_groups < 2:
         raise DataError(f"{num_groups} group is too few to split by: every split needs a group of its own")
+    from sklearn.model_selection import (
+        GroupShuffleSplit,  # scikit-learn takes a second to import, and not every command needs it
+    )
+
     splitter = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=seed % 2**32)
     rest, taken = next(splitter.split(rows, groups=groups))
     return rows[rest], rows[taken]

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from reuse.data.column_types import CODE, NUMBER, TEXT, TIME, kind_of, numbers_of
 from reuse.data.preprocessing import Column
@@ -92,6 +90,9 @@ def _fit_numbers(columns: Mapping[str, pd.Series], names: list[str], rows: np.nd
     empty = np.flatnonzero(np.isnan(matrix).all(0))
     if len(empty):
         raise DataError(f"column {names[empty[0]]!r} has no value in the training split: remove the column")
+    from sklearn.impute import SimpleImputer  # scikit-learn takes a second to import, and not every command needs it
+    from sklearn.preprocessing import StandardScaler
+
     imputer = SimpleImputer(strategy="median", copy=False)
     scaler = StandardScaler(copy=False).fit(imputer.fit_transform(matrix))
     fitted = zip(names, imputer.statistics_.tolist(), scaler.mean_.tolist(), scaler.scale_.tolist(), strict=True)
@@ -101,6 +102,10 @@ def _fit_numbers(columns: Mapping[str, pd.Series], names: list[str], rows: np.nd
 
 def _fit_texts(name: str, values: pd.Series, rows: np.ndarray) -> FittedColumn:
     texts = values.iloc[rows].fillna(MISSING).to_numpy(object)[:, None]
+    from sklearn.preprocessing import (
+        OneHotEncoder,  # scikit-learn takes a second to import, and not every command needs it
+    )
+
     encoder = OneHotEncoder(max_categories=MOST_CATEGORIES, handle_unknown="infrequent_if_exist").fit(texts)
     rare = encoder.infrequent_categories_[0]
     often = encoder.categories_[0]

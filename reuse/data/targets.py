@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from reuse.data.column_types import is_number
@@ -55,6 +54,10 @@ class TargetScale:
     @classmethod
     def fit(cls, values: np.ndarray) -> "TargetScale":
         """Return the scale of targets `(n, outputs)`; a constant is only moved to 0."""
+        from sklearn.preprocessing import (
+            StandardScaler,  # scikit-learn takes a second to import, and not every command needs it
+        )
+
         scaler = StandardScaler().fit(values)
         return cls(tuple(scaler.mean_.tolist()), tuple(scaler.scale_.tolist()))
 

@@ -13,7 +13,6 @@ from itertools import accumulate, islice
 from typing import Any
 
 import torch
-from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -172,6 +171,8 @@ def synchronize_batch_norms(model: nn.Module, network: nn.Module) -> None:
         model: whose batch norms these are.
         network: the model, or a suffix that shares its modules.
     """
+    from timm.layers import convert_sync_batchnorm  # timm takes seconds to import
+
     model.train()
     live = {id(norm): convert_sync_batchnorm(norm) for norm in live_batch_norms(model)}
     tops = (model, network, *(network.graphs if isinstance(network, Suffix) else ()))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from importlib import import_module
+from pathlib import Path
 
 import click
 import pytest
@@ -141,3 +142,23 @@ def test_every_command_is_listed_and_there() -> None:
     listed = cli.list_commands(context)  # type: ignore[attr-defined]
     commands = [cli.get_command(context, name) for name in listed]  # type: ignore[attr-defined]
     assert [command.name for command in commands] == listed
+
+
+TRAINING = """
+import numpy as np, reuse
+x = np.random.default_rng(0).integers(0, 256, (60, 1, 8, 8), dtype=np.uint8)
+y = np.arange(60) % 3
+parts = {f"{name}_{part}": value for part in ("train", "valid", "test") for name, value in (("x", x), ("y", y))}
+data = parts if OWN_SPLITS else "digits"
+reuse.finetune("mlp:8,6", freeze="hidden1", random_weights=True, data=data, epochs=1, compare=False)
+"""
+
+
+@pytest.mark.parametrize("own_splits", [True, False])
+def test_a_training_imports_only_what_it_uses(
+    own_splits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.modules[__name__], "HEAVY", (*HEAVY, "torchvision"))
+    expected = {"torch", "numpy", "h5py"} | (set() if own_splits else {"sklearn"})  # it ships digits and draws splits
+    assert imported_by(f"OWN_SPLITS = {own_splits}\n{TRAINING}") == expected

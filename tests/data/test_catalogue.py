@@ -108,7 +108,7 @@ def test_openml_is_a_table(monkeypatch):
         asked.update(name=name, **settings)
         return Bunch(frame=frame, target_names=["kind"])
 
-    monkeypatch.setattr(catalogue.sklearn_datasets, "fetch_openml", fetch)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
     data = load("openml:toy")
     assert asked["name"] == "toy"
     assert (data.classes, data.input_shape, data.name) == (("x", "y"), (3,), "openml:toy")
