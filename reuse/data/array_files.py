@@ -2,7 +2,7 @@
 
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,18 @@ from reuse.data.image_reading import read_images
 from reuse.data.images import ImageSamples
 from reuse.data.picture_lists import are_pictures, as_image_files
 from reuse.data.raw import IN_ORDER, NO_TARGET, Options, RawData, Samples
-from reuse.data.sequence_arrays import are_tokens, as_steps, as_tokens, joined_tokens, read_vocabulary
+from reuse.data.sequence_arrays import (
+    NO_PICTURES,
+    are_no_pictures,
+    are_tokens,
+    as_steps,
+    as_tokens,
+    joined_tokens,
+    read_vocabulary,
+)
 from reuse.data.sequences import StepSamples, TokenSamples
 from reuse.data.table_files import table_of_array
+from reuse.data.table_roles import SPLIT_NAMES
 from reuse.data.tables import TableSamples
 from reuse.data.targets import Targets, encode_targets
 from reuse.data.text import TextSamples, are_texts, as_texts_of
@@ -45,18 +54,30 @@ def read_npz(path: Path, options: Options) -> RawData:
 
 
 def read_h5(path: Path, options: Options) -> RawData:
-    """Return the arrays at the top of an HDF5 file as a data set."""
+    """Return the arrays of an HDF5 file as a data set: at its top, or in groups called train, valid and test."""
     try:
         with h5py.File(path, "r", locking=False) as file:
-            arrays = {name: _read_dataset(item) for name, item in file.items() if isinstance(item, h5py.Dataset)}
+            arrays = dict(_datasets(file))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as HDF5 with strings in UTF-8 ({error})") from error
     return source_of_arrays(arrays, str(path), options)
 
 
+def _datasets(group: h5py.Group, inside: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the arrays of a file: those of groups called train, valid or test as `x_train`, `y_train` and so on."""
+    for name, item in group.items():
+        if isinstance(item, h5py.Group):
+            yield from _datasets(item, f"{inside}{name}/")
+            continue
+        part = next((part for part, names in SPLIT_NAMES.items() if inside[:-1].lower() in names), None)
+        yield (f"{inside}{name}" if part is None else f"{name}_{part}"), _read_dataset(item)
+
+
 def _read_dataset(item: h5py.Dataset) -> Any:
     """Return a data set as an array; strings, which h5py reads as bytes, are decoded."""
-    return item[()] if h5py.check_string_dtype(item.dtype) is None else np.asarray(item.asstr()[()]).astype(str)
+    if h5py.check_string_dtype(item.dtype) is None:
+        return item[()]
+    return np.asarray(item.asstr("utf-8")[()]).astype(str)
 
 
 def source_of_arrays(
@@ -87,16 +108,10 @@ def source_of_arrays(
     parts = {} if "" in pairs else _numbered({suffix[1:]: _num_rows(x, suffix) for suffix, (x, _) in pairs.items()})
     if all(is_frame(x) for x, _ in pairs.values()):
         return read_frames({suffix[1:]: pair for suffix, pair in pairs.items()}, parts, options)
-    if options.text is not None:
-        raise UsageError(f"text={options.text!r} names a column, and {name} holds arrays: leave it out, texts are seen")
-    if options.target not in (None, NO_TARGET):
-        raise UsageError(
-            f"target={options.target!r} names a column, and {name} holds arrays: leave it out, or give 'none'"
-        )
-    for setting in ("ignore", "split_column"):
-        if given := getattr(options, setting):
-            raise UsageError(f"{setting}={given!r} names a column, and {name} holds arrays: leave it out")
+    _refuse_columns(options, name)
     samples, num_rows = _samples(arrays, pairs, name, options, divisor)
+    if isinstance(samples, StepSamples) and not options.sequences and options.kind is None:
+        notes = (*notes, NO_PICTURES)
     if options.kind == "table" and isinstance(samples, TableSamples):
         notes = (*notes, IN_ORDER.format(", ".join(map(repr, samples.columns))))
     used = {f"{role}{suffix}" for suffix in pairs for role in "xy"} | {options.group_by}
@@ -115,6 +130,19 @@ def source_of_arrays(
         notes = (*notes, *more)
     groups = _groups(arrays, options.group_by, num_rows)
     return RawData(name, samples, targets, task, classes, rows, parts, groups, notes)
+
+
+def _refuse_columns(options: Options, name: str) -> None:
+    """Raise where a column is named though there are arrays."""
+    if options.text is not None:
+        raise UsageError(f"text={options.text!r} names a column, and {name} holds arrays: leave it out, texts are seen")
+    if options.target not in (None, NO_TARGET):
+        raise UsageError(
+            f"target={options.target!r} names a column, and {name} holds arrays: leave it out, or give 'none'"
+        )
+    for setting in ("ignore", "split_column"):
+        if given := getattr(options, setting):
+            raise UsageError(f"{setting}={given!r} names a column, and {name} holds arrays: leave it out")
 
 
 def _samples(
@@ -137,7 +165,7 @@ def _samples(
         vocabulary, words = read_vocabulary(named, name)
         tokens = joined_tokens([as_tokens(x, called) for called, x in given.items()])
         return TokenSamples(tokens, vocabulary, words, name), len(tokens)
-    if options.sequences or options.kind == "sequences":
+    if options.sequences or options.kind == "sequences" or are_no_pictures(given, options):
         steps = _joined([as_steps(x, called) for called, x in given.items()], name)
         return StepSamples(steps, name), len(steps)
     raw = _joined([as_samples(_as_rows(x, options), called) for called, x in given.items()], name)

@@ -160,12 +160,11 @@ def _plain_objects(name: str, series: pd.Series) -> pd.Series:
 def _plain_strings(series: pd.Series) -> pd.Series:
     """Return strings without blanks around them, None where one is spelled as missing."""
     stripped = series.str.strip()
-    missing = stripped.isna() | stripped.str.lower().isin(MISSING_SPELLINGS)
+    folded = stripped.str.lower()
+    missing = folded.isna() | folded.isin(MISSING_SPELLINGS)
     plain = stripped.where(~missing, None) if missing.any() else stripped
-    spelled = set(plain.str.lower().dropna().unique()[:3]) if len(plain) else set()
-    if spelled and spelled <= TRUTH.keys():
-        plain = plain.str.lower().map(TRUTH)
-    return plain
+    is_truth = folded.isin(TRUTH)
+    return folded.where(is_truth, None).map(TRUTH) if is_truth.any() and (is_truth | missing).all() else plain
 
 
 def _inferred(series: pd.Series) -> pd.Series:

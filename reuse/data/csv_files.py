@@ -73,17 +73,24 @@ class CsvFile:
         Raises:
             DataError: not text in UTF-8, or a row of another length.
         """
-        frame = self._parse({name: str for name in self.names if name in texts})
-        raw = [name for name in self.names if _is_mixed(frame[name])]
-        raw += self._codes([name for name in self.names if frame[name].dtype.kind in "iuf"])
+        columns = self._columns({name: str for name in self.names if name in texts})
+        raw = [name for name, values in columns.items() if _is_mixed(values)]
+        raw += self._codes([name for name, values in columns.items() if _may_be_codes(values)])
         if raw:  # what pandas took for numbers, and is none for all of the rows
-            again = self._parse(dict.fromkeys(raw, str), usecols=raw)
-            frame = frame.assign(**{name: again[name] for name in raw})
-        if len(frame) and frame.iloc[:, -1].isna().any():  # pandas fills up rows that are too short
+            columns |= self._columns(dict.fromkeys(raw, str), usecols=raw)
+        if columns[self.names[-1]].isna().any():  # pandas fills up rows that are too short
             self._refuse_ragged()
-        return frame
+        return pd.DataFrame(columns, columns=list(self.names), copy=False)
 
-    def _parse(self, types: dict[str, type], **how: Any) -> Any:
+    def _columns(self, types: dict[str, type], **how: Any) -> dict[str, pd.Series]:
+        """Return columns, read block by block and joined one after the other, so that no second copy is made."""
+        parts: dict[str, list[pd.Series]] = {}
+        for chunk in self._chunks(types, **how):
+            for name, values in chunk.items():
+                parts.setdefault(name, []).append(values)
+        return {name: pd.concat(parts.pop(name), ignore_index=True) for name in list(parts)}
+
+    def _chunks(self, types: dict[str, type], **how: Any) -> Iterator[pd.DataFrame]:
         settings: dict[str, Any] = {
             "sep": self.delimiter,
             "header": 0,
@@ -95,12 +102,14 @@ class CsvFile:
             "na_values": _missing_spellings(),
             "skipinitialspace": True,
             "encoding": "utf-8",
+            "chunksize": CHUNK_ROWS,
         }
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", pd.errors.ParserWarning)
                 warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # mixed columns are read once more
-                return pd.read_csv(self.path, **settings, **how)
+                with pd.read_csv(self.path, **settings, **how) as reader:
+                    yield from reader
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             self._refuse_ragged()
             raise _unreadable(self.path, error) from error
@@ -112,7 +121,7 @@ class CsvFile:
         if not numeric or not _may_hold_codes(self.path, self.delimiter):
             return []
         found: set[str] = set()
-        for chunk in self._parse(dict.fromkeys(numeric, str), usecols=numeric, chunksize=CHUNK_ROWS):
+        for chunk in self._chunks(dict.fromkeys(numeric, str), usecols=numeric):
             found |= {n for n in numeric if n not in found and chunk[n].str.match(CODE, na=False).any()}
         return [name for name in numeric if name in found]
 
@@ -165,18 +174,24 @@ def _is_mixed(series: pd.Series) -> bool:
     return series.dtype == bool or (series.dtype == object and not series.isna().all())
 
 
+def _may_be_codes(values: pd.Series) -> bool:
+    """Return whether a column is of numbers that are whole, as far as a look at the first of them tells."""
+    return values.dtype.kind in "iu" or (
+        values.dtype.kind == "f" and bool((values.iloc[:1000].dropna() % 1 == 0).all())
+    )
+
+
 def _may_hold_codes(path: Path, delimiter: str) -> bool:
     """Return whether a cell begins with 0 and another digit: a look at the bytes, faster than any parser."""
-    before, signs = [ord(delimiter), *b'\n\r"'], [*b" +-"]
+    begins, is_sign = np.zeros(256, bool), np.zeros(256, bool)
+    begins[[ord(delimiter), *b'\n\r"']] = is_sign[[*b" +-"]] = True
     last = np.empty(0, np.uint8)
     for block in _blocks(path):
         content = np.concatenate([last, np.frombuffer(block, np.uint8)])
-        zeros = np.flatnonzero(content[2:-1] == ord("0")) + 2
-        digit = (content[zeros + 1] >= ord("0")) & (content[zeros + 1] <= ord("9"))
-        zeros = zeros[digit]
-        begins = np.isin(content[zeros - 1], before)
-        begins |= np.isin(content[zeros - 1], signs) & np.isin(content[zeros - 2], before)
-        if begins.any():
+        # A zero with a digit behind it; unsigned, so that what lies below "0" is far above 9.
+        zeros = np.flatnonzero((content[2:-1] == ord("0")) & (content[3:] - np.uint8(ord("0")) <= 9)) + 2  # noqa: PLR2004, RUF100
+        before, further = content[zeros - 1], content[zeros - 2]
+        if (begins[before] | (is_sign[before] & begins[further])).any():
             return True
         last = content[-3:]
     return False

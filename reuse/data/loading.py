@@ -253,7 +253,9 @@ def _with_wanted_labels(source: RawData, arguments: LoadArguments) -> RawData:
 
 
 def _with_only(parts: Parts, rows: np.ndarray) -> Parts:
-    train, valid, test = (np.intersect1d(part, rows) for part in (parts.train, parts.valid, parts.test))
+    train, valid, test = (
+        part[np.isin(part, rows, assume_unique=True)] for part in (parts.train, parts.valid, parts.test)
+    )
     return Parts(train, valid, test, parts.notes)
 
 
@@ -284,7 +286,7 @@ def _assemble(source: RawData, parts: Parts, options: Options, test_data: str | 
     if test_data is not None:
         splits["test"], split_notes = _other_test(source, replace(options, preprocessing=preprocessing), test_data)
         notes += [f"test: {note}" for note in split_notes]
-    notes += _repeated(splits["train"], splits["test"]) if preprocessing.kind in DIGESTED else []
+    notes += _repeated(splits) if preprocessing.kind in DIGESTED else []
     scale = None
     if source.task == "regression" and source.targets is not None:
         scale = TargetScale.fit(source.targets[parts.train])
@@ -331,10 +333,10 @@ def _given(preprocessing: Preprocessing | None) -> Preprocessing:
     return preprocessing
 
 
-def _repeated(train: Split, test: Split) -> list[str]:
+def _repeated(splits: Mapping[str, Split]) -> list[str]:
     """Return a note where test rows stand in the training split too: what they measure is memory."""
-    known, asked = (split.inputs.digests().copy().view(np.uint64).reshape(-1, 2)[:, 0] for split in (train, test))
-    count = int(np.isin(asked, known).sum())
+    digests = {name: split.inputs.digests().copy().view(np.uint64).reshape(-1, 2) for name, split in splits.items()}
+    count = int(np.isin(digests["test"][:, 0], digests["train"][:, 0]).sum())
     if not count:
         return []
-    return [f"{count} of {len(test)} test rows stand in the training split too, with the same inputs"]
+    return [f"{count} of {len(splits['test'])} test rows stand in the training split too, with the same inputs"]

@@ -1,15 +1,23 @@
 """Arrays of sequences as they come: numbers `(n, time, features)`, tokens `(n, time)`, and the names of tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from reuse.data.arrays import refuse_unusable
+from reuse.data.raw import Options
+from reuse.data.scales import BYTE_MAXIMUM
 from reuse.errors import DataError
 
 LARGEST_TOKEN = 2**31 - 1  # what is larger is a hash or an identifier, and an embedding for it would not fit anywhere
+
+LEAST_PIXELS = 4
+NO_PICTURES = (
+    "x (rows, time, features) holds numbers that no picture has: read as sequences, standardised by feature; give "
+    "(rows, 1, height, width) where they are pictures"
+)
 
 
 def fit_length(rows: np.ndarray, length: int) -> np.ndarray:
@@ -111,3 +119,17 @@ def _filled_up(x: Any, name: str) -> np.ndarray:
         return np.array(list(zip_longest(*x, fillvalue=0))).T
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} is neither an array nor rows of tokens ({error}): give whole numbers") from error
+
+
+def are_no_pictures(given: Mapping[str, Any], options: Options) -> bool:
+    """Return whether arrays `(n, time, features)` would be taken for grey pictures and are none.
+
+    No picture is less than 4 pixels high or wide, and none has values both below 0 and above 255.
+    """
+    if options.preprocessing is not None or options.image_size is not None or options.channels is not None:
+        return False
+    arrays = [array for array in given.values() if isinstance(array, np.ndarray)]
+    if len(arrays) < len(given) or any(x.ndim != 3 or x.dtype.kind != "f" or not x.size for x in arrays):
+        return False
+    narrow = min(arrays[0].shape[1:]) < LEAST_PIXELS
+    return narrow or bool(min(x.min() for x in arrays) < 0 and max(x.max() for x in arrays) > BYTE_MAXIMUM)

@@ -14,7 +14,7 @@ from reuse.errors import DataError
 MISSING = "(missing)"
 MOST_CATEGORIES = 100
 DIFFERENT_SHARE, FEW_ROWS = 0.9, 20
-BLOCK_VALUES = 1 << 20
+BLOCK_VALUES = 1 << 18
 SAMPLED_TEXTS = 1000
 SHAPED = re.compile(r"[-+]?[$€£¥]?\s?[-+]?(\d[\d.,' ]*|[.,]\d+)([eE][-+]?\d+)?\s?[$€£¥%]?")
 UNIT = r"[^\W\d_]{0,4}[²³]?(/[^\W\d_]{1,3})?"
@@ -139,13 +139,14 @@ def unread_number(values: pd.Series, *, with_units: bool = False) -> tuple[int, 
         The first row that is no number, what it holds, how many look like numbers, and how many there are.
     """
     shape = SHAPED_WITH_UNIT if with_units else SHAPED
-    spellings = values.value_counts()
 
     def looks(text: str) -> bool:
         return shape.fullmatch(text) is not None and not CODE.fullmatch(text)
 
-    if not any(map(looks, spellings.index[:SAMPLED_TEXTS])):
+    sample = values.iloc[:: max(1, len(values) // SAMPLED_TEXTS)].dropna()
+    if not any(map(looks, sample)):
         return None
+    spellings = values.value_counts()
     count = sum(n for text, n in spellings.items() if looks(text))
     if not count or 2 * count < (total := int(spellings.sum())):
         return None

@@ -64,7 +64,8 @@ class TableSamples:
                 raise DataError(f"column {column.name!r}, which the preprocessing expects, is not in the table: {near}")
         texts = [column for column in preprocessing.columns if not column.is_numeric and not column.others]
         notes = tuple(note for column in texts for note in _unseen(column, self.columns[column.name], rows))
-        return TableInputs(self.columns, rows, preprocessing), notes
+        used = {column.name: self.columns[column.name] for column in preprocessing.columns}
+        return TableInputs(used, rows, preprocessing), notes
 
 
 class TableInputs(Inputs):
@@ -84,7 +85,10 @@ class TableInputs(Inputs):
 
     def _digest(self) -> np.ndarray:
         blocks = [self._rows[start : start + BLOCK_ROWS] for start in range(0, len(self), BLOCK_ROWS)]
-        return np.concatenate([self._digest_block(rows) for rows in blocks or [self._rows]])
+        digests = np.concatenate([self._digest_block(rows) for rows in blocks or [self._rows]])
+        if self._resident is not None:
+            self._columns = {}  # nothing is asked of them any more
+        return digests
 
     def _digest_block(self, rows: np.ndarray) -> np.ndarray:
         kinds = self._preprocessing.columns
@@ -97,9 +101,8 @@ class TableInputs(Inputs):
 
 def as_texts(values: pd.Series) -> np.ndarray:
     """Return a typed column as objects, `str` or None where one is missing."""
-    texts = as_text_column(values)
-    found: np.ndarray = texts.astype(object).where(texts.notna(), None).to_numpy(object)
-    return found
+    places, different = pd.factorize(as_text_column(values))  # rows share what they hold alike
+    return np.array([*different.tolist(), None], object)[places]
 
 
 def _encode(table: Mapping[str, pd.Series], fitted: Preprocessing, rows: np.ndarray) -> np.ndarray:

@@ -163,8 +163,9 @@ def _classes(raw: np.ndarray, names: tuple[str, ...], rows: np.ndarray | None = 
         if np.isin(numbers, (0, 1)).all() and (numbers.sum(axis=1) == 1).all():
             return _one_hot(numbers, names)
         raise DataError(f"{raw.shape[1]} targets ({', '.join(names[:3])}) and task='classification': name one")
-    texts = np.array([_class_name(value) for value in raw.tolist()])
-    values, numbers = np.unique(texts, return_inverse=True)
+    codes, different = pd.factorize(raw)
+    values, numbers = np.unique([_class_name(value) for value in different.tolist()], return_inverse=True)
+    numbers = numbers[codes]
     if all(WHOLE_NUMBER.fullmatch(text) for text in values):
         order = np.argsort(values.astype(np.int64), kind="stable")
         values, numbers = values[order], np.argsort(order)[numbers]
@@ -205,7 +206,12 @@ def _as_numbers(raw: np.ndarray, names: tuple[str, ...], rows: np.ndarray | None
 def _class_name(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return value.decode() if isinstance(value, bytes) else str(value)
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"a class is called {value!r}, which is no text in UTF-8: give its name as text") from error
 
 
 def _spread(encoded: Targets, missing: np.ndarray) -> Targets:
@@ -224,8 +230,7 @@ def _unlabelled(raw: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     """
     flat = raw.reshape(len(raw), -1)
     if raw.dtype.kind == "O":
-        cells = [cell is None or cell is pd.NA or cell != cell for cell in flat.ravel().tolist()]
-        missing = np.array(cells, dtype=bool).reshape(flat.shape)
+        missing = np.asarray(pd.isna(flat))
     elif raw.dtype.kind == "f":
         missing = np.isnan(flat)
         _refuse(np.isinf(flat), names, "is infinite")

@@ -1,7 +1,6 @@
 """Texts: lower-case words, numbered by how often they occur in the training split."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ from reuse.data.digests import digest_table
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, refuse_image_options, refuse_other_kind
+from reuse.data.words import UNSPACED, split_words
 from reuse.errors import DataError
 
 PADDING, UNKNOWN = 0, 1
 FIRST_WORD = 2
 DEFAULT_VOCABULARY = 10_000
 LENGTH_PERCENTILE = 95
-WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,12 @@ class TextSamples:
         notes = [f"texts: the {len(kept)} most frequent of {len(counts)} different words in the training split"]
         if options.sequence_length is None:
             notes.append(f"texts: {length} words are read, as {LENGTH_PERCENTILE} % of the training split have no more")
+        unspaced = sum(text is not None and UNSPACED.search(text) is not None for text in self.texts[rows])
+        if unspaced:
+            notes.append(
+                f"texts: {unspaced} of {len(rows)} are in a script without spaces between words (Chinese, Thai, …) and "
+                "read letter by letter: texts that are split into words by spaces before are learned from better"
+            )
         fitted = Preprocessing(
             "text", vocabulary=limit, words=tuple(kept), sequence_length=max(length, 1), text=self.column or None
         )
@@ -106,16 +111,6 @@ class TextInputs(Inputs):
 
     def _digest(self) -> np.ndarray:
         return digest_table(np.empty((len(self), 0)), [self._texts], "text")
-
-
-def split_words(text: str) -> list[str]:
-    """Return the words of a text in lower case: runs of letters, digits and underscores.
-
-    Example:
-        >>> split_words("It's GOOD, 10/10!")
-        ['it', 's', 'good', '10', '10']
-    """
-    return WORD.findall(text.lower())
 
 
 def are_texts(x: object) -> bool:

@@ -325,3 +325,44 @@ def test_arrays_for_a_model_of_other_data():
 def test_targets_that_are_not_wanted_are_not_looked_at():
     x, _ = vectors()
     assert read((x, np.full(40, np.nan)), Options(without_targets=True)).targets is None
+
+
+def test_names_of_classes_in_bytes(tmp_path):
+    x, names = RNG.normal(size=(30, 2)), np.array(["très bon", "mauvais", "so so"])
+    coded = np.array([name.encode() for name in names])[np.arange(30) % 3]
+    np.savez(tmp_path / "a.npz", x=x, y=coded)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"], file["y"] = x, coded
+    for name in ("a.npz", "a.h5"):
+        assert load(str(tmp_path / name)).classes == ("mauvais", "so so", "très bon")
+    with pytest.raises(DataError, match=r"a class is called b'\\xff', which is no text in UTF-8"):
+        load((x, np.array([b"\xff", b"a"] * 15)))
+
+
+def test_groups_of_an_hdf5_file_are_splits(tmp_path):
+    x, y = RNG.normal(size=(30, 2)), np.arange(30) % 2
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for part, rows in (("train", slice(0, 20)), ("Validation", slice(20, 24)), ("test", slice(24, 30))):
+            file[f"{part}/x"], file[f"{part}/y"] = x[rows], y[rows]
+        file["about/when"] = 1
+    data = load(str(tmp_path / "a.h5"))
+    assert data.sizes == {"train": 20, "valid": 4, "test": 6}
+    assert "arrays left aside: about/when" in data.notes
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["some/x"] = x
+    with pytest.raises(DataError, match="holds arrays some/x: expected x and y"):
+        load(str(tmp_path / "b.h5"))
+
+
+@pytest.mark.parametrize(("shape", "low", "high", "kind"), [
+    ((12, 3), 0, 1, "sequences"),
+    ((2, 40), -1, 1, "sequences"),
+    ((12, 12), -3, 800, "sequences"),
+    ((12, 12), -3, 3, "images"),
+    ((12, 12), 0, 800, "images"),
+])  # fmt: skip
+def test_numbers_that_no_picture_has_are_sequences(shape, low, high, kind):
+    x = np.linspace(low, high, 30 * shape[0] * shape[1]).reshape(30, *shape)
+    data = load((x, np.arange(30) % 2))
+    assert data.preprocessing.kind == kind
+    assert any("no picture has" in note for note in data.notes) == (kind == "sequences")
