@@ -102,7 +102,8 @@ class TableInputs(Inputs):
 def as_texts(values: pd.Series) -> np.ndarray:
     """Return a typed column as objects, `str` or None where one is missing."""
     places, different = pd.factorize(as_text_column(values))  # rows share what they hold alike
-    return np.array([*different.tolist(), None], object)[places]
+    held: np.ndarray = np.array([*different.tolist(), None], object)[places]
+    return held
 
 
 def _encode(table: Mapping[str, pd.Series], fitted: Preprocessing, rows: np.ndarray) -> np.ndarray:
