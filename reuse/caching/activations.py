@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
+from reuse.caching.damage import DamageError
 from reuse.caching.holding import Hold
 from reuse.caching.load_checking import LoadCheck
 from reuse.caching.reading_ahead import ReadAhead, SpareMemory
@@ -14,6 +16,9 @@ from reuse.caching.stored_rows import StoredRows, Unpacker
 from reuse.data.windows import Windows, windows_for
 from reuse.devices import free_memory
 from reuse.layers.frontier_tensor import FrontierTensor
+
+Mend = Callable[[DamageError], StoredRows]
+"""Function that has damaged rows computed again, and returns all rows of the split with these."""
 
 STAGING_BYTES = 64 * 2**20  # what is on its way to the device at once while a split is loaded
 
@@ -98,16 +103,34 @@ class PackedActivations(Activations):
 class MappedActivations(Activations):
     """Rows that stay on disk, read in long runs if their order is known, and else through the page cache one by one.
 
-    They are not checked: a checksum covers a block and not a row, and `reuse cache verify` takes it. As long as they
-    are used, they are not evicted.
+    Each is checked when it is first read. As long as they are used, they are not evicted.
+
+    Args:
+        stored: the rows.
+        frontier: what was computed of a row.
+        device: where they are used.
+        spare: what they are read into when their order is known.
+        mend: has damaged rows computed again, and returns the rows with these.
     """
 
     def __init__(
-        self, stored: StoredRows, unpacker: Unpacker, device: torch.device, spare: SpareMemory | None = None
+        self,
+        stored: StoredRows,
+        frontier: Sequence[FrontierTensor],
+        device: torch.device,
+        spare: SpareMemory | None = None,
+        mend: Mend | None = None,
     ) -> None:
         self.device = device
         self.shapes = tuple(tensor.shape for tensor in stored.frontier)
-        self._stored, self._unpacker, self._spare = stored, unpacker, spare or SpareMemory()
+        self._frontier, self._spare, self._mend = tuple(frontier), spare or SpareMemory(), mend
+        self._take(stored)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_mend": None}  # another process has nothing to compute with
+
+    def _take(self, stored: StoredRows) -> None:
+        self._stored, self._unpacker = stored, Unpacker(stored, self._frontier, self.device)
         self._holds = [Hold(folder) for folder in {header.path.parent for header in stored.headers}]
 
     def __len__(self) -> int:
@@ -115,42 +138,56 @@ class MappedActivations(Activations):
 
     def gather(self, indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the rows `indices` on `device`; see `Activations.gather`."""
-        targets = self._stored.empty(len(indices), pinned=self.device.type == "cuda")
-        self._stored.read(indices.cpu().numpy(), targets)
-        return self._handed_over(targets, indices)
+        targets, positions = self._stored.empty(len(indices), pinned=self.device.type == "cuda"), indices.cpu().numpy()
+        while True:
+            try:
+                self._stored.read(positions, targets)
+                self._stored.check(positions)
+                return self.handed_over(targets, indices)
+            except DamageError as damage:
+                self.mend(damage)
+
+    def mend(self, damage: DamageError) -> None:
+        """Go on with the same rows, those that are damaged computed again; raises where nobody can."""
+        if self._mend is None:
+            raise damage
+        self._take(self._mend(damage))
 
     def in_order(self, order: torch.Tensor) -> "OrderedActivations":
         """Return the same rows, which will be gathered in the order of the row numbers `order`, `(rows,)` int64."""
         windows = self.windows or windows_for(row_bytes(self._stored.frontier))
-        return OrderedActivations(self, ReadAhead(self._stored, order, windows, self._spare), self._handed_over)
+        return OrderedActivations(self, ReadAhead(self._stored, order, windows, self._spare))
 
     def resident(self) -> None:
         """Return None: the rows stay on disk."""
 
-    def _handed_over(self, tensors: Sequence[torch.Tensor], indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def handed_over(self, tensors: Sequence[torch.Tensor], indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return rows that were read, on `device` and as they were computed."""
         moved = tuple(tensor.to(self.device, non_blocking=True) for tensor in tensors)
         return self._unpacker.unpack(moved, indices.to(self.device)) if self._unpacker.needed else moved
 
 
 class OrderedActivations(Activations):
-    """Rows that stay on disk and are gathered in a known order; those asked for out of turn come one by one."""
+    """Rows that stay on disk and are gathered in a known order.
 
-    def __init__(
-        self,
-        rows: Activations,
-        ahead: ReadAhead,
-        hand_over: Callable[[Sequence[torch.Tensor], torch.Tensor], tuple[torch.Tensor, ...]],
-    ) -> None:
+    Those asked for out of turn come one by one, and where one was damaged, all that follow.
+    """
+
+    def __init__(self, rows: MappedActivations, ahead: ReadAhead) -> None:
         self.device, self.shapes, self.windows = rows.device, rows.shapes, rows.windows
-        self._rows, self._ahead, self._hand_over = rows, ahead, hand_over
+        self._rows, self._ahead, self._mended = rows, ahead, False
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def gather(self, indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the rows `indices` on `device`; see `Activations.gather`."""
-        read = self._ahead.take(indices.cpu())
-        return self._rows.gather(indices) if read is None else self._hand_over(read, indices)
+        try:
+            read = None if self._mended else self._ahead.take(indices.cpu())
+        except DamageError as damage:
+            self._rows.mend(damage)
+            read, self._mended = None, True
+        return self._rows.gather(indices) if read is None else self._rows.handed_over(read, indices)
 
     def resident(self) -> None:
         """Return None: the rows stay on disk."""
@@ -167,6 +204,7 @@ def read_rows(
     memory: int | None = None,
     windowed: bool | None = None,
     spare: SpareMemory | None = None,
+    mend: Mend | None = None,
 ) -> Activations:
     """Return the rows from the fastest tier that they fit into: the device, RAM, the disk.
 
@@ -182,25 +220,29 @@ def read_rows(
             or less memory than then; None: where the rows stay on disk.
         spare: what rows that stay on disk are read into, shared with other splits; None: their own.
 
-    Blocks that are read into memory at least half are checked against their checksum. Those read less, and rows that
-    stay on disk, are not: `reuse cache verify` checks them.
+        mend: has rows that stay on disk, and turn out to be damaged, computed again; None: they are an error.
+
+    All rows are checked against checksums, those that stay on disk when they are first read.
 
     Raises:
-        CacheError: a checked block is not what was written, or a file can no longer be read.
+        DamageError: rows are not what was written.
+        CacheError: a file can no longer be read.
     """
-    found = _fastest(stored, frontier, device, memory, spare)
+    found = _in_memory(stored, frontier, device, memory)
+    if found is None:
+        found = MappedActivations(stored, frontier, device, spare, mend)
     if windowed or (windowed is None and isinstance(found, MappedActivations)):
         found.windows = windows_for(row_bytes(stored.frontier))
     return found
 
 
-def _fastest(
+def _in_memory(
     stored: StoredRows,
     frontier: Sequence[FrontierTensor],
     device: torch.device,
     memory: int | None,
-    spare: SpareMemory | None,
-) -> Activations:
+) -> Activations | None:
+    """Return the rows in memory, None where they do not fit."""
     unpacker = Unpacker(stored, frontier, device)
     tiers = [(device, free_memory(device) // 2 if memory is None else memory)]
     if device.type != "cpu":
@@ -212,7 +254,7 @@ def _fastest(
         if unpacker.needed and len(stored) * row_bytes(stored.frontier) <= allowed:
             rows = ResidentActivations(_load(stored, stored.frontier, None, place), len(stored), device)
             return PackedActivations(rows, unpacker)
-    return MappedActivations(stored, unpacker, device, spare)
+    return None
 
 
 def _load(

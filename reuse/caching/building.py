@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from reuse.caching import files, journal
-from reuse.caching.checking import block_checksums, checksum
+from reuse.caching.checking import block_checksums, checksum, unit_checksums
 from reuse.caching.journal import Block
 from reuse.caching.ownership import SEGMENT, own_files
 from reuse.caching.segment import Header, lay_out, read_header, row_keys, rows_of
@@ -69,7 +69,7 @@ def write_block(header: Header, start: int, parts: Sequence[np.ndarray], rows: i
     Args:
         header: where everything goes.
         start: the first row, at the beginning of a block.
-        parts: what goes into each data set of `header.checked`.
+        parts: what goes into each data set of `header.written`.
         rows: how many.
     """
     block = _write(header, start, parts, rows)
@@ -136,6 +136,8 @@ def _suffix(rank: int) -> str:
 
 
 def _write(header: Header, start: int, parts: Sequence[np.ndarray], rows: int) -> Block:
+    units = [unit_checksums(header, parts[: len(header.tensors)])] if header.units else []
+    parts = [*parts, *units]
     for place, part in zip(header.checked, parts, strict=True):
         content = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
         first = header.part(place, start, start + rows).start
@@ -174,9 +176,9 @@ def _publish_copy(folder: Path, source: Header, blocks: list[Block], rank: int) 
     files.create(path, lambda place: lay_out(place, source.prefix_key, source.frontier, rows, source.block_rows))
     files.allocate(path)
     target, start, copied = read_header(path), 0, []
-    maps = [rows_of(source, place) for place in source.checked]
+    maps = [rows_of(source, place) for place in source.written]
     for block in blocks:
-        places = (source.part(place, block.start, block.stop) for place in source.checked)
+        places = (source.part(place, block.start, block.stop) for place in source.written)
         parts = [content[place] for content, place in zip(maps, places, strict=True)]
         copied.append(_write(target, start, parts, block.stop - block.start))
         start = copied[-1].stop

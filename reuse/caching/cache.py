@@ -1,13 +1,14 @@
 """The activation cache as a whole: opening a prefix, listing, checking, and keeping within a budget."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from reuse.caching import building, files
 from reuse.caching.checking import Problem, check_segment
+from reuse.caching.damage import rows_aside
 from reuse.caching.locking import LOCKS, disk_errors, removing
 from reuse.caching.ownership import is_prefix, own_files, refuse_links
 from reuse.caching.packing import packed
@@ -204,17 +205,18 @@ def _entry(folder: Path) -> Entry:
         damage.append(str(error))
     if (reason := read_quarantine(folder)) is not None:
         damage.append(f"set aside: {reason}")
-    segments = building.published(folder)
+    segments, aside = building.published(folder), rows_aside(folder)
     for path in segments:
         try:
             headers.append(read_header(path))
         except CacheError as error:
             damage.append(str(error))
+    damage += [f"{_rows_in(ranges)} rows of {name} are set aside" for name, ranges in aside.items()]
     return Entry(
         key=folder.name,
         path=folder,
         bytes=_bytes(folder),
-        rows=sum(header.rows for header in headers),
+        rows=sum(header.rows - _rows_in(aside.get(header.path.name, ())) for header in headers),
         segments=len(segments),
         created=record.created,
         last_used=_last_used(folder),
@@ -224,8 +226,18 @@ def _entry(folder: Path) -> Entry:
     )
 
 
+def _rows_in(ranges: Iterable[tuple[int, int]]) -> int:
+    """Return how many rows lie in ranges, which may overlap."""
+    return len({row for start, stop in ranges for row in range(start, stop)})
+
+
 def _check(folder: Path) -> list[Problem]:
-    problems = [problem for path in building.published(folder) for problem in check_segment(path, folder.name)]
+    aside = rows_aside(folder)
+    problems = [
+        problem
+        for path in building.published(folder)
+        for problem in check_segment(path, folder.name, aside.get(path.name, frozenset()))
+    ]
     try:
         record = read_record(folder)
     except CacheError as error:

@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from reuse.caching.activations import Activations
 from reuse.caching.cache import ActivationCache
+from reuse.caching.computing import ComputeRows
+from reuse.caching.damage import DamageError
 from reuse.caching.packing import packed
 from reuse.caching.probing import Probe
 from reuse.caching.segment import FORMAT
@@ -19,6 +22,9 @@ from reuse.layers.earlier import EarlierCut, bridge_between
 from reuse.layers.frontier_tensor import FrontierTensor
 
 Stored = tuple[FrontierTensor, ...]
+
+RunBridge = Callable[[fx.GraphModule, tuple[Tensor, ...]], tuple[Tensor, ...]]
+"""Function that calls a bridge on a batch of the earlier frontier and returns the deeper one."""
 
 Opener = Callable[[fx.GraphModule, tuple[FrontierTensor, ...]], PrefixCache]
 """Function that takes a prefix and its frontier, and returns its cache."""
@@ -118,14 +124,14 @@ def fill_from(
     link: Link,
     store: PrefixCache,
     keys: np.ndarray,
-    run_bridge: Callable[[fx.GraphModule, tuple[Tensor, ...]], tuple[Tensor, ...]],
+    run_bridge: RunBridge,
     *,
     device: torch.device,
     compute_rows: int,
     progress: Callable[[int], object] | None = None,
     probe: Callable[[], Probe] | None = None,
 ) -> Filled:
-    """Fill a deeper cache with the rows that an earlier one has.
+    """Fill a deeper cache with the rows that an earlier one has; damaged ones are set aside, and it lacks them.
 
     Args:
         link: the earlier cache.
@@ -137,13 +143,21 @@ def fill_from(
         progress: called with the number of rows just computed.
         probe: takes a probe of the deeper prefix, which is kept where there is none yet.
     """
-    lacking = keys[store.missing(keys)]
-    absent = np.zeros(len(lacking), bool)
-    absent[link.store.missing(lacking)] = True
-    chosen = lacking[~absent]
-    source = link.store.activations(chosen, device=device)
+    settings: dict[str, Any] = {"compute_rows": compute_rows, "progress": progress, "probe": probe}
+    while True:
+        lacking = keys[store.missing(keys)]
+        absent = np.zeros(len(lacking), bool)
+        absent[link.store.missing(lacking)] = True
+        chosen = lacking[~absent]
+        try:
+            source = link.store.activations(chosen, device=device)
+            return store.fill(chosen, _through(link.bridge, source, run_bridge), **settings)
+        except DamageError as damage:
+            link.store.set_aside(damage)
 
+
+def _through(bridge: fx.GraphModule, source: Activations, run_bridge: RunBridge) -> ComputeRows:
     def compute(positions: np.ndarray) -> tuple[Tensor, ...]:
-        return run_bridge(link.bridge, source.gather(torch.from_numpy(positions).to(source.device)))
+        return run_bridge(bridge, source.gather(torch.from_numpy(positions).to(source.device)))
 
-    return store.fill(chosen, compute, compute_rows=compute_rows, progress=progress, probe=probe)
+    return compute

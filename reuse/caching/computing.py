@@ -12,7 +12,7 @@ from torch import Tensor
 from reuse.caching import building
 from reuse.caching.locking import disk_errors
 from reuse.caching.packing import QuantizedTensor, narrow, quantize, quantized
-from reuse.caching.segment import KEY_BYTES, Header
+from reuse.caching.segment import KEY_BYTES, Header, unit_bytes
 from reuse.caching.storage import describe, from_storage, row_bytes, storage_of, to_storage
 from reuse.devices import dtype_name
 from reuse.errors import CacheError
@@ -43,7 +43,8 @@ def needed_bytes(stored: Sequence[FrontierTensor], rows: int, portions: Portions
     """Return how much disk `rows` rows take, rounded up."""
     segments, blocks = -(-rows // portions.segment_rows), -(-rows // portions.block_rows)
     scales = sum(8 * tensor.channels for tensor in quantized(stored))
-    return rows * (row_bytes(stored) + KEY_BYTES) + blocks * scales + segments * SEGMENT_OVERHEAD
+    units = unit_bytes(stored, rows, min(portions.block_rows, max(1, rows)))
+    return rows * (row_bytes(stored) + KEY_BYTES) + blocks * scales + units + segments * SEGMENT_OVERHEAD
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class ComputedBlock:
     scales: list[np.ndarray]
 
     def parts(self, keys: np.ndarray) -> list[np.ndarray]:
-        """Return what goes into each checked data set of a segment, given all row keys, `(n, 16)` uint8."""
+        """Return what goes into each data set that a block is written to, given all row keys, `(n, 16)` uint8."""
         return [*self.tensors, keys[self.positions], *self.scales]
 
 

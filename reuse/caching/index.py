@@ -1,11 +1,13 @@
 """From row key to place: which row of which published segment holds what was computed for an input."""
 
+from collections.abc import Iterable
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
 from reuse.caching.building import published
+from reuse.caching.damage import Damage, Ranges, rows_aside
 from reuse.caching.segment import KEY_BYTES, Header, damaged, identify, read_header, row_keys
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
@@ -15,13 +17,14 @@ class Index:
     """The rows of the published segments of one prefix whose frontier is `frontier`.
 
     Rows are numbered through all `headers` in order. Segments with other frontier shapes (the same layers applied to
-    inputs of another size) are left alone.
+    inputs of another size) are left alone, and so are rows that were found to be damaged.
     """
 
     def __init__(self, folder: Path, prefix_key: str, frontier: tuple[FrontierTensor, ...]) -> None:
         self.folder = folder
         self.prefix_key = prefix_key
         self.frontier = frontier
+        self._aside: dict[str, Ranges] = {}
         self._clear()
 
     def refresh(self) -> None:
@@ -30,12 +33,22 @@ class Index:
         Raises:
             CacheError: a published segment is damaged or belongs to another prefix.
         """
-        present = published(self.folder)
-        if any(_identity(path) != identity for path, identity in self._seen.items()):
+        present, aside = published(self.folder), rows_aside(self.folder)
+        aside = {name: ranges | aside.get(name, frozenset()) for name, ranges in {**aside, **self._aside}.items()}
+        if aside != self._aside or any(_identity(path) != identity for path, identity in self._seen.items()):
             self._clear()
+        self._aside = {name: ranges for name, ranges in aside.items() if (self.folder / name) in present}
         for path in present:
             if path not in self._seen and _identity(path) is not None:
                 self._add(read_header(path))
+
+    def set_aside(self, damage: Iterable[Damage]) -> None:
+        """Leave damaged rows out from now on, whether or not others are told."""
+        aside = dict(self._aside)
+        for found in damage:
+            aside[found.path.name] = aside.get(found.path.name, frozenset()) | {(found.start, found.stop)}
+        self._clear()
+        self._aside = aside
 
     def find(self, keys: np.ndarray) -> np.ndarray:
         """Return the row number of each of `keys` (n, 16), -1 where there is none; `(n,)` int64."""
@@ -57,7 +70,10 @@ class Index:
             raise damaged(header.path, f"it belongs to prefix {header.prefix_key}")
         if header.frontier == self.frontier:
             start = self._starts[-1] + self.headers[-1].rows if self.headers else 0
-            for row, key in enumerate(as_bytes(row_keys(header)), start):
+            keys = as_bytes(row_keys(header))
+            for first, stop in self._aside.get(header.path.name, ()):
+                keys[first:stop] = [b""] * (min(stop, header.rows) - first)  # which nobody asks for
+            for row, key in enumerate(keys, start):
                 self._rows.setdefault(key, row)
             self.headers.append(header)
             self._starts.append(start)

@@ -54,7 +54,15 @@ def words_on_scales(tensor: QuantizedTensor, block_rows: int) -> dict[str, objec
     }
 
 
+def words_on_units(unit_rows: int) -> dict[str, object]:
+    """Return the attributes of the data set that holds the checksums of units."""
+    return {
+        "what_this_is": f"XXH3 (64 bits) of each unit of {unit_rows} rows of a block; one column a tensor of /frontier",
+        "unit_rows": unit_rows,
+    }
+
+
 def words_on_checksums(block_rows: int) -> str:
     """Return what is said about the checksums."""
-    columns = "one column a data set: /frontier in order, /row_key, /scale"
+    columns = "one column a data set: /frontier in order, /row_key, /scale, /unit_checksum"
     return f"XXH3 (64 bits) of each block of {block_rows} rows; {columns}"

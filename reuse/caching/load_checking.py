@@ -1,4 +1,4 @@
-"""Checking the blocks that a load reads, while it reads them: a flipped bit is an error and is not trained on."""
+"""Checking what a load reads, while it reads: a flipped bit is found and is not trained on."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,17 +9,18 @@ import numpy as np
 import torch
 
 from reuse.caching.checking import checksum
-from reuse.caching.segment import Header, damaged, rows_of
+from reuse.caching.damage import Damage, DamageError, block_damage
+from reuse.caching.segment import Header, rows_of
 from reuse.caching.stored_rows import StoredRows
 
 Block = tuple[int, int]  # position of the segment in the headers, index of the block in the segment
 
 
 class LoadCheck:
-    """Comparison of blocks with their checksums as the rows of a split come into memory, portion by portion.
+    """Comparison of rows with checksums as those of a split come into memory, portion by portion.
 
-    A block has one checksum for all its rows, so those of which a load reads less than half are left out: reading the
-    rest of them would cost more than the load. `ActivationCache.verify` checks every block.
+    Blocks of which a load reads at least half are checked as wholes, in other threads while more is read; of others,
+    the units that its rows lie in.
 
     Args:
         stored: the rows that are loaded.
@@ -59,26 +60,33 @@ class LoadCheck:
         """Wait for what was begun, and read once more the blocks that came in another order or in several portions.
 
         Raises:
-            CacheError: a block is not what was written.
+            DamageError: rows are not what was written.
         """
         for segment, index in sorted(self._due):
             header, (start, stop) = self._stored.headers[segment], self._bounds((segment, index))
             self._begin((segment, index), [rows_of(header, place)[start:stop] for place in header.tensors])
+        wrong: list[Damage] = []
         with self._threads:
             for block, found in self._begun:
-                self._require(block, found.result())
+                wrong += self._wrong(block, found.result())
+        if wrong:
+            raise DamageError(wrong)
+        self._stored.check(np.arange(len(self._stored)))  # what no whole block has
 
     def _begin(self, block: Block, tensors: list[np.ndarray]) -> None:
         header = self._stored.headers[block[0]]
         self._begun.append((block, self._threads.submit(lambda: list(map(checksum, repeat(header), tensors)))))
 
-    def _require(self, block: Block, found: list[int]) -> None:
-        header, (start, stop) = self._header(block), self._bounds(block)
+    def _wrong(self, block: Block, found: list[int]) -> list[Damage]:
+        """Return the damage to a block: the units of it that are wrong, or all of it where these are right."""
+        header, verifier = self._header(block), self._stored.verifier
         recorded = rows_of(header, header.checksums)[block[1]].tolist()
-        for tensor, now, written in zip(header.frontier, found, recorded, strict=False):  # keys and scales come last
-            if now != written:
-                what = f"block {block[1]}, rows {start} to {stop - 1} of {tensor.name}, is not what was written"
-                raise damaged(header.path, f"{what}: wrong checksum")
+        wrong = [t.name for t, now, then in zip(header.frontier, found, recorded, strict=False) if now != then]
+        if not wrong:
+            verifier.take_block(*block)
+            return []
+        units = verifier.wrong_units(*block)
+        return [block_damage(header, block[1], name) for name in wrong] if units is None else units
 
     def _in_order(self, positions: np.ndarray) -> Iterator[tuple[Block, int]]:
         """Yield the due blocks that a portion holds in the order of the file, and where in the portion each begins."""

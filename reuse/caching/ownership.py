@@ -19,11 +19,13 @@ from reuse.errors import CacheError
 
 KEY = re.compile(r"[0-9a-f]{32}")
 SEGMENT = re.compile(r"segment-(\d{6,})(-\d+)?\.h5")
+ASIDE = re.compile(rf"(?P<segment>{SEGMENT.pattern})\.aside-(?P<start>\d+)-(?P<stop>\d+)")
 BUILDING = re.compile(r"building(-\d+)?")
 FILES = re.compile(
     r"(prefix|measured|quarantine)\.json(\.new)?|used(\.new)?|probe\.safetensors(\.\d+\.new)?|"
     r"readers\.lock|writer(-\d+)?\.lock(\.held)?"
 )
+OWN = (FILES, SEGMENT, ASIDE)
 UNFINISHED = re.compile(r"journal|salvaged\.h5")
 HERE = re.compile(r"\.made-here-([0-9a-f]+)-([0-9a-f]+)")
 HEAD_BYTES = 2**16  # of a file, where its words stand
@@ -49,7 +51,7 @@ def own_files(folder: Path) -> Iterator[Path]:
             for inner in _entries(Path(entry.path)):
                 if inner.is_file(follow_symlinks=False) and _is_unfinished(inner.name):
                     yield Path(inner.path)
-        elif entry.is_file(follow_symlinks=False) and (FILES.fullmatch(entry.name) or SEGMENT.fullmatch(entry.name)):
+        elif entry.is_file(follow_symlinks=False) and any(names.fullmatch(entry.name) for names in OWN):
             yield Path(entry.path)
 
 
@@ -58,7 +60,7 @@ def link_among(folder: Path) -> Path | None:
     if folder.is_symlink():
         return folder
     for entry in _entries(folder):
-        is_ours = any(names.fullmatch(entry.name) for names in (FILES, SEGMENT, BUILDING))
+        is_ours = any(names.fullmatch(entry.name) for names in (*OWN, BUILDING))
         if is_ours and entry.is_symlink():
             return Path(entry.path)
         if BUILDING.fullmatch(entry.name):

@@ -83,7 +83,11 @@ class ReadAhead:
         self._begin(0)
 
     def take(self, indices: Tensor) -> list[Tensor] | None:
-        """Return the rows `indices` as they are stored, `(rows,)` on the CPU; None if it is not their turn."""
+        """Return the rows `indices` as they are stored, `(rows,)` on the CPU; None if it is not their turn.
+
+        Raises:
+            DamageError: some that were read are not what was written; the others have to be read elsewhere.
+        """
         start, stop = self._at, self._at + len(indices)
         if not self._memory or not torch.equal(self._order[start:stop], indices):
             return None
@@ -112,7 +116,11 @@ class ReadAhead:
 
     def _advance(self) -> None:
         assert self._next is not None
-        self._portion, self._number = self._next.result(), self._number + 1
+        ready, self._next = self._next, None
+        try:
+            self._portion, self._number = ready.result(), self._number + 1
+        finally:
+            del ready  # an error in it would keep itself, and what is read, alive
         self._begin(self._number + 1)
 
     def _begin(self, number: int) -> None:
@@ -131,6 +139,7 @@ class ReadAhead:
         spans = divide(segments, rows, max(1, SPAN_BYTES // row_bytes), 1 + GAP_BYTES // row_bytes)
         for done in [self._readers.submit(self._read_span, span, rows, tensors) for span in spans]:
             done.result()
+        self._stored.check(in_order)
         return Portion(tensors, torch.from_numpy(places))
 
     def _read_span(self, span: Span, rows: np.ndarray, tensors: Sequence[Tensor]) -> None:

@@ -3,7 +3,10 @@
     /frontier/<i>_<name>   (rows, …)        one a frontier tensor, uncompressed
     /row_key               (rows, 16)       digest of the content and the view of each row
     /scale/<i>_<name>      (blocks, 2, channels)  low and step of each block's codes, of tensors stored in 8 bits only
+    /unit_checksum         (blocks, units, tensors)  XXH3 (64 bits) of every unit of a block, about a page of rows
     /block_checksum        (blocks, sets)   XXH3 (64 bits) of every block of rows of every data set in the order above
+
+Reading rows checks the units that they lie in, or whole blocks. Older segments have no units: a block is one there.
 
 HDF5 (1.10 format, whose metadata carries checksums of its own) describes the file; rows are written and read past it.
 No HDF5 handle outlives a call: one that is inherited by a forked process returns wrong data.
@@ -28,15 +31,17 @@ from reuse.caching.labelling import (
     words_on_file,
     words_on_scales,
     words_on_tensor,
+    words_on_units,
 )
 from reuse.caching.packing import QuantizedTensor, quantized
-from reuse.caching.storage import storage_of
+from reuse.caching.storage import row_bytes, storage_of
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
 
 FORMAT = 1
 KEY_BYTES = 16
 PAGE = 4096
+UNIT_BYTES = PAGE  # a disk reads no less, so checking rows reads nothing that reading them does not
 
 
 @dataclass(frozen=True)
@@ -79,22 +84,48 @@ class Header:
     row_key: Place
     scales: tuple[Place, ...]
     checksums: Place
+    units: Place | None
+    unit_rows: int
+
+    @property
+    def written(self) -> tuple[Place, ...]:
+        """The data sets that a block is written to, but for the checksums of its units."""
+        return (*self.tensors, self.row_key, *self.scales)
 
     @property
     def checked(self) -> tuple[Place, ...]:
         """The data sets that `checksums` covers, in its order."""
-        return (*self.tensors, self.row_key, *self.scales)
+        return (*self.written, self.units) if self.units else self.written
 
     @property
     def checked_names(self) -> tuple[str, ...]:
         """The names of the data sets of `checked`, for messages."""
         scales = (f"the scales of {tensor.name}" for tensor in quantized(self.frontier))
-        return (*(tensor.name for tensor in self.frontier), "row_key", *scales)
+        units = ("the checksums of units",) if self.units else ()
+        return (*(tensor.name for tensor in self.frontier), "row_key", *scales, *units)
 
     @property
     def blocks(self) -> list[tuple[int, int]]:
         """First row and row after the last of each block."""
         return [(at, min(at + self.block_rows, self.rows)) for at in range(0, self.rows, self.block_rows)]
+
+    @property
+    def block_units(self) -> int:
+        """The number of units of a block."""
+        return ceil(self.block_rows / self.unit_rows)
+
+    def units_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the numbers of the units that rows lie in, `(rows,)` int64."""
+        units: np.ndarray = rows // self.block_rows * self.block_units + rows % self.block_rows // self.unit_rows
+        return units
+
+    def bounds(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return first rows of units and those after the last ones, each `(units,)` int64."""
+        blocks, places = np.divmod(units, self.block_units)
+        starts = blocks * self.block_rows + places * self.unit_rows
+        ends = np.minimum((blocks + 1) * self.block_rows, self.rows)
+        stops: np.ndarray = np.minimum(starts + self.unit_rows, ends)
+        return starts, stops
 
     def part(self, place: Place, start: int, stop: int) -> slice:
         """Return which rows of a data set belong to the block of rows `start` to `stop`."""
@@ -138,7 +169,11 @@ def lay_out(path: Path, prefix_key: str, frontier: Sequence[FrontierTensor], row
             shape = (num_blocks, 2, tensor.channels)
             scale = _preallocated(file, _name("scale", index, tensor), shape, np.dtype("<f4"))
             scale.attrs.update(words_on_scales(tensor, block_rows))
-        columns = len(frontier) + 1 + len(scaled)
+        unit_rows = _unit_rows(frontier, block_rows)
+        shape = (num_blocks, ceil(block_rows / unit_rows), len(frontier))
+        units = _preallocated(file, "unit_checksum", shape, np.dtype("<u8"))
+        units.attrs.update(words_on_units(unit_rows))
+        columns = len(frontier) + 1 + len(scaled) + 1
         checksums = _preallocated(file, "block_checksum", (num_blocks, columns), np.dtype("<u8"))
         checksums.attrs["what_this_is"] = words_on_checksums(block_rows)
 
@@ -237,6 +272,15 @@ def _preallocated(file: h5py.File, name: str, shape: tuple[int, ...], storage: n
     return h5py.Dataset(h5py.h5d.create(file.id, name.encode(), kind, space, creation))
 
 
+def unit_bytes(frontier: Sequence[FrontierTensor], rows: int, block_rows: int) -> int:
+    """Return the bytes that the checksums of the units of a segment take."""
+    return 8 * len(frontier) * ceil(rows / block_rows) * ceil(block_rows / _unit_rows(frontier, block_rows))
+
+
+def _unit_rows(frontier: Sequence[FrontierTensor], block_rows: int) -> int:
+    return min(block_rows, max(1, UNIT_BYTES // max(1, row_bytes(frontier))))
+
+
 def _header(file: h5py.File, path: Path, identity: tuple[int, ...]) -> Header:
     if file.attrs.get("format") != FORMAT:
         raise ValueError(f"format {file.attrs.get('format')} where {FORMAT} is expected")
@@ -246,17 +290,20 @@ def _header(file: h5py.File, path: Path, identity: tuple[int, ...]) -> Header:
         # The names of data sets have a checksum in the file, attributes of text have none.
         if data_set.name != "/" + _name("frontier", index, tensor):
             raise ValueError(f"its data set {data_set.name} is called {tensor.name!r}")
+    units, block_rows = file.get("unit_checksum"), int(file.attrs["block_rows"])
     return Header(
         path=path,
         identity=identity,
         prefix_key=str(file.attrs["prefix_key"]),
         rows=int(file.attrs["rows"]),
-        block_rows=int(file.attrs["block_rows"]),
+        block_rows=block_rows,
         frontier=frontier,
         tensors=tuple(map(_place, data_sets)),
         row_key=_place(file["row_key"]),
         scales=tuple(_place(data_set, per_block=True) for data_set in _in_order(file.get("scale", {}))),
         checksums=_place(file.get("block_checksum") or file["block_crc"]),  # CRC-32 in older segments
+        units=None if units is None else _place(units, per_block=True),
+        unit_rows=block_rows if units is None else int(units.attrs["unit_rows"]),
     )
 
 

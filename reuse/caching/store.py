@@ -14,6 +14,7 @@ from torch import Tensor
 from reuse.caching import building, files
 from reuse.caching.activations import Activations, read_rows
 from reuse.caching.computing import ComputeRows, checked, compute_blocks, needed_bytes, portion, write_segment
+from reuse.caching.damage import DamageError, set_aside
 from reuse.caching.holding import Hold
 from reuse.caching.index import Index, first_places
 from reuse.caching.locking import FillShare, disk_errors, ranks_of, writing
@@ -155,6 +156,7 @@ class PrefixCache:
         device: torch.device = CPU,
         memory: int | None = None,
         windowed: bool | None = None,
+        mend: Callable[[], object] | None = None,
     ) -> Activations:
         """Return the rows of `keys`, in their order, from the fastest tier that holds them: device, RAM, disk.
 
@@ -164,17 +166,37 @@ class PrefixCache:
             memory: bytes that they may take on `device`; half of its free memory by default.
             windowed: whether epochs are shuffled window by window; None: where the rows stay on disk. A run that is
                 resumed says what it began with.
-
-        Blocks that are read into memory at least half are checked; see `activations.read_rows` for the limit.
+            mend: fills in what is missing; called where rows turn out to be damaged, now or whenever they are first
+                read, after these were set aside. None: they are an error.
 
         Raises:
+            DamageError: rows are not what was written.
             CacheError: a row is not published or was set aside, or a file is damaged.
         """
         self._refuse_quarantined()
+
+        def mended(damage: DamageError) -> StoredRows:
+            assert mend is not None
+            self.set_aside(damage)
+            mend()
+            return self._stored(keys)
+
         with Hold(self.path):
             stored = self._stored(keys)
             self._note_use()
-            return read_rows(stored, self.frontier, torch.device(device), memory, windowed, self._spare)
+            again = None if mend is None else mended
+            while True:
+                try:
+                    return read_rows(stored, self.frontier, torch.device(device), memory, windowed, self._spare, again)
+                except DamageError as damage:
+                    if again is None:
+                        raise
+                    stored = again(damage)
+
+    def set_aside(self, damage: DamageError) -> None:
+        """Leave damaged rows out from now on, here and in other processes, so that they count as missing."""
+        self._index.set_aside(damage.found)
+        set_aside(damage.found)
 
     def keep_probe(self, probe: Callable[[], Probe]) -> None:
         """Keep what `probe` takes beside the rows, where there is no probe yet."""
@@ -240,17 +262,16 @@ class PrefixCache:
         """
         if self.stored == self.frontier:
             return []
-        chosen = self._some_present(keys, rows, seed)
+        chosen, unpacked, _ = self._some_unpacked(keys, rows, seed)
         if not len(chosen):
             return []
         values = checked(compute(chosen), self.frontier, len(chosen))
-        return errors_between(values, self._unpacked(keys[chosen])[0], self.frontier, self.stored)
+        return errors_between(values, unpacked, self.frontier, self.stored)
 
     def _row_difference(self, keys: np.ndarray, compute: ComputeRows, rows: int, seed: int | None) -> str | None:
-        chosen = self._some_present(keys, rows, seed)
+        chosen, unpacked, steps = self._some_unpacked(keys, rows, seed)
         if not len(chosen):
             return None
-        unpacked, steps = self._unpacked(keys[chosen])
         return difference(self.frontier, unpacked, compute(chosen), self.stored, steps)
 
     def _refuse_quarantined(self) -> None:
@@ -260,10 +281,20 @@ class PrefixCache:
                 f"or remove it with `reuse cache clear {self.key}` if the cause is gone"
             )
 
-    def _some_present(self, keys: np.ndarray, rows: int, seed: int | None) -> np.ndarray:
-        self._index.refresh()
-        present = np.flatnonzero(self._index.find(keys) >= 0)
-        return np.sort(np.random.default_rng(seed).permutation(present)[:rows])
+    def _some_unpacked(
+        self, keys: np.ndarray, rows: int, seed: int | None
+    ) -> tuple[np.ndarray, tuple[Tensor, ...], list[Tensor | None]]:
+        """Return positions in `keys` of some random published rows, and these rows; damaged ones are set aside."""
+        while True:
+            self._index.refresh()
+            present = np.flatnonzero(self._index.find(keys) >= 0)
+            chosen = np.sort(np.random.default_rng(seed).permutation(present)[:rows])
+            if not len(chosen):
+                return chosen, (), []
+            try:
+                return chosen, *self._unpacked(keys[chosen])
+            except DamageError as damage:
+                self.set_aside(damage)
 
     def _unpacked(self, keys: np.ndarray) -> tuple[tuple[Tensor, ...], list[Tensor | None]]:
         """Return rows as computed, on the CPU, and how far apart the values are that their codes can stand for."""
@@ -271,6 +302,7 @@ class PrefixCache:
         unpacker, indices = Unpacker(stored, self.frontier, CPU), torch.from_numpy(every)
         values = stored.empty(len(keys))
         stored.read(every, values)
+        stored.check(every)
         return unpacker.unpack(values, indices), unpacker.steps(indices)
 
     def _stored(self, keys: np.ndarray) -> StoredRows:
@@ -315,8 +347,13 @@ class PrefixCache:
 
     def _describe(self, rank: int) -> None:
         """Say what is kept here; the caller is a writer."""
-        with disk_errors(self.path):
-            if read_record(self.path) is None and rank == 0:
+        if rank:
+            return
+        record = None
+        with suppress(CacheError):  # a damaged one is written anew
+            record = read_record(self.path)
+        if record is None:
+            with disk_errors(self.path):
                 write_record(self.path, replace(self._record, created=datetime.now(UTC).isoformat(timespec="seconds")))
 
     def _note_use(self) -> None:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from reuse.caching.checking import checksum
+from reuse.caching.damage import DamageError, block_damage
 from reuse.caching.packing import QuantizedTensor, dequantize, quantized
-from reuse.caching.segment import Header, damaged, read_run, rows_of
+from reuse.caching.segment import Header, read_run, rows_of
 from reuse.caching.storage import from_storage
+from reuse.caching.verifying import Verifier
 from reuse.layers.frontier_tensor import FrontierTensor
 
 SHORTEST_RUN = 32  # rows: where runs are shorter on average, rows are gathered one by one
@@ -23,7 +25,7 @@ BATCH_ROWS = 4096  # so many rows, or fewer, are a batch; more are a split on it
 class StoredRows:
     """Rows of one or more segments in the order of a split.
 
-    It holds paths and offsets; the maps are opened again after a pickle.
+    It holds paths and offsets; the maps are opened again after a pickle, and what was checked is checked again.
 
     Args:
         headers: the segments.
@@ -39,13 +41,18 @@ class StoredRows:
         self.frontier = tuple(frontier)
         self.segments = segments
         self.rows = rows
-        self._maps = {int(segment): self._map(segment) for segment in np.unique(segments)}
+        maps = {segment: self._map(segment) for segment in np.unique(segments).tolist()}
+        self.verifier = Verifier(self.headers, segments, rows, maps)
+        self._maps = {
+            segment: [from_storage(rows, tensor.dtype) for rows, tensor in zip(tensors, self.frontier, strict=True)]
+            for segment, tensors in maps.items()
+        }
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_maps"}
+        return {name: value for name, value in vars(self).items() if name not in {"_maps", "verifier"}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -74,6 +81,15 @@ class StoredRows:
         else:
             self._read_scattered(segments, rows, targets)
 
+    def check(self, positions: np.ndarray) -> None:
+        """Check the units that the rows at `positions` lie in, as far as they were not checked yet.
+
+        Raises:
+            DamageError: some are not what was written.
+        """
+        if not self.verifier.is_done:
+            self.verifier.check(self.segments[positions], self.rows[positions])
+
     def _read_run(self, segment: int, first: int, targets: Sequence[Tensor]) -> None:
         header = self.headers[segment]
         for place, source, target in zip(header.tensors, self._maps[segment], targets, strict=True):
@@ -92,12 +108,9 @@ class StoredRows:
                 else:
                     _scatter(source, chosen, target, at)
 
-    def _map(self, segment: int) -> list[Tensor]:
+    def _map(self, segment: int) -> list[np.ndarray]:
         header = self.headers[segment]
-        return [
-            from_storage(rows_of(header, place), tensor.dtype)
-            for place, tensor in zip(header.tensors, self.frontier, strict=True)
-        ]
+        return [rows_of(header, place) for place in header.tensors]
 
 
 class Unpacker:
@@ -112,7 +125,7 @@ class Unpacker:
         needed: whether any tensor is stored in another type than it was computed in.
 
     Raises:
-        CacheError: the scales of a block are not what was written.
+        DamageError: the scales of a block are not what was written.
     """
 
     def __init__(self, stored: StoredRows, frontier: Sequence[FrontierTensor], device: torch.device) -> None:
@@ -184,12 +197,15 @@ def _block_of_row(stored: StoredRows) -> Tensor:
 
 def _checked_scales(header: Header) -> list[np.ndarray]:
     recorded, first = rows_of(header, header.checksums), len(header.tensors) + 1
-    tables = []
+    tables, wrong = [], []
     for column, place in enumerate(header.scales, first):
         table = np.array(rows_of(header, place))
-        for index in range(len(table)):
-            if checksum(header, table[index : index + 1]) != recorded[index, column]:
-                what = f"{header.checked_names[column]} in block {index} are not what was written"
-                raise damaged(header.path, f"{what}: wrong checksum")
+        wrong += [
+            block_damage(header, index, header.checked_names[column])
+            for index in range(len(table))
+            if checksum(header, table[index : index + 1]) != recorded[index, column]
+        ]
         tables.append(table)
+    if wrong:
+        raise DamageError(wrong)
     return tables

@@ -169,7 +169,8 @@ def _on_disk(
             return None
         if features.measured is not None:
             save_timings(features.store.path, features.measured)
-        read = partial(features.store.activations, device=compute.device)
+        mend = partial(filling.mend, features.parts.prefix, features.store)
+        read = partial(features.store.activations, device=compute.device, mend=mend)
         splits: dict[str, Rows] = {name: read(features.lookup.keys.splits[name]) for name in SPLITS if name != "train"}
         train = partial(read, memory=_memory_of_each(features, compute.device), windowed=windowed)
         splits["train"] = train(features.lookup.keys.splits["train"])
@@ -182,7 +183,8 @@ def _on_disk(
                 with features.store.hold():
                     own = Filling(features, [rows], compute, reporter)
                     own.fill_alone(features.parts.prefix, features.store, advance)
-                    return train(rows.digests())
+                    again = partial(own.mend, features.parts.prefix, features.store)
+                    return train(rows.digests(), mend=again)
 
             splits["train"] = Rotating(viewing, versions, version)
     found = {"computed": filled.computed, "found": filled.found}

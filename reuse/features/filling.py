@@ -84,6 +84,10 @@ class Filling:
             store.spot_check(self._keys, run, rows=COMPARED_ROWS)
         store.fill(self._keys, run, compute_rows=COMPUTE_ROWS, progress=advance)
 
+    def mend(self, prefix: fx.GraphModule, store: PrefixCache) -> None:
+        """Compute the rows again that turned out to be damaged when they were read."""
+        store.fill(self._keys, partial(self._run, prefix), compute_rows=COMPUTE_ROWS)
+
     def _find_link(self, ways: Ways, lacking: np.ndarray) -> Link | None:
         """Return the first earlier cut that has any of these rows, and may serve them."""
         while (link := find_link(ways, self._features.lookup.caches.of, lacking)) is not None:

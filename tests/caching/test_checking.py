@@ -136,13 +136,14 @@ def test_a_flipped_bit_is_found_on_the_way_to_a_device(segment, rows, open_cache
         _flip(segment, place.offset + row * place.row_bytes, 0)
 
 
-def test_a_few_rows_of_a_block_are_read_without_the_rest_of_it(segment, rows, open_cache):
-    """The limit that is documented: `verify` finds it."""
+def test_a_few_rows_of_a_block_are_checked_too(segment, rows, open_cache):
+    """With the unit that they lie in, here the whole block of 4 rows."""
     data, place = rows(9), read_header(segment).tensors[0]
     _flip(segment, place.offset, 0)
-    data.assert_served(open_cache(), np.array([1]))
-    with pytest.raises(CacheError, match="wrong checksum"):
-        open_cache().activations(data.keys[[0, 1]])
+    for some in ([0], [1], [0, 1]):
+        with pytest.raises(CacheError, match="wrong checksum"):
+            open_cache().activations(data.keys[some])
+    data.assert_served(open_cache(), np.array([4, 8]))
 
 
 def test_a_truncated_segment_is_an_error_when_rows_are_loaded(segment, rows, open_cache):
@@ -154,13 +155,13 @@ def test_a_truncated_segment_is_an_error_when_rows_are_loaded(segment, rows, ope
 
 
 def test_older_segments_with_crc_32_are_read_and_checked(segment, rows, open_cache, tmp_path):
-    """As they were written: a data set `block_crc` of zlib's 32 bits in place of `block_checksum`."""
+    """As they were written: a data set `block_crc` of zlib's 32 bits in place of `block_checksum`, and no units."""
     header, data = read_header(segment), rows(9)
     parts = [
-        [rows_of(header, place)[start:stop].tobytes() for place in header.checked] for start, stop in header.blocks
+        [rows_of(header, place)[start:stop].tobytes() for place in header.written] for start, stop in header.blocks
     ]
     with h5py.File(segment, "r+", libver=("v110", "v110")) as file:
-        del file["block_checksum"]
+        del file["block_checksum"], file["unit_checksum"]
         file["block_crc"] = np.array([[zlib.crc32(part) for part in block] for block in parts], "<u4")
     assert ActivationCache(tmp_path / "cache").verify() == []
     data.assert_served(open_cache(), np.arange(9))

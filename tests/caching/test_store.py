@@ -265,9 +265,11 @@ def test_a_segment_opens_in_plain_h5py_and_explains_itself(rows, open_cache):
         assert file["frontier/1_mask_in"].attrs["torch_dtype"] == "bfloat16"
         assert "bfloat16" in file["frontier/1_mask_in"].attrs["how_to_read"]
         assert np.array_equal(file["row_key"][:], data.keys)
-        assert file["block_checksum"].shape == (3, 3)
+        assert file["block_checksum"].shape == (3, 4)  # two tensors, keys, units
+        assert file["unit_checksum"].shape == (3, 1, 2)
         assert file.attrs["prefix_key"] == cache.key
-        for data_set in (file["frontier/0_pool"], file["frontier/1_mask_in"], file["row_key"], file["block_checksum"]):
+        names = ("frontier/0_pool", "frontier/1_mask_in", "row_key", "unit_checksum", "block_checksum")
+        for data_set in map(file.get, names):
             assert data_set.chunks is None
             assert data_set.compression is None
             assert data_set.id.get_offset() % 4096 == 0
