@@ -11,6 +11,8 @@ from reuse.data.arrays import ArraySamples, as_samples
 from reuse.data.column_types import NUMBER, TEXT, TIME, as_number_column, typed
 from reuse.data.csv_files import CsvFile
 from reuse.data.frames import as_frame, laid_out
+from reuse.data.images import ImageSamples
+from reuse.data.picture_tables import options_of_pictures, picture_column, read_pictures
 from reuse.data.preprocessing import Column
 from reuse.data.raw import IN_ORDER, Options, RawData, Samples
 from reuse.data.table_roles import Roles, encode_columns, groups_of, parts_of, roles_of
@@ -55,9 +57,14 @@ def source_of_table(frame: Any, name: str, options: Options, *, notes: tuple[str
     columns = dict(laid_out(as_frame(frame, name)).items())
     if columns and len(next(iter(columns.values()))) == 0:
         raise DataError(f"{name} has columns and no rows")
+    pictures = picture_column(columns, options, name)
+    if pictures is not None:
+        options = options_of_pictures(columns, pictures, options)
+        columns = {pictures: columns.pop(pictures), **columns}  # never the last, which may be taken for the target
     roles = roles_of(columns, options, name)
-    samples, more = _samples(columns, roles, name, options)
+    samples, more = _samples(columns, roles, name, options, pictures)
     encoded, note = _encoded(columns, roles, options)
+    rows = samples.usable()[0] if isinstance(samples, ImageSamples) else np.arange(len(next(iter(columns.values()))))
     groups = None if options.group_by is None else groups_of(columns, options.group_by)
     parts = {} if options.split_column is None else parts_of(columns, options.split_column)
     return RawData(
@@ -66,7 +73,7 @@ def source_of_table(frame: Any, name: str, options: Options, *, notes: tuple[str
         encoded.values if encoded else None,
         encoded.task if encoded else "unlabelled",
         encoded.classes if encoded else (),
-        np.arange(len(next(iter(columns.values())))),
+        rows,
         parts,
         groups,
         (*notes, *roles.notes, *more, *note),
@@ -113,10 +120,15 @@ def _kind(column: Column) -> str:
 
 
 def _samples(
-    columns: Mapping[str, pd.Series], roles: Roles, name: str, options: Options
+    columns: Mapping[str, pd.Series], roles: Roles, name: str, options: Options, pictures: str | None
 ) -> tuple[Samples, tuple[str, ...]]:
-    """Return the feature columns, or the one that holds texts, and notes on them."""
+    """Return the feature columns, or the one that holds texts or pictures, and notes on them."""
     text, features = options.text_column, roles.features
+    if pictures is not None:
+        images = read_pictures(columns, pictures, name, options)
+        aside = [column for column in features if column != pictures]
+        notes = (f"columns left aside beside the pictures {pictures!r}: {_listed(aside)}",) if aside else ()
+        return images, (*notes, *images.usable()[1])
     if text is not None:
         others = [column for column in features if column != text]
         notes = (f"columns left aside beside the text {text!r}: {_listed(others)}",) if others else ()

@@ -1,0 +1,76 @@
+"""Tables of pictures: a column of paths to image files, beside columns of labels."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from reuse.data.column_types import TEXT, typed
+from reuse.data.image_reading import read_images
+from reuse.data.images import ImageSamples
+from reuse.data.picture_lists import are_pictures, as_image_files
+from reuse.data.raw import Options
+from reuse.data.table_roles import named_columns
+from reuse.data.tables import as_texts
+from reuse.errors import DataError
+
+Columns = Mapping[str, pd.Series]
+
+
+def picture_column(columns: Columns, options: Options, name: str) -> str | None:
+    """Return the column whose values are called like image files; None without one, or where none is wanted.
+
+    Raises:
+        DataError: there are several.
+    """
+    if options.kind not in (None, "images") or options.text_column is not None:
+        return None
+    ignored = named_columns(options.ignore, columns, "ignore")
+    found = [column for column in columns if column not in ignored and _holds_pictures(columns[column])]
+    if len(found) > 1:
+        listed = ", ".join(map(repr, found))
+        raise DataError(f"{name} has several columns of pictures ({listed}): say with ignore which are not meant")
+    return found[0] if found else None
+
+
+def options_of_pictures(columns: Columns, pictures: str, options: Options) -> Options:
+    """Return options in which the targets are chosen among the columns beside the pictures.
+
+    Where no target is named and all of them hold only 0 and 1, all are.
+    """
+    rest = [name for name in columns if name not in (pictures, options.group_by, options.split_column)]
+    if not rest:
+        return replace(options, without_targets=True)
+    if options.target is None and len(rest) > 1 and all(_is_yes_or_no(columns[name]) for name in rest):
+        return replace(options, target=",".join(rest))
+    return options
+
+
+def read_pictures(columns: Columns, pictures: str, name: str, options: Options) -> ImageSamples:
+    """Return the pictures of a column; relative paths begin at the table's file, else in the working folder.
+
+    Raises:
+        DataError: a row without a picture, or pictures that cannot be read.
+    """
+    paths = as_texts(typed(pictures, columns[pictures], TEXT))
+    missing = [row for row, path in enumerate(paths) if path is None]
+    if missing:
+        raise DataError(
+            f"{name}: column {pictures!r} has no picture in row {missing[0]} (from 0; {len(missing)} such rows): fill "
+            "it in or remove the row"
+        )
+    table = Path(name)
+    return read_images(as_image_files(list(paths), table.parent if table.is_file() else None), name, options)
+
+
+def _holds_pictures(values: pd.Series) -> bool:
+    if values.dtype.kind not in "OUT" and not isinstance(values.dtype, pd.StringDtype | pd.CategoricalDtype):
+        return False
+    held = values.dropna()
+    return len(held) > 0 and are_pictures([held.iloc[0]]) and are_pictures(held.tolist())
+
+
+def _is_yes_or_no(values: pd.Series) -> bool:
+    return values.dtype.kind in "biuf" and bool(np.isin(values.to_numpy(), (0, 1)).all())
