@@ -1,12 +1,20 @@
 """The device and type of a computation, and the memory that there is."""
 
 import os
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from reuse.errors import UsageError
+
+if sys.platform != "win32":
+    import resource
+
+GROUP = Path("/sys/fs/cgroup")
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -38,7 +46,7 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
-        return _available_on_linux()
+        return max(min(_available_on_linux(), *_limits_on_linux()), 0)
     except OSError:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
@@ -55,6 +63,25 @@ def _available_on_linux() -> int:
     with open("/proc/meminfo") as lines:  # noqa: PTH123 - a pseudo-file
         fields = dict(line.split(":", 1) for line in lines)
     return int(fields["MemAvailable"].split()[0]) * 1024
+
+
+def _limits_on_linux() -> list[int]:
+    """Return what this process may still take by its own limit, and its container by that of the control group."""
+    found = [sys.maxsize]
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most != resource.RLIM_INFINITY:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        found.append(most - pages * resource.getpagesize())
+    with suppress(OSError, ValueError):  # no such group, or "max"
+        found.append(int((GROUP / "memory.max").read_text()) - _taken_by_group())
+    return found
+
+
+def _taken_by_group() -> int:
+    """Return the bytes that the control group holds, but for files that it would give back."""
+    lines = (GROUP / "memory.stat").read_text().splitlines()
+    given_back = int(next(line.split()[1] for line in lines if line.startswith("inactive_file ")))
+    return int((GROUP / "memory.current").read_text()) - given_back
 
 
 @dataclass(frozen=True)

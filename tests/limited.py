@@ -56,7 +56,7 @@ def answers(commands: Sequence[Sequence[object]], folder: Path, headroom: int = 
         [sys.executable, __file__], input=told, cwd=folder, capture_output=True, text=True, check=False
     )
     found = [Answer(**json.loads(line)) for line in done.stdout.splitlines()]
-    assert len(found) == len(commands), f"the process ended with {commands[len(found)]}: {done.stderr}"
+    assert len(found) == len(commands), f"{commands[len(found)]} ended the process ({done.returncode}): {done.stderr}"
     return found
 
 
@@ -66,6 +66,10 @@ def _limit_memory(headroom: int) -> None:
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     most = 1024 * int(fields["VmSize"].split()[0]) + headroom
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"the command took more than {SECONDS} s")
 
 
 def _answer(command: list[str]) -> dict[str, Any]:
@@ -92,6 +96,7 @@ def _serve() -> None:
     from reuse.pretraining import pretrain  # noqa: F401
 
     torch.set_num_threads(1)
+    signal.signal(signal.SIGALRM, _too_long)
     told, answering = json.load(sys.stdin), os.fdopen(os.dup(1), "w")
     _limit_memory(told["headroom"])
     for command in told["commands"]:

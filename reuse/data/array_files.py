@@ -1,16 +1,15 @@
 """Named arrays `x`, `y`, or `x_train`, `y_train`, `x_valid`, …, from memory, .npz, HDF5 or an IDX folder."""
 
 import re
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
+from reuse.data.array_containers import arrays_of_h5, arrays_of_npz
 from reuse.data.arrays import CHANNEL_COUNTS, ArraySamples, as_samples
 from reuse.data.dataset import SPLITS
 from reuse.data.frame_pairs import read_frames
@@ -30,7 +29,6 @@ from reuse.data.sequence_arrays import (
 )
 from reuse.data.sequences import StepSamples, TokenSamples
 from reuse.data.table_files import table_of_array
-from reuse.data.table_roles import SPLIT_NAMES
 from reuse.data.tables import TableSamples
 from reuse.data.targets import Targets, encode_targets
 from reuse.data.text import TextSamples, are_texts, as_texts_of
@@ -43,41 +41,12 @@ EXPECTED = "x and y, or x_train, y_train and, where you split yourself, x_valid,
 
 def read_npz(path: Path, options: Options) -> RawData:
     """Return the arrays of a .npz file as a data set."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path} cannot be read as .npz without pickles ({error}): save plain arrays {EXPECTED}"
-        ) from error
-    return source_of_arrays(arrays, str(path), options)
+    return source_of_arrays(arrays_of_npz(path, EXPECTED), str(path), options)
 
 
 def read_h5(path: Path, options: Options) -> RawData:
     """Return the arrays of an HDF5 file as a data set: at its top, or in groups called train, valid and test."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            arrays = dict(_datasets(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as HDF5 with strings in UTF-8 ({error})") from error
-    return source_of_arrays(arrays, str(path), options)
-
-
-def _datasets(group: h5py.Group, inside: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the arrays of a file: those of groups called train, valid or test as `x_train`, `y_train` and so on."""
-    for name, item in group.items():
-        if isinstance(item, h5py.Group):
-            yield from _datasets(item, f"{inside}{name}/")
-            continue
-        part = next((part for part, names in SPLIT_NAMES.items() if inside[:-1].lower() in names), None)
-        yield (f"{inside}{name}" if part is None else f"{name}_{part}"), _read_dataset(item)
-
-
-def _read_dataset(item: h5py.Dataset) -> Any:
-    """Return a data set as an array; strings, which h5py reads as bytes, are decoded."""
-    if h5py.check_string_dtype(item.dtype) is None:
-        return item[()]
-    return np.asarray(item.asstr("utf-8")[()]).astype(str)
+    return source_of_arrays(arrays_of_h5(path), str(path), options)
 
 
 def source_of_arrays(

@@ -9,15 +9,16 @@ import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from io import TextIOWrapper
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from reuse.data.column_types import MISSING_SPELLINGS, is_number
 from reuse.errors import DataError
+from reuse.files import Bounded, check_regular
 
 DELIMITERS = ",;\t|"
 COMPRESSIONS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -108,7 +109,7 @@ class CsvFile:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", pd.errors.ParserWarning)
                 warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # mixed columns are read once more
-                with pd.read_csv(self.path, **settings, **how) as reader:
+                with _binary(self.path) as file, pd.read_csv(file, **settings, **how) as reader:
                     yield from reader
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             self._refuse_ragged()
@@ -127,15 +128,20 @@ class CsvFile:
 
     def _refuse_ragged(self) -> None:
         """Raise where a row has another number of cells than there are columns."""
-        with _text(self.path) as file:
-            for _ in range(self.skipped):
-                file.readline()
-            records = (record for record in csv.reader(file, delimiter=self.delimiter) if record)
-            for row, record in enumerate(records, start=-1):
+        try:
+            for row, record in enumerate(self._records(), start=-1):
                 if row >= 0 and len(record) != (count := len(self.names)):
                     raise DataError(
                         f"{self.path}: row {row} (from 0) has {len(record)} cells, and there are {count} columns"
                     )
+        except csv.Error as error:  # a cell without an end
+            raise _unreadable(self.path, error) from error
+
+    def _records(self) -> Iterator[list[str]]:
+        with _text(self.path) as file:
+            for _ in range(self.skipped):
+                file.readline()
+            yield from (record for record in csv.reader(file, delimiter=self.delimiter) if record)
 
 
 def _check_names(path: Path, names: list[str]) -> None:
@@ -160,9 +166,10 @@ def _text(path: Path) -> TextIOWrapper:
     return TextIOWrapper(_binary(path), encoding="utf-8-sig", newline="")
 
 
-def _binary(path: Path) -> IO[bytes]:
-    opened: IO[bytes] = COMPRESSIONS.get(path.suffix.lower(), open)(path, "rb")
-    return opened
+def _binary(path: Path) -> BufferedReader:
+    check_regular(path.stat())
+    unpack = COMPRESSIONS.get(path.suffix.lower(), open)
+    return BufferedReader(Bounded(unpack(path, "rb")))
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

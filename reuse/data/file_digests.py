@@ -15,6 +15,7 @@ from pathlib import Path
 import xxhash
 
 from reuse.data.digests import digest_bytes
+from reuse.files import read_bytes
 from reuse.hints import Hints
 
 FILE_DIGESTS = "file"  # their kind of hints
@@ -57,7 +58,7 @@ class FileDigests:
             OSError: it cannot be read.
         """
         now, before = time.time_ns(), _state(path)
-        content = path.read_bytes()
+        content = read_bytes(path)
         digest = digest_bytes(content, self.seed)
         if before is not None and before == _state(path) and max(before[1:3]) + GRAIN < now:
             self.read_now[self._name(path)] = f"{_text(before)} {digest.hex()}".encode()

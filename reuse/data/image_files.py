@@ -1,6 +1,8 @@
 """Finding images in a folder or a tar archive: class folders, with the user's own splits above them or without."""
 
+import lzma
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -14,7 +16,9 @@ from reuse.data.images import ImageFile
 from reuse.data.raw import Options, RawData, refuse_table_options
 from reuse.data.walking import list_files, parts_of
 from reuse.errors import DataError
+from reuse.files import check_fits, open_regular, room
 
+MEMBER_BYTES = 2048  # that knowing of a member of an archive takes
 Found = Sequence[tuple[str, Path | bytes]]
 
 
@@ -45,10 +49,10 @@ def read_image_folder(folder: Path, options: Options, *, name: str | None = None
 def read_image_archive(path: Path, options: Options, *, name: str | None = None) -> RawData:
     """Return the images in a tar archive (.tar, .tar.gz, .tar.xz, …), read without unpacking it to disk."""
     try:
-        with tarfile.open(path) as archive:
-            members = [member for member in archive if not member.isdir()]
+        with open_regular(path) as file, tarfile.open(fileobj=file) as archive:
+            members = _members(archive)
             files = {m.name: f.read() for m in members if m.isfile() and (f := archive.extractfile(m)) is not None}
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except (OSError, EOFError, MemoryError, ValueError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
         raise DataError(f"{path} cannot be read as a tar archive ({error})") from error
     others = sorted(m.name for m in members if not m.isfile())
     listed = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
@@ -62,6 +66,22 @@ def read_image_archive(path: Path, options: Options, *, name: str | None = None)
     if not images:
         raise _no_images(str(path))
     return _source_of_images(images, name or str(path), str(path), options, (*notes, *_note_others(found, images)))
+
+
+def _members(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """Return what is in an archive, folders apart.
+
+    Raises:
+        UnfitFileError: all of it together would not fit in memory; nothing is unpacked to find out.
+    """
+    members, needed, most = list[tarfile.TarInfo](), 0, room()
+    for member in archive:
+        needed += member.size + MEMBER_BYTES
+        if needed > most:
+            check_fits(needed)
+        if not member.isdir():
+            members.append(member)
+    return members
 
 
 def read_image_files(paths: Sequence[Path], options: Options, *, name: str) -> RawData:

@@ -6,6 +6,8 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from reuse.files import open_regular
+
 # Containers that Pillow opens and does not decode, and programs: EPS runs Ghostscript.
 NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 # Formats of pictures under any name: those whose first bytes nothing else begins with.
@@ -54,7 +56,7 @@ def suffix_of(name: str) -> str:
 
 def _head(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(HEAD_BYTES)
     except OSError:  # what is called like no picture and cannot be read is none
         return b""

@@ -18,6 +18,7 @@ from reuse.data.pictures import MOST_PIXELS, decode, reason, without_pillows_war
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options
 from reuse.errors import DataError
+from reuse.files import read_bytes
 
 IMAGE_SEED = seed_of("image file, composed on one ground")
 
@@ -33,7 +34,7 @@ class ImageFile:
 
     def read(self) -> bytes:
         """Return the encoded bytes."""
-        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+        return self.content if isinstance(self.content, bytes) else read_bytes(self.content)
 
     def read_with_digest(self, digesting: FileDigests) -> tuple[bytes, bytes]:
         """Return the encoded bytes and their digest."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from reuse.data.arrays import ArraySamples, as_samples
 from reuse.data.column_types import NUMBER, TEXT, TIME, as_number_column, typed
@@ -20,6 +21,9 @@ from reuse.data.tables import TableSamples, as_texts
 from reuse.data.targets import Targets
 from reuse.data.text import TextSamples
 from reuse.errors import DataError
+from reuse.files import check_fits, open_regular
+
+VALUE_BYTES = 8  # of a number
 
 
 def read_csv(path: Path, options: Options) -> RawData:
@@ -33,8 +37,11 @@ def read_csv(path: Path, options: Options) -> RawData:
 def read_parquet(path: Path, options: Options) -> RawData:
     """Return a .parquet file as a data set."""
     try:
+        with open_regular(path) as file:
+            footer = pq.read_metadata(file)
+            check_fits(footer.num_rows * footer.num_columns * VALUE_BYTES)
         frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError, NotImplementedError) as error:
         raise DataError(f"{path} cannot be read as parquet ({error})") from error
     return source_of_table(frame, str(path), options)
 

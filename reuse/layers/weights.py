@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from reuse.errors import RunError
+from reuse.files import check_file
 
 # Where training scripts keep the weights inside their checkpoints; of several, the first is taken.
 WRAPPINGS = (
@@ -68,7 +69,7 @@ def read_weights(path: str | Path) -> FileWeights:
         RunError: the file is missing, damaged, of another kind, holds what is no tensor, or would have to run code.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         raise RunError(f"no weights file at {path}: give a .safetensors, .pt, .pth or .bin file")
     if path.suffix == ".safetensors" or (path.suffix not in SUFFIXES and _looks_like_safetensors(path)):
         return FileWeights(_without_prefixes(_from_safetensors(path)))
@@ -96,6 +97,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         FileNotFoundError, SafetensorError: the file cannot be read.
         RunError: the file beside it is missing.
     """
+    check_file(path)
     with safe_open(path, "pt") as file:
         beside = (file.metadata() or {}).get(BESIDE)
     tensors = load_file(path)
@@ -104,6 +106,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     other = path.with_name(Path(beside).name)
     if not other.is_file():
         raise RunError(f"{path} holds what trained, and {other.name} the rest, which is not beside it: put it there")
+    check_file(other)
     return {**load_file(other), **tensors}
 
 
@@ -116,6 +119,7 @@ def _from_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _from_torch(path: Path) -> object:
     try:
+        check_file(path)
         with warnings.catch_warnings():
             # torch wonders at pickles that other programs wrote; what comes of them is said below.
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)

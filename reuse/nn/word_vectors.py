@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from reuse.errors import DataError, UsageError
+from reuse.files import check_regular
 
 SNIFFED = 4096  # bytes that tell a binary file from text
 FLOAT_BYTES = 4
 LONGEST_WORD = 10_000  # bytes without a space in a binary file: it is something else
+LONGEST_LINE = 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -109,20 +111,26 @@ def _wanted(path: Path, words: set[bytes]) -> Iterator[tuple[bytes, np.ndarray]]
 
 
 def _opened(path: Path) -> BufferedReader:
+    check_regular(path.stat())
     return BufferedReader(gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
 def _records(file: BufferedReader, path: Path, words: set[bytes]) -> Iterator[tuple[bytes, np.ndarray]]:
     """Yield the records of either format that are wanted, repeated words too."""
-    first = file.readline()
+    first = file.readline(LONGEST_LINE)
     counts = first.split()
     if len(counts) != 2 or not all(count.isdigit() for count in counts):
-        return _text_records(chain([first], file), path, words, len(counts) - 1, 1)
+        return _text_records(chain([first], _lines(file)), path, words, len(counts) - 1, 1)
     num_records, size = map(int, counts)
     start = file.peek(SNIFFED)[:SNIFFED]
     if any(byte < ord(" ") and byte not in b"\t\n\r" for byte in start):
         return _binary_records(file, path, words, num_records, size)
-    return _text_records(_counted(file, num_records, path), path, words, size, 2)
+    return _text_records(_counted(_lines(file), num_records, path), path, words, size, 2)
+
+
+def _lines(file: BufferedReader) -> Iterator[bytes]:
+    """Yield the lines; one without an end, which no memory holds, in parts that are none."""
+    return iter(lambda: file.readline(LONGEST_LINE), b"")
 
 
 def _text_records(

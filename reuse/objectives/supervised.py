@@ -14,7 +14,7 @@ from reuse.data.targets import TargetScale
 from reuse.errors import UsageError
 from reuse.menus import lookup
 from reuse.nn.main_output import main_output
-from reuse.objectives.counting import accuracy, confusion, macro_f1
+from reuse.objectives.counting import accuracy, class_counts, macro_f1
 from reuse.objectives.objective import Network, Objective, add_up, count_rows, labels_of
 
 Weights = tuple[float, ...] | None
@@ -62,26 +62,26 @@ class Classification(Objective):
         return {"loss": loss / (targets @ weights.to(targets.dtype)).sum() if reduction == "sum" else loss}
 
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
-        """Return the summed cross-entropy and the confusion matrix."""
+        """Return the summed cross-entropy and the counts of each class."""
         logits, labels = main_output(network(*batch.inputs)), labels_of(batch)
         return {
             "rows": count_rows(batch),
             "loss": add_up(functional.cross_entropy(logits, labels, reduction="none")),
-            "confusion": confusion(logits.argmax(1), labels, self.num_classes),
+            "counts": class_counts(logits.argmax(1), labels, self.num_classes),
         }
 
     def metrics(self, tally: dict[str, Tensor]) -> dict[str, float]:
         """Return `loss`, `accuracy` and `macro_f1`."""
-        counts = tally["confusion"]
+        right, predicted, labelled = tally["counts"]
         return {
             "loss": float(tally["loss"] / tally["rows"]),
-            "accuracy": accuracy(counts),
-            "macro_f1": macro_f1(counts.diagonal(), counts.sum(0), counts.sum(1)),
+            "accuracy": accuracy(right, labelled),
+            "macro_f1": macro_f1(right, predicted, labelled),
         }
 
     def failure(self, tally: dict[str, Tensor]) -> str:
         """Return so where all rows are taken for one class, though there are several."""
-        labelled, predicted = tally["confusion"].sum(1), tally["confusion"].sum(0)
+        _, predicted, labelled = tally["counts"]
         if (labelled > 0).sum() > 1 and (predicted > 0).sum() == 1:
             return "all training rows are taken for one class"
         return super().failure(tally)

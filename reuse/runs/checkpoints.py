@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
+from reuse.files import check_file
 from reuse.runs.folder import RunFolder
 from reuse.runs.tensor_files import FROZEN, load_tensors_file, save_shared, save_tensors
 from reuse.training.state import live_tensors, load_tensors
@@ -170,6 +171,7 @@ def load_checkpoint(run: RunFolder) -> tuple[dict[str, Any], dict[str, Any]] | N
         return None
     newest = generations[-1]
     try:
+        check_file(newest / "state.pt")
         rest = torch.load(newest / "state.pt", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise RunError(

@@ -26,6 +26,7 @@ import tomli_w
 from reuse.data.catalogue import NAMED
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
+from reuse.files import read_text
 from reuse.runs.manifest import Manifest
 from reuse.settings.commands import FinetuneSettings, PretrainSettings, TrainedSettings
 from reuse.settings.files import ARRAYS, checked_settings
@@ -163,10 +164,12 @@ class RunFolder:
             RunError: a whole line is damaged.
         """
         path = self.path / HISTORY
-        lines = path.read_text().split("\n")[:-1] if path.exists() else []
         try:
+            lines = read_text(path).split("\n")[:-1] if path.exists() else []
             return [json.loads(line) for line in lines]
-        except ValueError as error:
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
             raise RunError(f"{path} is damaged: {error}; restore it or train again") from error
 
     def truncate_history(self, epoch: int) -> None:
@@ -203,10 +206,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         RunError: it cannot be read or is no TOML.
     """
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(read_text(path))
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is no TOML: {error}") from error
 
 
@@ -237,10 +240,10 @@ def _json(values: Mapping[str, Any]) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(read_text(path))
     except OSError as error:
         raise RunError(f"{path.parent} is no run folder, or damaged: {path.name}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged: {error}; restore it or train again") from error
     if not isinstance(values, dict):
         raise RunError(f"{path} is damaged: expected an object, found {type(values).__name__}")

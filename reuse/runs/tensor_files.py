@@ -76,5 +76,5 @@ def load_tensors_file(path: Path) -> dict[str, Tensor]:
         return read_safetensors(path)
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: the run is damaged or was not finished") from error
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise RunError(f"{path} is damaged: {error}") from error
