@@ -5,7 +5,7 @@ variable, or code that has moved to another file, makes the same digest. Of a cl
 `forward`, methods with double underscores, and members whose names some code reads.
 """
 
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -29,7 +29,8 @@ NOT_COMPUTING = frozenset(
     {"__repr__", "__str__", "__getstate__", "__setstate__", "__reduce__", "__reduce_ex__", "__deepcopy__", "__copy__",
      "__del__", "__dir__", "__sizeof__", "__init_subclass__", "__replace__"}
 )  # fmt: skip
-COUNTERS = (int, float, complex, str, bytes, list, dict, set, deque)  # to change one changes nothing else
+# To change one of these changes nothing else.
+COUNTERS = (int, float, complex, str, bytes, list, dict, set, deque, Counter, defaultdict)
 
 
 class Said(str):

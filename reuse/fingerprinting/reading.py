@@ -118,10 +118,23 @@ def _kept_by(statement: list[dis.Instruction]) -> str | None:
     if operations[-1] == "STORE_ATTR":
         return str(statement[-1].argval)
     if operations[-1] == "STORE_SUBSCR":  # `self.counts[key] = value`, or `+=`
-        place = len(statement) - 3 if "COPY" not in operations else operations.index("COPY") - 2
-        return str(statement[place].argval) if place > 0 and operations[place] in LOADS else None
+        if "COPY" in operations:
+            return _container(statement[: operations.index("COPY")], 1)
+        return _container(statement[:-1], 2)
     if operations[-1] == "POP_TOP" and len(statement) > 3 and operations[1] in LOADS and operations[2] in LOADS:
         return str(statement[1].argval) if statement[2].argval in KEEPING else None
+    return None
+
+
+def _container(steps: list[dis.Instruction], depth: int) -> str | None:
+    """Return the attribute that is loaded at a depth of the stack, and stays there while a key is computed."""
+    depths, now = [], 0
+    for step in steps:
+        now += dis.stack_effect(step.opcode, step.arg)
+        depths.append(now)
+    for place in range(1, len(steps)):
+        if steps[place].opname in LOADS and depths[place] == depth and min(depths[place + 1 :], default=0) > depth:
+            return str(steps[place].argval)
     return None
 
 
