@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +22,8 @@ from reuse.caching.chaining import PrefixCaches
 from reuse.data.dataset import Dataset
 from reuse.data.loading import load
 from reuse.devices import Compute
-from reuse.features.filling import Filling
+from reuse.features.opening import Opening
+from reuse.features.running import run_frozen
 from reuse.layers.frontier_tensor import FrontierTensor
 
 SEED = 20261128
@@ -68,12 +67,16 @@ def read(body: nn.Module, data: Dataset) -> str:
     """
     prefix, frontier = trace(Prefix(body)), (FrontierTensor("body", (6,), torch.float32),)
     caches = PrefixCaches(ActivationCache(Path("cache")), data.preprocessing.to_dict(), CPU, {})
-    store, lookup = caches.of(prefix, frontier), SimpleNamespace(lookup=SimpleNamespace(caches=caches))
-    features: Any = lookup
-    filled = Filling(features, [data.train.inputs], CPU, Listener()).fill(prefix, store, ())
-    if filled is None:
+    store, keys = caches.of(prefix, frontier), data.train.inputs.digests()
+    opening = Opening(data.train.inputs, CPU, Listener())
+    if not opening.may_serve(prefix, store):
         return "set aside"
-    (served,) = store.activations(data.train.inputs.digests()).gather(torch.arange(len(data.train)))
+
+    def compute(positions: np.ndarray) -> tuple[torch.Tensor, ...]:
+        return run_frozen(prefix, data.train.inputs.gather(torch.from_numpy(positions)), CPU)
+
+    filled = store.fill(keys, compute, probe=lambda: opening.probe(prefix))
+    (served,) = store.activations(keys).gather(torch.arange(len(data.train)))
     with torch.no_grad():
         now = body(data.train.inputs.gather(torch.arange(len(data.train)))[0])
     same = torch.allclose(served, now, rtol=1e-5, atol=1e-6, equal_nan=True)

@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parent
         ("bench_heads", ("4 heads, sgd, batch 32", "4 heads, adam, batch 256")),
         ("bench_solvers", ("logistic, ResNet-18", "ridge, ResNet-18")),
         ("bench_auto_freeze", ("whole / auto_freeze ", "whole / auto_freeze, no cache")),
+        ("bench_opening", ("50 ms / opening",)),
         ("bench_reading", ("cache from RAM / index_select", "cache from map / h5py")),
     ],
 )
@@ -30,3 +31,16 @@ def test_prints_a_table(name: str, lines: tuple[str, ...]) -> None:
     assert any(line.startswith("what ") and line.split()[1:3] == ["target", "median"] for line in printed)
     for beginning in lines:
         assert any(line.startswith(beginning) for line in printed), beginning
+
+
+@pytest.mark.slow
+def test_every_tool_is_told_with_what_it_served_stale() -> None:
+    command = [sys.executable, str(FOLDER / "bench_stale.py"), "--quick", "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    heading, *lines = done.stdout.splitlines()
+    assert heading.split()[:3] == ["tool", "mutations", "stale"]
+    tools = [line.split()[0] for line in lines if " of " in line]
+    assert tools[0] == "ours"
+    assert "joblib.Memory" in tools  # scikit-learn brings it
+    assert lines[0].split()[2] == "0"
