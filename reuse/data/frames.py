@@ -27,7 +27,8 @@ def as_frame(data: Any, name: str = "the data frame") -> pd.DataFrame:
         frame = data if isinstance(data, pd.DataFrame) else _handed_over(data)
     except (TypeError, ValueError, NotImplementedError, ImportError, pa.ArrowException) as error:
         raise DataError(f"{name} cannot be read as a data frame ({error}): give one of pandas or polars") from error
-    names = ["".join(f"{part} " for part in n).strip() if isinstance(n, tuple) else str(n) for n in frame.columns]
+    # Without blanks around them, as in a .csv file.
+    names = [" ".join(map(str, n)).strip() if isinstance(n, tuple) else str(n).strip() for n in frame.columns]
     if len(set(names)) < len(names):
         twice = next(called for called in names if names.count(called) > 1)
         raise DataError(f"{name} has two columns called {twice!r}: rename one")

@@ -117,7 +117,7 @@ def encode_targets(raw: np.ndarray, names: tuple[str, ...] = ("y",), task: str |
     held = raw[~missing]
     if held.dtype.kind == "O":
         held = np.array(held.tolist())  # numbers that came as objects are numbers again
-    if missing.any() and held.dtype.kind == "f" and (held % 1 == 0).all():
+    if missing.any() and held.dtype.kind == "f" and (held % 1 == 0).all() and (np.abs(held) < 2**53).all():
         held = held.astype(np.int64)
     if task is not None:
         encoded = TASKS[task](held, names, np.flatnonzero(~missing))
