@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from reuse.caching.chaining import Link, fill_from, find_link
+from reuse.caching.locking import FillShare
 from reuse.caching.segment import KEY_BYTES
 from reuse.caching.storage import row_bytes
 from reuse.caching.store import BLOCK_BYTES, Filled, PrefixCache
@@ -17,6 +18,7 @@ from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.data.rows import Resident, Rows
 from reuse.devices import Compute, moved
 from reuse.distributed import from_main, is_main, rank, sum_over_processes, together, world_size
+from reuse.features.ahead import PreparedAhead
 from reuse.features.opening import COMPARED_ROWS, Opening
 from reuse.features.planned import PlannedFeatures
 from reuse.features.rotating import Advance
@@ -61,8 +63,13 @@ class Filling:
             link = self._find_link(ways, lacking)
             linked = from_main(lambda: self._fill_from(link, store, settings))
             with together():
-                size = block_bytes(self._features.plan, store.stored)
-                filled = store.fill(keys, run, block_bytes=size, rank=rank(), world=world_size(), **settings)
+                size, share = block_bytes(self._features.plan, store.stored), FillShare(rank(), world_size())
+                order = share.of(store.missing(keys), len(keys))
+                with PreparedAhead(self._rows, order, COMPUTE_ROWS, self._compute) as ahead:
+                    run_ahead = partial(self._run_prepared, prefix, ahead)
+                    filled = store.fill(
+                        keys, run_ahead, block_bytes=size, rank=share.rank, world=share.count, **settings
+                    )
         if not missing and is_main():  # one that was filled before there were probes
             store.keep_probe(probe)
         if world_size() > 1:
@@ -101,6 +108,9 @@ class Filling:
             return 0
         run = partial(run_frozen, compute=self._compute)
         return fill_from(link, store, self._keys, run, device=self._compute.device, **settings).computed
+
+    def _run_prepared(self, prefix: fx.GraphModule, ahead: PreparedAhead, positions: np.ndarray) -> tuple[Tensor, ...]:
+        return run_frozen(prefix, (ahead.take(positions),), self._compute)
 
     def _run(self, prefix: fx.GraphModule, positions: np.ndarray) -> tuple[Tensor, ...]:
         (inputs,) = self._rows.gather(torch.from_numpy(positions))

@@ -1,0 +1,61 @@
+"""Inputs that are read and prepared in the background while the frozen layers compute the batch before."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reuse.data.inputs import Inputs
+from reuse.devices import Compute
+
+
+class PreparedAhead:
+    """Inputs of rows that are asked for in order, batch by batch, each prepared while the one before is computed.
+
+    One batch is ahead and no more, so that memory holds two. A batch that is not the expected one is prepared at once.
+
+    Args:
+        rows: the inputs.
+        order: positions in `rows`, ascending, that will be asked for.
+        batch: how many at a time; the last ones, and the last of a block, may be fewer.
+        compute: where and in which types they are used.
+    """
+
+    def __init__(self, rows: Inputs, order: np.ndarray, batch: int, compute: Compute) -> None:
+        self._rows, self._order, self._batch, self._compute = rows, order, batch, compute
+        self._thread = ThreadPoolExecutor(1)
+        self._coming: tuple[np.ndarray, Future[Tensor]] | None = None
+
+    def __enter__(self) -> "PreparedAhead":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def take(self, positions: np.ndarray) -> Tensor:
+        """Return the inputs of some rows on the device and in the type of the computation, and begin the next ones."""
+        inputs = self._expected(positions)
+        if inputs is None:
+            inputs = self._prepare(positions)
+        start = int(np.searchsorted(self._order, positions[-1], side="right"))
+        following = self._order[start : start + self._batch]
+        self._coming = (following, self._thread.submit(self._prepare, following)) if len(following) else None
+        return inputs.to(self._compute.device, non_blocking=True)
+
+    def _expected(self, positions: np.ndarray) -> Tensor | None:
+        if self._coming is None:
+            return None
+        coming, prepared = self._coming
+        inputs = prepared.result()
+        return inputs[: len(positions)] if np.array_equal(coming[: len(positions)], positions) else None
+
+    def _prepare(self, positions: np.ndarray) -> Tensor:
+        """Return rows on the CPU, in memory from which a GPU copies by itself where there is one."""
+        (inputs,) = self._rows.gather(torch.from_numpy(positions))
+        if inputs.is_floating_point():
+            inputs = inputs.to(self._compute.dtype)
+        return inputs.pin_memory() if self._compute.device.type == "cuda" else inputs
