@@ -44,7 +44,7 @@ def place(paths: Sequence[str], where: str) -> Placement:
     Raises:
         DataError: folders that could be splits as well as classes, or files beside class folders or splits.
     """
-    rows = [[unicodedata.normalize("NFC", part) for part in parts_of(path)] for path in paths]
+    rows = [parts_of(path if path.isascii() else unicodedata.normalize("NFC", path)) for path in paths]
     rows = _unwrapped(rows)
     roles = _roles(rows, where)
     splits = [roles[row[0]] if roles else "" for row in rows]

@@ -110,7 +110,8 @@ def _source_of_images(images: Found, name: str, where: str, options: Options, no
 
 
 def _refuse_empty(folder: Path, leaves: Sequence[str], images: Sequence[str]) -> None:
-    full = {"/".join(parts[:depth]) for parts in map(parts_of, images) for depth in range(1, len(parts))}
+    folders = {path.rpartition("/")[0] for path in images}
+    full = {"/".join(parts[:depth]) for parts in map(parts_of, folders) for depth in range(1, len(parts) + 1)}
     empty = [leaf for leaf in leaves if leaf not in full]
     if empty:
         raise DataError(f"{folder}: no images in {', '.join(empty[:5])}: remove empty folders or fill them")

@@ -6,6 +6,7 @@ So an image whose activations are cached is not decoded to learn that it can be.
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 
 import PIL
 from xxhash import xxh3_64_hexdigest
@@ -71,6 +72,7 @@ def _written(found: Finding) -> bytes:
     return json.dumps({name: value for name, value in asdict(found).items() if value}).encode()
 
 
+@lru_cache(maxsize=1024)  # most images of a data set are alike
 def _read(value: bytes) -> Finding:
     found = json.loads(value)
     depth = ValueRange(**found["depth"]) if "depth" in found else None

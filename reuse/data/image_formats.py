@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from PIL import Image
 
@@ -51,7 +51,8 @@ def is_image(name: str, content: Path | bytes) -> bool:
 
 def suffix_of(name: str) -> str:
     """Return the ending of a file's name, in lower case."""
-    return PurePosixPath(name).suffix.lower()
+    stem, dot, ending = name.rpartition("/")[2].rpartition(".")
+    return f".{ending.lower()}" if stem and dot and ending else ""
 
 
 def _head(path: Path) -> bytes:

@@ -56,7 +56,7 @@ def read_images(files: Sequence[ImageFile], name: str, options: Options) -> Imag
     check = _Check(files, wanted, FileDigests(options.hints, IMAGE_SEED), findings)
     with without_pillows_warnings():
         first = check.first_shape(name)
-        found = list(in_threads(check.look, range(len(files))))
+        found = check.look_at_all()
     check.digesting.keep()
     check.findings.keep()
     broken = {row: finding for row, finding in enumerate(found) if finding.reason}
@@ -123,6 +123,12 @@ class _Check:
             why = f"{file.name}: {finding.reason}"
             why += f", more than {self.findings.max_pixels:,}: see --max-pixels" if finding.is_large else ""
         raise DataError(f"{name} holds no image that can be read ({why})")
+
+    def look_at_all(self) -> list[Finding]:
+        """Return what decoding shows of each image; threads are for those of which it is not known."""
+        known = [self._known(file)[1] is not None for file in self.files]
+        unknown = iter(in_threads(self.look, [row for row, is_known in enumerate(known) if not is_known]))
+        return [self.look(row) if is_known else next(unknown) for row, is_known in enumerate(known)]
 
     def look(self, row: int) -> Finding:
         """Return what decoding shows of an image; digest and pixels are kept."""

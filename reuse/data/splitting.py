@@ -42,13 +42,17 @@ def split_rows(source: RawData, valid_fraction: float | None, test_fraction: flo
         DataError: too few rows or groups, or a group in two splits.
     """
     valid_fraction = VALID_FRACTION if valid_fraction is None else valid_fraction
+    notes: tuple[str, ...] = ()
     if test_fraction is None:
         test_fraction = 0.0 if source.parts.keys() >= {"train", "valid"} else TEST_FRACTION
+        if test_fraction == 0.0 and "test" not in source.parts:
+            notes = (
+                "test: none are drawn, as the data bring training and validation rows; --test-fraction draws some",
+            )
     for name, fraction in (("valid_fraction", valid_fraction), ("test_fraction", test_fraction)):
         if not 0 <= fraction < 1:
             raise UsageError(f"{name}={fraction}: give a share of the rows from 0 up to, not including, 1")
     parts = {part: np.intersect1d(rows, source.rows) for part, rows in source.parts.items()} or {"train": source.rows}
-    notes: tuple[str, ...] = ()
     for part, fraction in (("test", test_fraction), ("valid", valid_fraction)):
         if part not in parts:
             given = len(parts["train"])

@@ -156,7 +156,9 @@ def test_paths_come_in_the_order_of_their_parts(tmp_path: Path) -> None:
 
 def test_training_pictures_of_ones_own_split_are_not_tested_on(tmp_path: Path) -> None:
     root = str(fill(tmp_path / "photos", [*tree("train", count=10), *tree("val")]))
-    assert reuse.load(root).sizes == {"train": 20, "valid": 4, "test": 0}
+    data = reuse.load(root)
+    assert data.sizes == {"train": 20, "valid": 4, "test": 0}
+    assert [note for note in data.notes if note.startswith("test: none are drawn") and "--test-fraction" in note]
     asked = reuse.load(root, test_fraction=0.2)
     assert asked.sizes == {"train": 16, "valid": 4, "test": 4}
     assert any("test: 4 of the 20 training rows are drawn" in note for note in asked.notes)

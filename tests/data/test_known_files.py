@@ -200,3 +200,15 @@ def test_a_limit_that_is_lifted_is_another_look(folder: Path) -> None:
     with pytest.raises(DataError, match=r"holds no image that can be read .*more than 40: see --max-pixels"):
         loaded(folder, max_pixels=40)
     assert loaded(folder, max_pixels=49).sizes["train"] == ROWS
+
+
+def test_broken_and_new_files_among_known_ones_keep_their_places(folder: Path) -> None:
+    loaded(folder)
+    draw(folder / "cat" / "0-new.png")
+    (folder / "dog" / "9.png").write_bytes(b"none")
+    first, again = (loaded(folder, skip_bad=True) for _ in range(2))
+    for data in (first, again):
+        assert [Path(name).name for name in data.train.inputs.names() or ()] == [
+            "0-new.png", "1.png", "3.png", "5.png", "0.png", "2.png", "4.png",
+        ]  # fmt: skip
+    assert torch.equal(first.train.inputs.resident(), again.train.inputs.resident())
