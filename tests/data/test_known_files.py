@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reuse.data import file_digests, image_reading, pictures
+from reuse.data import file_digests, image_reading, images, pictures
 from reuse.data.dataset import Dataset
 from reuse.data.file_digests import FILE_DIGESTS
 from reuse.data.loading import load
@@ -40,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
     """Count files read and images decoded inside the block."""
     counts = {"read": 0, "decoded": 0}
-    read, pixels_of = Path.read_bytes, pictures.pixels_of
+    read, pixels_of = file_digests.read_bytes, pictures.pixels_of
 
     def reading(path: Path) -> bytes:
         counts["read"] += 1
@@ -51,7 +51,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
         return pixels_of(image, preprocessing)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", reading)
+        patch.setattr(file_digests, "read_bytes", reading)
+        patch.setattr(images, "read_bytes", reading)
         patch.setattr(pictures, "pixels_of", decoding)
         patch.setattr(image_reading, "pixels_of", decoding)
         yield counts
@@ -172,7 +173,7 @@ def test_a_file_that_could_not_be_opened_is_tried_again(folder: Path, monkeypatc
         raise PermissionError(13, "Permission denied", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", refuse)
+        patch.setattr(file_digests, "read_bytes", refuse)
         with pytest.raises(DataError, match="no image that can be read"):
             loaded(folder)
     assert len(loaded(folder).train) == ROWS
