@@ -109,7 +109,7 @@ def _refuse_columns(options: Options, name: str) -> None:
         raise UsageError(
             f"target={options.target!r} names a column, and {name} holds arrays: leave it out, or give 'none'"
         )
-    for setting in ("ignore", "split_column"):
+    for setting in ("ignore", "split_column", "sample_weight"):
         if given := getattr(options, setting):
             raise UsageError(f"{setting}={given!r} names a column, and {name} holds arrays: leave it out")
 

@@ -24,11 +24,13 @@ class Split:
         targets: int64 `(n,)` class numbers; float32 `(n, labels)` of 0 and 1; float64 `(n, outputs)` in their own
             units; or None.
         rows: int64 `(n,)`, the rows' numbers in the data set, from 0.
+        weights: float64 `(n,)`, how much each row counts in the loss; None: all alike.
     """
 
     inputs: Inputs
     targets: Tensor | None
     rows: np.ndarray
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -108,8 +110,16 @@ class Dataset:
 
 
 def learned_targets(data: Dataset, split: Split, compute: Compute) -> Tensor | None:
-    """Return the targets of a split as they are learned: numbers in the standard scale, in a computation's type."""
+    """Return the targets of a split as they are learned: numbers in the standard scale, in a computation's type.
+
+    Where rows have weights these are one column more; class numbers become numbers for it.
+    """
     targets = split.targets
-    if targets is None or not targets.is_floating_point():
+    if targets is None:
+        return None
+    if targets.is_floating_point():
+        targets = (data.target_scale.standardised(targets) if data.target_scale else targets).to(compute.dtype)
+    if split.weights is None:
         return targets
-    return (data.target_scale.standardised(targets) if data.target_scale else targets).to(compute.dtype)
+    columns = targets.reshape(len(targets), -1).to(compute.dtype)
+    return torch.cat([columns, split.weights.to(compute.dtype)[:, None]], dim=1)

@@ -311,13 +311,16 @@ def _features(preprocessing: Preprocessing) -> str:
 def _split(source: RawData, rows: np.ndarray, preprocessing: Preprocessing) -> tuple[Split, tuple[str, ...]]:
     inputs, notes = source.samples.inputs(rows, preprocessing)
     targets = None if source.targets is None else torch.from_numpy(source.targets[rows])
-    return Split(inputs, targets, rows), notes
+    weights = None if source.weights is None else torch.from_numpy(source.weights[rows])
+    return Split(inputs, targets, rows, weights), notes
 
 
 def _other_test(source: RawData, options: Options, test_data: str) -> tuple[Split, tuple[str, ...]]:
     """Return the rows of another file or folder as test rows, numbered on from those of the data, and notes."""
     task = None if source.targets is None else source.task
-    given = read(test_data, replace(options, task=task, group_by=None, split_column=None, ignore=()))
+    given = read(
+        test_data, replace(options, task=task, group_by=None, split_column=None, sample_weight=None, ignore=())
+    )
     given = labelled_rows(given) if task else _without_targets(given)
     split, notes = _split(given, given.rows, _given(options.preprocessing))
     targets = None

@@ -85,6 +85,7 @@ class RawData:
         rows: int64, the rows that may be used; the others are set aside.
         parts: the user's own splits, rows by "train", "valid", "test"; those that are not there are drawn.
         groups: `(n,)`; rows of one group never straddle splits.
+        weights: float64 `(n,)`, how much each row counts in the loss; None: all alike.
         notes: lines worth printing.
     """
 
@@ -97,6 +98,7 @@ class RawData:
     parts: Mapping[str, np.ndarray] = field(default_factory=dict)
     groups: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    weights: np.ndarray | None = None
 
     @property
     def is_labelled(self) -> np.ndarray:
@@ -125,7 +127,7 @@ def refuse_table_options(options: Options, what: str) -> None:
         raise UsageError(f"text={options.text!r} names a column, and {what} has none: leave it out")
     if options.target not in (None, NO_TARGET):
         raise UsageError(f"target={options.target!r} names a column, and {what} has none: leave it out, or give 'none'")
-    for name in ("group_by", "split_column", "ignore"):
+    for name in ("group_by", "split_column", "sample_weight", "ignore"):
         if given := getattr(options, name):
             raise UsageError(f"{name}={given!r} names a column, and {what} has none: leave it out")
 

@@ -16,7 +16,7 @@ from reuse.data.images import ImageSamples
 from reuse.data.picture_tables import options_of_pictures, picture_column, read_pictures
 from reuse.data.preprocessing import Column
 from reuse.data.raw import IN_ORDER, Options, RawData, Samples
-from reuse.data.table_roles import Roles, encode_columns, groups_of, parts_of, roles_of
+from reuse.data.table_roles import Roles, encode_columns, groups_of, parts_of, roles_of, weights_of
 from reuse.data.tables import TableSamples, as_texts
 from reuse.data.targets import Targets
 from reuse.data.text import TextSamples
@@ -84,6 +84,7 @@ def source_of_table(frame: Any, name: str, options: Options, *, notes: tuple[str
         parts,
         groups,
         (*notes, *roles.notes, *more, *note),
+        None if options.sample_weight is None else weights_of(columns, options.sample_weight),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reuse.data.column_types import TEXT, as_text_column, kind_of, typed
+from reuse.data.column_types import NUMBER, TEXT, as_text_column, kind_of, typed
 from reuse.data.raw import NO_TARGET, Options
 from reuse.data.table_columns import unread_number
 from reuse.data.tables import as_texts
@@ -20,6 +20,7 @@ SPLIT_NAMES = {
     "valid": ("valid", "val", "validation", "dev", "develop", "development", "eval"),
     "test": ("test", "testing", "holdout", "hold-out"),
 }
+SETTINGS = ("group_by", "split_column", "sample_weight")
 Columns = Mapping[str, pd.Series]
 
 
@@ -49,8 +50,8 @@ def roles_of(columns: Columns, options: Options, table: str) -> Roles:
         DataError: no feature is left.
     """
     ignored = named_columns(options.ignore, columns, "ignore")
-    taken = [name for name in (options.group_by, options.split_column) if name is not None]
-    for setting in ("group_by", "split_column"):
+    taken = [name for setting in SETTINGS if (name := getattr(options, setting)) is not None]
+    for setting in SETTINGS:
         if (name := getattr(options, setting)) is not None:
             _refuse_unknown(name, columns, setting)
     if options.text_column is not None:
@@ -119,6 +120,22 @@ def groups_of(columns: Columns, group_by: str) -> np.ndarray:
         DataError: a row has none.
     """
     return _texts_of(columns, group_by, "group_by")
+
+
+def weights_of(columns: Columns, sample_weight: str) -> np.ndarray:
+    """Return how much each row counts, float64 `(n,)`.
+
+    Raises:
+        DataError: a weight is missing, no number, or below 0.
+    """
+    weights: np.ndarray = typed(sample_weight, columns[sample_weight], NUMBER).to_numpy(np.float64)
+    bad = np.flatnonzero(~(weights >= 0))
+    if len(bad):
+        raise DataError(
+            f"sample_weight={sample_weight!r} is {weights[bad[0]]:g} in row {bad[0]} (from 0; {len(bad)} such rows): "
+            "give numbers of 0 or more"
+        )
+    return weights
 
 
 def parts_of(columns: Columns, split_column: str) -> dict[str, np.ndarray]:

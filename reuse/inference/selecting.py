@@ -25,8 +25,8 @@ from reuse.settings.files import ARRAYS
 
 CHOICES = (*SPLITS, "all")
 # Settings of a run by which its rows are found again; how they look, its preprocessing says.
-OF_A_RUN = ("data", "test_data", "labels", "classes", "task", "ignore", "group_by", "split_column", "text", "seed",
-           "split_seed", "test_fraction", "valid_fraction")  # fmt: skip
+OF_A_RUN = ("data", "test_data", "labels", "classes", "task", "ignore", "group_by", "split_column", "sample_weight",
+           "text", "seed", "split_seed", "test_fraction", "valid_fraction")  # fmt: skip
 
 
 @dataclass(frozen=True)

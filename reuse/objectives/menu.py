@@ -8,6 +8,7 @@ from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.byol import Byol
 from reuse.objectives.gan import Adversarial
 from reuse.objectives.objective import Objective
+from reuse.objectives.sample_weights import weighted
 from reuse.objectives.supervised import supervised
 from reuse.objectives.variational import Variational
 from reuse.objectives.weighting import parse_class_weights
@@ -34,13 +35,14 @@ def from_labels(data: Dataset, settings: LabelSettings) -> Objective:
     weights = None
     if settings.class_weights is not None and data.train.targets is not None:
         weights = parse_class_weights(settings.class_weights, data.classes, data.train.targets)
-    return supervised(
+    objective = supervised(
         data.task,
         data.num_outputs,
         label_smoothing=settings.label_smoothing,
         class_weights=weights,
         scale=data.target_scale,
     )
+    return objective if data.train.weights is None else weighted(objective)
 
 
 OBJECTIVES: dict[str, MenuEntry] = {

@@ -106,6 +106,8 @@ def sweep(arguments: SweepArguments, given: Given) -> SweepResult:
         raise UsageError(f"keep is {arguments.keep!r}: give {BEST}, or leave it out")
     common = _common_settings(arguments, given, choices[0], counts[0])
     task = new_task(common, given, listener, fresh_head=True)
+    if task.data.train.weights is not None:
+        raise UsageError("the heads of a sweep count all rows alike: leave sample_weight out, or take `reuse finetune`")
     data, divisions = _divided(task, counts, arguments.folds)
     load_seconds = time.perf_counter() - called
     objective = from_labels(data, task.settings)

@@ -18,6 +18,7 @@ class ReaderSettings(Settings):
         ignore: columns of a table that are left out.
         group_by: a column whose groups never straddle splits; fine-tuning takes the source run's where none is given.
         split_column: a column that says of each row whether it is for training, validation or test.
+        sample_weight: a column that says how much each row counts in the loss; metrics count all rows alike.
         image_size: pixels, one number or height and width; fine-tuning takes the source's where none is given.
         channels: of images, 1 or 3; fine-tuning takes the source's where none are given.
         skip_bad: set broken images aside instead of stopping.
@@ -32,6 +33,7 @@ class ReaderSettings(Settings):
     ignore: Columns = ()
     group_by: str | None = None
     split_column: str | None = None
+    sample_weight: str | None = None
     image_size: ImageSize = None
     channels: Count | None = None
     skip_bad: bool = False

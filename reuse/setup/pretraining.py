@@ -131,6 +131,8 @@ def _refuse_unused(settings: PretrainSettings, needs_labels: bool) -> None:
         return
     if settings.labels is not None:
         raise UsageError(f"{name} uses no labels, so labels would change nothing but the rows: leave it out")
+    if settings.sample_weight is not None:
+        raise UsageError(f"{name} counts all rows alike: leave sample_weight out, and its column with ignore")
     if settings.label_smoothing:
         raise UsageError(f"{name} uses no labels, so there are none to smooth: leave label_smoothing out")
     if settings.class_weights is not None:

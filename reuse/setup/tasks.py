@@ -36,7 +36,7 @@ from reuse.setup.sources import Source, find_source
 from reuse.setup.trainers import check_settings
 
 # Settings of a table that go with its data.
-COLUMN_ROLES = ("target", "task", "ignore", "group_by", "split_column", "test_data", "text")
+COLUMN_ROLES = ("target", "task", "ignore", "group_by", "split_column", "sample_weight", "test_data", "text")
 # Where no data is named there is nothing to lose: few labels show best what reused layers are worth.
 LABELS_WITHOUT_DATA = 100
 NO_CHANGE = {"source", "restore", "compare", "trust", "drop_layers", "add_layers", "split_seed"}

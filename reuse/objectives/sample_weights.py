@@ -1,0 +1,80 @@
+"""Weights of rows: a supervised loss in which rows count as much as the user says."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn import functional
+
+from reuse.data.rows import Batch
+from reuse.errors import UsageError
+from reuse.objectives.objective import Network, Objective, labels_of
+from reuse.objectives.supervised import Classification, MultiLabel, Regression
+
+LEAST = 1e-12  # a batch of which all weights are 0 moves nothing
+
+
+@dataclass(frozen=True)
+class Weighted(Objective):
+    """The weighted mean of the losses of rows: the sum of weight · loss, divided by the sum of the weights.
+
+    Weights of rows and of classes are multiplied. They belong to training: metrics are measured without them.
+
+    Attributes:
+        objective: a supervised one. Targets are its own, with one column more: the weight of the row.
+    """
+
+    objective: Classification | MultiLabel | Regression
+    needs_labels: ClassVar[bool] = True
+
+    def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
+        """Return the weighted mean loss."""
+        plain, weights = self.parted(batch)
+        outputs, labels = network(*plain.inputs), labels_of(plain)
+        losses = self._of_rows(outputs, labels) * weights
+        if isinstance(self.objective, Classification) and self.objective.class_weights is not None:
+            weights = weights * outputs.new_tensor(self.objective.class_weights)[labels]
+        return {"loss": losses.sum() / weights.sum().clamp(min=LEAST)}
+
+    def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
+        """Return the sums of the objective, in which all rows count alike."""
+        return self.objective.tally(network, self.parted(batch)[0])
+
+    def metrics(self, tally: dict[str, Tensor]) -> dict[str, float]:
+        """Return the metrics of the objective."""
+        return self.objective.metrics(tally)
+
+    def failure(self, tally: dict[str, Tensor]) -> str:
+        """Return what the objective says."""
+        return self.objective.failure(tally)
+
+    def parted(self, batch: Batch) -> tuple[Batch, Tensor]:
+        """Return a batch as the objective takes it, and the weights of its rows, `(batch,)`."""
+        packed = labels_of(batch)
+        targets = packed[:, 0].long() if isinstance(self.objective, Classification) else packed[:, :-1]
+        return Batch(batch.inputs, targets), packed[:, -1]
+
+    def _of_rows(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each row, times the weight of its class."""
+        own = self.objective
+        weights = None if isinstance(own, Regression) or own.class_weights is None else own.class_weights
+        placed = None if weights is None else outputs.new_tensor(weights)
+        if isinstance(own, Classification):
+            smoothing = own.label_smoothing
+            return functional.cross_entropy(outputs, labels, placed, reduction="none", label_smoothing=smoothing)
+        labels = labels.to(outputs.dtype)
+        if isinstance(own, MultiLabel):
+            losses = functional.binary_cross_entropy_with_logits(outputs, labels, pos_weight=placed, reduction="none")
+            return losses.mean(1)
+        return (outputs - labels).square().mean(1)
+
+
+def weighted(objective: Objective) -> Weighted:
+    """Return a supervised objective with weights of rows.
+
+    Raises:
+        UsageError: the objective is none of those whose loss of a row is known.
+    """
+    if not isinstance(objective, Classification | MultiLabel | Regression):
+        raise UsageError(f"sample_weight is for labels, and {type(objective).__name__} takes none: leave it out")
+    return Weighted(objective)
