@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from reuse import build, load_model
 from reuse.finetuning.finetune import finetune
+from reuse.layers.weights import load_weights
 from reuse.runs.results import Result
 from reuse.training.step import Step
 
@@ -169,7 +170,7 @@ def frozen_tensors(result: Result, weights: dict[str, Tensor]) -> dict[str, Tens
 def assert_only_the_rest_moved(result: Result, source: dict[str, Tensor]) -> None:
     """What is frozen is bit for bit the source's, statistics included, and what is not has moved."""
     for run in ("cache-True", "cache-False"):
-        trained = load_file(Path(run) / "weights.safetensors")
+        trained = load_weights(Path(run) / "weights.safetensors")
         still = frozen_tensors(result, source)
         assert still
         for name, tensor in still.items():
@@ -186,7 +187,7 @@ def test_every_step_is_the_same_in_float64(name: str, steps: Callable[[], Steps]
     cached, plain, result = both(case, steps, data, **settings, schedule="cosine", warmup=1.0)
     assert len(cached.losses) == 3 * 5  # 36 rows in batches of 8
     np.testing.assert_allclose(cached.losses, plain.losses, rtol=0, atol=1e-9)
-    weights, expected = (load_file(Path(run) / "weights.safetensors") for run in ("cache-True", "cache-False"))
+    weights, expected = (load_weights(Path(run) / "weights.safetensors") for run in ("cache-True", "cache-False"))
     torch.testing.assert_close(weights, expected, rtol=0, atol=1e-9)
     assert_only_the_rest_moved(result, source)
 
@@ -206,7 +207,7 @@ def test_two_hundred_steps_agree_in_float32(name: str, steps: Callable[[], Steps
     assert len(cached.losses) == 200
     np.testing.assert_allclose(cached.losses, plain.losses, rtol=1e-4)
     torch.testing.assert_close(predictions("cache-True", case), predictions("cache-False", case), rtol=1e-4, atol=1e-4)
-    weights, expected = (load_file(Path(run) / "weights.safetensors") for run in ("cache-True", "cache-False"))
+    weights, expected = (load_weights(Path(run) / "weights.safetensors") for run in ("cache-True", "cache-False"))
     torch.testing.assert_close(weights, expected, rtol=1e-4, atol=1e-5)
     assert_only_the_rest_moved(result, source)
 

@@ -13,6 +13,7 @@ from reuse.data.scales import with_white
 from reuse.errors import UsageError
 
 PREPARE = "give raw rows to `predict`, which prepares them, or prepare them with its `preprocessing`"
+FAR_OUT = 10.0  # times the distance from black to white
 FAR = 16.0  # mean square of standardised numbers, which is 1 on the training rows, from which on they are looked at
 
 
@@ -56,12 +57,13 @@ def refuse_unprepared(rows: Tensor, preprocessing: Preprocessing, shape: tuple[i
 
 
 def _beyond_white(rows: Tensor, preprocessing: Preprocessing) -> bool:
-    """Return whether pixels lie further from black and white than these from each other."""
+    """Return whether pixels lie ten times as far from black or white as these from each other: noise does not."""
     if preprocessing.signed:
         return False
     mean, std = torch.tensor(preprocessing.mean or (0.0,)), torch.tensor(preprocessing.std or (1.0,))
     black, white = float(((0 - mean) / std).min()), float(((1 - mean) / std).max())
-    return float(rows.max()) > 2 * white - black or float(rows.min()) < 2 * black - white
+    room = FAR_OUT * (white - black)
+    return float(rows.max()) > white + room or float(rows.min()) < black - room
 
 
 def _far(rows: Tensor, preprocessing: Preprocessing) -> bool:

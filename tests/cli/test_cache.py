@@ -52,7 +52,7 @@ def test_what_is_listed(reuse: Any, tune: Any) -> None:
     listed = reuse("cache", "list", "--json").json
     assert [entry["key"] for entry in listed["entries"]] == [key]
     assert listed["entries"][0]["rows"] == 400
-    on_disk = sum(path.stat().st_size for path in cache_folder().rglob("*") if path.is_file())
+    on_disk = sum(path.stat().st_size for path in (cache_folder() / key).rglob("*") if path.is_file())
     assert listed["bytes"] == listed["entries"][0]["bytes"] == on_disk
     text = reuse("cache", "list").out
     assert key in text

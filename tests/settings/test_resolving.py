@@ -59,13 +59,14 @@ def some_settings(arguments: type[Settings]) -> st.SearchStrategy[dict[str, Any]
 
 
 def as_words(arguments: type[Settings], chosen: dict[str, Any]) -> list[str]:
-    """Return what somebody would write on a command line."""
-    words: list[str] = []
+    """Return what somebody would write on a command line: the arguments first, then the options."""
+    settings = settings_of(arguments)
+    words: list[str] = [value for name, value in chosen.items() if settings[name].positional]
     for name, value in chosen.items():
-        setting, flag = settings_of(arguments)[name], name.replace("_", "-")
+        setting, flag = settings[name], name.replace("_", "-")
         if setting.positional:
-            words.append(value)
-        elif set(setting.kinds) == {bool}:
+            continue
+        if set(setting.kinds) == {bool}:
             words.append(f"--no-{flag}" if setting.default else f"--{flag}")
         elif isinstance(value, bool) and type(None) in setting.kinds:
             words.append(f"--{flag}" if value else f"--no-{flag}")
