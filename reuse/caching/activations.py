@@ -11,7 +11,6 @@ from reuse.caching.damage import DamageError
 from reuse.caching.holding import Hold
 from reuse.caching.load_checking import LoadCheck
 from reuse.caching.reading_ahead import ReadAhead, SpareMemory
-from reuse.caching.segment import GoneError
 from reuse.caching.storage import row_bytes
 from reuse.caching.stored_rows import StoredRows, Unpacker
 from reuse.data.windows import Windows, windows_for
@@ -171,12 +170,12 @@ class MappedActivations(Activations):
 class OrderedActivations(Activations):
     """Rows that stay on disk and are gathered in a known order.
 
-    Those asked for out of turn come one by one, and where one was damaged or its file removed, all that follow.
+    Those asked for out of turn come one by one, and where one was damaged, all that follow.
     """
 
     def __init__(self, rows: MappedActivations, ahead: ReadAhead) -> None:
         self.device, self.shapes, self.windows = rows.device, rows.shapes, rows.windows
-        self._rows, self._ahead, self._is_over = rows, ahead, False
+        self._rows, self._ahead, self._mended = rows, ahead, False
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -184,12 +183,10 @@ class OrderedActivations(Activations):
     def gather(self, indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the rows `indices` on `device`; see `Activations.gather`."""
         try:
-            read = None if self._is_over else self._ahead.take(indices.cpu())
+            read = None if self._mended else self._ahead.take(indices.cpu())
         except DamageError as damage:
             self._rows.mend(damage)
-            read, self._is_over = None, True
-        except GoneError:  # the maps still hold what was removed
-            read, self._is_over = None, True
+            read, self._mended = None, True
         return self._rows.gather(indices) if read is None else self._rows.handed_over(read, indices)
 
     def resident(self) -> None:

@@ -40,7 +40,7 @@ class Index:
         self._aside = {name: ranges for name, ranges in aside.items() if (self.folder / name) in present}
         for path in present:
             if path not in self._seen and _identity(path) is not None:
-                self._take_in(path)
+                self._add(read_header(path))
 
     def set_aside(self, damage: Iterable[Damage]) -> None:
         """Leave damaged rows out from now on, whether or not others are told."""
@@ -64,18 +64,6 @@ class Index:
         self._seen: dict[Path, tuple[int, ...]] = {}
         self._starts: list[int] = []
         self._rows: dict[bytes, int] = {}
-
-    def _take_in(self, path: Path) -> None:
-        try:
-            self._add(read_header(path))
-        except CacheError:
-            if _identity(path) is not None:  # else it went at this moment
-                raise
-
-    def segments_within(self, keys: np.ndarray) -> list[Path]:
-        """Return the segments that hold nothing but rows of `keys`, (n, 16) uint8."""
-        known = set(as_bytes(keys))
-        return [header.path for header in self.headers if known.issuperset(as_bytes(row_keys(header)))]
 
     def _add(self, header: Header) -> None:
         if header.prefix_key != self.prefix_key:

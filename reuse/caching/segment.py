@@ -44,10 +44,6 @@ PAGE = 4096
 UNIT_BYTES = PAGE  # a disk reads no less, so checking rows reads nothing that reading them does not
 
 
-class GoneError(CacheError):
-    """A segment that was removed, or whose name another has by now."""
-
-
 @dataclass(frozen=True)
 class Place:
     """The place of one data set in the file: `shape` values of type `storage` from byte `offset`.
@@ -261,10 +257,8 @@ def _same_file(header: Header) -> Iterator[FileIO]:
     try:
         with FileIO(header.path) as file:
             if identity_of(os.fstat(file.fileno())) != header.identity:
-                raise GoneError(f"cache file {header.path} was replaced while in use: open the cache again")
+                raise CacheError(f"cache file {header.path} was replaced while in use: open the cache again")
             yield file
-    except FileNotFoundError as error:
-        raise GoneError(f"cache file {header.path} can no longer be read ({error}): open the cache again") from error
     except OSError as error:
         raise CacheError(f"cache file {header.path} can no longer be read ({error}): open the cache again") from error
 

@@ -15,10 +15,9 @@ from reuse.caching import building, files
 from reuse.caching.activations import Activations, read_rows
 from reuse.caching.computing import ComputeRows, checked, compute_blocks, needed_bytes, portion, write_segment
 from reuse.caching.damage import DamageError, set_aside
-from reuse.caching.discarding import discard_segment
 from reuse.caching.holding import Hold
 from reuse.caching.index import Index, first_places
-from reuse.caching.locking import FillShare, alone, disk_errors, ranks_of, writing
+from reuse.caching.locking import FillShare, disk_errors, ranks_of, writing
 from reuse.caching.packing import StorageError, errors_between
 from reuse.caching.prefix_record import USED, PrefixRecord, read_record, write_record
 from reuse.caching.probe_record import read_probe, write_probe
@@ -26,7 +25,6 @@ from reuse.caching.probing import Probe, RunPrefix
 from reuse.caching.probing import difference as probe_difference
 from reuse.caching.quarantine import read_quarantine, write_quarantine
 from reuse.caching.reading_ahead import SpareMemory
-from reuse.caching.segment import GoneError
 from reuse.caching.spot_checking import advice_on, difference
 from reuse.caching.stored_rows import StoredRows, Unpacker
 from reuse.errors import CacheError
@@ -177,9 +175,6 @@ class PrefixCache:
         """
         self._refuse_quarantined()
 
-        if mend is not None and len(self.missing(keys)):
-            mend()  # of rows that somebody discarded a moment ago
-
         def mended(damage: DamageError) -> StoredRows:
             assert mend is not None
             self.set_aside(damage)
@@ -197,26 +192,6 @@ class PrefixCache:
                     if again is None:
                         raise
                     stored = again(damage)
-                except GoneError:
-                    if mend is None:
-                        raise
-                    mend()
-                    stored = self._stored(keys)
-
-    def discard(self, keys: np.ndarray) -> bool:
-        """Remove the segments that hold nothing but these rows, which nobody will read; False where that has to wait.
-
-        Who reads them all the same has them in memory, or mapped, until it opens them again.
-
-        Args:
-            keys: digests of the rows, (n, 16) uint8.
-        """
-        self._index.refresh()
-        segments = self._index.segments_within(keys)
-        if not segments:
-            return True
-        with disk_errors(self.path), alone(self.path) as free:
-            return free and all(map(discard_segment, segments))
 
     def set_aside(self, damage: DamageError) -> None:
         """Leave damaged rows out from now on, here and in other processes, so that they count as missing."""

@@ -71,8 +71,7 @@ def _show(result: Any, as_json: bool, following: str) -> None:
         labels = {"scratch": "from scratch", "frozen": "reused and frozen", "unfrozen": "reused, unfrozen"}
         rows = [{"layers": labels[name], **values} for name, values in result.comparison.items()]
         sizes = result.sizes
-        split = "test" if result.metrics["test"] else "validation"
-        say(f"on the {split} split, after training on the same {sizes['train']} + {sizes['valid']} labels:")
+        say(f"on the test split, after training on the same {sizes['train']} + {sizes['valid']} labels:")
         click.echo(table(rows))
     else:
         click.echo(table([{"split": name, **values} for name, values in result.metrics.items() if values]))

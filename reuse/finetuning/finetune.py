@@ -213,5 +213,5 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 
 def _row(result: Mapping[str, Any]) -> dict[str, Any]:
-    seconds, metrics = result["seconds"]["train"] + result["seconds"]["cache"], result["metrics"]
-    return {"epochs": result["epochs"], "seconds": seconds, **(metrics["test"] or metrics["valid"])}
+    seconds = result["seconds"]["train"] + result["seconds"]["cache"]
+    return {"epochs": result["epochs"], "seconds": seconds, **result["metrics"]["test"]}

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.parameter import is_lazy
 
 from reuse.errors import CutError
 from reuse.layers.checking import check_cut
@@ -254,6 +255,11 @@ def _modules_at_frontier(parts: Cut) -> set[str]:
 
 
 def _refuse_the_hopeless(model: nn.Module) -> None:
+    if isinstance(model, torch.jit.ScriptModule):
+        raise CutError("the model is TorchScript, which cannot be taken apart: cut the Python module it was made from")
+    lazy = next((name for name, parameter in model.named_parameters() if is_lazy(parameter)), None)
+    if lazy is not None:
+        raise CutError(f"{lazy!r} has no size yet, since its layer is lazy: call the model on a batch first")
     if all(p.requires_grad for p in model.parameters()):
         raise CutError("nothing is frozen, so there is nothing to cache: freeze some layers first")
     if not is_trainable(model):

@@ -58,7 +58,7 @@ def describe_layers(model: nn.Module, example: Tensor, parts: Cut | None = None,
 
 def _shown(model: nn.Module, depth: int, prefix: str = "") -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
     """Yield the modules `depth` levels down, shallower ones without children, and parameters beside those."""
-    yield from ((prefix + name, p) for name, p in model._parameters.items() if p is not None)
+    yield from ((prefix + name, p) for name, p in model.named_parameters(recurse=False, remove_duplicate=False))
     for name, child in model.named_children():
         if depth > 1 and any(True for _ in child.children()):
             yield from _shown(child, depth - 1, f"{prefix}{name}.")

@@ -23,7 +23,7 @@ from reuse.layers.preserving import untouched_attributes
 from reuse.layers.probing import NOTHING, Moving
 from reuse.layers.randomness import RandomSources, same_states
 from reuse.layers.recording import Untraceable, unnested
-from reuse.layers.structure import children, mapped
+from reuse.layers.structure import Remake, children, mapped
 from reuse.layers.tracer import argument_names
 from reuse.layers.tracing import TracedModel
 from reuse.layers.trainability import is_frozen
@@ -108,9 +108,22 @@ def _give_back_structure(graph: fx.Graph) -> None:
     codegen: Any = graph._codegen
     info = getattr(codegen, "pytree_info", None)
     if info is not None and info.out_spec is not None:
-        leaves: Any = graph.output_node().args[0]
-        graph.output_node().args = (tree_unflatten(list(leaves), info.out_spec),)
+        flat: Any = graph.output_node().args[0]
+        value = tree_unflatten(list(flat), info.out_spec)
+        with graph.inserting_before(graph.output_node()):
+            graph.output_node().args = (_returned(graph, value),)
         codegen.pytree_info = info._replace(out_spec=None)
+
+
+def _returned(graph: fx.Graph, value: Any) -> Any:
+    """Return a value as an argument of a node; a container that torch.fx does not keep is made by a call."""
+    held = children(value)
+    if held is None:
+        return value
+    parts = [_returned(graph, part) for part in held[0]]
+    if type(value) in (list, tuple, dict):
+        return held[1](parts)
+    return graph.call_function(Remake((held[1], [None] * len(parts)), type(value)), tuple(parts))
 
 
 def _shapes(model: nn.Module, example: Example, batch: Any) -> Any:
@@ -118,10 +131,17 @@ def _shapes(model: nn.Module, example: Example, batch: Any) -> Any:
     arguments, keywords = mapped(
         lambda leaf: {0: batch} if isinstance(leaf, Tensor) else None, [list(example.arguments), example.keywords]
     )
-    parameters = list(inspect.signature(model.forward).parameters.values())
-    if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
-        return {parameters[0].name: tuple(arguments), **keywords}
-    return {**dict(zip(argument_names(model, len(arguments)), arguments, strict=True)), **keywords}
+    shapes: dict[str, Any] = {}
+    for parameter in inspect.signature(model.forward).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL and arguments:
+            shapes[parameter.name], arguments = tuple(arguments), []
+        elif parameter.kind is parameter.VAR_KEYWORD and keywords:
+            shapes[parameter.name], keywords = keywords, {}
+        elif parameter.name in keywords:
+            shapes[parameter.name] = keywords.pop(parameter.name)
+        elif arguments:
+            shapes[parameter.name] = arguments.pop(0)
+    return shapes
 
 
 def _attribute(module: nn.Module, target: str) -> object:

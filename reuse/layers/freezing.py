@@ -12,6 +12,7 @@ Lightning #13902).
 from dataclasses import dataclass
 
 from torch import fx, nn
+from torch.nn.parameter import is_lazy
 
 from reuse.errors import UsageError
 from reuse.layers.selecting import Patterns, select, summarize
@@ -69,6 +70,11 @@ def freeze(model: nn.Module, patterns: Patterns) -> Freezing:
         raise UsageError(
             "everything would be frozen, so nothing would train: leave the output layer out, for example with '!NAME'"
         )
+    for name, parameter in parameters.items():
+        if id(parameter) in chosen and is_lazy(parameter):
+            raise UsageError(
+                f"{name!r} has no size yet, since its layer is lazy: call the model on a batch, then freeze"
+            )
     for parameter in parameters.values():
         if id(parameter) in chosen:
             parameter.requires_grad_(False)

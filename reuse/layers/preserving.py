@@ -83,14 +83,15 @@ class _Kept:
     def __init__(self, module: nn.Module):
         self.module = module
         self.attributes = dict(vars(module))
-        self.buffers = dict(module._buffers)
-        self.memory = [(p, p.data) for p in module._parameters.values() if p is not None]
+        self.is_script = isinstance(module, torch.jit.ScriptModule)  # whose tables are not Python's
+        self.buffers = {} if self.is_script else dict(module._buffers)
+        self.memory = [(p, p.data) for p in module.parameters(recurse=False)]
         own = ((name, value) for name, value in self.attributes.items() if name not in _TABLES)
         self.contents = [(value, contents(value)) for _, value in own if isinstance(value, _CONTAINERS)]
 
     def put_back(self) -> None:
         attributes = vars(self.module)
-        if not isinstance(self.module, torch.jit.ScriptModule):
+        if not self.is_script:
             _refill(attributes, self.attributes)
             _refill(self.module._buffers, self.buffers)
         for value, content in self.contents:
@@ -111,4 +112,4 @@ def _refill(table: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 
 def _buffers(model: nn.Module) -> list[Tensor]:
-    return [buffer for module in model.modules() for buffer in module._buffers.values() if buffer is not None]
+    return [buffer for module in model.modules() for buffer in module.buffers(recurse=False)]

@@ -114,9 +114,9 @@ def state_of(model: nn.Module, with_values: bool = False) -> State:
         if key not in _TABLES
     }
     for name, module in model.named_modules():
-        for key, buffer in module._buffers.items():
+        for key, buffer in module.named_buffers(recurse=False, remove_duplicate=False):
             if (name, key) not in found:
-                found[name, key] = Held(buffer, None if buffer is None or not with_values else buffer.detach().clone())
+                found[name, key] = Held(buffer, buffer.detach().clone() if with_values else None)
     return found
 
 

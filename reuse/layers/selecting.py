@@ -129,8 +129,7 @@ def names_in_order(model: nn.Module) -> list[str]:
             names.append(prefix)
         names += [
             f"{prefix}.{name}" if prefix else name
-            for name in module._parameters
-            if module._parameters[name] is not None
+            for name, _ in module.named_parameters(recurse=False, remove_duplicate=False)
         ]
     return names
 
@@ -141,7 +140,9 @@ def summarize(model: nn.Module, parameters: set[str]) -> list[str]:
     chosen = {id(tensors[name]) for name in parameters}
 
     def walk(module: nn.Module, prefix: str) -> list[str]:
-        found = [prefix + n for n, p in module._parameters.items() if p is not None and id(p) in chosen]
+        found = [
+            prefix + n for n, p in module.named_parameters(recurse=False, remove_duplicate=False) if id(p) in chosen
+        ]
         for name, child in module.named_children():
             own = [id(p) for p in child.parameters()]
             if own and chosen.issuperset(own):

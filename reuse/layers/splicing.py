@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 
 from reuse.layers.crossing import BatchDimension, BatchSize, Constant, Form, Repeated, Same, Shape
 from reuse.layers.frontier import DividedGraph, batch_dimension
+from reuse.layers.guarding import RowGuard
 from reuse.layers.suffix import RENAMED
 
 
@@ -21,7 +22,11 @@ def build_prefix(side: DividedGraph, model: nn.Module, frontier: Sequence[fx.Nod
         if node in needed or node.op == "placeholder":
             copies[node] = graph.node_copy(node, lambda n: copies[n])
     graph.output(tuple(_rows_first(graph, copies[n], batch_dimension(n, side.observed)) for n in frontier))
-    return _module(graph, side, model, {}, "Prefix")
+    prefix = _module(graph, side, model, {}, "Prefix")
+    given = side.observed.small.values
+    expected = {str(n.target): given[n] for n in side.order if n.op == "placeholder"}
+    prefix.register_forward_pre_hook(RowGuard(expected), with_kwargs=True)
+    return prefix
 
 
 def build_suffix(side: DividedGraph, model: nn.Module, frontier: list[str]) -> fx.GraphModule:

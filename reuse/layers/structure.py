@@ -47,6 +47,19 @@ def made(how: Layout, parts: Iterator[Any]) -> Any:
     return next(parts) if how is None else how[0]([made(part, parts) for part in how[1]])
 
 
+class Remake:
+    """Function that makes a container of its leaves again."""
+
+    def __init__(self, how: Layout, kind: type):
+        self.layout = how
+        self.__name__ = self.__qualname__ = f"remake_{kind.__name__}"
+        self.__module__ = __name__
+
+    def __call__(self, *parts: Any) -> Any:
+        """Return the container."""
+        return made(self.layout, iter(parts))
+
+
 def mapped(function: Callable[[Any], Any], value: Any) -> Any:
     """Return a value like this one, with each leaf replaced by what a function makes of it."""
     held = children(value)

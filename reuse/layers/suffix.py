@@ -1,13 +1,13 @@
 """The suffix of a cut: what a model computes from its frontier, as a module that trains the model."""
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from reuse.errors import CutError
 from reuse.layers.frontier_tensor import FrontierTensor
+from reuse.layers.guarding import refuse_shapes
 
 RENAMED = "renamed"  # under which a graph module notes what of the model it holds under other names
 
@@ -53,19 +53,6 @@ class Suffix(nn.Module):
         self.training = mode
         self.model.train(mode)
         return self
-
-
-def refuse_shapes(given: Sequence[Tensor], expected: Sequence[tuple[int, ...]]) -> NoReturn:
-    """Raise on rows of other shapes than those that a model was cut for.
-
-    Raises:
-        CutError: always.
-    """
-    shapes = ", ".join(str(tuple(tensor.shape[1:])) for tensor in given)
-    raise CutError(
-        f"the model was cut for rows of the shapes {', '.join(map(str, expected))}, and these are {shapes}: "
-        "cut it anew on an example of that shape"
-    )
 
 
 def model_name(target: str, graph: fx.GraphModule) -> str:

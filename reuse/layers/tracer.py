@@ -8,6 +8,7 @@ makes a mixed module one call, and fails at the model itself.
 import inspect
 import operator
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -159,15 +160,20 @@ class MixedTracer(fx.Tracer):
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Record a call; where a mixed module cannot be traced, undo what was recorded of it and make it one call."""
+        if id(m) not in self.names:  # made in the forward itself, as `nn.ReLU()(x)`
+            if next(m.parameters(), None) is not None:
+                raise Untraceable(f"its forward makes a {type(m).__name__} with parameters of its own")
+            return forward(*args, **kwargs)
         name = self.path_of_module(m)
         if not self.is_leaf_module(m, name):
             last = next(iter(reversed(self.graph.nodes)), None)
-            states = self.random.states()
+            states, stack = self.random.states(), list(self.module_stack.items())
             try:
                 with self._entered(m, name):
                     return super().call_module(m, forward, args, kwargs)
             except Exception as error:  # noqa: BLE001 - see trace_or_none
                 self._forget(last)
+                self.module_stack = OrderedDict(stack)
                 self.random.restore(states)
                 self.opaque[name] = str(error).partition("\n")[0]
         result = super().call_module(m, forward, args, kwargs)

@@ -5,20 +5,7 @@ from typing import Any
 from torch import Tensor, fx
 
 from reuse.layers.constancy import ObservedGraph
-from reuse.layers.structure import children, layout, leaves, made
-
-
-class Remake:
-    """Function that makes a container of its leaves again."""
-
-    def __init__(self, value: Any):
-        self.layout = layout(value)
-        self.__name__ = self.__qualname__ = f"remake_{type(value).__name__}"
-        self.__module__ = __name__
-
-    def __call__(self, *parts: Any) -> Any:
-        """Return the container."""
-        return made(self.layout, iter(parts))
+from reuse.layers.structure import Remake, children, layout, leaves
 
 
 def leaf(value: Any, number: int) -> Any:
@@ -41,15 +28,15 @@ def unpack(node: fx.Node, observed: ObservedGraph, prefix: set[fx.Node]) -> None
     """
     graph, seen = observed.traced.graph, (observed.small, observed.large)
     parts: list[fx.Node] = []
-    place = node
-    for number in range(len(leaves(observed.small.values[node]))):
+    value, place = observed.small.values[node], node
+    for number in range(len(leaves(value))):
         with graph.inserting_after(place):
             place = graph.call_function(leaf, (node, number), name=f"{node.name}_{number}")
         parts.append(place)
         for one in seen:
             one.values[place] = leaf(one.values[node], number)
     with graph.inserting_after(place):
-        again = graph.call_function(Remake(observed.small.values[node]), tuple(parts), name=f"{node.name}_again")
+        again = graph.call_function(Remake(layout(value), type(value)), tuple(parts), name=f"{node.name}_again")
     for one in seen:
         one.values[again] = one.values[node]
     for user in list(node.users):

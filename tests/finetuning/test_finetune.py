@@ -232,13 +232,3 @@ def test_a_training_that_has_learned_nothing_says_so_and_what_to_try(source: str
     assert "the mean of the targets is a better prediction" in told[0]
     assert "learning_rate (it was 1e-09)" in told[0]
     assert told[0] in result.notes
-
-
-def test_a_comparison_without_test_rows_is_of_the_validation_rows(source: str) -> None:
-    x, y = ARRAYS["x"], ARRAYS["y"]
-    rows = {"x_train": x[:60], "y_train": y[:60], "x_val": x[60:], "y_val": y[60:]}
-    result = finetune(source, freeze="hidden1", data=rows, compare=True, **QUICK)
-    assert result.metrics["test"] == {}
-    assert result.comparison["frozen"]["loss"] == result.metrics["valid"]["loss"]
-    assert {"scratch", "unfrozen"} < set(result.comparison)
-    assert all("accuracy" in row for row in result.comparison.values())

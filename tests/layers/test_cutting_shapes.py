@@ -5,6 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from exact_cuts import ROWS, Case, ThreeLayers, hold_to_model
+from reuse.errors import CutError
+from reuse.layers.cutting import cut
+from reuse.layers.freezing import freeze
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(ROWS, 4, generator=GENERATOR).double()
@@ -156,6 +159,16 @@ CASES = {
     "attention": Case(Attends, "layers.0,layers.1", (SEQUENCE,), frontier=[(6, 4)]),
     "rolled and chunked": Case(Rolls, "a", (IMAGES,)),
 }
+
+
+def test_rows_of_another_shape_are_refused() -> None:
+    model = Causal()
+    freeze(model, "a")
+    parts = cut(model, SEQUENCE)
+    with pytest.raises(CutError, match=r"cut for x of \(6, 4\) a row, and was given \(5, 4\)"):
+        parts.prefix(SEQUENCE[:, :5])
+    with pytest.raises(CutError, match=r"cut for the frontier of \(6, 4\) a row"):
+        parts.suffix(SEQUENCE[:, :5])
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from exact_cuts import ROWS, Case, ThreeLayers, doubled, hold_to_model
+from reuse.errors import CutError, UsageError
+from reuse.layers.cutting import cut
+from reuse.layers.freezing import freeze
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(ROWS, 4, generator=GENERATOR).double()
@@ -279,6 +282,60 @@ CASES = {
     "a layer called twice": Case(CalledTwice, "a", (X,), frontier=[(4,)]),
     "sparse gradients": Case(SparseRows, "frozen,a", (TOKENS,)),
 }
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize("frozen", ["0", "1", "0,1.0"])
+def test_a_layer_in_torchscript_is_one_call(frozen: str) -> None:
+    script = torch.jit.script(doubled(nn.Linear(4, 4), nn.Linear(4, 4)))
+    model = doubled(nn.Linear(4, 4), script, nn.Linear(4, 2)) if frozen != "1" else doubled(script, nn.Linear(4, 2))
+    freeze(model, frozen if frozen != "1" else "0")
+    parts = cut(model, X)
+    torch.testing.assert_close(parts.suffix.train()(*parts.prefix(X)), model(X), rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_a_model_in_torchscript_is_refused() -> None:
+    model = torch.jit.script(doubled(nn.Linear(4, 4), nn.Linear(4, 2)))
+    freeze(model, "0")
+    with pytest.raises(CutError, match="TorchScript"):
+        cut(model, X)
+
+
+def test_a_lazy_layer_is_refused_in_one_line() -> None:
+    model = nn.Sequential(nn.LazyLinear(4), nn.Linear(4, 2))
+    with pytest.raises(UsageError, match=r"'0\.weight' has no size yet"):
+        freeze(model, "0")
+    model = nn.Sequential(nn.Linear(4, 4), nn.LazyLinear(2))
+    freeze(model, "0")
+    with pytest.raises(CutError, match=r"'1\.weight' has no size yet"):
+        cut(model, X.float())
+
+
+def test_another_number_than_the_examples_is_refused() -> None:
+    model = Tokens()
+    freeze(model, "embedding,a")
+    parts = cut(model, (TOKENS, MASK, 2.5))
+    with pytest.raises(CutError, match=r"cut for scale of 2\.5 a row, and was given 3\.5"):
+        parts.prefix(TOKENS, MASK, 3.5)
+    with pytest.raises(CutError, match="cut for mask"):
+        parts.prefix(TOKENS, None, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("example", "reason"),
+    [
+        ((X.numpy(),), "NumPy array"),
+        ((3,), "holds none"),
+        ((X, X[:2]), "same number of rows"),
+        ((torch.tensor(1.0),), "same number of rows"),
+    ],
+)
+def test_an_example_without_rows_of_tensors_is_refused(example: Any, reason: str) -> None:
+    model = doubled(nn.Linear(4, 4), nn.Linear(4, 2))
+    freeze(model, "0")
+    with pytest.raises(CutError, match=reason):
+        cut(model, example)
 
 
 @pytest.mark.parametrize("name", CASES)
