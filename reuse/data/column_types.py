@@ -15,6 +15,8 @@ MISSING_SPELLINGS = {"", "na", "n/a", "nan", "null", "none", "?"}
 CODE = re.compile(r"[+-]?0\d+")
 ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
 TRUTH = {"true": "True", "false": "False"}
+BLANK_AROUND = "^[\\s\u00a0\u2000-\u200a\u3000]|[\\s\u00a0\u2000-\u200a\u3000]$"
+LONGEST_SPELLING = max(map(len, (*MISSING_SPELLINGS, *TRUTH)))
 SECONDS_A_DAY = 86_400.0
 
 
@@ -159,12 +161,16 @@ def _plain_objects(name: str, series: pd.Series) -> pd.Series:
 
 def _plain_strings(series: pd.Series) -> pd.Series:
     """Return strings without blanks around them, None where one is spelled as missing."""
-    stripped = series.str.strip()
-    folded = stripped.str.lower()
-    missing = folded.isna() | folded.isin(MISSING_SPELLINGS)
-    plain = stripped.where(~missing, None) if missing.any() else stripped
-    is_truth = folded.isin(TRUTH)
-    return folded.where(is_truth, None).map(TRUTH) if is_truth.any() and (is_truth | missing).all() else plain
+    # Only what has to be is copied: a column of identifiers is large.
+    stripped = series.str.strip() if series.str.contains(BLANK_AROUND, na=False).any() else series
+    short = stripped.str.len() <= LONGEST_SPELLING
+    folded = stripped[short.fillna(False).astype(bool)].str.lower()
+    missing = stripped.isna()
+    missing[folded.index[folded.isin(MISSING_SPELLINGS)]] = True
+    truth = folded[folded.isin(TRUTH)]
+    if len(truth) and len(truth) + missing.sum() == len(series):
+        return truth.map(TRUTH).astype(object).reindex(series.index, fill_value=None)
+    return stripped.where(~missing, None) if missing.any() else stripped
 
 
 def _inferred(series: pd.Series) -> pd.Series:
