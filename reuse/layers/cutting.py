@@ -32,7 +32,7 @@ from reuse.layers.trainability import has_hooks, is_frozen, is_mixed, is_trainab
 
 Tracer = Callable[..., TracedModel]
 
-ROWS = (2, 3, 8)  # a graph is observed on the first and last of these batch sizes; a cut is checked on all
+ROWS = (2, 3, 8)  # a model is called on these batch sizes; it is observed and its cut checked on the first and last
 
 
 class _NothingToCacheError(CutError):
@@ -101,7 +101,7 @@ def cut(model: nn.Module, example: Tensor | Mapping[str, Any] | Sequence[Any], *
 
 def _probed(model: nn.Module, batches: tuple[Example, ...]) -> Moving:
     try:
-        return probe(model, batches[0], batches[-1])
+        return probe(model, batches[0], batches[1])
     except Exception as error:
         raise CutError(f"the model cannot be cut: calling it failed: {first_line(error)}") from error
 
