@@ -463,3 +463,70 @@ def test_components_can_be_read():
     assert components["dtype"] == "float32"
     assert max(map(len, components.values())) <= 200
     assert not any(re.search(r"0x[0-9a-f]{6}", text) for text in components.values())
+
+
+@pytest.fixture
+def usual_settings():
+    """Settings of torch that a test changes are set back."""
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_default_dtype(torch.float32)
+    torch.set_flush_denormal(False)
+    torch.backends.mha.set_fastpath_enabled(True)
+
+
+SETTINGS = {
+    "deterministic_algorithms": lambda: torch.use_deterministic_algorithms(True),
+    "default_dtype": lambda: torch.set_default_dtype(torch.float64),
+    "mha_fastpath": lambda: torch.backends.mha.set_fastpath_enabled(False),
+}
+
+
+@pytest.mark.usefixtures("usual_settings")
+@pytest.mark.parametrize("name", SETTINGS)
+def test_unusual_settings_of_torch_are_part_of_the_key_and_usual_ones_are_not(name):
+    model = build()
+    before = print_of(model)
+    assert f"numerics/{name}" not in before.components
+    SETTINGS[name]()
+    (line,) = before.differences(print_of(model))
+    assert line.startswith(f"numerics/{name}: absent here")
+
+
+@pytest.mark.usefixtures("usual_settings")
+def test_flushed_denormals_are_part_of_the_key():
+    before = print_of(build())
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor does not flush denormals")
+    after = print_of(build())
+    torch.set_flush_denormal(False)
+    assert before.key != after.key
+
+
+def _doubled(module, given, *output):
+    return output[-1] * 2 if output else None
+
+
+def test_flags_of_hooks_are_part_of_the_key():
+    def key(**flags):
+        model = build()
+        model.first.register_forward_hook(_doubled, **flags)
+        return print_of(model).key
+
+    keys = [key(), key(with_kwargs=True), key(always_call=True)]
+    assert len(set(keys)) == 3
+    assert key(with_kwargs=True) == keys[1]
+
+
+def test_hooks_of_all_modules_are_part_of_the_key():
+    keys = [print_of(build()).key]
+    for register in (
+        nn.modules.module.register_module_forward_pre_hook,
+        nn.modules.module.register_module_forward_hook,
+    ):
+        for flags in ({}, {"always_call": True}) if "pre" not in register.__name__ else ({},):
+            handle = register(_doubled, **flags)
+            keys.append(print_of(build()).key)
+            handle.remove()
+    assert len(set(keys)) == len(keys)
+    assert print_of(build()).key == keys[0]
