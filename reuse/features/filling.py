@@ -60,8 +60,7 @@ class Filling:
         run, probe, missing = partial(self._run, prefix), partial(self._opening.probe, prefix), len(lacking)
         with self._reporter.rows(missing, "caching activations") as progress:
             settings: dict[str, Any] = {"compute_rows": COMPUTE_ROWS, "progress": progress.advance, "probe": probe}
-            link = self._find_link(ways, lacking)
-            linked = from_main(lambda: self._fill_from(link, store, settings))
+            linked = from_main(lambda: self._fill_from(self._find_link(ways, lacking), store, settings))
             with together():
                 size, share = block_bytes(self._features.plan, store.stored), FillShare(rank(), world_size())
                 order = share.of(store.missing(keys), len(keys))
@@ -96,9 +95,9 @@ class Filling:
         store.fill(self._keys, partial(self._run, prefix), compute_rows=COMPUTE_ROWS)
 
     def _find_link(self, ways: Ways, lacking: np.ndarray) -> Link | None:
-        """Return the first earlier cut that has any of these rows, and may serve them."""
+        """Return the first earlier cut that has any of these rows, and may serve them, in one process for all."""
         while (link := find_link(ways, self._features.lookup.caches.of, lacking)) is not None:
-            if self._opening.may_serve(link.earlier.prefix, link.store):
+            if self._opening.may_serve_here(link.earlier.prefix, link.store):
                 return link
             ways = [way for way in ways if way[0] is not link.earlier]
         return None

@@ -35,8 +35,12 @@ class Opening:
     def may_serve(self, prefix: fx.GraphModule, store: PrefixCache) -> bool:
         """Return whether a cache of the rows may be read and added to; where it may not, a line says why.
 
-        Of several processes the first one checks for all.
+        Of several processes the first one checks for all: each of them asks.
         """
+        return from_main(lambda: self.may_serve_here(prefix, store))
+
+    def may_serve_here(self, prefix: fx.GraphModule, store: PrefixCache) -> bool:
+        """Return the same, asked in one process alone."""
         if store.key not in self._checked:
             self._checked[store.key] = self._check(prefix, store)
         return self._checked[store.key]
@@ -47,13 +51,13 @@ class Opening:
         return take_probe(ordinary, partial(self._run, prefix), self._compute.device)
 
     def _check(self, prefix: fx.GraphModule, store: PrefixCache) -> bool:
-        if (known := from_main(lambda: store.quarantined)) is not None:
+        if (known := store.quarantined) is not None:
             self._reporter.line(
                 f"the cached prefix {store.key} was set aside ({known}), and what it holds is computed anew; `reuse "
                 f"cache clear {store.key}` removes it if the cause is gone"
             )
             return False
-        found = from_main(lambda: self._mismatch(prefix, store))
+        found = self._mismatch(prefix, store)
         if found is None:
             return True
         store.quarantine(found)
