@@ -176,10 +176,13 @@ def _plain_strings(series: pd.Series) -> pd.Series:
 def _inferred(series: pd.Series) -> pd.Series:
     if kind_of(series) != TEXT:
         return series
-    held = series.dropna()
-    if not len(held):
+    is_held = series.notna().to_numpy()
+    if not is_held.any():
         return pd.Series(np.nan, index=series.index, dtype=np.float64)
-    first = str(held.iloc[0])
+    first = str(series.iloc[int(is_held.argmax())])
+    if not (is_number(first) or ISO_TIME.fullmatch(first)):
+        return series  # most texts: nothing of them is copied
+    held = series.dropna()
     if ISO_TIME.fullmatch(first) and held.str.fullmatch(ISO_TIME.pattern).all():
         times = pd.to_datetime(series, errors="coerce", utc=True, format="ISO8601")
         return _without_zone(times) if times.notna().sum() == len(held) else series
