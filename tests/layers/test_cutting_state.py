@@ -95,6 +95,17 @@ class CentreInPlace(Centre):
         return out
 
 
+class FrozenFromMovingCentre(Centre):
+    """Nothing but a buffer that moves later in the forward meets a frozen value."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x) - self.center
+        out = self.c(self.b(y))
+        if self.training:
+            self.center.mul_(0.9).add_(out.mean(0).detach(), alpha=0.1)
+        return out
+
+
 class CentreThenRead(Centre):
     def forward(self, x: Tensor) -> Tensor:
         y = self.b(self.a(x))
@@ -295,6 +306,7 @@ CASES = {
     "a centre": Case(Centre, "a", (X,), frontier=[(4,)]),
     "a centre in a mixed child": Case(lambda: Around(Centre()), "first,inner.a", (X,), frontier=[(4,)]),
     "a centre in place": Case(CentreInPlace, "a", (X,), frontier=[(4,)]),
+    "a frozen value less a centre": Case(FrozenFromMovingCentre, "a", (X,), frontier=[(4,)]),
     "a centre read after it moved": Case(CentreThenRead, "a", (X,), frontier=[(4,)]),
     "a centre of frozen values": Case(CentreOfFrozen, "a", (X,), frontier=[(4,)]),
     "an auxiliary loss": Case(Auxiliary, "a", (X,), frontier=[(4,)]),
