@@ -27,11 +27,12 @@ REPEATS, EPOCHS, ROWS, QUICK_ROWS = 5, 5, 2_000, 60
 GROWTH = (1_000, 4_000, 16_000)
 CLOCKED = """
 import json, sys, time
-import h5py, numpy, torch
-import reuse
 arguments = json.loads(sys.argv[1])
 for name in arguments.pop("imports"):
     __import__(name)
+import torch
+import reuse
+import reuse.finetuning.finetune
 torch.set_num_threads(1)
 started = time.process_time()
 result = reuse.finetune(**arguments)
@@ -57,14 +58,14 @@ class Case:
     more: float = 1.0
 
 
-TIMM = ("timm", "torchvision")
+# What torch's optimizers, the drawing of splits and the cache import on first use, and models of timm.
+ALL = ("torch._dynamo", "sklearn.model_selection", "sklearn.datasets", "h5py", "tqdm")
+TIMM = (*ALL, "timm", "torchvision")
 CASES = {
     "photos": Case({"source": "timm:resnet10t", "freeze": "!fc", "image_size": 128}, TIMM),
     "arrays": Case({"source": "timm:resnet18", "freeze": "!fc"}, TIMM),
     "vit": Case({"source": "timm:vit_tiny_patch16_224", "freeze": "!head"}, TIMM),
-    "mlp": Case(
-        {"source": "mlp:300,100,50", "freeze": "hidden1,hidden2", "data": "digits"}, ("sklearn.datasets",), 1.0, 0.3
-    ),
+    "mlp": Case({"source": "mlp:300,100,50", "freeze": "hidden1,hidden2", "data": "digits"}, ALL, 1.0, 0.3),
 }
 SMALL = {"source": "convnet:16,32", "freeze": "conv1,conv2"}
 
