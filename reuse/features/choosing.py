@@ -61,7 +61,7 @@ def choose(
     """
     compute = sample.compute
     here = conditions(compute.device, upcoming.batch_size, compute.precision) if upcoming.comparable else None
-    known = find_timings(found.store.path, here, parts) if here is not None and not len(found.missing) else None
+    known = find_timings(found.store.path, here, parts) if here is not None else None
     rest = describe_rest(parts)
     if known is not None and known.rest == rest:
         names = [node.name for node in parts.prefix.graph.nodes]
