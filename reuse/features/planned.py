@@ -26,8 +26,6 @@ from reuse.planning.workload import Timings
 from reuse.settings.caching import StoringSettings
 from reuse.units import format_bytes, format_epochs, format_seconds
 
-LONG_CUT = 1.0  # seconds from which on a plan says how long the cut took
-
 
 @dataclass(frozen=True)
 class PlannedFeatures:
@@ -40,8 +38,8 @@ class PlannedFeatures:
         later: the earlier cuts whose frontiers later phases will read, the earliest first.
         viewing: versions of the training rows that are stored too; None where there are none.
         measured: what later runs need not measure again; None where there is nothing new.
-        seconds: what these took (`digest`), and all the rest (`prepare`).
-        cut_seconds: what finding and checking the cut took, of the latter; next to nothing where it was known.
+        seconds: what these took (`digest`), and all the rest (`prepare`); of that, what finding and checking the cut
+            took (`cut`), next to nothing where it was known.
     """
 
     parts: Cut
@@ -51,7 +49,6 @@ class PlannedFeatures:
     viewing: Viewing | None
     measured: Timings | None
     seconds: dict[str, float]
-    cut_seconds: float = 0.0
 
     @property
     def store(self) -> PrefixCache:
@@ -109,7 +106,8 @@ def plan_features(
     if storing.cache_budget is not None and _bytes(plan, later) > storing.cache_budget:
         later = ()  # one frontier at a time
     seconds = {"prepare": time.perf_counter() - begun - digest_seconds, "digest": digest_seconds}
-    return PlannedFeatures(parts, found, plan, later, viewing, measured, seconds, started - begun)
+    seconds["cut"] = started - begun
+    return PlannedFeatures(parts, found, plan, later, viewing, measured, seconds)
 
 
 def half_steps(objective: Objective, network: Network) -> Callable[[Batch], object]:
@@ -147,8 +145,6 @@ def describe_plan(features: PlannedFeatures) -> list[str]:
             f"the frozen layers take {once}, the rest {each} an epoch"
         ),
     ]
-    if features.cut_seconds >= LONG_CUT:
-        lines.append(f"finding and checking the cut took {format_seconds(features.cut_seconds)}")
     if features.viewing is not None and plan.cache:
         lines.append(f"views: {features.viewing}")
     if plan.cache and plan.kind == "memory":
