@@ -18,6 +18,7 @@ from reuse.errors import CacheError, UsageError
 
 WRITER = "writer"
 SOFT = ".held"
+PATIENCE = 1.0  # seconds that are waited for another writer before anybody is told
 LOCKS = {".lock", SOFT}  # how the names of lock files end
 FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
 
@@ -80,8 +81,8 @@ def writing(folder: Path, share: FillShare = ALONE) -> Iterator[list[int]]:
             ranks = sorted({share.rank, *(ranks_of(folder) if share.count == 1 else [])})
             for rank in ranks:  # ascending, so that no two wait for each other
                 lock = _lock(folder / _name(rank))
-                if not _acquired(lock):
-                    log.info("waiting: another process is writing %s", folder)
+                if not _acquired(lock, PATIENCE):
+                    log.warning("waiting for another process, which is writing %s", folder)
                     lock.acquire()
                 held.callback(lock.release)
         yield ranks
@@ -152,9 +153,9 @@ def _lock(path: Path) -> BaseFileLock:
     return SoftFileLock(marker)
 
 
-def _acquired(lock: BaseFileLock) -> bool:
+def _acquired(lock: BaseFileLock, timeout: float = 0) -> bool:
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=timeout)
     except Timeout:
         return False
     return True

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caching.conftest import FRONTIER, Rows
+from reuse.caching import locking
 from reuse.caching.building import building_place, published
 from reuse.caching.cache import ActivationCache
 from reuse.caching.locking import FillShare
@@ -18,6 +20,27 @@ from reuse.errors import CacheError, UsageError
 from reuse.fingerprinting.fingerprint import Fingerprint
 
 SMALL = {"compute_rows": 2, "block_bytes": 1}  # a block is two rows
+
+
+def test_waiting_for_another_writer_is_said(tmp_path, monkeypatch):
+    """And a wait that is over at once is not."""
+    folder, told = tmp_path / "cache" / "prefix", threading.Event()
+    lines = []
+    monkeypatch.setattr(locking, "PATIENCE", 0.01)
+    monkeypatch.setattr(locking.log, "warning", lambda *line: (lines.append(line), told.set()))
+
+    def write():
+        with locking.writing(folder):
+            pass
+
+    write()
+    assert lines == []
+    waiting = threading.Thread(target=write)
+    with locking.writing(folder):
+        waiting.start()
+        assert told.wait(60)
+    waiting.join()
+    assert lines == [("waiting for another process, which is writing %s", folder)]
 
 
 @given(st.lists(st.booleans(), max_size=50), st.integers(1, 6))
