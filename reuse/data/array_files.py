@@ -167,10 +167,24 @@ def _without_torch(array: Any) -> Any:
 
 
 def _as_rows(x: Any, options: Options) -> Any:
-    """Return images as rows of images, also where one alone is given to a model of images."""
-    height, width, channels = np.shape(x) if options.kind == "images" and np.ndim(x) == IMAGE_DIMENSIONS else (0, 0, 0)
-    is_one = channels in (3, 4) and min(height, width) > max(CHANNEL_COUNTS)
-    return np.asarray(x)[None] if is_one else x
+    """Return images as rows of images, also where one alone is given to a model of images.
+
+    Raises:
+        DataError: it could be one picture as well as grey ones.
+    """
+    shape: tuple[int, ...] = getattr(x, "shape", ()) if options.kind == "images" else ()
+    if len(shape) != IMAGE_DIMENSIONS:
+        return x
+    first, second, third = shape
+    if third in (3, 4) and min(first, second) > max(CHANNEL_COUNTS):
+        return np.asarray(x)[None]
+    channels = options.preprocessing.channels if options.preprocessing else None
+    if first == channels and first in (3, 4):
+        raise DataError(
+            f"an array of shape {tuple(shape)} is one picture or {first} grey ones: give x[None] for one, x[:, None] "
+            "for several"
+        )
+    return x
 
 
 def _num_rows(array: Any, name: str) -> int:

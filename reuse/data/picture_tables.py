@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from reuse.data.column_types import TEXT, typed
+from reuse.data.image_formats import is_image
 from reuse.data.image_reading import read_images
-from reuse.data.images import ImageSamples
+from reuse.data.images import ImageFile, ImageSamples
 from reuse.data.picture_lists import are_pictures, as_image_files
 from reuse.data.raw import Options
 from reuse.data.table_roles import named_columns
@@ -28,7 +29,8 @@ def picture_column(columns: Columns, options: Options, name: str) -> str | None:
     if options.kind not in (None, "images") or options.text_column is not None:
         return None
     ignored = named_columns(options.ignore, columns, "ignore")
-    found = [column for column in columns if column not in ignored and _holds_pictures(columns[column])]
+    folder = _folder_of(name)
+    found = [column for column in columns if column not in ignored and _holds_pictures(columns[column], folder)]
     if len(found) > 1:
         listed = ", ".join(map(repr, found))
         raise DataError(f"{name} has several columns of pictures ({listed}): say with ignore which are not meant")
@@ -61,15 +63,27 @@ def read_pictures(columns: Columns, pictures: str, name: str, options: Options) 
             f"{name}: column {pictures!r} has no picture in row {missing[0]} (from 0; {len(missing)} such rows): fill "
             "it in or remove the row"
         )
-    table = Path(name)
-    return read_images(as_image_files(list(paths), table.parent if table.is_file() else None), name, options)
+    return read_images(as_image_files(list(paths), _folder_of(name)), name, options)
 
 
-def _holds_pictures(values: pd.Series) -> bool:
+def _folder_of(table: str) -> Path | None:
+    return Path(table).parent if Path(table).is_file() else None
+
+
+def _holds_pictures(values: pd.Series, folder: Path | None) -> bool:
+    """Return whether values are called like image files, or name files that are images, whatever they are called."""
     if values.dtype.kind not in "OUT" and not isinstance(values.dtype, pd.StringDtype | pd.CategoricalDtype):
         return False
     held = values.dropna()
-    return len(held) > 0 and are_pictures([held.iloc[0]]) and are_pictures(held.tolist())
+    if len(held) == 0 or not isinstance(held.iloc[0], str):
+        return False
+    if are_pictures([held.iloc[0]]):
+        return are_pictures(held.tolist())
+    return "/" in held.iloc[0] and all(_is_image_file(file) for file in as_image_files(held.tolist(), folder))
+
+
+def _is_image_file(file: ImageFile) -> bool:
+    return isinstance(file.content, Path) and file.content.is_file() and is_image(file.name, file.content)
 
 
 def _is_yes_or_no(values: pd.Series) -> bool:

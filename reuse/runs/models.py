@@ -75,6 +75,8 @@ class SavedModel(nn.Module):
         Example:
             >>> load_model("runs/finetune-20261121-090000").predict("holiday.jpg")  # doctest: +SKIP
         """
+        if isinstance(data, Tensor) and not data.is_floating_point() and self.preprocessing.num_tokens is None:
+            data = data.cpu().numpy()  # whole numbers are never prepared
         if isinstance(data, Tensor):
             refuse_unprepared(data, self.preprocessing, self.input_shape)
         inputs = data if isinstance(data, Inputs | Tensor) else prepare(data, self.preprocessing)

@@ -12,7 +12,7 @@ from reuse.data.raw import Options
 from reuse.data.scales import with_white
 from reuse.errors import UsageError
 
-PREPARE = "give raw rows to `predict`, which prepares them, or prepare them with its `preprocessing`"
+PREPARE = "give raw rows to `predict` as an array, which it prepares, or prepare them with its `preprocessing`"
 FAR_OUT = 10.0  # times the distance from black to white
 FAR = 16.0  # mean square of standardised numbers, which is 1 on the training rows, from which on they are looked at
 

@@ -103,3 +103,11 @@ def test_a_run_on_a_table_of_pictures_is_measured_and_asked(pool: Path) -> None:
     assert found.labels == LABELS
     assert found.files == PATHS
     assert reuse.predict(run, data=str(pool / "pool")).labels == LABELS
+
+
+def test_files_without_an_ending_are_pictures_by_their_content(pool: Path) -> None:
+    names = []
+    for path in PATHS:
+        names.append(path.removesuffix(".png"))
+        (pool / path).rename(pool / names[-1])
+    assert reuse.load(write(pool, image=names, label=LABELS), **EVERY).input_shape == (3, 6, 6)

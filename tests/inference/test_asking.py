@@ -116,14 +116,19 @@ def test_what_is_plainly_not_prepared_is_refused(run: str, tmp_path: Path) -> No
     raw = torch.from_numpy(np.stack([np.asarray(picture(0))]))
     channels_first = raw.movedim(3, 1)
     for rows, words in (
-        (raw.float(), r"rows of shape \(12, 10, 3\), and the model takes \(3, 12, 10\): give raw rows to `predict`"),
-        (channels_first, "rows of uint8, which are not prepared"),
+        (
+            raw.float(),
+            r"rows of shape \(12, 10, 3\), and the model takes \(3, 12, 10\): give raw rows to",
+        ),
         (channels_first.float(), "values up to 2[0-9]*, which are not prepared"),
     ):
         with pytest.raises(UsageError, match=words):
             model(rows)
         with pytest.raises(UsageError, match=words):
             model.predict(rows)
+    with pytest.raises(UsageError, match="rows of uint8, which are not prepared"):
+        model(channels_first)
+    torch.testing.assert_close(model.predict(raw), model.predict(raw.numpy()))
     assert model(channels_first.float() / 255).shape == (1, 3)
     x = RNG.normal(1000, 20, (60, 4))
     vectors = reuse.load_model(
@@ -136,9 +141,18 @@ def test_what_is_plainly_not_prepared_is_refused(run: str, tmp_path: Path) -> No
     assert vectors(standardised * 100).shape == (60, 2)  # far out, and no nearer when it is taken for raw
 
 
-def test_data_of_another_kind_is_refused(run: str) -> None:
-    with pytest.raises(DataError, match="made for images"):
-        reuse.load_model(run).predict(RNG.random((5, 4)))
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (RNG.random((5, 4)), "made for images"),
+        (RNG.random((3, 12, 10)), r"one picture or 3 grey ones: give x\[None\]"),
+        ([RNG.random((12, 10, 3)), RNG.random((5, 10, 3))], "give every row the same length"),
+        ([], "x has shape"),
+    ],
+)
+def test_what_are_no_rows_for_the_model_is_refused(run: str, rows: Any, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        reuse.load_model(run).predict(rows)
 
 
 def test_one_row_can_be_loaded_for_a_model(run: str) -> None:
