@@ -1,5 +1,6 @@
 """Preprocessing of raw samples before a model sees them, as plain values: saved with a run, part of the cache key."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -8,7 +9,11 @@ import torch
 from torch import Tensor
 
 from reuse.errors import DataError, UsageError
+from reuse.menus import is_number
+from reuse.settings.group import MOST_PIXELS
 
+CROP_MODES = ("center", "squash", "border")
+MOST_CROP = 2.0  # some models of timm see images that are drawn larger than their frame
 KINDS = ("vectors", "images", "table", "sequences", "tokens", "text")
 
 
@@ -97,6 +102,20 @@ class Preprocessing:
             raise DataError(f"preprocessing of kind {self.kind!r}: expected one of {', '.join(KINDS)}")
         if len(self.mean) != len(self.std):
             raise DataError(f"preprocessing with {len(self.mean)} means and {len(self.std)} standard deviations")
+        for name, values in (("mean", self.mean), ("divisor", (self.divisor,)), ("std", self.std)):
+            if not all(is_number(value) and math.isfinite(value) and (name == "mean" or value > 0) for value in values):
+                raise DataError(f"preprocessing whose {name} is {values}: expected finite numbers, divisors above 0")
+        for name, size in (("image_size", self.image_size), ("channels", self.channels)):
+            pair = name == "image_size" and size is not None
+            sizes = size if isinstance(size, tuple) else (size,)
+            fits = all(type(n) is int and 0 < n <= MOST_PIXELS for n in sizes) and len(sizes) == 1 + pair
+            if size is not None and not fits:
+                raise DataError(f"preprocessing whose {name} is {size!r}: expected whole numbers above 0")
+        share = self.crop_pct
+        if share is not None and not (is_number(share) and 0 < share <= MOST_CROP):
+            raise DataError(f"preprocessing whose crop_pct is {share!r}: expected a share above 0")
+        if self.crop_mode not in CROP_MODES:
+            raise DataError(f"preprocessing whose crop_mode is {self.crop_mode!r}: expected {', '.join(CROP_MODES)}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for TOML or JSON; what is None or empty is left out, as TOML has no null."""

@@ -14,6 +14,7 @@ from reuse.caching.store import PrefixCache
 from reuse.data.dataset import Dataset
 from reuse.data.rows import Batch
 from reuse.devices import Compute, dtype_name
+from reuse.errors import RunError
 from reuse.features.choosing import Upcoming, choose
 from reuse.features.cutting import cut_model, cuts_of_phases, sample_rows
 from reuse.features.lookup import Lookup, key_rows, look_up, open_caches
@@ -99,7 +100,12 @@ def plan_features(
     plan, measured = choose(parts, found, sample, data, storing, upcoming)
     later = cuts_of_phases(parts, upcoming.later)
     if plan.cache and plan.behind:  # less is stored before some of the frozen layers
-        kept = next(earlier for earlier in parts.earlier if earlier.behind == plan.behind)
+        kept = next((earlier for earlier in parts.earlier if earlier.behind == plan.behind), None)
+        if kept is None:  # a plan chooses among them; a run may say anything
+            raise RunError(
+                f"the run says that {', '.join(plan.behind)} is computed behind its cache, and no cut is there: its "
+                "run.json is damaged; restore it or train again"
+            )
         parts = cut_model(model, sample, keep=kept.signatures, hints=hints)
         found = replace(look_up(parts, keys, found.caches, storing.cache_dtype), link=None)
         later = cuts_of_phases(parts, upcoming.later)

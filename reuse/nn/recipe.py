@@ -93,10 +93,12 @@ class ModelRecipe:
             RunError: an entry is missing, or an option unknown.
         """
         try:
-            shape = tuple(int(size) for size in values["input_shape"])
+            shape, spec, num_outputs = values["input_shape"], values["spec"], values["num_outputs"]
+            if not isinstance(spec, str) or not _are_sizes([*shape, num_outputs]) or not shape:
+                raise ValueError(f"spec {spec!r}, shape {shape!r}, {num_outputs!r} outputs")
             options = dict(values["options"])
             num_tokens = options.pop("num_tokens", None)
-            return cls(values["spec"], shape, int(values["num_outputs"]), LayerOptions(**options), num_tokens)
+            return cls(spec, tuple(shape), num_outputs, LayerOptions(**options), num_tokens)
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise RunError(f"the run does not say how its model is built ({error}): it is damaged") from error
 
@@ -108,3 +110,7 @@ class ModelRecipe:
             "num_outputs": self.num_outputs,
             "options": options | tokens,
         }
+
+
+def _are_sizes(values: list[Any]) -> bool:
+    return all(type(value) is int and value > 0 for value in values)

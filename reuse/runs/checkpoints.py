@@ -5,7 +5,6 @@ checkpoint/start.safetensors       what trains, as it began: until there is the 
 checkpoint/epoch-00007/            what trains: weights.safetensors, best.safetensors, state.pt
 """
 
-import pickle
 import shutil
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.files import check_file
 from reuse.runs.folder import RunFolder
+from reuse.runs.schema import check_state
 from reuse.runs.tensor_files import FROZEN, load_tensors_file, save_shared, save_tensors
 from reuse.training.state import live_tensors, load_tensors
 from reuse.training.stopping import EarlyStopping
@@ -173,11 +173,15 @@ def load_checkpoint(run: RunFolder) -> tuple[dict[str, Any], dict[str, Any]] | N
     try:
         check_file(newest / "state.pt")
         rest = torch.load(newest / "state.pt", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # reading a damaged pickle raises anything
         raise RunError(
             f"{newest / 'state.pt'} is damaged: {(str(error).splitlines() or ['it is empty'])[0]}; train again"
         ) from error
     trainer, stopping = (_part(newest / "state.pt", rest, name) for name in CONTENTS)
+    try:
+        check_state(trainer, stopping, newest_epoch(run))
+    except ValueError as error:
+        raise RunError(f"{newest / 'state.pt'} is damaged: {error}; train again") from error
     trainer = {**trainer, "weights": load_tensors_file(newest / "weights.safetensors")}
     return trainer, {**stopping, "weights": load_tensors_file(newest / "best.safetensors")}
 
@@ -199,7 +203,12 @@ def newest_epoch(run: RunFolder) -> int:
 
 
 def _generations(run: RunFolder) -> list[Path]:
-    return sorted((run.path / FOLDER).glob("epoch-*"), key=lambda path: int(path.name.removeprefix("epoch-")))
+    found = (run.path / FOLDER).glob("epoch-*")
+    return sorted((path for path in found if path.name.removeprefix("epoch-").isdecimal()), key=_epoch_of)
+
+
+def _epoch_of(path: Path) -> int:
+    return int(path.name.removeprefix("epoch-"))
 
 
 def still_tensors(model: nn.Module) -> dict[str, Tensor]:

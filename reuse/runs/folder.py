@@ -28,6 +28,7 @@ from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.files import read_text
 from reuse.runs.manifest import Manifest
+from reuse.runs.schema import check_line
 from reuse.settings.commands import FinetuneSettings, PretrainSettings, TrainedSettings
 from reuse.settings.files import ARRAYS, checked_settings
 from reuse.settings.setting import settings_of
@@ -35,6 +36,7 @@ from reuse.version import __version__
 
 FORMAT = 1
 MANIFEST, SETTINGS, HISTORY = "run.json", "settings.toml", "history.jsonl"
+FIRST = {"checkpoint", SETTINGS, MANIFEST}  # what a run writes first; the last of these is its first record
 WEIGHTS, RESULT = "weights.safetensors", "result.json"
 PATHS = ("data", "source", "embeddings")  # settings that may be paths
 
@@ -59,6 +61,10 @@ class RunFolder:
         if out is None:
             return cls(_make_unused(Path("runs"), kind))
         path = Path(out)
+        if path.is_dir() and not (path / MANIFEST).exists() and _began(path):
+            raise UsageError(
+                f"{path} is of a run that ended before its first record: remove that folder, or give another --out"
+            )
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UsageError(f"{path} is in use: give another --out, or --resume {path} to go on with that run")
         try:
@@ -86,6 +92,11 @@ class RunFolder:
         """
         if not self.path.is_dir():
             raise RunError(f"{self.path} is no run folder: there is no such folder")
+        if not (self.path / MANIFEST).exists() and _began(self.path):
+            raise RunError(
+                f"{self.path} is of a run that ended before its first record, and there is nothing to go on with: "
+                "remove that folder and begin the run anew, or give another --out"
+            )
         values = _read_json(self.path / MANIFEST)
         if values.get("format") != FORMAT:
             raise RunError(
@@ -166,7 +177,10 @@ class RunFolder:
         path = self.path / HISTORY
         try:
             lines = read_text(path).split("\n")[:-1] if path.exists() else []
-            return [json.loads(line) for line in lines]
+            found, epoch = [json.loads(line) for line in lines], 0
+            for line in found:
+                epoch = check_line(line, epoch)
+            return found
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}") from error
         except (ValueError, RecursionError) as error:
@@ -183,6 +197,12 @@ def _from(folder: Path, value: Any) -> Any:
     if not isinstance(value, str) or value in (*NAMED, ARRAYS) or folder == Path.cwd() or Path(value).is_absolute():
         return value
     return str(folder / value) if (folder / value).exists() else value
+
+
+def _began(path: Path) -> bool:
+    """Return whether a folder holds nothing but what a run writes before its first record."""
+    names = {entry.name.removesuffix(".draft").lstrip(".") for entry in path.iterdir()}
+    return bool(names) and names <= FIRST
 
 
 def newest_run(kind: str, root: Path = Path("runs")) -> RunFolder | None:

@@ -8,6 +8,7 @@ from reuse.data.preprocessing import Preprocessing
 from reuse.data.targets import TargetScale
 from reuse.errors import RunError
 from reuse.nn.recipe import ModelRecipe
+from reuse.runs.schema import check_manifest
 
 PREDICTING = ("classification", "multilabel", "regression")
 """Tasks whose models predict."""
@@ -59,7 +60,7 @@ class PhaseRecord:
     def read(cls, value: Mapping[str, Any]) -> "PhaseRecord":
         """Return the phase in a run.json."""
         frontier = tuple(value.get("frontier", ()))
-        return cls(int(value["epoch"]), tuple(value["frozen"]), frontier, dict(value.get("settled", {})))
+        return cls(int(value["epoch"]), _texts(value["frozen"]), frontier, dict(value.get("settled", {})))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for run.json and `--json`."""
@@ -150,7 +151,7 @@ class Manifest:
         if absent:
             raise RunError(f"{where} does not say {', '.join(absent)}: it is damaged; train again")
         try:
-            return cls(
+            manifest = cls(
                 kind=_text(values.get("kind")) or "",
                 task=_text(values.get("task")),
                 classes=_texts(values.get("classes", ())),
@@ -162,7 +163,7 @@ class Manifest:
                 source=_text(values.get("source")),
                 restored=_texts(values.get("restored", ())),
                 fresh=_texts(values.get("fresh", ())),
-                rows=dict(values.get("rows", {})),
+                rows=_by_name(values.get("rows", {})),
                 phases=tuple(PhaseRecord.read(phase) for phase in values.get("phases", ())),
                 cached={int(epoch): CacheChoice.read(value) for epoch, value in values.get("cached", {}).items()},
                 settled=tuple(Settled(int(one["epoch"]), dict(one["changes"])) for one in values.get("settled", ())),
@@ -174,10 +175,11 @@ class Manifest:
                 version=_text(values.get("reuse")) or "",
                 others={name: value for name, value in values.items() if name not in _KNOWN},
             )
+            check_manifest(manifest, PREDICTING)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise RunError(
-                f"{where} is damaged ({type(error).__name__}: {error}): restore it or train again"
-            ) from error
+            told = error if type(error) is ValueError else f"{type(error).__name__}: {error}"
+            raise RunError(f"{where} is damaged ({told}): restore it or train again") from error
+        return manifest
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for run.json; what a run has not is left out."""
@@ -224,6 +226,12 @@ def _text(value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise TypeError(f"a text is expected, and {value!r} is there")
     return value
+
+
+def _by_name(values: Any) -> dict[str, str]:
+    if not isinstance(values, Mapping) or not all(isinstance(value, str) for value in values.values()):
+        raise TypeError(f"texts by name are expected, and {values!r} is there")
+    return dict(values)
 
 
 def _texts(values: Any) -> tuple[str, ...]:

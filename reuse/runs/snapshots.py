@@ -81,7 +81,8 @@ def forget_snapshots(run: RunFolder, after: int) -> None:
 def snapshot_epochs(run: RunFolder) -> list[int]:
     """Return the numbers of the epochs of which there are snapshots, rising."""
     files = (run.path / FOLDER).glob(f"epoch-*{SUFFIX}")
-    return sorted(int(path.stem.removeprefix("epoch-")) for path in files)
+    numbers = (path.stem.removeprefix("epoch-") for path in files)
+    return sorted(int(number) for number in numbers if number.isdecimal())
 
 
 def load_snapshot(run: str | Path, epoch: int, *, trust: bool = False) -> SavedModel:

@@ -1,0 +1,256 @@
+"""Damaged and hostile run folders: whatever uses them gives one clear line and exit code 2, or a right result."""
+
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from limited import Answer, answers
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does it"),
+]
+
+Damage = Callable[[Path], None]
+HUGE = 10**12
+MADE = (
+    ("pretrain", "--model", "mlp:20,10", "--epochs", 1, "--out", "base"),
+    ("finetune", "base", "--data", "digits", "--labels", 60, "--freeze", "hidden1", "--epochs", 3, "--out", "run"),
+)
+USES = {
+    "predict": ("predict", "{}", "--data", "digits"),
+    "resume": ("finetune", "--resume", "{}", "--epochs", 4),
+}
+
+
+def entry(*path: Any) -> Damage:
+    """Return a damage to run.json: the last of `path` stands at the place that the others name."""
+    *places, last, value = path
+
+    def damage(run: Path) -> None:
+        whole = json.loads((run / "run.json").read_text())
+        inner = whole
+        for place in places:
+            inner = inner[place]
+        inner[last] = value
+        (run / "run.json").write_text(json.dumps(whole))
+
+    return damage
+
+
+def scale(mean: list[Any], std: list[Any]) -> Damage:
+    def damage(run: Path) -> None:
+        entry("preprocessing", "mean", mean)(run)
+        entry("preprocessing", "std", std)(run)
+
+    return damage
+
+
+def content(name: str, text: str | bytes) -> Damage:
+    """Return a damage to a file, which holds something else."""
+
+    def damage(run: Path) -> None:
+        (run / name).write_bytes(text.encode() if isinstance(text, str) else text)
+
+    return damage
+
+
+def state(part: str, name: str, value: Any) -> Damage:
+    """Return a damage to the state of the newest checkpoint."""
+
+    def damage(run: Path) -> None:
+        path = next((run / "checkpoint").glob("epoch-*")) / "state.pt"
+        whole = torch.load(path, weights_only=True)
+        whole[part][name] = value
+        torch.save(whole, path)
+
+    return damage
+
+
+def in_checkpoint(name: str, text: bytes | None) -> Damage:
+    def damage(run: Path) -> None:
+        path = next((run / "checkpoint").glob("epoch-*")) / name
+        path.unlink()
+        if text is not None:
+            path.write_bytes(text)
+
+    return damage
+
+
+def pipe(name: str) -> Damage:
+    def damage(run: Path) -> None:
+        (run / name).unlink()
+        os.mkfifo(run / name)
+
+    return damage
+
+
+model, prepared = ("model",), ("preprocessing",)
+OF_RECORD: dict[str, Damage] = {  # whoever reads run.json refuses it
+    "divisor 0": entry(*prepared, "divisor", 0),
+    "divisor below 0": entry(*prepared, "divisor", -1),
+    "divisor nan": entry(*prepared, "divisor", math.nan),
+    "divisor inf": entry(*prepared, "divisor", math.inf),
+    "divisor text": entry(*prepared, "divisor", "x"),
+    "std 0": scale([0.5], [0.0]),
+    "std nan": scale([0.5], [math.nan]),
+    "mean text": scale(["a"], [1.0]),
+    "mean nested": scale([[0.5]], [1.0]),
+    "two means of one channel": scale([0.5, 0.5], [1.0, 1.0]),
+    "a mean without std": entry(*prepared, "mean", [0.5]),
+    "size 0": entry(*prepared, "image_size", [0, 0]),
+    "size below 0": entry(*prepared, "image_size", [-8, 8]),
+    "size huge": entry(*prepared, "image_size", [HUGE, HUGE]),
+    "size text": entry(*prepared, "image_size", "large"),
+    "one size": entry(*prepared, "image_size", [8]),
+    "another size": entry(*prepared, "image_size", [9, 9]),
+    "channels 0": entry(*prepared, "channels", 0),
+    "channels text": entry(*prepared, "channels", "x"),
+    "crop 0": entry(*prepared, "crop_pct", 0),
+    "crop text": entry(*prepared, "crop_pct", "x"),
+    "crop mode": entry(*prepared, "crop_mode", "x"),
+    "another kind": entry(*prepared, "kind", "x"),
+    "an unknown entry": entry(*prepared, "code", "os:system"),
+    "no preprocessing": entry("preprocessing", []),
+    "regression on a classifier": entry("task", "regression"),
+    "an unknown task": entry("task", "x"),
+    "task number": entry("task", 3),
+    "no task": entry("task", None),
+    "one name for all classes": entry("classes", ["a"] * 10),
+    "fewer classes": entry("classes", ["a", "b", "c"]),
+    "more classes": entry("classes", [f"class {number}" for number in range(100_000)]),
+    "no classes": entry("classes", []),
+    "classes as text": entry("classes", "0123456789"),
+    "classes as numbers": entry("classes", list(range(10))),
+    "a scale of classes": entry("target_scale", {"mean": [0.0], "std": [1.0]}),
+    "scale text": entry("target_scale", "x"),
+    "no outputs": entry(*model, "num_outputs", 0),
+    "half an output": entry(*model, "num_outputs", 10.5),
+    "outputs true": entry(*model, "num_outputs", True),
+    "shape below 0": entry(*model, "input_shape", [-1, 8, 8]),
+    "shape huge": entry(*model, "input_shape", [1, HUGE, HUGE]),
+    "shape empty": entry(*model, "input_shape", []),
+    "shape text": entry(*model, "input_shape", "abc"),
+    "spec number": entry(*model, "spec", 3),
+    "spec list": entry(*model, "spec", ["mlp:3"]),
+    "an unknown option": entry(*model, "options", {"hook": "os:system"}),
+    "options list": entry(*model, "options", [1]),
+    "no model": entry("model", []),
+    "an unknown kind": entry("kind", "x"),
+    "another format": entry("format", 2),
+    "phases text": entry("phases", "x"),
+    "a phase before the first epoch": entry("phases", 0, "epoch", -5),
+    "frozen number": entry("phases", 0, "frozen", 3),
+    "frontier": entry("phases", 0, "frontier", [3]),
+    "cached on tape": entry("cached", {"1": {"kind": "tape"}}),
+    "cached list": entry("cached", [1]),
+    "settled text": entry("settled", "x"),
+    "rows text": entry("rows", "x"),
+    "rows numbers": entry("rows", {"train": 3}),
+    "restored numbers": entry("restored", [1]),
+    "run.json empty": content("run.json", ""),
+    "run.json null": content("run.json", "null"),
+    "run.json deep": content("run.json", "[" * 100_000),
+    "run.json bytes": content("run.json", b"\xff\xfe\0"),
+    "run.json a pipe": pipe("run.json"),
+}
+OF_MODEL: dict[str, Damage] = {  # whoever builds the model for use refuses it
+    "spec huge": entry(*model, "spec", "mlp:99999999999"),
+    "spec code": entry(*model, "spec", "os:system"),
+    "another spec": entry(*model, "spec", "mlp:21,10"),
+    "dropout 5": entry(*model, "options", "dropout", 5),
+    "weights gone": lambda run: (run / "weights.safetensors").unlink(),
+    "weights empty": content("weights.safetensors", b""),
+    "weights garbage": content("weights.safetensors", b"\xff" * 999),
+    "weights a pipe": pipe("weights.safetensors"),
+}
+OF_TRAINING: dict[str, Damage] = {  # whoever goes on refuses it
+    "history null": content("history.jsonl", "null\n"),
+    "history list": content("history.jsonl", "[1]\n"),
+    "no epoch": content("history.jsonl", "{}\n"),
+    "epoch text": content("history.jsonl", '{"epoch": "x"}\n'),
+    "epochs fall": content("history.jsonl", '{"epoch": 2}\n{"epoch": 1}\n'),
+    "advice number": content("history.jsonl", '{"epoch": 1, "advice": 3}\n'),
+    "advice of no layers": content("history.jsonl", '{"epoch": 1, "advice": [{"layers": 3}]}\n'),
+    "history bytes": content("history.jsonl", b"\xff\xfe\n"),
+    "history a pipe": pipe("history.jsonl"),
+    "cached behind no layer": entry("cached", {"1": {"kind": "disk", "behind": ["nothing"]}}),
+    "settled layers that are none": entry("settled", [{"epoch": 1, "changes": {"nothing": 1.0}}]),
+    "other rows": entry("rows", {"train": "abc"}),
+    "state gone": in_checkpoint("state.pt", None),
+    "state empty": in_checkpoint("state.pt", b""),
+    "state garbage": in_checkpoint("state.pt", b"garbage" * 99),
+    "best gone": in_checkpoint("best.safetensors", None),
+    "state of another epoch": state("trainer", "epoch", 10**9),
+    "state of epoch text": state("trainer", "epoch", "x"),
+    "optimizer list": state("trainer", "optimizer", [1]),
+    "optimizer of numbers": state("trainer", "optimizer", {"output.weight": 3}),
+    "random state short": state("trainer", "random", {"cpu": torch.zeros(3)}),
+    "no random state": state("trainer", "random", None),
+    "best text": state("stopping", "best", "x"),
+    "best nan": state("stopping", "best", math.nan),
+    "waited text": state("stopping", "waited", "x"),
+    "best epoch text": state("stopping", "best_epoch", "x"),
+    "command number": lambda run: replace(run, 'command = "finetune"', "command = 3"),
+    "epochs below 0": lambda run: replace(run, "epochs = 3", "epochs = -3"),
+    "settings deep": content("settings.toml", "a = " + "[" * 100_000),
+}
+HARMLESS: dict[str, Damage] = {  # what is not the run's is nobody's business
+    "a folder of no epoch": lambda run: (run / "checkpoint" / "epoch-x").mkdir(),
+    "result gone": lambda run: (run / "result.json").unlink(),
+    "an entry of tomorrow": entry("tomorrow", {"a": [1]}),
+}
+
+
+def replace(run: Path, old: str, new: str) -> None:
+    text = (run / "settings.toml").read_text()
+    assert old in text
+    (run / "settings.toml").write_text(text.replace(old, new))
+
+
+def cases() -> list[tuple[str, Damage, str, bool]]:
+    """Return name, damage, use, and whether it is refused."""
+    found = [(name, damage, use, True) for name, damage in OF_RECORD.items() for use in USES]
+    found += [(name, damage, "predict", True) for name, damage in OF_MODEL.items()]
+    found += [(name, damage, "resume", True) for name, damage in OF_TRAINING.items()]
+    return found + [(name, damage, use, False) for name, damage in HARMLESS.items() for use in USES]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[Answer]:
+    """What the uses of all damaged runs answer."""
+    folder = tmp_path_factory.mktemp("damaged")
+    assert [answer.code for answer in answers(MADE, folder)] == [0, 0]
+    commands = []
+    for number, (_, damage, use, _) in enumerate(cases()):
+        run = Path(shutil.copytree(folder / "run", folder / f"run{number}"))
+        damage(run)
+        commands.append([str(part).replace("{}", run.name) for part in USES[use]])
+    return answers(commands, folder)
+
+
+@pytest.mark.parametrize("number", range(len(cases())), ids=lambda number: f"{cases()[number][0]}-{cases()[number][2]}")
+def test_a_damaged_run_is_one_line(found: list[Answer], number: int) -> None:
+    if cases()[number][3]:
+        found[number].refusal()
+    else:
+        assert found[number].code == 0, found[number].err
+
+
+def test_a_run_that_ended_before_its_first_record_says_how_to_go_on(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    (begun / "checkpoint").mkdir(parents=True)
+    (begun / "settings.toml").write_text('command = "pretrain"\n')
+    (begun / ".run.json.draft").write_text("{")
+    first = ("pretrain", "--model", "mlp:4", "--epochs", 1)
+    resumed, again = answers([(*first, "--resume", "begun"), (*first, "--out", "begun")], tmp_path)
+    for answer in (resumed, again):
+        answer.refusal("ended before its first record", "remove that folder", "another --out")
