@@ -28,7 +28,7 @@ def check_manifest(manifest: "Manifest", tasks: Sequence[str]) -> None:
     """
     _expect(manifest.kind in KINDS, f"kind {manifest.kind!r} is none of {', '.join(KINDS)}")
     _expect(manifest.task is None or manifest.task in tasks, f"task {manifest.task!r} is none of {', '.join(tasks)}")
-    tuned = manifest.kind in ("finetune", "soup")
+    tuned = manifest.kind in ("finetune", "soup") and manifest.model is not None
     _expect(not tuned or manifest.task is not None, f"a {manifest.kind} without a task")
     _check_classes(manifest)
     _check_shape(manifest)
