@@ -63,7 +63,8 @@ def model_name(target: str, graph: fx.GraphModule) -> str:
 
 def _adopt(suffix: Suffix, graph: fx.GraphModule) -> None:
     """Give a suffix what a graph calls and reads, under the names that it has in the model."""
-    own = {str(n.target) for n in graph.graph.nodes if n.op in ("call_module", "get_attr")}
+    # In the order of the graph, which is the same in every process: optimizers and replicas go by that of parameters.
+    own = dict.fromkeys(str(n.target) for n in graph.graph.nodes if n.op in ("call_module", "get_attr"))
     for target in sorted(own, key=lambda name: model_name(name, graph).count(".")):  # a layer before what lies in it
         owner: nn.Module = suffix
         *path, last = model_name(target, graph).split(".")

@@ -2,7 +2,10 @@
 
 import contextlib
 import copy
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -383,3 +386,23 @@ def test_what_trains_is_never_in_front_of_a_cut_even_if_an_engine_takes_it_for_c
     assert parts.engine == "torch.export"  # whose nodes have other names
     assert not any(parameter.requires_grad for parameter in parts.prefix.parameters())
     assert {name for name, _ in parts.suffix.named_parameters()} >= {"1.weight", "2.weight"}
+
+
+def test_parameters_of_a_suffix_come_in_one_order_in_every_process() -> None:
+    """Optimizers and replicas go by their order, and Python orders the names in a set anew in each process."""
+    program = (
+        "import torch, reuse; model = reuse.build('mlp:7,6,5,4', (3,), 2, norm='batch'); "
+        "reuse.freeze(model, 'hidden1'); cut = reuse.cut(model, torch.randn(6, 3)); "
+        "print([name for name, _ in cut.suffix.named_parameters()])"
+    )
+    orders = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(orders) == 1
