@@ -115,7 +115,7 @@ def check_fits(needed: int) -> None:
         )
 
 
-class Bounded(io.RawIOBase):
+class BoundedReader(io.RawIOBase):
     """A stream that is unpacked on the way and ends in an error where it holds more than memory does.
 
     Args:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from reuse.data.column_types import MISSING_SPELLINGS, is_number
 from reuse.errors import DataError
-from reuse.files import Bounded, check_regular
+from reuse.files import BoundedReader, check_regular
 
 DELIMITERS = ",;\t|"
 COMPRESSIONS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -169,7 +169,7 @@ def _text(path: Path) -> TextIOWrapper:
 def _binary(path: Path) -> BufferedReader:
     check_regular(path.stat())
     unpack = COMPRESSIONS.get(path.suffix.lower(), open)
-    return BufferedReader(Bounded(unpack(path, "rb")))
+    return BufferedReader(BoundedReader(unpack(path, "rb")))
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from reuse.errors import DataError
-from reuse.files import Bounded, open_regular, read_bytes
+from reuse.files import BoundedReader, open_regular, read_bytes
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MOST_DIMENSIONS = 32
@@ -41,7 +41,7 @@ def read_idx(path: Path) -> np.ndarray:
 def _content(path: Path) -> bytes:
     if path.suffix != ".gz":
         return read_bytes(path)
-    with open_regular(path) as file, Bounded(cast(BinaryIO, gzip.GzipFile(fileobj=file))) as unpacked:
+    with open_regular(path) as file, BoundedReader(cast(BinaryIO, gzip.GzipFile(fileobj=file))) as unpacked:
         return unpacked.readall()
 
 

@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Finding:
+class ImageFinding:
     """What decoding showed of one image.
 
     Attributes:
@@ -49,9 +49,9 @@ class ImageFindings:
     hints: Hints | None
     preprocessing: Preprocessing
     max_pixels: int = MOST_PIXELS
-    new: dict[bytes, Finding] = field(default_factory=dict)
+    new: dict[bytes, ImageFinding] = field(default_factory=dict)
 
-    def find(self, digests: Iterable[bytes]) -> dict[bytes, Finding]:
+    def find(self, digests: Iterable[bytes]) -> dict[bytes, ImageFinding]:
         """Return what is known of images."""
         names = {digest.hex(): digest for digest in digests}
         noted = {} if self.hints is None else self.hints.find(self._kind, list(names))
@@ -68,12 +68,12 @@ class ImageFindings:
         return f"image {PIL.__version__} {xxh3_64_hexdigest(way.encode())}"
 
 
-def _written(found: Finding) -> bytes:
+def _written(found: ImageFinding) -> bytes:
     return json.dumps({name: value for name, value in asdict(found).items() if value}).encode()
 
 
 @lru_cache(maxsize=1024)  # most images of a data set are alike
-def _read(value: bytes) -> Finding:
+def _read(value: bytes) -> ImageFinding:
     found = json.loads(value)
     depth = ValueRange(**found["depth"]) if "depth" in found else None
-    return Finding(tuple(found.get("shape", ())), depth, found.get("reason", ""), found.get("is_large", False))
+    return ImageFinding(tuple(found.get("shape", ())), depth, found.get("reason", ""), found.get("is_large", False))

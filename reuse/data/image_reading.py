@@ -10,7 +10,7 @@ import torch
 
 from reuse.data.digests import DIGEST_BYTES
 from reuse.data.file_digests import FileDigests
-from reuse.data.image_findings import Finding, ImageFindings, Shape
+from reuse.data.image_findings import ImageFinding, ImageFindings, Shape
 from reuse.data.images import IMAGE_SEED, ImageFile, ImageSamples, in_threads
 from reuse.data.pictures import (
     MOST_PIXELS,
@@ -53,7 +53,7 @@ def read_images(files: Sequence[ImageFile], name: str, options: Options) -> Imag
     refuse_other_kind(wanted, "images", name)
     most = options.max_pixels or MOST_PIXELS
     findings = ImageFindings(options.hints, wanted, most)
-    check = _Check(files, wanted, FileDigests(options.hints, IMAGE_SEED), findings)
+    check = _ImageCheck(files, wanted, FileDigests(options.hints, IMAGE_SEED), findings)
     with without_pillows_warnings():
         first = check.first_shape(name)
         found = check.look_at_all()
@@ -70,7 +70,7 @@ def read_images(files: Sequence[ImageFile], name: str, options: Options) -> Imag
     )
 
 
-def _white(files: Sequence[ImageFile], found: Sequence[Finding]) -> tuple[float | None, tuple[str, ...]]:
+def _white(files: Sequence[ImageFile], found: Sequence[ImageFinding]) -> tuple[float | None, tuple[str, ...]]:
     """Return the white of the pictures that wait for one, and a note on it; None where there are none.
 
     Raises:
@@ -96,7 +96,7 @@ def _room(rows: int, shape: Shape) -> np.ndarray | None:
     return np.empty((rows, *shape), np.uint8) if fits else None
 
 
-class _Check:
+class _ImageCheck:
     """The first look at every file: its digest, and whether and in which shape it decodes."""
 
     def __init__(
@@ -107,7 +107,7 @@ class _Check:
         self.pixels: np.ndarray | None = None
         self._digests = digesting.recall([file.content for file in files if isinstance(file.content, Path)])
         self._found = findings.find(self._digests.values())
-        self._looks: dict[int, Finding] = {}
+        self._looks: dict[int, ImageFinding] = {}
         self._first: np.ndarray | None = None
 
     def first_shape(self, name: str) -> Shape:
@@ -124,13 +124,13 @@ class _Check:
             why += f", more than {self.findings.max_pixels:,}: see --max-pixels" if finding.is_large else ""
         raise DataError(f"{name} holds no image that can be read ({why})")
 
-    def look_at_all(self) -> list[Finding]:
+    def look_at_all(self) -> list[ImageFinding]:
         """Return what decoding shows of each image; threads are for those of which it is not known."""
         known = [self._known(file)[1] is not None for file in self.files]
         unknown = iter(in_threads(self.look, [row for row, is_known in enumerate(known) if not is_known]))
         return [self.look(row) if is_known else next(unknown) for row, is_known in enumerate(known)]
 
-    def look(self, row: int) -> Finding:
+    def look(self, row: int) -> ImageFinding:
         """Return what decoding shows of an image; digest and pixels are kept."""
         if row in self._looks:
             return self._looks[row]
@@ -140,35 +140,37 @@ class _Check:
             try:
                 content, digest = file.read_with_digest(self.digesting)
             except OSError as error:  # not of its content: it may be there the next time
-                return Finding(reason=reason(error, file.name))
+                return ImageFinding(reason=reason(error, file.name))
             finding = self.findings.find([digest]).get(digest) or self._decode(row, content)
             self.findings.new[digest] = finding
         self.digests[row] = np.frombuffer(digest, np.uint8)
         return finding
 
-    def _known(self, file: ImageFile) -> tuple[bytes, Finding | None]:
+    def _known(self, file: ImageFile) -> tuple[bytes, ImageFinding | None]:
         digest = self._digests.get(file.content, b"") if isinstance(file.content, Path) else b""
         return digest, self._found.get(digest)
 
-    def _decode(self, row: int, content: bytes) -> Finding:
+    def _decode(self, row: int, content: bytes) -> ImageFinding:
         try:
             with opened(content, self.findings.max_pixels) as image:
                 depth = value_range(image) if self.wanted.white is None and is_deep(image) else None
                 wanted = self.wanted if depth is None else replace(self.wanted, white=depth.highest or 1.0)
                 picture = pixels_of(image, wanted)
         except Exception as error:  # noqa: BLE001 - Pillow raises anything over a damaged file
-            return Finding(reason=reason(error, self.files[row].name), is_large=isinstance(error, TooManyPixelsError))
+            return ImageFinding(
+                reason=reason(error, self.files[row].name), is_large=isinstance(error, TooManyPixelsError)
+            )
         if depth is None:
             self._first = picture if self._first is None else self._first
             self._put(row, picture)
-        return Finding(picture.shape, depth)
+        return ImageFinding(picture.shape, depth)
 
     def _put(self, row: int, picture: np.ndarray) -> None:
         if self.pixels is not None and picture.shape == self.pixels.shape[1:]:
             self.pixels[row], self.is_decoded[row] = picture, True
 
 
-def _refuse_broken(files: Sequence[ImageFile], broken: Mapping[int, Finding], most: int, skip_bad: bool) -> None:
+def _refuse_broken(files: Sequence[ImageFile], broken: Mapping[int, ImageFinding], most: int, skip_bad: bool) -> None:
     if skip_bad or not broken:
         return
     large = [row for row, finding in broken.items() if finding.is_large]
@@ -184,7 +186,7 @@ def _refuse_broken(files: Sequence[ImageFile], broken: Mapping[int, Finding], mo
     raise DataError(f"{'; '.join(parts)}, or set them aside with --skip-bad")
 
 
-def _listed(files: Sequence[ImageFile], broken: Mapping[int, Finding], rows: Sequence[int]) -> str:
+def _listed(files: Sequence[ImageFile], broken: Mapping[int, ImageFinding], rows: Sequence[int]) -> str:
     listed = "; ".join(f"{files[row].name}: {broken[row].reason}" for row in rows[:LISTED])
     return listed + (f" and {len(rows) - LISTED} more" if len(rows) > LISTED else "")
 
