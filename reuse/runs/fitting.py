@@ -24,7 +24,7 @@ from reuse.training.stopping import EarlyStopping
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
 
-ADVICE = "try a lower learning_rate (it was {rate:g}), clip_norm=1, or more epochs where there were few"
+ADVICE = "try more epochs, a lower rate than {rate:g}, or clip_norm=1"
 RowsAndTargets = tuple[Rows, Tensor | None]
 
 

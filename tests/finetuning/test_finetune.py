@@ -230,5 +230,5 @@ def test_a_training_that_has_learned_nothing_says_so_and_what_to_try(source: str
     told = [line for line in listener.lines if line.startswith("nothing was learned: ")]
     assert len(told) == 1
     assert "the mean of the targets is a better prediction" in told[0]
-    assert "learning_rate (it was 1e-09)" in told[0]
+    assert "a lower rate than 1e-09" in told[0]
     assert told[0] in result.notes
