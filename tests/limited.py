@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HEADROOM = 2**30  # bytes of address space beside what the process has when torch is imported
+HEADROOM = 3 * 2**29  # bytes of address space beside what the process has when torch is imported
 SECONDS = 60  # that one command may take
 
 

@@ -79,7 +79,11 @@ def _holds_pictures(values: pd.Series, folder: Path | None) -> bool:
         return False
     if are_pictures([held.iloc[0]]):
         return are_pictures(held.tolist())
-    return "/" in held.iloc[0] and all(_is_image_file(file) for file in as_image_files(held.tolist(), folder))
+    return (
+        "/" in held.iloc[0]
+        and all(isinstance(value, str) for value in held)
+        and all(_is_image_file(file) for file in as_image_files(held.tolist(), folder))
+    )
 
 
 def _is_image_file(file: ImageFile) -> bool:
