@@ -128,12 +128,19 @@ def run(model: nn.Module, forward, gradients: bool) -> tuple[Any, dict[str, Tens
 
 
 def no_frozen_layer_upstream(parts: Cut) -> bool:
-    """Every frozen layer that the suffix computes has something that trains before it, or within it."""
+    """Every frozen layer that the suffix computes has something that trains before it, or within it.
+
+    A table of biases that is looked up alike for every row, such as those of attention, is no layer of the rows; the cut
+    says that it is computed in each epoch.
+    """
     model = parts.suffix.model
     parameters = dict(model.named_parameters(remove_duplicate=False))
     for graph in parts.suffix.graphs:
         live: set[fx.Node] = set()
+        of_rows: set[fx.Node] = set()
         for node in graph.graph.nodes:
+            if node.op == "placeholder" or of_rows.intersection(node.all_input_nodes):
+                of_rows.add(node)
             flags = [parameters[str(node.target)].requires_grad] if str(node.target) in parameters else []
             if node.op == "call_module":
                 flags = [p.requires_grad for p in model.get_submodule(str(node.target)).parameters()]
@@ -141,6 +148,7 @@ def no_frozen_layer_upstream(parts: Cut) -> bool:
                 live.add(node)
             reads = [a for a in node.all_input_nodes if a.op == "get_attr" and str(a.target) in parameters]
             computes_frozen = (node.op == "call_module" and flags) or reads
-            if computes_frozen and node not in live:
+            is_told = node not in of_rows and {str(a.target) for a in reads} <= set(parts.uncached)
+            if computes_frozen and node not in live and not (reads and is_told):
                 return False
     return True
