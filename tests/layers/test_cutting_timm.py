@@ -130,8 +130,8 @@ def run(model: nn.Module, forward, gradients: bool) -> tuple[Any, dict[str, Tens
 def no_frozen_layer_upstream(parts: Cut) -> bool:
     """Every frozen layer that the suffix computes has something that trains before it, or within it.
 
-    A table of biases that is looked up alike for every row, such as those of attention, is no layer of the rows; the cut
-    says that it is computed in each epoch.
+    A table of biases that is looked up alike for every row, such as those of attention, is no layer of the rows; the
+    cut says that it is computed in each epoch.
     """
     model = parts.suffix.model
     parameters = dict(model.named_parameters(remove_duplicate=False))
