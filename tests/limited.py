@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HEADROOM = 3 * 2**29  # bytes of address space beside what the process has when torch is imported
+HEADROOM = 2**30  # bytes of address space beside what the process has when torch is imported
 SECONDS = 60  # that one command may take
 
 
@@ -90,12 +90,14 @@ def _answer(command: list[str]) -> dict[str, Any]:
 
 
 def _serve() -> None:
+    import pyarrow
     import torch
 
     from reuse.finetuning import finetune  # noqa: F401 - what all commands import is no part of what they may take
     from reuse.pretraining import pretrain  # noqa: F401
 
     torch.set_num_threads(1)
+    pyarrow.array(["text"] * 1000).cast(pyarrow.large_string())  # its allocator reserves a gigabyte of addresses
     signal.signal(signal.SIGALRM, _too_long)
     told, answering = json.load(sys.stdin), os.fdopen(os.dup(1), "w")
     _limit_memory(told["headroom"])
