@@ -6,7 +6,7 @@ import click
 
 from reuse.cli.configuring import settings_of_call
 from reuse.cli.options import CONFIG, JSON, Parsed, refusing, with_settings
-from reuse.cli.saying import say
+from reuse.cli.saying import confirm_removal, say
 from reuse.settings.commands import PlanArguments
 from reuse.units import parse_bytes
 
@@ -138,18 +138,13 @@ def _whole_key(opened: Any, key: str | None) -> str | None:
 
 def _ask(opened: Any) -> None:
     """Say what would be removed, and leave unless somebody says yes; of an empty cache nothing is asked."""
-    import sys
-
-    from reuse.errors import UsageError
     from reuse.units import format_bytes
 
     entries = opened.entries()
     if not entries:
         return
     what = f"{len(entries)} prefixes with {format_bytes(sum(entry.bytes for entry in entries))} in {opened.root}"
-    if not sys.stdin.isatty():
-        raise UsageError(f"this removes {what}, and nobody is there to ask: say --yes, or name a prefix")
-    click.confirm(f"remove {what}?", abort=True, err=True)
+    confirm_removal(what, "say --yes, or name a prefix")
 
 
 def _show_freed(opened: Any, freed: int, as_json: bool) -> None:

@@ -1,13 +1,12 @@
 """`reuse runs`: list, prune."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from reuse.cli.options import JSON
-from reuse.cli.saying import say
+from reuse.cli.saying import confirm_removal, say
 
 ROOT = click.option("--root", default="runs", show_default=True, help="The folder that holds run folders.")
 
@@ -57,7 +56,7 @@ def prune(names: tuple[str, ...], keep: int | None, unfinished: bool, yes: bool,
     """
     from reuse.cli.printing import print_json
     from reuse.errors import UsageError
-    from reuse.runs.listing import disk_bytes, list_runs, remove_run
+    from reuse.runs.listing import check_run, disk_bytes, list_runs, remove_run
     from reuse.units import format_bytes
 
     if not names and keep is None and not unfinished:
@@ -69,7 +68,7 @@ def prune(names: tuple[str, ...], keep: int | None, unfinished: bool, yes: bool,
     doomed += [entry.run for entry in unended if not entry.may_be_training]
     paths = list(dict.fromkeys(Path(name) for name in doomed))
     for path in paths:
-        _refuse_other(path)
+        check_run(path)
     _, freed = disk_bytes(paths)
     if paths and not yes:
         _ask(paths, format_bytes(freed))
@@ -85,23 +84,11 @@ def prune(names: tuple[str, ...], keep: int | None, unfinished: bool, yes: bool,
         say(f"left where it was, as no run writes it: {one}")
 
 
-def _refuse_other(path: Path) -> None:
-    from reuse.errors import RunError
-    from reuse.runs.folder import MANIFEST
-
-    if path.is_symlink() or not (path / MANIFEST).is_file():
-        raise RunError(f"{path} is no run folder: there is no {MANIFEST} in it, or it is a link")
-
-
 def _ask(paths: list[Path], freed: str) -> None:
     """Say what would be removed, and leave unless somebody says yes."""
-    from reuse.errors import UsageError
-
     for path in paths:
         say(str(path), err=True)
-    if not sys.stdin.isatty():
-        raise UsageError(f"this removes {len(paths)} runs with {freed}, and nobody is there to ask: say --yes")
-    click.confirm(f"remove {len(paths)} runs with {freed}?", abort=True, err=True)
+    confirm_removal(f"{len(paths)} runs with {freed}", "say --yes")
 
 
 def _line(entry: Any) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """One line of output: whatever names it holds, it stays one, and moves no cursor."""
 
+import sys
+
 import click
 
+from reuse.errors import UsageError
 from reuse.escaping import escaped
 
 
@@ -13,3 +16,18 @@ def say(line: str, *, err: bool = False) -> None:
         err: print to standard error.
     """
     click.echo(escaped(line), err=err)
+
+
+def confirm_removal(what: str, advice: str) -> None:
+    """Ask whether something is to be removed, and leave unless somebody says yes.
+
+    Args:
+        what: that would be removed, in words.
+        advice: for where nobody is there to ask.
+
+    Raises:
+        UsageError: standard input is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(f"this removes {what}, and nobody is there to ask: {advice}")
+    click.confirm(f"remove {escaped(what)}?", abort=True, err=True)

@@ -92,8 +92,7 @@ def remove_run(path: Path) -> list[Path]:
     Raises:
         RunError: it is no run folder, or may not be removed.
     """
-    if path.is_symlink() or not (path / MANIFEST).is_file():
-        raise RunError(f"{path} is no run folder: there is no {MANIFEST} in it, or it is a link")
+    check_run(path)
     try:
         for own in sorted(_own(path), key=lambda one: one.name == MANIFEST):  # a kill leaves what can be removed again
             if own.is_dir():
@@ -106,6 +105,12 @@ def remove_run(path: Path) -> list[Path]:
     except OSError as error:
         raise RunError(f"{error.filename or path} cannot be removed: {error.strerror}") from error
     return left
+
+
+def check_run(path: Path) -> None:
+    """Raise a RunError where a path is no run folder, or a link to one."""
+    if path.is_symlink() or not (path / MANIFEST).is_file():
+        raise RunError(f"{path} is no run folder: there is no {MANIFEST} in it, or it is a link")
 
 
 def disk_bytes(paths: Sequence[Path]) -> tuple[int, int]:
