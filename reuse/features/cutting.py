@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from reuse.data.dataset import Dataset, Split, learned_targets
 from reuse.devices import Compute, moved
-from reuse.distributed import world_size
 from reuse.fingerprinting.cuts import cut_key
 from reuse.hints import Hints
 from reuse.layers.cut_record import cut_record, cutting_version, read_cut
@@ -76,7 +75,7 @@ def cut_model(model: nn.Module, sample: Sample, keep: Collection[str] = (), hint
     """
     model.train()  # the key holds the modes of the prefix: always the same ones
     with autocast(sample.compute.precision, sample.compute.device):
-        if hints is None or world_size() > 1:  # of several processes none may go by what another has not found yet
+        if hints is None:
             return cut(model, sample.inputs, keep=keep)
         key = cut_key(model, (sample.row,), sample.compute.device, keep, cutting_version())
         known = None if key is None else _known_cut(model, key, hints)
