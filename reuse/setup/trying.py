@@ -12,7 +12,7 @@ from reuse.errors import UsageError
 from reuse.layers.freezing import freeze
 from reuse.layers.preserving import unchanged_state
 from reuse.layers.selecting import summarize
-from reuse.nn.main_output import named_outputs
+from reuse.nn.main_output import main_output, named_outputs
 from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
 
 SINGLE = "Expected more than 1 value per channel"  # torch's words, of a batch norm that has one value to learn from
@@ -33,19 +33,27 @@ def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset) -> list
     """
     if recipe.spec.partition(":")[0] in OWN_FAMILIES:
         return []
+    training = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     with torch.enable_grad(), _trial(model, data, rows=2) as outputs:
         if outputs is None or isinstance(outputs, Tensor):
             return []
         (main, tensor), *others = named_outputs(outputs).items()
-        training = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        reached = torch.autograd.grad(tensor.float().sum(), list(training.values()), allow_unused=True)
+        missed = _missed(tensor, training)
+    if missed:  # by chance, perhaps: what drops layers while it trains has them all when it evaluates
+        with torch.enable_grad(), _trial(model, data, rows=2, mode=False) as evaluated:
+            missed = {} if evaluated is None else _missed(main_output(evaluated), missed)
     beside = f", not {', '.join(name for name, _ in others)}" if others else ""
     notes = [f"{recipe.spec} returns a {type(outputs).__name__}: trained on {main}{beside}"]
-    missed = [name for name, gradient in zip(training, reached, strict=True) if gradient is None]
     if missed:
-        freeze(model, missed)
+        freeze(model, list(missed))
         notes.append(f"frozen, as {main} does not depend on it: {', '.join(summarize(model, set(missed)))}")
     return notes
+
+
+def _missed(output: Tensor, training: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+    """Return the parameters that get no gradient from an output."""
+    reached = torch.autograd.grad(output.float().sum(), list(training.values()), allow_unused=True)
+    return {name: p for (name, p), gradient in zip(training.items(), reached, strict=True) if gradient is None}
 
 
 def check_single_rows(model: nn.Module, data: Dataset, batch_size: int) -> None:
@@ -80,8 +88,8 @@ def _modules(model: nn.Module) -> list[nn.Module]:
 
 
 @contextmanager
-def _trial(model: nn.Module, data: Dataset, rows: int) -> Iterator[Any]:
-    """Give what a model returns for empty rows while it trains; None where it fails, as training will say better.
+def _trial(model: nn.Module, data: Dataset, rows: int, mode: bool = True) -> Iterator[Any]:
+    """Give what a model returns for empty rows in a mode; None where it fails, as training will say better.
 
     The model is as it was after the block, whose gradients need it as it is.
 
@@ -92,7 +100,7 @@ def _trial(model: nn.Module, data: Dataset, rows: int) -> Iterator[Any]:
     kind = data.train.inputs.dtype
     example = torch.zeros(rows, *data.input_shape, dtype=like.dtype if kind.is_floating_point else kind)
     with unchanged_state(model):
-        model.train()
+        model.train(mode)
         try:
             outputs = model(example.to(like.device))
         except Exception as error:

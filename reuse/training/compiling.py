@@ -104,12 +104,14 @@ class Compiling:
         if self._graph is None:
             self._graph = _Graph(step)
         try:
-            return self._graph(batch, rates)
+            losses = self._graph(batch, rates)
         except Exception as error:
             if self._graph.has_run:
                 raise
             self._give_up(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
             return None
+        step.watch.end()  # a graph has a gradient for every parameter, or there is none
+        return losses
 
     def _give_up(self, reason: str) -> None:
         self.chosen, self._graph = False, None

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from reuse.augmenting.mixing import Transform
 from reuse.data.rows import Batch
 from reuse.distributed import is_divided, whole
-from reuse.errors import ReuseError, UsageError
+from reuse.errors import UsageError
 from reuse.objectives.objective import Network, Objective
 from reuse.optim.clipping import Clip
 from reuse.optim.constraints import Constraint
@@ -21,12 +21,11 @@ from reuse.optim.sharpness import perturbed
 from reuse.training.averaging import WeightAverage
 from reuse.training.parallel import unsynchronized
 from reuse.training.precision import autocast, loss_scaler
+from reuse.training.reaching import GradientWatch
 from reuse.training.statistics import kept_statistics
 from reuse.training.turns import BoundTurn, acts_after_step, bind_turns, check_turns
 
 Observer = Callable[[], object]
-
-_SHOWN = 8  # names in one line
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,8 @@ class Step:
         taken: how many steps have been taken.
         progress: the share of all steps that will have been taken after this one; 0: nobody knows.
         regularised: False leaves transforms, penalties and sharpness out, as every other epoch may.
-        gradients_checked: whether every parameter is known to get a gradient.
         turns: which losses move which parameters, one after the other: for most objectives all losses all parameters.
+        watch: over the parameters that no gradient has reached yet.
 
     Raises:
         UsageError: what the objective does and what else is to be done do not go together.
@@ -86,8 +85,8 @@ class Step:
     taken: int = 0
     progress: float = 0.0
     regularised: bool = True
-    gradients_checked: bool = False
     turns: Sequence[BoundTurn] = field(init=False)
+    watch: GradientWatch = field(init=False)
     _one: Tensor | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +99,7 @@ class Step:
             )
         check_turns(self.objective, [self.optimizer], sharpness=self.parts.sharpness, divided=self._divided)
         self.turns = bind_turns(self.objective, self.named_parameters)
+        self.watch = GradientWatch(self.model, self.network, self.turns)
         self.acts_after = acts_after_step(self.objective)
         self._autocast = autocast(self.precision, self.device)
 
@@ -112,10 +112,11 @@ class Step:
                 count by their rows, so that without batch norm they move the weights as one large batch would.
         """
         parts, total = self.parts, None
-        for turn in self.turns:
+        for number, turn in enumerate(self.turns):
+            states = self.watch.random_states() if self.watch.waits else None
             loss = self._backward(turn, batches, weights)  # transforms, forward, losses, penalties, backward
-            if not self.gradients_checked:
-                _check_gradients(turn.named_parameters)
+            if states is not None:
+                self.watch.look(number, states)
             if parts.sharpness and self.regularised:
                 # The way uphill is a direction, so gradients of a scaled loss point the same way.
                 with perturbed(turn.parameters, parts.sharpness), kept_statistics(self.model):
@@ -134,7 +135,6 @@ class Step:
                     self.objective.after_step(self.model, self.progress)
             loss = loss if turn.share == 1 else loss * turn.share
             total = loss if total is None else total + loss
-        self.gradients_checked = True
         self.taken += 1
         self.average.after_step(self.taken)
         assert total is not None
@@ -200,18 +200,3 @@ class Step:
         else:
             self.scaler.step(self.optimizer)
             self.scaler.update()
-
-
-def _check_gradients(named_parameters: Sequence[tuple[str, Parameter]]) -> None:
-    """Refuse to go on where a gradient is missing after a backward pass: that tensor would never move, unnoticed.
-
-    Raises:
-        ReuseError: the message names the tensors.
-    """
-    missed = [name for name, parameter in named_parameters if parameter.grad is None]
-    if missed:
-        shown = ", ".join(missed[:_SHOWN]) + (f" and {len(missed) - _SHOWN} more" if len(missed) > _SHOWN else "")
-        raise ReuseError(
-            f"no gradient reached {shown} in the first step, so training would leave them as they are: "
-            "freeze them if the network does not use them, or look for what cuts them off (detach, no_grad)"
-        )

@@ -114,7 +114,7 @@ class Trainer:
 
         Raises:
             DataError: there are no rows, or not as many targets as rows.
-            ReuseError: a trainable tensor gets no gradient, or the loss is not finite.
+            ReuseError: a trainable tensor gets no gradient in an epoch, or the loss is not finite.
         """
         if epochs < 0:
             raise UsageError(f"epochs is {epochs}: give 0 or more")
@@ -122,7 +122,7 @@ class Trainer:
         train_targets = beside(train, train_targets)
         sizes = batch_sizes(len(train), self.loop.batch_size)
         self.descent.plan(math.ceil(len(sizes) / self.loop.accumulate), epochs)
-        self._step.gradients_checked = False
+        self._step.watch.begin()
         measured = None if valid is None else (as_rows(valid), valid_targets)
         return self._train(train, train_targets, list(grouped(iter(sizes), self.loop.accumulate)), measured, epochs)
 
@@ -176,6 +176,7 @@ class Trainer:
         losses = RunningLoss(self.share.combine)
         for some, weights in self.share.batches(train, targets, order, steps.calls, self.device):
             losses.add(steps.take(some, weights))
+        self._step.watch.end_epoch()
         self._average_buffers()
         return losses.mean([sum(rows) for rows in sizes], number)
 

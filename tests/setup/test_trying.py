@@ -14,6 +14,7 @@ from reuse.errors import UsageError
 X = np.random.default_rng(0).integers(0, 255, (30, 3, 6, 6), dtype=np.uint8)
 Y = np.arange(30) % 3
 SOURCE = """
+import random
 from collections import namedtuple
 from dataclasses import dataclass
 import torch
@@ -45,6 +46,17 @@ class Net(nn.Module):
         if self.form == "list" or (self.form == "auxiliary" and self.training):
             return Outputs(logits, self.aux(features)) if self.form == "auxiliary" else [logits, features]
         return logits
+
+class Dropping(Net):
+    def forward(self, x):
+        features = self.body(x)
+        dropped = self.training and random.random() < 0.9
+        return {"logits": self.fc(features if dropped else self.extra(features)), "features": features}
+
+def dropping(num_classes):
+    net = Dropping(num_classes, "dictionary")
+    net.extra = nn.Linear(64, 64)
+    return net
 
 def plain(num_classes): return Net(num_classes, "plain")
 def auxiliary(num_classes): return Net(num_classes, "auxiliary")
@@ -83,6 +95,13 @@ def test_models_of_several_outputs_learn_what_they_would_with_one(form: str, sai
     torch.testing.assert_close(one, other, rtol=0, atol=0)
     one, other = (reuse.evaluate(run, data=(X, Y), trust=True).metrics for run in ("plain", "several"))
     assert one == other
+
+
+@pytest.mark.parametrize("freeze", ["body", ()])
+def test_a_layer_that_is_left_out_by_chance_is_no_auxiliary_head(freeze: Any) -> None:
+    result = reuse.finetune("several_nets:dropping", freeze=freeze, out="dropping", **SETTINGS | {"batch_size": 2})
+    assert not any("frozen, as" in note for note in result.notes)
+    assert "extra" not in " ".join(result.frozen)
 
 
 @pytest.mark.parametrize("freeze", ["conv1", "conv1,conv2"])

@@ -124,7 +124,7 @@ def test_a_parameter_that_its_own_turn_does_not_reach_is_named() -> None:
 
     trainer = Trainer(network(), Unreached((["above"], {}), ([], {})))
     with pytest.raises(ReuseError, match=r"no gradient reached below\.weight, below\.bias"):
-        trainer.step(Batch((ROWS,)))
+        list(trainer.epochs(ROWS, None, epochs=1))
 
 
 def test_acting_after_a_step_is_not_compiled() -> None:
