@@ -7,10 +7,13 @@ from reuse.data.dataset import Dataset
 from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.byol import Byol
 from reuse.objectives.gan import Adversarial
+from reuse.objectives.masked_columns import MaskedColumns
 from reuse.objectives.objective import Objective
 from reuse.objectives.sample_weights import weighted
+from reuse.objectives.scarf import Scarf
 from reuse.objectives.supervised import supervised
 from reuse.objectives.variational import Variational
+from reuse.objectives.vime import Vime
 from reuse.objectives.weighting import parse_class_weights
 from reuse.settings.training import LabelSettings
 
@@ -54,5 +57,8 @@ OBJECTIVES: dict[str, MenuEntry] = {
     "variational": MenuEntry("give the inputs back through codes drawn at random", lambda *_: Variational()),
     "byol": MenuEntry("tell from one view of a row what a slow copy says of another", lambda *_: Byol()),
     "gan": MenuEntry("tell rows from those that a generator invents", lambda *_: Adversarial()),
+    "scarf": MenuEntry(Scarf.summary, lambda *_: Scarf()),
+    "vime": MenuEntry(Vime.summary, lambda *_: Vime()),
+    "masked_columns": MenuEntry(MaskedColumns.summary, lambda *_: MaskedColumns()),
     "supervised": MenuEntry("train from scratch on the labels", from_labels, needs_labels=True),
 }
