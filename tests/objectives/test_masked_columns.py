@@ -52,7 +52,7 @@ def test_the_loss_is_the_mean_over_hidden_columns_written_by_hand(table: Dataset
             else:
                 errors.append((said - truth).item() ** 2)
     assert len(errors) == 18, "two of four columns in each row"
-    assert float(loss) == pytest.approx(np.mean(errors), rel=1e-9)
+    assert loss.item() == pytest.approx(np.mean(errors), rel=1e-9)
 
 
 def test_what_is_hidden_reaches_the_encoder_by_no_way(table: Dataset) -> None:

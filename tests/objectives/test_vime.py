@@ -39,8 +39,8 @@ def test_both_losses_are_the_sums_written_by_hand() -> None:
             changed = bool(corrupted[i, j] != rows[i, j])
             mask -= math.log(share if changed else 1 - share)
             error += (values[i, j] - float(rows[i, j])) ** 2
-    assert float(losses["mask"]) == pytest.approx(mask / 54, rel=1e-9)
-    assert float(losses["values"]) == pytest.approx(3 * error / 54, rel=1e-9)
+    assert losses["mask"].item() == pytest.approx(mask / 54, rel=1e-9)
+    assert losses["values"].item() == pytest.approx(3 * error / 54, rel=1e-9)
 
 
 def test_a_column_is_changed_where_any_of_its_inputs_is_and_not_where_the_draw_gave_the_same() -> None:
