@@ -7,6 +7,8 @@ from .errors import ReuseError as ReuseError
 from .errors import RunError as RunError
 from .errors import UnknownNameError as UnknownNameError
 from .errors import UsageError as UsageError
+from .features.dataset import CachedFeatures as CachedFeatures
+from .features.dataset import cached as cached
 from .finetuning.finetune import finetune as finetune
 from .finetuning.finetune import plan as plan
 from .inference.ensembling import ensemble_runs as ensemble_runs

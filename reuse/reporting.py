@@ -1,6 +1,7 @@
 """Reports of a training to whoever started it. The command line prints them; in a pipeline nobody listens."""
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,14 @@ class Reporter:
     def rows(self, total: int, what: str) -> Iterator["Progress"]:  # noqa: ARG002 - a listener reads both
         """Take the beginning of work on `total` rows; the block advances what it is given."""
         yield Progress()
+
+
+class Warner(Reporter):
+    """Warns of every line, where whoever listens is a program of somebody else's."""
+
+    def line(self, text: str) -> None:
+        """Warn of it."""
+        warnings.warn(text, stacklevel=2)
 
 
 class Transcript(Reporter):

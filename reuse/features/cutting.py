@@ -1,9 +1,10 @@
 """The cut of a model for the epochs of a phase, found on a few rows of its data."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,15 +74,39 @@ def cut_model(model: nn.Module, sample: Sample, keep: Collection[str] = (), hint
     Raises:
         CutError: the model cannot be cut; the message says why.
     """
+    return cut_on(model, lambda: sample.inputs, (sample.row,), sample.compute, keep, hints)
+
+
+def cut_on(
+    model: nn.Module,
+    example: Callable[[], Tensor | Mapping[str, Any] | Sequence[Any]],
+    rows: Sequence[tuple[tuple[int, ...], torch.dtype]],
+    compute: Compute,
+    keep: Collection[str] = (),
+    hints: Hints | None = None,
+) -> Cut:
+    """Return the prefix and suffix of a model that may take several inputs; see `cut_model`.
+
+    Args:
+        model: with its frozen layers; it is left in training mode.
+        example: returns inputs to find and check the cut on, as `reuse.cut` takes them.
+        rows: shape of a row and type of each input.
+        compute: where and in which types.
+        keep: as for `cut_model`.
+        hints: as for `cut_model`.
+
+    Raises:
+        CutError: the model cannot be cut; the message says why.
+    """
     model.train()  # the key holds the modes of the prefix: always the same ones
-    with autocast(sample.compute.precision, sample.compute.device):
+    with autocast(compute.precision, compute.device):
         if hints is None:
-            return cut(model, sample.inputs, keep=keep)
-        key = cut_key(model, (sample.row,), sample.compute.device, keep, cutting_version())
+            return cut(model, example(), keep=keep)
+        key = cut_key(model, rows, compute.device, keep, cutting_version())
         known = None if key is None else _known_cut(model, key, hints)
         if known is not None:
             return known
-        parts = cut(model, sample.inputs, keep=keep)
+        parts = cut(model, example(), keep=keep)
         if key is not None:
             _keep_cut(parts, key, hints)
         return parts

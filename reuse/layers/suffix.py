@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.guarding import refuse_shapes
@@ -39,8 +39,10 @@ class Suffix(nn.Module):
         for graph in (training_graph, evaluation_graph):
             _adopt(self, graph)
 
-    def forward(self, *frontier: Tensor) -> Any:
-        """Compute what the model returns from the frontier tensors, each `(batch, *shape)`."""
+    def forward(self, *frontier: Any) -> Any:
+        """Compute what the model returns from the frontier tensors, or a tuple of them, each `(batch, *shape)`."""
+        if len(frontier) == 1 and isinstance(frontier[0], tuple):
+            frontier = frontier[0]
         if tuple(tensor.shape[1:] for tensor in frontier) != self.shapes:
             refuse_shapes(frontier, self.shapes)
         training, evaluation = self.graphs

@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_iris
 from torch import nn
+from torch.nn import functional
+from torch.utils.data import TensorDataset
 
 import reuse as package
 from reuse.finetuning.finetune import finetune
@@ -175,7 +177,8 @@ def test_the_python_runs(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     network.add_module("backbone", nn.Linear(4, 3))
     network.add_module("head", nn.Linear(3, 2))
     example = torch.randn(2, 4)
-    names: dict[str, Any] = {"network": network, "example": example}
+    dataset = TensorDataset(torch.randn(20, 4), torch.randint(2, (20,)))
+    names: dict[str, Any] = {"network": network, "example": example, "dataset": dataset, "functional": functional}
     blocks = [block for language, block in BLOCKS if language == "python"]
     assert blocks
     for block in blocks:

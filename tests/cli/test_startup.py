@@ -101,6 +101,7 @@ PUBLIC = {
     "caching.cache": ["ActivationCache"],
     "data.loading": ["load"],
     "errors": ["CacheError", "CutError", "DataError", "ReuseError", "RunError", "UnknownNameError", "UsageError"],
+    "features.dataset": ["CachedFeatures", "cached"],
     "finetuning.finetune": ["finetune", "plan"],
     "inference.ensembling": ["ensemble_runs"],
     "inference.predicting": ["evaluate", "predict"],

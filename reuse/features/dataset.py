@@ -1,0 +1,254 @@
+"""Any torch Dataset with the frozen layers computed: the features are a Dataset too, for anybody's training loop."""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, get_worker_info
+
+from reuse.caching.activations import ResidentActivations
+from reuse.caching.cache import ActivationCache, cache_folder
+from reuse.caching.chaining import PrefixCaches
+from reuse.caching.store import PrefixCache
+from reuse.data.rows import Rows
+from reuse.data.samples import collated
+from reuse.devices import Compute, dtype_name
+from reuse.distributed import from_main
+from reuse.errors import UsageError
+from reuse.features.cutting import SAMPLE_ROWS, cut_on
+from reuse.features.loader import FeatureLoader, as_given, picked_one
+from reuse.features.reading import Chunk, Reader
+from reuse.features.streaming import Streamed, Streaming
+from reuse.hints import Hints
+from reuse.layers.cutting import Cut
+from reuse.layers.freezing import freeze as freeze_layers
+from reuse.layers.freezing import hold
+from reuse.layers.selecting import Patterns
+from reuse.reporting import Warner
+from reuse.settings.caching import MOST_VIEWS
+
+PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
+
+
+def cached(
+    model: nn.Module,
+    dataset: Any,
+    freeze: Patterns | None = None,
+    *,
+    target: int | str | None = None,
+    views: int = 1,
+    cache_dir: str | Path | None = None,
+    cache_dtype: str | None = None,
+    cache_budget: int | None = None,
+    workers: int = 0,
+) -> "CachedFeatures":
+    """Return a Dataset in which the frozen layers of a model are computed, each row once and for all.
+
+    What is in the cache is not computed again, in whatever data set, order or process the row stands: a row is known by
+    its content. The model stays where it is, and what is frozen in it is held in evaluation mode. Training
+    `features.head` trains it.
+
+    Args:
+        model: any module. What it gives for a row must not depend on the rows beside it.
+        dataset: map-style or iterable, or a sequence; a sample is a tensor, a tuple of which the last part is the
+            target, or a dictionary whose names are those of the parameters of the model's `forward`.
+        freeze: patterns of layers that are frozen first (see `reuse.freeze`); None: as they are.
+        target: place or name of the target in a sample, where it is not the last part or has no usual name.
+        views: versions of each sample, where the dataset changes samples at random; epochs read one after the other.
+        cache_dir: the folder of the cache; None: `$REUSE_CACHE` or `./cache`.
+        cache_dtype: in which type features are stored, such as `float16`; None: as computed.
+        cache_budget: bytes that all caches together may take.
+        workers: processes that read the dataset.
+
+    Raises:
+        UsageError, DataError: something given cannot be taken; the message says what to do.
+        CutError: the model cannot be divided at what is frozen; the message says why.
+
+    Example:
+        >>> features = cached(model, photos, freeze="!head")  # doctest: +SKIP
+        >>> for z, y in features.loader(batch_size=64, shuffle=True):  # doctest: +SKIP
+        ...     loss = functional.cross_entropy(features.head(z), y)
+    """
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"the model is of type {type(model).__name__}: give a torch.nn.Module")
+    if not 1 <= views <= MOST_VIEWS:
+        raise UsageError(f"views is {views}: give 1 to {MOST_VIEWS}")
+    if freeze is not None:
+        freeze_layers(model, freeze)
+    reader = Reader(dataset, target, partial(_takes, model), workers)
+    numbers = tuple(range(1, views + 1)) if views > 1 else (0,)
+    return CachedFeatures(
+        _Origin(model, reader, numbers, ActivationCache(cache_folder(cache_dir), cache_budget), cache_dtype)
+    )
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What features are computed from.
+
+    Attributes:
+        model: with its frozen layers.
+        reader: of the Dataset.
+        versions: numbers of the versions of its samples that are read in turn.
+        opened: the cache.
+        dtype: in which type features are stored; None: as computed.
+    """
+
+    model: nn.Module
+    reader: Reader
+    versions: tuple[int, ...]
+    opened: ActivationCache
+    dtype: str | None
+
+    def cut(self, example: tuple[Tensor, ...], compute: Compute) -> Cut:
+        """Return the model's cut, found on a few rows or known from an earlier run."""
+        form = self.reader.form
+        given = dict(zip(map(str, form.inputs), example, strict=True)) if form.by_name else example
+        rows = [(tuple(tensor.shape[1:]), tensor.dtype) for tensor in example]
+        return cut_on(self.model, lambda: given, rows, compute, hints=Hints(self.opened.root))
+
+    def store(self, parts: Cut, compute: Compute) -> PrefixCache:
+        """Return the cache of a cut's prefix."""
+        about = {"model": type(self.model).__name__, "data": type(self.reader.dataset).__name__}
+        caches = PrefixCaches(self.opened, {"samples": "as a Dataset gives them"}, compute, about)
+        return caches.of(parts.prefix, parts.frontier, self.dtype)
+
+    def stream(self, streaming: Streaming, first: Chunk, rest: Iterator[Chunk]) -> list[Streamed]:
+        """Return the rows of all versions; of the first version, a chunk has been read."""
+        later = [self.reader.chunks(number) for number in self.versions[1:]]
+        return [streaming.fill(chunks) for chunks in (chain((first,), rest), *later)]
+
+
+class CachedFeatures(Dataset[Any]):
+    """Features that frozen layers computed of the samples of a Dataset, with their targets; see `cached`.
+
+    A sample is `(features, target)`, or the features alone where the Dataset has no targets; features are a tensor, or
+    a tuple of them where the model is cut at several. Workers of a `DataLoader` may read them, forked or spawned.
+
+    Attributes:
+        head: what the model computes from features: a module that takes a batch of them, `(batch, …)`, and whose
+            parameters are the model's own.
+        computed: how many rows the frozen layers computed, of all versions together.
+        found: how many were in the cache.
+    """
+
+    head: nn.Module
+
+    def __init__(self, origin: _Origin) -> None:
+        self._origin = origin
+        self._version = 0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the dataset again and cut the model anew, after layers were frozen, unfrozen or given other weights."""
+        model, reader, compute = self._origin.model, self._origin.reader, _compute_of(self._origin.model)
+        hold(model)
+        chunks, read = reader.chunks(self._origin.versions[0]), list[Chunk]()
+
+        def example() -> tuple[Tensor, ...]:
+            read.append(next(chunks))
+            return tuple([tensor[:SAMPLE_ROWS].to(compute.device) for tensor in read[0].inputs.tensors])
+
+        with _same_modes(model):
+            parts = self._origin.cut(from_main(example), compute)
+            self._store, self._device, self.head = self._origin.store(parts, compute), compute.device, parts.suffix
+            streaming = Streaming(parts.prefix, self._store, compute, Warner())
+            with self._store.hold():
+                streamed = from_main(lambda: self._origin.stream(streaming, read[0], chunks))
+                self._keys = [version.keys for version in streamed]
+                self._kept = [version.kept for version in streamed]
+                self._rows = [self._open(number, streaming) for number in range(len(streamed))]
+        self._targets = collated(streamed[0].targets)
+        self.computed = sum(version.computed for version in streamed)
+        self.found = sum(map(len, self._keys)) - self.computed
+
+    def loader(
+        self,
+        batch_size: int = 64,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> FeatureLoader:
+        """Return batches, each gathered at once; see `reuse.features.loader.FeatureLoader`."""
+        return FeatureLoader(self._versions(), self._targets, batch_size, shuffle, drop_last, generator)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let samples be those of the version that an epoch, from 0, reads; `loader` does so by itself."""
+        self._version = epoch % len(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys[0])
+
+    def __getitem__(self, index: int) -> Any:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there are {len(self)} samples, and none has the number {index}")
+        return self.__getitems__([index % len(self)])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Return several samples, as torch's `DataLoader` asks for a batch."""
+        rows, some = self._versions()[self._version], torch.as_tensor(indices)
+        features = [as_given(tensors) for tensors in zip(*rows.gather(some.to(rows.device)), strict=True)]
+        if self._targets is None:
+            return features
+        return [(z, picked_one(self._targets, number)) for z, number in zip(features, indices, strict=True)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker reads from: neither the model nor the dataset, nor features that are in the cache."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_origin", "head", "_rows")}
+
+    def _versions(self) -> list[Rows]:
+        if get_worker_info() is not None and self._device.type != "cpu":  # a forked process cannot use the GPU
+            self._device = torch.device("cpu")
+            self.__dict__.pop("_rows", None)
+        if "_rows" not in self.__dict__:
+            self._rows = [self._open(number) for number in range(len(self._keys))]
+        return self._rows
+
+    def _open(self, number: int, streaming: Streaming | None = None) -> Rows:
+        kept = self._kept[number]
+        if kept is not None:
+            return ResidentActivations(kept, len(self), self._device)
+
+        def mend() -> None:
+            assert streaming is not None
+            streaming.fill(self._origin.reader.chunks(self._origin.versions[number]))
+
+        mending = None if streaming is None else mend
+        return self._store.activations(self._keys[number], device=self._device, mend=mending)
+
+
+def _takes(model: nn.Module, name: str) -> bool:
+    """Return whether a model's forward has a parameter of a name, or takes any."""
+    parameters = inspect.signature(model.forward).parameters
+    return name in parameters or any(own.kind is own.VAR_KEYWORD for own in parameters.values())
+
+
+def _compute_of(model: nn.Module) -> Compute:
+    tensors = [*model.parameters(), *model.buffers()]
+    floating = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
+    if floating is None:
+        raise UsageError(f"the model {type(model).__name__} has no parameters, so there is nothing to freeze")
+    if floating.dtype not in PRECISIONS:
+        raise UsageError(
+            f"the model is in {dtype_name(floating.dtype)}, and features are computed in float32 or float64: call "
+            "model.float() first; cache_dtype='float16' stores them in half the bytes"
+        )
+    return Compute(floating.device, PRECISIONS[floating.dtype])
+
+
+@contextmanager
+def _same_modes(model: nn.Module) -> Iterator[None]:
+    """Leave all modules of a model in the modes in which they were when the block was entered."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

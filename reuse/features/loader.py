@@ -1,0 +1,93 @@
+"""Batches of cached features, in the order in which torch's DataLoader would give them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import RandomSampler
+
+from reuse.data.rows import Rows, read_in_order
+from reuse.distributed import rank, world_size
+from reuse.errors import UsageError
+
+
+class FeatureLoader:
+    """Batches of features and targets, each gathered at once: what a `DataLoader` gives, without its workers.
+
+    Batches come in the order of a `DataLoader` with the same arguments at the same state of torch's random numbers.
+    Each process of several that train together gets its own rows, as many as the others.
+
+    Args:
+        rows: the features; a sequence of versions of them, of which epochs read one after the other.
+        targets: of the rows, side by side; None where there are none.
+        batch_size: rows of a batch.
+        shuffle: whether each epoch has an order of its own.
+        drop_last: whether a last batch of fewer rows is left out.
+        generator: that the order is drawn from; None: torch's own.
+
+    Raises:
+        UsageError: the batch size is below 1.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Rows],
+        targets: Any,
+        batch_size: int = 64,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise UsageError(f"batch size is {batch_size}: give 1 or more")
+        self._versions, self._targets = rows, targets
+        self._batch_size, self._shuffle, self._drop_last, self._generator = batch_size, shuffle, drop_last, generator
+        self._epochs = 0
+
+    def __len__(self) -> int:
+        own = len(self._versions[0]) // world_size()
+        return own // self._batch_size if self._drop_last else -(-own // self._batch_size)
+
+    def __iter__(self) -> Iterator[Any]:
+        rows = self._versions[self._epochs % len(self._versions)]
+        self._epochs += 1
+        order = self._order(len(rows))
+        with read_in_order(rows, order.to(rows.device)) as opened:
+            for some in order.split(self._batch_size)[: len(self)]:  # type: ignore[no-untyped-call]
+                features = as_given(opened.gather(some.to(rows.device)))
+                yield features if self._targets is None else (features, picked(self._targets, some, rows.device))
+
+    def _order(self, num_rows: int) -> Tensor:
+        if not self._shuffle:
+            order = torch.arange(num_rows)
+        else:
+            torch.empty((), dtype=torch.int64).random_(generator=self._generator)  # a DataLoader's seed for workers
+            order = torch.tensor(list(RandomSampler(range(num_rows), generator=self._generator)))
+        own = num_rows // world_size()
+        return order if world_size() == 1 else order[rank() :: world_size()][:own]
+
+
+def as_given(tensors: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+    """Return one tensor as it is, and several in a tuple."""
+    return tensors[0] if len(tensors) == 1 else tensors
+
+
+def picked(targets: Any, indices: Tensor, device: torch.device) -> Any:
+    """Return the targets of some rows, on a device, in the containers that they stand in side by side."""
+    if isinstance(targets, Tensor):
+        return targets.index_select(0, indices.to(targets.device)).to(device, non_blocking=True)
+    if isinstance(targets, Mapping):
+        return {name: picked(value, indices, device) for name, value in targets.items()}
+    if isinstance(targets[0], str | bytes):
+        return [targets[number] for number in indices.tolist()]
+    return [picked(value, indices, device) for value in targets]
+
+
+def picked_one(targets: Any, index: int) -> Any:
+    """Return the target of one row, in the containers that a sample had it in."""
+    if isinstance(targets, Mapping):
+        return {name: picked_one(value, index) for name, value in targets.items()}
+    if isinstance(targets, Tensor) or isinstance(targets[0], str | bytes):
+        return targets[index]
+    return tuple([picked_one(value, index) for value in targets])

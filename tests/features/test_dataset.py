@@ -1,0 +1,289 @@
+"""Features of any Dataset, in a loop of one's own: equal to the uncached model, and never computed twice."""
+
+import copy
+import pickle
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+import reuse
+from reuse.errors import DataError, UsageError
+
+ROWS = 150
+
+
+class Counting(Dataset):
+    """Samples of which each reading is counted."""
+
+    def __init__(self, x, y):
+        self.x, self.y, self.reads = x, y, [0] * len(x)
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        self.reads[index] += 1
+        return self.x[index], int(self.y[index])
+
+
+class Streamed(IterableDataset):
+    """Samples that come one after the other."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def __iter__(self):
+        return iter(self.samples)
+
+
+class Noisy(Dataset):
+    """Samples that are changed at random whenever they are read."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        return self.x[index] + 0.1 * torch.randn_like(self.x[index]), index % 3
+
+
+def make_model():
+    torch.manual_seed(0)
+    layers = OrderedDict(
+        body=nn.Linear(6, 8), norm=nn.BatchNorm1d(8), act=nn.ReLU(), drop=nn.Dropout(0.3), head=nn.Linear(8, 3)
+    )
+    model = nn.Sequential(layers).double()
+    model.norm.running_mean.uniform_(-1, 1)
+    return model
+
+
+def make_rows(rows=ROWS, seed=1):
+    drawn = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, 6, generator=drawn, dtype=torch.float64)
+    return x, torch.randint(3, (rows,), generator=drawn)
+
+
+def losses_of(batches, forward, parameters, seed=7):
+    """Return the losses of two epochs of a plain loop."""
+    optimizer = torch.optim.Adam(parameters, lr=0.05)
+    torch.manual_seed(seed)
+    losses = []
+    for _ in range(2):
+        for x, y in batches:
+            loss = functional.cross_entropy(forward(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    return losses
+
+
+class TestPlainLoop:
+    """Somebody's own loop with features in place of inputs."""
+
+    @pytest.mark.parametrize("torchs", [False, True], ids=["loader", "DataLoader"])
+    def test_losses_equal_the_uncached_ones_step_by_step(self, tmp_path, torchs):
+        data, model = TensorDataset(*make_rows()), make_model()
+        plain = copy.deepcopy(model)
+        reuse.freeze(plain, "body,norm")
+        plain.train()
+        uncached = losses_of(DataLoader(data, 32, shuffle=True), plain, plain.head.parameters())
+        features = reuse.cached(model, data, freeze="body,norm", cache_dir=tmp_path)
+        features.head.train()
+        batches = DataLoader(features, 32, shuffle=True) if torchs else features.loader(32, shuffle=True)
+        cached = losses_of(batches, features.head, [p for p in features.head.parameters() if p.requires_grad])
+        assert cached == pytest.approx(uncached, abs=1e-12, rel=0)
+        torch.testing.assert_close(model.state_dict(), plain.state_dict(), rtol=0, atol=1e-12)
+
+    def test_each_sample_is_read_once_and_none_computed_twice(self, tmp_path):
+        x, y = make_rows()
+        first = Counting(x, y)
+        features = reuse.cached(make_model(), first, freeze="!head", cache_dir=tmp_path)
+        assert (features.computed, features.found) == (ROWS, 0)
+        assert max(first.reads[8:]) == 1  # the first ones are read again, to see whether they are the same
+        for _ in features.loader(32):
+            pass
+        assert max(first.reads[8:]) == 1
+        again = reuse.cached(make_model(), Counting(x, y), freeze="!head", cache_dir=tmp_path)
+        assert (again.computed, again.found) == (0, ROWS)
+
+    def test_only_a_row_that_is_new_or_changed_is_computed(self, tmp_path):
+        x, y = make_rows()
+        reuse.cached(make_model(), TensorDataset(x, y), freeze="!head", cache_dir=tmp_path)
+        more = torch.cat([x.flip(0), make_rows(1, seed=2)[0]])
+        more[3, 0] += 1e-9
+        features = reuse.cached(make_model(), TensorDataset(more), freeze="!head", cache_dir=tmp_path)
+        assert (features.computed, features.found) == (2, ROWS - 1)
+
+    def test_another_weight_buffer_or_mode_is_another_key(self, tmp_path):
+        data = TensorDataset(*make_rows())
+        reuse.cached(make_model(), data, freeze="!head", cache_dir=tmp_path)
+        for change in (
+            lambda model: model.body.weight.data[0].add_(1e-9),
+            lambda model: model.norm.running_var.add_(1e-9),
+            lambda model: setattr(model.norm, "eps", 1e-4),
+            lambda model: model.body.register_forward_hook(lambda _module, _inputs, output: output + 1),
+        ):
+            model = make_model()
+            change(model)
+            assert reuse.cached(model, data, freeze="!head", cache_dir=tmp_path).computed == ROWS
+
+    def test_the_modes_of_the_model_stay(self, tmp_path):
+        model = make_model().eval()
+        model.drop.train()
+        reuse.cached(model, TensorDataset(*make_rows()), freeze="body", cache_dir=tmp_path)
+        assert [name for name, module in model.named_modules() if module.training] == ["drop"]
+
+    def test_refreshing_after_unfreezing_trains_more_layers(self, tmp_path):
+        model, (x, y) = make_model(), make_rows()
+        features = reuse.cached(model, TensorDataset(x, y), freeze="body,norm", cache_dir=tmp_path)
+        reuse.unfreeze(model, "norm")
+        features.refresh()
+        model.eval()
+        (z, targets) = next(iter(features.loader(ROWS)))
+        torch.testing.assert_close(features.head(z), model(x), rtol=0, atol=1e-12)
+        assert torch.equal(targets, y)
+        assert {id(p) for p in model.norm.parameters()} <= {id(p) for p in features.head.parameters()}
+
+    def test_damaged_rows_are_computed_again(self, tmp_path):
+        model, data = make_model(), TensorDataset(*make_rows())
+        expected = torch.stack([z for z, _ in reuse.cached(model, data, freeze="!head", cache_dir=tmp_path)])
+        (path,) = tmp_path.glob("*/*.h5")
+        content = bytearray(path.read_bytes())
+        place = content.find(expected[20].numpy().tobytes())
+        content[place] ^= 1
+        path.write_bytes(content)
+        found = reuse.cached(model, data, freeze="!head", cache_dir=tmp_path)
+        assert torch.equal(torch.stack([z for z, _ in found]), expected)
+
+
+class TestForms:
+    """Whatever samples come as."""
+
+    def test_a_stream_is_read_as_a_map_is(self, tmp_path):
+        x, y = make_rows()
+        model = make_model()
+        mapped = reuse.cached(model, TensorDataset(x, y), freeze="!head", cache_dir=tmp_path)
+        stream = Streamed([(row.numpy(), label.item()) for row, label in zip(x, y, strict=True)])
+        streamed = reuse.cached(model, stream, cache_dir=tmp_path)
+        assert streamed.computed == 0
+        for (z, label), (other, same) in zip(mapped, streamed, strict=True):
+            assert torch.equal(z, other)
+            assert label == same
+
+    def test_targets_of_any_structure_are_those_of_torchs_loader(self, tmp_path):
+        x, y = make_rows(10)
+        samples = [
+            (row, {"class": label, "name": f"n{n}", "box": (n, n + 1)})
+            for n, (row, label) in enumerate(zip(x, y, strict=True))
+        ]
+        features = reuse.cached(make_model(), samples, freeze="!head", cache_dir=tmp_path)
+        ours = [target for _, target in features.loader(4)]
+        torchs = [target for _, target in DataLoader(features, 4)]
+        plain = [target for _, target in DataLoader(samples, 4)]
+        for one, other, third in zip(ours, torchs, plain, strict=True):
+            assert str(one) == str(other) == str(third)
+
+    def test_without_targets_a_sample_is_its_features(self, tmp_path):
+        x, _ = make_rows(10)
+        features = reuse.cached(make_model(), list(x), freeze="!head", cache_dir=tmp_path)
+        assert features[0].shape == (8,)
+        assert torch.equal(torch.cat(list(features.loader(4))), torch.stack(list(features)))
+
+    def test_a_target_is_named(self, tmp_path):
+        x, y = make_rows(10)
+        features = reuse.cached(
+            make_model(), list(zip(y, x, strict=True)), freeze="!head", target=0, cache_dir=tmp_path
+        )
+        assert [int(label) for _, label in features] == y.tolist()
+
+    def test_data_sets_of_hugging_face(self, tmp_path):
+        datasets = pytest.importorskip("datasets")
+        x, y = make_rows(20)
+        table = datasets.Dataset.from_dict({"input": x.float().numpy(), "label": y.numpy()}).with_format("torch")
+        features = reuse.cached(make_model().float(), table, freeze="!head", cache_dir=tmp_path)
+        assert [int(label) for _, label in features] == y.tolist()
+
+    @pytest.mark.parametrize("context", ["fork", "spawn"])
+    def test_workers_read_it(self, tmp_path, context):
+        features = reuse.cached(make_model(), TensorDataset(*make_rows(20)), freeze="!head", cache_dir=tmp_path)
+        batches = list(DataLoader(features, 8, num_workers=1, multiprocessing_context=context))
+        assert torch.equal(torch.cat([z for z, _ in batches]), torch.stack([z for z, _ in features]))
+
+    def test_a_pickle_holds_neither_model_nor_features(self, tmp_path):
+        x, y = make_rows()
+        features = reuse.cached(make_model(), TensorDataset(x, y), freeze="!head", cache_dir=tmp_path)
+        pickled = pickle.dumps(features)
+        assert features[5][0].numpy().tobytes() not in pickled
+        assert torch.equal(pickle.loads(pickled)[5][0], features[5][0])
+
+
+class TestAugmentation:
+    """Samples that are changed at random."""
+
+    def test_it_is_refused_with_the_way_out(self, tmp_path):
+        with pytest.raises(DataError, match=r"sample 0 is another when it is read a second time.*views=5"):
+            reuse.cached(make_model(), Noisy(make_rows()[0]), freeze="!head", cache_dir=tmp_path)
+
+    def test_views_are_kept_and_read_in_turn(self, tmp_path):
+        x, _ = make_rows(20)
+        model, state = make_model(), torch.get_rng_state()
+        features = reuse.cached(model, Noisy(x), freeze="!head", views=3, cache_dir=tmp_path)
+        assert torch.equal(torch.get_rng_state(), state)
+        assert features.computed == 60
+        loader = features.loader(20)
+        epochs = [next(iter(loader))[0] for _ in range(4)]
+        assert torch.equal(epochs[0], epochs[3])
+        assert not torch.equal(epochs[0], epochs[1])
+        assert not torch.equal(epochs[1], epochs[2])
+        features.set_epoch(1)
+        assert torch.equal(torch.stack([z for z, _ in features]), epochs[1])
+        assert reuse.cached(make_model(), Noisy(x), freeze="!head", views=3, cache_dir=tmp_path).computed == 0
+
+    def test_workers_draw_the_same(self, tmp_path):
+        x, _ = make_rows(20)
+        reuse.cached(make_model(), Noisy(x), freeze="!head", views=2, cache_dir=tmp_path)
+        again = reuse.cached(make_model(), Noisy(x), freeze="!head", views=2, cache_dir=tmp_path, workers=2)
+        assert again.computed == 0
+
+
+class TestRefusals:
+    """One line that says what to do."""
+
+    def test_what_cannot_be_taken(self, tmp_path):
+        x, y = make_rows(10)
+        data = TensorDataset(x, y)
+        ragged = [(torch.zeros(6).double(), 0), (torch.zeros(5).double(), 0)]
+        cases = [
+            (object(), data, {}, UsageError, "give a torch.nn.Module"),
+            (make_model(), 3, {}, UsageError, "give a torch Dataset"),
+            (make_model(), iter([x[0]]), {}, UsageError, "can be read only once"),
+            (make_model(), [], {}, DataError, "no samples"),
+            (make_model(), ragged, {}, DataError, "differ in shape"),
+            (make_model(), [("a text", 1)], {}, DataError, "let the dataset's transform make a tensor"),
+            (make_model().half(), data, {}, UsageError, "float16.*model.float"),
+            (make_model(), data, {"views": 0}, UsageError, "views is 0"),
+            (make_model(), data, {"target": 5}, UsageError, "target is 5.*give 0 to 1"),
+            (make_model(), [{"z": x[0]}], {}, UsageError, "forward takes no input of such a name"),
+            (make_model(), data, {"freeze": "nothing"}, reuse.UnknownNameError, "nothing"),
+            (make_model(), data, {"freeze": None}, reuse.CutError, "freeze some layers"),
+        ]
+        for model, dataset, settings, error, words in cases:
+            with pytest.raises(error, match=words):
+                reuse.cached(model, dataset, **{"freeze": "!head", "cache_dir": tmp_path, **settings})
+
+    def test_features_that_are_set_aside_are_said_and_computed_in_memory(self, tmp_path):
+        data = TensorDataset(*make_rows())
+        features = reuse.cached(make_model(), data, freeze="!head", cache_dir=tmp_path)
+        expected = torch.stack([z for z, _ in features])
+        features._store.quarantine("it was tried")
+        with pytest.warns(UserWarning, match="set aside"):
+            again = reuse.cached(make_model(), data, freeze="!head", cache_dir=tmp_path)
+        assert torch.equal(torch.stack([z for z, _ in again]), expected)
+        assert again.computed == ROWS
