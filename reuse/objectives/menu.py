@@ -8,6 +8,8 @@ from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.byol import Byol
 from reuse.objectives.gan import Adversarial
 from reuse.objectives.masked_columns import MaskedColumns
+from reuse.objectives.masked_step import MaskedStep
+from reuse.objectives.next_step import NextStep
 from reuse.objectives.objective import Objective
 from reuse.objectives.sample_weights import weighted
 from reuse.objectives.scarf import Scarf
@@ -60,5 +62,7 @@ OBJECTIVES: dict[str, MenuEntry] = {
     "scarf": MenuEntry(Scarf.summary, lambda *_: Scarf()),
     "vime": MenuEntry(Vime.summary, lambda *_: Vime()),
     "masked_columns": MenuEntry(MaskedColumns.summary, lambda *_: MaskedColumns()),
+    "next_step": MenuEntry(NextStep.summary, lambda *_: NextStep()),
+    "masked_step": MenuEntry(MaskedStep.summary, lambda *_: MaskedStep()),
     "supervised": MenuEntry("train from scratch on the labels", from_labels, needs_labels=True),
 }
