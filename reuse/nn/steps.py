@@ -39,8 +39,8 @@ def draw_steps(there: Tensor, share: float) -> tuple[Tensor, Tensor]:
         share: between 0 and 1.
 
     Returns:
-        Places of steps, int64 `(batch, most)`, and which of them were drawn, bool `(batch, most)`: rows with fewer steps
-        have fewer.
+        Places of steps, int64 `(batch, most)`, and which of them were drawn, bool `(batch, most)`: of a row with fewer
+        steps fewer.
     """
     most = max(round(share * there.size(1)), 1)
     lengths = there.sum(1, keepdim=True)

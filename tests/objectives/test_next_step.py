@@ -32,11 +32,8 @@ def test_of_tokens_it_is_the_cross_entropy_over_those_that_are_there() -> None:
     rows = torch.from_numpy(TOKENS[:7])
     loss = NextStep().losses(network, Batch((rows,)))["loss"]
     logits = network(rows).detach().numpy()
-    errors = []
-    for i in range(7):
-        for t in range(5):
-            if TOKENS[i, t + 1]:
-                errors.append(math.log(np.exp(logits[i, t]).sum()) - logits[i, t, TOKENS[i, t + 1]])
+    there = [(i, t) for i in range(7) for t in range(5) if TOKENS[i, t + 1]]
+    errors = [math.log(np.exp(logits[i, t]).sum()) - logits[i, t, TOKENS[i, t + 1]] for i, t in there]
     assert len(errors) == 7 * 5 - 3 * 2
     assert loss.item() == pytest.approx(np.mean(errors), rel=1e-9)
 
