@@ -21,6 +21,7 @@ NAMED = frozenset({"attributes", "code", "graph", "hooks", "patches", "preproces
 TOLD = frozenset({"code", "patches", "versions"})
 Components = dict[str, str]
 Describe = Callable[[Description], Components]
+Tensors = dict[int, tuple[torch.Tensor, str]]
 
 
 @dataclass(frozen=True)
@@ -111,24 +112,39 @@ def _components(prefix: torch.fx.GraphModule, preprocessing: Mapping[str, Any], 
     components = described(plain)
     if not plain.met_own:
         return components
-    own = _own_components(described, plain)
+    own, _ = described_by_reads(described, plain)
     told = {
         name: text for name, text in components.items() if name in own or name.partition("/")[0] in ("code", "versions")
     }
     return told | {OWN: digest(json.dumps(own, sort_keys=True))}
 
 
-def _own_components(described: Describe, plain: Description) -> Components:
-    """Return the components in which the user's own code counts by what it does, described until no more is read."""
+def described_by_reads(described: Describe, plain: Description) -> tuple[Components, OwnCode]:
+    """Return components in which the user's own code counts by what it does, and that code with the names it reads.
+
+    Args:
+        described: describes something, again and again, until no more is read.
+        plain: what it was described with before.
+    """
     names: Names = frozenset()
     while True:
-        description = Description(describe_module, partial(_own_code, names), plain.tensors)
+        description = reading_description(names, plain.tensors)
         components = described(description)
         assert description.own is not None
         read = description.own.read()
         if names is None or (read is not None and read <= names):
-            return components
+            return components, description.own
         names = None if read is None else names | read
+
+
+def reading_description(names: Names, tensors: Tensors | None = None) -> Description:
+    """Return a description in which the user's own code counts by what it does and reads.
+
+    Args:
+        names: that are read; None: any may be.
+        tensors: texts of tensors that are known.
+    """
+    return Description(describe_module, partial(_own_code, names), tensors)
 
 
 def _own_code(names: Names, description: Description) -> OwnCode:

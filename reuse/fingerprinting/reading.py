@@ -24,11 +24,11 @@ DYNAMIC = frozenset(
 )  # fmt: skip
 GETTERS = frozenset({"getattr", "hasattr"})
 KEEPING = frozenset({"append", "appendleft", "extend", "add", "insert", "update", "clear", "discard", "remove"})
-# Functions and methods that change nothing, by which what is kept is computed.
+# Functions and methods that change nothing but an iterator, by which what is kept is computed.
 HARMLESS = frozenset(
-    {"time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "process_time", "now", "len", "float", "int",
-     "str", "bool", "round", "detach", "clone", "cpu", "item", "tolist", "mean", "std", "var", "sum", "max", "min",
-     "abs", "norm", "size", "dim", "numel"}
+    {"next", "time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "process_time", "now", "len", "float",
+     "int", "str", "bool", "round", "detach", "clone", "cpu", "item", "tolist", "mean", "std", "var", "sum", "max",
+     "min", "abs", "norm", "size", "dim", "numel"}
 )  # fmt: skip
 
 

@@ -21,8 +21,8 @@ def check_cut(
 ) -> None:
     """Compare `suffix(*prefix(x))` with `model(x)` in both modes, on several batches, on rows in other company.
 
-    What they do to the model's buffers and attributes counts too, and which parameters get which gradient. In
-    evaluation mode a row is also computed alone.
+    What they do to the model's buffers and attributes counts too, where it is read, and which parameters get which
+    gradient. In evaluation mode a row is also computed alone.
 
     Args:
         model: the model.
@@ -91,7 +91,7 @@ class _Check:
         with unchanged_state(self.model, self.moving.parameters), torch.no_grad():
             torch.manual_seed(0)
             value = inputs.copy().call(module.forward if isinstance(module, torch.fx.GraphModule) else module)
-            state = [*self.model.buffers(), *self.moving.parameters]
+            state = [*self.moving.counting_tensors("", self.model), *self.moving.parameters]
             places = [getattr(self.model.get_submodule(owner), name) for owner, name in self.places]
             return value, [[tensor.detach().clone() for tensor in state], places]
 

@@ -236,7 +236,7 @@ def _meets_what_moves(node: fx.Node, observed: ObservedGraph) -> bool:
     module = observed.targets[target]
     if isinstance(module, ReadAttribute):
         return not node.args
-    return moving.counts_in(target) or moving.writes_into(module)
+    return next(moving.counted_in(target), None) is not None or moving.writes_into(module)
 
 
 def mixes_rows(node: fx.Node, observed: ObservedGraph) -> bool:

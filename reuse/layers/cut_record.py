@@ -19,8 +19,9 @@ from reuse.version import __version__
 
 @cache
 def cutting_version() -> str:
-    """Return a digest of the code that cuts: another version may cut otherwise."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    """Return a digest of the code that cuts, and says what counts: another version may cut otherwise."""
+    rooms = (Path(__file__).parents[1] / room for room in ("layers", "fingerprinting"))
+    sources = sorted(source for room in rooms for source in room.glob("*.py"))
     return xxh3_128_hexdigest("".join([__version__, *(path.read_text(encoding="utf-8") for path in sources)]).encode())
 
 

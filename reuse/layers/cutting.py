@@ -94,14 +94,14 @@ def cut(model: nn.Module, example: Tensor | Mapping[str, Any] | Sequence[Any], *
     whole = distinct_rows(as_example(example), ROWS[-1])
     batches = tuple(whole.rows(slice(rows)) for rows in ROWS)
     with unnested(), unchanged_state(model), living_branches(model):
-        moving = _probed(model, batches)
+        moving = _probed(model, batches, whole.rows(slice(1, 1 + ROWS[0])))
         with unchanged_state(model, moving.parameters):
             return _cut(_Task(model, batches, moving, frozenset(keep)))
 
 
-def _probed(model: nn.Module, batches: tuple[Example, ...]) -> Moving:
+def _probed(model: nn.Module, batches: tuple[Example, ...], like: Example) -> Moving:
     try:
-        return probe(model, batches[0], batches[1])
+        return probe(model, batches[0], like, batches[1])
     except Exception as error:
         raise CutError(f"the model cannot be cut: calling it failed: {first_line(error)}") from error
 
@@ -227,8 +227,8 @@ def _divide(tracer: Tracer, task: _Task) -> Sides:
         model.train(mode)
         _call_once(model, batches)
         traced = tracer(model, batches[1], moving=moving)
-        small = observe(traced, model, batches[0])
-        large = observe(traced, model, batches[-1], small.written)
+        small = observe(traced, model, batches[0], moving=moving)
+        large = observe(traced, model, batches[-1], small.written, moving)
         seen.append((traced, small, large))
     observed = [ObservedGraph(*one, (ROWS[0], ROWS[-1]), targets(one[0], model), moving) for one in seen]
     constants = shared_constants(observed[0], observed[1], model)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_unflatten
 
+from reuse.fingerprinting.keeping import Place
 from reuse.layers.example import Example
 from reuse.layers.preserving import untouched_attributes
 from reuse.layers.probing import NOTHING, Moving
@@ -42,6 +43,7 @@ def trace_by_export(model: nn.Module, example: Example, moving: Moving = NOTHING
         Exception: whatever torch.export raises on a model that it cannot take.
     """
     own = [p for p in moving.attributes | moving.mutated if not is_frozen(model.get_submodule(p[0]))]
+    own += [*moving.hidden, *(p for p in moving.counted if not _is_tensor(model, p))]
     if own:
         raise Untraceable(f"its forward changes {'.'.join(part for part in own[0] if part)!r}")
     batch = torch.export.Dim("batch", min=1, max=1 << 20)
@@ -142,6 +144,10 @@ def _shapes(model: nn.Module, example: Example, batch: Any) -> Any:
         elif arguments:
             shapes[parameter.name] = arguments.pop(0)
     return shapes
+
+
+def _is_tensor(model: nn.Module, place: Place) -> bool:
+    return isinstance(getattr(model.get_submodule(place[0]), place[1], None), Tensor)
 
 
 def _attribute(module: nn.Module, target: str) -> object:

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from reuse.layers.attributes import AssignAttribute
 from reuse.layers.example import Example
+from reuse.layers.probing import NOTHING, Moving
 from reuse.layers.randomness import RandomSources, same_states
 from reuse.layers.structure import map_tensors, tensors_in
 from reuse.layers.tracing import TracedModel
@@ -24,7 +25,8 @@ class Observation:
     Attributes:
         values: what each node returned, as it was before anything wrote into it.
         random: nodes that drew random numbers.
-        stateful: calls that changed a buffer of their own module, writes into the model's own tensors, assignments.
+        stateful: calls that changed a buffer of their own module, unless it is only kept, writes into the model's own
+            tensors, assignments.
         writes: for each node that wrote in place, the earlier nodes whose tensors share the written memory.
     """
 
@@ -55,7 +57,11 @@ def targets(traced: TracedModel, model: nn.Module) -> dict[str, Any]:
 
 
 def observe(
-    traced: TracedModel, model: nn.Module, inputs: Example, written: frozenset[fx.Node] = frozenset()
+    traced: TracedModel,
+    model: nn.Module,
+    inputs: Example,
+    written: frozenset[fx.Node] = frozenset(),
+    moving: Moving = NOTHING,
 ) -> Observation:
     """Run the graph on `inputs` (batch first) and return what its nodes did. Buffers and random state do move.
 
@@ -64,14 +70,17 @@ def observe(
         model: the model that was traced.
         inputs: what it is run on.
         written: nodes whose values are known to be written into later: another observation's `written`.
+        moving: what calls of the model move.
     """
-    seen = _run(traced, model, inputs, written)
+    seen = _run(traced, model, inputs, written, moving)
     # What is written into later is seen as it was only if it was known beforehand that it would be.
-    return seen if seen.written <= written else _run(traced, model, inputs, seen.written | written)
+    return seen if seen.written <= written else _run(traced, model, inputs, seen.written | written, moving)
 
 
-def _run(traced: TracedModel, model: nn.Module, inputs: Example, written: frozenset[fx.Node]) -> Observation:
-    interpreter = _ObservingInterpreter(traced, model, written)
+def _run(
+    traced: TracedModel, model: nn.Module, inputs: Example, written: frozenset[fx.Node], moving: Moving
+) -> Observation:
+    interpreter = _ObservingInterpreter(traced, model, written, moving)
     copy = inputs.copy()
     with torch.no_grad():
         interpreter.run(*copy.arguments, *copy.keywords.values(), enable_io_processing=False)
@@ -81,10 +90,11 @@ def _run(traced: TracedModel, model: nn.Module, inputs: Example, written: frozen
 class _ObservingInterpreter(fx.Interpreter):
     """Interpreter that notes what each node does, on the very nodes of the traced graph."""
 
-    def __init__(self, traced: TracedModel, model: nn.Module, written: frozenset[fx.Node]):
+    def __init__(self, traced: TracedModel, model: nn.Module, written: frozenset[fx.Node], moving: Moving):
         super().__init__(nn.Module(), garbage_collect_values=False, graph=traced.graph)
         self.targets = targets(traced, model)
         self.seen = Observation()
+        self.moving = moving
         self.written = written  # nodes whose value is kept as a copy
         self.own = frozenset(_memory(tensor) for tensor in (*model.buffers(), *model.parameters()))
         self.owners: dict[int, list[fx.Node]] = {}  # memory -> nodes whose value lies in it, first come first
@@ -126,8 +136,9 @@ class _ObservingInterpreter(fx.Interpreter):
         """Return which buffers and parameters a called module has, and how often each was written into."""
         if n.op != "call_module":
             return []
-        module = self.targets[str(n.target)]
-        return [(id(tensor), tensor._version) for tensor in (*module.buffers(), *module.parameters())]
+        name, module = str(n.target), self.targets[str(n.target)]
+        buffers = self.moving.counting_tensors(name, module) if self.moving.kept else module.buffers()
+        return [(id(tensor), tensor._version) for tensor in (*buffers, *module.parameters())]
 
     def _assigns(self, n: fx.Node) -> bool:
         return n.op == "call_module" and isinstance(self.targets[str(n.target)], AssignAttribute)

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from reuse.fingerprinting.keeping import ModelCode, Place
 from reuse.layers.example import Example
 from reuse.layers.preserving import contents
 from reuse.layers.randomness import RandomSources
 from reuse.layers.structure import tensors_in
-
-Place = tuple[str, str]
-"""A module's name in its model, and an attribute's or a buffer's in that module."""
+from reuse.layers.trainability import is_trainable
 
 
 @dataclass(frozen=True)
@@ -30,21 +29,33 @@ class Moving:
         attributes: where it puts something else.
         mutated: lists, dictionaries and sets that it puts something into, or takes something out of.
         counted: where the same call, made again, leaves something else behind: running means, counts, schedules.
+        kept: where a layer without anything that trains keeps what no code reads into a result: these are not counted.
+        hidden: where something that is read moves in a layer that trains, and no graph would see it: deep in an object,
+            or, under the name `class`, in what the code of its class refers to.
     """
 
     parameters: tuple[nn.Parameter, ...] = ()
     attributes: frozenset[Place] = frozenset()
     mutated: frozenset[Place] = frozenset()
     counted: frozenset[Place] = frozenset()
+    kept: frozenset[Place] = frozenset()
+    hidden: frozenset[Place] = frozenset()
 
-    def counts_in(self, name: str) -> bool:
-        """Return whether the module of this name, or one below it, counts its calls in some form."""
-        return any(_is_below(place[0], name) for place in self.counted)
+    def counted_in(self, name: str) -> Iterator[Place]:
+        """Yield where the module of this name, or one below it, counts its calls in some form."""
+        return (place for place in sorted(self.counted) if _is_below(place[0], name))
 
     def writes_into(self, module: nn.Module) -> bool:
         """Return whether a call of the model writes into a parameter of this module."""
         own = {id(parameter) for parameter in self.parameters}
         return bool(own) and any(id(parameter) in own for parameter in module.parameters())
+
+    def counting_tensors(self, name: str, module: nn.Module) -> Iterator[Tensor]:
+        """Yield the buffers of a module of this name that are not only kept."""
+        for path, one in module.named_modules(prefix=name):
+            for key, buffer in one.named_buffers(recurse=False):
+                if (path, key) not in self.kept:
+                    yield buffer
 
     def with_attributes(self, more: Iterable[Place]) -> "Moving":
         """Return this with more attributes that move."""
@@ -58,30 +69,27 @@ class Moving:
 NOTHING = Moving()
 
 
-def probe(model: nn.Module, small: Example, large: Example) -> Moving:
+def probe(model: nn.Module, small: Example, like: Example, large: Example) -> Moving:
     """Return what calls of `model` move, in both modes; parameters are put back, the rest is the caller's to put back.
 
     Args:
-        model: called three times in each mode.
+        model: called four times in each mode, and once more before.
         small: a small batch.
-        large: a larger one.
+        like: other rows, as many as those.
+        large: more rows.
     """
-    attributes: set[Place] = set()
-    mutated: set[Place] = set()
-    counted: set[Place] = set()
+    found = _Places()
     with _written_parameters(model) as parameters:
+        _left_behind(model, small)  # what is prepared on the first call does not move
+        code = ModelCode(model)
         for mode in (True, False):
             model.train(mode)
-            first, again, other = (_left_behind(model, batch) for batch in (small, small, large))
-            for place, held in again.items():
-                before, after = first.get(place, held), other.get(place, held)
-                if _is_new(before, held) or (isinstance(held.value, _PLAIN) and _differs(held.value, after.value)):
-                    attributes.add(place)
-                elif _moved_in_place(before, held):
-                    mutated.add(place)
-                if _differs(before.content, held.content):
-                    counted.add(place)
-    return Moving(tuple(parameters), frozenset(attributes), frozenset(mutated), frozenset(counted))
+            first, read = _left_behind(model, small), code.read_state()
+            again, read_again = _left_behind(model, small), code.read_state()
+            found.compare(first, again, _left_behind(model, large))
+            found.depend(again, _left_behind(model, like))
+            found.read |= {place for place in read_again if read.get(place) != read_again[place]}
+    return found.moving(model, code, parameters)
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,51 @@ class Held:
 
 
 State = dict[Place, Held]
+
+
+class _Places:
+    """Where calls of a model leave something else behind."""
+
+    def __init__(self) -> None:
+        self.attributes: set[Place] = set()
+        self.mutated: set[Place] = set()
+        self.counted: set[Place] = set()
+        self.told: set[Place] = set()  # where one call may tell the next one something
+        self.read: set[Place] = set()  # by what the code of the model reads, wherever it lies
+
+    def compare(self, first: State, again: State, other: State) -> None:
+        """Compare what a call left behind with what the same call left when it was made again, and what another did."""
+        for place, held in again.items():
+            before, after = first.get(place, held), other.get(place, held)
+            if _is_new(before, held) or (isinstance(held.value, _PLAIN) and _differs(held.value, after.value)):
+                self.attributes.add(place)
+            elif _moved_in_place(before, held):
+                self.mutated.add(place)
+            if _differs(before.content, held.content):
+                self.counted.add(place)
+            elif isinstance(held.value, Iterator):
+                self.told.add(place)
+
+    def depend(self, after: State, other: State) -> None:
+        """Compare what a call left behind with what one on other rows did: the next call may read it."""
+        self.told |= {p for p, held in other.items() if p in after and _differs(after[p].content, held.content)}
+
+    def moving(self, model: nn.Module, code: ModelCode, parameters: list[nn.Parameter]) -> Moving:
+        """Return what moves, less what layers without anything that trains only keep."""
+        frozen = {name for name, module in model.named_modules() if not is_trainable(module)}
+        kept = code.only_kept(place for place in self.counted if place[0] in frozen)
+        read = self.read | code.reads(self.told)
+        counted = self.counted.union(place for place in read if place[0] in frozen) - kept
+        iterators = {place for place in code.reads(self.told) if isinstance(_value(model, place), Iterator)}
+        hidden = (self.read - self.attributes - self.mutated - self.counted) | iterators
+        return Moving(
+            parameters=tuple(parameters),
+            attributes=frozenset(self.attributes),
+            mutated=frozenset(self.mutated),
+            counted=frozenset(counted),
+            kept=kept,
+            hidden=frozenset(place for place in hidden if place[0] not in frozen),
+        )
 
 
 def state_of(model: nn.Module, with_values: bool = False) -> State:
@@ -130,6 +183,10 @@ def changed(before: State, after: State) -> list[Place]:
 _TABLES = frozenset(vars(nn.Module())) | {"train"}
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.Size, torch.dtype, torch.device)
 _HOLDING = (list, tuple, dict, set)
+
+
+def _value(model: nn.Module, place: Place) -> Any:
+    return getattr(model.get_submodule(place[0]), place[1], None)
 
 
 def _left_behind(model: nn.Module, batch: Example) -> State:

@@ -3,6 +3,7 @@
 from torch import fx, nn
 
 from reuse.errors import CutError
+from reuse.fingerprinting.keeping import Place
 from reuse.layers.constancy import holds_frozen, holds_trainable, mixes_rows
 from reuse.layers.crossing import NotStorable
 from reuse.layers.frontier import DividedGraph
@@ -59,6 +60,10 @@ def layer_name(node: fx.Node, model: nn.Module) -> str:
     return reads[0].rpartition(".")[0] or reads[0]
 
 
+def _named(place: Place) -> str:
+    return "what its code reads outside of the model" if place[1] == "class" else repr(place[1])
+
+
 def _what_it_does(node: fx.Node, side: DividedGraph, model: nn.Module) -> str | None:
     observed, target = side.observed, str(node.target)
     if holds_trainable(node, model):
@@ -68,7 +73,10 @@ def _what_it_does(node: fx.Node, side: DividedGraph, model: nn.Module) -> str | 
         return "draws random numbers"
     if node.op == "call_module" and observed.moving.writes_into(observed.targets[target]):
         return "writes into its own parameters"
-    if (node.op == "call_module" and observed.moving.counts_in(target)) or node in observed.small.stateful:
+    counted = next(observed.moving.counted_in(target), None) if node.op == "call_module" else None
+    if counted is not None:
+        return f"counts its calls, or changes {_named(counted)} with each of them, which is read"
+    if node in observed.small.stateful:
         return "counts its calls, or changes a buffer with each of them"
     if mixes_rows(node, observed):
         return "mixes the rows of a batch"

@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from reuse.fingerprinting.keeping import Place
 from reuse.layers.attributes import AssignAttribute, ReadAttribute
 from reuse.layers.example import Example
 from reuse.layers.preserving import untouched_attributes
-from reuse.layers.probing import Moving, Place, State, changed, state_of
+from reuse.layers.probing import Moving, State, changed, state_of
 from reuse.layers.randomness import RandomSources, same_states
 from reuse.layers.recording import (
     Untraceable,
@@ -203,6 +204,9 @@ class MixedTracer(fx.Tracer):
         """Fail where the block draws random numbers, or leaves something behind that the graph does not repeat."""
         states, before, parameters = self.random.states(), self._state(name), self._parameters_at(name)
         yield
+        for place in sorted(self.moving.hidden):
+            if place[0] == name:
+                raise Untraceable(f"its forward changes {_outside(place)}")
         if self._parameters_at(name) != parameters:
             raise Untraceable("its forward writes into parameters by their data")
         if not same_states(states, self.random.states()):
@@ -264,6 +268,10 @@ def _parameters(model: nn.Module) -> list[inspect.Parameter]:
 
 def _dotted(place: Place) -> str:
     return ".".join(part for part in place if part)
+
+
+def _outside(place: Place) -> str:
+    return "what its code reads outside of the model" if place[1] == "class" else f"what is in {_dotted(place)!r}"
 
 
 def _is_fx(place: Place) -> bool:

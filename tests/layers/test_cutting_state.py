@@ -200,7 +200,7 @@ class Queue(ThreeLayers):
 
 
 class CountsInTheFrozen(nn.Module):
-    """A frozen layer that counts its calls in a buffer."""
+    """A frozen layer that counts its calls in a buffer, and reads the count."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -209,7 +209,7 @@ class CountsInTheFrozen(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
-        return self.linear(x)
+        return self.linear(x) * torch.where(self.calls % 10 == 0, 2.0, 1.0)
 
 
 class NoisyFrozen(nn.Module):
