@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,15 @@ from reuse.caching.cache import ActivationCache, cache_folder
 from reuse.caching.chaining import PrefixCaches
 from reuse.caching.store import PrefixCache
 from reuse.data.rows import Rows
+from reuse.data.sample_keys import Keys, KnownRows, known_rows
 from reuse.data.samples import collated
 from reuse.devices import Compute, dtype_name
 from reuse.distributed import from_main
 from reuse.errors import UsageError
 from reuse.features.cutting import SAMPLE_ROWS, cut_on
 from reuse.features.loader import FeatureLoader, as_given, picked_one
-from reuse.features.reading import Chunk, Reader
-from reuse.features.streaming import Streamed, Streaming
+from reuse.features.reading import Reader
+from reuse.features.streaming import ByContent, ByKeys, Streaming
 from reuse.hints import Hints
 from reuse.layers.cutting import Cut
 from reuse.layers.freezing import freeze as freeze_layers
@@ -43,6 +43,7 @@ def cached(
     freeze: Patterns | None = None,
     *,
     target: int | str | None = None,
+    key: Keys | None = None,
     views: int = 1,
     cache_dir: str | Path | None = None,
     cache_dtype: str | None = None,
@@ -52,8 +53,8 @@ def cached(
     """Return a Dataset in which the frozen layers of a model are computed, each row once and for all.
 
     What is in the cache is not computed again, in whatever data set, order or process the row stands: a row is known by
-    its content. The model stays where it is, and what is frozen in it is held in evaluation mode. Training
-    `features.head` trains it.
+    its content, or by its key, together with the code and settings of the dataset. The model stays where it is, and
+    what is frozen in it is held in evaluation mode. Training `features.head` trains it.
 
     Args:
         model: any module. What it gives for a row must not depend on the rows beside it.
@@ -61,6 +62,9 @@ def cached(
             target, or a dictionary whose names are those of the parameters of the model's `forward`.
         freeze: patterns of layers that are frozen first (see `reuse.freeze`); None: as they are.
         target: place or name of the target in a sample, where it is not the last part or has no usual name.
+        key: for each sample a text, number or bytes that changes whenever the sample does, as a function of its number
+            or a sequence; None: those of a method `reuse_keys` of the dataset, the digests of the files of an image
+            folder of torchvision, or else of what each sample holds, for which all are read.
         views: versions of each sample, where the dataset changes samples at random; epochs read one after the other.
         cache_dir: the folder of the cache; None: `$REUSE_CACHE` or `./cache`.
         cache_dtype: in which type features are stored, such as `float16`; None: as computed.
@@ -83,10 +87,10 @@ def cached(
     if freeze is not None:
         freeze_layers(model, freeze)
     reader = Reader(dataset, target, partial(_takes, model), workers)
+    opened = ActivationCache(cache_folder(cache_dir), cache_budget)
     numbers = tuple(range(1, views + 1)) if views > 1 else (0,)
-    return CachedFeatures(
-        _Origin(model, reader, numbers, ActivationCache(cache_folder(cache_dir), cache_budget), cache_dtype)
-    )
+    known = None if reader.streams else known_rows(dataset, key, Hints(opened.root))
+    return CachedFeatures(_Origin(model, reader, numbers, known, opened, cache_dtype))
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class _Origin:
         model: with its frozen layers.
         reader: of the Dataset.
         versions: numbers of the versions of its samples that are read in turn.
+        known: what is known of the samples without reading them; None: nothing.
         opened: the cache.
         dtype: in which type features are stored; None: as computed.
     """
@@ -104,6 +109,7 @@ class _Origin:
     model: nn.Module
     reader: Reader
     versions: tuple[int, ...]
+    known: KnownRows | None
     opened: ActivationCache
     dtype: str | None
 
@@ -117,13 +123,13 @@ class _Origin:
     def store(self, parts: Cut, compute: Compute) -> PrefixCache:
         """Return the cache of a cut's prefix."""
         about = {"model": type(self.model).__name__, "data": type(self.reader.dataset).__name__}
-        caches = PrefixCaches(self.opened, {"samples": "as a Dataset gives them"}, compute, about)
+        made_by = "known by content" if self.known is None else self.known.made_by
+        caches = PrefixCaches(self.opened, {"samples": made_by}, compute, about)
         return caches.of(parts.prefix, parts.frontier, self.dtype)
 
-    def stream(self, streaming: Streaming, first: Chunk, rest: Iterator[Chunk]) -> list[Streamed]:
-        """Return the rows of all versions; of the first version, a chunk has been read."""
-        later = [self.reader.chunks(number) for number in self.versions[1:]]
-        return [streaming.fill(chunks) for chunks in (chain((first,), rest), *later)]
+    def rows(self, version: int) -> ByContent | ByKeys:
+        """Return the rows of a version, to be read."""
+        return ByContent(self.reader, version) if self.known is None else ByKeys(self.reader, version, self.known)
 
 
 class CachedFeatures(Dataset[Any]):
@@ -148,25 +154,24 @@ class CachedFeatures(Dataset[Any]):
 
     def refresh(self) -> None:
         """Read the dataset again and cut the model anew, after layers were frozen, unfrozen or given other weights."""
-        model, reader, compute = self._origin.model, self._origin.reader, _compute_of(self._origin.model)
-        hold(model)
-        chunks, read = reader.chunks(self._origin.versions[0]), list[Chunk]()
+        origin, compute = self._origin, _compute_of(self._origin.model)
+        hold(origin.model)
+        versions = [origin.rows(number) for number in origin.versions]
 
         def example() -> tuple[Tensor, ...]:
-            read.append(next(chunks))
-            return tuple([tensor[:SAMPLE_ROWS].to(compute.device) for tensor in read[0].inputs.tensors])
+            return tuple([tensor[:SAMPLE_ROWS].to(compute.device) for tensor in versions[0].example()])
 
-        with _same_modes(model):
-            parts = self._origin.cut(from_main(example), compute)
-            self._store, self._device, self.head = self._origin.store(parts, compute), compute.device, parts.suffix
+        with _same_modes(origin.model):
+            parts = origin.cut(from_main(example), compute)
+            self._store, self._device, self.head = origin.store(parts, compute), compute.device, parts.suffix
             streaming = Streaming(parts.prefix, self._store, compute, Warner())
             with self._store.hold():
-                streamed = from_main(lambda: self._origin.stream(streaming, read[0], chunks))
-                self._keys = [version.keys for version in streamed]
-                self._kept = [version.kept for version in streamed]
+                streamed = from_main(lambda: [rows.fill(streaming) for rows in versions])
+                self._keys = [rows.keys for rows in streamed]
+                self._kept = [rows.kept for rows in streamed]
                 self._rows = [self._open(number, streaming) for number in range(len(streamed))]
         self._targets = collated(streamed[0].targets)
-        self.computed = sum(version.computed for version in streamed)
+        self.computed = sum(rows.computed for rows in streamed)
         self.found = sum(map(len, self._keys)) - self.computed
 
     def loader(
@@ -218,7 +223,7 @@ class CachedFeatures(Dataset[Any]):
 
         def mend() -> None:
             assert streaming is not None
-            streaming.fill(self._origin.reader.chunks(self._origin.versions[number]))
+            self._origin.rows(self._origin.versions[number]).fill(streaming)
 
         mending = None if streaming is None else mend
         return self._store.activations(self._keys[number], device=self._device, mend=mending)

@@ -1,4 +1,4 @@
-"""Reading a torch Dataset once, chunk by chunk: each sample is digested, and computed on if a cache lacks it."""
+"""Reading a torch Dataset chunk by chunk, each sample with the digest by which it is known."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence

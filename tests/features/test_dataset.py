@@ -2,10 +2,13 @@
 
 import copy
 import pickle
+import shutil
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
@@ -222,6 +225,106 @@ class TestForms:
         pickled = pickle.dumps(features)
         assert features[5][0].numpy().tobytes() not in pickled
         assert torch.equal(pickle.loads(pickled)[5][0], features[5][0])
+
+
+class Keyed(Counting):
+    """Samples that say when they change."""
+
+    def __init__(self, x, y, scale=1.0):
+        super().__init__(x, y)
+        self.targets, self.scale = y.tolist(), scale
+
+    def reuse_keys(self):
+        return [str(row.tolist()) for row in self.x]
+
+    def __getitem__(self, index):
+        x, y = super().__getitem__(index)
+        return x * self.scale, y
+
+
+class TestKeys:
+    """Samples that are known without reading them."""
+
+    def test_what_is_cached_is_not_read(self, tmp_path):
+        x, y = make_rows()
+        model = make_model()
+        expected = list(reuse.cached(model, Keyed(x, y), freeze="!head", cache_dir=tmp_path))
+        data = Keyed(torch.cat([x, make_rows(2, seed=5)[0]]), torch.cat([y, y[:2]]))
+        features = reuse.cached(model, data, cache_dir=tmp_path)
+        assert (features.computed, features.found) == (2, ROWS)
+        assert sum(map(bool, data.reads)) <= 20
+        for (z, label), (other, same) in zip(expected, features, strict=False):
+            assert torch.equal(z, other)
+            assert label == same
+
+    def test_code_and_settings_of_the_dataset_count(self, tmp_path):
+        class Shifted(Keyed):
+            def __getitem__(self, index):
+                x, y = super().__getitem__(index)
+                return x + 1, y
+
+        x, y = make_rows()
+        for data in (Keyed(x, y), Keyed(x, y, scale=2.0), Shifted(x, y)):
+            assert reuse.cached(make_model(), data, freeze="!head", cache_dir=tmp_path).computed == ROWS
+
+    def test_keys_of_ones_own(self, tmp_path):
+        x, y = make_rows(20)
+        samples = list(zip(x, y, strict=True))
+        reuse.cached(make_model(), samples, freeze="!head", key=range(20), cache_dir=tmp_path)
+        features = reuse.cached(make_model(), samples[::-1], freeze="!head", key=lambda n: 19 - n, cache_dir=tmp_path)
+        assert features.computed == 0
+        assert [label.item() for _, label in features] == y.flip(0).tolist()
+
+    def test_a_key_that_does_not_change_with_the_sample_is_found_out(self, tmp_path):
+        x, y = make_rows(8)
+        reuse.cached(make_model(), list(zip(x, y, strict=True)), freeze="!head", key=range(8), cache_dir=tmp_path)
+        moved = list(zip(x + 1, y, strict=True))
+        with pytest.warns(UserWarning, match="set aside for good"):
+            features = reuse.cached(make_model(), moved, freeze="!head", key=range(8), cache_dir=tmp_path)
+        model = make_model().eval()
+        torch.testing.assert_close(model[:4](x + 1), torch.stack([z for z, _ in features]), rtol=0, atol=1e-12)
+
+    def test_wrong_keys(self, tmp_path):
+        samples = list(make_rows(4)[0])
+        for keys, words in (([1, 2], "2 keys for 4 samples"), ([1.5] * 4, "of type float")):
+            with pytest.raises(UsageError, match=words):
+                reuse.cached(make_model(), samples, freeze="!head", key=keys, cache_dir=tmp_path)
+
+    def test_image_folders_are_known_by_their_files(self, tmp_path, monkeypatch):
+        folder, v2 = pytest.importorskip("torchvision.datasets"), pytest.importorskip("torchvision.transforms.v2")
+        drawn = np.random.default_rng(0)
+        for number in range(30):
+            path = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(drawn.integers(0, 256, (8, 8, 3), np.uint8)).save(path)
+        torch.manual_seed(0)
+        layers = {"body": nn.Conv2d(3, 4, 3), "pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten()}
+        model = nn.Sequential(OrderedDict(**layers, head=nn.Linear(4, 2)))
+
+        def cached(size=8, root=tmp_path / "photos"):
+            steps = [v2.ToImage(), v2.Resize(size), v2.ToDtype(torch.float32, scale=True)]
+            data = folder.ImageFolder(root, v2.Compose(steps))
+            reads.clear()
+            return reuse.cached(model, data, freeze="body", cache_dir=tmp_path / "cache")
+
+        reads = []
+
+        def counted(file):
+            reads.append(file.name)
+            return opened(file)
+
+        opened = Image.open
+        monkeypatch.setattr(Image, "open", counted)
+
+        assert cached().computed == 30
+        assert cached().computed == 0
+        assert len(set(reads)) <= 9  # a few are compared
+        assert cached(size=6).computed == 30
+        shutil.copytree(tmp_path / "photos", tmp_path / "moved")
+        Image.fromarray(drawn.integers(0, 256, (8, 8, 3), np.uint8)).save(tmp_path / "moved" / "a" / "0.png")
+        assert cached(root=tmp_path / "moved").computed == 1
+        features = cached(root=tmp_path / "moved")
+        assert [label for _, label in features] == [0] * 15 + [1] * 15
 
 
 class TestAugmentation:
