@@ -1,6 +1,7 @@
 """Opening what is cached: served only if the frozen layers compute the same now, else set aside for good."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from reuse.data.inputs import Inputs
 from reuse.devices import Compute, moved
 from reuse.distributed import from_main
 from reuse.features.running import run_frozen
+from reuse.fingerprinting.compiled import is_compiled
 from reuse.layers.cutting import ROWS
 from reuse.reporting import Reporter
 
@@ -48,7 +50,9 @@ class Opening:
     def probe(self, prefix: fx.GraphModule) -> Probe:
         """Return a probe of a prefix, taken on the first rows."""
         (ordinary,) = self._rows.gather(torch.arange(min(ORDINARY_ROWS, len(self._rows))))
-        return take_probe(ordinary, partial(self._run, prefix), self._compute.device)
+        probe = take_probe(ordinary, partial(self._run, prefix), self._compute.device)
+        # What is compiled may be compiled for other sizes the next time, and round otherwise.
+        return replace(probe, exact=probe.exact and not any(map(is_compiled, prefix.modules())))
 
     def _check(self, prefix: fx.GraphModule, store: PrefixCache) -> bool:
         if (known := store.quarantined) is not None:

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import Module
 
 from reuse.errors import CacheError
+from reuse.fingerprinting.compiled import describe_wrapper, is_compiled, is_wrapper
 from reuse.fingerprinting.digests import digest
 from reuse.fingerprinting.values import Description
 
@@ -42,7 +43,9 @@ def module_components(path: str, module: Module, description: Description) -> It
     if isinstance(module, torch.fx.GraphModule):
         yield from graph_components(path, module, description)
         return
-    yield f"attributes/{path}/class", description.kind(type(module))
+    yield f"attributes/{path}/class", _class(module, description)
+    if is_compiled(module):
+        yield f"attributes/{path}/compiled", "yes"
     yield f"attributes/{path}/training", str(module.training)
     if module._modules:
         yield f"attributes/{path}/children", description.text([*_children(module)])
@@ -119,13 +122,17 @@ def _tensors(path: str, module: Module, description: Description) -> Iterator[Co
 def _plain_attributes(path: str, module: Module, description: Description) -> Iterator[Component]:
     # A dropout that evaluates does nothing, whatever its rate: sweeping the rate recomputes no frozen layer.
     idle = {"p", "inplace"} if _is_idle_dropout(module) else set()
-    for name, value in vars(module).items():
+    for name, value in () if is_wrapper(module) else vars(module).items():
         if name in INTERNALS or name == HELD_IN_EVAL or name in idle or not _counts(module, name, value, description):
             continue
         if isinstance(value, torch.Tensor):
             yield f"weights/{_join(path, name)}", description.text(value)
         else:
             yield f"attributes/{path}/{name}", description.text(value)
+
+
+def _class(module: Module, description: Description) -> str:
+    return describe_wrapper(module, description) if is_wrapper(module) else description.kind(type(module))
 
 
 def _is_idle_dropout(module: Module) -> bool:
