@@ -9,11 +9,14 @@ from reuse.objectives.byol import Byol
 from reuse.objectives.gan import Adversarial
 from reuse.objectives.masked_columns import MaskedColumns
 from reuse.objectives.masked_step import MaskedStep
+from reuse.objectives.multitask import MultiTask
 from reuse.objectives.next_step import NextStep
 from reuse.objectives.objective import Objective
 from reuse.objectives.sample_weights import weighted
 from reuse.objectives.scarf import Scarf
+from reuse.objectives.siamese import Siamese
 from reuse.objectives.supervised import supervised
+from reuse.objectives.triplet import Triplet
 from reuse.objectives.variational import Variational
 from reuse.objectives.vime import Vime
 from reuse.objectives.weighting import parse_class_weights
@@ -65,4 +68,7 @@ OBJECTIVES: dict[str, MenuEntry] = {
     "next_step": MenuEntry(NextStep.summary, lambda *_: NextStep()),
     "masked_step": MenuEntry(MaskedStep.summary, lambda *_: MaskedStep()),
     "supervised": MenuEntry("train from scratch on the labels", from_labels, needs_labels=True),
+    "multitask": MenuEntry(MultiTask.summary, lambda *_: MultiTask(), needs_labels=True),
+    "siamese": MenuEntry(Siamese.summary, lambda *_: Siamese(), needs_labels=True),
+    "triplet": MenuEntry(Triplet.summary, lambda *_: Triplet(), needs_labels=True),
 }

@@ -61,6 +61,8 @@ class Objective:
         monitor: the metric that early stopping watches, the lower the better; None: no metric tells which weights are
             the best, so all epochs are trained and the last weights kept.
         needs_labels: whether batches must have targets.
+        whole_labels: whether labels are taken as they are: then nothing mixes, smooths or weighs them.
+        least_rows: fewest rows of a batch that it learns from: two where rows are compared with each other.
 
     Example:
         >>> class Shrink(Objective):
@@ -72,6 +74,8 @@ class Objective:
 
     monitor: ClassVar[str | None] = "loss"
     needs_labels: ClassVar[bool] = False
+    whole_labels: ClassVar[bool] = False
+    least_rows: ClassVar[int] = 1
 
     def build(self, model: nn.Module, data: Dataset) -> nn.Module:  # noqa: ARG002 - for those who build something
         """Return the module that is trained: the model itself, or what is built around it.

@@ -58,6 +58,7 @@ class Scarf(Objective):
     temperature: float = 1.0
     hidden: int = 128
     size: int = 64
+    least_rows: ClassVar[int] = 2
     summary: ClassVar[str] = "tell a row's copy with foreign values in most columns from those of other rows"
     suits: ClassVar[tuple[str, ...]] = ("tables",)
     paper: ClassVar[str] = "Bahri et al. 2022, https://arxiv.org/abs/2106.15147"

@@ -77,6 +77,7 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     recipe = make_recipe(settings, data)
     vectors = None if run else vectors
     objective = choose_objective(settings, data)
+    _refuse_unfit(settings, objective, data)
     trained = objective.build(recipe.build(embeddings=vectors, trust=settings.trust or not run), data)
     encoder = objective.encoder(trained)
     _refuse_unsavable(objective, trained, encoder)
@@ -119,6 +120,20 @@ def _refuse_unsavable(objective: Objective, trained: nn.Module, encoder: nn.Modu
     if encoder is not trained and WEIGHTS.removesuffix(".safetensors") in trained._modules:
         kind = type(objective).__name__
         raise UsageError(f"{kind} builds a child `weights`, whose file would be the encoder's: call it otherwise")
+
+
+def _refuse_unfit(settings: PretrainSettings, objective: Objective, data: Dataset) -> None:
+    """Raise where batches are too small for an objective, or its labels would be changed."""
+    name, rows = objective_name(settings.objective), min(settings.batch_size, len(data.train))
+    if rows < objective.least_rows:
+        raise UsageError(
+            f"{name} compares the rows of a batch, and batches hold {rows}: give a batch_size of "
+            f"{objective.least_rows} or more, and as many rows"
+        )
+    changing = ("label_smoothing", "class_weights", "sample_weight", "mixup", "cutmix")
+    given = [setting for setting in changing if getattr(settings, setting)]
+    if objective.whole_labels and given:
+        raise UsageError(f"{name} takes labels as they are, and {given[0]} changes or weighs them: leave it out")
 
 
 def _refuse_unused(settings: PretrainSettings, needs_labels: bool) -> None:
