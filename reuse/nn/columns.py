@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from reuse.nn.masks import draw_mask, exact_count
+
 
 class Columns(nn.Module):
     """The columns of a table, of which one of categories is several inputs: they are hidden and replaced together.
@@ -27,12 +29,11 @@ class Columns(nn.Module):
 
     def count(self, share: float) -> int:
         """Return how many columns a share of them is, in whole columns: one at least, and never all."""
-        return max(1, min(round(share * len(self)), len(self) - 1))
+        return exact_count(share, len(self))
 
     def draw(self, num_rows: int, share: float) -> Tensor:
         """Return which columns are drawn in each row, bool `(num_rows, columns)`, exactly `count(share)` in each."""
-        scores = torch.rand(num_rows, len(self), device=self.owners.device)
-        return scores.argsort(1).argsort(1) < self.count(share)
+        return draw_mask(num_rows, len(self), self.count(share), self.owners.device)
 
     def spread(self, by_column: Tensor) -> Tensor:
         """Return what is said of each column, `(batch, columns)`, of each of its inputs, `(batch, inputs)`."""

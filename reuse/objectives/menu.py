@@ -7,6 +7,7 @@ from reuse.data.dataset import Dataset
 from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.byol import Byol
 from reuse.objectives.gan import Adversarial
+from reuse.objectives.masked import Masked
 from reuse.objectives.masked_columns import MaskedColumns
 from reuse.objectives.masked_step import MaskedStep
 from reuse.objectives.multitask import MultiTask
@@ -62,6 +63,7 @@ OBJECTIVES: dict[str, MenuEntry] = {
     "variational": MenuEntry("give the inputs back through codes drawn at random", lambda *_: Variational()),
     "byol": MenuEntry("tell from one view of a row what a slow copy says of another", lambda *_: Byol()),
     "gan": MenuEntry("tell rows from those that a generator invents", lambda *_: Adversarial()),
+    "masked": MenuEntry(Masked.summary, lambda *_: Masked()),
     "scarf": MenuEntry(Scarf.summary, lambda *_: Scarf()),
     "vime": MenuEntry(Vime.summary, lambda *_: Vime()),
     "masked_columns": MenuEntry(MaskedColumns.summary, lambda *_: MaskedColumns()),
