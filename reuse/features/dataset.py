@@ -1,9 +1,6 @@
 """Any torch Dataset with the frozen layers computed: the features are a Dataset too, for anybody's training loop."""
 
-import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,27 +11,24 @@ from torch.utils.data import Dataset, get_worker_info
 
 from reuse.caching.activations import ResidentActivations
 from reuse.caching.cache import ActivationCache, cache_folder
-from reuse.caching.chaining import PrefixCaches
-from reuse.caching.store import PrefixCache
 from reuse.data.rows import Rows
-from reuse.data.sample_keys import Keys, KnownRows, known_rows
+from reuse.data.sample_keys import Keys, known_rows
 from reuse.data.samples import collated
-from reuse.devices import Compute, dtype_name
+from reuse.devices import Compute
 from reuse.distributed import from_main
 from reuse.errors import UsageError
-from reuse.features.cutting import SAMPLE_ROWS, cut_on
+from reuse.features.attaching import HeadForward, WholeModel
+from reuse.features.cutting import SAMPLE_ROWS
 from reuse.features.loader import FeatureLoader, as_given, picked_one
-from reuse.features.reading import Reader
-from reuse.features.streaming import ByContent, ByKeys, Streaming
+from reuse.features.origin import Origin, compute_of, same_modes, takes
+from reuse.features.reading import Reader, ReadSamples
+from reuse.features.streaming import Streaming
 from reuse.hints import Hints
-from reuse.layers.cutting import Cut
 from reuse.layers.freezing import freeze as freeze_layers
 from reuse.layers.freezing import hold
 from reuse.layers.selecting import Patterns
 from reuse.reporting import Warner
 from reuse.settings.caching import MOST_VIEWS
-
-PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
 
 
 def cached(
@@ -86,50 +80,11 @@ def cached(
         raise UsageError(f"views is {views}: give 1 to {MOST_VIEWS}")
     if freeze is not None:
         freeze_layers(model, freeze)
-    reader = Reader(dataset, target, partial(_takes, model), workers)
+    reader = Reader(dataset, target, partial(takes, model), workers)
     opened = ActivationCache(cache_folder(cache_dir), cache_budget)
     numbers = tuple(range(1, views + 1)) if views > 1 else (0,)
     known = None if reader.streams else known_rows(dataset, key, Hints(opened.root))
-    return CachedFeatures(_Origin(model, reader, numbers, known, opened, cache_dtype))
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """What features are computed from.
-
-    Attributes:
-        model: with its frozen layers.
-        reader: of the Dataset.
-        versions: numbers of the versions of its samples that are read in turn.
-        known: what is known of the samples without reading them; None: nothing.
-        opened: the cache.
-        dtype: in which type features are stored; None: as computed.
-    """
-
-    model: nn.Module
-    reader: Reader
-    versions: tuple[int, ...]
-    known: KnownRows | None
-    opened: ActivationCache
-    dtype: str | None
-
-    def cut(self, example: tuple[Tensor, ...], compute: Compute) -> Cut:
-        """Return the model's cut, found on a few rows or known from an earlier run."""
-        form = self.reader.form
-        given = dict(zip(map(str, form.inputs), example, strict=True)) if form.by_name else example
-        rows = [(tuple(tensor.shape[1:]), tensor.dtype) for tensor in example]
-        return cut_on(self.model, lambda: given, rows, compute, hints=Hints(self.opened.root))
-
-    def store(self, parts: Cut, compute: Compute) -> PrefixCache:
-        """Return the cache of a cut's prefix."""
-        about = {"model": type(self.model).__name__, "data": type(self.reader.dataset).__name__}
-        made_by = "known by content" if self.known is None else self.known.made_by
-        caches = PrefixCaches(self.opened, {"samples": made_by}, compute, about)
-        return caches.of(parts.prefix, parts.frontier, self.dtype)
-
-    def rows(self, version: int) -> ByContent | ByKeys:
-        """Return the rows of a version, to be read."""
-        return ByContent(self.reader, version) if self.known is None else ByKeys(self.reader, version, self.known)
+    return CachedFeatures(Origin(model, reader, numbers, known, opened, cache_dtype))
 
 
 class CachedFeatures(Dataset[Any]):
@@ -147,32 +102,26 @@ class CachedFeatures(Dataset[Any]):
 
     head: nn.Module
 
-    def __init__(self, origin: _Origin) -> None:
+    def __init__(self, origin: Origin) -> None:
         self._origin = origin
         self._version = 0
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the dataset again and cut the model anew, after layers were frozen, unfrozen or given other weights."""
-        origin, compute = self._origin, _compute_of(self._origin.model)
+        """Read the dataset again and cut the model anew, after layers were frozen, unfrozen or given other weights.
+
+        Where nothing is frozen any more, inputs take the place of features, read from the dataset as they are needed.
+        """
+        was_attached = self.is_attached
+        self.detach()
+        origin, compute = self._origin, compute_of(self._origin.model)
         hold(origin.model)
-        versions = [origin.rows(number) for number in origin.versions]
-
-        def example() -> tuple[Tensor, ...]:
-            return tuple([tensor[:SAMPLE_ROWS].to(compute.device) for tensor in versions[0].example()])
-
-        with _same_modes(origin.model):
-            parts = origin.cut(from_main(example), compute)
-            self._store, self._device, self.head = origin.store(parts, compute), compute.device, parts.suffix
-            streaming = Streaming(parts.prefix, self._store, compute, Warner())
-            with self._store.hold():
-                streamed = from_main(lambda: [rows.fill(streaming) for rows in versions])
-                self._keys = [rows.keys for rows in streamed]
-                self._kept = [rows.kept for rows in streamed]
-                self._rows = [self._open(number, streaming) for number in range(len(streamed))]
-        self._targets = collated(streamed[0].targets)
-        self.computed = sum(rows.computed for rows in streamed)
-        self.found = sum(map(len, self._keys)) - self.computed
+        if hasattr(self, "_keys") and all(own.requires_grad for own in origin.model.parameters()):
+            self._take_inputs(compute)
+        else:
+            self._take_features(compute)
+        if was_attached:
+            self.attach()
 
     def loader(
         self,
@@ -180,9 +129,34 @@ class CachedFeatures(Dataset[Any]):
         shuffle: bool = False,
         drop_last: bool = False,
         generator: torch.Generator | None = None,
+        seed: int | None = None,
     ) -> FeatureLoader:
         """Return batches, each gathered at once; see `reuse.features.loader.FeatureLoader`."""
-        return FeatureLoader(self._versions(), self._targets, batch_size, shuffle, drop_last, generator)
+        return FeatureLoader(self._versions, self._targets, batch_size, shuffle, drop_last, generator, seed)
+
+    @property
+    def targets(self) -> Any:
+        """The targets of all samples, side by side; None where there are none."""
+        return self._targets
+
+    @property
+    def model(self) -> nn.Module:
+        """The model whose frozen layers are computed."""
+        return self._origin.model
+
+    def attach(self) -> None:
+        """Let the model itself take features in place of its inputs, until `detach`: for a trainer that calls it."""
+        self._origin.model.__dict__["forward"] = HeadForward(self)
+
+    def detach(self) -> None:
+        """Let the model take its inputs again."""
+        if self.is_attached:
+            del self._origin.model.__dict__["forward"]
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether the model takes features in place of its inputs."""
+        return isinstance(self._origin.model.__dict__.get("forward"), HeadForward)
 
     def set_epoch(self, epoch: int) -> None:
         """Let samples be those of the version that an epoch, from 0, reads; `loader` does so by itself."""
@@ -206,7 +180,40 @@ class CachedFeatures(Dataset[Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a worker reads from: neither the model nor the dataset, nor features that are in the cache."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_origin", "head", "_rows")}
+        left = {"_origin", "head"} if isinstance(self._rows[0], ReadSamples) else {"_origin", "head", "_rows"}
+        return {name: value for name, value in self.__dict__.items() if name not in left}
+
+    def _take_features(self, compute: Compute) -> None:
+        origin = self._origin
+        versions = [origin.rows(number) for number in origin.versions]
+
+        def example() -> tuple[Tensor, ...]:
+            return tuple([tensor[:SAMPLE_ROWS].to(compute.device) for tensor in versions[0].example()])
+
+        with same_modes(origin.model):
+            parts = origin.cut(from_main(example), compute)
+            self._store, self._device, self.head = origin.store(parts, compute), compute.device, parts.suffix
+            streaming = Streaming(parts.prefix, self._store, compute, Warner())
+            with self._store.hold():
+                streamed = from_main(lambda: [rows.fill(streaming) for rows in versions])
+                self._keys = [rows.keys for rows in streamed]
+                self._kept = [rows.kept for rows in streamed]
+                self._rows = [self._open(number, streaming) for number in range(len(streamed))]
+        self._targets = collated(streamed[0].targets)
+        self.computed = sum(rows.computed for rows in streamed)
+        self.found = sum(map(len, self._keys)) - self.computed
+
+    def _take_inputs(self, compute: Compute) -> None:
+        """Let inputs be read as they are: nothing is frozen any more."""
+        reader = self._origin.reader
+        if reader.streams:
+            raise UsageError(
+                "nothing is frozen any more, and samples that come one after the other cannot be read in any order: "
+                "train the model on the dataset itself from here on"
+            )
+        self.head = WholeModel(self._origin.model, reader.form)
+        self._rows = [ReadSamples(reader, number, compute) for number in self._origin.versions]
+        self.computed = self.found = 0
 
     def _versions(self) -> list[Rows]:
         if get_worker_info() is not None and self._device.type != "cpu":  # a forked process cannot use the GPU
@@ -227,33 +234,3 @@ class CachedFeatures(Dataset[Any]):
 
         mending = None if streaming is None else mend
         return self._store.activations(self._keys[number], device=self._device, mend=mending)
-
-
-def _takes(model: nn.Module, name: str) -> bool:
-    """Return whether a model's forward has a parameter of a name, or takes any."""
-    parameters = inspect.signature(model.forward).parameters
-    return name in parameters or any(own.kind is own.VAR_KEYWORD for own in parameters.values())
-
-
-def _compute_of(model: nn.Module) -> Compute:
-    tensors = [*model.parameters(), *model.buffers()]
-    floating = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
-    if floating is None:
-        raise UsageError(f"the model {type(model).__name__} has no parameters, so there is nothing to freeze")
-    if floating.dtype not in PRECISIONS:
-        raise UsageError(
-            f"the model is in {dtype_name(floating.dtype)}, and features are computed in float32 or float64: call "
-            "model.float() first; cache_dtype='float16' stores them in half the bytes"
-        )
-    return Compute(floating.device, PRECISIONS[floating.dtype])
-
-
-@contextmanager
-def _same_modes(model: nn.Module) -> Iterator[None]:
-    """Leave all modules of a model in the modes in which they were when the block was entered."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -1,6 +1,6 @@
 """Batches of cached features, in the order in which torch's DataLoader would give them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch.utils.data import RandomSampler
 from reuse.data.rows import Rows, read_in_order
 from reuse.distributed import rank, world_size
 from reuse.errors import UsageError
+from reuse.seeding import generator as generator_of
 
 
 class FeatureLoader:
@@ -19,40 +20,57 @@ class FeatureLoader:
     Each process of several that train together gets its own rows, as many as the others.
 
     Args:
-        rows: the features; a sequence of versions of them, of which epochs read one after the other.
+        versions: returns the features, in versions of which epochs read one after the other.
         targets: of the rows, side by side; None where there are none.
         batch_size: rows of a batch.
         shuffle: whether each epoch has an order of its own.
         drop_last: whether a last batch of fewer rows is left out.
-        generator: that the order is drawn from; None: torch's own.
+        generator: that the order is drawn from; None: torch's own random numbers.
+        seed: from which and the number of the epoch alone orders follow, so that a training goes on as it would have;
+            None: they are drawn one after the other.
 
     Raises:
-        UsageError: the batch size is below 1.
+        UsageError: the batch size is below 1, or there are both a generator and a seed.
     """
+
+    batch_sampler = None  # which trainers look for beside the sampler
 
     def __init__(
         self,
-        rows: Sequence[Rows],
+        versions: Callable[[], Sequence[Rows]],
         targets: Any,
         batch_size: int = 64,
         shuffle: bool = False,
         drop_last: bool = False,
         generator: torch.Generator | None = None,
+        seed: int | None = None,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"batch size is {batch_size}: give 1 or more")
-        self._versions, self._targets = rows, targets
+        if generator is not None and seed is not None:
+            raise UsageError("orders are drawn from a generator or follow from a seed: give one of them")
+        self._versions, self._targets, self._seed = versions, targets, seed
         self._batch_size, self._shuffle, self._drop_last, self._generator = batch_size, shuffle, drop_last, generator
-        self._epochs = 0
+        self._epoch = 0
+
+    @property
+    def sampler(self) -> "FeatureLoader":
+        """Itself: a trainer such as Lightning's tells a loader's sampler which epoch begins."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next epoch be that of a number, from 0; else each is one more than the last."""
+        self._epoch = epoch
 
     def __len__(self) -> int:
-        own = len(self._versions[0]) // world_size()
+        own = len(self._versions()[0]) // world_size()
         return own // self._batch_size if self._drop_last else -(-own // self._batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        rows = self._versions[self._epochs % len(self._versions)]
-        self._epochs += 1
+        versions = self._versions()
+        rows = versions[self._epoch % len(versions)]
         order = self._order(len(rows))
+        self._epoch += 1
         with read_in_order(rows, order.to(rows.device)) as opened:
             for some in order.split(self._batch_size)[: len(self)]:  # type: ignore[no-untyped-call]
                 features = as_given(opened.gather(some.to(rows.device)))
@@ -61,6 +79,8 @@ class FeatureLoader:
     def _order(self, num_rows: int) -> Tensor:
         if not self._shuffle:
             order = torch.arange(num_rows)
+        elif self._seed is not None:
+            order = torch.randperm(num_rows, generator=generator_of(self._seed, self._epoch))
         else:
             torch.empty((), dtype=torch.int64).random_(generator=self._generator)  # a DataLoader's seed for workers
             order = torch.tensor(list(RandomSampler(range(num_rows), generator=self._generator)))

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from reuse.data.samples import SampleForm, SampleInputs, digest_samples, form_of, in_chunks, stacked
+from reuse.devices import Compute, moved
 from reuse.errors import DataError, UsageError
 from reuse.seeding import untouched_random_state
 
@@ -107,6 +109,29 @@ class Reader:
                 "changes samples at random: views=5 computes and caches five versions of each and reads them in turn; "
                 "or take the augmentation away"
             )
+
+
+class ReadSamples:
+    """The inputs of the samples of a map-style Dataset, read whenever they are asked for.
+
+    Args:
+        reader: of the Dataset.
+        version: number of the version of the samples.
+        compute: where and in which types they are given.
+    """
+
+    def __init__(self, reader: Reader, version: int, compute: Compute) -> None:
+        self.device = compute.device
+        self._samples = Seeded(reader.dataset, version) if version else reader.dataset
+        self._form, self._compute = reader.form, compute
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """Return the inputs of the rows `indices`."""
+        samples = [self._form.take_apart(self._samples[index])[0] for index in indices.tolist()]
+        return tuple([moved(tensor, self._compute) for tensor in stacked(samples)])
 
 
 class Seeded(Dataset[Any]):

@@ -154,6 +154,25 @@ class TestPlainLoop:
         assert torch.equal(targets, y)
         assert {id(p) for p in model.norm.parameters()} <= {id(p) for p in features.head.parameters()}
 
+    def test_where_nothing_is_frozen_any_more_inputs_are_read(self, tmp_path):
+        model, (x, y) = make_model(), make_rows()
+        features = reuse.cached(model, TensorDataset(x, y), freeze="body,norm", cache_dir=tmp_path)
+        reuse.unfreeze(model)
+        features.attach()
+        features.refresh()
+        model.eval()
+        z, _ = next(iter(features.loader(ROWS)))
+        assert torch.equal(z, x)
+        for context in ("fork", "spawn"):
+            workers = DataLoader(features, ROWS, num_workers=1, multiprocessing_context=context)
+            assert torch.equal(next(iter(workers))[0], x)
+        assert torch.equal(features.head(z), model(x))
+        features.detach()
+        assert torch.equal(features.head(z), model(x))
+        reuse.freeze(model, "body")
+        features.refresh()
+        assert features[0][0].shape == (8,)
+
     def test_damaged_rows_are_computed_again(self, tmp_path):
         model, data = make_model(), TensorDataset(*make_rows())
         expected = torch.stack([z for z, _ in reuse.cached(model, data, freeze="!head", cache_dir=tmp_path)])

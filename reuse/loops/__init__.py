@@ -1,0 +1,1 @@
+"""Loops: cached features in the training loops of other toolkits."""
