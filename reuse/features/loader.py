@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import RandomSampler
 
 from reuse.data.rows import Rows, read_in_order
 from reuse.distributed import rank, world_size
@@ -77,15 +76,27 @@ class FeatureLoader:
                 yield features if self._targets is None else (features, picked(self._targets, some, rows.device))
 
     def _order(self, num_rows: int) -> Tensor:
-        if not self._shuffle:
-            order = torch.arange(num_rows)
-        elif self._seed is not None:
+        if self._seed is None:
+            order = _order_as_of_torch(num_rows, self._shuffle, self._generator)
+        elif self._shuffle:
             order = torch.randperm(num_rows, generator=generator_of(self._seed, self._epoch))
         else:
-            torch.empty((), dtype=torch.int64).random_(generator=self._generator)  # a DataLoader's seed for workers
-            order = torch.tensor(list(RandomSampler(range(num_rows), generator=self._generator)))
+            order = torch.arange(num_rows)
         own = num_rows // world_size()
         return order if world_size() == 1 else order[rank() :: world_size()][:own]
+
+
+def _order_as_of_torch(num_rows: int, shuffle: bool, drawn: torch.Generator | None) -> Tensor:
+    """Return the order of a DataLoader, and draw as many random numbers as it does."""
+    torch.empty((), dtype=torch.int64).random_(generator=drawn)  # the seed of its workers
+    if not shuffle:
+        return torch.arange(num_rows)
+    if drawn is None:
+        seed = int(torch.empty((), dtype=torch.int64).random_().item())
+        return torch.randperm(num_rows, generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(num_rows, generator=drawn)
+    torch.randperm(num_rows, generator=drawn)  # its sampler draws the rest of a whole number of orders, of none
+    return order
 
 
 def as_given(tensors: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:

@@ -104,6 +104,23 @@ class TestPlainLoop:
         assert cached == pytest.approx(uncached, abs=1e-12, rel=0)
         torch.testing.assert_close(model.state_dict(), plain.state_dict(), rtol=0, atol=1e-12)
 
+    @pytest.mark.parametrize("seeded", [False, True], ids=["global", "generator"])
+    @pytest.mark.parametrize("settings", [{"shuffle": True}, {"drop_last": True}, {"shuffle": True, "drop_last": True}])
+    def test_batches_are_those_of_torchs_loader(self, tmp_path, settings, seeded):
+        features = reuse.cached(make_model(), TensorDataset(*make_rows()), freeze="!head", cache_dir=tmp_path)
+        epochs = []
+        for make in (features.loader, lambda *args, **settings: DataLoader(features, *args, **settings)):
+            torch.manual_seed(3)
+            drawn = {"generator": torch.Generator().manual_seed(4)} if seeded else {}
+            loader = make(32, **settings, **drawn)
+            epochs.append([batch for _ in range(3) for batch in loader] + [torch.rand(1)])
+            assert len(loader) == (4 if settings.get("drop_last") else 5)
+        ours, torchs = epochs
+        assert torch.equal(ours.pop(), torchs.pop())  # as many random numbers were drawn
+        for (z, y), (other, same) in zip(ours, torchs, strict=True):
+            assert torch.equal(z, other)
+            assert torch.equal(y, same)
+
     def test_each_sample_is_read_once_and_none_computed_twice(self, tmp_path):
         x, y = make_rows()
         first = Counting(x, y)
