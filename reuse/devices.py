@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,3 +106,8 @@ class Compute:
 def moved(inputs: Tensor, compute: Compute) -> Tensor:
     """Return inputs on the device and in the type of a computation; tokens stay whole numbers."""
     return inputs.to(compute.device, compute.dtype if inputs.is_floating_point() else inputs.dtype)
+
+
+def moved_each(inputs: Iterable[Tensor], compute: Compute) -> tuple[Tensor, ...]:
+    """Return several inputs on the device and in the type of a computation."""
+    return tuple([moved(tensor, compute) for tensor in inputs])

@@ -16,7 +16,7 @@ VERSION = "1"  # of `probing.far_outside`: a probe of another version is taken a
 
 def write_probe(folder: Path, probe: Probe) -> None:
     """Keep a probe in the folder of its prefix, whole or not at all; where that cannot be, it makes no difference."""
-    tensors = {"ordinary": probe.ordinary}
+    tensors = dict(zip(_names(len(probe.ordinary)), probe.ordinary, strict=True))
     tensors |= {f"output/{n}": tensor.contiguous() for n, tensor in enumerate(probe.outputs)}
     tensors |= {f"rounding/{n}": tensor for n, tensor in enumerate(probe.rounding)}
     about = {"version": VERSION, "setting": probe.setting, "exact": str(probe.exact), "outside": str(probe.outside)}
@@ -41,6 +41,12 @@ def read_probe(folder: Path) -> Probe | None:
         count = sum(name.startswith("output/") for name in tensors)
         outputs, rounding = (tuple(tensors[f"{kind}/{n}"] for n in range(count)) for kind in ("output", "rounding"))
         outside, exact = (about[name] == "True" for name in ("outside", "exact"))
-        return Probe(tensors["ordinary"], outside, outputs, rounding, about["setting"], exact)
+        ordinary = tuple(tensors[name] for name in _names(sum(name.startswith("ordinary") for name in tensors)))
+        return Probe(ordinary, outside, outputs, rounding, about["setting"], exact)
     except (OSError, SafetensorError, KeyError):
         return None
+
+
+def _names(count: int) -> list[str]:
+    """Return what the inputs of a probe are called in its file."""
+    return ["ordinary", *(f"ordinary/{number}" for number in range(1, count))]

@@ -24,8 +24,10 @@ LARGE, SMALL, HUGE = 100.0, 1e-3, 1e6  # times the largest ordinary value
 NUDGE = 1 + 2**-20  # what inputs are multiplied by to see how much of an output is rounding
 ROUNDINGS = 16  # how many times the effect of a nudge counts as rounding in another setting
 
-RunPrefix = Callable[[Tensor], Sequence[Tensor]]
-"""Takes inputs as the model does, `(rows, …)`, and returns what the prefix computes of them, on any device."""
+Tensors = tuple[Tensor, ...]
+
+RunPrefix = Callable[..., Sequence[Tensor]]
+"""Takes the model's inputs in order, each `(rows, …)`, and returns what the prefix computes of them, on any device."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Probe:
     """Inputs of a prefix with its outputs.
 
     Attributes:
-        ordinary: inputs such as the prefix gets, `(rows, …)`; those far outside are made from them.
+        ordinary: inputs such as the prefix gets, each `(rows, …)`; those far outside are made from them.
         outside: whether it computes those too; there are layers that refuse them.
         outputs: of all of them, each `(rows, …)`.
         rounding: for each output, how far a row moves when its inputs move by a few units in the last place, `(rows,)`.
@@ -41,38 +43,40 @@ class Probe:
         exact: whether the prefix gives the same bits when it computes the same again.
     """
 
-    ordinary: Tensor
+    ordinary: Tensors
     outside: bool
-    outputs: tuple[Tensor, ...]
-    rounding: tuple[Tensor, ...]
+    outputs: Tensors
+    rounding: Tensors
     setting: str
     exact: bool
 
     @property
-    def rows(self) -> Tensor:
-        """All inputs, `(rows, …)`."""
-        return probe_rows(self.ordinary) if self.outside else self.ordinary
+    def rows(self) -> Tensors:
+        """All inputs, each `(rows, …)`."""
+        return _with_others(self.ordinary) if self.outside else self.ordinary
 
 
-def take_probe(ordinary: Tensor, run: RunPrefix, device: torch.device) -> Probe:
+def take_probe(ordinary: Tensor | Sequence[Tensor], run: RunPrefix, device: torch.device) -> Probe:
     """Return the probe of a prefix as it computes now.
 
     Args:
-        ordinary: inputs of a few rows, `(rows, …)`.
+        ordinary: inputs of a few rows, `(rows, …)`, or several of them.
         run: computes the prefix.
         device: where it does.
     """
-    ordinary = ordinary[:ORDINARY_ROWS].detach().to("cpu").contiguous().clone()
-    rows, outside = probe_rows(ordinary), True
+    given = (ordinary,) if isinstance(ordinary, Tensor) else ordinary
+    few = tuple([tensor[:ORDINARY_ROWS].detach().to("cpu").contiguous().clone() for tensor in given])
+    rows, outside = _with_others(few), True
     try:
         outputs = _computed(rows, run)
     except Exception:  # noqa: BLE001 - whatever a layer raises that does not take such inputs
-        rows, outside = ordinary, False
+        rows, outside = few, False
         outputs = _computed(rows, run)
     again = _computed(rows, run)
-    nudged = _computed(rows * NUDGE, run) if rows.is_floating_point() else again
+    moves = any(tensor.is_floating_point() for tensor in rows)
+    nudged = _computed(tuple([t * NUDGE if t.is_floating_point() else t for t in rows]), run) if moves else again
     rounding = tuple(_distances(one, other) for one, other in zip(outputs, nudged, strict=True))
-    return Probe(ordinary, outside, outputs, rounding, setting_of(device), not _different_rows(outputs, again))
+    return Probe(few, outside, outputs, rounding, setting_of(device), not _different_rows(outputs, again))
 
 
 def difference(probe: Probe, run: RunPrefix, device: torch.device) -> str | None:
@@ -92,12 +96,19 @@ def difference(probe: Probe, run: RunPrefix, device: torch.device) -> str | None
     exactly = probe.exact and probe.setting == setting_of(device)
     wrong = _different_rows(probe.outputs, now) if exactly else _far_rows(probe, now)
     beyond = "" if exactly else " than rounding explains"
-    return f"{wrong} of the {len(probe.rows)} rows of its probe come out otherwise{beyond}" if wrong else None
+    return f"{wrong} of the {len(probe.rows[0])} rows of its probe come out otherwise{beyond}" if wrong else None
 
 
 def probe_rows(ordinary: Tensor) -> Tensor:
     """Return the inputs of a probe: ordinary rows, and rows far outside of them, `(rows, …)`."""
     return torch.cat([ordinary, far_outside(ordinary)])
+
+
+def _with_others(ordinary: Tensors) -> Tensors:
+    """Return the inputs of a probe; where a row is several tensors, each has as many rows, over and over."""
+    each = [probe_rows(tensor) for tensor in ordinary]
+    most = max(map(len, each))
+    return tuple([rows if len(rows) == most else rows[torch.arange(most) % len(rows)] for rows in each])
 
 
 def far_outside(ordinary: Tensor) -> Tensor:
@@ -139,9 +150,9 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _computed(rows: Tensor, run: RunPrefix) -> tuple[Tensor, ...]:
+def _computed(rows: Tensors, run: RunPrefix) -> Tensors:
     with warnings.catch_warnings(action="ignore"), untouched_random_state():  # inputs may be odd on purpose
-        return tuple(output.detach().to("cpu").contiguous() for output in run(rows))
+        return tuple(output.detach().to("cpu").contiguous() for output in run(*rows))
 
 
 def _same_bits(one: Tensor, other: Tensor) -> bool:

@@ -28,6 +28,7 @@ from reuse.data.sequence_arrays import (
     read_vocabulary,
 )
 from reuse.data.sequences import StepSamples, TokenSamples
+from reuse.data.several import gathered, rows_of_several, several_samples
 from reuse.data.table_files import table_of_array
 from reuse.data.tables import TableSamples
 from reuse.data.targets import Targets, encode_targets
@@ -63,7 +64,8 @@ def source_of_arrays(
     Args:
         arrays: `x` and `y`, or one pair a split; without any `y` the data set has no targets. Rows are numbered through
             training, validation and test. One text a row, or with `options.sequences`, a vocabulary, or an array
-            `vocabulary`, sequences: tokens `(n, time)` or numbers `(n, time, features)`.
+            `vocabulary`, sequences: tokens `(n, time)` or numbers `(n, time, features)`. An `x` may be a dictionary or
+            a tuple of arrays (see `reuse.data.several`).
         name: what the user called it.
         options: `group_by` names an array of groups, one a row.
         class_names: names of the classes 0, 1, … where the targets are their numbers.
@@ -73,6 +75,7 @@ def source_of_arrays(
     Raises:
         DataError: names, lengths or values that cannot be a data set.
     """
+    arrays = gathered(arrays)
     pairs = _pairs({called: _without_torch(array) for called, array in arrays.items()}, name)
     parts = {} if "" in pairs else _numbered({suffix[1:]: _num_rows(x, suffix) for suffix, (x, _) in pairs.items()})
     if all(is_frame(x) for x, _ in pairs.values()):
@@ -121,6 +124,9 @@ def _samples(
     given = {f"x{suffix}": x for suffix, (x, _) in pairs.items()}
     if options.kind == "table" and len(given) == 1 and (table := table_of_array(given.get("x"), options, name)):
         return table, len(next(iter(table.columns.values())))
+    if any(isinstance(x, Mapping) for x in given.values()):
+        several = several_samples(given, name)
+        return several, len(next(iter(several.arrays.values())))
     if all(map(are_pictures, given.values())):
         files = [file for x in given.values() for file in as_image_files(x)]
         return read_images(files, name, options), len(files)
@@ -160,6 +166,8 @@ def _pairs(arrays: Mapping[str, Any], name: str) -> dict[str, tuple[Any, Any]]:
 
 def _without_torch(array: Any) -> Any:
     """Return tensors as arrays; numpy knows nothing of gradients, devices and bfloat16."""
+    if isinstance(array, Mapping):
+        return {name: _without_torch(value) for name, value in array.items()}
     if not isinstance(array, Tensor):
         return array
     plain = array.detach().cpu()
@@ -188,6 +196,8 @@ def _as_rows(x: Any, options: Options) -> Any:
 
 
 def _num_rows(array: Any, name: str) -> int:
+    if isinstance(array, Mapping):
+        return rows_of_several(array, name)
     try:
         return len(array)
     except TypeError as error:

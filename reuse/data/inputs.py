@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reuse.devices import free_memory
 from reuse.errors import DataError
+from reuse.layout import Layout, one_tensor
 
 BLOCK_ROWS = 2048  # rows that are prepared at a time, so that no second copy of a data set is made
 RESIDENT_SHARE = 3  # one part in three of the free memory may hold a split
@@ -18,9 +19,11 @@ RESIDENT_SHARE = 3  # one part in three of the free memory may hold a split
 class Inputs(ABC):
     """Preprocessed samples 0 … n-1 of one split.
 
+    Most are one tensor each; what is several overrides `layout` and `_prepare_each`.
+
     Attributes:
-        shape: the shape of one preprocessed sample, e.g. `(64,)` or `(3, 64, 64)`.
-        dtype: float32, or int64 for tokens.
+        shape: the shape of one preprocessed sample, e.g. `(64,)` or `(3, 64, 64)`; of several tensors, of the first.
+        dtype: float32, or int64 for tokens; of several tensors, of the first.
     """
 
     shape: tuple[int, ...]
@@ -28,7 +31,7 @@ class Inputs(ABC):
 
     def __init__(self, num_samples: int) -> None:
         self._num_samples = num_samples
-        self._resident: Tensor | None = None
+        self._resident: tuple[Tensor, ...] | None = None
         self._is_too_large = False
         self._digests: np.ndarray | None = None
 
@@ -43,6 +46,11 @@ class Inputs(ABC):
     def _digest(self) -> np.ndarray:
         """Return the digests of all samples' raw content, `(n, 16)` uint8."""
 
+    @property
+    def layout(self) -> Layout:
+        """The tensors of one preprocessed sample, and how a model takes them."""
+        return one_tensor(self.shape, self.dtype)
+
     def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
         """Return the samples at `indices`.
 
@@ -50,17 +58,22 @@ class Inputs(ABC):
             indices: positions in the split, int64 on the CPU, in any order, repeats allowed.
 
         Returns:
-            One tensor in a tuple: of `dtype`, on the CPU, `(len(indices), *shape)`.
+            A tensor for each of `layout`, on the CPU: of its type, `(len(indices), *shape)`.
         """
         if self._resident is not None:
-            return (self._resident.index_select(0, indices),)
-        return (self._prepare(indices.numpy()),)
+            return tuple([tensor.index_select(0, indices) for tensor in self._resident])
+        return self._prepare_each(indices.numpy())
 
     def resident(self) -> Tensor | None:
         """Return all samples as one CPU tensor `(n, *shape)`, or None where it would take too much memory.
 
         Too much is more than a third of what is free at the first call; the answer is kept.
         """
+        whole = self.residents()
+        return None if whole is None else whole[0]
+
+    def residents(self) -> tuple[Tensor, ...] | None:
+        """Return all samples as a CPU tensor for each of `layout`, or None where they would take too much memory."""
         if self._resident is None and not self._is_too_large:
             self._is_too_large = not self.fits()
             if not self._is_too_large:
@@ -71,7 +84,7 @@ class Inputs(ABC):
         """Return whether `resident` would prepare all samples, or has done so."""
         if self._resident is not None or self._is_too_large:
             return self._resident is not None
-        num_bytes = self.dtype.itemsize * len(self) * math.prod(self.shape)
+        num_bytes = len(self) * sum(tensor.dtype.itemsize * math.prod(tensor.shape) for tensor in self.layout)
         return num_bytes <= free_memory(torch.device("cpu")) // RESIDENT_SHARE
 
     def digests(self) -> np.ndarray:
@@ -87,11 +100,16 @@ class Inputs(ABC):
         """Return what each sample is called, such as its file, or None where samples have no names."""
         return None
 
-    def _prepare_all(self) -> Tensor:
-        samples = torch.empty((len(self), *self.shape), dtype=self.dtype)
+    def _prepare_each(self, indices: np.ndarray) -> tuple[Tensor, ...]:
+        """Return the samples at `indices` (int64), a CPU tensor for each of `layout`."""
+        return (self._prepare(indices),)
+
+    def _prepare_all(self) -> tuple[Tensor, ...]:
+        samples = empty(self.layout, len(self))
         for start in range(0, len(self), BLOCK_ROWS):
             indices = np.arange(start, min(start + BLOCK_ROWS, len(self)))
-            samples[start : start + len(indices)] = self._prepare(indices)
+            for whole, part in zip(samples, self._prepare_each(indices), strict=True):
+                whole[start : start + len(indices)] = part
         return samples
 
 
@@ -106,26 +124,37 @@ class JoinedInputs(Inputs):
     """
 
     def __init__(self, parts: Sequence[Inputs]) -> None:
-        shapes = {part.shape for part in parts}
-        if len(shapes) != 1 or len({part.dtype for part in parts}) != 1:
-            raise DataError(f"inputs of one shape and type can be joined, and these have {sorted(shapes) or 'none'}")
+        layouts = {part.layout for part in parts}
+        if len(layouts) != 1:
+            raise DataError(
+                f"inputs of one shape and type can be joined, and these have {_shapes_of(layouts) or 'none'}"
+            )
         super().__init__(sum(map(len, parts)))
         self.shape, self.dtype = parts[0].shape, parts[0].dtype
         self._parts = tuple(parts)
         self._ends = np.cumsum([len(part) for part in parts])
 
+    @property
+    def layout(self) -> Layout:
+        """The tensors of one sample, those of each part."""
+        return self._parts[0].layout
+
     def _prepare(self, indices: np.ndarray) -> Tensor:
+        return self._prepare_each(indices)[0]
+
+    def _prepare_each(self, indices: np.ndarray) -> tuple[Tensor, ...]:
         owners = np.searchsorted(self._ends, indices, side="right")
-        samples = torch.empty(len(indices), *self.shape, dtype=self.dtype)
+        samples = empty(self.layout, len(indices))
         for number, part in enumerate(self._parts):
             places = np.flatnonzero(owners == number)
             if len(places) == 0:
                 continue
             inside = indices[places] - (self._ends[number] - len(part))
-            found = part.gather(torch.from_numpy(inside))[0]
+            found = part.gather(torch.from_numpy(inside))
             if len(places) == len(indices):
                 return found
-            samples[torch.from_numpy(places)] = found
+            for whole, some in zip(samples, found, strict=True):
+                whole[torch.from_numpy(places)] = some
         return samples
 
     def _digest(self) -> np.ndarray:
@@ -150,3 +179,12 @@ class ReadInputs:
     def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
         """Return the rows `indices`."""
         return self.inputs.gather(indices)
+
+
+def empty(layout: Layout, rows: int) -> tuple[Tensor, ...]:
+    """Return tensors on the CPU that hold nothing yet of some rows."""
+    return tuple([torch.empty((rows, *tensor.shape), dtype=tensor.dtype) for tensor in layout])
+
+
+def _shapes_of(layouts: Iterable[Layout]) -> list[tuple[int, ...]]:
+    return sorted({tensor.shape for layout in layouts for tensor in layout})

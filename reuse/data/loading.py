@@ -26,6 +26,7 @@ from reuse.data.picture_lists import are_pictures
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import NO_TARGET, Options, RawData
 from reuse.data.sequences import StepSamples, TokenSamples
+from reuse.data.several import are_rows_of_several
 from reuse.data.splitting import Parts, check_parts, split_rows
 from reuse.data.table_files import read_csv, read_parquet, source_of_table
 from reuse.data.tables import TableSamples
@@ -169,6 +170,8 @@ def _read_rows(given: Any, options: Options) -> RawData:
         return source_of_table(given, FRAME, options)
     if isinstance(given, Image):
         given = [given]
+    if options.kind == "several" and are_rows_of_several(given):
+        given = {"x": given}
     if isinstance(given, Sequence | np.ndarray | Tensor) and not isinstance(given, tuple):
         given = (given, None) if options.without_targets or are_pictures(given) else given
     if isinstance(given, tuple):

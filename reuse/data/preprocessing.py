@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from reuse.errors import DataError, UsageError
+from reuse.layout import Layout, RowTensor
 from reuse.menus import is_number
 from reuse.settings.group import MOST_PIXELS
 
 CROP_MODES = ("center", "squash", "border")
 MOST_CROP = 2.0  # some models of timm see images that are drawn larger than their frame
-KINDS = ("vectors", "images", "table", "sequences", "tokens", "text")
+KINDS = ("vectors", "images", "table", "sequences", "tokens", "text", "several")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Preprocessing:
     """Steps from raw samples to inputs: sized images or encoded columns, then `(x / divisor - mean) / std`; or tokens.
 
     Attributes:
-        kind: "vectors" (rows of an array), "images", "table", "sequences" (of feature vectors), "tokens" or "text".
+        kind: "vectors" (rows of an array), "images", "table", "sequences" (of feature vectors), "tokens", "text", or
+            "several" (arrays that are taken as they are).
         divisor: number by which raw values are divided first, e.g. 255.
         mean: one value a feature or image channel; empty: nothing is subtracted or divided by.
         std: one value a feature or image channel.
@@ -68,6 +70,7 @@ class Preprocessing:
         words: names of tokens: of all, or of texts those from 2 on (0 is padding, 1 an unknown word).
         sequence_length: to how many tokens each row is cut or filled up.
         text: the column of a table that holds the texts.
+        tensors: the tensors of a row, where there are several.
     """
 
     kind: str
@@ -86,6 +89,7 @@ class Preprocessing:
     text: str | None = None
     white: float | None = None
     signed: bool | None = None
+    tensors: Layout = ()
 
     @property
     def num_tokens(self) -> int | None:
@@ -121,6 +125,7 @@ class Preprocessing:
         """Return plain values for TOML or JSON; what is None or empty is left out, as TOML has no null."""
         values = asdict(self)
         values["columns"] = [{**column, "categories": list(column["categories"])} for column in values["columns"]]
+        values["tensors"] = [{**tensor, "shape": list(tensor["shape"])} for tensor in values["tensors"]]
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
         return {name: value for name, value in values.items() if value is not None and value != []}
 
@@ -145,8 +150,10 @@ class Preprocessing:
         try:
             columns = [{**c, "categories": tuple(c.get("categories", ()))} for c in values.get("columns", ())]
             plain["columns"] = tuple(Column(**column) for column in columns)
+            tensors = [{**t, "shape": tuple(t["shape"])} for t in values.get("tensors", ())]
+            plain["tensors"] = tuple(RowTensor(**tensor) for tensor in tensors)
             return cls(**plain)
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, KeyError) as error:
             raise DataError(f"a preprocessing with an entry of another kind than expected: {error}") from error
 
     def normalise(self, raw: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ WORDS = {
     "sequences": ("holds sequences of numbers", "sequences", "sequences of numbers"),
     "tokens": ("holds sequences of tokens", "tokens", "sequences of tokens"),
     "text": ("holds texts", "texts", "texts"),
+    "several": ("holds several inputs a row", "inputs", "several inputs a row"),
 }
 
 

@@ -80,8 +80,8 @@ class TableInputs(Inputs):
     def _prepare(self, indices: np.ndarray) -> Tensor:
         return torch.from_numpy(_encode(self._columns, self._preprocessing, self._rows[indices]))
 
-    def _prepare_all(self) -> Tensor:
-        return self._prepare(np.arange(len(self)))  # a column at a time, so that no second copy is made
+    def _prepare_all(self) -> tuple[Tensor, ...]:
+        return (self._prepare(np.arange(len(self))),)  # a column at a time, so that no second copy is made
 
     def _digest(self) -> np.ndarray:
         blocks = [self._rows[start : start + BLOCK_ROWS] for start in range(0, len(self), BLOCK_ROWS)]

@@ -103,11 +103,11 @@ class TextInputs(Inputs):
             row[: len(kept)] = [numbers.get(word, UNKNOWN) for word in kept]
             self.num_cut += len(words) > len(row)
             self.num_empty += not words
-        self._resident = torch.from_numpy(tokens)
+        self._resident = (torch.from_numpy(tokens),)
 
     def _prepare(self, indices: np.ndarray) -> Tensor:
         assert self._resident is not None
-        return self._resident[torch.from_numpy(indices)]
+        return self._resident[0][torch.from_numpy(indices)]
 
     def _digest(self) -> np.ndarray:
         return digest_table(np.empty((len(self), 0)), [self._texts], "text")

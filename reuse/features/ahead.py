@@ -26,7 +26,7 @@ class PreparedAhead:
     def __init__(self, rows: Inputs, order: np.ndarray, batch: int, compute: Compute) -> None:
         self._rows, self._order, self._batch, self._compute = rows, order, batch, compute
         self._thread = ThreadPoolExecutor(1)
-        self._coming: tuple[np.ndarray, Future[Tensor]] | None = None
+        self._coming: tuple[np.ndarray, Future[tuple[Tensor, ...]]] | None = None
 
     def __enter__(self) -> "PreparedAhead":
         return self
@@ -36,7 +36,7 @@ class PreparedAhead:
     ) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def take(self, positions: np.ndarray) -> Tensor:
+    def take(self, positions: np.ndarray) -> tuple[Tensor, ...]:
         """Return the inputs of some rows on the device and in the type of the computation, and begin the next ones."""
         inputs = self._expected(positions)
         if inputs is None:
@@ -44,18 +44,20 @@ class PreparedAhead:
         start = int(np.searchsorted(self._order, positions[-1], side="right"))
         following = self._order[start : start + self._batch]
         self._coming = (following, self._thread.submit(self._prepare, following)) if len(following) else None
-        return inputs.to(self._compute.device, non_blocking=True)
+        return tuple([tensor.to(self._compute.device, non_blocking=True) for tensor in inputs])
 
-    def _expected(self, positions: np.ndarray) -> Tensor | None:
+    def _expected(self, positions: np.ndarray) -> tuple[Tensor, ...] | None:
         if self._coming is None:
             return None
         coming, prepared = self._coming
         inputs = prepared.result()
-        return inputs[: len(positions)] if np.array_equal(coming[: len(positions)], positions) else None
+        if not np.array_equal(coming[: len(positions)], positions):
+            return None
+        return tuple([tensor[: len(positions)] for tensor in inputs])
 
-    def _prepare(self, positions: np.ndarray) -> Tensor:
+    def _prepare(self, positions: np.ndarray) -> tuple[Tensor, ...]:
         """Return rows on the CPU, in memory from which a GPU copies by itself where there is one."""
-        (inputs,) = self._rows.gather(torch.from_numpy(positions))
-        if inputs.is_floating_point():
-            inputs = inputs.to(self._compute.dtype)
-        return inputs.pin_memory() if self._compute.device.type == "cuda" else inputs
+        dtype, pinned = self._compute.dtype, self._compute.device.type == "cuda"
+        gathered = self._rows.gather(torch.from_numpy(positions))
+        typed = [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in gathered]
+        return tuple([tensor.pin_memory() if pinned else tensor for tensor in typed])

@@ -12,6 +12,7 @@ from reuse.features.cutting import SAMPLE_ROWS, Sample
 from reuse.features.lookup import Lookup, RowKeys
 from reuse.layers.cutting import Cut
 from reuse.menus import lookup
+from reuse.nn.by_name import by_position
 from reuse.planning.options import Run, Work
 from reuse.planning.places import weighed_places
 from reuse.planning.plan import CACHE_KINDS, Plan, PlanConstraints, make_plan
@@ -88,12 +89,13 @@ def _measured(parts: Cut, sample: Sample, upcoming: Upcoming, known: Timings | N
         return measure_work(
             parts,
             upcoming.stepping,
-            (sample.inputs,),
+            sample.inputs,
             sample.targets,
             upcoming.batch_size,
             compute.precision,
             sample.read,
             known,
+            by_position(parts.suffix.model, sample.layout),
         )
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from reuse.data.dataset import Dataset, Split, learned_targets
-from reuse.devices import Compute, moved
+from reuse.devices import Compute, dtype_name, moved_each
 from reuse.fingerprinting.cuts import cut_key
 from reuse.hints import Hints
 from reuse.layers.cut_record import cut_record, cutting_version, read_cut
 from reuse.layers.cutting import Cut, cut
 from reuse.layers.earlier import EarlierCut
+from reuse.layout import Layout, as_arguments
 from reuse.training.precision import autocast
 
 SAMPLE_ROWS = 64  # that a cut is found on and measured with
@@ -40,19 +41,19 @@ class Sample:
     compute: Compute
 
     @cached_property
-    def inputs(self) -> Tensor:
-        """The inputs, `(rows, ...)`, on the device and in the type of `compute`."""
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The inputs, each `(rows, ...)`, on the device and in the type of `compute`."""
         return self.read()
 
     @property
-    def row(self) -> tuple[tuple[int, ...], torch.dtype]:
-        """Shape and type of one row of the inputs."""
-        dtype = self.split.inputs.dtype
-        return self.split.inputs.shape, self.compute.dtype if dtype.is_floating_point else dtype
+    def layout(self) -> Layout:
+        """One row of the inputs, in the types of `compute`."""
+        kind = dtype_name(self.compute.dtype)
+        return tuple(replace(t, kind=kind if t.dtype.is_floating_point else t.kind) for t in self.split.inputs.layout)
 
-    def read(self) -> Tensor:
+    def read(self) -> tuple[Tensor, ...]:
         """Return the inputs, read and prepared once more."""
-        return moved(self.split.inputs.gather(torch.arange(self.rows))[0], self.compute)
+        return moved_each(self.split.inputs.gather(torch.arange(self.rows)), self.compute)
 
 
 def sample_rows(data: Dataset, compute: Compute) -> Sample:
@@ -74,13 +75,13 @@ def cut_model(model: nn.Module, sample: Sample, keep: Collection[str] = (), hint
     Raises:
         CutError: the model cannot be cut; the message says why.
     """
-    return cut_on(model, lambda: sample.inputs, (sample.row,), sample.compute, keep, hints)
+    return cut_on(model, lambda: as_arguments(sample.layout, sample.inputs), sample.layout, sample.compute, keep, hints)
 
 
 def cut_on(
     model: nn.Module,
     example: Callable[[], Tensor | Mapping[str, Any] | Sequence[Any]],
-    rows: Sequence[tuple[tuple[int, ...], torch.dtype]],
+    layout: Layout,
     compute: Compute,
     keep: Collection[str] = (),
     hints: Hints | None = None,
@@ -90,7 +91,7 @@ def cut_on(
     Args:
         model: with its frozen layers; it is left in training mode.
         example: returns inputs to find and check the cut on, as `reuse.cut` takes them.
-        rows: shape of a row and type of each input.
+        layout: of a row of the inputs.
         compute: where and in which types.
         keep: as for `cut_model`.
         hints: as for `cut_model`.
@@ -102,7 +103,7 @@ def cut_on(
     with autocast(compute.precision, compute.device):
         if hints is None:
             return cut(model, example(), keep=keep)
-        key = cut_key(model, rows, compute.device, keep, cutting_version())
+        key = cut_key(model, layout, compute.device, keep, cutting_version())
         known = None if key is None else _known_cut(model, key, hints)
         if known is not None:
             return known

@@ -13,11 +13,12 @@ from reuse.caching.chaining import bridges
 from reuse.data.dataset import SPLITS, Dataset, learned_targets
 from reuse.data.inputs import Inputs, ReadInputs
 from reuse.data.rows import Converted, Resident, Rows, windows_of
-from reuse.devices import Compute, free_memory, moved
+from reuse.devices import Compute, free_memory, moved_each
 from reuse.distributed import from_main
 from reuse.features.filling import Computed, Filling, compute_rows
 from reuse.features.planned import PlannedFeatures
 from reuse.features.rotating import Advance, Rotating
+from reuse.nn.by_name import by_position
 from reuse.planning.workload import save_timings
 from reuse.reporting import Reporter
 from reuse.training.feeds import Feed
@@ -34,7 +35,8 @@ def feed_inputs(model: nn.Module, data: Dataset, compute: Compute, viewing: View
     """
     splits: dict[str, Rows] = {name: _source(getattr(data, name).inputs, compute) for name in SPLITS}
     splits["train"] = _in_turn(splits["train"], viewing, lambda inputs: _source(inputs, compute))
-    return Feed(model, _with_targets(splits, data, compute), viewed=viewing is not None)
+    network = by_position(model, data.train.inputs.layout)
+    return Feed(network, _with_targets(splits, data, compute), viewed=viewing is not None)
 
 
 def feed_computed(features: PlannedFeatures, data: Dataset, compute: Compute) -> Feed:
@@ -210,8 +212,9 @@ def _with_targets(splits: dict[str, Rows], data: Dataset, compute: Compute) -> d
 
 
 def _source(inputs: Inputs, compute: Compute) -> Rows:
-    resident = inputs.resident()
-    if resident is not None and resident.numel() * compute.dtype.itemsize < free_memory(compute.device) // 2:
-        return Resident(moved(resident, compute))
+    residents = inputs.residents()
+    size = 0 if residents is None else sum(tensor.numel() for tensor in residents) * compute.dtype.itemsize
+    if residents is not None and size < free_memory(compute.device) // 2:
+        return Resident(*moved_each(residents, compute))
     source = ReadInputs(inputs)
-    return source if compute.dtype == torch.float32 else Converted(source, (compute.dtype,))
+    return source if compute.dtype == torch.float32 else Converted(source, (compute.dtype,) * len(inputs.layout))

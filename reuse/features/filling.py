@@ -16,7 +16,7 @@ from reuse.caching.storage import row_bytes
 from reuse.caching.store import BLOCK_BYTES, Filled, PrefixCache
 from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.data.rows import Resident, Rows
-from reuse.devices import Compute, moved
+from reuse.devices import Compute, moved_each
 from reuse.distributed import from_main, is_main, rank, sum_over_processes, together, world_size
 from reuse.features.ahead import PreparedAhead
 from reuse.features.opening import COMPARED_ROWS, Opening
@@ -109,11 +109,11 @@ class Filling:
         return fill_from(link, store, self._keys, run, device=self._compute.device, **settings).computed
 
     def _run_prepared(self, prefix: fx.GraphModule, ahead: PreparedAhead, positions: np.ndarray) -> tuple[Tensor, ...]:
-        return run_frozen(prefix, (ahead.take(positions),), self._compute)
+        return run_frozen(prefix, ahead.take(positions), self._compute)
 
     def _run(self, prefix: fx.GraphModule, positions: np.ndarray) -> tuple[Tensor, ...]:
-        (inputs,) = self._rows.gather(torch.from_numpy(positions))
-        return run_frozen(prefix, (moved(inputs, self._compute),), self._compute)
+        inputs = self._rows.gather(torch.from_numpy(positions))
+        return run_frozen(prefix, moved_each(inputs, self._compute), self._compute)
 
 
 def block_bytes(plan: Plan, stored: Sequence[FrontierTensor]) -> int:
@@ -149,7 +149,7 @@ def compute_rows(
     )
     for some in torch.arange(len(inputs)).split(COMPUTE_ROWS):  # type: ignore[no-untyped-call]
         if way is None:
-            outputs = run_frozen(features.parts.prefix, (moved(inputs.gather(some)[0], compute),), compute)
+            outputs = run_frozen(features.parts.prefix, moved_each(inputs.gather(some), compute), compute)
         else:
             source, bridge = way
             outputs = run_frozen(bridge, source.gather(some.to(source.device)), compute)
@@ -171,5 +171,5 @@ class Computed:
 
     def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
         """Return the frontier of the rows `indices`."""
-        inputs = tuple([moved(tensor, self._compute) for tensor in self._source.gather(indices)])
+        inputs = moved_each(self._source.gather(indices), self._compute)
         return tuple([tensor.to(self.device) for tensor in run_frozen(self._prefix, inputs, self._compute)])

@@ -11,7 +11,7 @@ from torch import Tensor, fx
 from reuse.caching.probing import ORDINARY_ROWS, Probe, take_probe
 from reuse.caching.store import PrefixCache
 from reuse.data.inputs import Inputs
-from reuse.devices import Compute, moved
+from reuse.devices import Compute, moved_each
 from reuse.distributed import from_main
 from reuse.features.running import run_frozen
 from reuse.fingerprinting.compiled import is_compiled
@@ -49,7 +49,7 @@ class Opening:
 
     def probe(self, prefix: fx.GraphModule) -> Probe:
         """Return a probe of a prefix, taken on the first rows."""
-        (ordinary,) = self._rows.gather(torch.arange(min(ORDINARY_ROWS, len(self._rows))))
+        ordinary = self._rows.gather(torch.arange(min(ORDINARY_ROWS, len(self._rows))))
         probe = take_probe(ordinary, partial(self._run, prefix), self._compute.device)
         # What is compiled may be compiled for other sizes the next time, and round otherwise.
         return replace(probe, exact=probe.exact and not any(map(is_compiled, prefix.modules())))
@@ -75,9 +75,9 @@ class Opening:
         run, device = partial(self._run, prefix), self._compute.device
 
         def compute(positions: np.ndarray) -> Sequence[Tensor]:
-            return run(self._rows.gather(torch.from_numpy(positions))[0])
+            return run(*self._rows.gather(torch.from_numpy(positions)))
 
         return store.mismatch(self._rows.digests(), compute, run, device=device, rows=COMPARED_ROWS)
 
-    def _run(self, prefix: fx.GraphModule, inputs: Tensor) -> tuple[Tensor, ...]:
-        return run_frozen(prefix, (moved(inputs, self._compute),), self._compute)
+    def _run(self, prefix: fx.GraphModule, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return run_frozen(prefix, moved_each(inputs, self._compute), self._compute)

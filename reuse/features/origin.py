@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from reuse.features.reading import Reader
 from reuse.features.streaming import ByContent, ByKeys
 from reuse.hints import Hints
 from reuse.layers.cutting import Cut
+from reuse.layout import RowTensor, as_arguments
 
 PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -46,9 +48,10 @@ class Origin:
     def cut(self, example: tuple[Tensor, ...], compute: Compute) -> Cut:
         """Return the model's cut, found on a few rows or known from an earlier run."""
         form = self.reader.form
-        given = dict(zip(map(str, form.inputs), example, strict=True)) if form.by_name else example
-        rows = [(tuple(tensor.shape[1:]), tensor.dtype) for tensor in example]
-        return cut_on(self.model, lambda: given, rows, compute, hints=Hints(self.opened.root))
+        names = map(str, form.inputs) if form.by_name else repeat("")
+        layout = tuple(RowTensor.of(name, tensor) for name, tensor in zip(names, example, strict=False))
+        given = as_arguments(layout, example)
+        return cut_on(self.model, lambda: given, layout, compute, hints=Hints(self.opened.root))
 
     def store(self, parts: Cut, compute: Compute) -> PrefixCache:
         """Return the cache of a cut's prefix."""

@@ -14,6 +14,7 @@ from reuse.features.choosing import Upcoming
 from reuse.features.feeding import feed_activations, feed_computed, feed_inputs, too_large
 from reuse.features.planned import PlannedFeatures, describe_plan, half_steps, plan_features
 from reuse.layers.freezing import Freezing
+from reuse.layers.suffix import Suffix
 from reuse.planning.plan import Plan
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import newest_epoch
@@ -120,7 +121,8 @@ def plan_phase_features(needs: PhaseNeeds, began: CacheChoice | None = None) -> 
     unmixed = replace(settings, mixup=0.0, cutmix=0.0)
 
     def stepping(network: nn.Module) -> Callable[[Batch], object]:
-        feed = Feed(network, {}, features=network is not model, viewed=network is not model)
+        behind = isinstance(network, Suffix)
+        feed = Feed(network, {}, features=behind, viewed=behind)
         parts = setup.tuning_parts({}, settings.feature_noise)
         return make_trainer(model, setup.objective, feed, unmixed, data, parts).step
 

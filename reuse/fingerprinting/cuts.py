@@ -1,7 +1,7 @@
 """The key of a cut: everything that decides where a model can be cut, so that one that was checked is known again."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -16,6 +16,7 @@ from reuse.fingerprinting.digests import digest, qualified_name
 from reuse.fingerprinting.environment import base_versions, numerics, pinned_version
 from reuse.fingerprinting.modules import describe_module, module_components
 from reuse.fingerprinting.values import Description
+from reuse.layout import Layout
 
 # What code of the user's own may read that is in no module, function or value: such a cut is never known again.
 OUTSIDE = {"environ", "getenv", "getcwd", "open", "read_text", "read_bytes", "fromfile", "memmap", "load", "loads"}
@@ -27,7 +28,7 @@ HOOK_TABLES = ("_backward_hooks", "_backward_pre_hooks", "_forward_hooks_with_kw
 
 def cut_key(
     model: nn.Module,
-    inputs: Sequence[tuple[tuple[int, ...], torch.dtype]],
+    inputs: Layout,
     device: torch.device,
     keep: Collection[str],
     version: str,
@@ -39,7 +40,7 @@ def cut_key(
 
     Args:
         model: with its frozen layers.
-        inputs: shape of a row and type of each input.
+        inputs: what a row of them is.
         device: where it runs.
         keep: signatures of what is to stay in the suffix.
         version: of the code that cuts.
@@ -59,7 +60,8 @@ def cut_key(
     autocast = torch.is_autocast_enabled(device.type), dtype_name(torch.get_autocast_dtype(device.type))
     components |= description.packages | base_versions(0) | numerics(device.type)
     components |= {"hooks": str(list(_hooks(model))), "shared": str(list(_shared(model)))}
-    components |= {"inputs": str([(shape, dtype_name(dtype)) for shape, dtype in inputs]), "device": device.type}
+    rows = [(*([t.name] if t.name else []), t.shape, t.kind) for t in inputs]
+    components |= {"inputs": str(rows), "device": device.type}
     components |= {"keep": str(sorted(keep)), "autocast": str(autocast), "cutting": version}
     return digest(json.dumps(components, sort_keys=True))
 

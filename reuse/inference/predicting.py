@@ -17,6 +17,7 @@ from reuse.devices import choose_device
 from reuse.escaping import spreadsheet_cell
 from reuse.inference.sampling import sample_predictions
 from reuse.inference.selecting import DataRequest, run_rows
+from reuse.nn.by_name import by_position
 from reuse.objectives.supervised import supervised
 from reuse.runs.folder import RunFolder
 from reuse.runs.models import SavedModel, load_model
@@ -133,13 +134,18 @@ def evaluate_run(arguments: EvaluateArguments) -> Evaluation:
     selected = run_rows(folder, model.preprocessing, request, arguments.split)
     targets = targets_for(selected, model.task, model.classes)
     dtype = _dtype(model)
-    source = Converted(ReadInputs(selected.inputs), (dtype,))
+    source = Converted(ReadInputs(selected.inputs), (dtype,) * len(selected.inputs.layout))
     objective = supervised(model.task, len(model.classes) or targets.shape[1], scale=model.target_scale)
     # The network, not the model: where numbers are learned in a standard scale they are measured in it.
     targets = model.target_scale.standardised(targets) if model.target_scale else targets
     precision = folder.settings().precision
     metrics = evaluation.evaluate(
-        model.network, objective, source, targets, batch_size=arguments.batch_size, precision=precision
+        by_position(model.network, model.layout),
+        objective,
+        source,
+        targets,
+        batch_size=arguments.batch_size,
+        precision=precision,
     )
     return Evaluation(str(arguments.run), selected.name, selected.split, len(selected.numbers), metrics, selected.notes)
 

@@ -18,6 +18,7 @@ from reuse.inference.pooling import average_weights
 from reuse.inference.selecting import run_rows
 from reuse.layers.freezing import freeze, unfreeze
 from reuse.menus import lookup
+from reuse.nn.by_name import by_position
 from reuse.runs.checkpoints import savable_tensors
 from reuse.runs.folder import RunFolder
 from reuse.runs.models import load_whole
@@ -167,8 +168,9 @@ class WeightAverages:
         kind = next(network.parameters())
         sizes = batch_sizes(len(inputs), self.batch_size)
         order = row_order(len(inputs), seed=0, epoch=0, shuffle=True, device=torch.device("cpu"))
-        rows = batches(Converted(ReadInputs(inputs), (kind.dtype,)), None, order, sizes, kind.device)
-        compute_statistics(network, network, rows)
+        source = Converted(ReadInputs(inputs), (kind.dtype,) * len(inputs.layout))
+        rows = batches(source, None, order, sizes, kind.device)
+        compute_statistics(network, by_position(network, inputs.layout), rows)
 
 
 def _greedily(averages: WeightAverages, ranked: Sequence[int]) -> list[int]:

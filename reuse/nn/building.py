@@ -9,8 +9,9 @@ from torch import nn
 
 from reuse.devices import free_memory
 from reuse.errors import UnknownNameError, UsageError
+from reuse.layout import RowTensor, one_tensor
 from reuse.menus import suggest
-from reuse.nn.callables import build_from_callable, can_be_imported, names_code
+from reuse.nn.callables import build_from_callable, can_be_imported, names_code, offers
 from reuse.nn.embeddings import TokenOptions
 from reuse.nn.exchanging import exchange
 from reuse.nn.hidden import check_probability
@@ -52,12 +53,15 @@ class BuildArguments(LayerOptions, TokenOptions):
             there is a `num_tokens`, `(time,)`.
         num_outputs: units of the output layer, which has no activation.
         pretrained: load timm's pretrained weights.
+        tensors: the tensors of a sample (`reuse.layout`), where there are several, of which `input_shape` is the first;
+            a `package.module:callable` may ask for `input_shapes`, by name or in order.
     """
 
     spec: str = field(kw_only=False)
     input_shape: Sequence[int] = field(kw_only=False)
     num_outputs: int = field(kw_only=False)
     pretrained: bool = False
+    tensors: Sequence[RowTensor] = ()
 
 
 @takes(BuildArguments)
@@ -83,6 +87,9 @@ def build(arguments: BuildArguments) -> nn.Module:
     _check_shapes(shape, num_outputs)
     _check_dropouts(options)
     family, _, name = spec.partition(":")
+    if arguments.tensors and family in (*LAYER_NAMES, "timm"):
+        listed = ", ".join(map(str, arguments.tensors))
+        raise UsageError(f"{spec} takes one input a row, and there are {listed}: name a model of your own")
     if family in LAYER_NAMES:
         if pretrained:
             raise UsageError(f"{spec} has no pretrained weights: give a run or a file of weights to restore from")
@@ -90,7 +97,7 @@ def build(arguments: BuildArguments) -> nn.Module:
         return build_layered(spec, shape, num_outputs, options, find_tokens(spec, options, tokens))
     if family == "timm" and name:
         return _build_timm(name, shape, num_outputs, options, tokens, pretrained)
-    return _build_users(spec, shape, num_outputs, options, tokens, pretrained)
+    return _build_users(arguments, options, tokens)
 
 
 def _build_timm(
@@ -109,24 +116,25 @@ def _build_timm(
         drop_path=options.drop_path,
     )
     _exchange(model, spec, options)
-    check_outputs(model, shape, num_outputs, spec, takes(name))
+    check_outputs(model, one_tensor(shape), num_outputs, spec, takes(name))
     return model
 
 
-def _build_users(
-    spec: str, shape: tuple[int, ...], num_outputs: int, options: LayerOptions, tokens: TokenOptions, pretrained: bool
-) -> nn.Module:
+def _build_users(arguments: BuildArguments, options: LayerOptions, tokens: TokenOptions) -> nn.Module:
+    spec, shape, num_outputs = arguments.spec, tuple(arguments.input_shape), arguments.num_outputs
     path = spec.partition(":")[0]
     if not names_code(spec, ()) or not can_be_imported(path):
         raise _unknown_form(spec, path)
-    model, taken = build_from_callable(spec, shape, num_outputs, options.filled(LAYERED), tokens, pretrained)
+    given = offers(shape, num_outputs, tuple(arguments.tensors)) | {"pretrained": arguments.pretrained}
+    model, taken = build_from_callable(spec, given, options.filled(LAYERED), tokens)
     _refuse_unused(spec, options, tokens, taken | {"norm", "activation"})
     if "norm" in taken:
         options = replace(options, norm=None)
     if "activation" in taken:
         options = replace(options, activation=None)
     _exchange(model, spec, options)
-    check_outputs(model, shape, num_outputs, spec, "make it take input_shape (or in_features) and num_outputs")
+    layout = tuple(arguments.tensors) or one_tensor(shape)
+    check_outputs(model, layout, num_outputs, spec, "make it take input_shape (or in_features) and num_outputs")
     return model
 
 

@@ -14,24 +14,45 @@ from typing import Any
 from torch import nn
 
 from reuse.errors import ReuseError, UnknownNameError, UsageError
+from reuse.layout import Layout, names_of
 from reuse.menus import suggest
 from reuse.nn.embeddings import TokenOptions
 from reuse.nn.options import LayerOptions
 
 
+def offers(input_shape: tuple[int, ...], num_outputs: int, tensors: Layout = ()) -> dict[str, Any]:
+    """Return what a callable may ask for of the shapes of inputs and outputs, by name.
+
+    Args:
+        input_shape: of one sample; of several tensors, of the first.
+        num_outputs: how many there are.
+        tensors: of one sample, where there are several.
+    """
+    names = names_of(tensors) or tuple(map(str, range(len(tensors))))
+    shapes = {name: tensor.shape for name, tensor in zip(names, tensors, strict=True)}
+    return {
+        "input_shape": input_shape,
+        "in_features": math.prod(input_shape),
+        "in_chans": input_shape[0] if input_shape else 1,
+        **({"input_shapes": shapes} if tensors else {}),
+        **dict.fromkeys(("num_outputs", "num_classes", "out_features"), num_outputs),
+    }
+
+
 def build_from_callable(
-    spec: str,
-    input_shape: tuple[int, ...],
-    num_outputs: int,
-    options: LayerOptions,
-    tokens: TokenOptions,
-    pretrained: bool,
+    spec: str, given: Mapping[str, Any], options: LayerOptions, tokens: TokenOptions
 ) -> tuple[nn.Module, set[str]]:
     """Import the callable that `spec` names, with the current folder on the path, and call it.
 
-    It is given those of `input_shape`, `in_features` (their product), `in_chans` (the first of them), `num_outputs`,
-    `num_classes`, `out_features` (all three the number of outputs), the options, `embeddings`, `num_tokens` where there
-    are tokens, and `pretrained` that its signature names.
+    It is given those of `given`, the options, `embeddings`, and `num_tokens` where there are tokens, that its signature
+    names.
+
+    Args:
+        spec: `package.module:callable`.
+        given: `input_shape`, `in_features` (their product), `in_chans` (the first of them), `num_outputs`,
+            `num_classes`, `out_features` (all three the number of outputs), and `pretrained` (see `offers`).
+        options: of the layers.
+        tokens: of inputs that are tokens.
 
     Returns:
         The module, and the names of what was given.
@@ -42,22 +63,18 @@ def build_from_callable(
     """
     path, _, attribute = spec.partition(":")
     offered = {
-        "input_shape": input_shape,
-        "in_features": math.prod(input_shape),
-        "in_chans": input_shape[0],
-        **dict.fromkeys(("num_outputs", "num_classes", "out_features"), num_outputs),
+        **given,
         **asdict(options),
         "embeddings": tokens.embeddings,
         **({} if tokens.num_tokens is None else {"num_tokens": tokens.num_tokens}),
-        "pretrained": pretrained,
     }
     with _current_folder_on_path():
         function = _find(path, attribute, spec)
-        given = {name: offered[name] for name in _wanted(function, offered, spec)}
-        model = _call(function, given, spec)
+        wanted = {name: offered[name] for name in _wanted(function, offered, spec)}
+        model = _call(function, wanted, spec)
     if not isinstance(model, nn.Module):
         raise UsageError(f"{spec} returned a {type(model).__name__}; it must return a torch.nn.Module")
-    return model, set(given)
+    return model, set(wanted)
 
 
 def import_callable(spec: str) -> Callable[..., Any]:

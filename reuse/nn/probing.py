@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from reuse.errors import UsageError
+from reuse.layout import Layout, called, empty_rows, one_tensor
 from reuse.nn.main_output import main_output
 from reuse.seeding import untouched_random_state
 
@@ -14,21 +15,21 @@ from reuse.seeding import untouched_random_state
 REFUSALS = (RuntimeError, AssertionError, ValueError, TypeError, IndexError, ArithmeticError)
 
 
-def check_outputs(model: nn.Module, input_shape: tuple[int, ...], num_outputs: int, spec: str, advice: str) -> None:
-    """Raise a UsageError unless `model` turns `(2, *input_shape)` into `(2, num_outputs)`.
+def check_outputs(model: nn.Module, layout: Layout, num_outputs: int, spec: str, advice: str) -> None:
+    """Raise a UsageError unless `model` turns two rows into `(2, num_outputs)`.
 
     Args:
         model: left as it was: modes, buffers, random state.
-        input_shape: shape of one sample.
+        layout: of a row of its inputs.
         num_outputs: how many outputs are expected.
         spec: what the user wrote, for the message.
         advice: what the model takes, for the message.
     """
     expected = (2, num_outputs)
     try:
-        outputs = evaluate(model, torch.zeros(2, *input_shape))
+        outputs = _try_on_zeros(model, layout)
     except REFUSALS as error:
-        outputs = _as_integers(model, input_shape, spec, advice, error)
+        outputs = _as_integers(model, layout, spec, advice, error)
     main = main_output(outputs)
     if tuple(main.shape) != expected:
         form = "" if main is outputs else f"a {type(outputs).__name__} that begins with "
@@ -41,18 +42,27 @@ def reason(error: BaseException) -> str:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, x: Tensor) -> object:
-    """Return what `model` gives for `x` in eval mode; modes and random state are put back."""
+def evaluate(model: nn.Module, rows: Tensor) -> object:
+    """Return what `model` gives for some rows in eval mode; modes and random state are put back."""
     with untouched_random_state(), _in_eval_mode(model):
-        return model(x)
+        return model(rows)
 
 
-def _as_integers(model: nn.Module, input_shape: tuple[int, ...], spec: str, advice: str, first: Exception) -> object:
+@torch.no_grad()
+def _try_on_zeros(model: nn.Module, layout: Layout) -> object:
+    with untouched_random_state(), _in_eval_mode(model):
+        return called(model, layout, empty_rows(layout, 2))
+
+
+def _as_integers(model: nn.Module, layout: Layout, spec: str, advice: str, first: Exception) -> object:
     """Try again with integers, which models that begin with an embedding take."""
     try:
-        return evaluate(model, torch.zeros(2, *input_shape, dtype=torch.long))
+        if len(layout) == 1:
+            return _try_on_zeros(model, one_tensor(layout[0].shape, torch.long))
     except REFUSALS:
-        raise UsageError(f"{spec} does not take inputs {input_shape} ({reason(first)}): {advice}") from first
+        pass
+    inputs = ", ".join(map(str, layout))
+    raise UsageError(f"{spec} does not take inputs {inputs} ({reason(first)}): {advice}") from first
 
 
 @contextmanager

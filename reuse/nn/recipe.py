@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from reuse.errors import RunError, UsageError
+from reuse.layout import Layout, RowTensor, one_tensor
 from reuse.nn.building import BuildArguments, build, check_size
 from reuse.nn.options import LayerOptions
 from reuse.nn.specs import LAYER_NAMES
@@ -25,6 +27,7 @@ class ModelRecipe:
         num_outputs: units of the output layer.
         options: of its layers.
         num_tokens: how many tokens there are; None: the inputs are none.
+        tensors: of one sample, where there are several.
     """
 
     spec: str
@@ -32,6 +35,12 @@ class ModelRecipe:
     num_outputs: int
     options: LayerOptions
     num_tokens: int | None = None
+    tensors: Layout = ()
+
+    @property
+    def layout(self) -> Layout:
+        """The tensors of one sample, and how the model takes them."""
+        return self.tensors or one_tensor(self.input_shape, torch.float32 if self.num_tokens is None else torch.int64)
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -68,6 +77,7 @@ class ModelRecipe:
             num_tokens=self.num_tokens,
             embeddings=embeddings,
             pretrained=pretrained,
+            tensors=self.tensors,
         )
 
     def check_size(self) -> None:
@@ -94,11 +104,12 @@ class ModelRecipe:
         """
         try:
             shape, spec, num_outputs = values["input_shape"], values["spec"], values["num_outputs"]
-            if not isinstance(spec, str) or not _are_sizes([*shape, num_outputs]) or not shape:
+            if not isinstance(spec, str) or not _are_sizes([*shape, num_outputs]) or not (shape or "tensors" in values):
                 raise ValueError(f"spec {spec!r}, shape {shape!r}, {num_outputs!r} outputs")
             options = dict(values["options"])
             num_tokens = options.pop("num_tokens", None)
-            return cls(spec, tuple(shape), num_outputs, LayerOptions(**options), num_tokens)
+            tensors = tuple(RowTensor(**{**t, "shape": tuple(t["shape"])}) for t in values.get("tensors", ()))
+            return cls(spec, tuple(shape), num_outputs, LayerOptions(**options), num_tokens, tensors)
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise RunError(f"the run does not say how its model is built ({error}): it is damaged") from error
 
@@ -109,6 +120,7 @@ class ModelRecipe:
             "input_shape": list(self.input_shape),
             "num_outputs": self.num_outputs,
             "options": options | tokens,
+            **({"tensors": [{**asdict(t), "shape": list(t.shape)} for t in self.tensors]} if self.tensors else {}),
         }
 
 

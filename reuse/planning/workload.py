@@ -92,6 +92,7 @@ def measure_work(
     precision: str = "float32",
     read: Callable[[], object] | None = None,
     timings: Timings | None = None,
+    whole: nn.Module | None = None,
 ) -> tuple[Work, dict[str, float]]:
     """Measure both parts of a cut, and the whole model, on a sample of rows; the model stays as it was.
 
@@ -104,6 +105,7 @@ def measure_work(
         precision: of the training, a name of `reuse.training.precision.PRECISIONS`.
         read: reads and prepares the inputs of the sample; None: they lie ready.
         timings: spares measuring the frozen layers, and the whole model; None: they are measured.
+        whole: the model as it is called by position; None: itself.
 
     Returns:
         Seconds a row, and those of each node of the prefix, by name.
@@ -122,7 +124,7 @@ def measure_work(
         nodes = _in_front(parts, inputs)
         rows = min(batch_size, size)
         same = suffix if rows == batch_size else _behind(parts, make_step, frontier, targets, rows, precision)[0]
-        through = max(0.0, _step_seconds(model, model, make_step, inputs, targets, rows, precision) - same)
+        through = max(0.0, _step_seconds(whole or model, model, make_step, inputs, targets, rows, precision) - same)
     return Work(sum(nodes.values()), suffix, suffix + through, measured, reading), nodes
 
 

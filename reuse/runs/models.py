@@ -11,6 +11,7 @@ from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.targets import TargetScale
 from reuse.errors import RunError
+from reuse.layout import Layout, called
 from reuse.nn.main_output import main_output
 from reuse.runs.checkpoints import all_tensors
 from reuse.runs.folder import WEIGHTS, RunFolder
@@ -28,7 +29,7 @@ class SavedModel(nn.Module):
         classes: names of the classes or labels in the order of the outputs; empty for regression.
         preprocessing: what was done to raw samples; give it to `reuse.load(..., preprocessing=...)`.
         target_scale: of numbers: what turns the network's outputs into the targets' own units; None: nothing.
-        input_shape: of one prepared row; empty: not known.
+        layout: the tensors of one prepared row; empty: not known.
     """
 
     def __init__(
@@ -38,23 +39,32 @@ class SavedModel(nn.Module):
         classes: tuple[str, ...],
         preprocessing: Preprocessing,
         target_scale: TargetScale | None = None,
-        input_shape: tuple[int, ...] = (),
+        layout: Layout = (),
     ):
         super().__init__()
         self.network = network
         self.task, self.classes, self.preprocessing = task, classes, preprocessing
-        self.target_scale, self.input_shape = target_scale, input_shape
+        self.target_scale, self.layout = target_scale, layout
         self.eval()
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one prepared row, of several tensors that of the first; empty: not known."""
+        return self.layout[0].shape if self.layout else ()
+
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
         """Return the outputs of preprocessed samples: logits, or numbers in their own units, `(batch, outputs)`.
+
+        Args:
+            inputs: a tensor `(batch, *shape)`, or all that the network takes, in the order of `layout`.
+            named: the same by name, where the network takes its inputs by name.
 
         Raises:
             UsageError: the samples are plainly not preprocessed.
         """
-        if type(x) is Tensor and not torch.compiler.is_compiling():
-            refuse_unprepared(x, self.preprocessing, self.input_shape)
-        outputs = main_output(self.network(x))
+        if len(inputs) == 1 and type(inputs[0]) is Tensor and not torch.compiler.is_compiling():
+            refuse_unprepared(inputs[0], self.preprocessing, self.input_shape)
+        outputs = main_output(self.network(**named) if named else called(self.network, self.layout, inputs))
         return self.target_scale.restored(outputs) if self.target_scale else outputs
 
     def predict(self, data: Any, batch_size: int = 256) -> Tensor:
@@ -64,8 +74,8 @@ class SavedModel(nn.Module):
 
         Args:
             data: raw rows, which are prepared as the run did: an array, a data frame, a file, a folder, images' files,
-                or what else `reuse.load` reads, labels left aside; or rows that are prepared: a split's `inputs`, or a
-                tensor `(rows, *shape)`.
+                or what else `reuse.load` reads, labels left aside; for a network of several inputs a dictionary or a
+                tuple of arrays; or rows that are prepared: a split's `inputs`, or a tensor `(rows, *shape)`.
             batch_size: rows at a time.
 
         Raises:
@@ -84,9 +94,9 @@ class SavedModel(nn.Module):
         parts = []
         with torch.inference_mode():
             for rows in torch.split(torch.arange(len(inputs)), batch_size):
-                samples = inputs[rows] if isinstance(inputs, Tensor) else inputs.gather(rows)[0]
-                moved = samples.to(device, dtype) if samples.is_floating_point() else samples.to(device)
-                parts.append(self._meaning(main_output(self.network(moved))))
+                samples = (inputs[rows],) if isinstance(inputs, Tensor) else inputs.gather(rows)
+                moved = [part.to(device, dtype if part.is_floating_point() else part.dtype) for part in samples]
+                parts.append(self._meaning(main_output(called(self.network, self.layout, moved))))
         return torch.cat(parts)
 
     def _meaning(self, outputs: Tensor) -> Tensor:
@@ -119,9 +129,9 @@ def load_model(run: str | Path, *, trust: bool = False) -> SavedModel:
         raise RunError(f"{folder.path} is a pretraining run without labels, so it predicts nothing: fine-tune it first")
     if manifest.model is None or manifest.preprocessing is None:
         raise RunError(f"{folder.path} has no model of its own, so it predicts nothing: name the run of a model")
-    network, shape = manifest.model.build(trust=trust), manifest.model.input_shape
+    network, layout = manifest.model.build(trust=trust), manifest.model.layout
     load_whole(network, load_tensors_file(folder.path / WEIGHTS), folder.path)
-    return SavedModel(network, manifest.task, manifest.classes, manifest.preprocessing, manifest.target_scale, shape)
+    return SavedModel(network, manifest.task, manifest.classes, manifest.preprocessing, manifest.target_scale, layout)
 
 
 def load_whole(network: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from reuse.data.dataset import Dataset, Split
 from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.errors import UsageError
+from reuse.layout import Layout
 
 Label = int | str | None
 """The number of labels: a number, `10/class`, or None for all."""
@@ -46,8 +47,16 @@ class Chosen(Inputs):
         self.inputs, self.rows = inputs, rows
         self.shape, self.dtype = inputs.shape, inputs.dtype
 
+    @property
+    def layout(self) -> Layout:
+        """The tensors of one sample, those of the others."""
+        return self.inputs.layout
+
     def _prepare(self, indices: np.ndarray) -> Tensor:
-        return self.inputs.gather(torch.from_numpy(self.rows[indices]))[0]
+        return self._prepare_each(indices)[0]
+
+    def _prepare_each(self, indices: np.ndarray) -> tuple[Tensor, ...]:
+        return self.inputs.gather(torch.from_numpy(self.rows[indices]))
 
     def _digest(self) -> np.ndarray:
         digests: np.ndarray = self.inputs.digests()[self.rows]

@@ -81,7 +81,9 @@ def make_recipe(settings: ModelSettings, data: Dataset) -> ModelRecipe:
     """
     assert settings.model is not None
     options = _options(settings, LayerOptions())
-    return ModelRecipe(settings.model, data.input_shape, max(data.num_outputs, 1), options, data.num_tokens)
+    outputs, layout = max(data.num_outputs, 1), data.train.inputs.layout
+    tensors = layout if len(layout) > 1 or layout[0].name else ()
+    return ModelRecipe(settings.model, data.input_shape, outputs, options, data.num_tokens, tensors)
 
 
 def describe_model(model: nn.Module, recipe: ModelRecipe, data: Dataset) -> list[str]:

@@ -201,6 +201,10 @@ def make_transforms(settings: TrainedSettings, data: Dataset, feature_noise: flo
         UsageError: a change that such data cannot take.
     """
     transforms: list[Transform] = []
+    layout = data.train.inputs.layout
+    for name in ("augment", "cutmix"):
+        if getattr(settings, name) and len(layout) > 1:
+            raise UsageError(f"{name} changes one input, and a row has {', '.join(map(str, layout))}: leave it out")
     if settings.augment:
         if data.num_tokens is not None:
             raise UsageError("augment changes numbers, and the inputs are tokens: leave it out")

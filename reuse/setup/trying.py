@@ -12,6 +12,7 @@ from reuse.errors import UsageError
 from reuse.layers.freezing import freeze
 from reuse.layers.preserving import unchanged_state
 from reuse.layers.selecting import summarize
+from reuse.layout import called, empty_rows
 from reuse.nn.main_output import main_output, named_outputs
 from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
 
@@ -97,12 +98,12 @@ def _trial(model: nn.Module, data: Dataset, rows: int, mode: bool = True) -> Ite
         ValueError: a batch norm has one value to learn from.
     """
     like = next(model.parameters())
-    kind = data.train.inputs.dtype
-    example = torch.zeros(rows, *data.input_shape, dtype=like.dtype if kind.is_floating_point else kind)
+    layout = data.train.inputs.layout
+    example = empty_rows(layout, rows, like)
     with unchanged_state(model):
         model.train(mode)
         try:
-            outputs = model(example.to(like.device))
+            outputs = called(model, layout, example)
         except Exception as error:
             if isinstance(error, ValueError) and SINGLE in str(error):
                 raise

@@ -25,6 +25,7 @@ from reuse.features.cutting import Sample, cut_model, sample_rows
 from reuse.fingerprinting.cuts import cut_key
 from reuse.hints import Hints
 from reuse.layers.freezing import freeze, unfreeze
+from reuse.layout import one_tensor
 from reuse.nn.building import build
 
 CHANGES = 300
@@ -265,7 +266,7 @@ def test_no_cut_is_stale_after_random_changes(
 def test_each_change_is_another_cut(net_module: ModuleType, name: str) -> None:
     def key(model: nn.Module) -> str | None:
         model.train()
-        return cut_key(model, [((5,), torch.float32)], torch.device("cpu"), (), "1")
+        return cut_key(model, one_tensor((5,)), torch.device("cpu"), (), "1")
 
     before = key(made(net_module))
     assert before is not None
@@ -298,7 +299,7 @@ def test_a_forward_that_reads_what_is_outside_is_never_known(
 def test_hooks_on_all_modules_make_nothing_known(net_module: ModuleType) -> None:
     handle = nn.modules.module.register_module_forward_hook(lambda module, inputs, output: None)
     try:
-        assert cut_key(made(net_module), [((5,), torch.float32)], torch.device("cpu"), (), "1") is None
+        assert cut_key(made(net_module), one_tensor((5,)), torch.device("cpu"), (), "1") is None
     finally:
         handle.remove()
 
@@ -306,10 +307,11 @@ def test_hooks_on_all_modules_make_nothing_known(net_module: ModuleType) -> None
 def test_the_key_is_the_same_in_every_process_folder_and_order(tmp_path: Path) -> None:
     code = (
         "import torch, sys; from torch import nn; from reuse.layers.freezing import freeze\n"
+        "from reuse.layout import one_tensor\n"
         "from reuse.fingerprinting.cuts import cut_key; sys.path.insert(0, {folder!r}); {before}\n"
         "import fuzzed_net; torch.manual_seed({seed}); {then}\n"
         "torch.manual_seed(0); model = fuzzed_net.Net(); freeze(model, ['!norm', '!head']); model.train()\n"
-        "print(cut_key(model, [((5,), torch.float32)], torch.device('cpu'), (), '1'))"
+        "print(cut_key(model, one_tensor((5,)), torch.device('cpu'), (), '1'))"
     )
     keys = set()
     for number, (before, then) in enumerate(
