@@ -49,6 +49,11 @@ def one_tensor(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> La
     return (RowTensor("", shape, dtype_name(dtype)),)
 
 
+def is_several(layout: Layout) -> bool:
+    """Return whether a model is called otherwise than with one tensor by position."""
+    return len(layout) > 1 or bool(layout and layout[0].name)
+
+
 def names_of(layout: Layout) -> tuple[str, ...]:
     """Return the arguments that take the tensors of a row; empty where they are given by position."""
     return tuple(tensor.name for tensor in layout if tensor.name)

@@ -115,8 +115,8 @@ def gathered(arrays: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(given, Mapping):
             found[called] = dict(_named(given))
         else:
-            y = arrays.get(f"y{called[1:]}") if called[:1] in "xX" else None
-            found[called] = dict(_named(given)) if _are_inputs(given, None if y is None else len(y)) else given
+            y = arrays.get(f"y{called[1:]}")
+            found[called] = dict(_named(given)) if _are_inputs(given, y) else given
     return found
 
 
@@ -163,13 +163,13 @@ def several_samples(given: Mapping[str, Any], name: str) -> SeveralSamples:
     return SeveralSamples(arrays, by_name, name)
 
 
-def _are_inputs(given: Any, num_targets: int | None) -> bool:
+def _are_inputs(given: Any, targets: Any) -> bool:
     if not isinstance(given, tuple) or not given or not all(isinstance(array, np.ndarray | Tensor) for array in given):
         return False
     lengths = {len(array) if array.ndim else 0 for array in given}
-    if len(lengths) > 1:
+    if len(lengths) > 1 or (targets is not None and not np.ndim(targets)):
         return False
-    return given[0].ndim > 1 if num_targets is None else num_targets in lengths and num_targets != len(given)
+    return given[0].ndim > 1 if targets is None else len(targets) in lengths and len(targets) != len(given)
 
 
 def _named(given: Any) -> Iterator[tuple[str, Any]]:

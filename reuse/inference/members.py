@@ -43,7 +43,7 @@ class Member:
         if self.estimator is None:
             return self.model.predict(inputs, batch_size).double()
         parts = torch.split(torch.arange(len(inputs)), batch_size)
-        rows = [inputs.gather(part)[0].flatten(1).numpy() for part in parts]
+        rows = [torch.cat([tensor.flatten(1) for tensor in inputs.gather(part)], 1).numpy() for part in parts]
         return torch.cat([estimator_predictions(self.estimator, some, self.model) for some in rows])
 
 

@@ -3,20 +3,19 @@
 Two engines are tried, torch.fx and torch.export; each cut is compared with the model before anyone may use it.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn.parameter import is_lazy
 
 from reuse.errors import CutError
 from reuse.layers.checking import check_cut
 from reuse.layers.constancy import ObservedGraph, holds_frozen, shared_constants
 from reuse.layers.earlier import EarlierCut, Sides, earlier_cuts, without
-from reuse.layers.example import Example, as_example, distinct_rows
+from reuse.layers.example import Example, Given, as_example, distinct_rows
 from reuse.layers.exporting import trace_by_export
 from reuse.layers.frontier import DividedGraph, batch_dimension, find_crossing, stored
 from reuse.layers.frontier_tensor import FrontierTensor
@@ -66,7 +65,7 @@ class Cut:
         return sum(tensor.row_bytes for tensor in self.frontier)
 
 
-def cut(model: nn.Module, example: Tensor | Mapping[str, Any] | Sequence[Any], *, keep: Collection[str] = ()) -> Cut:
+def cut(model: nn.Module, example: Given, *, keep: Collection[str] = ()) -> Cut:
     """Cut `model` into what depends only on inputs and frozen parameters, and the rest.
 
     Args:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from reuse.layers.cutting import Cut
+from reuse.layers.example import Given, as_example
 from reuse.layers.preserving import unchanged_state
 from reuse.layers.suffix import model_name
 from reuse.layers.trainability import is_frozen, is_mixed
@@ -37,12 +38,12 @@ class Layer:
     part: str
 
 
-def describe_layers(model: nn.Module, example: Tensor, parts: Cut | None = None, depth: int = 1) -> list[Layer]:
+def describe_layers(model: nn.Module, example: Given, parts: Cut | None = None, depth: int = 1) -> list[Layer]:
     """Return the layers of `model` in order of registration.
 
     Args:
         model: is run once in evaluation mode and left as it was.
-        example: its input, `(batch, *shape)`.
+        example: its input, `(batch, *shape)`, or several of them, as `cut` takes them.
         parts: its cut, if it has one.
         depth: how far to go down; 1 names the model's own children.
 
@@ -91,7 +92,7 @@ def _frozen(thing: nn.Module | nn.Parameter) -> str:
     return "yes" if is_frozen(thing) else "no"
 
 
-def _outputs(model: nn.Module, example: Tensor) -> dict[str, Tensor]:
+def _outputs(model: nn.Module, example: Given) -> dict[str, Tensor]:
     """Return by name the tensor that each module gave last, the first of several; on the meta device, sizes alone."""
     outputs: dict[str, Tensor] = {}
 
@@ -107,7 +108,7 @@ def _outputs(model: nn.Module, example: Tensor) -> dict[str, Tensor]:
     try:
         with unchanged_state(model), torch.no_grad():
             model.eval()
-            model(example)
+            as_example(example).call(model)
     finally:
         for handle in handles:
             handle.remove()

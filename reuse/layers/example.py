@@ -14,6 +14,10 @@ from reuse.layers.structure import leaves, map_tensors, tensors_in
 LOUD_ROW = 2  # the first row that only the larger batches of a check hold: what mixes rows must move with it
 
 
+Given = Tensor | Mapping[str, Any] | Sequence[Any]
+"""The forms of an example: a tensor, a mapping of keywords, a sequence of arguments."""
+
+
 @dataclass(frozen=True)
 class Example:
     """Arguments of a model's call.
@@ -49,7 +53,7 @@ class Example:
         return self.map(lambda tensor: tensor[chosen])
 
 
-def as_example(given: Tensor | Mapping[str, Any] | Sequence[Any]) -> Example:
+def as_example(given: Given) -> Example:
     """Return a tensor as one argument, a mapping as keywords, a sequence as arguments.
 
     Raises:

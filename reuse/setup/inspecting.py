@@ -13,7 +13,9 @@ from reuse.devices import dtype_name
 from reuse.errors import CutError, RunError, UsageError
 from reuse.layers.cutting import Cut, cut
 from reuse.layers.describing import Layer, describe_layers
+from reuse.layers.example import Given
 from reuse.layers.freezing import freeze as freeze_layers
+from reuse.layout import RowTensor, as_arguments, is_several
 from reuse.nn.callables import names_code
 from reuse.nn.options import LayerOptions, or_default
 from reuse.nn.preprocessing import preprocessing_of
@@ -103,7 +105,7 @@ def inspect_model(arguments: InspectArguments) -> Inspection:
     )
 
 
-def _cut(network: nn.Module, example: Tensor) -> tuple[Cut | None, str]:
+def _cut(network: nn.Module, example: Given) -> tuple[Cut | None, str]:
     try:
         return cut(network, example), ""
     except CutError as error:
@@ -133,7 +135,7 @@ def _recipe(model: str | Path) -> tuple[ModelRecipe, list[str], tuple[str, ...]]
 
 def _sized(
     recipe: ModelRecipe, data: Any, input_shape: Sequence[int] | None, num_outputs: int | None
-) -> tuple[ModelRecipe, Tensor, tuple[str, ...]]:
+) -> tuple[ModelRecipe, Given, tuple[str, ...]]:
     """Return the recipe for the inputs that are meant, an example of them, and notes on what was assumed."""
     if data is not None:
         if input_shape is not None:
@@ -144,8 +146,10 @@ def _sized(
         outputs, said = _outputs(num_outputs, recipe.num_outputs or loaded.num_outputs)
         rows = torch.arange(min(ROWS, len(loaded.train)))
         num_tokens = or_default(loaded.num_tokens, recipe.num_tokens)
+        layout = loaded.train.inputs.layout
         sized = replace(recipe, input_shape=loaded.input_shape, num_outputs=outputs, num_tokens=num_tokens)
-        return sized, loaded.train.inputs.gather(rows)[0], said
+        sized = replace(sized, tensors=layout if is_several(layout) else ())
+        return sized, as_arguments(layout, loaded.train.inputs.gather(rows)), said
     shape = tuple(input_shape or recipe.input_shape)
     shape, notes = (shape, ()) if shape else _own_shape(recipe.spec)
     outputs, said = _outputs(num_outputs, recipe.num_outputs)
@@ -153,11 +157,16 @@ def _sized(
     return sized, _example(sized), (*notes, *said)
 
 
-def _example(recipe: ModelRecipe) -> Tensor:
+def _example(recipe: ModelRecipe) -> Given:
     generator = torch.Generator().manual_seed(0)
-    if recipe.num_tokens is not None:
-        return torch.randint(1, recipe.num_tokens, (ROWS, *recipe.input_shape), generator=generator)
-    return torch.randn(ROWS, *recipe.input_shape, generator=generator)
+
+    def drawn(tensor: RowTensor) -> Tensor:
+        shape = (ROWS, *tensor.shape)
+        if tensor.dtype.is_floating_point:
+            return torch.randn(shape, generator=generator)
+        return torch.randint(recipe.num_tokens or 2, shape, generator=generator).to(tensor.dtype)
+
+    return as_arguments(recipe.layout, [drawn(tensor) for tensor in recipe.layout])
 
 
 def _outputs(given: int | None, known: int) -> tuple[int, tuple[str, ...]]:

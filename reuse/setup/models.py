@@ -12,6 +12,7 @@ from reuse.layers.freezing import Freezing, freeze, frozen
 from reuse.layers.renaming import find_renaming, parse_renaming, rename
 from reuse.layers.selecting import select, summarize
 from reuse.layers.transplanting import transplant, whole_layers
+from reuse.layout import is_several
 from reuse.nn.exchanging import exchange_notes
 from reuse.nn.options import LayerOptions
 from reuse.nn.outputs import output_layers
@@ -82,7 +83,7 @@ def make_recipe(settings: ModelSettings, data: Dataset) -> ModelRecipe:
     assert settings.model is not None
     options = _options(settings, LayerOptions())
     outputs, layout = max(data.num_outputs, 1), data.train.inputs.layout
-    tensors = layout if len(layout) > 1 or layout[0].name else ()
+    tensors = layout if is_several(layout) else ()
     return ModelRecipe(settings.model, data.input_shape, outputs, options, data.num_tokens, tensors)
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from reuse.data.dataset import Dataset
 from reuse.devices import Compute
 from reuse.errors import UsageError
+from reuse.layout import is_several
 from reuse.nn.recipe import ModelRecipe
 from reuse.objectives.objective import Objective
 from reuse.reporting import Reporter
@@ -123,7 +124,11 @@ def _refuse_unsavable(objective: Objective, trained: nn.Module, encoder: nn.Modu
 
 
 def _refuse_unfit(settings: PretrainSettings, objective: Objective, data: Dataset) -> None:
-    """Raise where batches are too small for an objective, or its labels would be changed."""
+    """Raise where an objective takes one input, batches are too small for it, or its labels would be changed."""
+    layout = data.train.inputs.layout
+    if is_several(layout) and (objective.whole_labels or not objective.needs_labels):
+        listed = ", ".join(map(str, layout))
+        raise UsageError(f"{objective_name(settings.objective)} takes one input a row, and there are {listed}")
     name, rows = objective_name(settings.objective), min(settings.batch_size, len(data.train))
     if rows < objective.least_rows:
         raise UsageError(

@@ -59,7 +59,7 @@ def test_whole_numbers_stay_among_those_that_there_are():
     table = nn.Embedding(10, 2)
     probe = take_probe(TOKENS, lambda x: (table(x),), CPU)
     assert probe.outside
-    assert set(probe.rows.flatten().tolist()) <= set(TOKENS.flatten().tolist())
+    assert set(probe.rows[0].flatten().tolist()) <= set(TOKENS.flatten().tolist())
     assert difference(probe, lambda x: (table(x),), CPU) is None
     assert difference(probe, lambda x: (table(x) + (x == 9)[..., None],), CPU) is not None
 
@@ -71,7 +71,7 @@ def test_layers_that_refuse_odd_inputs_are_probed_with_ordinary_ones():
         return plain(x)
 
     probe = take_probe(ORDINARY, choosy, CPU)
-    assert (probe.outside, len(probe.rows)) == (False, 4)
+    assert (probe.outside, len(probe.rows[0])) == (False, 4)
     assert difference(probe, choosy, CPU) is None
 
 
@@ -127,7 +127,7 @@ def test_a_probe_is_kept_as_it_is(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [PROBE]
     read = read_probe(tmp_path)
     assert (read.setting, read.exact, read.outside) == (probe.setting, probe.exact, probe.outside)
-    for one, other in zip((probe.ordinary, *probe.outputs), (read.ordinary, *read.outputs), strict=True):
+    for one, other in zip((*probe.ordinary, *probe.outputs), (*read.ordinary, *read.outputs), strict=True):
         assert one.dtype == other.dtype
         assert torch.equal(one, other)
     (tmp_path / PROBE).write_bytes(b"damaged")

@@ -136,6 +136,22 @@ def write_checkpoint(path: Path) -> None:
     torch.save({"epoch": 3, "state_dict": {f"encoder.{name}": tensor for name, tensor in state.items()}}, path)
 
 
+def write_tagger(folder: Path) -> dict[str, Any]:
+    """Write a model of two inputs, and return what README calls its rows."""
+    lines = [
+        "import torch",
+        "class Tagger(torch.nn.Module):",
+        "    def __init__(self):",
+        "        super().__init__()",
+        "        self.body, self.head = torch.nn.Embedding(9, 4), torch.nn.Linear(4, 2)",
+        "    def forward(self, tokens, mask):",
+        "        return self.head((self.body(tokens) * mask[..., None]).sum(1))",
+    ]
+    (folder / "taggers.py").write_text("\n".join(lines))
+    rows = {"tokens": np.arange(80).reshape(20, 4) % 9, "mask": np.ones((20, 4), int)}
+    return {**rows, "labels": np.arange(20) % 2, "new_tokens": rows["tokens"], "new_mask": rows["mask"]}
+
+
 @pytest.fixture
 def here(furnished: Path, tmp_path: Path) -> Path:
     """A copy of that folder, which the test may change, as the current one."""
@@ -179,6 +195,7 @@ def test_the_python_runs(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     example = torch.randn(2, 4)
     dataset = TensorDataset(torch.randn(20, 4), torch.randint(2, (20,)))
     names: dict[str, Any] = {"network": network, "example": example, "dataset": dataset, "functional": functional}
+    names |= write_tagger(here)
     blocks = [block for language, block in BLOCKS if language == "python"]
     assert blocks
     for block in blocks:

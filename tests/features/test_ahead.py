@@ -42,7 +42,7 @@ def test_every_batch_but_the_first_is_prepared_in_the_background() -> None:
     rows, order = Numbers(12), np.array([0, 2, 3, 5, 6, 7, 9, 11])
     with PreparedAhead(rows, order, 3, CPU) as ahead:
         for positions in batches(order, [3, 3, 2]):
-            assert ahead.take(positions)[:, 0].tolist() == positions.tolist()
+            assert ahead.take(positions)[0][:, 0].tolist() == positions.tolist()
     assert rows.prepared == [([0, 2, 3], True), ([5, 6, 7], False), ([9, 11], False)]
 
 
@@ -67,14 +67,14 @@ def test_blocks_that_end_within_a_batch(sizes: list[int]) -> None:
     rows, order = Numbers(12), np.array([0, 2, 3, 5, 6, 7, 9, 11])
     with PreparedAhead(rows, order, 3, CPU) as ahead:
         for positions in batches(order, sizes):
-            assert ahead.take(positions)[:, 0].tolist() == positions.tolist()
+            assert ahead.take(positions)[0][:, 0].tolist() == positions.tolist()
 
 
 def test_rows_that_another_process_has_stored_meanwhile_are_left_out() -> None:
     rows = Numbers(10)
     with PreparedAhead(rows, np.arange(10), 3, CPU) as ahead:
         for positions in ([0, 1, 2], [6, 7, 8], [9]):
-            assert ahead.take(np.array(positions))[:, 0].tolist() == positions
+            assert ahead.take(np.array(positions))[0][:, 0].tolist() == positions
 
 
 def test_an_error_of_the_background_reaches_who_asks() -> None:
@@ -86,4 +86,4 @@ def test_an_error_of_the_background_reaches_who_asks() -> None:
 
 def test_types_are_those_of_the_computation() -> None:
     with PreparedAhead(Numbers(3), np.arange(3), 3, Compute(torch.device("cpu"), "float64")) as ahead:
-        assert ahead.take(np.arange(3)).dtype == torch.float64
+        assert ahead.take(np.arange(3))[0].dtype == torch.float64
