@@ -43,7 +43,7 @@ class Autoencoder(nn.Module):
         return reconstruction
 
 
-def build_decoder(encoder: nn.Module, example: Tensor) -> nn.Module:
+def build_decoder(encoder: nn.Module, example: Tensor, channels: int | None = None) -> nn.Module:
     """Return a fresh decoder from the coding of `encoder` to the shape of its inputs.
 
     - An mlp's is the mlp of the same widths in reverse; its last layer has no activation.
@@ -54,6 +54,7 @@ def build_decoder(encoder: nn.Module, example: Tensor) -> nn.Module:
     Args:
         encoder: a model without its output layer (see `encoder_of`); it is run once in eval mode and left as it was.
         example: one sample, `(1, *input_shape)`.
+        channels: of what is decoded, in place of the first number of the shape; None: as many as go in.
 
     Returns:
         A module from the coding, `(batch, …)`, to `(batch, *input_shape)`.
@@ -67,7 +68,7 @@ def build_decoder(encoder: nn.Module, example: Tensor) -> nn.Module:
         >>> build_decoder(encoder, torch.zeros(1, 4))(torch.zeros(2, 10)).shape
         torch.Size([2, 4])
     """
-    shape = tuple(example.shape[1:])
+    shape = (channels or example.size(1), *example.shape[2:])
     if not example.is_floating_point():
         raise UsageError("a decoder gives numbers, and these inputs are tokens: pretrain on labels (supervised)")
     coding = coding_shape(encoder, example)

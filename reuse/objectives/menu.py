@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from reuse.data.dataset import Dataset
 from reuse.objectives.autoencoder import Reconstruction
 from reuse.objectives.byol import Byol
+from reuse.objectives.colorization import Colorization
 from reuse.objectives.gan import Adversarial
+from reuse.objectives.inpainting import Inpainting
+from reuse.objectives.jigsaw import Jigsaw
 from reuse.objectives.masked import Masked
 from reuse.objectives.masked_columns import MaskedColumns
 from reuse.objectives.masked_step import MaskedStep
 from reuse.objectives.multitask import MultiTask
 from reuse.objectives.next_step import NextStep
 from reuse.objectives.objective import Objective
+from reuse.objectives.relative_patch import RelativePatch
+from reuse.objectives.rotation import Rotation
 from reuse.objectives.sample_weights import weighted
 from reuse.objectives.scarf import Scarf
 from reuse.objectives.siamese import Siamese
@@ -64,6 +69,11 @@ OBJECTIVES: dict[str, MenuEntry] = {
     "byol": MenuEntry("tell from one view of a row what a slow copy says of another", lambda *_: Byol()),
     "gan": MenuEntry("tell rows from those that a generator invents", lambda *_: Adversarial()),
     "masked": MenuEntry(Masked.summary, lambda *_: Masked()),
+    "colorization": MenuEntry(Colorization.summary, lambda *_: Colorization()),
+    "inpainting": MenuEntry(Inpainting.summary, lambda *_: Inpainting()),
+    "jigsaw": MenuEntry(Jigsaw.summary, lambda *_: Jigsaw()),
+    "relative_patch": MenuEntry(RelativePatch.summary, lambda *_: RelativePatch()),
+    "rotation": MenuEntry(Rotation.summary, lambda *_: Rotation()),
     "scarf": MenuEntry(Scarf.summary, lambda *_: Scarf()),
     "vime": MenuEntry(Vime.summary, lambda *_: Vime()),
     "masked_columns": MenuEntry(MaskedColumns.summary, lambda *_: MaskedColumns()),

@@ -28,6 +28,8 @@ ROWS = np.random.default_rng(0).random((70, 9), dtype=np.float32)
 LABELS = np.arange(70) % 3
 SEQUENCES = ROWS.reshape(70, 3, 3)
 SEVERAL = np.stack([LABELS, ROWS[:, 0]], axis=1)
+IMAGES = np.random.default_rng(0).random((70, 3, 8, 8), dtype=np.float32)
+OF_IMAGES = ("rotation", "jigsaw", "relative_patch", "inpainting", "colorization")
 OF_STEPS = ("next_step", "masked_step")
 SETTINGS: dict[str, Any] = {"data": (ROWS, None), "model": "mlp:12,8", "epochs": 4}
 
@@ -185,6 +187,7 @@ def test_default_metrics_are_means_over_rows_of_batches_of_any_size() -> None:
 def test_all_names_of_the_menu_train_and_lend_their_layers() -> None:
     for name, entry in OBJECTIVES.items():
         rows, model, lowest = (SEQUENCES, "gru:8", "gru1") if name in OF_STEPS else (ROWS, "mlp:12,8", "hidden1")
+        rows = IMAGES if name in OF_IMAGES else rows
         targets = SEVERAL if name == "multitask" else LABELS
         data = (rows, targets if entry.needs_labels else None)
         reuse.pretrain(name, data=data, model=model, epochs=1, out=name)
