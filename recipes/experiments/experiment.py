@@ -18,6 +18,7 @@ class FigureColumn:
         scale: what the figure is multiplied by, 100 for per cent.
         digits: behind the decimal point.
         reference: the figure's name in the results of the reference, where it is called otherwise there.
+        interval: whether ± is half the 95 % interval of the mean, which the title then says; False: its standard error.
     """
 
     figure: str
@@ -25,6 +26,7 @@ class FigureColumn:
     scale: float = 1.0
     digits: int = 2
     reference: str | None = None
+    interval: bool = False
 
 
 @dataclass(frozen=True)

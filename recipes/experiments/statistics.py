@@ -14,6 +14,12 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     return float(numbers.mean()), float(error)
 
 
+def half_interval(values: Sequence[float], confidence: float = 0.95) -> float:
+    """Return half the width of Student's interval that holds the true mean with this confidence; NaN of one value."""
+    _, error = mean_and_error(values)
+    return float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error if len(values) > 1 else math.nan
+
+
 def paired_interval(
     first: Sequence[float], second: Sequence[float], confidence: float = 0.95
 ) -> tuple[float, float, float]:
@@ -28,6 +34,5 @@ def paired_interval(
         confidence: between 0 and 1.
     """
     differences = np.asarray(second, np.float64) - np.asarray(first, np.float64)
-    mean, error = mean_and_error(differences.tolist())
-    width = float(stats.t.ppf((1 + confidence) / 2, len(differences) - 1)) * error
+    mean, width = float(differences.mean()), half_interval(differences.tolist(), confidence)
     return mean, mean - width, mean + width

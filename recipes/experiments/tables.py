@@ -4,19 +4,21 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reuse.recipes.experiments.statistics import mean_and_error
+from reuse.recipes.experiments.statistics import half_interval, mean_and_error
 
 from reuse.errors import RunError
 
 REFERENCE = ".keras.json"
 HEAD = (
     "# Results\n\nMade by `python -m reuse.recipes.experiments` from `results/*.json`, which the recipes and "
-    "`tests/benchmarks/keras_reference` write; do not edit. Means over seeds ± one standard error; the difference is "
-    "ours minus Keras', in standard errors of that difference. Seconds are the median over the seeds of a whole "
-    "training with validation, in one thread of a machine shared with others.\n"
+    "`tests/benchmarks/keras_reference` write; do not edit. Means over seeds ± one standard error, or half the 95 % "
+    "interval where a title says so; the difference is ours minus Keras', in standard errors of that difference. "
+    "Seconds are the median over the seeds of a whole training with validation, in one thread of a machine shared with "
+    "others.\n"
 )
 
 
@@ -68,7 +70,7 @@ def _cells(column: dict[str, Any], ours: dict[str, Any], reference: dict[str, An
     figure, rows = column["figure"], list(ours["rows"])
     theirs = [_scaled(reference, row, column["reference"] or figure, column["scale"]) for row in rows]
     mine = [_scaled(ours, row, figure, column["scale"]) for row in rows]
-    show = _seconds if figure == "seconds" else _mean
+    show = _seconds if figure == "seconds" else partial(_mean, interval=column.get("interval", False))
     cells = {
         "published": [ours["published"].get(row, {}).get(figure, "") for row in rows],
         "Keras": [show(values, column["digits"]) for values in theirs],
@@ -86,10 +88,11 @@ def _values(record: dict[str, Any], row: str, figure: str) -> list[float]:
     return [run[figure] for run in record["runs"] if run["row"] == row and figure in run]
 
 
-def _mean(values: Sequence[float], digits: int) -> str:
+def _mean(values: Sequence[float], digits: int, interval: bool) -> str:
     if not values:
         return ""
     mean, error = mean_and_error(values)
+    error = half_interval(values) if interval else error
     return f"{mean:.{digits}f}" if math.isnan(error) else f"{mean:.{digits}f} ± {error:.{digits}f}"
 
 

@@ -27,6 +27,7 @@ def folder() -> Path:
             FigureColumn("accuracy", "accuracy, %", 100),
             FigureColumn("seconds", "seconds", digits=0),
             FigureColumn("depth", "depth"),
+            FigureColumn("accuracy", "accuracy (± 95 %)", 100, interval=True, reference="none"),
         ),
         {"he": {"accuracy": "86.7"}},
     )
@@ -46,6 +47,11 @@ def test_published_reference_ours_and_their_difference(folder: Path) -> None:
     difference = (87.0 - 85.0 - 1 / 3) / math.hypot(*errors)
     expected = f"| he | 86.7 | 85.33 ± {errors[1]:.2f} | 87.00 ± {errors[0]:.2f} | {difference:+.1f} |"
     assert expected in render_results(folder).splitlines()
+
+
+def test_a_column_may_show_the_interval(folder: Path) -> None:
+    width = 100 * stats.sem(OURS) * stats.t.ppf(0.975, 2)
+    assert f"| he | 86.7 | 87.00 ± {width:.2f} |" in render_results(folder).splitlines()
 
 
 def test_a_row_without_a_reference_has_its_own_figures(folder: Path) -> None:
