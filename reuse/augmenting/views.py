@@ -10,7 +10,7 @@ from reuse.errors import UsageError
 from reuse.fingerprinting.digests import digest
 from reuse.fingerprinting.own_code import OwnCode
 from reuse.fingerprinting.values import Description
-from reuse.settings.caching import CachingSettings
+from reuse.settings.caching import FeatureSettings
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Viewing:
         return f"{self.views.count} versions of each training row, as it is and changed by {self.text}{new}"
 
 
-def read_views(augment: str | None, caching: CachingSettings, *, alternate: bool) -> Views | None:
+def read_views(augment: str | None, caching: FeatureSettings, *, alternate: bool) -> Views | None:
     """Return how many versions of the training rows the settings ask for; None where each epoch draws its own.
 
     Args:

@@ -21,6 +21,7 @@ from reuse.objectives.rotation import Rotation
 from reuse.objectives.sample_weights import weighted
 from reuse.objectives.scarf import Scarf
 from reuse.objectives.siamese import Siamese
+from reuse.objectives.stacked import Stacked
 from reuse.objectives.supervised import supervised
 from reuse.objectives.triplet import Triplet
 from reuse.objectives.variational import Variational
@@ -65,6 +66,7 @@ OBJECTIVES: dict[str, MenuEntry] = {
         "give the clean inputs back from inputs of which a quarter is masked",
         lambda *_: Reconstruction(0.25, "masking"),
     ),
+    "stacked": MenuEntry(Stacked.summary, lambda *_: Stacked()),
     "variational": MenuEntry("give the inputs back through codes drawn at random", lambda *_: Variational()),
     "byol": MenuEntry("tell from one view of a row what a slow copy says of another", lambda *_: Byol()),
     "gan": MenuEntry("tell rows from those that a generator invents", lambda *_: Adversarial()),

@@ -50,6 +50,28 @@ class Turn:
             raise UsageError(f"a turn has rate {self.rate} and is taken {self.times} times: give more than 0 of both")
 
 
+@dataclass(frozen=True)
+class TrainingStage:
+    """Epochs of a training in which one part of what was built trains, on rows of its own, and all else rests.
+
+    The stages of a training are trained one after the other, each with an optimizer of its own, in one count of epochs
+    and under one schedule of rates. Each but the last trains all of its epochs.
+
+    Attributes:
+        name: what the history calls it.
+        network: what trains: a child of the module that was built, or a module around parts of it.
+        objective: what is minimised.
+        below: frozen layers whose outputs are the network's rows, computed once and cached; None: the inputs themselves.
+        epochs: how many; None: what is left of the run's.
+    """
+
+    name: str
+    network: nn.Module
+    objective: "Objective"
+    below: nn.Module | None = None
+    epochs: int | None = None
+
+
 class Objective:
     """A loss to minimise, what is built for it around a model, and the metrics that measure the outcome.
 
@@ -112,6 +134,15 @@ class Objective:
     def turns(self) -> tuple[Turn, ...]:
         """Return the parts of a step, which are taken one after the other: by default one, which moves everything."""
         return (Turn(self.losses),)
+
+    def stages(self, trained: nn.Module, epochs: int) -> tuple[TrainingStage, ...]:  # noqa: ARG002 - for those who have several
+        """Return the parts of a training, which are taken one after the other: by default one, which trains everything.
+
+        Args:
+            trained: what `build` returned.
+            epochs: of the whole run.
+        """
+        return (TrainingStage("", trained, self),)
 
     def after_step(self, trained: nn.Module, progress: float) -> None:
         """Act after each step of the optimizer, one in each turn, behind the constraints, without gradients.

@@ -1,17 +1,21 @@
 """`pretrain`: train layers that others will reuse, without labels or on the labels of another task."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
 
 from reuse.distributed import from_main
 from reuse.features.feeding import feed_inputs
+from reuse.objectives.objective import TrainingStage
+from reuse.pretraining.stage import StageProgress, train_stage
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
 from reuse.runs.fitting import EpochRange, interruptible, train
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest
+from reuse.runs.phases import remaining
 from reuse.runs.results import Result
 from reuse.runs.tensor_files import save_tensors
 from reuse.runs.weights import save_weights
@@ -23,6 +27,7 @@ from reuse.setup.pretraining import PretrainSetup, set_up
 from reuse.setup.resuming import saved_settings
 from reuse.setup.trainers import make_stopping, make_trainer
 from reuse.training.parallel import describe_spread, spread, take_part
+from reuse.training.phases import lay_out
 
 
 @takes_given(PretrainArguments)
@@ -58,23 +63,18 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
     for line in describe_spread(trained):
         reporter.line(line)
     reporter.line(f"pretraining {setup.recipe.spec} as {objective_name(settings.objective)} on {data.name}")
+    stages = setup.objective.stages(trained, settings.epochs)
     with interruptible(run):
-        feed = feed_inputs(trained, data, setup.compute)
-        feed.network = spread(trained, feed.network, settings.parallel)
-        trainer = make_trainer(trained, setup.objective, feed, settings, data)
-        stopping, epochs = make_stopping(setup.objective, settings), EpochRange(settings.epochs)
-        done = train(trainer, feed, settings, run, reporter, resume=resume, stopping=stopping, epochs=epochs)
+        if len(stages) > 1:
+            progress = _train_in_stages(setup, stages, run, reporter)
+        else:
+            progress = _train_at_once(setup, run, reporter, resume=resume)
         save_weights(run, setup.encoder)
         for name, child in _beside(setup).items():
             save_tensors(run.path / f"{name}.safetensors", savable_tensors(child))
-    seconds = {
-        **setup.seconds,
-        "prepare": 0.0,
-        "digest": 0.0,
-        "cache": 0.0,
-        "train": done.seconds,
-        "total": time.perf_counter() - setup.started,
-    }
+    done = progress.done
+    assert done is not None
+    seconds = {**setup.seconds, **progress.seconds, "total": time.perf_counter() - setup.started}
     result = Result(
         run=str(run.path),
         source=None,
@@ -85,11 +85,38 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
         metrics=done.metrics,
         seconds={name: round(value, 4) for name, value in seconds.items()},
         fresh=tuple(name for name, _ in setup.encoder.named_children()),
-        phases=({"epoch": 1, "frozen": []},),
+        cache=progress.cache,
+        phases=tuple(progress.phases),
         notes=(data.summary, *data.notes, *setup.notes, *([done.failure] if done.failure else [])),
     )
     run.write_result(result.to_dict())
     return result
+
+
+def _train_at_once(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: bool) -> StageProgress:
+    """Train everything in all epochs."""
+    settings, trained, objective = setup.settings, setup.trained, setup.objective
+    feed = feed_inputs(trained, setup.data, setup.compute)
+    feed.network = spread(trained, feed.network, settings.parallel)
+    trainer = make_trainer(trained, objective, feed, settings, setup.data)
+    stopping, epochs = make_stopping(objective, settings), EpochRange(settings.epochs)
+    done = train(trainer, feed, settings, run, reporter, resume=resume, stopping=stopping, epochs=epochs)
+    seconds = {**feed.seconds, "train": done.seconds}
+    return StageProgress(done=done, seconds=seconds, phases=[{"epoch": 1, "frozen": []}])
+
+
+def _train_in_stages(
+    setup: PretrainSetup, stages: Sequence[TrainingStage], run: RunFolder, reporter: Reporter
+) -> StageProgress:
+    """Train one stage after the other, from where the run is; what it has begun stays as it was laid out."""
+    progress, manifest = StageProgress(), run.manifest()
+    begun = {phase.stage: phase.epoch for phase in manifest.phases}
+    phases = lay_out({stage.name: stage.epochs for stage in stages}, setup.settings.epochs, begun)
+    left = list(remaining(phases, run))
+    progress.phases += [phase.to_dict() for phase in manifest.phases if phase.epoch < left[0].first]
+    for stage in stages[-len(left) :]:
+        train_stage(setup, stage, phases, progress, run, reporter)
+    return progress
 
 
 def _new_run(setup: PretrainSetup, out: str | Path | None) -> RunFolder:

@@ -57,11 +57,13 @@ class EpochRange:
         since: number of the first epoch of this phase: patience begins anew with it.
         until: number of the last epoch of this phase, where others follow: it does not stop early, and what it comes to
             stays; None: this phase is the last, unless layers settle.
+        stage: name of the stage of a pretraining that this phase is; empty where there are none.
     """
 
     last: int
     since: int = 1
     until: int | None = None
+    stage: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def train(
             epochs=epochs,
             resume=resume,
             precise_norm=settings.precise_norm,
-            recording=Recording(settings.watch, settings.tensorboard, settings.snapshots),
+            recording=Recording(settings.watch, settings.tensorboard, settings.snapshots, epochs.stage),
             rested=Rested(rested, None if inputs is None else whole),
         )
         done = not fitted.goes_on

@@ -49,23 +49,27 @@ class PhaseRecord:
         frozen: names of the frozen layers.
         frontier: `name`, `shape` and `dtype` of each tensor at the cut; empty without a cut.
         settled: layers that froze by themselves with it, with how much their gradients changed before.
+        stage: of a pretraining; empty where it has none.
     """
 
     epoch: int
     frozen: tuple[str, ...]
     frontier: tuple[dict[str, Any], ...] = ()
     settled: Mapping[str, float] = field(default_factory=dict)
+    stage: str = ""
 
     @classmethod
     def read(cls, value: Mapping[str, Any]) -> "PhaseRecord":
         """Return the phase in a run.json."""
         frontier = tuple(value.get("frontier", ()))
-        return cls(int(value["epoch"]), _texts(value["frozen"]), frontier, dict(value.get("settled", {})))
+        settled, stage = dict(value.get("settled", {})), _text(value.get("stage")) or ""
+        return cls(int(value["epoch"]), _texts(value["frozen"]), frontier, settled, stage)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for run.json and `--json`."""
         told = {"epoch": self.epoch, "frozen": list(self.frozen), "frontier": list(self.frontier)}
-        return {**told, "settled": dict(self.settled)} if self.settled else told
+        more = {"settled": dict(self.settled), "stage": self.stage}
+        return {**told, **{name: value for name, value in more.items() if value}}
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,13 @@ class Recording:
         watch: look at the layers after each epoch and give advice (see `reuse.training.watching`).
         tensorboard: write events for TensorBoard.
         snapshots: keep the weights of every so many epochs, or cycles (see `reuse.runs.snapshots`); None: of none.
+        stage: name of the stage that the epochs belong to, which the history says; empty: there is none.
     """
 
     watch: bool = False
     tensorboard: bool = False
     snapshots: int | None = None
+    stage: str = ""
 
 
 class Recorder:
@@ -74,6 +76,8 @@ class Recorder:
     def record(self, epoch: Epoch) -> None:
         """Record an epoch that has just ended."""
         line, advice = _history_line(epoch), list[str]()
+        if self.recording.stage:
+            line["stage"] = self.recording.stage
         if self.recording.watch:
             seen = watch(self.trainer, self.train, before=self._before, said=self._said)
             self._before = self._weights()

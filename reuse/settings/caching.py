@@ -31,16 +31,25 @@ class StoringSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class CachingSettings(StoringSettings):
-    """The use of the cache, and what is done to what it holds.
+    """The use of the cache.
 
     Attributes:
         cache: False computes the frozen layers anew each epoch.
+    """
+
+    cache: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSettings(CachingSettings):
+    """Changes to what the cache holds.
+
+    Attributes:
         views: versions of each training row, as it is and changed by `augment`, that are cached and read in turn.
         refresh_views: epochs from one new version to the next, which is computed in the background.
         feature_noise: normal noise on what frozen layers compute, in parts of each feature's deviation, such as 0.1.
     """
 
-    cache: bool = True
     views: Annotated[int | None, Maximum(MOST_VIEWS)] = None
     refresh_views: Count | None = None
     feature_noise: float = 0.0

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from reuse.settings.caching import CachingSettings, StoringSettings
+from reuse.settings.caching import CachingSettings, FeatureSettings, StoringSettings
 from reuse.settings.data import DataSettings, ReadingSettings
 from reuse.settings.group import Count
 from reuse.settings.model import FreezingSettings, ModelSettings, PhaseSettings, ReusingSettings
@@ -46,7 +46,7 @@ class TrainedSettings(LearningSettings, RecordingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainSettings(ObjectiveSettings, TrainedSettings):
+class PretrainSettings(ObjectiveSettings, CachingSettings, TrainedSettings):
     """Settings of a pretraining.
 
     Attributes:
@@ -64,7 +64,7 @@ class PretrainSettings(ObjectiveSettings, TrainedSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(PhaseSettings, ReusingSettings, CachingSettings, TrainedSettings):
+class FinetuneSettings(PhaseSettings, ReusingSettings, FeatureSettings, TrainedSettings):
     """Settings of a fine-tuning.
 
     Attributes:

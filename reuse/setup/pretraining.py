@@ -1,17 +1,21 @@
 """From the settings of a pretraining to its data, the module that is trained, and what is minimised."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
 
+from reuse.caching.packing import choose_storage
 from reuse.data.dataset import Dataset
 from reuse.devices import Compute
+from reuse.distributed import world_size
 from reuse.errors import UsageError
 from reuse.layout import is_several
+from reuse.menus import lookup
 from reuse.nn.recipe import ModelRecipe
-from reuse.objectives.objective import Objective
+from reuse.objectives.objective import Objective, TrainingStage
+from reuse.planning.plan import CACHE_KINDS
 from reuse.reporting import Reporter
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.seeding import seed_everything
@@ -22,6 +26,7 @@ from reuse.setup.models import describe_model, make_recipe, read_embeddings, wit
 from reuse.setup.objectives import check_objective, choose_objective
 from reuse.setup.trainers import check_alternating, check_settings, choose_compute, trainer_arguments
 from reuse.setup.trying import check_single_rows, settle_outputs
+from reuse.training.phases import lay_out
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     trained = objective.build(recipe.build(embeddings=vectors, trust=settings.trust or not run), data)
     encoder = objective.encoder(trained)
     _refuse_unsavable(objective, trained, encoder)
+    _check_stages(settings, objective.stages(trained, settings.epochs))
     notes = (
         *([vectors.note] if vectors else []),
         *describe_model(encoder, recipe, data),
@@ -121,6 +127,25 @@ def _refuse_unsavable(objective: Objective, trained: nn.Module, encoder: nn.Modu
     if encoder is not trained and WEIGHTS.removesuffix(".safetensors") in trained._modules:
         kind = type(objective).__name__
         raise UsageError(f"{kind} builds a child `weights`, whose file would be the encoder's: call it otherwise")
+
+
+def _check_stages(settings: PretrainSettings, stages: Sequence[TrainingStage]) -> None:
+    """Raise where stages do not fit the settings, or settings are for stages and there is one."""
+    name = objective_name(settings.objective)
+    stored = ("cache_dir", "cache_dtype", "cache_budget", "rehash")
+    if len(stages) == 1:
+        unused = next((setting for setting in stored if getattr(settings, setting)), None)
+        if unused or settings.cache_kind != "auto":
+            raise UsageError(f"{name} trains all layers at once and caches nothing: leave {unused or 'cache_kind'} out")
+        return
+    lookup(CACHE_KINDS, settings.cache_kind, "cache kind")
+    if settings.cache_dtype is not None:
+        choose_storage(settings.cache_dtype)
+    if settings.augment:
+        raise UsageError(f"{name} stores what its lower layers give of each row, and augment changes rows: leave it out")
+    if settings.parallel == "fsdp" and world_size() > 1:
+        raise UsageError(f"{name} trains one layer after the other, and fsdp divides them once: choose parallel=ddp")
+    lay_out({stage.name: stage.epochs for stage in stages}, settings.epochs)
 
 
 def _refuse_unfit(settings: PretrainSettings, objective: Objective, data: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""Phases of a fine-tuning: which frozen layers train from which epoch on."""
+"""Phases of a training: which layers are frozen, and which train, from which epoch on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,12 +15,14 @@ class Phase:
         last: number of its last epoch.
         unfrozen: patterns of the layers that train from this phase on.
         settled: names of the layers that freeze by themselves with this phase, with how much they changed before.
+        stage: name of the stage of a pretraining that it is; empty where there are none.
     """
 
     first: int
     last: int
     unfrozen: tuple[str, ...] = ()
     settled: Mapping[str, float] = field(default_factory=dict)
+    stage: str = ""
 
 
 def read_phases(unfreeze: str | None, epochs: int) -> list[Phase]:
@@ -49,6 +51,35 @@ def read_phases(unfreeze: str | None, epochs: int) -> list[Phase]:
     patterns: Sequence[tuple[str, ...]] = [(), *(tuple(layers) for _, layers in changes)]
     lasts = [*(start - 1 for start in starts[1:]), epochs]
     return [Phase(*three) for three in zip(starts, lasts, patterns, strict=True)]
+
+
+def lay_out(stages: Mapping[str, int | None], epochs: int, begun: Mapping[str, int] | None = None) -> list[Phase]:
+    """Return the phases that stages are trained in, one after the other; the last one ends with the run.
+
+    Args:
+        stages: names of the stages, with how many epochs each has; None: what is left to it.
+        epochs: of the whole run.
+        begun: first epochs of the stages that a run has begun, which stay.
+
+    Raises:
+        UsageError: there are fewer epochs than the stages need.
+
+    Example:
+        >>> [(phase.stage, phase.first, phase.last) for phase in lay_out({"hidden1": 5, "whole": None}, 20)]
+        [('hidden1', 1, 5), ('whole', 6, 20)]
+    """
+    begun = begun or {}
+    starts, after = list[int](), 1
+    for name, length in stages.items():
+        starts.append(begun.get(name, after))
+        after = starts[-1] + (length or 1)
+    if starts[-1] > epochs:
+        raise UsageError(
+            f"there are {len(stages)} stages ({', '.join(stages)}), the last one begins with epoch {starts[-1]}, and "
+            f"the run ends after epoch {epochs}: give more epochs, or fewer to each layer"
+        )
+    lasts = [*(start - 1 for start in starts[1:]), epochs]
+    return [Phase(first, last, stage=name) for name, first, last in zip(stages, starts, lasts, strict=True)]
 
 
 def settle(phases: list[Phase], epoch: int, settled: Mapping[str, float]) -> None:
