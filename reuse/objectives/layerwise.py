@@ -26,7 +26,9 @@ def layered_encoder(model: nn.Module, method: str) -> MLP:
     encoder = encoder_of(model)
     if not (isinstance(encoder, MLP) and encoder.has_mirror):
         kind = type(encoder).__name__
-        raise UsageError(f"{method} trains dense layers one by one, and this is a {kind}: give a model such as mlp:100,50")
+        raise UsageError(
+            f"{method} trains dense layers one by one, and this is a {kind}: give a model such as mlp:100,50"
+        )
     if "embedding" in encoder._modules:
         raise UsageError(f"{method} gives numbers back, and these inputs are tokens: pretrain on labels (supervised)")
     return encoder
@@ -69,7 +71,9 @@ def epochs_of_layers(given: Epochs, layers: int, epochs: int, stages: int) -> Se
     """
     if isinstance(given, tuple):
         if len(given) != layers:
-            raise UsageError(f"layer_epochs has {len(given)} numbers for {layers} layers: give one a layer, or one for all")
+            raise UsageError(
+                f"layer_epochs has {len(given)} numbers for {layers} layers: give one a layer, or one for all"
+            )
         return given
     return [max(1, epochs // stages) if given is None else given] * layers
 

@@ -61,7 +61,7 @@ class TrainingStage:
         name: what the history calls it.
         network: what trains: a child of the module that was built, or a module around parts of it.
         objective: what is minimised.
-        below: frozen layers whose outputs are the network's rows, computed once and cached; None: the inputs themselves.
+        below: frozen layers whose outputs are the network's rows, computed once and cached; None: the inputs.
         epochs: how many; None: what is left of the run's.
     """
 

@@ -54,9 +54,8 @@ class Stacked(Objective):
         """Return the model without its output layer and its mirror behind it."""
         encoder = layered_encoder(model, "stacked")
         if isinstance(self.noise, tuple) and len(self.noise) != len(encoder.widths):
-            raise UsageError(
-                f"noise has {len(self.noise)} numbers for {len(encoder.widths)} layers: give one a layer, or one for all"
-            )
+            layers = len(encoder.widths)
+            raise UsageError(f"noise has {len(self.noise)} numbers for {layers} layers: give one a layer, or one alone")
         return Autoencoder(encoder, build_decoder(encoder, example_of(data)))
 
     def stages(self, trained: nn.Module, epochs: int) -> tuple[TrainingStage, ...]:

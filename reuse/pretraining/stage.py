@@ -1,28 +1,20 @@
 """One stage of a pretraining: what is frozen in it, the rows that it reads, and its epochs."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
-from reuse.caching.cache import cache_folder
-from reuse.data.rows import Batch
-from reuse.distributed import from_main, world_size
-from reuse.features.choosing import Upcoming
-from reuse.features.feeding import feed_activations, feed_computed, feed_inputs, too_large
-from reuse.features.planned import PlannedFeatures, describe_plan, half_steps, plan_features
-from reuse.hints import Hints
-from reuse.layers.boundary import bounded
 from reuse.layers.freezing import frozen, hold
 from reuse.objectives.objective import TrainingStage
-from reuse.planning.measuring import unchanged
+from reuse.pretraining.feeding import StageNeeds, feed_stage
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import keep_still, newest_epoch
 from reuse.runs.fitting import EpochRange, Fitted, train
 from reuse.runs.folder import RunFolder
-from reuse.runs.manifest import CacheChoice, PhaseRecord
-from reuse.runs.phases import record_cache, record_phase
+from reuse.runs.manifest import PhaseRecord
+from reuse.runs.phases import record_phase
 from reuse.setup.pretraining import PretrainSetup
 from reuse.setup.trainers import make_stopping, make_trainer
 from reuse.training.feeds import Feed
@@ -50,7 +42,12 @@ class StageProgress:
 
 
 def train_stage(
-    setup: PretrainSetup, stage: TrainingStage, phases: Sequence[Phase], progress: StageProgress, run: RunFolder, told: Reporter
+    setup: PretrainSetup,
+    stage: TrainingStage,
+    phases: Sequence[Phase],
+    progress: StageProgress,
+    run: RunFolder,
+    told: Reporter,
 ) -> None:
     """Train the epochs of one of several stages, or go on with them where the run has begun them.
 
@@ -67,7 +64,7 @@ def train_stage(
     told.line(f"stage {stage.name}: epochs {phase.first} to {phase.last}")
     freezing = rest_all_but(trained, stage.network)
     keep_still(run, trained)
-    feed, features = _feed(setup, stage, phase, progress.feed, run, told)
+    feed, features = feed_stage(StageNeeds(setup, stage, phase), progress.feed, run, told)
     frontier = features.frontier if features else ()
     record = PhaseRecord(phase.first, freezing, frontier, stage=stage.name)
     record_phase(run, record)
@@ -104,59 +101,3 @@ def rest_all_but(trained: nn.Module, network: nn.Module) -> tuple[str, ...]:
     for parameter in trained.parameters():
         parameter.requires_grad_(id(parameter) in own)
     return frozen(trained).layers
-
-
-def _feed(
-    setup: PretrainSetup, stage: TrainingStage, phase: Phase, before: Feed | None, run: RunFolder, told: Reporter
-) -> tuple[Feed, PlannedFeatures | None]:
-    """Return what a stage reads: the inputs, or what the layers below give, from the cache where that pays."""
-    settings, data, compute = setup.settings, setup.data, setup.compute
-    if stage.below is None:
-        return feed_inputs(stage.network, data, compute), None
-    began = from_main(lambda: run.manifest().cached.get(phase.first))
-    windowed = None if began is None else bool(began.windowed)
-    features = _plan(setup, stage, phase, began if settings.cache else CacheChoice("none"))
-    if not settings.cache:
-        feed = feed_computed(features, data, compute)
-    else:
-        for line in describe_plan(features):
-            told.line(line)
-        if windowed is None and world_size() > 1:
-            windowed = from_main(lambda: too_large(features, compute))  # all draw the same order
-        choice = _choice(features)
-        if choice.kind == "none":
-            feed = feed_computed(features, data, compute)
-        else:
-            feed = feed_activations(features, data, compute, told, windowed, before)
-        record_cache(run, phase.first, replace(choice, windowed=feed.windowed))
-    feed.network = stage.network  # the rows are what the layers below give, and nothing is left to compute of these
-    return feed, features
-
-
-def _plan(setup: PretrainSetup, stage: TrainingStage, phase: Phase, began: CacheChoice | None) -> PlannedFeatures:
-    """Cut the layers below a stage off behind the last of them, look up what is cached, and plan."""
-    settings, data, compute = setup.settings, setup.data, setup.compute
-    assert stage.below is not None
-    model = bounded(dict(stage.below.named_children()), next(setup.trained.parameters()))
-    hold(model)
-    hints = Hints(cache_folder(settings.cache_dir), settings.cache_kind != "memory") if settings.cache else None
-
-    def stepping(below: Callable[..., Any]) -> Callable[[Batch], object]:
-        step = half_steps(stage.objective, stage.network)
-        return lambda batch: step(Batch((below(*batch.inputs).detach(),), batch.targets))
-
-    def planned(began: CacheChoice | None) -> PlannedFeatures:
-        epochs = phase.last - phase.first + 1
-        upcoming = Upcoming(epochs, stepping, settings.batch_size, comparable=False, began=began)
-        return plan_features(model, data, compute, settings, upcoming, hints=hints)
-
-    with unchanged(stage.network):
-        if world_size() > 1 and began is None:
-            began = from_main(lambda: _choice(planned(None)))
-        features = planned(began)
-        return planned(_choice(features)) if features.plan.behind else features
-
-
-def _choice(features: PlannedFeatures) -> CacheChoice:
-    """Return where a plan keeps the outputs of the last layer below, whatever lies before it."""
-    return CacheChoice(features.plan.kind if features.plan.cache else "none")

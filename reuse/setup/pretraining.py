@@ -142,7 +142,9 @@ def _check_stages(settings: PretrainSettings, stages: Sequence[TrainingStage]) -
     if settings.cache_dtype is not None:
         choose_storage(settings.cache_dtype)
     if settings.augment:
-        raise UsageError(f"{name} stores what its lower layers give of each row, and augment changes rows: leave it out")
+        raise UsageError(
+            f"{name} stores what its lower layers give of each row, and augment changes rows: leave it out"
+        )
     if settings.parallel == "fsdp" and world_size() > 1:
         raise UsageError(f"{name} trains one layer after the other, and fsdp divides them once: choose parallel=ddp")
     lay_out({stage.name: stage.epochs for stage in stages}, settings.epochs)
