@@ -132,7 +132,9 @@ def _refuse_unsavable(objective: Objective, trained: nn.Module, encoder: nn.Modu
 def _check_stages(settings: PretrainSettings, stages: Sequence[TrainingStage]) -> None:
     """Raise where stages do not fit the settings, or settings are for stages and there is one."""
     name = objective_name(settings.objective)
-    stored = ("cache_dir", "cache_dtype", "cache_budget", "rehash")
+    stored = ("cache_dir", "cache_dtype", "cache_budget")
+    if settings.rehash:
+        raise UsageError("a pretraining reads and digests all files anew: leave rehash out")
     if len(stages) == 1:
         unused = next((setting for setting in stored if getattr(settings, setting)), None)
         if unused or settings.cache_kind != "auto":
