@@ -30,6 +30,7 @@ SEQUENCES = ROWS.reshape(70, 3, 3)
 SEVERAL = np.stack([LABELS, ROWS[:, 0]], axis=1)
 IMAGES = np.random.default_rng(0).random((70, 3, 8, 8), dtype=np.float32)
 OF_IMAGES = ("rotation", "jigsaw", "relative_patch", "inpainting", "colorization")
+OF_LAYERS: dict[str, dict[str, Any]] = {"stacked": {"epochs": 2}}  # one a layer
 OF_STEPS = ("next_step", "masked_step")
 SETTINGS: dict[str, Any] = {"data": (ROWS, None), "model": "mlp:12,8", "epochs": 4}
 
@@ -190,7 +191,7 @@ def test_all_names_of_the_menu_train_and_lend_their_layers() -> None:
         rows = IMAGES if name in OF_IMAGES else rows
         targets = SEVERAL if name == "multitask" else LABELS
         data = (rows, targets if entry.needs_labels else None)
-        reuse.pretrain(name, data=data, model=model, epochs=1, out=name)
+        reuse.pretrain(name, data=data, out=name, **{"model": model, "epochs": 1, **OF_LAYERS.get(name, {})})
         tuned = reuse.finetune(name, freeze=lowest, data=(rows, LABELS), epochs=1, cache=False)
         assert tuned.frozen == (lowest,), name
 
