@@ -1,7 +1,7 @@
 """Generative adversarial networks: Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661.
 
 The discriminator is the encoder with one logit behind it (as Radford et al. 2016 reuse it,
-https://arxiv.org/abs/1511.06434); the generator is the encoder's mirror.
+https://arxiv.org/abs/1511.06434); the generator is theirs for images, the encoder's mirror behind an mlp.
 """
 
 import math
@@ -14,9 +14,13 @@ from torch.nn.functional import softplus
 
 from reuse.data.dataset import Dataset
 from reuse.data.rows import Batch
-from reuse.nn.decoders import build_generator, coding_shape, encoder_of
+from reuse.nn.decoders import coding_shape, encoder_of
+from reuse.nn.generators import generator_for
 from reuse.nn.hidden import initialize
-from reuse.objectives.objective import Objective, Turn, example_of
+from reuse.nn.spectral import SpectralBound
+from reuse.nn.statistics import held_statistics
+from reuse.objectives.gradient_penalty import check_penalty, differentiated_twice, gradient_penalty, watched
+from reuse.objectives.objective import Objective, Turn, example_of, some_rows
 
 
 class Adversaries(nn.Module):
@@ -27,16 +31,28 @@ class Adversaries(nn.Module):
         judge: from the coding, flattened, to the logit that a row is real, `(batch, 1)`.
         generator: from `(batch, size)` to `(batch, *input_shape)`.
         size: numbers that a row is made from.
+
+    Attributes:
+        bound: what holds the discriminator's weights; None: nothing does.
+        has_judged: whether the discriminator is having its turn.
     """
+
+    bound: SpectralBound | None
 
     def __init__(self, encoder: nn.Module, judge: nn.Module, generator: nn.Module, size: int) -> None:
         super().__init__()
         self.encoder, self.judge, self.generator, self.size = encoder, judge, generator, size
+        self.bound, self.has_judged = None, False
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits that rows are real, `(batch,)`."""
         logits: Tensor = self.judge(self.encoder(x).flatten(1))
         return logits.squeeze(1)
+
+    def suspect(self, invented: Tensor) -> Tensor:
+        """Return the logits that invented rows are real; batch norms are evaluated with statistics of real ones."""
+        with held_statistics(self.encoder):
+            return self(invented)  # type: ignore[no-any-return]
 
     def invent(self, like: Tensor) -> Tensor:
         """Return as many invented rows as there are in `like`, of its shape."""
@@ -55,20 +71,33 @@ class Adversarial(Objective):
         rounds: how often the discriminator has its turn for each of the generator's.
         generator_rate: multiplier of the generator's learning rate (two time scales: Heusel et al. 2017,
             https://arxiv.org/abs/1706.08500).
+        penalty: weight γ of the squared gradient of the logit at real rows, in the discriminator's turn.
+        spectral: whether no weight of the discriminator may have a singular value above 1 (see `reuse.nn.spectral`).
     """
 
     size: int = 32
     rounds: int = 1
     generator_rate: float = 1.0
+    penalty: float = 0.1
+    spectral: bool = False
     monitor: ClassVar[str | None] = None  # neither loss says how good the players are, only who is ahead
+    summary: ClassVar[str] = "tell rows from those that a generator invents"
+    suits: ClassVar[tuple[str, ...]] = ("images", "tables")
+    paper: ClassVar[str] = "Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661"
+
+    def __post_init__(self) -> None:
+        check_penalty(self.penalty)
+        self.turns()
 
     def build(self, model: nn.Module, data: Dataset) -> nn.Module:
         """Return the model with one logit in place of its output layer, and a generator beside it."""
         encoder, example = encoder_of(model), example_of(data)
-        generator = build_generator(encoder, example, self.size)
+        generator = generator_for(encoder, example, self.size, some_rows(data))
         judge = nn.Linear(math.prod(coding_shape(encoder, example)), 1)
         initialize(judge)
-        return Adversaries(encoder, judge, generator, self.size)
+        built = Adversaries(encoder, judge, generator, self.size)
+        built.bound = SpectralBound(built, ("encoder", "judge")) if self.spectral else None
+        return built
 
     def turns(self) -> tuple[Turn, ...]:
         """Return the discriminator's turn and the generator's."""
@@ -78,11 +107,22 @@ class Adversarial(Objective):
         )
 
     def discriminate(self, network: Adversaries, batch: Batch) -> dict[str, Tensor]:
-        """Return -log D(x) - log(1 - D(G(z))), a mean over rows."""
+        """Return -log D(x) - log(1 - D(G(z))), a mean over rows, and the penalty."""
+        rows, network.has_judged = watched(batch.inputs[0]), torch.is_grad_enabled()
         with torch.no_grad():
-            invented = network.invent(batch.inputs[0])
-        return {"discriminator": softplus(-network(batch.inputs[0])).mean() + softplus(network(invented)).mean()}
+            invented = network.invent(rows)
+        with differentiated_twice(self.penalty):
+            real = network(rows)
+        loss = softplus(-real).mean() + softplus(network.suspect(invented)).mean()
+        return {"discriminator": loss, **gradient_penalty(real, rows, self.penalty)}
 
     def generate(self, network: Adversaries, batch: Batch) -> dict[str, Tensor]:
         """Return -log D(G(z)), a mean over rows."""
-        return {"generator": softplus(-network(network.invent(batch.inputs[0]))).mean()}
+        return {"generator": softplus(-network.suspect(network.invent(batch.inputs[0]))).mean()}
+
+    def after_step(self, trained: nn.Module, progress: float) -> None:  # noqa: ARG002 - at all times
+        """Hold the discriminator's weights after its own turn."""
+        assert isinstance(trained, Adversaries)
+        if trained.bound is not None and trained.has_judged:
+            trained.bound.hold(trained)
+        trained.has_judged = False

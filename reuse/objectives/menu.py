@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from reuse.data.dataset import Dataset
 from reuse.objectives.autoencoder import Reconstruction
+from reuse.objectives.bigan import Bidirectional
 from reuse.objectives.byol import Byol
 from reuse.objectives.colorization import Colorization
 from reuse.objectives.gan import Adversarial
@@ -69,7 +70,8 @@ OBJECTIVES: dict[str, MenuEntry] = {
     "stacked": MenuEntry(Stacked.summary, lambda *_: Stacked()),
     "variational": MenuEntry("give the inputs back through codes drawn at random", lambda *_: Variational()),
     "byol": MenuEntry("tell from one view of a row what a slow copy says of another", lambda *_: Byol()),
-    "gan": MenuEntry("tell rows from those that a generator invents", lambda *_: Adversarial()),
+    "gan": MenuEntry(Adversarial.summary, lambda *_: Adversarial()),
+    "bigan": MenuEntry(Bidirectional.summary, lambda *_: Bidirectional()),
     "masked": MenuEntry(Masked.summary, lambda *_: Masked()),
     "colorization": MenuEntry(Colorization.summary, lambda *_: Colorization()),
     "inpainting": MenuEntry(Inpainting.summary, lambda *_: Inpainting()),

@@ -182,6 +182,12 @@ def example_of(data: Dataset) -> Tensor:
     return torch.zeros(1, *data.input_shape, dtype=data.train.inputs.dtype)
 
 
+def some_rows(data: Dataset, most: int = 1024) -> Tensor:
+    """Return the first training rows, `(rows, *input_shape)`: enough to know what values they take."""
+    (rows,) = data.train.inputs.gather(torch.arange(min(len(data.train), most)))
+    return rows
+
+
 def labels_of(batch: Batch) -> Tensor:
     """Return the targets of a batch that must have some."""
     assert batch.targets is not None, "a supervised objective needs targets"

@@ -1,0 +1,128 @@
+"""Adversaries that learn to encode too: Donahue et al. 2017, and Dumoulin et al. 2017.
+
+https://arxiv.org/abs/1605.09782, https://arxiv.org/abs/1606.00704
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from reuse.data.dataset import Dataset
+from reuse.data.rows import Batch
+from reuse.errors import UsageError
+from reuse.nn.decoders import coding_shape, encoder_of
+from reuse.nn.generators import generator_for
+from reuse.nn.hidden import HiddenStyle, hidden_linear, initialize
+from reuse.objectives.gradient_penalty import check_penalty, differentiated_twice, gradient_penalty, watched
+from reuse.objectives.objective import Objective, Turn, example_of, some_rows
+
+
+class PairJudge(nn.Module):
+    """A discriminator of pairs: a row and numbers that it is encoded to or made from.
+
+    Args:
+        eye: from rows to a coding; a network of its own, of the encoder's kind.
+        num_features: of that coding, flattened.
+        size: numbers in a pair.
+        hidden: units of the hidden layer over both.
+    """
+
+    def __init__(self, eye: nn.Module, num_features: int, size: int, hidden: int) -> None:
+        super().__init__()
+        self.eye, self.hidden = eye, hidden_linear(num_features + size, hidden, HiddenStyle("leaky_relu"))
+        self.output = nn.Linear(hidden, 1)
+        initialize(self.output)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return the logits that pairs are of a real row and its code, `(batch,)`."""
+        logits: Tensor = self.output(self.hidden(torch.cat([self.eye(x).flatten(1), z], 1)))
+        return logits.squeeze(1)
+
+
+class BidirectionalAdversaries(nn.Module):
+    """An encoder and a generator that deceive a judge together, as they do when each undoes the other.
+
+    Args:
+        encoder: from `(batch, *input_shape)` to the coding.
+        code: from the coding, flattened, to `(batch, size)`.
+        generator: from `(batch, size)` to `(batch, *input_shape)`.
+        judge: of pairs.
+        size: numbers that a row is made from.
+    """
+
+    def __init__(self, encoder: nn.Module, code: nn.Module, generator: nn.Module, judge: nn.Module, size: int) -> None:
+        super().__init__()
+        self.encoder, self.code, self.generator, self.judge, self.size = encoder, code, generator, judge, size
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the codes of rows, numbers that were drawn, and the rows made from these."""
+        z = torch.randn(len(x), self.size, dtype=x.dtype, device=x.device)
+        return self.code(self.encoder(x).flatten(1)), z, self.generator(z)
+
+
+@dataclass(frozen=True)
+class Bidirectional(Objective):
+    """The judge D maximises log D(x, E(x)) + log(1 - D(G(z), z)), then E and G log(1 - D(x, E(x))) + log D(G(z), z).
+
+    Each is a turn of the step. The encoder, not the judge, is what is reused; the judge looks at rows with a copy of
+    the encoder as it was.
+
+    Attributes:
+        size: numbers z, standard normal.
+        hidden: units of the judge's hidden layer over coding and numbers.
+        player_rate: multiplier of the learning rate of encoder and generator.
+        penalty: weight γ of the squared gradient of the logit at real rows, in the judge's turn.
+    """
+
+    size: int = 32
+    hidden: int = 128
+    player_rate: float = 1.0
+    penalty: float = 1.0
+    monitor: ClassVar[str | None] = None  # the losses say who is ahead
+    summary: ClassVar[str] = "encode rows so that they and their codes look like numbers and rows made from them"
+    suits: ClassVar[tuple[str, ...]] = ("images", "tables")
+    paper: ClassVar[str] = "Donahue et al. 2017, https://arxiv.org/abs/1605.09782"
+
+    def __post_init__(self) -> None:
+        check_penalty(self.penalty)
+        if self.hidden < 1:
+            raise UsageError(f"the judge has {self.hidden} hidden units: give 1 or more")
+        self.turns()
+
+    def build(self, model: nn.Module, data: Dataset) -> nn.Module:
+        """Return the model without its output layer, a code behind it, and the two others beside it."""
+        encoder, example = encoder_of(model), example_of(data)
+        generator = generator_for(encoder, example, self.size, some_rows(data))
+        features = math.prod(coding_shape(encoder, example))
+        code = nn.Linear(features, self.size)
+        initialize(code)
+        judge = PairJudge(copy.deepcopy(encoder), features, self.size, self.hidden)
+        return BidirectionalAdversaries(encoder, code, generator, judge, self.size)
+
+    def turns(self) -> tuple[Turn, ...]:
+        """Return the judge's turn and that of the two players."""
+        return (
+            Turn(self.discriminate, ("judge",)),
+            Turn(self.deceive, ("encoder", "code", "generator"), rate=self.player_rate),
+        )
+
+    def discriminate(self, network: BidirectionalAdversaries, batch: Batch) -> dict[str, Tensor]:
+        """Return -log D(x, E(x)) - log(1 - D(G(z), z)), a mean over rows, and the penalty."""
+        rows = watched(batch.inputs[0])
+        with torch.no_grad():
+            code, z, invented = network(rows)
+        with differentiated_twice(self.penalty):
+            real = network.judge(rows, code)
+        loss = softplus(-real).mean() + softplus(network.judge(invented, z)).mean()
+        return {"judge": loss, **gradient_penalty(real, rows, self.penalty)}
+
+    def deceive(self, network: BidirectionalAdversaries, batch: Batch) -> dict[str, Tensor]:
+        """Return -log(1 - D(x, E(x))) - log D(G(z), z), a mean over rows."""
+        rows = batch.inputs[0]
+        code, z, invented = network(rows)
+        return {"players": softplus(network.judge(rows, code)).mean() + softplus(-network.judge(invented, z)).mean()}
