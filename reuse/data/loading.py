@@ -32,6 +32,7 @@ from reuse.data.table_files import read_csv, read_parquet, source_of_table
 from reuse.data.tables import TableSamples
 from reuse.data.targets import TargetScale
 from reuse.data.text import TextSamples
+from reuse.data.tokenizers import Tokenizing
 from reuse.errors import DataError, UnknownNameError, UsageError
 from reuse.hints import Hints
 from reuse.menus import suggest
@@ -55,7 +56,7 @@ READERS: dict[str, Callable[[Path, Options], RawData]] = {
 OPENML = "openml:"
 LISTED_FEATURES = 30
 # Kinds whose rows are digested when they are loaded; images would be read for it.
-DIGESTED = ("table", "vectors", "text")
+DIGESTED = ("table", "vectors", "text", "tokenized")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,7 @@ class LoadArguments(DataSettings):
             numbers `(rows, time, features)` for steps, standardised by feature, and not for vectors and images.
         hints: what earlier runs found out about files, so that those that did not change are not read to know them;
             None: all are read.
+        tokenizing: how a model reads texts, by its own tokenizer; None: as words of the training split.
     """
 
     data: Any = field(kw_only=False)
@@ -103,6 +105,7 @@ class LoadArguments(DataSettings):
     sequences: bool = False
     supervised: bool = True
     hints: Hints | None = None
+    tokenizing: Tokenizing | None = None
 
 
 @takes(LoadArguments)
@@ -278,7 +281,9 @@ def _assemble(source: RawData, parts: Parts, options: Options, test_data: str | 
         notes += fit_notes
     elif isinstance(source.samples, ImageSamples):  # a model's own, with the white of these pictures
         preprocessing = source.samples.preprocessing
-    elif preprocessing.kind == "text" and options.text is not None:  # the same words, in a column of another name
+    elif (
+        preprocessing.kind in ("text", "tokenized") and options.text is not None
+    ):  # the same words, in a column of another name
         preprocessing = replace(preprocessing, text=options.text)
     if preprocessing.columns:
         notes.append(_features(preprocessing))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from reuse.settings.group import MOST_PIXELS
 
 CROP_MODES = ("center", "squash", "border")
 MOST_CROP = 2.0  # some models of timm see images that are drawn larger than their frame
-KINDS = ("vectors", "images", "table", "sequences", "tokens", "text", "several")
+KINDS = ("vectors", "images", "table", "sequences", "tokens", "text", "several", "tokenized")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Preprocessing:
 
     Attributes:
         kind: "vectors" (rows of an array), "images", "table", "sequences" (of feature vectors), "tokens", "text", or
-            "several" (arrays that are taken as they are).
+            "several" (arrays that are taken as they are) or "tokenized" (texts by a model's own tokenizer).
         divisor: number by which raw values are divided first, e.g. 255.
         mean: one value a feature or image channel; empty: nothing is subtracted or divided by.
         std: one value a feature or image channel.
@@ -71,6 +71,7 @@ class Preprocessing:
         sequence_length: to how many tokens each row is cut or filled up.
         text: the column of a table that holds the texts.
         tensors: the tensors of a row, where there are several.
+        tokenizer: the folder of a model's own tokenizer, or its name on the hub; a run keeps it, whatever it is called.
     """
 
     kind: str
@@ -90,6 +91,12 @@ class Preprocessing:
     white: float | None = None
     signed: bool | None = None
     tensors: Layout = ()
+    tokenizer: str | None = field(default=None, compare=False)
+
+    @property
+    def computing(self) -> dict[str, Any]:
+        """Plain values of all that decides what a model is given of a row, beside what the row's digest is taken of."""
+        return {"kind": "several"} if self.kind in ("several", "tokenized") else self.to_dict()
 
     @property
     def num_tokens(self) -> int | None:
@@ -138,7 +145,7 @@ class Preprocessing:
         """
         if not isinstance(values, Mapping):
             raise DataError(f"a preprocessing was expected, and {values!r} was found")
-        unknown = set(values) - {field.name for field in fields(cls)}
+        unknown = set(values) - {own.name for own in fields(cls)}
         if unknown or "kind" not in values:
             entries = ", ".join(sorted(values))
             raise DataError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing, as_image_size
+from reuse.data.tokenizers import Tokenizing
 from reuse.errors import DataError, UsageError
 from reuse.hints import Hints
 from reuse.settings.data import ReaderSettings
@@ -22,6 +23,7 @@ WORDS = {
     "sequences": ("holds sequences of numbers", "sequences", "sequences of numbers"),
     "tokens": ("holds sequences of tokens", "tokens", "sequences of tokens"),
     "text": ("holds texts", "texts", "texts"),
+    "tokenized": ("holds texts", "texts", "texts"),
     "several": ("holds several inputs a row", "inputs", "several inputs a row"),
 }
 
@@ -38,6 +40,7 @@ class Options(ReaderSettings):
         without_targets: goes before `target`: targets are not read at all, and no column is taken for one. `target`
             "none" is the users' way to say so for a table without a column of that name.
         hints: what earlier runs found out about files; None: nothing.
+        tokenizing: how the model reads texts; None: as words that the training rows are made of.
     """
 
     preprocessing: Preprocessing | None = None
@@ -45,6 +48,7 @@ class Options(ReaderSettings):
     supervised: bool = True
     without_targets: bool = False
     hints: Hints | None = None
+    tokenizing: Tokenizing | None = None
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from reuse.data.arrays import ArraySamples, as_samples
-from reuse.data.column_types import NUMBER, TEXT, TIME, as_number_column, typed
+from reuse.data.column_types import NUMBER, TEXT, TIME, as_number_column, kind_of, typed
 from reuse.data.csv_files import CsvFile
 from reuse.data.frames import as_frame, laid_out
 from reuse.data.images import ImageSamples
@@ -20,7 +20,7 @@ from reuse.data.table_roles import Roles, encode_columns, groups_of, parts_of, r
 from reuse.data.tables import TableSamples, as_texts
 from reuse.data.targets import Targets
 from reuse.data.text import TextSamples
-from reuse.errors import DataError
+from reuse.errors import DataError, UsageError
 from reuse.files import check_fits, open_regular
 
 VALUE_BYTES = 8  # of a number
@@ -131,7 +131,7 @@ def _samples(
     columns: Mapping[str, pd.Series], roles: Roles, name: str, options: Options, pictures: str | None
 ) -> tuple[Samples, tuple[str, ...]]:
     """Return the feature columns, or the one that holds texts or pictures, and notes on them."""
-    text, features = options.text_column, roles.features
+    text, features = options.text_column or _only_text(columns, roles, options), roles.features
     if pictures is not None:
         images = read_pictures(columns, pictures, name, options)
         aside = [column for column in features if column != pictures]
@@ -151,6 +151,21 @@ def _samples(
     notes = (f"columns left aside, as the model was made without them: {_listed(aside)}",) if aside else ()
     samples = TableSamples({n: typed(n, columns[n], known[n]) for n in features if n in known}, name)
     return samples, (*notes, *samples.missing(options.preprocessing.columns))
+
+
+def _only_text(columns: Mapping[str, pd.Series], roles: Roles, options: Options) -> str | None:
+    """Return the one column of texts among the features, for a model that reads texts; None for any other model.
+
+    Raises:
+        UsageError: there is none, or there are several.
+    """
+    if options.tokenizing is None or options.preprocessing is not None:
+        return None
+    texts = [name for name in roles.features if kind_of(typed(name, columns[name])) == TEXT]
+    if len(texts) != 1:
+        found = f"there are several: {_listed(texts)}" if texts else f"there is none among {_listed([*roles.features])}"
+        raise UsageError(f"the model reads a column of texts, and {found}: name one with text")
+    return texts[0]
 
 
 def _listed(names: list[str]) -> str:

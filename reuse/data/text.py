@@ -14,6 +14,7 @@ from reuse.data.digests import digest_table
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, refuse_image_options, refuse_other_kind
+from reuse.data.tokenized import fit_tokens, tokenized
 from reuse.data.words import UNSPACED, split_words
 from reuse.errors import DataError
 
@@ -38,11 +39,13 @@ class TextSamples:
     column: str = ""
 
     def fit(self, rows: np.ndarray, options: Options) -> tuple[Preprocessing, tuple[str, ...]]:
-        """Return the preprocessing: the words of `rows` and how many of a text are read.
+        """Return the preprocessing: the words of `rows`, or the tokens of a model, and how many of a text are read.
 
         Raises:
             DataError: there is not one word in `rows`.
         """
+        if options.tokenizing is not None:
+            return fit_tokens(self.texts[rows].tolist(), options.tokenizing, options, self.column)
         refuse_image_options(options, "texts")
         limit = options.vocabulary or DEFAULT_VOCABULARY
         lengths, counts = np.zeros(len(rows), np.int64), Counter[str]()
@@ -69,6 +72,8 @@ class TextSamples:
 
     def inputs(self, rows: np.ndarray, preprocessing: Preprocessing) -> tuple[Inputs, tuple[str, ...]]:
         """Return `rows` as tokens, and notes on how many texts are cut or hold no word."""
+        if preprocessing.kind == "tokenized":
+            return tokenized(self.texts[rows].tolist(), preprocessing)
         refuse_other_kind(preprocessing, "text", self.name)
         inputs = TextInputs(self.texts[rows], preprocessing)
         notes = []

@@ -80,7 +80,7 @@ def open_caches(storing: StoringSettings, data: Dataset, compute: Compute, model
         model: the name of its class, which people are told.
     """
     opened = ActivationCache(cache_folder(storing.cache_dir), storing.cache_budget)
-    return PrefixCaches(opened, data.preprocessing.to_dict(), compute, {"model": model, "data": data.name})
+    return PrefixCaches(opened, data.preprocessing.computing, compute, {"model": model, "data": data.name})
 
 
 def look_up(parts: Cut, keys: RowKeys, caches: PrefixCaches, dtype: str | None) -> Lookup:

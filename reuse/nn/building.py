@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from reuse.menus import suggest
 from reuse.nn.callables import build_from_callable, can_be_imported, names_code, offers
 from reuse.nn.embeddings import TokenOptions
 from reuse.nn.exchanging import exchange
+from reuse.nn.hf_specs import FAMILY, check_extra
 from reuse.nn.hidden import check_probability
 from reuse.nn.layered import build_layered, find_tokens
 from reuse.nn.options import LayerOptions
@@ -32,7 +34,7 @@ __all__ = ["build", "output_layer", "preprocessing_of", "replace_output"]
 LARGE = 4096  # numbers above which a model's size is looked at before it is built
 MEMORY_SHARE = 2  # a gradient a weight
 FORMS = (
-    "default · mlp:300,100 · convnet:32,64 · highway:64,64 · lstm:64 · gru:64,32 · timm:resnet18 · "
+    "default · mlp:300,100 · convnet:32,64 · highway:64,64 · lstm:64 · gru:64,32 · timm:resnet18 · hf:FOLDER · "
     "package.module:callable"
 )
 
@@ -46,7 +48,9 @@ class BuildArguments(LayerOptions, TokenOptions):
             5×5 kernels, blocks and dense layers behind see `conv_specs`: `convnet:20k5,residual64+residual64/128`),
             `highway:64,64` (layers of one width that learn how much of their inputs to pass on), `lstm:64`, `gru:64,32`
             (`gru1`, `gru2`, `output`), `default` (`default:300,100`: an mlp with He's initial weights, ELU, batch norm
-            and dropout 0.2), `timm:NAME`, or `package.module:callable`, which is called with what its signature names.
+            and dropout 0.2), `timm:NAME`, transformers' models with a classification head (`hf:FOLDER`, `hf:CONFIG.json`,
+            `hf:bert:hidden_size=64,num_hidden_layers=2`, or `hf:` and a name of the hub), or
+            `package.module:callable`, which is called with what its signature names.
             Over tokens, `embedding` stands in front of a recurrent net, and of dense layers, which see the mean over a
             row's tokens.
         input_shape: shape of one sample, `(features,)`, `(channels, height, width)`, `(time, features)` or, where
@@ -55,6 +59,7 @@ class BuildArguments(LayerOptions, TokenOptions):
         pretrained: load timm's pretrained weights.
         tensors: the tensors of a sample (`reuse.layout`), where there are several, of which `input_shape` is the first;
             a `package.module:callable` may ask for `input_shapes`, by name or in order.
+        config: of a model of transformers, where it was read before; None: it is read.
     """
 
     spec: str = field(kw_only=False)
@@ -62,6 +67,7 @@ class BuildArguments(LayerOptions, TokenOptions):
     num_outputs: int = field(kw_only=False)
     pretrained: bool = False
     tensors: Sequence[RowTensor] = ()
+    config: Any = None
 
 
 @takes(BuildArguments)
@@ -97,6 +103,8 @@ def build(arguments: BuildArguments) -> nn.Module:
         return build_layered(spec, shape, num_outputs, options, find_tokens(spec, options, tokens))
     if family == "timm" and name:
         return _build_timm(name, shape, num_outputs, options, tokens, pretrained)
+    if family == FAMILY:
+        return _build_hf(arguments, options, tokens)
     return _build_users(arguments, options, tokens)
 
 
@@ -117,6 +125,20 @@ def _build_timm(
     )
     _exchange(model, spec, options)
     check_outputs(model, one_tensor(shape), num_outputs, spec, takes(name))
+    return model
+
+
+def _build_hf(arguments: BuildArguments, options: LayerOptions, tokens: TokenOptions) -> nn.Module:
+    spec, num_outputs = arguments.spec, arguments.num_outputs
+    check_extra(spec)
+    from reuse.nn.hf_models import build_hf  # transformers takes seconds to import
+
+    _refuse_unused(spec, options, tokens, {"norm", "activation"})
+    kind = torch.float32 if tokens.num_tokens is None else torch.int64
+    layout = tuple(arguments.tensors) or one_tensor(tuple(arguments.input_shape), kind)
+    model = build_hf(spec, arguments.config, layout, num_outputs, pretrained=arguments.pretrained)
+    _exchange(model, spec, options)
+    check_outputs(model, layout, num_outputs, spec, "give data that it takes")
     return model
 
 
@@ -144,7 +166,7 @@ def _exchange(model: nn.Module, spec: str, options: LayerOptions) -> None:
 
 
 def _unknown_form(spec: str, family: str) -> UsageError:
-    families = [*LAYER_NAMES, "timm"]
+    families = [*LAYER_NAMES, "timm", FAMILY]
     if family in families:
         return UsageError(f"model {spec!r} is a family without anything after it: write one of {FORMS}")
     return UnknownNameError(

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from reuse.nn.hf_specs import FAMILY, images_of
 from reuse.nn.outputs import is_timm
 
 KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
@@ -34,6 +35,8 @@ def preprocessing_of(model: nn.Module | str, channels: int | None = None) -> dic
 
 def _of_spec(spec: str, channels: int | None) -> dict[str, Any] | None:
     family, _, name = spec.partition(":")
+    if family == FAMILY:
+        return images_of(spec, channels)
     if family != "timm":
         return None
     import timm.data  # heavy, and of use to timm's models only

@@ -10,11 +10,12 @@ from torch import nn
 from reuse.errors import RunError, UsageError
 from reuse.layout import Layout, RowTensor, one_tensor
 from reuse.nn.building import BuildArguments, build, check_size
+from reuse.nn.hf_specs import FAMILY
 from reuse.nn.options import LayerOptions
 from reuse.nn.specs import LAYER_NAMES
 from reuse.nn.word_vectors import WordVectors
 
-OWN_FAMILIES = (*LAYER_NAMES, "timm")
+OWN_FAMILIES = (*LAYER_NAMES, "timm", FAMILY)
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class ModelRecipe:
         options: of its layers.
         num_tokens: how many tokens there are; None: the inputs are none.
         tensors: of one sample, where there are several.
+        config: of a model of transformers, with which it is built again wherever it came from; None for any other.
     """
 
     spec: str
@@ -36,6 +38,7 @@ class ModelRecipe:
     options: LayerOptions
     num_tokens: int | None = None
     tensors: Layout = ()
+    config: Mapping[str, Any] | None = None
 
     @property
     def layout(self) -> Layout:
@@ -78,6 +81,7 @@ class ModelRecipe:
             embeddings=embeddings,
             pretrained=pretrained,
             tensors=self.tensors,
+            config=self.config,
         )
 
     def check_size(self) -> None:
@@ -108,8 +112,11 @@ class ModelRecipe:
                 raise ValueError(f"spec {spec!r}, shape {shape!r}, {num_outputs!r} outputs")
             options = dict(values["options"])
             num_tokens = options.pop("num_tokens", None)
+            config = values.get("config")
+            if config is not None and not isinstance(config, Mapping):
+                raise TypeError(f"config {config!r}")
             tensors = tuple(RowTensor(**{**t, "shape": tuple(t["shape"])}) for t in values.get("tensors", ()))
-            return cls(spec, tuple(shape), num_outputs, LayerOptions(**options), num_tokens, tensors)
+            return cls(spec, tuple(shape), num_outputs, LayerOptions(**options), num_tokens, tensors, config)
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise RunError(f"the run does not say how its model is built ({error}): it is damaged") from error
 
@@ -121,6 +128,7 @@ class ModelRecipe:
             "num_outputs": self.num_outputs,
             "options": options | tokens,
             **({"tensors": [{**asdict(t), "shape": list(t.shape)} for t in self.tensors]} if self.tensors else {}),
+            **({} if self.config is None else {"config": dict(self.config)}),
         }
 
 

@@ -1,7 +1,5 @@
 """Models of timm: `timm:resnet18`. Names, layers, weights and preprocessing are timm's own."""
 
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,9 +12,9 @@ from torch import nn
 
 from reuse.errors import RunError, UnknownNameError, UsageError
 from reuse.menus import suggest
+from reuse.nn.hub import answers
 from reuse.nn.probing import reason
 
-SECONDS = 5.0  # that a server has to answer; the hub's own client retries for most of a minute
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")  # in the order in which timm asks for them
 
 
@@ -79,8 +77,8 @@ def can_be_had(config: PretrainedCfg) -> bool:
         return True
     if config.hf_hub_id:
         is_online = not huggingface_hub.is_offline_mode()
-        return _is_in_hub_cache(config) or (is_online and _answers(huggingface_hub.constants.ENDPOINT))
-    return bool(config.url) and (_downloaded(config.url).is_file() or _answers(config.url))
+        return _is_in_hub_cache(config) or (is_online and answers(huggingface_hub.constants.ENDPOINT))
+    return bool(config.url) and (_downloaded(config.url).is_file() or answers(config.url))
 
 
 def _check_name(name: str) -> None:
@@ -135,14 +133,3 @@ def _is_in_hub_cache(config: PretrainedCfg) -> bool:
 
 def _downloaded(url: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
-
-
-def _answers(url: str) -> bool:
-    """Ask once, through whatever proxy is set; a refusal is an answer too."""
-    try:
-        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=SECONDS).close()  # noqa: S310
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
-    return True

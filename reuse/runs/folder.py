@@ -5,6 +5,7 @@ settings.toml        the resolved settings; `--config` replays them
 history.jsonl        one line an epoch
 weights.safetensors  the best weights, under the model's own names
 frozen.safetensors   those of what stayed frozen, where it is much: one copy for all runs that hold the same
+tokenizer/           that of a model of transformers
 result.json          what the command printed with --json
 checkpoint/          what going on needs
 snapshots/           the weights of some epochs, where they are wanted
@@ -24,6 +25,7 @@ from typing import Any
 import tomli_w
 
 from reuse.data.catalogue import NAMED
+from reuse.data.tokenizers import keep_tokenizer
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.files import read_text
@@ -37,6 +39,7 @@ from reuse.version import __version__
 FORMAT = 1
 MANIFEST, SETTINGS, HISTORY = "run.json", "settings.toml", "history.jsonl"
 FIRST = {"checkpoint", SETTINGS, MANIFEST}  # what a run writes first; the last of these is its first record
+TOKENIZER = "tokenizer"
 WEIGHTS, RESULT = "weights.safetensors", "result.json"
 PATHS = ("data", "source", "embeddings")  # settings that may be paths
 
@@ -103,14 +106,25 @@ class RunFolder:
                 f"{self.path} was written in format {values.get('format')!r} (reuse {values.get('reuse')!r}); this "
                 f"version reads format {FORMAT}: train it again, or use that version"
             )
-        return Manifest.read(values, self.path / MANIFEST)
+        manifest = Manifest.read(values, self.path / MANIFEST)
+        return self._with_tokenizer(manifest, str(self.path / TOKENIZER))
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Write run.json, as a whole or not at all; its date is that of the first time."""
         created = manifest.created or datetime.now(UTC).isoformat(timespec="microseconds")
+        if manifest.preprocessing is not None and manifest.preprocessing.tokenizer is not None and is_main():
+            keep_tokenizer(manifest.preprocessing.tokenizer, self.path / TOKENIZER)
+        manifest = self._with_tokenizer(manifest, TOKENIZER)
         manifest = replace(manifest, folder=manifest.folder or str(Path.cwd()))
         about = {"format": FORMAT, "reuse": manifest.version or __version__, "created": created}
         write_text(self.path / MANIFEST, _json({**about, **manifest.to_dict()}))
+
+    def _with_tokenizer(self, manifest: Manifest, place: str) -> Manifest:
+        """Return a manifest that says where the run keeps the model's tokenizer, where there is one."""
+        fitted = manifest.preprocessing
+        if fitted is None or fitted.tokenizer is None:
+            return manifest
+        return replace(manifest, preprocessing=replace(fitted, tokenizer=place))
 
     def settings(self) -> TrainedSettings:
         """Return the resolved settings of the run; what the file does not name has its default.

@@ -131,7 +131,7 @@ def _with_head(task: Task, head: str) -> Task:
     if head_widths(head) is None:
         return task
     settings = replace(task.settings, model=model_spec(task.recipe.spec, head))
-    return replace(task, settings=settings, recipe=make_recipe(settings, task.data))
+    return replace(task, settings=settings, recipe=make_recipe(settings, task.data, task.recipe.config))
 
 
 def _built(task: Task, seed: int, reporter: Reporter) -> tuple[nn.Module, Origins, Freezing, Compute]:

@@ -12,12 +12,14 @@ from reuse.data.preprocessing import Preprocessing, image_preprocessing
 from reuse.distributed import main_first
 from reuse.errors import DataError
 from reuse.hints import Hints
+from reuse.nn.hf_specs import is_hf
 from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.specs import is_recurrent
 from reuse.runs.folder import RunFolder
 from reuse.settings.calling import carried
 from reuse.settings.data import ReadingSettings
 from reuse.settings.setting import settings_of
+from reuse.setup.hf import reads_texts, tokenizing_of
 
 
 def load_data(
@@ -55,14 +57,15 @@ def load_data(
                 preprocessing=preprocessing,
                 transductive=transductive,
                 supervised=supervised,
-                sequences=is_recurrent(model),
+                sequences=is_recurrent(model) or (is_hf(model) and reads_texts(model)),
                 hints=hints,
+                tokenizing=tokenizing_of(model) if is_hf(model) and preprocessing is None else None,
             )
         )
 
 
 def preprocessing_for(spec: str, image_size: int | Sequence[int] | None, channels: int | None) -> Preprocessing | None:
-    """Return what a timm model does to its images, None for any other model.
+    """Return what a model of timm or transformers does to its images, None for any other model.
 
     Args:
         spec: a model spec.

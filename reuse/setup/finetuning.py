@@ -14,6 +14,7 @@ from reuse.devices import Compute
 from reuse.errors import UsageError
 from reuse.layers.freezing import Freezing, frozen
 from reuse.layers.selecting import select
+from reuse.nn.hf_specs import has_weights, is_hf
 from reuse.nn.outputs import output_layers
 from reuse.objectives.menu import from_labels
 from reuse.objectives.objective import Objective
@@ -28,6 +29,7 @@ from reuse.setup.models import (
     Origins,
     describe_model,
     freeze_layers,
+    origins_of_hf,
     origins_of_timm,
     restore,
     reused_weights,
@@ -141,7 +143,8 @@ def build_model(task: Task, reporter: Reporter, *, resumed: bool = False) -> tup
     """
     settings, source = task.settings, task.source
     pretrained = source is not None and source.weights is None and not settings.random_weights
-    pretrained = pretrained and task.recipe.spec.startswith("timm:")
+    family = task.recipe.spec.partition(":")[0]
+    pretrained = pretrained and (family == "timm" or (is_hf(task.recipe.spec) and has_weights(task.recipe.spec)))
     named_by_user = source is None or source.manifest is None or settings.model != source.spec
     trust = settings.trust or (named_by_user and not resumed)
     model = task.recipe.build(pretrained=pretrained, embeddings=None if resumed else task.vectors, trust=trust)
@@ -150,8 +153,9 @@ def build_model(task: Task, reporter: Reporter, *, resumed: bool = False) -> tup
     compute = choose_compute(settings)
     model.to(compute.dtype)  # first, so that a source in float64 loses no digits
     if pretrained:
-        reporter.line(f"restored timm's pretrained weights of {task.recipe.spec}")
-        origins = origins_of_timm(model)
+        origins = origins_of_timm(model) if family == "timm" else origins_of_hf(model)
+        whose, fresh = ("timm's", "") if family == "timm" else ("the", f"; fresh: {', '.join(origins.fresh)}")
+        reporter.line(f"restored {whose} pretrained weights of {task.recipe.spec}{fresh}")
     elif source is None or source.weights is None or settings.random_weights:
         origins = Origins((), uppermost_layers(model))
     else:

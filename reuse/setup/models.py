@@ -1,8 +1,8 @@
 """From settings to a model: its recipe, its weights, and what is frozen of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -23,6 +23,7 @@ from reuse.nn.specs import LAYER_NAMES, family_options, is_recurrent
 from reuse.nn.word_vectors import WordVectors, read_word_vectors
 from reuse.reporting import Reporter
 from reuse.settings.model import FreezingSettings, ModelSettings, ReusingSettings
+from reuse.setup.hf import config_for, config_of
 from reuse.setup.sources import Source
 
 M = TypeVar("M", bound=ModelSettings)
@@ -73,18 +74,20 @@ def read_embeddings(settings: M, data: Dataset) -> tuple[M, WordVectors | None]:
     return replace(settings, embedding_size=vectors.size), vectors
 
 
-def make_recipe(settings: ModelSettings, data: Dataset) -> ModelRecipe:
+def make_recipe(settings: ModelSettings, data: Dataset, config: Mapping[str, Any] | None = None) -> ModelRecipe:
     """Return how the model is built for the data.
 
     Args:
         settings: with their options filled in (see `with_model_options`).
         data: what the model is for.
+        config: of a model of transformers, where a run knows it; None: it is read.
     """
     assert settings.model is not None
     options = _options(settings, LayerOptions())
     outputs, layout = max(data.num_outputs, 1), data.train.inputs.layout
     tensors = layout if is_several(layout) else ()
-    return ModelRecipe(settings.model, data.input_shape, outputs, options, data.num_tokens, tensors)
+    config = config_for(config or config_of(settings.model), data)
+    return ModelRecipe(settings.model, data.input_shape, outputs, options, data.num_tokens, tensors, config)
 
 
 def describe_model(model: nn.Module, recipe: ModelRecipe, data: Dataset) -> list[str]:
@@ -143,6 +146,17 @@ def origins_of_timm(model: nn.Module) -> Origins:
     """Return which layers of a model hold timm's pretrained weights: all but the output layer."""
     every, output = uppermost_layers(model), tuple(output_layers(model))
     return Origins(tuple(n for n in every if n not in output), tuple(n for n in every if n in output))
+
+
+def origins_of_hf(model: nn.Module) -> Origins:
+    """Return which layers of a model of transformers hold pretrained weights, and which its checkpoint lacks."""
+    from reuse.nn.hf_models import fresh_tensors
+
+    fresh = {*fresh_tensors(model)}
+    restored = {name for name, _ in model.named_parameters()} - fresh
+    return Origins(
+        tuple(summarize(model, restored)), tuple(summarize(model, fresh & set(dict(model.named_parameters()))))
+    )
 
 
 def uppermost_layers(model: nn.Module) -> tuple[str, ...]:

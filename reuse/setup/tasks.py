@@ -21,6 +21,7 @@ from reuse.nn.word_vectors import WordVectors
 from reuse.planning.plan import CACHE_KINDS
 from reuse.reporting import Reporter
 from reuse.runs.folder import RunFolder
+from reuse.runs.manifest import Manifest
 from reuse.seeding import seed_everything
 from reuse.settings.calling import Given
 from reuse.settings.commands import FinetuneSettings
@@ -105,7 +106,8 @@ def new_task(
     else:
         data = _load(resolved, model, preprocessing, resolved.labels, hints)
     seconds = {"start": called - started, "load": time.perf_counter() - begun}
-    return _task(resolved, source, data, hints, reporter, started, seconds)
+    config = _config(source.manifest if source.weights is not None else None, resolved)
+    return _task(resolved, source, data, hints, reporter, started, seconds, config)
 
 
 def resumed_task(settings: FinetuneSettings, run: RunFolder, reporter: Reporter) -> Task:
@@ -127,7 +129,7 @@ def resumed_task(settings: FinetuneSettings, run: RunFolder, reporter: Reporter)
     data = _load(settings, settings.model, run.manifest().preprocessing, settings.labels, hints)
     check_same_data(run, data)
     seconds = {"start": called - started, "load": time.perf_counter() - called}
-    return _task(settings, None, data, hints, reporter, started, seconds)
+    return _task(settings, None, data, hints, reporter, started, seconds, _config(run.manifest(), settings))
 
 
 def task_with(task: Task, settings: FinetuneSettings) -> Task:
@@ -316,6 +318,7 @@ def _task(
     reporter: Reporter,
     started: float,
     seconds: Mapping[str, float],
+    config: Mapping[str, Any] | None,
 ) -> Task:
     for note in (data.summary, *data.notes):
         reporter.line(note)
@@ -324,7 +327,13 @@ def _task(
     settings, vectors = read_embeddings(settings, data)
     if vectors is not None:
         reporter.line(vectors.note)
-    return Task(settings, source, make_recipe(settings, data), data, vectors, hints, started, seconds)
+    return Task(settings, source, make_recipe(settings, data, config), data, vectors, hints, started, seconds)
+
+
+def _config(manifest: Manifest | None, settings: FinetuneSettings) -> Mapping[str, Any] | None:
+    """Return the configuration that a run keeps of a model of transformers, where the model is the run's."""
+    recipe = manifest.model if manifest is not None else None
+    return recipe.config if recipe is not None and recipe.spec == settings.model else None
 
 
 def _check(settings: FinetuneSettings) -> None:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from reuse.errors import RunError, UnknownNameError, UsageError
-from reuse.nn import timm_models
+from reuse.nn import hub, timm_models
 from reuse.nn.building import build, output_layer, preprocessing_of, replace_output
 
 VIT = "timm:vit_tiny_patch16_224"
@@ -132,10 +132,10 @@ def test_weights_that_do_not_exist_are_said_so() -> None:
 
 def test_a_server_that_refuses_counts_as_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(request: object, timeout: float) -> NoReturn:
-        raise timm_models.urllib.error.HTTPError("https://x", 403, "no", {}, None)  # type: ignore[arg-type]
+        raise hub.urllib.error.HTTPError("https://x", 403, "no", {}, None)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(timm_models.urllib.request, "urlopen", refuse)
-    assert timm_models._answers("https://x")
+    monkeypatch.setattr(hub.urllib.request, "urlopen", refuse)
+    assert hub.answers("https://x")
 
 
 def test_preprocessing_is_timms_and_none_for_our_own() -> None:
