@@ -20,6 +20,7 @@ from reuse.version import __version__
 PACKAGES = ("torch", "timm", "torchvision", "h5py", "scikit-learn", "safetensors")
 # What needs an extra, and which.
 EXTRAS = {
+    "transformers": ("models hf:…", "hf"),
     "matplotlib": ("lr-find --plot", "report"),
     "tensorboard": ("--tensorboard", "report"),
 }

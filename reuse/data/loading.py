@@ -281,9 +281,7 @@ def _assemble(source: RawData, parts: Parts, options: Options, test_data: str | 
         notes += fit_notes
     elif isinstance(source.samples, ImageSamples):  # a model's own, with the white of these pictures
         preprocessing = source.samples.preprocessing
-    elif (
-        preprocessing.kind in ("text", "tokenized") and options.text is not None
-    ):  # the same words, in a column of another name
+    elif preprocessing.kind in ("text", "tokenized") and options.text is not None:  # in a column of another name
         preprocessing = replace(preprocessing, text=options.text)
     if preprocessing.columns:
         notes.append(_features(preprocessing))

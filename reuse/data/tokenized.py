@@ -14,7 +14,7 @@ from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, refuse_image_options
 from reuse.data.several import SeveralInputs
 from reuse.data.tokenizers import Tokenizing, load_tokenizer
-from reuse.errors import UsageError
+from reuse.errors import DataError, UsageError
 from reuse.layout import Layout, RowTensor, names_of
 
 LENGTH_PERCENTILE = 95
@@ -44,17 +44,22 @@ def fit_tokens(
         raise UsageError(f"vocabulary={options.vocabulary} is for words, and the model brings its own: leave it out")
     tokenizer = load_tokenizer(tokenizing.place)
     most = min(tokenizing.longest or tokenizer.model_max_length, tokenizer.model_max_length)
-    length, notes = options.sequence_length, ()
+    if tokenizing.known is not None and len(tokenizer) > tokenizing.known:
+        raise UsageError(
+            f"the tokenizer of {tokenizing.place} has {len(tokenizer)} tokens, and the model knows {tokenizing.known}: "
+            "give the tokenizer that the model was trained with"
+        )
+    length, notes = options.sequence_length, list[str]()
     if length is None:
         lengths = [len(row) for row in tokenizer(_filled(texts), verbose=False)["input_ids"]]
         usual = max(SHORTEST, math.ceil(np.percentile(lengths, LENGTH_PERCENTILE)))
         length = min(most, 1 << (usual - 1).bit_length())
-        notes = (f"texts: {length} tokens are read, as {LENGTH_PERCENTILE} % of the training split have no more",)
+        notes.append(f"texts: {length} tokens are read, as {LENGTH_PERCENTILE} % of the training split have no more")
     if length > most:
         raise UsageError(f"sequence_length={length}, and the model reads at most {most} tokens: give that or less")
     tensors = _layout(tokenizer, tokenizing, length)
     if tokenizer.pad_token_id == tokenizer.eos_token_id:
-        notes = (*notes, f"texts: rows are filled up with {tokenizer.pad_token}, masked, as there is no token for it")
+        notes.append(f"texts: rows are filled up with {tokenizer.pad_token}, masked, as there is no token for it")
     fitted = Preprocessing(
         "tokenized",
         vocabulary=len(tokenizer),
@@ -63,23 +68,18 @@ def fit_tokens(
         tensors=tensors,
         tokenizer=tokenizing.place,
     )
-    return fitted, notes
+    return fitted, tuple(notes)
 
 
 def tokenized(texts: Sequence[str | None], preprocessing: Preprocessing) -> tuple[Inputs, tuple[str, ...]]:
     """Return texts as a preprocessing has them, and notes on how many are cut or empty."""
-    assert preprocessing.tokenizer is not None
-    assert preprocessing.sequence_length is not None
-    tokenizer, length, layout = (
-        load_tokenizer(preprocessing.tokenizer),
-        preprocessing.sequence_length,
-        preprocessing.tensors,
-    )
+    length, layout = preprocessing.sequence_length, preprocessing.tensors
+    if preprocessing.tokenizer is None or length is None:
+        raise DataError("the preprocessing of texts names no tokenizer or no length: it is damaged; train again")
+    tokenizer = load_tokenizer(preprocessing.tokenizer)
     given = _filled(texts)
     arrays = _encoded(tokenizer, given, length) if given else {}
-    each = [
-        np.asarray(arrays[name], np.int64) if arrays else np.empty((0, length), np.int64) for name in names_of(layout)
-    ]
+    each = [np.asarray(arrays[name] if arrays else np.empty((0, length)), np.int64) for name in names_of(layout)]
     notes = []
     if num_cut := _num_cut(tokenizer, given, arrays, length):
         notes.append(f"{num_cut} of {len(texts)} texts are longer than {length} tokens: the rest is cut off")

@@ -16,11 +16,13 @@ class Tokenizing:
         place: of its tokenizer: a folder, or a name of the hub.
         accepted: the inputs that the model takes by name.
         longest: how many tokens it takes at most; None: it does not say.
+        known: how many different tokens it knows; None: it does not say.
     """
 
     place: str
     accepted: tuple[str, ...]
     longest: int | None = None
+    known: int | None = None
 
 
 def load_tokenizer(place: str) -> Any:
@@ -51,6 +53,8 @@ def _loaded(place: str, files: tuple[tuple[str, int], ...]) -> Any:
         raise DataError(
             f"{place} has no tokenizer that can be read ({why}): texts need one beside the model"
         ) from error
+    if len(tokenizer) <= len(tokenizer.all_special_tokens) + 1:  # made without files, by the model's kind alone
+        raise DataError(f"{place} has no tokenizer with words: texts need one beside the model")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token is None:

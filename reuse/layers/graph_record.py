@@ -9,6 +9,7 @@ import operator
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from functools import cache
 from typing import Any
 
@@ -21,6 +22,7 @@ from reuse.layers.suffix import RENAMED
 Record = dict[str, Any]
 
 NOT_OPERATORS = {"attrgetter", "call", "itemgetter", "methodcaller", "length_hint"}
+OUTPUTS = "transformers"
 OPERATIONS = ("aten", "prims")  # namespaces of torch.ops
 CLASSES = (torch.dtype, torch.layout, torch.memory_format)
 PLAIN = (bool, int, float, str, type(None))
@@ -172,7 +174,7 @@ def _name(op: str, name: str) -> str:
 
 
 def _function_name(function: Any, arguments: tuple[Any, ...]) -> str:
-    name = f"ops {function}" if isinstance(function, torch._ops.OpOverload) else _names_of_functions().get(id(function))
+    name = f"ops {function}" if isinstance(function, torch._ops.OpOverload) else _known_name(function)
     if name is None or _function(name, arguments) is not function:
         raise NoRecord
     return name
@@ -182,6 +184,8 @@ def _function(name: str, arguments: tuple[Any, ...]) -> Any:
     kind, _, path = name.partition(" ")
     if name == "getattr":
         _name("call_method", arguments[1])
+    if kind == OUTPUTS:
+        return _outputs_of_transformers()[name]
     if kind != "ops":
         return _functions()[name]
     namespace, operation, overload = path.split(".")
@@ -203,6 +207,20 @@ def _functions() -> dict[str, Any]:
 @cache
 def _names_of_functions() -> dict[int, str]:
     return {id(function): name for name, function in _functions().items()}
+
+
+def _known_name(function: Any) -> str | None:
+    names = {id(made): name for name, made in _outputs_of_transformers().items()}
+    return _names_of_functions().get(id(function)) or names.get(id(function))
+
+
+def _outputs_of_transformers() -> dict[str, Any]:
+    """Return the dataclasses in which models of transformers return tensors."""
+    outputs = sys.modules.get("transformers.modeling_outputs")
+    classes = {} if outputs is None else vars(outputs)
+    return {
+        f"{OUTPUTS} {name}": kind for name, kind in classes.items() if isinstance(kind, type) and is_dataclass(kind)
+    }
 
 
 def _functions_of_timm() -> dict[str, Any]:

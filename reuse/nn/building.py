@@ -48,8 +48,8 @@ class BuildArguments(LayerOptions, TokenOptions):
             5×5 kernels, blocks and dense layers behind see `conv_specs`: `convnet:20k5,residual64+residual64/128`),
             `highway:64,64` (layers of one width that learn how much of their inputs to pass on), `lstm:64`, `gru:64,32`
             (`gru1`, `gru2`, `output`), `default` (`default:300,100`: an mlp with He's initial weights, ELU, batch norm
-            and dropout 0.2), `timm:NAME`, transformers' models with a classification head (`hf:FOLDER`, `hf:CONFIG.json`,
-            `hf:bert:hidden_size=64,num_hidden_layers=2`, or `hf:` and a name of the hub), or
+            and dropout 0.2), `timm:NAME`, transformers' models with a classification head (`hf:FOLDER`,
+            `hf:CONFIG.json`, `hf:bert:hidden_size=64,num_hidden_layers=2`, or `hf:` and a name of the hub), or
             `package.module:callable`, which is called with what its signature names.
             Over tokens, `embedding` stands in front of a recurrent net, and of dense layers, which see the mean over a
             row's tokens.

@@ -3,6 +3,7 @@
 Names, layers and weights are transformers' own; code that lies beside weights is never run.
 """
 
+import copy
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -99,7 +100,8 @@ def build_hf(
     kind = _class_for(own, layout)
     try:
         with _quietly():
-            return _pretrained(kind, parse_hf(spec), own) if pretrained else kind(own)
+            model = _with_plain_body(kind(own))
+            return _restored(model, parse_hf(spec)) if pretrained else model
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ZeroDivisionError) as error:
         raise _refused(spec, error) from error
 
@@ -110,19 +112,38 @@ def fresh_tensors(model: nn.Module) -> tuple[str, ...]:
     return names
 
 
-def _pretrained(kind: Any, spec: HfSpec, config: Any) -> nn.Module:
+def _with_plain_body(model: Any) -> nn.Module:
+    """Return a model whose body holds a configuration that says nothing of the head, of which no frozen layer depends.
+
+    Configurations are attributes of layers, so that the key of what frozen layers compute holds them.
+    """
+    own = model.config
+    plain = copy.deepcopy(own)
+    plain.num_labels = type(own)().num_labels
+    for layer in [layer for layer in model.modules() if layer is not model and getattr(layer, "config", None) is own]:
+        layer.config = plain
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def _restored(model: Any, spec: HfSpec) -> nn.Module:
+    """Return a model with the weights of a folder or of the hub, but for a fresh output layer.
+
+    They are copied: where they came from would be part of the model that transformers loads them into.
+    """
     if not spec.folder and not spec.hub:
         raise UsageError(f"{spec.text} has no pretrained weights: give a folder that holds some, or --random-weights")
     _check_reachable(spec)
-    model, found = kind.from_pretrained(
+    loaded, found = type(model).from_pretrained(
         spec.place,
-        config=config,
+        config=copy.deepcopy(model.config),
         local_files_only=not spec.hub,
         ignore_mismatched_sizes=True,
         output_loading_info=True,
         dtype=torch.float32,
     )
-    replaced = replace_output(model, config.num_labels)
+    model.load_state_dict(loaded.state_dict())
+    replaced = replace_output(model, model.config.num_labels)
     fresh = {*found["missing_keys"], *(name for name, *_ in map(_as_tuple, found["mismatched_keys"]))}
     fresh |= {name for name, _ in model.named_parameters() if name.startswith(tuple(f"{layer}." for layer in replaced))}
     setattr(model, FRESH, tuple(sorted(fresh)))
@@ -194,9 +215,3 @@ def _quietly() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-def restored_layers(model: nn.Module) -> list[str]:
-    """Return the names of the parameters of a pretrained model that hold pretrained weights."""
-    fresh = {*fresh_tensors(model)}
-    return [name for name, _ in model.named_parameters() if name not in fresh]

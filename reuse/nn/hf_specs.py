@@ -111,7 +111,10 @@ def images_of(spec: str, channels: int | None) -> dict[str, Any] | None:
         spec: of the model.
         channels: of the images; None: those that the model takes.
     """
-    parsed = parse_hf(spec)
+    try:
+        parsed = parse_hf(spec)
+    except UsageError:  # a run does without the folder that its model came from
+        return None
     folder = None if not parsed.place or parsed.hub else Path(parsed.place)
     config = {**parsed.settings, **_read(parsed.config or (None if folder is None else folder / CONFIG))}
     told = _read(None if folder is None else folder / IMAGES)

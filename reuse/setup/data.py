@@ -47,6 +47,7 @@ def load_data(
         supervised: whether labels are learned from.
         hints: what earlier runs found out about files; None: nothing.
     """
+    own = preprocessing is None and is_hf(model)
     with main_first():  # what is downloaded is downloaded once
         return load_rows(
             replace(
@@ -57,9 +58,9 @@ def load_data(
                 preprocessing=preprocessing,
                 transductive=transductive,
                 supervised=supervised,
-                sequences=is_recurrent(model) or (is_hf(model) and reads_texts(model)),
+                sequences=is_recurrent(model) or (own and reads_texts(model)),
                 hints=hints,
-                tokenizing=tokenizing_of(model) if is_hf(model) and preprocessing is None else None,
+                tokenizing=tokenizing_of(model) if own else None,
             )
         )
 

@@ -8,8 +8,6 @@ from reuse.data.tokenizers import Tokenizing, load_tokenizer
 from reuse.layout import Layout, RowTensor
 from reuse.nn.hf_specs import check_extra, is_hf, parse_hf
 
-EXAMPLE_TOKENS = 16  # of a text where there is none
-
 
 def config_of(spec: str) -> dict[str, Any] | None:
     """Return the configuration of a model of transformers; None for any other model."""
@@ -37,7 +35,7 @@ def tokenizing_of(spec: str) -> Tokenizing | None:
         return None
     from reuse.nn.hf_models import accepted_inputs, longest_sequence
 
-    return Tokenizing(place, accepted_inputs(config), longest_sequence(config))
+    return Tokenizing(place, accepted_inputs(config), longest_sequence(config), config.get("vocab_size"))
 
 
 def config_for(config: Mapping[str, Any] | None, data: Dataset) -> Mapping[str, Any] | None:
@@ -48,6 +46,5 @@ def config_for(config: Mapping[str, Any] | None, data: Dataset) -> Mapping[str, 
     return {**config, "pad_token_id": load_tokenizer(place).pad_token_id}
 
 
-def example_layout(spec: str) -> Layout:
-    """Return a row as a model of transformers that reads texts takes it, for where there are no data."""
-    return tuple(RowTensor(name, (EXAMPLE_TOKENS,), "int64") for name in ("attention_mask", "input_ids"))
+EXAMPLE: Layout = tuple(RowTensor(name, (16,), "int64") for name in ("attention_mask", "input_ids"))
+"""A row as a model that reads texts takes it, for where there are no data."""

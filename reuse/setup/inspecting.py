@@ -17,6 +17,7 @@ from reuse.layers.example import Given
 from reuse.layers.freezing import freeze as freeze_layers
 from reuse.layout import RowTensor, as_arguments, is_several
 from reuse.nn.callables import names_code
+from reuse.nn.hf_specs import is_hf
 from reuse.nn.options import LayerOptions, or_default
 from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
@@ -26,6 +27,7 @@ from reuse.settings.calling import takes
 from reuse.settings.model import FreezingSettings
 from reuse.settings.uses import InspectArguments
 from reuse.setup.data import preprocessing_for
+from reuse.setup.hf import EXAMPLE, reads_texts, tokenizing_of
 
 ROWS = 2
 # Where nothing says what a model is for: the shape and classes of digits, as `reuse pretrain` takes them.
@@ -141,7 +143,10 @@ def _sized(
         if input_shape is not None:
             raise UsageError("an input shape and data were given: the data says its shape, so give one of the two")
         loaded = load(
-            data, preprocessing=preprocessing_for(recipe.spec, None, None), sequences=is_recurrent(recipe.spec)
+            data,
+            preprocessing=preprocessing_for(recipe.spec, None, None),
+            sequences=is_recurrent(recipe.spec),
+            tokenizing=tokenizing_of(recipe.spec) if is_hf(recipe.spec) else None,
         )
         outputs, said = _outputs(num_outputs, recipe.num_outputs or loaded.num_outputs)
         rows = torch.arange(min(ROWS, len(loaded.train)))
@@ -150,6 +155,8 @@ def _sized(
         sized = replace(recipe, input_shape=loaded.input_shape, num_outputs=outputs, num_tokens=num_tokens)
         sized = replace(sized, tensors=layout if is_several(layout) else ())
         return sized, as_arguments(layout, loaded.train.inputs.gather(rows)), said
+    if is_hf(recipe.spec) and not recipe.input_shape and reads_texts(recipe.spec):
+        recipe = replace(recipe, input_shape=EXAMPLE[0].shape, tensors=EXAMPLE)
     shape = tuple(input_shape or recipe.input_shape)
     shape, notes = (shape, ()) if shape else _own_shape(recipe.spec)
     outputs, said = _outputs(num_outputs, recipe.num_outputs)

@@ -152,11 +152,9 @@ def origins_of_hf(model: nn.Module) -> Origins:
     """Return which layers of a model of transformers hold pretrained weights, and which its checkpoint lacks."""
     from reuse.nn.hf_models import fresh_tensors
 
-    fresh = {*fresh_tensors(model)}
-    restored = {name for name, _ in model.named_parameters()} - fresh
-    return Origins(
-        tuple(summarize(model, restored)), tuple(summarize(model, fresh & set(dict(model.named_parameters()))))
-    )
+    every = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    fresh = every.intersection(fresh_tensors(model))
+    return Origins(tuple(summarize(model, every - fresh)), tuple(summarize(model, fresh)))
 
 
 def uppermost_layers(model: nn.Module) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         finetune("runs/pretrained", freeze="hidden1", epochs=1, out="runs/finetuned", cache_dir="cache")
         pretrain("supervised", data="new.csv", target="kind", model="mlp:5", dropout=0.1, epochs=1, out="tables/run")
         write_texts(folder)
+        write_bert(folder / "models/bert")
         write_checkpoint(folder / "last.ckpt")
         for name in ("a", "b"):
             pretrain("supervised", data="new.csv", target="kind", model="mlp:5", epochs=1, out=f"tables/{name}")
@@ -129,6 +131,16 @@ def write_texts(folder: Path) -> None:
     lines = [f"a {word} film,{stars}" for word, stars in (("good", "five"), ("bad", "one")) for _ in range(10)]
     (folder / "reviews.csv").write_text("\n".join(["review,stars", *lines]))
     (folder / "glove.6B.100d.txt").write_text("good 0.1 0.2\nbad -0.1 0.3\nfilm 0.0 -0.2\n")
+
+
+def write_bert(folder: Path) -> None:
+    if find_spec("transformers") is None:
+        return
+    import transformers
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    transformers.BertModel(transformers.BertConfig(vocab_size=12, **sizes)).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ngood\nbad\nfilm\n")
 
 
 def write_checkpoint(path: Path) -> None:
@@ -169,6 +181,8 @@ def test_a_line_runs(line: str, here: Path, reuse: Any) -> None:
 @pytest.mark.parametrize("wanted", ROWS)
 def test_a_row_of_the_table_runs(wanted: str, here: Path, reuse: Any) -> None:
     assert ROWS[wanted]
+    if "hf:" in str(ROWS[wanted]):
+        pytest.importorskip("transformers")
     for command in ROWS[wanted]:
         answer = reuse(*small(command))
         assert answer.code == 0, f"{command}: {answer.err}"
