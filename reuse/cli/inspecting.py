@@ -85,6 +85,7 @@ def _plan_values(freezing: Any, features: Any) -> dict[str, Any]:
             "rows": {"missing": made.missing, "found": made.rows - made.missing},
         },
         "plan": made.to_dict(),
+        "seconds": features.seconds,
     }
 
 

@@ -27,6 +27,8 @@ from reuse.planning.workload import Timings
 from reuse.settings.caching import StoringSettings
 from reuse.units import format_bytes, format_epochs, format_seconds
 
+LONG_CUT = 1.0  # seconds from which on a plan says what the cut cost
+
 
 @dataclass(frozen=True)
 class PlannedFeatures:
@@ -151,6 +153,8 @@ def describe_plan(features: PlannedFeatures) -> list[str]:
             f"the frozen layers take {once}, the rest {each} an epoch"
         ),
     ]
+    if features.seconds["cut"] >= LONG_CUT:
+        lines.append(_cut_line(features.seconds["cut"], plan.frozen_seconds))
     if features.viewing is not None and plan.cache:
         lines.append(f"views: {features.viewing}")
     if plan.cache and plan.kind == "memory":
@@ -162,6 +166,11 @@ def describe_plan(features: PlannedFeatures) -> list[str]:
     if not plan.cache:
         lines.append(f"no cache: {plan.reason}")
     return lines
+
+
+def _cut_line(seconds: float, frozen_seconds: float) -> str:
+    share = f", {seconds / frozen_seconds:.0%} of what the frozen layers take for all rows" if frozen_seconds else ""
+    return f"checking the cut: about {format_seconds(seconds)} the first time{share}; later runs remember it"
 
 
 def _few(names: Sequence[str], most: int = 4) -> str:

@@ -36,6 +36,11 @@ class ModelCode:
         except (CacheError, RecursionError):  # what cannot be described may be read by anything
             return
 
+    @property
+    def is_own(self) -> bool:
+        """Whether there is any."""
+        return self._own is not None
+
     def only_kept(self, places: Iterable[Place]) -> frozenset[Place]:
         """Return those of some places whose values are not read into what the model computes."""
         return frozenset(place for place in places if self._own is not None and not self._counts(place, self._own))

@@ -1,5 +1,6 @@
 """Comparing a cut with its model before it is used: on which rows, how, and leaving the model as it was."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,30 +29,32 @@ def check_cut(
         model: the model.
         prefix: its frozen part.
         suffix: the rest.
-        batches: inputs of growing size, of which the first and the last are taken: the one in training mode, the other
-            in both. The activations of each half of the last one are used without the other, as a cache does, whose
-            rows were computed in one company and are used in another.
+        batches: inputs of growing size, of which the last is taken, and as many of its first rows as the first one
+            holds. Its frontier is computed once, in evaluation mode, and used in both modes, by halves, by a few rows
+            and by a single one, as a cache does, whose rows were computed in one company and are used in another.
         moving: what calls of the model move.
 
     Raises:
         CutError: they differ.
     """
-    check = _Check(model, prefix, suffix, moving)
-    for mode in (True, False):
-        model.train(mode)
-        where = f"{'training' if mode else 'evaluation'} mode"
-        frontier = check.compare(batches[-1], where)
-        if mode:
-            check.compare(batches[0], where)
-            check.compare_gradients(batches[0])
-    together = frontier  # of the last batch, in evaluation mode
+    check, large, small = _Check(model, prefix, suffix, moving), batches[-1], batches[0]
+    model.eval()  # as when rows are stored
+    stored = check.frontier(large)
+
+    def rows(chosen: Sequence[int]) -> tuple[Example, list[Tensor]]:
+        indices = torch.tensor(chosen, device=stored[0].device)
+        return large.rows(indices), [tensor[indices] for tensor in stored]
+
+    few, many = range(len(small.tensors[0])), range(len(stored[0]))
+    model.train()
+    check.compare(*rows(many), "training mode")
+    check.compare(*rows(few), "training mode")
+    check.compare_gradients(*rows(few))
+    model.eval()
+    check.compare(*rows(many), "evaluation mode")
     for first in (0, 1):  # an extreme of the whole batch lies in one half, so the other half would miss it
-        chosen = torch.arange(first, len(together[0]), 2, device=together[0].device).flip(0)
-        check.compare_parts(
-            batches[-1].rows(chosen), [t[chosen] for t in together], "rows of the batch depend on each other"
-        )
-    alone = torch.zeros(1, dtype=torch.long, device=together[0].device)
-    check.compare_parts(batches[-1].rows(alone), [t[alone] for t in together], "one row alone")
+        check.compare(*rows(many[first::2][::-1]), "rows of the batch depend on each other")
+    check.compare(*rows([0]), "one row alone")
 
 
 class _Check:
@@ -61,21 +64,17 @@ class _Check:
         self.model, self.prefix, self.suffix, self.moving = model, prefix, suffix, moving
         self.places = [place for place in moving.attributes if is_trainable(model.get_submodule(place[0]))]
 
-    def compare(self, batch: Example, where: str) -> list[Tensor]:
-        """Compare on a batch; return its frontier."""
-        expected = self._run(self.model, batch)
-        frontier = list(self._run(self.prefix, batch)[0])
-        self._same(expected, self._run(self.suffix, Example(tuple(frontier), {})), where)
-        return frontier
+    def frontier(self, batch: Example) -> list[Tensor]:
+        """Return what the prefix computes of a batch."""
+        return list(self._run(self.prefix, batch)[0])
 
-    def compare_parts(self, batch: Example, frontier: list[Tensor], where: str) -> None:
-        """Compare the suffix on some rows of a frontier with the model on the same rows."""
-        self._same(self._run(self.model, batch), self._run(self.suffix, Example(tuple(frontier), {})), where)
+    def compare(self, batch: Example, frontier: list[Tensor], where: str) -> None:
+        """Compare the suffix on rows of a frontier with the model on the same rows."""
+        if not _alike(self._run(self.model, batch), self._run(self.suffix, Example(tuple(frontier), {}))):
+            raise CutError(f"its two parts do not compute what it computes ({where})")
 
-    def compare_gradients(self, batch: Example) -> None:
+    def compare_gradients(self, batch: Example, frontier: list[Tensor]) -> None:
         """Compare one backward pass: every gradient, and which parameters get one."""
-        with torch.no_grad():
-            frontier = self._run(self.prefix, batch)[0]
         expected = self._gradients(self.model, batch)
         got = self._gradients(self.suffix, Example(tuple(frontier), {}))
         largest = max((g.abs().max().item() for g in expected.values() if g.numel()), default=0.0)
@@ -107,10 +106,6 @@ class _Check:
             found = torch.autograd.grad(outputs, list(named.values()), weights, allow_unused=True)
         gradients = zip(named, found, strict=True)
         return {name: g.detach().to_dense() if g.is_sparse else g.detach() for name, g in gradients if g is not None}
-
-    def _same(self, expected: tuple[Any, Any], got: tuple[Any, Any], where: str) -> None:
-        if not _alike(expected, got):
-            raise CutError(f"its two parts do not compute what it computes ({where})")
 
 
 def _weights(output: Tensor) -> Tensor:

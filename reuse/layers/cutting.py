@@ -19,7 +19,8 @@ from reuse.layers.example import Example, Given, as_example, distinct_rows
 from reuse.layers.exporting import trace_by_export
 from reuse.layers.frontier import DividedGraph, batch_dimension, find_crossing, stored
 from reuse.layers.frontier_tensor import FrontierTensor
-from reuse.layers.observing import observe, targets
+from reuse.layers.known_values import KnownValues
+from reuse.layers.observing import Before, observe, targets
 from reuse.layers.preserving import living_branches, unchanged_state
 from reuse.layers.probing import Moving, probe
 from reuse.layers.reasons import first_line, joined, why_not
@@ -95,7 +96,7 @@ def cut(model: nn.Module, example: Given, *, keep: Collection[str] = ()) -> Cut:
     with unnested(), unchanged_state(model), living_branches(model):
         moving = _probed(model, batches, whole.rows(slice(1, 1 + ROWS[0])))
         with unchanged_state(model, moving.parameters):
-            return _cut(_Task(model, batches, moving, frozenset(keep)))
+            return _cut(_Task(model, batches, Before(moving, KnownValues()), frozenset(keep)))
 
 
 def _probed(model: nn.Module, batches: tuple[Example, ...], like: Example) -> Moving:
@@ -112,13 +113,13 @@ class _Task:
     Attributes:
         model: the model.
         batches: inputs of `ROWS` rows.
-        moving: what its calls move.
+        before: what is known of it: what its calls move, values of its frozen layers.
         keep: signatures of what is to stay in the suffix.
     """
 
     model: nn.Module
     batches: tuple[Example, ...]
-    moving: Moving
+    before: Before
     keep: frozenset[str]
 
 
@@ -213,21 +214,21 @@ def _checked(attempt: _Attempt, task: _Task) -> Cut:
     parts, model = attempt.cut, task.model
     if any(parameter.requires_grad for parameter in parts.prefix.parameters()):
         raise CutError("a parameter that trains is read in front of the cut")
-    check_cut(model, parts.prefix, parts.suffix, task.batches, task.moving)
+    check_cut(model, parts.prefix, parts.suffix, task.batches, task.before.moving)
     model.eval()  # as when the deepest prefix was made: modes are in a cache's key
     return replace(parts, earlier=earlier_cuts(attempt.sides, attempt.frontier, model))
 
 
 def _divide(tracer: Tracer, task: _Task) -> Sides:
     """Trace and observe the model in both modes and divide each graph into constant nodes and the rest."""
-    model, batches, moving = task.model, task.batches, task.moving
+    model, batches, moving = task.model, task.batches, task.before.moving
     seen = []
     for mode in (True, False):
         model.train(mode)
         _call_once(model, batches)
         traced = tracer(model, batches[1], moving=moving)
-        small = observe(traced, model, batches[0], moving=moving)
-        large = observe(traced, model, batches[-1], small.written, moving)
+        small = observe(traced, model, batches[0], task.before)
+        large = observe(traced, model, batches[-1], task.before, small.written)
         seen.append((traced, small, large))
     observed = [ObservedGraph(*one, (ROWS[0], ROWS[-1]), targets(one[0], model), moving) for one in seen]
     constants = shared_constants(observed[0], observed[1], model)

@@ -12,10 +12,24 @@ from torch import Tensor, fx, nn
 
 from reuse.layers.attributes import AssignAttribute
 from reuse.layers.example import Example
-from reuse.layers.probing import NOTHING, Moving
+from reuse.layers.known_values import KnownValues, Origins, is_kept, origin_of, written_by
+from reuse.layers.probing import Moving
 from reuse.layers.randomness import RandomSources, same_states
 from reuse.layers.structure import map_tensors, tensors_in
 from reuse.layers.tracing import TracedModel
+
+
+@dataclass(frozen=True)
+class Before:
+    """What is known of a model before it is observed.
+
+    Attributes:
+        moving: what its calls move.
+        known: values of its frozen layers.
+    """
+
+    moving: Moving
+    known: KnownValues
 
 
 @dataclass
@@ -60,28 +74,29 @@ def observe(
     traced: TracedModel,
     model: nn.Module,
     inputs: Example,
+    before: Before,
     written: frozenset[fx.Node] = frozenset(),
-    moving: Moving = NOTHING,
 ) -> Observation:
     """Run the graph on `inputs` (batch first) and return what its nodes did. Buffers and random state do move.
 
     Args:
         traced: the graph.
         model: the model that was traced.
-        inputs: what it is run on.
+        inputs: what it is run on: of one number of rows always the same.
+        before: what is known of the model.
         written: nodes whose values are known to be written into later: another observation's `written`.
-        moving: what calls of the model move.
     """
-    seen = _run(traced, model, inputs, written, moving)
+    seen = _run(traced, model, inputs, written, before)
     # What is written into later is seen as it was only if it was known beforehand that it would be.
-    return seen if seen.written <= written else _run(traced, model, inputs, seen.written | written, moving)
+    return seen if seen.written <= written else _run(traced, model, inputs, seen.written | written, before)
 
 
 def _run(
-    traced: TracedModel, model: nn.Module, inputs: Example, written: frozenset[fx.Node], moving: Moving
+    traced: TracedModel, model: nn.Module, inputs: Example, written: frozenset[fx.Node], before: Before
 ) -> Observation:
-    interpreter = _ObservingInterpreter(traced, model, written, moving)
+    interpreter = _ObservingInterpreter(traced, model, written, before)
     copy = inputs.copy()
+    interpreter.rows = len(copy.tensors[0])
     with torch.no_grad():
         interpreter.run(*copy.arguments, *copy.keywords.values(), enable_io_processing=False)
     return interpreter.seen
@@ -90,11 +105,12 @@ def _run(
 class _ObservingInterpreter(fx.Interpreter):
     """Interpreter that notes what each node does, on the very nodes of the traced graph."""
 
-    def __init__(self, traced: TracedModel, model: nn.Module, written: frozenset[fx.Node], moving: Moving):
+    def __init__(self, traced: TracedModel, model: nn.Module, written: frozenset[fx.Node], before: Before):
         super().__init__(nn.Module(), garbage_collect_values=False, graph=traced.graph)
         self.targets = targets(traced, model)
         self.seen = Observation()
-        self.moving = moving
+        self.moving, self.known, self.rows = before.moving, before.known, 0
+        self.origins: Origins = {}
         self.written = written  # nodes whose value is kept as a copy
         self.own = frozenset(_memory(tensor) for tensor in (*model.buffers(), *model.parameters()))
         self.owners: dict[int, list[fx.Node]] = {}  # memory -> nodes whose value lies in it, first come first
@@ -105,10 +121,22 @@ class _ObservingInterpreter(fx.Interpreter):
         return self.targets[target]
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
-        """Call a module."""
-        return self.targets[str(target)](*args, **kwargs)
+        """Call a module; lists that it is given are its own, to put something else into."""
+        return self.targets[str(target)](*map(_own_lists, args), **{k: _own_lists(v) for k, v in kwargs.items()})
 
     def run_node(self, n: fx.Node) -> Any:
+        """Run a node, or take its value where it is known, and note what it does."""
+        origin = self.origins[n] = origin_of(n, self.origins, self.targets, self.moving)
+        found = None if origin is None else self.known.find(self.rows, origin)
+        value = self._observed(n) if found is None else found[0]
+        if found is None and self.origins[n] is not None and is_kept(n, self.targets):
+            self.known.keep(self.rows, str(origin), value)
+        self.seen.values[n] = map_tensors(torch.clone, value) if n in self.written else value
+        for tensor in tensors_in(value):
+            self.owners.setdefault(_memory(tensor), []).append(n)
+        return value
+
+    def _observed(self, n: fx.Node) -> Any:
         arguments = list(tensors_in([self.env[a] for a in n.all_input_nodes]))
         versions = [t._version for t in arguments]
         own_versions = self._own_versions(n)
@@ -121,9 +149,10 @@ class _ObservingInterpreter(fx.Interpreter):
         for tensor, version in zip(arguments, versions, strict=True):
             if tensor._version != version:
                 self._note_write(n, tensor)
-        self.seen.values[n] = map_tensors(torch.clone, value) if n in self.written else value
-        for tensor in tensors_in(value):
-            self.owners.setdefault(_memory(tensor), []).append(n)
+        if n in self.seen.random or n in self.seen.stateful:
+            self.origins[n] = None
+        for node in self.seen.writes.get(n, []):  # it is read otherwise from here on
+            self.origins[node] = written_by(self.origins[node], self.origins[n])
         return value
 
     def _note_write(self, n: fx.Node, tensor: Tensor) -> None:
@@ -142,6 +171,15 @@ class _ObservingInterpreter(fx.Interpreter):
 
     def _assigns(self, n: fx.Node) -> bool:
         return n.op == "call_module" and isinstance(self.targets[str(n.target)], AssignAttribute)
+
+
+def _own_lists(value: Any) -> Any:
+    """Return a value with the lists and dictionaries of torch.fx, which cannot be changed, as ordinary ones."""
+    if isinstance(value, list):
+        return [_own_lists(part) for part in value]
+    if type(value) is tuple:
+        return tuple(_own_lists(part) for part in value)
+    return {key: _own_lists(part) for key, part in value.items()} if isinstance(value, dict) else value
 
 
 def _memory(tensor: Tensor) -> int:

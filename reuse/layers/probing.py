@@ -73,22 +73,26 @@ def probe(model: nn.Module, small: Example, like: Example, large: Example) -> Mo
     """Return what calls of `model` move, in both modes; parameters are put back, the rest is the caller's to put back.
 
     Args:
-        model: called four times in each mode, and once more before.
+        model: called three to five times in each mode.
         small: a small batch.
         like: other rows, as many as those.
         large: more rows.
     """
-    found = _Places()
+    found, code = _Places(), None
     with _written_parameters(model) as parameters:
-        _left_behind(model, small)  # what is prepared on the first call does not move
-        code = ModelCode(model)
         for mode in (True, False):
             model.train(mode)
-            first, read = _left_behind(model, small), code.read_state()
+            other = _left_behind(model, large)  # what is prepared on the first call does not move
+            first = _left_behind(model, small)
+            code = code or ModelCode(model)
+            read = code.read_state()
             again, read_again = _left_behind(model, small), code.read_state()
-            found.compare(first, again, _left_behind(model, large))
-            found.depend(again, _left_behind(model, like))
+            found.compare(first, again, other)
+            if code.is_own:
+                found.depend(_left_behind(model, like), again)
+                _left_behind(model, small)  # what is remembered by size is of these
             found.read |= {place for place in read_again if read.get(place) != read_again[place]}
+    assert code is not None
     return found.moving(model, code, parameters)
 
 
@@ -131,9 +135,9 @@ class _Places:
             elif isinstance(held.value, Iterator):
                 self.told.add(place)
 
-    def depend(self, after: State, other: State) -> None:
+    def depend(self, one: State, other: State) -> None:
         """Compare what a call left behind with what one on other rows did: the next call may read it."""
-        self.told |= {p for p, held in other.items() if p in after and _differs(after[p].content, held.content)}
+        self.told |= {p for p, held in other.items() if p in one and _differs(one[p].content, held.content)}
 
     def moving(self, model: nn.Module, code: ModelCode, parameters: list[nn.Parameter]) -> Moving:
         """Return what moves, less what layers without anything that trains only keep."""

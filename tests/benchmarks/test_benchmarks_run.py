@@ -46,3 +46,13 @@ def test_every_tool_is_told_with_what_it_served_stale() -> None:
     assert tools[0] == "ours"
     assert "joblib.Memory" in tools  # scikit-learn brings it
     assert lines[0].split()[2] == "0"
+
+
+@pytest.mark.slow
+def test_what_cuts_cost_is_told() -> None:
+    command = [sys.executable, str(FOLDER / "bench_cutting.py"), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == ["resnet10t", "lcnet_035"]
+    assert lines[-3].split() == ["model", "seconds", "a", "pass", "passes", "share", "by"]

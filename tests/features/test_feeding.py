@@ -37,7 +37,7 @@ PAYS = Plan(
 @pytest.fixture
 def prepared(monkeypatch: pytest.MonkeyPatch) -> PlannedFeatures:
     """Digits, the first layer frozen; its plan with figures that are made up."""
-    return replace(prepare(monkeypatch, freeze="1"), plan=PAYS)
+    return replace(prepare(monkeypatch, freeze="1"), plan=PAYS, seconds={"prepare": 0.5, "digest": 0.1, "cut": 0.4})
 
 
 def prepare(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> PlannedFeatures:
@@ -55,6 +55,11 @@ def test_a_plan_that_pays_in_two_lines(prepared: PlannedFeatures) -> None:
         "plan for 20 epochs: 20.0 s with the cache, 3.5 min without, 10.0 s once cached; "
         "the frozen layers take 10.0 s, the rest 500 ms an epoch"
     )
+
+
+def test_what_a_long_check_of_the_cut_takes_is_said(prepared: PlannedFeatures) -> None:
+    line = "checking the cut: about 2.5 s the first time, 25% of what the frozen layers take for all rows; "
+    assert f"{line}later runs remember it" in describe_plan(replace(prepared, seconds={"cut": 2.5}))
 
 
 def test_rows_that_are_there_are_said(prepared: PlannedFeatures) -> None:
