@@ -37,8 +37,8 @@ class Named:
 
     def __str__(self) -> str:
         """Return the text that `parse_named` reads."""
-        keywords = [f"{key}={_written(value)}" for key, value in self.keywords.items()]
-        arguments = ",".join([*map(_written, self.positions), *keywords])
+        keywords = [f"{key}={written(value)}" for key, value in self.keywords.items()]
+        arguments = ",".join([*map(written, self.positions), *keywords])
         return f"{self.name}:{arguments}" if arguments else self.name
 
 
@@ -226,14 +226,15 @@ def _value(text: str, kind: str, whole: str) -> Any:
     return tuple([read_value(_filled(part.strip(), kind, whole)) for part in text.split("/")])
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """Return the text that is read as a value."""
     if isinstance(value, tuple):
-        return "/".join(map(_written, value))
+        return "/".join(map(written, value))
     return next((word for word, known in WORDS.items() if known is value), str(value))
 
 
 def _suited(value: Any, parameter: inspect.Parameter, named: Named, kind: str) -> Any:
     """Return a value in the type of the parameter's default, where that tells."""
     if isinstance(parameter.default, bool) and not isinstance(value, bool):  # torch finds out in a kernel
-        raise UsageError(f"{kind} {named.text!r}: {parameter.name} is {_written(value)}; give true or false")
+        raise UsageError(f"{kind} {named.text!r}: {parameter.name} is {written(value)}; give true or false")
     return float(value) if is_number(value) and isinstance(parameter.default, float) else value

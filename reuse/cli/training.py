@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from reuse.cli.configuring import settings_of_call
+from reuse.cli.objectives import list_objectives, with_own
 from reuse.cli.options import CONFIG, JSON, with_settings
 from reuse.cli.saying import say
 from reuse.settings.commands import FinetuneArguments, PretrainArguments
@@ -16,19 +17,22 @@ from reuse.settings.commands import FinetuneArguments, PretrainArguments
 @CONFIG
 @JSON
 @click.option("--list", "list_objectives", is_flag=True, help="Name the objectives and what they do.")
+@click.option(
+    "--set", "own", multiple=True, metavar="NAME=VALUE", help="A setting of the objective's own, as behind its colon."
+)
 @click.pass_context
-def pretrain(context: click.Context, /, as_json: bool, list_objectives: bool, config: str | None, **_: Any) -> None:
+def pretrain(context: click.Context, /, own: tuple[str, ...], **switches: Any) -> None:
     """Train layers that others will reuse, without labels or on the labels of another task.
 
     OBJECTIVE is autoencoder where none is named; --list names them all.
     """
-    if list_objectives:
-        _list_objectives(as_json)
+    if switches["list_objectives"]:
+        list_objectives(as_json=switches["as_json"])
         return
     from reuse.pretraining.pretrain import pretrain as call
 
-    result = _train(call, settings_of_call(context, config, PretrainArguments))
-    _show(result, as_json, "reuse finetune --freeze LAYERS")
+    result = _train(call, with_own(own, settings_of_call(context, switches["config"], PretrainArguments)))
+    _show(result, switches["as_json"], "reuse finetune --freeze LAYERS")
 
 
 @click.command()
@@ -119,14 +123,3 @@ def _summary(result: Any) -> str:
         )
     parts.append(", ".join(f"{name} {format_seconds(value)}" for name, value in result.seconds.items() if value))
     return "; ".join(parts)
-
-
-def _list_objectives(as_json: bool) -> None:
-    from reuse.cli.printing import print_json, table
-    from reuse.objectives.menu import OBJECTIVES
-
-    rows = [{"objective": name, "summary": entry.summary} for name, entry in OBJECTIVES.items()]
-    if as_json:
-        print_json({"objectives": rows})
-    else:
-        click.echo(table(rows))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,8 @@ class Reconstruction(Objective):
 
     noise: float = 0.0
     kind: str = "gaussian"
+    summary: ClassVar[str] = "give the inputs back through narrow hidden layers"
+    paper: ClassVar[str] = "Hinton & Salakhutdinov 2006, https://doi.org/10.1126/science.1127647"
 
     def __post_init__(self) -> None:
         lookup(DAMAGES, self.kind, "noise")
@@ -72,3 +75,18 @@ class Reconstruction(Objective):
         """Return `loss` and `mse`, the same."""
         mse = float(tally["loss"] / tally["rows"])
         return {"loss": mse, "mse": mse}
+
+
+@dataclass(frozen=True)
+class Denoising(Reconstruction):
+    """`Reconstruction` from inputs of which a quarter is masked, unless told otherwise.
+
+    Attributes:
+        noise: share of values set to zero ("masking"), or standard deviation ("gaussian").
+        kind: "gaussian" or "masking".
+    """
+
+    noise: float = 0.25
+    kind: str = "masking"
+    summary: ClassVar[str] = "give the clean inputs back from inputs of which a quarter is masked"
+    paper: ClassVar[str] = "Vincent et al. 2008, https://doi.org/10.1145/1390156.1390294"

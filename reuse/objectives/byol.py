@@ -67,6 +67,8 @@ class Byol(Objective):
     hidden: int = 256
     size: int = 64
     monitor: ClassVar[str | None] = None  # a student and a teacher that say the same of everything agree best
+    summary: ClassVar[str] = "tell from one view of a row what a slow copy says of another"
+    paper: ClassVar[str] = "Grill et al. 2020, https://arxiv.org/abs/2006.07733"
     _augment: Augmentation = field(default=Augmentation(()), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

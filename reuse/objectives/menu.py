@@ -1,16 +1,18 @@
 """The objectives that `reuse pretrain` knows by name: one line each."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from reuse.data.dataset import Dataset
-from reuse.objectives.autoencoder import Reconstruction
+from reuse.menus import Named, arguments_for, lookup, parse_named
+from reuse.objectives.autoencoder import Denoising, Reconstruction
 from reuse.objectives.bigan import Bidirectional
 from reuse.objectives.byol import Byol
 from reuse.objectives.colorization import Colorization
 from reuse.objectives.gan import Adversarial
 from reuse.objectives.inpainting import Inpainting
 from reuse.objectives.jigsaw import Jigsaw
+from reuse.objectives.labelled import Labelled
 from reuse.objectives.masked import Masked
 from reuse.objectives.masked_columns import MaskedColumns
 from reuse.objectives.masked_step import MaskedStep
@@ -19,16 +21,13 @@ from reuse.objectives.next_step import NextStep
 from reuse.objectives.objective import Objective
 from reuse.objectives.relative_patch import RelativePatch
 from reuse.objectives.rotation import Rotation
-from reuse.objectives.sample_weights import weighted
 from reuse.objectives.scarf import Scarf
 from reuse.objectives.siamese import Siamese
 from reuse.objectives.stacked import Stacked
-from reuse.objectives.supervised import supervised
 from reuse.objectives.triplet import Triplet
 from reuse.objectives.variational import Variational
 from reuse.objectives.vime import Vime
-from reuse.objectives.weighting import parse_class_weights
-from reuse.settings.training import LabelSettings
+from reuse.settings.setting import Setting, settings_of
 
 
 @dataclass(frozen=True)
@@ -36,55 +35,81 @@ class MenuEntry:
     """One name.
 
     Attributes:
-        summary: one line.
-        make: makes the objective for some data.
-        needs_labels: whether it learns from labels.
+        group: of the methods that it is listed with.
+        kind: the class, whose fields are the method's own settings.
     """
 
-    summary: str
-    make: Callable[[Dataset, LabelSettings], Objective]
-    needs_labels: bool = False
+    group: str
+    kind: type[Objective]
 
-
-def from_labels(data: Dataset, settings: LabelSettings) -> Objective:
-    """Return what is minimised for the labels of the data."""
-    weights = None
-    if settings.class_weights is not None and data.train.targets is not None:
-        weights = parse_class_weights(settings.class_weights, data.classes, data.train.targets)
-    objective = supervised(
-        data.task,
-        data.num_outputs,
-        label_smoothing=settings.label_smoothing,
-        class_weights=weights,
-        scale=data.target_scale,
-    )
-    return objective if data.train.weights is None else weighted(objective)
+    @property
+    def settings(self) -> Mapping[str, Setting]:
+        """The method's own settings, by name."""
+        return settings_of(self.kind)
 
 
 OBJECTIVES: dict[str, MenuEntry] = {
-    "autoencoder": MenuEntry("give the inputs back through narrow hidden layers", lambda *_: Reconstruction()),
-    "denoising_autoencoder": MenuEntry(
-        "give the clean inputs back from inputs of which a quarter is masked",
-        lambda *_: Reconstruction(0.25, "masking"),
-    ),
-    "stacked": MenuEntry(Stacked.summary, lambda *_: Stacked()),
-    "variational": MenuEntry("give the inputs back through codes drawn at random", lambda *_: Variational()),
-    "byol": MenuEntry("tell from one view of a row what a slow copy says of another", lambda *_: Byol()),
-    "gan": MenuEntry(Adversarial.summary, lambda *_: Adversarial()),
-    "bigan": MenuEntry(Bidirectional.summary, lambda *_: Bidirectional()),
-    "masked": MenuEntry(Masked.summary, lambda *_: Masked()),
-    "colorization": MenuEntry(Colorization.summary, lambda *_: Colorization()),
-    "inpainting": MenuEntry(Inpainting.summary, lambda *_: Inpainting()),
-    "jigsaw": MenuEntry(Jigsaw.summary, lambda *_: Jigsaw()),
-    "relative_patch": MenuEntry(RelativePatch.summary, lambda *_: RelativePatch()),
-    "rotation": MenuEntry(Rotation.summary, lambda *_: Rotation()),
-    "scarf": MenuEntry(Scarf.summary, lambda *_: Scarf()),
-    "vime": MenuEntry(Vime.summary, lambda *_: Vime()),
-    "masked_columns": MenuEntry(MaskedColumns.summary, lambda *_: MaskedColumns()),
-    "next_step": MenuEntry(NextStep.summary, lambda *_: NextStep()),
-    "masked_step": MenuEntry(MaskedStep.summary, lambda *_: MaskedStep()),
-    "supervised": MenuEntry("train from scratch on the labels", from_labels, needs_labels=True),
-    "multitask": MenuEntry(MultiTask.summary, lambda *_: MultiTask(), needs_labels=True),
-    "siamese": MenuEntry(Siamese.summary, lambda *_: Siamese(), needs_labels=True),
-    "triplet": MenuEntry(Triplet.summary, lambda *_: Triplet(), needs_labels=True),
+    "autoencoder": MenuEntry("reconstruction", Reconstruction),
+    "denoising_autoencoder": MenuEntry("reconstruction", Denoising),
+    "stacked": MenuEntry("reconstruction", Stacked),
+    "variational": MenuEntry("reconstruction", Variational),
+    "masked": MenuEntry("reconstruction", Masked),
+    "gan": MenuEntry("adversarial", Adversarial),
+    "bigan": MenuEntry("adversarial", Bidirectional),
+    "byol": MenuEntry("self-supervised", Byol),
+    "rotation": MenuEntry("self-supervised", Rotation),
+    "jigsaw": MenuEntry("self-supervised", Jigsaw),
+    "relative_patch": MenuEntry("self-supervised", RelativePatch),
+    "inpainting": MenuEntry("self-supervised", Inpainting),
+    "colorization": MenuEntry("self-supervised", Colorization),
+    "scarf": MenuEntry("tables", Scarf),
+    "vime": MenuEntry("tables", Vime),
+    "masked_columns": MenuEntry("tables", MaskedColumns),
+    "next_step": MenuEntry("sequences", NextStep),
+    "masked_step": MenuEntry("sequences", MaskedStep),
+    "supervised": MenuEntry("auxiliary tasks", Labelled),
+    "multitask": MenuEntry("auxiliary tasks", MultiTask),
+    "siamese": MenuEntry("auxiliary tasks", Siamese),
+    "triplet": MenuEntry("auxiliary tasks", Triplet),
 }
+
+
+def parse_objective(text: str) -> Objective:
+    """Return the objective that a text names, with the settings behind its colon.
+
+    Args:
+        text: a name of the menu, or `name:setting=value,…`.
+
+    Raises:
+        UnknownNameError: there is no such name.
+        UsageError: the method has no such setting, or does not take such a value.
+
+    Example:
+        >>> parse_objective("variational:beta=4")
+        Variational(size=16, beta=4.0)
+    """
+    named = parse_named(text, "objective")
+    entry = lookup(OBJECTIVES, named.name, "objective")
+    return entry.kind(**_checked(entry, named))
+
+
+def _checked(entry: MenuEntry, named: Named) -> dict[str, Any]:
+    """Return the arguments behind a name in the types of the method's settings."""
+    rest, given = arguments_for(entry.kind, named, "objective")
+    assert not rest, "an objective takes its settings by name"
+    return {name: entry.settings[name].checked(value) for name, value in given.items()}
+
+
+def listed() -> list[dict[str, Any]]:
+    """Return what is said of each name: its group, what it learns, for which data, its settings, its paper."""
+    return [
+        {
+            "name": name,
+            "group": entry.group,
+            "summary": entry.kind.summary,
+            "data": list(entry.kind.suits),
+            "paper": entry.kind.paper,
+            "settings": {key: setting.default for key, setting in entry.settings.items()},
+        }
+        for name, entry in OBJECTIVES.items()
+    ]

@@ -11,6 +11,7 @@ from reuse.data.dataset import Dataset
 from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.seeding import seed_everything, untouched_random_state
+from reuse.settings.training import LabelSettings
 
 Network = Callable[..., Any]
 """A module, or what stands in for one: called on a batch's inputs."""
@@ -85,6 +86,9 @@ class Objective:
         needs_labels: whether batches must have targets.
         whole_labels: whether labels are taken as they are: then nothing mixes, smooths or weighs them.
         least_rows: fewest rows of a batch that it learns from: two where rows are compared with each other.
+        summary: what it learns, in one line, as `reuse pretrain --list` prints it.
+        suits: the data that it is for: images, tables, sequences.
+        paper: authors, year and address.
 
     Example:
         >>> class Shrink(Objective):
@@ -98,6 +102,18 @@ class Objective:
     needs_labels: ClassVar[bool] = False
     whole_labels: ClassVar[bool] = False
     least_rows: ClassVar[int] = 1
+    summary: ClassVar[str] = ""
+    suits: ClassVar[tuple[str, ...]] = ("images", "tables", "sequences")
+    paper: ClassVar[str] = ""
+
+    def settled(self, data: Dataset, labels: LabelSettings) -> "Objective":  # noqa: ARG002 - for those who look at them
+        """Return what is minimised for some data: by default the objective itself.
+
+        Args:
+            data: what is learned from.
+            labels: the weight of labels in the loss.
+        """
+        return self
 
     def build(self, model: nn.Module, data: Dataset) -> nn.Module:  # noqa: ARG002 - for those who build something
         """Return the module that is trained: the model itself, or what is built around it.

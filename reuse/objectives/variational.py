@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,8 @@ class Variational(Objective):
 
     size: int = 16
     beta: float = 1.0
+    summary: ClassVar[str] = "give the inputs back through codes drawn at random"
+    paper: ClassVar[str] = "Kingma & Welling 2014, https://arxiv.org/abs/1312.6114"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.beta) and self.beta >= 0):

@@ -9,7 +9,7 @@ from typing import Any
 
 from reuse.data.dataset import Dataset
 from reuse.errors import UsageError
-from reuse.objectives.menu import from_labels
+from reuse.objectives.labelled import from_labels
 from reuse.objectives.objective import Objective
 from reuse.reporting import Reporter
 from reuse.runs.fitting import Interrupted

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from reuse.errors import UsageError
 
+LISTS = (Sequence, tuple)  # the origins of types of several values
 NUMBER_OF_CHARACTERS = 60  # of a value that a message shows
 
 
@@ -229,7 +230,7 @@ def _as_kind(value: Any, kind: Any) -> Any:
     """Return a value as one of a kind, or `_NO`."""
     if kind is Any:
         return value
-    if get_origin(kind) is Sequence:
+    if get_origin(kind) in LISTS:
         return _as_sequence(value, get_args(kind)[0])
     if kind is bool or isinstance(value, bool):
         return value if kind is bool and isinstance(value, bool) else _NO
@@ -250,7 +251,7 @@ def _as_sequence(value: Any, member: Any) -> Any:
 
 
 def _in_words(kind: Any) -> str:
-    if get_origin(kind) is Sequence:
+    if get_origin(kind) in LISTS:
         return "a list"
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "text"}
     return words.get(kind) or f"a {kind.__name__}"

@@ -43,9 +43,9 @@ class ObjectiveSettings(LabelSettings):
     """The objective of a pretraining.
 
     Attributes:
-        objective: a name of `reuse pretrain --list`: `autoencoder`, `denoising_autoencoder`, `variational`, `byol`,
-            `gan`, or `supervised` on the labels of a similar task with more of them; or an object of your own (see
-            `reuse.Objective`).
+        objective: a name of `reuse pretrain --list`, such as `autoencoder`, `byol`, or `supervised` on the labels of a
+            similar task with more of them, with settings of its own as in `byol:momentum=0.9`; or an object of your own
+            (see `reuse.Objective`).
         noise: for autoencoders: the standard deviation of Gaussian noise on the inputs, or the share of them that a
             `denoising_autoencoder` masks; None takes the objective's own.
     """

@@ -16,7 +16,7 @@ from reuse.layers.freezing import Freezing, frozen
 from reuse.layers.selecting import select
 from reuse.nn.hf_specs import has_weights, is_hf
 from reuse.nn.outputs import output_layers
-from reuse.objectives.menu import from_labels
+from reuse.objectives.labelled import from_labels
 from reuse.objectives.objective import Objective
 from reuse.reporting import Reporter, Transcript
 from reuse.runs.checkpoints import kept_anchors

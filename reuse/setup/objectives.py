@@ -5,8 +5,7 @@ from typing import Any, cast
 
 from reuse.data.dataset import Dataset
 from reuse.errors import UsageError
-from reuse.menus import lookup
-from reuse.objectives.menu import OBJECTIVES
+from reuse.objectives.menu import parse_objective
 from reuse.objectives.objective import Objective
 from reuse.settings.files import OBJECT, objective_name
 from reuse.settings.training import ObjectiveSettings
@@ -16,7 +15,7 @@ def check_objective(objective: Any) -> bool:
     """Check what was given as an objective before anything is read, and return whether it needs labels.
 
     Args:
-        objective: a name of the menu, or an object.
+        objective: a name of the menu, with its settings behind a colon, or an object.
 
     Raises:
         UsageError: it is neither, or is what settings say of an object that was not given again.
@@ -25,7 +24,7 @@ def check_objective(objective: Any) -> bool:
     if isinstance(objective, str) and objective.startswith(OBJECT):
         raise UsageError(f"the objective was the object {objective.removeprefix(OBJECT)}: give it again as objective")
     if isinstance(objective, str):
-        return lookup(OBJECTIVES, objective, "objective").needs_labels
+        return parse_objective(objective).needs_labels
     if not isinstance(objective, Objective):
         is_class = isinstance(objective, type)
         given = f"the class {objective.__name__}" if is_class else f"of type {type(objective).__name__}"
@@ -50,7 +49,7 @@ def choose_objective(settings: ObjectiveSettings, data: Dataset) -> Objective:
         UsageError: noise for an objective that adds none.
     """
     objective = settings.objective
-    chosen: Any = OBJECTIVES[objective].make(data, settings) if isinstance(objective, str) else objective
+    chosen: Any = parse_objective(objective).settled(data, settings) if isinstance(objective, str) else objective
     if settings.noise is not None:
         if not (is_dataclass(chosen) and "noise" in {field.name for field in fields(chosen)}):
             raise UsageError(

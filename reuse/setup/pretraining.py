@@ -115,7 +115,7 @@ def _load(settings: PretrainSettings, run: RunFolder | None, needs_labels: bool)
         transductive=settings.transductive,
         supervised=needs_labels,
     )
-    if run is not None and data.task == "regression":
+    if run is not None and data.task == "regression" and run.manifest().task is not None:
         data = replace(data, target_scale=run.manifest().target_scale)  # None in runs that learned numbers as they were
     if needs_labels and data.task == "unlabelled":
         raise UsageError(f"objective {objective_name(settings.objective)} needs labels, and {data.name} has none")

@@ -27,7 +27,7 @@ OWN_ARGUMENTS = {"reporter"}
 ANSWER_SECONDS = 0.3  # beyond what the bare interpreter takes
 STARTS = {"help": ["-m", "reuse", "--help"], "import": ["-c", "import reuse"]}
 MIRRORED = {
-    "pretrain": (training.pretrain, pretrain, OWN_OPTIONS),
+    "pretrain": (training.pretrain, pretrain, OWN_OPTIONS | {"own"}),
     "finetune": (training.finetune, finetune, OWN_OPTIONS),
     "inspect": (inspect_command, inspect_model, OWN_OPTIONS),
     "evaluate": (evaluate, evaluate_run, OWN_OPTIONS),

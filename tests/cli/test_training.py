@@ -149,4 +149,4 @@ def test_a_warning_is_one_line_without_code(reuse: Any) -> None:
 
 def test_objectives_are_listed(reuse: Any) -> None:
     listed = reuse("pretrain", "--list", "--json").json["objectives"]
-    assert {"autoencoder", "denoising_autoencoder", "supervised"} <= {entry["objective"] for entry in listed}
+    assert {"autoencoder", "denoising_autoencoder", "supervised"} <= {entry["name"] for entry in listed}

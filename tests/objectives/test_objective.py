@@ -19,19 +19,12 @@ from reuse.data.rows import Batch, Resident
 from reuse.fingerprinting.fingerprint import fingerprint
 from reuse.nn.decoders import encoder_of
 from reuse.objectives.autoencoder import Reconstruction
-from reuse.objectives.menu import OBJECTIVES
 from reuse.runs.fitting import Interrupted
 from reuse.runs.folder import RunFolder
 from reuse.training.evaluation import evaluate
 
 ROWS = np.random.default_rng(0).random((70, 9), dtype=np.float32)
 LABELS = np.arange(70) % 3
-SEQUENCES = ROWS.reshape(70, 3, 3)
-SEVERAL = np.stack([LABELS, ROWS[:, 0]], axis=1)
-IMAGES = np.random.default_rng(0).random((70, 3, 8, 8), dtype=np.float32)
-OF_IMAGES = ("rotation", "jigsaw", "relative_patch", "inpainting", "colorization")
-OF_LAYERS: dict[str, dict[str, Any]] = {"stacked": {"epochs": 2}}  # one a layer
-OF_STEPS = ("next_step", "masked_step")
 SETTINGS: dict[str, Any] = {"data": (ROWS, None), "model": "mlp:12,8", "epochs": 4}
 
 
@@ -183,17 +176,6 @@ def test_default_metrics_are_means_over_rows_of_batches_of_any_size() -> None:
     assert found["second"] == 1.0
     assert found == evaluate(lambda x: x, Rows(), rows, None, batch_size=4), "what is drawn is the same each time"
     assert found["loss"] == pytest.approx(found["first"] + found["drawn"] + found["second"])
-
-
-def test_all_names_of_the_menu_train_and_lend_their_layers() -> None:
-    for name, entry in OBJECTIVES.items():
-        rows, model, lowest = (SEQUENCES, "gru:8", "gru1") if name in OF_STEPS else (ROWS, "mlp:12,8", "hidden1")
-        rows = IMAGES if name in OF_IMAGES else rows
-        targets = SEVERAL if name == "multitask" else LABELS
-        data = (rows, targets if entry.needs_labels else None)
-        reuse.pretrain(name, data=data, out=name, **{"model": model, "epochs": 1, **OF_LAYERS.get(name, {})})
-        tuned = reuse.finetune(name, freeze=lowest, data=(rows, LABELS), epochs=1, cache=False)
-        assert tuned.frozen == (lowest,), name
 
 
 def test_a_layer_is_trained_on_the_cached_outputs_of_the_layer_below(tmp_path: Path) -> None:
