@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from reuse.data.dataset import Dataset
-from reuse.data.rows import Batch
+from reuse.data.rows import Batch, Rows
 from reuse.errors import UsageError
 from reuse.seeding import seed_everything, untouched_random_state
 from reuse.settings.training import LabelSettings
@@ -136,6 +136,22 @@ class Objective:
         """Return the module whose layers are reused: the child `encoder` of what was built, else all of it."""
         is_built = type(self).build is not Objective.build
         return trained.get_submodule("encoder") if is_built and "encoder" in trained._modules else trained
+
+    def arrange(self, rows: Rows, targets: Tensor | None, split: str) -> tuple[Rows, Tensor | None]:  # noqa: ARG002
+        """Return what the trainer reads of a split, and its targets: by default the rows as they are.
+
+        Called after `build`, once for each split. Batches are of what is returned, such as pairs of rows.
+
+        Args:
+            rows: of the split.
+            targets: as they are learned; None without any.
+            split: "train", "valid" or "test".
+        """
+        return rows, targets
+
+    def notes(self) -> tuple[str, ...]:
+        """Return lines worth printing on what was built: by default none."""
+        return ()
 
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return named scalars, means over the batch; the step minimises their sum.

@@ -97,6 +97,7 @@ def _train_at_once(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, 
     """Train everything in all epochs."""
     settings, trained, objective = setup.settings, setup.trained, setup.objective
     feed = feed_inputs(trained, setup.data, setup.compute)
+    feed.splits = {name: objective.arrange(*rows, name) for name, rows in feed.splits.items()}
     feed.network = spread(trained, feed.network, settings.parallel)
     trainer = make_trainer(trained, objective, feed, settings, setup.data)
     stopping, epochs = make_stopping(objective, settings), EpochRange(settings.epochs)

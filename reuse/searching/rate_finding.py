@@ -113,4 +113,5 @@ def _of_pretraining(settings: PretrainSettings, reporter: Reporter) -> tuple[Tra
     """Return what a pretraining would begin with."""
     setup = pretraining.set_up(settings, reporter)
     feed = feed_inputs(setup.trained, setup.data, setup.compute)
+    feed.splits = {name: setup.objective.arrange(*rows, name) for name, rows in feed.splits.items()}
     return make_trainer(setup.trained, setup.objective, feed, setup.settings, setup.data), feed

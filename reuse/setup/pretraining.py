@@ -92,6 +92,7 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
         *([vectors.note] if vectors else []),
         *describe_model(encoder, recipe, data),
         *settle_outputs(encoder, recipe, data),
+        *objective.notes(),
     )
     for line in notes:
         reporter.line(line)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import reuse
-from reuse.data.rows import Batch
+from reuse.data.rows import Batch, Resident
 from reuse.errors import UsageError
 from reuse.objectives.pairs import draw_balanced
 from reuse.objectives.siamese import Siamese
@@ -88,3 +88,53 @@ def test_what_cannot_be_is_refused(settings: dict, message: str, tmp_path: Path)
 def test_settings_out_of_range_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         built(Siamese(**settings))
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> tuple[str, list[tuple[int, int, int]]]:
+    """Write pairs of all rows by number, three of one kind for each other, and return them."""
+    pairs = [(i, j, int(LABELS[i] == LABELS[j])) for i in range(60) for j in RANDOM.integers(60, size=8).tolist()]
+    path = tmp_path / "pairs.csv"
+    path.write_text("\n".join(",".join(map(str, pair)) for pair in pairs))
+    return str(path), pairs
+
+
+def test_pairs_of_a_file_are_learned_as_they_stand_there_without_labels(
+    listed: tuple[str, list[tuple[int, int, int]]],
+) -> None:
+    path, pairs = listed
+    objective = Siamese(margin=2.0, size=4, pairs=path)
+    network = objective.build(
+        reuse.build("mlp:8", (6,), 5), reuse.load((ROWS, None), test_fraction=0, valid_fraction=0)
+    )
+    rows, _ = objective.arrange(Resident(torch.from_numpy(ROWS)), None, "train")
+    same = torch.tensor([pair[2] for pair in pairs])
+    assert len(rows) == len(pairs) == 480
+    loss = objective.losses(network, Batch(rows.gather(torch.arange(480)), same))["loss"]
+    points = network(torch.from_numpy(ROWS)).detach().numpy().astype(np.float64)
+    errors = []
+    for i, j, is_same in pairs:
+        distance = np.linalg.norm(points[i] - points[j])
+        errors.append(distance**2 / 2 if is_same else max(0.0, 2.0 - distance) ** 2 / 2)
+    assert loss.item() == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+def test_a_run_on_pairs_of_a_file_says_what_it_left_out_and_lends_its_layers(
+    listed: tuple[str, list[tuple[int, int, int]]],
+) -> None:
+    path, _ = listed
+    settings = {"data": (ROWS, None), "model": "mlp:16", "learning_rate": 0.01}
+    runs = [reuse.pretrain(Siamese(size=4, pairs=path), epochs=n, out=f"run{n}", **settings) for n in (1, 30)]
+    assert any("pairs: " in note and "in two splits are left out" in note for note in runs[0].notes)
+    assert runs[1].metrics["test"]["loss"] < runs[0].metrics["test"]["loss"] / 2
+    tuned = reuse.finetune("run30", freeze="hidden1", data=(ROWS, LABELS), epochs=1, cache=False)
+    assert tuned.frozen == ("hidden1",)
+
+
+def test_a_file_without_a_pair_of_training_rows_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("0,50,1\n")
+    data = {"x_train": ROWS[:40], "x_test": ROWS[40:]}
+    with pytest.raises(UsageError, match="is of two training rows"):
+        reuse.pretrain(Siamese(pairs=str(path)), data=data, model="mlp:8", epochs=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
