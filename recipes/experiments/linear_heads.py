@@ -37,7 +37,8 @@ def features_of(network: Mapping[str, Any], data: Dataset, *, run: str | None = 
     settings = {name: value for name, value in network.items() if name != "model"}
     encoder = encoder_of(reuse.build(network["model"], data.input_shape, max(data.num_outputs, 2), **settings))
     if run is not None:
-        encoder.load_state_dict(load_file(Path(run) / "weights.safetensors"))
+        saved = load_file(Path(run) / "weights.safetensors")  # with an output layer where labels were learned
+        encoder.load_state_dict({name: saved[name] for name in encoder.state_dict()})
     return lambda inputs: _computed(encoder.eval(), inputs)
 
 
