@@ -68,7 +68,7 @@ def takes_given(arguments: Callable[P, S]) -> Callable[[Callable[[S, Given], R]]
                 refuse_without_effect(settings, given)
             return function(settings, given)
 
-        call.__doc__ = _documented(kind, function.__doc__ or "")
+        call.__doc__ = documented(kind, function.__doc__ or "")
         call.__signature__ = signature  # type: ignore[attr-defined]
         return call
 
@@ -152,6 +152,21 @@ def overridden(settings: T, by: Settings, given: Iterable[str]) -> T:
     return replace(changed, **{name: known[name].default for name in idle})
 
 
+def documented(arguments: type[Settings], doc: str, indent: str = "    ") -> str:
+    """Return a docstring with the settings as its `Args:`, before its other sections.
+
+    Args:
+        arguments: the dataclass of the settings.
+        doc: the docstring.
+        indent: of its sections.
+    """
+    entries = "\n".join(f"{indent}    {name}: {setting.help}" for name, setting in settings_of(arguments).items())
+    found = re.search(rf"^{indent}(Attributes|Returns|Raises|Example):$", doc, re.MULTILINE)
+    place = found.start() if found else len(doc)
+    gap = "" if found or not doc or indent else "\n\n"
+    return f"{doc[:place]}{gap}{indent}Args:\n{entries}\n\n{doc[place:]}"
+
+
 def _all_names() -> set[str]:
     """Return the names of the settings of all commands."""
     found, groups = set[str](), [Settings]
@@ -167,11 +182,3 @@ def _signature(arguments: type[Settings], function: Callable[..., Any]) -> inspe
     listed = [own[name] for name in settings_of(arguments)]
     listed.sort(key=lambda parameter: parameter.kind)  # positional ones first; the order is kept otherwise
     return inspect.Signature(listed, return_annotation=function.__annotations__.get("return", inspect.Signature.empty))
-
-
-def _documented(arguments: type[Settings], doc: str) -> str:
-    """Return a docstring with the settings as its `Args:`, before its other sections."""
-    entries = "\n".join(f"        {name}: {setting.help}" for name, setting in settings_of(arguments).items())
-    found = re.search(r"^    (Returns|Raises|Example):$", doc, re.MULTILINE)
-    place = found.start() if found else len(doc)
-    return f"{doc[:place]}    Args:\n{entries}\n\n{doc[place:]}"

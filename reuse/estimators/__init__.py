@@ -1,0 +1,1 @@
+"""Estimators for scikit-learn: layers that are already trained, in pipelines, searches and cross-validation."""

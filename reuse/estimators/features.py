@@ -1,0 +1,106 @@
+"""`FrozenFeatures`: what layers that are already trained compute, as columns for any estimator of scikit-learn."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from reuse.caching.cache import ActivationCache, cache_folder
+from reuse.data.preprocessing import Preprocessing
+from reuse.devices import Compute, choose_device
+from reuse.estimators.networks import open_network
+from reuse.estimators.parameters import parameters_of, seed_from, settings_from
+from reuse.estimators.rows import prepared
+from reuse.features.extracting import Extraction, compute_outputs
+from reuse.features.layer_outputs import LayerOutputs
+from reuse.seeding import seed_everything, untouched_random_state
+from reuse.settings.estimators import ExtractingSettings
+
+EXAMPLE_ROWS = 8
+
+
+@parameters_of(ExtractingSettings)
+class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """The outputs of layers of a trained network as columns, before an SVM, neighbours or boosting.
+
+    Rows are arrays `(rows, columns)`, `(rows, [channels,] height, width)` or `(rows, steps, columns)`, or data frames.
+    They are prepared as the source's own were, a run's or timm's; for any other network they are taken as they are, but
+    for bytes of images, which become 0 to 1: scale columns before it, in a pipeline. Nothing is fitted to the rows, so
+    each row is computed once, in all folds, candidates and processes, and found in the cache after that.
+
+    Attributes:
+        network_: the network, frozen, with the layers that are wanted.
+        widths_: columns of each layer.
+        n_features_in_: columns of the rows, or channels.
+        feature_names_in_: names of the columns of a data frame.
+
+    Example:
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.svm import SVC
+        >>> model = make_pipeline(FrozenFeatures("timm:resnet18"), SVC()).fit(photos, labels)  # doctest: +SKIP
+    """
+
+    def fit(self, X: Any, y: Any = None) -> "FrozenFeatures":  # noqa: ARG002, N803 - scikit-learn's names
+        """Open the network, and find its layers on a few rows.
+
+        Args:
+            X: rows.
+            y: not looked at.
+        """
+        settings: ExtractingSettings = settings_from(self, ExtractingSettings)
+        rows = self._validated(X, reset=True)
+        with untouched_random_state():
+            seed_everything(seed_from(settings.random_state))
+            opened = open_network(settings, rows)
+        self._adopt(LayerOutputs(opened.module, settings.layers, settings.pool), opened.preprocessing, rows)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Return the outputs of the layers, `(rows, columns)`.
+
+        Args:
+            X: rows.
+        """
+        check_is_fitted(self)
+        rows = prepared(self._validated(X, reset=False), self._preprocessing)
+        with untouched_random_state():
+            return np.asarray(self._computed(rows))
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:  # noqa: ARG002 - scikit-learn's
+        """Return the name of each column: that of its layer, and its number there."""
+        check_is_fitted(self)
+        layers = zip(self.network_.names, self.widths_, strict=True)
+        return np.array([f"{name}_{number}" for name, width in layers for number in range(width)], dtype=object)
+
+    def _validated(self, x: Any, *, reset: bool) -> np.ndarray:
+        rows: np.ndarray = validate_data(self, x, reset=reset, allow_nd=True, dtype="numeric")
+        return rows
+
+    def _adopt(self, outputs: LayerOutputs, preprocessing: Preprocessing, rows: np.ndarray) -> None:
+        """Take a network with its layers, on its device and in its type, and note what it gives."""
+        self._preprocessing, self._compute = preprocessing, Compute(choose_device(self.device), self.precision)
+        self.network_ = outputs.requires_grad_(False).to(self._compute.device, self._compute.dtype).eval()
+        example = prepared(rows[:EXAMPLE_ROWS], preprocessing)
+        self.widths_ = self.network_.measure(example.to(self._compute.device, self._compute.dtype))
+        self.__dict__.pop("_extraction", None)
+
+    def _computed(self, rows: torch.Tensor) -> torch.Tensor:
+        if not self.cache:
+            return compute_outputs(self.network_, rows, self._compute)
+        if "_extraction" not in self.__dict__:
+            opened = ActivationCache(cache_folder(self.cache_dir), self._budget)
+            example = rows[:EXAMPLE_ROWS]
+            self._extraction = Extraction(self.network_, example, self._compute, opened, self.cache_dtype)
+        return self._extraction(rows)
+
+    @property
+    def _budget(self) -> int | None:
+        settings: ExtractingSettings = settings_from(self, ExtractingSettings)
+        return settings.cache_budget
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: not the opened cache."""
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_extraction"}

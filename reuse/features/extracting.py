@@ -1,0 +1,90 @@
+"""The outputs of layers for rows in memory: computed once and for all, whoever asks for them and in what order."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from reuse.caching.cache import ActivationCache
+from reuse.caching.chaining import PrefixCaches
+from reuse.caching.store import PrefixCache
+from reuse.data.samples import SampleInputs, digest_samples
+from reuse.devices import Compute, moved
+from reuse.features.cutting import cut_on
+from reuse.features.filling import COMPUTE_ROWS
+from reuse.features.layer_outputs import LayerOutputs
+from reuse.features.reading import CHUNK_BYTES, Chunk
+from reuse.features.streaming import Streaming
+from reuse.hints import Hints
+from reuse.layers.freezing import freeze
+from reuse.reporting import Warner
+
+
+class Extraction:
+    """What some layers of a model give for rows, from the cache as far as it has them.
+
+    Whether the cache may serve is checked once, on the first rows: the model is not to be changed after that.
+
+    Args:
+        outputs: the layers, on their device; they are frozen.
+        example: a few rows, prepared for the model.
+        compute: where and in which types.
+        opened: the cache.
+        dtype: in which type features are stored; None: as computed.
+
+    Attributes:
+        computed: how many rows were computed, of all calls together.
+
+    Raises:
+        CutError: what the model gives for a row depends on more than the row; the message says on what.
+    """
+
+    def __init__(
+        self, outputs: LayerOutputs, example: Tensor, compute: Compute, opened: ActivationCache, dtype: str | None
+    ) -> None:
+        whole = Ended(outputs)
+        freeze(whole, "outputs")
+        row = (tuple(example.shape[1:]), example.dtype)
+        parts = cut_on(whole, lambda: moved(example, compute), [row], compute, hints=Hints(opened.root))
+        about = {"model": type(outputs.model).__name__, "data": "rows"}
+        caches = PrefixCaches(opened, {"samples": "known by content"}, compute, about)
+        self._store: PrefixCache = caches.of(parts.prefix, parts.frontier, dtype)
+        self._streaming = Streaming(parts.prefix, self._store, compute, Warner())
+        self.computed = 0
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Return the outputs for some rows, `(rows, columns)`, on the CPU."""
+        with self._store.hold():
+            streamed = self._streaming.fill(_chunks(rows))
+            self.computed += streamed.computed
+            if streamed.kept is not None:
+                return streamed.kept[0]
+            mend = partial(self._streaming.fill, _chunks(rows))
+            stored = self._store.activations(streamed.keys, device=torch.device("cpu"), mend=mend)
+            return stored.gather(torch.arange(len(rows)))[0]
+
+
+class Ended(nn.Module):
+    """Outputs of layers with something behind them that trains, without which there would be nothing to cut from."""
+
+    def __init__(self, outputs: LayerOutputs) -> None:
+        super().__init__()
+        self.outputs, self.scale = outputs, nn.Parameter(torch.ones(()))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs, scaled."""
+        return self.outputs(inputs) * self.scale
+
+
+@torch.no_grad()
+def compute_outputs(outputs: LayerOutputs, rows: Tensor, compute: Compute) -> Tensor:
+    """Return the outputs for some rows without any cache, `(rows, columns)`, on the CPU."""
+    parts = [outputs(moved(some, compute)).cpu() for some in rows.split(COMPUTE_ROWS)]
+    return torch.cat(parts)
+
+
+def _chunks(rows: Tensor) -> Iterator[Chunk]:
+    count = max(1, CHUNK_BYTES // max(1, rows[0].nbytes))
+    for some in rows.split(count):
+        yield Chunk(SampleInputs((some,), digest_samples((some,))), [None] * len(some))
