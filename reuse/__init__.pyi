@@ -7,6 +7,9 @@ from .errors import ReuseError as ReuseError
 from .errors import RunError as RunError
 from .errors import UnknownNameError as UnknownNameError
 from .errors import UsageError as UsageError
+from .estimators.classifier import TransferClassifier as TransferClassifier
+from .estimators.features import FrozenFeatures as FrozenFeatures
+from .estimators.regressor import TransferRegressor as TransferRegressor
 from .features.dataset import CachedFeatures as CachedFeatures
 from .features.dataset import cached as cached
 from .finetuning.finetune import finetune as finetune

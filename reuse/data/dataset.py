@@ -121,5 +121,5 @@ def learned_targets(data: Dataset, split: Split, compute: Compute) -> Tensor | N
         targets = (data.target_scale.standardised(targets) if data.target_scale else targets).to(compute.dtype)
     if split.weights is None:
         return targets
-    columns = targets.reshape(len(targets), -1).to(compute.dtype)
+    columns = (targets[:, None] if targets.ndim == 1 else targets).to(compute.dtype)
     return torch.cat([columns, split.weights.to(compute.dtype)[:, None]], dim=1)

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from reuse.data.arrays import as_samples
 from reuse.data.preprocessing import Preprocessing
 from reuse.errors import RunError, UsageError
-from reuse.estimators.rows import as_they_are
+from reuse.estimators.rows import as_they_are, prepared, timm_preparation
 from reuse.nn.options import LayerOptions
 from reuse.nn.outputs import output_layers
 from reuse.nn.recipe import ModelRecipe
@@ -21,7 +20,7 @@ from reuse.reporting import Reporter
 from reuse.runs.models import load_whole
 from reuse.settings.estimators import ExtractingSettings
 from reuse.settings.model import ModelSettings, ReusingSettings
-from reuse.setup.data import preprocessing_for
+from reuse.settings.setting import settings_of
 from reuse.setup.models import restore, with_model_options
 from reuse.setup.sources import Source, find_source
 
@@ -72,24 +71,19 @@ def _of_spec(source: Source, settings: ExtractingSettings, x: np.ndarray) -> Net
     spec = settings.model or source.spec
     if spec is None:
         raise UsageError(f"{source.name} holds weights and does not say of which model: give model")
-    samples = as_samples(x[:1]) if x.ndim == 4 else x
-    size = settings.image_size or samples.shape[2:]
-    own = preprocessing_for(spec, size, samples.shape[1]) if x.ndim == 4 else None
-    preprocessing = own or as_they_are(x, reads_steps=is_recurrent(spec))
+    preprocessing = timm_preparation(spec, x, settings.image_size) or as_they_are(x, reads_steps=is_recurrent(spec))
     options = with_model_options(ModelSettings(), spec)
     from_timm = source.weights is None and not settings.random_weights and spec.startswith("timm:")
-    network = _recipe(spec, preprocessing, samples.shape, options).build(pretrained=from_timm)
+    network = _recipe(spec, prepared(x[:1], preprocessing), options).build(pretrained=from_timm)
     if source.weights is not None:
         restore(network, source, ReusingSettings(), Reporter())
         _empty_output(network)
     return Network(network, preprocessing)
 
 
-def _recipe(spec: str, preprocessing: Preprocessing, shape: tuple[int, ...], options: ModelSettings) -> ModelRecipe:
-    images = preprocessing.kind == "images"
-    row = (shape[1], *preprocessing.image_size) if images and preprocessing.image_size else shape[1:]
-    known = {name: getattr(options, name) for name in LayerOptions.__dataclass_fields__}
-    return ModelRecipe(spec, tuple(row), _num_outputs(spec), LayerOptions(**known))
+def _recipe(spec: str, row: Tensor, options: ModelSettings) -> ModelRecipe:
+    known = {name: getattr(options, name) for name in settings_of(LayerOptions)}
+    return ModelRecipe(spec, tuple(row.shape[1:]), _num_outputs(spec), LayerOptions(**known))
 
 
 def _num_outputs(spec: str) -> int:

@@ -39,7 +39,7 @@ def parameters_of(group: type[Settings]) -> Callable[[type[E]], type[E]]:
 
         construct.__signature__ = signature  # type: ignore[attr-defined]
         construct.__name__ = "__init__"
-        estimator.__init__ = construct  # type: ignore[assignment, method-assign]
+        estimator.__init__ = construct
         estimator.__doc__ = documented(kind, inspect.cleandoc(estimator.__doc__ or ""), indent="")
         return estimator
 

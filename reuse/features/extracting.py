@@ -1,7 +1,6 @@
 """The outputs of layers for rows in memory: computed once and for all, whoever asks for them and in what order."""
 
 from collections.abc import Iterator
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +59,10 @@ class Extraction:
             self.computed += streamed.computed
             if streamed.kept is not None:
                 return streamed.kept[0]
-            mend = partial(self._streaming.fill, _chunks(rows))
+
+            def mend() -> None:
+                self._streaming.fill(_chunks(rows))
+
             stored = self._store.activations(streamed.keys, device=torch.device("cpu"), mend=mend)
             return stored.gather(torch.arange(len(rows)))[0]
 
@@ -74,17 +76,18 @@ class Ended(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs, scaled."""
-        return self.outputs(inputs) * self.scale
+        outputs: Tensor = self.outputs(inputs)
+        return outputs * self.scale
 
 
 @torch.no_grad()
 def compute_outputs(outputs: LayerOutputs, rows: Tensor, compute: Compute) -> Tensor:
     """Return the outputs for some rows without any cache, `(rows, columns)`, on the CPU."""
-    parts = [outputs(moved(some, compute)).cpu() for some in rows.split(COMPUTE_ROWS)]
+    parts = [outputs(moved(some, compute)).cpu() for some in rows.split(COMPUTE_ROWS)]  # type: ignore[no-untyped-call]
     return torch.cat(parts)
 
 
 def _chunks(rows: Tensor) -> Iterator[Chunk]:
     count = max(1, CHUNK_BYTES // max(1, rows[0].nbytes))
-    for some in rows.split(count):
+    for some in rows.split(count):  # type: ignore[no-untyped-call]
         yield Chunk(SampleInputs((some,), digest_samples((some,))), [None] * len(some))

@@ -96,10 +96,10 @@ class SavedModel(nn.Module):
             for rows in torch.split(torch.arange(len(inputs)), batch_size):
                 samples = (inputs[rows],) if isinstance(inputs, Tensor) else inputs.gather(rows)
                 moved = [part.to(device, dtype if part.is_floating_point() else part.dtype) for part in samples]
-                parts.append(self._meaning(main_output(called(self.network, self.layout, moved))))
+                parts.append(self.meaning(main_output(called(self.network, self.layout, moved))))
         return torch.cat(parts)
 
-    def _meaning(self, outputs: Tensor) -> Tensor:
+    def meaning(self, outputs: Tensor) -> Tensor:
         """Return what outputs stand for, on the CPU."""
         if self.task == "classification":
             return outputs.softmax(1).cpu()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reuse.settings.caching import CachingSettings, StoringSettings
-from reuse.settings.group import ImageSize, Settings
+from reuse.settings.group import Count, ImageSize, Settings
 from reuse.settings.model import ModelSettings, PhaseSettings, ReusingSettings
 from reuse.settings.training import (
     AugmentingSettings,
@@ -85,7 +85,7 @@ class TransferSettings(
     valid_fraction: float = 0.2
     out: str | None = None
     cache_kind: str = "disk"
-    epochs: int = 200
+    epochs: Count = 200
     seed: int = field(init=False, default=0)
     rehash: bool = field(init=False, default=False)
 
@@ -93,5 +93,3 @@ class TransferSettings(
 @dataclass(frozen=True, kw_only=True)
 class TransferClassifierSettings(LabelSettings, TransferSettings):
     """Settings of `reuse.TransferClassifier`."""
-
-

@@ -99,7 +99,7 @@ def new_task(
         resolved = replace(resolved, restore=("*",))
         reporter.line(describe_going_on(resolved, source))
     seed_everything(resolved.seed)
-    preprocessing = _preprocessing(resolved, source, model)
+    preprocessing = source_preprocessing(resolved, source, model)
     begun, hints = time.perf_counter(), _hints(resolved, caches)
     if settings.data is None and not isinstance(source.settings, FinetuneSettings) and settings.labels is None:
         resolved, data = _with_few_labels(resolved, model, preprocessing, hints, reporter)
@@ -256,7 +256,7 @@ def _is_same(theirs: Any, ours: Any) -> bool:
     return bool(theirs == ours) or (isinstance(theirs, str) and Path(theirs).resolve() == Path(ours).resolve())
 
 
-def _preprocessing(settings: FinetuneSettings, source: Source, model: str) -> Preprocessing | None:
+def source_preprocessing(settings: FinetuneSettings, source: Source, model: str) -> Preprocessing | None:
     """Return the preprocessing of the source run, unless other pixels are asked for, else what the model brings."""
     own = preprocessing_for(model, settings.image_size, settings.channels)
     if source.manifest is None or source.manifest.preprocessing is None or source.settings is None:

@@ -68,6 +68,12 @@ def test_rows_of_no_weight_teach_nothing(table: pd.DataFrame) -> None:
     assert again.frozen == ("hidden1",)
 
 
+def test_rows_have_weights_where_none_validate(table: pd.DataFrame) -> None:
+    settings: dict[str, Any] = {"target": "label", "valid_fraction": 0.0, "test_fraction": 0.0, "epochs": 1}
+    result = reuse.finetune("mlp:4", data=table, sample_weight="weight", **settings)
+    assert result.sizes == {"train": 200, "valid": 0, "test": 0}
+
+
 def test_what_is_no_weight_is_refused(table: pd.DataFrame) -> None:
     data = load(table, target="label", sample_weight="weight")
     assert data.train.weights is not None
