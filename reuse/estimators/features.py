@@ -13,12 +13,13 @@ from reuse.devices import Compute, choose_device
 from reuse.estimators.networks import open_network
 from reuse.estimators.parameters import parameters_of, seed_from, settings_from
 from reuse.estimators.rows import prepared
+from reuse.features.cutting import SAMPLE_ROWS
 from reuse.features.extracting import Extraction, compute_outputs
 from reuse.features.layer_outputs import LayerOutputs
 from reuse.seeding import seed_everything, untouched_random_state
 from reuse.settings.estimators import ExtractingSettings
 
-EXAMPLE_ROWS = 8
+EXAMPLE_ROWS = 2
 
 
 @parameters_of(ExtractingSettings)
@@ -91,8 +92,7 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             return compute_outputs(self.network_, rows, self._compute)
         if "_extraction" not in self.__dict__:
             opened = ActivationCache(cache_folder(self.cache_dir), self._budget)
-            example = rows[:EXAMPLE_ROWS]
-            self._extraction = Extraction(self.network_, example, self._compute, opened, self.cache_dtype)
+            self._extraction = Extraction(self.network_, rows[:SAMPLE_ROWS], self._compute, opened, self.cache_dtype)
         return self._extraction(rows)
 
     @property

@@ -20,6 +20,7 @@ from reuse.features.streaming import Streaming
 from reuse.hints import Hints
 from reuse.layers.cutting import Cut
 from reuse.layers.freezing import frozen
+from reuse.layout import one_tensor
 from reuse.nn.main_output import main_output
 from reuse.reporting import Warner
 from reuse.runs.models import SavedModel
@@ -68,10 +69,8 @@ def _cut(model: SavedModel, inputs: Inputs, compute: Compute, opened: Activation
     network = model.network.to(compute.device, compute.dtype)
     rows = torch.arange(min(SAMPLE_ROWS, len(inputs)))
     dtype = compute.dtype if inputs.dtype.is_floating_point else inputs.dtype
-    hints = Hints(opened.root)
-    return cut_on(
-        network, lambda: moved(inputs.gather(rows)[0], compute), [(inputs.shape, dtype)], compute, hints=hints
-    )
+    layout, hints = one_tensor(inputs.shape, dtype), Hints(opened.root)
+    return cut_on(network, lambda: moved(inputs.gather(rows)[0], compute), layout, compute, hints=hints)
 
 
 def _filled(parts: Cut, store: PrefixCache, inputs: Inputs, compute: Compute) -> Rows:

@@ -109,8 +109,8 @@ def tune_on(rows: LabelledRows, settings: TransferSettings, seed: int) -> Tuned:
     stayed = result.phases[-1]["frozen"]
     if stayed:
         freeze(network, list(stayed))
-    data, shape = task.data, task.recipe.input_shape
-    model = SavedModel(network, data.task, tuple(data.classes), data.preprocessing, data.target_scale, shape)
+    data, layout = task.data, task.recipe.layout
+    model = SavedModel(network, data.task, tuple(data.classes), data.preprocessing, data.target_scale, layout)
     return Tuned(model, replace(result, run=settings.out or ""))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from reuse.caching.cache import ActivationCache
 from reuse.caching.chaining import PrefixCaches
@@ -14,10 +14,14 @@ from reuse.features.cutting import cut_on
 from reuse.features.filling import COMPUTE_ROWS
 from reuse.features.layer_outputs import LayerOutputs
 from reuse.features.reading import CHUNK_BYTES, Chunk
+from reuse.features.running import run_frozen
 from reuse.features.streaming import Streaming
-from reuse.hints import Hints
 from reuse.layers.freezing import freeze
+from reuse.layers.frontier_tensor import FrontierTensor
+from reuse.layout import one_tensor
 from reuse.reporting import Warner
+
+FEW = 2  # rows that show what an output is like
 
 
 class Extraction:
@@ -44,12 +48,16 @@ class Extraction:
     ) -> None:
         whole = Ended(outputs)
         freeze(whole, "outputs")
-        row = (tuple(example.shape[1:]), example.dtype)
-        parts = cut_on(whole, lambda: moved(example, compute), [row], compute, hints=Hints(opened.root))
+        prefix = _graph_of(outputs.eval())
+        few = moved(example[:FEW], compute)
+        (output,) = run_frozen(prefix, (few,), compute)
+        frontier = (FrontierTensor("outputs", tuple(output.shape[1:]), output.dtype),)
         about = {"model": type(outputs.model).__name__, "data": "rows"}
         caches = PrefixCaches(opened, {"samples": "known by content"}, compute, about)
-        self._store: PrefixCache = caches.of(parts.prefix, parts.frontier, dtype)
-        self._streaming = Streaming(parts.prefix, self._store, compute, Warner())
+        self._store: PrefixCache = caches.of(prefix, frontier, dtype)
+        if not self._store.path.is_dir():  # else it was checked by whoever stored what is there
+            _check(whole, moved(example, compute), compute)
+        self._streaming = Streaming(prefix, self._store, compute, Warner())
         self.computed = 0
 
     def __call__(self, rows: Tensor) -> Tensor:
@@ -78,6 +86,19 @@ class Ended(nn.Module):
         """Return the outputs, scaled."""
         outputs: Tensor = self.outputs(inputs)
         return outputs * self.scale
+
+
+def _check(whole: Ended, example: Tensor, compute: Compute) -> None:
+    """Raise unless what a model gives for a row depends on that row alone, each time it is called."""
+    cut_on(whole, lambda: example, one_tensor(tuple(example.shape[1:]), example.dtype), compute)
+
+
+def _graph_of(outputs: LayerOutputs) -> fx.GraphModule:
+    """Return the outputs as a prefix of which nothing is left over: a cache knows it by all that it computes."""
+    holder, graph = nn.Module(), fx.Graph()
+    holder.add_module("outputs", outputs)
+    graph.output((graph.call_module("outputs", (graph.placeholder("inputs"),)),))
+    return fx.GraphModule(holder, graph)
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from reuse.settings.caching import CachingSettings, StoringSettings
+from reuse.settings.caching import CachingSettings, FeatureSettings
 from reuse.settings.group import Count, ImageSize, Settings
 from reuse.settings.model import ModelSettings, PhaseSettings, ReusingSettings
 from reuse.settings.training import (
@@ -31,7 +31,7 @@ class SourceSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractingSettings(SourceSettings, StoringSettings):
+class ExtractingSettings(SourceSettings, CachingSettings):
     """Settings of `reuse.FrozenFeatures`.
 
     Attributes:
@@ -63,7 +63,7 @@ class TransferSettings(
     SourceSettings,
     PhaseSettings,
     ReusingSettings,
-    CachingSettings,
+    FeatureSettings,
     ModelSettings,
     AugmentingSettings,
     OptimizingSettings,

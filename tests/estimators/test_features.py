@@ -18,7 +18,7 @@ from torch import nn
 
 import reuse
 from reuse.caching.cache import ActivationCache, cache_folder
-from reuse.errors import UnknownNameError, UsageError
+from reuse.errors import CutError, UnknownNameError, UsageError
 
 
 def test_features_are_what_the_output_layer_takes(network, digits):
@@ -124,6 +124,28 @@ def test_the_given_network_is_left_as_it_is(network, digits):
     copied = clone(features)
     assert copied.source is not network
     np.testing.assert_array_equal(copied.fit_transform(digits[0]), features.transform(digits[0]))
+
+
+def test_what_was_pickled_finds_the_rows_that_were_computed_before(network, digits, computed):
+    features = reuse.FrozenFeatures(network).fit(digits[0])
+    again = pickle.loads(pickle.dumps(features))
+    found = features.transform(digits[0])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(features)).transform(digits[0]), found)
+    np.testing.assert_array_equal(again.transform(digits[0]), found)
+    assert sum(computed) == len(digits[0])
+
+
+def test_rows_that_depend_on_each_other_are_refused(digits):
+    class Centred(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(64, 4)
+
+        def forward(self, inputs):
+            return self.head(inputs - inputs.mean(0))
+
+    with pytest.raises(CutError):
+        reuse.FrozenFeatures(Centred()).fit_transform(digits[0])
 
 
 def test_what_was_pickled_needs_neither_source_nor_cache(digits, tmp_path):
