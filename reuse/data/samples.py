@@ -109,11 +109,7 @@ class SampleInputs(Inputs):
         super().__init__(len(keys))
         self.tensors = tuple(tensors)
         self.shape, self.dtype = tuple(self.tensors[0].shape[1:]), self.tensors[0].dtype
-        self._keys = keys
-
-    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
-        """Return the rows `indices` of each input."""
-        return tuple([tensor.index_select(0, indices) for tensor in self.tensors])
+        self._keys, self._resident = keys, self.tensors
 
     def _prepare(self, indices: np.ndarray) -> Tensor:
         return self.tensors[0].index_select(0, torch.from_numpy(indices))

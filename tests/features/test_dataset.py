@@ -56,6 +56,17 @@ class Noisy(Dataset):
         return self.x[index] + 0.1 * torch.randn_like(self.x[index]), index % 3
 
 
+class TwoInputs(nn.Module):
+    """A model of two inputs, which are called by name or place."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, values, mask):
+        return self.head(self.body(values).relu() * mask)
+
+
 def make_model():
     torch.manual_seed(0)
     layers = OrderedDict(
@@ -215,6 +226,19 @@ class TestForms:
         for (z, label), (other, same) in zip(mapped, streamed, strict=True):
             assert torch.equal(z, other)
             assert label == same
+
+    def test_several_inputs_by_place_and_by_name(self, tmp_path):
+        torch.manual_seed(0)
+        model, (x, y) = TwoInputs(), make_rows()
+        values, mask = x.float(), torch.ones(ROWS, 5)
+        mask[:, 2] = 0
+        expected = model(values, mask)
+        by_name = [{"mask": m, "values": v, "label": t, "id": "a"} for v, m, t in zip(values, mask, y, strict=True)]
+        for data in (TensorDataset(values, mask, y), by_name):
+            features = reuse.cached(model, data, freeze="body", cache_dir=tmp_path)
+            z, targets = next(iter(features.loader(ROWS)))
+            torch.testing.assert_close(features.head(z), expected)
+            assert torch.equal(targets, y)
 
     def test_targets_of_any_structure_are_those_of_torchs_loader(self, tmp_path):
         x, y = make_rows(10)
