@@ -160,6 +160,43 @@ def test_other_classes_another_place_and_another_column_compute_nothing(here: Pa
     assert found["hit"]
 
 
+def test_lengths_have_caches_of_their_own(here: Path) -> None:
+    """What pools over a text gives as many numbers for any length, and is checked for one."""
+    for length in (16, 8, 16, 8):
+        found = tuned(sequence_length=length).cache
+        assert found is not None
+    assert found["hit"]
+    assert not list(here.rglob("quarantine.json"))
+
+
+def test_heads_are_swept_and_solved_for(here: Path) -> None:
+    """A head that returns its logits in a dataclass is a linear layer all the same."""
+    told: dict[str, Any] = {"freeze": "bert", "data": "reviews.csv", "target": "label", "dropout": 0, "folds": 2}
+    swept = reuse.sweep("hf:bert", learning_rate=[0.01, 0.001], epochs=2, **told)
+    assert len(swept.configurations) == 4  # rates and folds
+    assert all(0 <= one["valid"]["accuracy"] <= 1 for one in swept.configurations)
+    assert reuse.sweep("hf:bert", solver="logistic", **told).best["solver"] == "logistic"
+
+
+def test_dropout_in_front_of_the_head_is_a_setting(here: Path) -> None:
+    assert reuse.load_model(tuned(dropout=0.3).run).network.dropout.p == 0.3
+    with pytest.raises(UsageError, match="gpt2 models have no dropout in front"):
+        tuned("gpt2", dropout=0.3)
+
+
+def test_encoders_with_decoders_are_cut_too(here: Path) -> None:
+    names = ("encoder_layers", "decoder_layers", "encoder_ffn_dim", "decoder_ffn_dim")
+    sizes = ",".join(["vocab_size=20,d_model=8,encoder_attention_heads=2,decoder_attention_heads=2",
+                      *(f"{name}={8 if name.endswith('dim') else 1}" for name in names)])  # fmt: skip
+    tokens = np.random.default_rng(0).integers(3, 20, (ROWS, 6))
+    tokens[:, -1] = 2  # the end of a text, which its head reads
+    told: dict[str, Any] = {"data": {"x": {"input_ids": tokens}, "y": tokens[:, 0] % 2}, "freeze": "model"}
+    told |= {"epochs": 2, "precision": "float64"}
+    plain = reuse.finetune(f"hf:bart:{sizes},pad_token_id=1,eos_token_id=2", cache=False, **told)
+    kept = reuse.finetune(f"hf:bart:{sizes},pad_token_id=1,eos_token_id=2", cache_kind="disk", **told)
+    np.testing.assert_allclose(losses(kept), losses(plain), rtol=1e-9)
+
+
 def test_what_is_cut_off_is_said(here: Path) -> None:
     notes = tuned(sequence_length=6).notes
     assert any("texts are longer than 6 tokens" in note for note in notes)

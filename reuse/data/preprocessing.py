@@ -96,7 +96,8 @@ class Preprocessing:
     @property
     def computing(self) -> dict[str, Any]:
         """Plain values of all that decides what a model is given of a row, beside what the row's digest is taken of."""
-        return {"kind": "several"} if self.kind in ("several", "tokenized") else self.to_dict()
+        given = self.to_dict()
+        return {"kind": "several", "tensors": given["tensors"]} if self.kind in ("several", "tokenized") else given
 
     @property
     def num_tokens(self) -> int | None:

@@ -191,8 +191,9 @@ class CachedFeatures(Dataset[Any]):
             return tuple([tensor[:SAMPLE_ROWS].to(compute.device) for tensor in versions[0].example()])
 
         with same_modes(origin.model):
-            parts = origin.cut(from_main(example), compute)
-            self._store, self._device, self.head = origin.store(parts, compute), compute.device, parts.suffix
+            rows = from_main(example)
+            parts = origin.cut(rows, compute)
+            self._store, self._device, self.head = origin.store(parts, rows, compute), compute.device, parts.suffix
             streaming = Streaming(parts.prefix, self._store, compute, Warner())
             with self._store.hold():
                 streamed = from_main(lambda: [rows.fill(streaming) for rows in versions])

@@ -147,7 +147,8 @@ def compute_rows(
     tensors = tuple(
         torch.empty((len(inputs), *f.shape), dtype=f.dtype, device=compute.device) for f in features.parts.frontier
     )
-    for some in torch.arange(len(inputs)).split(COMPUTE_ROWS):  # type: ignore[no-untyped-call]
+    chunks = torch.arange(len(inputs)).split(COMPUTE_ROWS) if len(inputs) else ()  # type: ignore[no-untyped-call]
+    for some in chunks:
         if way is None:
             outputs = run_frozen(features.parts.prefix, moved_each(inputs.gather(some), compute), compute)
         else:

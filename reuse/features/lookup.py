@@ -80,7 +80,10 @@ def open_caches(storing: StoringSettings, data: Dataset, compute: Compute, model
         model: the name of its class, which people are told.
     """
     opened = ActivationCache(cache_folder(storing.cache_dir), storing.cache_budget)
-    return PrefixCaches(opened, data.preprocessing.computing, compute, {"model": model, "data": data.name})
+    given = data.preprocessing.computing
+    if data.preprocessing.kind == "sequences":  # the only kind that does not say how long rows are
+        given |= {"input_shape": list(data.input_shape)}
+    return PrefixCaches(opened, given, compute, {"model": model, "data": data.name})
 
 
 def look_up(parts: Cut, keys: RowKeys, caches: PrefixCaches, dtype: str | None) -> Lookup:

@@ -53,11 +53,12 @@ class Origin:
         given = as_arguments(layout, example)
         return cut_on(self.model, lambda: given, layout, compute, hints=Hints(self.opened.root))
 
-    def store(self, parts: Cut, compute: Compute) -> PrefixCache:
-        """Return the cache of a cut's prefix."""
+    def store(self, parts: Cut, example: tuple[Tensor, ...], compute: Compute) -> PrefixCache:
+        """Return the cache of a cut's prefix, for rows of the form of an example."""
         about = {"model": type(self.model).__name__, "data": type(self.reader.dataset).__name__}
         made_by = "known by content" if self.known is None else self.known.made_by
-        caches = PrefixCaches(self.opened, {"samples": made_by}, compute, about)
+        form = [(list(tensor.shape[1:]), dtype_name(tensor.dtype)) for tensor in example]
+        caches = PrefixCaches(self.opened, {"samples": made_by, "form": str(form)}, compute, about)
         return caches.of(parts.prefix, parts.frontier, self.dtype)
 
     def rows(self, version: int) -> ByContent | ByKeys:

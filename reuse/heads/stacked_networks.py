@@ -6,6 +6,7 @@ network is left to `torch.func.vmap`; a step of linear heads takes twice as long
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
 from itertools import pairwise
 
 import torch
@@ -15,6 +16,7 @@ from torch.func import functional_call, vmap
 from reuse.errors import UsageError
 from reuse.layers.suffix import Suffix, model_name
 from reuse.layers.trainability import has_hooks
+from reuse.nn.main_output import main_output
 
 Weights = Mapping[str, Tensor]
 """Parameters and buffers by name, each stacked over heads: `(heads, *shape)`."""
@@ -113,8 +115,7 @@ class StackedNetwork:
         """Return the outputs of any module; each head draws its own random numbers."""
 
         def one(own: dict[str, Tensor], *rows: Tensor) -> Tensor:
-            outputs: Tensor = functional_call(self.network, own, rows)
-            return outputs
+            return main_output(functional_call(self.network, own, rows))
 
         shared = [None] * len(inputs)
         try:
@@ -148,11 +149,19 @@ def _called_in_turn(suffix: Suffix) -> list[str]:
 
 
 def _calls(module: fx.GraphModule) -> list[str]:
-    nodes = list(module.graph.nodes)
-    first, *between, last = nodes
+    *nodes, last = module.graph.nodes
+    if last.all_input_nodes != nodes[-1:]:
+        return []
+    first, *between = nodes[:-1] if len(nodes) > 1 and _holds_last(nodes[-1], nodes[-2]) else nodes
+    nodes = [first, *between]
     chained = all(n.all_input_nodes == [b] and len(n.args) == 1 and not n.kwargs for b, n in pairwise(nodes))
-    modules = first.op == "placeholder" and last.op == "output" and all(n.op == "call_module" for n in between)
+    modules = first.op == "placeholder" and all(n.op == "call_module" for n in between)
     return [model_name(str(node.target), module) for node in between] if chained and modules else []
+
+
+def _holds_last(node: fx.Node, before: fx.Node) -> bool:
+    """Return whether a node puts the outputs of the layer before it, and nothing else, into a dataclass."""
+    return node.op == "call_function" and is_dataclass(node.target) and node.all_input_nodes == [before]
 
 
 def _leaves(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -26,6 +26,7 @@ from reuse.nn.probing import reason
 FRESH = "fresh_tensors"  # an attribute of a model whose other tensors hold pretrained weights
 # What says how a model was trained before, not what it computes.
 ASIDE = ("_name_or_path", "id2label", "label2id", "num_labels", "transformers_version", "dtype", "torch_dtype")
+HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "classifier_dropout_prob", "cls_dropout", "final_dropout")
 IMAGE_DIMENSIONS = 3
 TEXTS, PICTURES, SOUNDS = (
     auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
@@ -77,7 +78,13 @@ def longest_sequence(config: Mapping[str, Any]) -> int | None:
 
 
 def build_hf(
-    spec: str, config: Mapping[str, Any] | None, layout: Layout, num_outputs: int, *, pretrained: bool
+    spec: str,
+    config: Mapping[str, Any] | None,
+    layout: Layout,
+    num_outputs: int,
+    *,
+    pretrained: bool,
+    dropout: float | None = None,
 ) -> nn.Module:
     """Return a model of transformers with a classification head.
 
@@ -87,6 +94,7 @@ def build_hf(
         layout: of a row of its inputs, by which texts and images are told apart where it could take both.
         num_outputs: units of the head.
         pretrained: load the weights of its folder or of the hub; the output layer is fresh.
+        dropout: in front of the output layer; None: the configuration's.
 
     Raises:
         UsageError: there is no such model, it classifies nothing, or it has no weights.
@@ -94,6 +102,8 @@ def build_hf(
     """
     own = _as_config(read_config(spec) if config is None else config)
     own.num_labels = num_outputs
+    if dropout is not None:
+        _set_dropout(own, dropout)
     own.use_cache = False  # of texts that are written word by word
     if getattr(own, "pad_token_id", None) is None:
         own.pad_token_id = getattr(own, "eos_token_id", None) or 0
@@ -110,6 +120,18 @@ def fresh_tensors(model: nn.Module) -> tuple[str, ...]:
     """Return the names of the tensors of a pretrained model that began at random."""
     names: tuple[str, ...] = getattr(model, FRESH, ())
     return names
+
+
+def _set_dropout(config: Any, dropout: float) -> None:
+    """Set the dropout in front of the output layer.
+
+    Raises:
+        UsageError: the configuration has none.
+    """
+    name = next((name for name in HEAD_DROPOUTS if hasattr(config, name)), None)
+    if name is None:
+        raise UsageError(f"{config.model_type} models have no dropout in front of their output layer: leave it out")
+    setattr(config, name, dropout)
 
 
 def _with_plain_body(model: Any) -> nn.Module:

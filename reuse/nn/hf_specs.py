@@ -133,7 +133,7 @@ def images_of(spec: str, channels: int | None) -> dict[str, Any] | None:
         "mean": mean,
         "std": std,
         "interpolation": FILTERS.get(told.get("resample", 2), "bilinear"),
-        "crop_pct": None if resized is None else min(1.0, size[0] / resized[0]),
+        "crop_pct": told.get("crop_pct") if resized is None else min(1.0, size[0] / resized[0]),
         "crop_mode": "center",
     }
 

@@ -171,7 +171,8 @@ def _example(recipe: ModelRecipe) -> Given:
         shape = (ROWS, *tensor.shape)
         if tensor.dtype.is_floating_point:
             return torch.randn(shape, generator=generator)
-        return torch.randint(recipe.num_tokens or 2, shape, generator=generator).to(tensor.dtype)
+        known = 2 if recipe.tensors else recipe.num_tokens or 2  # a mask is 0 or 1
+        return torch.randint(known, shape, generator=generator).to(tensor.dtype)
 
     return as_arguments(recipe.layout, [drawn(tensor) for tensor in recipe.layout])
 

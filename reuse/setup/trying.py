@@ -13,6 +13,7 @@ from reuse.layers.freezing import freeze
 from reuse.layers.preserving import unchanged_state
 from reuse.layers.selecting import summarize
 from reuse.layout import called, empty_rows
+from reuse.nn.hf_specs import is_hf
 from reuse.nn.main_output import main_output, named_outputs
 from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
 
@@ -32,7 +33,7 @@ def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset) -> list
     Returns:
         Sentences on it; none where one tensor is returned.
     """
-    if recipe.spec.partition(":")[0] in OWN_FAMILIES:
+    if recipe.spec.partition(":")[0] in OWN_FAMILIES and not is_hf(recipe.spec):
         return []
     training = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     with torch.enable_grad(), _trial(model, data, rows=2) as outputs:
@@ -45,6 +46,7 @@ def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset) -> list
             missed = {} if evaluated is None else _missed(main_output(evaluated), missed)
     beside = f", not {', '.join(name for name, _ in others)}" if others else ""
     notes = [f"{recipe.spec} returns a {type(outputs).__name__}: trained on {main}{beside}"]
+    notes = [] if is_hf(recipe.spec) else notes
     if missed:
         freeze(model, list(missed))
         notes.append(f"frozen, as {main} does not depend on it: {', '.join(summarize(model, set(missed)))}")

@@ -450,3 +450,23 @@ class TestRefusals:
             again = reuse.cached(make_model(), data, freeze="!head", cache_dir=tmp_path)
         assert torch.equal(torch.stack([z for z, _ in again]), expected)
         assert again.computed == ROWS
+
+
+class Mean(nn.Module):
+    """The mean over the steps of a sequence."""
+
+    def forward(self, x):
+        return x.mean(1)
+
+
+def test_rows_of_another_length_have_a_cache_of_their_own(tmp_path):
+    """A prefix that pools over a sequence looks the same for any length, and was cut for one of them."""
+    torch.manual_seed(0)
+    for length in (5, 7, 5, 7):
+        model = nn.Sequential(OrderedDict(body=nn.Embedding(9, 4), pool=Mean(), head=nn.Linear(4, 2)))
+        torch.nn.init.ones_(model.body.weight)
+        samples = [(torch.arange(length) + number % 3, number % 2) for number in range(12)]
+        features = reuse.cached(model, samples, freeze="body", cache_dir=tmp_path)
+        assert features[0][0].shape == (4,)
+    assert features.found == 12
+    assert not list(tmp_path.rglob("quarantine.json"))
