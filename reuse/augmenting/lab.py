@@ -23,17 +23,32 @@ def to_lab(pixels: Tensor) -> Tensor:
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
 
 
+def from_lab(lab: Tensor) -> Tensor:
+    """Return RGB from 0 to 1 of lightness and colours as `to_lab` gives them; what no pixel has is cut off."""
+    matrix, white = (lab.new_tensor(values) for values in (FROM_RGB, WHITE))
+    light, a, b = lab.unbind(1)
+    y = (light + 16) / 116
+    bent = torch.stack([y + a / 500, y, y - b / 200], 1)
+    xyz = torch.where(bent > _EDGE, bent**3, 3 * _EDGE**2 * (bent - 4 / 29))
+    return _displayed(torch.einsum("ck,bkhw->bchw", torch.linalg.inv(matrix / white[:, None]), xyz))
+
+
 def grey_of(pixels: Tensor) -> Tensor:
     """Return the grey pixels of the same lightness, `(batch, 3, height, width)` of three equal channels."""
     weights = pixels.new_tensor(FROM_RGB[1])
-    light = torch.einsum("c,bchw->bhw", weights, linear_light(pixels)).clamp(0, 1)
-    grey = torch.where(light <= 0.0031308, 12.92 * light, 1.055 * light.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
-    return grey.unsqueeze(1).expand(-1, 3, -1, -1)
+    light = torch.einsum("c,bchw->bhw", weights, linear_light(pixels))
+    return _displayed(light).unsqueeze(1).expand(-1, 3, -1, -1)
 
 
 def linear_light(pixels: Tensor) -> Tensor:
     """Return the light that sRGB pixels stand for, both from 0 to 1."""
     return torch.where(pixels <= 0.04045, pixels / 12.92, ((pixels.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
+
+
+def _displayed(light: Tensor) -> Tensor:
+    """Return the sRGB pixels of linear light."""
+    light = light.clamp(0, 1)
+    return torch.where(light <= 0.0031308, 12.92 * light, 1.055 * light.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
 
 
 def _bent(xyz: Tensor) -> Tensor:

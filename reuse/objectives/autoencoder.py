@@ -65,6 +65,11 @@ class Reconstruction(Objective):
         inputs = DAMAGES[self.kind](clean, self.noise) if self.noise else clean
         return {"loss": functional.mse_loss(network(inputs), clean)}
 
+    def pictures(self, trained: nn.Module, rows: Tensor) -> dict[str, Tensor]:
+        """Return rows above their reconstructions, of damaged rows too where there is noise."""
+        damaged = [DAMAGES[self.kind](rows, self.noise)] if self.noise else []
+        return {"reconstructions": torch.stack([rows, *damaged, trained(damaged[0] if damaged else rows)])}
+
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the summed squared error a row, from clean inputs."""
         clean = batch.inputs[0]

@@ -126,3 +126,12 @@ class Bidirectional(Objective):
         rows = batch.inputs[0]
         code, z, invented = network(rows)
         return {"players": softplus(network.judge(rows, code)).mean() + softplus(-network.judge(invented, z)).mean()}
+
+    def pictures(self, trained: nn.Module, rows: Tensor) -> dict[str, Tensor]:
+        """Return rows above what their codes are made into, and rows made from numbers drawn at random."""
+        assert isinstance(trained, BidirectionalAdversaries)
+        made = [trained(rows)[2] for _ in range(len(rows))]
+        return {
+            "reconstructions": torch.stack([rows, trained.generator(trained(rows)[0])]),
+            "samples": torch.stack(made),
+        }

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from reuse.augmenting.lab import MOST_COLOUR, grey_of, to_lab
+from reuse.augmenting.lab import MOST_COLOUR, from_lab, grey_of, to_lab
 from reuse.augmenting.pixels import Pixels
 from reuse.data.dataset import Dataset
 from reuse.data.rows import Batch
@@ -77,6 +77,19 @@ class Colorization(Objective):
             return {"loss": (told - colours).square().mean()}
         logits = told.reshape(len(told), self.levels, AXES, *told.shape[2:])
         return {"loss": cross_entropy(logits, self.intervals(colours))}
+
+    def pictures(self, trained: nn.Module, rows: Tensor) -> dict[str, Tensor]:
+        """Return images, what the encoder sees of them, and these in the colours that it tells."""
+        assert isinstance(trained, Painter)
+        told, _ = trained(rows)
+        if self.levels:  # the mean of what may be
+            middles = (2 * torch.arange(self.levels, device=rows.device) + 1) / self.levels - 1
+            shares = told.reshape(len(told), self.levels, AXES, *told.shape[2:]).softmax(1)
+            told = (shares * middles.to(told.dtype).view(-1, 1, 1, 1)).sum(1)
+        pixels = trained.pixels.restored(rows).clamp(0, 1)
+        painted = from_lab(torch.cat([to_lab(pixels)[:, :1], told * MOST_COLOUR], 1))
+        shown = torch.stack([trained.pixels.standardised(image) for image in (pixels, grey_of(pixels), painted)])
+        return {"colours": shown}
 
     def intervals(self, colours: Tensor) -> Tensor:
         """Return the numbers of the intervals that colours from -1 to 1 lie in, int64, from 0."""

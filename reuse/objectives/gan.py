@@ -126,3 +126,8 @@ class Adversarial(Objective):
         if trained.bound is not None and trained.has_judged:
             trained.bound.hold(trained)
         trained.has_judged = False
+
+    def pictures(self, trained: nn.Module, rows: Tensor) -> dict[str, Tensor]:
+        """Return as many lines of invented rows as there are rows."""
+        assert isinstance(trained, Adversaries)
+        return {"samples": torch.stack([trained.invent(rows) for _ in range(len(rows))])}

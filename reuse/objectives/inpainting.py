@@ -55,6 +55,12 @@ class Inpainting(Objective):
         errors = (network(clean.masked_fill(missing, 0.0)) - clean).square().mean(1, keepdim=True)
         return {"loss": (errors * missing).sum() / missing.sum()}
 
+    def pictures(self, trained: nn.Module, rows: Tensor) -> dict[str, Tensor]:
+        """Return rows, rows with a hole, and the hole filled."""
+        missing = self.missing(rows)
+        holed = rows.masked_fill(missing, 0.0)
+        return {"reconstructions": torch.stack([rows, holed, torch.where(missing, trained(holed), rows)])}
+
     def missing(self, images: Tensor) -> Tensor:
         """Return where pixels are missing, bool `(batch, 1, height, width)`: as many in each image."""
         height, width = images.shape[2:]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from reuse.augmenting.patches import Patches, patches_of
@@ -108,6 +109,18 @@ class Masked(Objective):
             truth = (truth - truth.mean(2, keepdim=True)) / _spread(truth)
         errors = (told - truth).square().mean(2)
         return {"loss": (errors * hidden).sum() / hidden.sum()}
+
+    def pictures(self, trained: nn.Module, rows: Tensor) -> dict[str, Tensor]:
+        """Return rows, what is visible of them, and hidden patches filled with what is told of them.
+
+        A standardised patch has no brightness of its own: it gets the true mean and deviation, as the paper shows it.
+        """
+        assert isinstance(trained, PatchTeller)
+        told, truth, hidden = trained(rows)
+        if self.standardise and truth.size(2) > 1:
+            told = told * _spread(truth) + truth.mean(2, keepdim=True)
+        filled = trained.patches.join(torch.where(hidden.unsqueeze(2), told, truth))
+        return {"reconstructions": torch.stack([rows, trained.patches.hide(rows, hidden), filled])}
 
 
 def _spread(patches: Tensor) -> Tensor:

@@ -184,6 +184,15 @@ class Objective:
             progress: the share of all steps that are done, 1 after the last; 0 where nobody knows how many there are.
         """
 
+    def pictures(self, trained: nn.Module, rows: Tensor) -> dict[str, Tensor]:  # noqa: ARG002 - for those who show some
+        """Return what there is to see: for each picture's name images as inputs are, `(down, across, *input_shape)`.
+
+        Args:
+            trained: what `build` returned, in evaluation mode, without gradients.
+            rows: some images that it has not learned from, `(batch, channels, height, width)`.
+        """
+        return {}
+
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return sums over the batch that can be added up over batches; nothing of it waits for the device.
 

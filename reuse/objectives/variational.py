@@ -75,3 +75,9 @@ class Variational(Objective):
         reconstruction = rows[0].numel() / 2 * mse_loss(decoded, rows).log()
         divergences = (mean.square() + log_variance.exp() - log_variance - 1).sum(1) / 2  # Σ (μ² + σ² - log σ² - 1) / 2
         return {"reconstruction": reconstruction, "divergence": self.beta * divergences.mean()}
+
+    def pictures(self, trained: nn.Module, rows: Tensor) -> dict[str, Tensor]:
+        """Return rows above their reconstructions, and what codes drawn at random are decoded to."""
+        reconstructed, mean, _ = trained(rows)
+        drawn = [trained.get_submodule("decoder")(torch.randn_like(mean)) for _ in range(len(rows))]
+        return {"reconstructions": torch.stack([rows, reconstructed]), "samples": torch.stack(drawn)}

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from torch import nn
 
-from reuse.distributed import from_main
+from reuse.distributed import from_main, world_size
 from reuse.features.feeding import feed_inputs
+from reuse.layout import is_several
 from reuse.objectives.objective import TrainingStage
 from reuse.pretraining.stage import StageProgress, train_stage
 from reuse.reporting import Reporter
@@ -16,6 +17,7 @@ from reuse.runs.fitting import EpochRange, interruptible, train
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest
 from reuse.runs.phases import remaining
+from reuse.runs.pictures import Gallery
 from reuse.runs.results import Result
 from reuse.runs.tensor_files import save_tensors
 from reuse.runs.weights import save_weights
@@ -62,6 +64,9 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
     settings, data, trained = setup.settings, setup.data, setup.trained
     for line in describe_spread(trained):
         reporter.line(line)
+    gallery = _gallery(setup, run, reporter)
+    if gallery is not None and not resume:
+        gallery.draw("map_before")
     reporter.line(f"pretraining {setup.recipe.spec} as {objective_name(settings.objective)} on {data.name}")
     stages = setup.objective.stages(trained, settings.epochs)
     with interruptible(run):
@@ -72,6 +77,8 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
         save_weights(run, setup.encoder)
         for name, child in _beside(setup).items():
             save_tensors(run.path / f"{name}.safetensors", savable_tensors(child))
+    if gallery is not None:
+        gallery.draw("map_after", setup.objective, setup.trained)
     done = progress.done
     assert done is not None
     seconds = {**setup.seconds, **progress.seconds, "total": time.perf_counter() - setup.started}
@@ -134,6 +141,17 @@ def _beside(setup: PretrainSetup) -> dict[str, nn.Module]:
         return {}
     children = setup.trained.named_children()
     return {name: child for name, child in children if child is not setup.encoder and savable_tensors(child)}
+
+
+def _gallery(setup: PretrainSetup, run: RunFolder, reporter: Reporter) -> Gallery | None:
+    """Return where pictures are drawn; None where there are none to draw."""
+    is_single = not is_several(setup.data.train.inputs.layout)
+    if not (setup.settings.pictures and is_single and len(setup.data.input_shape) == 3):
+        return None
+    if world_size() > 1:
+        reporter.line("no pictures are drawn where several processes train together: one of them has not all layers")
+        return None
+    return Gallery(run, setup.data, setup.encoder, setup.compute)
 
 
 def _manifest(setup: PretrainSetup) -> Manifest:

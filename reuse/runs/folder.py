@@ -10,6 +10,7 @@ result.json          what the command printed with --json
 checkpoint/          what going on needs
 snapshots/           the weights of some epochs, where they are wanted
 tensorboard/         events for TensorBoard, where they are wanted
+pictures/            what there is to see of a pretraining on images
 """
 
 import json

@@ -17,7 +17,7 @@ from typing import Any
 from reuse.errors import RunError
 from reuse.runs.folder import HISTORY, MANIFEST, RESULT, SETTINGS, RunFolder
 
-FOLDERS = ("checkpoint", "snapshots", "tensorboard")
+FOLDERS = ("checkpoint", "snapshots", "tensorboard", "pictures")
 FILES = (MANIFEST, SETTINGS, HISTORY, RESULT)
 COMPARED = re.compile(r"compared-\w+")
 DAY_SECONDS = 86400.0

@@ -52,6 +52,8 @@ class PretrainSettings(ObjectiveSettings, CachingSettings, TrainedSettings):
     Attributes:
         model: a model spec (see `reuse.build`); an autoencoder's decoder is built from it.
         transductive: train on the test rows' inputs too, without their labels.
+        pictures: of images, draw reconstructions, samples, filters, nearest neighbours and maps of the features into
+            the run folder.
     """
 
     command: ClassVar[str] = "pretrain"
@@ -59,6 +61,7 @@ class PretrainSettings(ObjectiveSettings, CachingSettings, TrainedSettings):
     data: Any = "digits"
     model: str = "mlp:100,50,25"
     transductive: bool = False
+    pictures: bool = True
     epochs: Count = 100
     learning_rate: float = 3e-3
 
