@@ -6,12 +6,14 @@ for all; where these do the same to one image as those here, a test holds them t
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
 from reuse.augmenting.colours import COLOURS, recolour
+from reuse.augmenting.columns import SEQUENCE_STEPS, swapping
 from reuse.augmenting.pixels import Pixels
 from reuse.augmenting.positions import MOVES, WARPS, warp
 from reuse.augmenting.values import IMAGE_VALUES, TABLE_VALUES
@@ -23,6 +25,8 @@ Change = Callable[[Tensor], Tensor]
 
 IMAGE_MENU = {**MOVES, **WARPS, **COLOURS, **IMAGE_VALUES}
 TABLE_MENU = TABLE_VALUES
+SEQUENCE_MENU = {**TABLE_MENU, **SEQUENCE_STEPS}
+SWAP = "swap"  # of columns, whose widths the preprocessing knows
 WITHOUT_NUMBER = {"mirror": 0.5, "flip": 0.5}
 """Names that may stand alone, with the number that they then have."""
 
@@ -65,6 +69,9 @@ def parse_augmentation(
 
     - `noise:DEVIATION`: normal noise in the units of the inputs, which are standard deviations once standardised.
     - `mask:SHARE`: each value set to 0, the mean once standardised, with this probability.
+    - `swap:SHARE`, of tables and vectors: each column's value that of another row of the batch, with this probability.
+    - `crop:SHARE`, of sequences: a stretch of this share of the steps or more, the others 0.
+    - `steps:SHARE`, of sequences: each step set to 0 with this probability.
 
     They happen in the order given, but that all of rotate, shear, zoom and crop are one resampling, at the place of the
     first of them, and all colours are changed at the place of the first of those.
@@ -89,9 +96,10 @@ def parse_augmentation(
     if kind in ("tokens", "text"):
         raise UsageError(f"augmentation {text!r}: the inputs are {kind}, whose numbers are names; leave it out")
     if len(input_shape) != 3:
+        menu = _menu(input_shape, preprocessing)
         for name in chosen:
-            _check_for_tables(name)
-        return Augmentation(tuple([TABLE_MENU[name](number) for name, number in chosen.items()]))
+            _check_for_tables(name, menu)
+        return Augmentation(tuple([menu[name](number) for name, number in chosen.items()]))
     for name in chosen:
         lookup(IMAGE_MENU, name, "augmentation of images")
     return Augmentation(tuple(_changes(chosen, Pixels.of(input_shape, preprocessing))))
@@ -102,7 +110,7 @@ def _number(named: Named) -> float:
     if named == Named(named.name):
         if named.name in WITHOUT_NUMBER:
             return WITHOUT_NUMBER[named.name]
-        lookup(IMAGE_MENU | TABLE_MENU, named.name, "augmentation")
+        lookup({**IMAGE_MENU, **SEQUENCE_MENU, SWAP: swapping}, named.name, "augmentation")
         raise UsageError(f"augmentation {named.name!r} needs a number: write for example {named.name}:0.1")
     number = named.positions[0] if len(named.positions) == 1 and not named.keywords else None
     if not (is_number(number) and 0 <= number < math.inf):
@@ -110,11 +118,20 @@ def _number(named: Named) -> float:
     return float(number)
 
 
-def _check_for_tables(name: str) -> None:
-    if name in IMAGE_MENU and name not in TABLE_MENU:
-        known = ", ".join(TABLE_MENU)
+def _menu(input_shape: Sequence[int], preprocessing: Preprocessing | None) -> Mapping[str, Callable[[float], Change]]:
+    """Return the changes to inputs that are no images: sequences of vectors, or columns."""
+    if len(input_shape) > 1:
+        return SEQUENCE_MENU
+    columns = () if preprocessing is None else preprocessing.columns
+    widths = [column.width for column in columns] or [1] * math.prod(input_shape)
+    return {**TABLE_MENU, SWAP: partial(swapping, widths=widths)}
+
+
+def _check_for_tables(name: str, menu: Mapping[str, Callable[[float], Change]]) -> None:
+    if name in IMAGE_MENU and name not in menu:
+        known = ", ".join(menu)
         raise UsageError(f"augmentation {name!r} is for images, and the inputs are none: choose from {known}")
-    lookup(TABLE_MENU, name, "augmentation of tables")
+    lookup(menu, name, "augmentation of tables")
 
 
 def _changes(chosen: dict[str, float], pixels: Pixels) -> list[Change]:

@@ -1,9 +1,12 @@
 """A teacher: a copy of a network that follows it slowly and is not trained."""
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
+
+from reuse.errors import UsageError
 
 
 class Teacher(nn.Module):
@@ -36,6 +39,17 @@ class Teacher(nn.Module):
         """
         own, theirs = dict(self.network.named_buffers()), dict(student.named_parameters())
         torch._foreach_lerp_([own[name] for name in theirs], [*theirs.values()], 1 - momentum)
+
+
+def rising_momentum(first: float, progress: float) -> float:
+    """Return the momentum at a share of all steps, 1 - (1 - first) (cos(π progress) + 1) / 2: from `first` to 1."""
+    return 1 - (1 - first) * (math.cos(math.pi * progress) + 1) / 2
+
+
+def check_momentum(momentum: float) -> None:
+    """Raise a UsageError unless a momentum is a share."""
+    if not 0 <= momentum <= 1:
+        raise UsageError(f"the teacher's momentum is {momentum}: give a share from 0 to 1, such as 0.99")
 
 
 def _make_buffers(network: nn.Module) -> None:

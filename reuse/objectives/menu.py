@@ -6,9 +6,11 @@ from typing import Any
 
 from reuse.menus import Named, arguments_for, lookup, parse_named
 from reuse.objectives.autoencoder import Denoising, Reconstruction
+from reuse.objectives.barlow_twins import BarlowTwins
 from reuse.objectives.bigan import Bidirectional
 from reuse.objectives.byol import Byol
 from reuse.objectives.colorization import Colorization
+from reuse.objectives.dino import Dino
 from reuse.objectives.gan import Adversarial
 from reuse.objectives.inpainting import Inpainting
 from reuse.objectives.jigsaw import Jigsaw
@@ -16,6 +18,7 @@ from reuse.objectives.labelled import Labelled
 from reuse.objectives.masked import Masked
 from reuse.objectives.masked_columns import MaskedColumns
 from reuse.objectives.masked_step import MaskedStep
+from reuse.objectives.moco import MoCo
 from reuse.objectives.multitask import MultiTask
 from reuse.objectives.next_step import NextStep
 from reuse.objectives.objective import Objective
@@ -23,9 +26,12 @@ from reuse.objectives.relative_patch import RelativePatch
 from reuse.objectives.rotation import Rotation
 from reuse.objectives.scarf import Scarf
 from reuse.objectives.siamese import Siamese
+from reuse.objectives.simclr import SimClr
+from reuse.objectives.simsiam import SimSiam
 from reuse.objectives.stacked import Stacked
 from reuse.objectives.triplet import Triplet
 from reuse.objectives.variational import Variational
+from reuse.objectives.vicreg import VicReg
 from reuse.objectives.vime import Vime
 from reuse.settings.setting import Setting, settings_of
 
@@ -56,7 +62,13 @@ OBJECTIVES: dict[str, MenuEntry] = {
     "masked": MenuEntry("reconstruction", Masked),
     "gan": MenuEntry("adversarial", Adversarial),
     "bigan": MenuEntry("adversarial", Bidirectional),
+    "simclr": MenuEntry("self-supervised", SimClr),
+    "simsiam": MenuEntry("self-supervised", SimSiam),
     "byol": MenuEntry("self-supervised", Byol),
+    "barlow_twins": MenuEntry("self-supervised", BarlowTwins),
+    "vicreg": MenuEntry("self-supervised", VicReg),
+    "moco": MenuEntry("self-supervised", MoCo),
+    "dino": MenuEntry("self-supervised", Dino),
     "rotation": MenuEntry("self-supervised", Rotation),
     "jigsaw": MenuEntry("self-supervised", Jigsaw),
     "relative_patch": MenuEntry("self-supervised", RelativePatch),

@@ -86,6 +86,8 @@ class Objective:
         needs_labels: whether batches must have targets.
         whole_labels: whether labels are taken as they are: then nothing mixes, smooths or weighs them.
         least_rows: fewest rows of a batch that it learns from: two where rows are compared with each other.
+        whole_batches: whether it compares the rows of a whole batch, or remembers them, so that several processes, each
+            with a share of a batch, would learn something else.
         summary: what it learns, in one line, as `reuse pretrain --list` prints it.
         suits: the data that it is for: images, tables, sequences.
         paper: authors, year and address.
@@ -102,6 +104,7 @@ class Objective:
     needs_labels: ClassVar[bool] = False
     whole_labels: ClassVar[bool] = False
     least_rows: ClassVar[int] = 1
+    whole_batches: ClassVar[bool] = False
     summary: ClassVar[str] = ""
     suits: ClassVar[tuple[str, ...]] = ("images", "tables", "sequences")
     paper: ClassVar[str] = ""

@@ -165,6 +165,11 @@ def _refuse_unfit(settings: PretrainSettings, objective: Objective, data: Datase
             f"{name} compares the rows of a batch, and batches hold {rows}: give a batch_size of "
             f"{objective.least_rows} or more, and as many rows"
         )
+    if objective.whole_batches and world_size() > 1:
+        raise UsageError(
+            f"{name} compares the rows of a whole batch, of which each of {world_size()} processes has a part: train "
+            "in one process, or by byol"
+        )
     changing = ("label_smoothing", "class_weights", "sample_weight", "mixup", "cutmix")
     given = [setting for setting in changing if getattr(settings, setting)]
     if objective.whole_labels and given:
