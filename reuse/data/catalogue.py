@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,19 @@ def _scikit_learns(loader: str) -> Callable[..., Any]:
 def read_digits(options: Options) -> RawData:
     """Return scikit-learn's digits as images `(1, 8, 8)`, whose values go from 0 to 16."""
     refuse_table_options(options, "digits")
-    digits = _scikit_learns("load_digits")()
-    arrays = {"x": digits.images.astype(np.uint8), "y": digits.target}
+    rows = _digits()
+    arrays = {"x": rows[:, :-1].reshape(-1, 8, 8).astype(np.uint8), "y": rows[:, -1].astype(np.int64)}
     return source_of_arrays(arrays, "digits", options, class_names=DIGIT_NAMES, divisor=DIGITS_MAXIMUM)
+
+
+def _digits() -> np.ndarray:
+    """Return scikit-learn's digits `(n, 64 pixels and the digit)`: its file where it lies, since its import is long."""
+    package = find_spec("sklearn")
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz" if package and package.origin else None
+    if file is not None and file.is_file():
+        return np.loadtxt(file, delimiter=",")
+    digits = _scikit_learns("load_digits")()
+    return np.column_stack([digits.data, digits.target])
 
 
 def read_shipped(name: str, loader: str, options: Options, **arguments: Any) -> RawData:

@@ -6,6 +6,7 @@ from math import ceil
 import numpy as np
 
 from reuse.data.dataset import SPLITS
+from reuse.data.drawing import draw_rows
 from reuse.data.raw import RawData
 from reuse.errors import DataError, UsageError
 
@@ -123,12 +124,7 @@ def _strata(source: RawData, rows: np.ndarray, unlabelled: int) -> np.ndarray:
 def _take_rows(rows: np.ndarray, count: int, strata: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
     if len(rows) - count < (1 if strata is None else len(np.unique(strata))):
         raise DataError(f"{len(rows)} rows are too few to draw {count} of them for another split: give more rows")
-    from sklearn.model_selection import (
-        train_test_split,  # scikit-learn takes a second to import, and not every command needs it
-    )
-
-    rest, taken = train_test_split(rows, test_size=count, random_state=seed % 2**32, stratify=strata)
-    return rest, taken
+    return draw_rows(rows, count, strata, seed % 2**32)
 
 
 def _take_groups(groups: np.ndarray, rows: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -164,5 +164,4 @@ def test_a_training_imports_only_what_it_uses(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys.modules[__name__], "HEAVY", (*HEAVY, "torchvision"))
-    expected = {"torch", "numpy", "h5py"} | (set() if own_splits else {"sklearn"})  # it ships digits and draws splits
-    assert imported_by(f"OWN_SPLITS = {own_splits}\n{TRAINING}") == expected
+    assert imported_by(f"OWN_SPLITS = {own_splits}\n{TRAINING}") == {"torch", "numpy", "h5py"}
