@@ -10,6 +10,8 @@ from reuse.objectives.barlow_twins import BarlowTwins
 from reuse.objectives.bigan import Bidirectional
 from reuse.objectives.byol import Byol
 from reuse.objectives.colorization import Colorization
+from reuse.objectives.contractive import Contractive
+from reuse.objectives.dbn import BeliefNet
 from reuse.objectives.dino import Dino
 from reuse.objectives.gan import Adversarial
 from reuse.objectives.inpainting import Inpainting
@@ -22,13 +24,16 @@ from reuse.objectives.moco import MoCo
 from reuse.objectives.multitask import MultiTask
 from reuse.objectives.next_step import NextStep
 from reuse.objectives.objective import Objective
+from reuse.objectives.rbm import Contrastive
 from reuse.objectives.relative_patch import RelativePatch
 from reuse.objectives.rotation import Rotation
 from reuse.objectives.scarf import Scarf
 from reuse.objectives.siamese import Siamese
 from reuse.objectives.simclr import SimClr
 from reuse.objectives.simsiam import SimSiam
+from reuse.objectives.sparse import Sparse
 from reuse.objectives.stacked import Stacked
+from reuse.objectives.tied import Tied
 from reuse.objectives.triplet import Triplet
 from reuse.objectives.variational import Variational
 from reuse.objectives.vicreg import VicReg
@@ -57,9 +62,14 @@ class MenuEntry:
 OBJECTIVES: dict[str, MenuEntry] = {
     "autoencoder": MenuEntry("reconstruction", Reconstruction),
     "denoising_autoencoder": MenuEntry("reconstruction", Denoising),
-    "stacked": MenuEntry("reconstruction", Stacked),
+    "tied": MenuEntry("reconstruction", Tied),
+    "sparse": MenuEntry("reconstruction", Sparse),
+    "contractive": MenuEntry("reconstruction", Contractive),
     "variational": MenuEntry("reconstruction", Variational),
     "masked": MenuEntry("reconstruction", Masked),
+    "stacked": MenuEntry("layer by layer", Stacked),
+    "rbm": MenuEntry("layer by layer", Contrastive),
+    "dbn": MenuEntry("layer by layer", BeliefNet),
     "gan": MenuEntry("adversarial", Adversarial),
     "bigan": MenuEntry("adversarial", Bidirectional),
     "simclr": MenuEntry("self-supervised", SimClr),

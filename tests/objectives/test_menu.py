@@ -25,6 +25,11 @@ INPUTS: dict[str, tuple[np.ndarray, str, str]] = {
 }
 TARGETS = {"multitask": np.stack([LABELS, ROWS[:, 0]], axis=1)}
 """What labels alone are not enough for."""
+OPTIONS: dict[str, dict[str, Any]] = {
+    "rbm": {"model": "mlp:12", "activation": "sigmoid"},
+    "dbn": {"activation": "sigmoid"},
+}
+"""What a method asks of its encoder."""
 CASES = [(name, kind) for name, entry in OBJECTIVES.items() for kind in entry.kind.suits]
 
 
@@ -32,7 +37,8 @@ def settings_for(name: str, kind: str) -> dict[str, Any]:
     """Return the arguments of a short pretraining on data of a kind, with labels where it needs them."""
     rows, model, _ = INPUTS[kind]
     targets = TARGETS.get(name, LABELS) if OBJECTIVES[name].kind.needs_labels else None
-    return {"objective": name, "data": (rows, targets), "model": model, "epochs": 2, "batch_size": 16}
+    given = {"objective": name, "data": (rows, targets), "model": model, "epochs": 2, "batch_size": 16}
+    return {**given, **OPTIONS.get(name, {})}
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)

@@ -12,6 +12,7 @@ import reuse
 from finished_runs import history, weights
 from listening import Listener
 from reuse.errors import UsageError
+from reuse.objectives.menu import parse_objective
 from reuse.objectives.stacked import Stacked
 from reuse.runs.fitting import Interrupted
 from reuse.runs.folder import RunFolder
@@ -155,6 +156,10 @@ def test_more_epochs_go_to_the_last_stage() -> None:
     trained("run", even, epochs=6)
     reuse.pretrain(even, data=(X, None), resume="run", epochs=9)
     assert [line["stage"] for line in history("run")] == ["hidden1"] * 2 + ["hidden2"] * 2 + ["whole"] * 5
+
+
+def test_settings_of_each_layer_are_read_from_text() -> None:
+    assert parse_objective("stacked:noise=0.1/0.2,layer_epochs=2/3") == STACKED
 
 
 @pytest.mark.parametrize(
