@@ -275,6 +275,24 @@ def test_a_kind_that_classifies_nothing_is_refused() -> None:
         reuse.build("hf:timesformer:hidden_size=16", (3, 8, 8), 2)
 
 
+def test_a_configuration_leads_to_no_code_of_others(here: Path) -> None:
+    """Kernels are named like repositories of the hub, and fetched and run by who asks for them."""
+    config = json.loads(Path("bert/config.json").read_text())
+    config |= {
+        "_attn_implementation": "someone/kernel",
+        "attn_implementation": "someone/kernel",
+        "auto_map": {"a": "b"},
+    }
+    Path("bert/config.json").write_text(json.dumps(config))
+    run = Path(tuned().run)
+    assert "someone" not in (run / "run.json").read_text()
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["model"]["config"]["_attn_implementation"] = "someone/kernel"
+    (run / "run.json").write_text(json.dumps(manifest))
+    network = reuse.load_model(run).network
+    assert "someone" not in str(network.config._attn_implementation)
+
+
 def test_the_hub_is_asked_once_and_said_to_be_away(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reuse.nn.hf_models.answers", lambda _: False)
     with pytest.raises(RunError, match=r"could not be fetched .* hf:FOLDER"):

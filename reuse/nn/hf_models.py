@@ -5,6 +5,7 @@ Names, layers and weights are transformers' own; code that lies beside weights i
 
 import copy
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -24,8 +25,11 @@ from reuse.nn.outputs import replace_output
 from reuse.nn.probing import reason
 
 FRESH = "fresh_tensors"  # an attribute of a model whose other tensors hold pretrained weights
-# What says how a model was trained before, not what it computes.
-ASIDE = ("_name_or_path", "id2label", "label2id", "num_labels", "transformers_version", "dtype", "torch_dtype")
+# What says how a model was trained before, or names kernels and classes that would be fetched and run.
+ASIDE = re.compile(
+    "_name_or_path|id2label|label2id|num_labels|transformers_version|(torch_)?dtype|"
+    "auto_map|.*implementation.*|quantization_config|custom_pipelines"
+)
 HEAD_DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "classifier_dropout_prob", "cls_dropout", "final_dropout")
 IMAGE_DIMENSIONS = 3
 TEXTS, PICTURES, SOUNDS = (
@@ -53,7 +57,7 @@ def read_config(spec: str) -> dict[str, Any]:
                 config = transformers.AutoConfig.from_pretrained(where, local_files_only=not parsed.hub)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _refused(spec, error) from error
-    return {name: value for name, value in config.to_dict().items() if value is not None and name not in ASIDE}
+    return _plain(config.to_dict())
 
 
 def takes_texts(config: Mapping[str, Any]) -> bool:
@@ -173,6 +177,12 @@ def _restored(model: Any, spec: HfSpec) -> nn.Module:
     return model
 
 
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without what says nothing of the model, or leads to code of others."""
+    kept = {name: value for name, value in values.items() if value is not None and not ASIDE.fullmatch(str(name))}
+    return {name: _plain(value) if isinstance(value, Mapping) else value for name, value in kept.items()}
+
+
 def _as_tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
@@ -186,7 +196,7 @@ def _as_config(values: Mapping[str, Any]) -> Any:
     kind = str(values.get("model_type"))
     try:
         with _quietly():
-            return transformers.CONFIG_MAPPING[kind].from_dict(dict(values))
+            return transformers.CONFIG_MAPPING[kind].from_dict(_plain(values))
     except KeyError as error:
         raise UsageError(
             f"transformers {transformers.__version__} has no model {kind!r}, and code that lies beside weights is not "

@@ -71,7 +71,7 @@ class FinetuneSettings(PhaseSettings, ReusingSettings, FeatureSettings, TrainedS
     """Settings of a fine-tuning.
 
     Attributes:
-        source: a run folder, a file of weights, or a model spec such as `timm:resnet18`, which brings timm's pretrained
+        source: a run folder, a file of weights, or a model spec such as `timm:resnet18` or `hf:FOLDER`, with pretrained
             weights; None: the newest pretraining run under `runs`.
         data: a data spec or arrays (see `reuse.load`); None: the source run's, with 100 labels and a comparison.
         add_layers: widths of hidden layers to add on top, such as `50,20`.

@@ -23,9 +23,11 @@ class ReaderSettings(Settings):
         channels: of images, 1 or 3; fine-tuning takes the source's where none are given.
         skip_bad: set broken images aside instead of stopping.
         max_pixels: most pixels of an image that is read; None: 178,956,970, as larger ones may be made to fill memory.
-        text: the column of a table that holds texts, which are then the inputs.
+        text: the column of a table that holds texts, which are then the inputs; models of transformers find it where
+            there is one.
         vocabulary: how many words of texts are told apart, or how many tokens arrays have.
-        sequence_length: tokens a row of text or of tokens, cut or filled up; None: what 95 % of the texts have.
+        sequence_length: tokens a row of text or of tokens, cut or filled up; None: what 95 % of the texts have, for a
+            model's own tokenizer the power of two from there on.
     """
 
     target: str | None = None

@@ -49,7 +49,7 @@ class ReusingSettings(Settings):
         rename: names of the source's layers that the model calls otherwise, such as `backbone=` (it is taken off) or
             `body=features,top=fc`; None: a prefix that all layers have is found.
         drop_layers: upper hidden layers to leave out, such as `hidden3`.
-        random_weights: do without timm's pretrained weights.
+        random_weights: do without the pretrained weights of timm or of a folder of transformers.
     """
 
     restore: Patterns = ()
