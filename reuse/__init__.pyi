@@ -8,6 +8,7 @@ from .errors import RunError as RunError
 from .errors import UnknownNameError as UnknownNameError
 from .errors import UsageError as UsageError
 from .estimators.classifier import TransferClassifier as TransferClassifier
+from .estimators.encoder import PretrainedEncoder as PretrainedEncoder
 from .estimators.features import FrozenFeatures as FrozenFeatures
 from .estimators.regressor import TransferRegressor as TransferRegressor
 from .features.dataset import CachedFeatures as CachedFeatures

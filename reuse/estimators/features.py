@@ -43,6 +43,8 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         >>> model = make_pipeline(FrozenFeatures("timm:resnet18"), SVC()).fit(photos, labels)  # doctest: +SKIP
     """
 
+    settings_class: type[ExtractingSettings] = ExtractingSettings
+
     def fit(self, X: Any, y: Any = None) -> "FrozenFeatures":  # noqa: ARG002, N803 - scikit-learn's names
         """Open the network, and find its layers on a few rows.
 
@@ -91,14 +93,16 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if not self.cache:
             return compute_outputs(self.network_, rows, self._compute)
         if "_extraction" not in self.__dict__:
-            opened = ActivationCache(cache_folder(self.cache_dir), self._budget)
+            budget = settings_from(self, self.settings_class).cache_budget
+            opened = ActivationCache(cache_folder(self.cache_dir), budget)
             self._extraction = Extraction(self.network_, rows[:SAMPLE_ROWS], self._compute, opened, self.cache_dtype)
         return self._extraction(rows)
 
-    @property
-    def _budget(self) -> int | None:
-        settings: ExtractingSettings = settings_from(self, ExtractingSettings)
-        return settings.cache_budget
+    def __sklearn_tags__(self) -> Any:
+        """Return what scikit-learn wants to know: columns are of the type that the network computes in."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: not the opened cache."""

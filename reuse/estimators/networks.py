@@ -63,7 +63,10 @@ def _of_run(source: Source, settings: ExtractingSettings) -> Network:
     if manifest.model is None or manifest.preprocessing is None:
         raise RunError(f"{source.name} has no model of its own: name the run of a model")
     network = manifest.model.build(trust=settings.trust)
-    load_whole(network, source.weights, Path(source.name))
+    if manifest.predicts:
+        load_whole(network, source.weights, Path(source.name))
+    else:  # an encoder, whose output layer was never trained
+        _restore_all_but_outputs(network, source)
     return Network(network, manifest.preprocessing)
 
 
@@ -76,8 +79,7 @@ def _of_spec(source: Source, settings: ExtractingSettings, x: np.ndarray) -> Net
     from_timm = source.weights is None and not settings.random_weights and spec.startswith("timm:")
     network = _recipe(spec, prepared(x[:1], preprocessing), options).build(pretrained=from_timm)
     if source.weights is not None:
-        restore(network, source, ReusingSettings(), Reporter())
-        _empty_output(network)
+        _restore_all_but_outputs(network, source)
     return Network(network, preprocessing)
 
 
@@ -98,8 +100,11 @@ def _num_outputs(spec: str) -> int:
 
 
 @torch.no_grad()
-def _empty_output(network: nn.Module) -> None:
-    """Let the output layer, which is not restored, be the same each time: it is in the key of what is cached."""
+def _restore_all_but_outputs(network: nn.Module, source: Source) -> None:
+    """Fill a network; the output layer becomes the same each time, as it is in the key of what is cached."""
+    assert source.weights is not None
+    network.to(next((t.dtype for t in source.weights.values() if t.is_floating_point()), torch.float32))
+    restore(network, source, ReusingSettings(), Reporter())
     for name in output_layers(network):
         for parameter in network.get_submodule(name).parameters():
             parameter.zero_()

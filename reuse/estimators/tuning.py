@@ -111,7 +111,7 @@ def tune_on(rows: LabelledRows, settings: TransferSettings, seed: int) -> Tuned:
         freeze(network, list(stayed))
     data, layout = task.data, task.recipe.layout
     model = SavedModel(network, data.task, tuple(data.classes), data.preprocessing, data.target_scale, layout)
-    return Tuned(model, replace(result, run=settings.out or ""))
+    return Tuned(model, replace(result, run="" if settings.out is None else str(settings.out)))
 
 
 def make_task(rows: LabelledRows, settings: TransferSettings, seed: int) -> Task:
@@ -183,7 +183,7 @@ def _weighted(data: Dataset, rows: LabelledRows) -> Dataset:
 
 
 @contextmanager
-def _folder(out: str | None) -> Iterator[Path]:
+def _folder(out: str | Path | None) -> Iterator[Path]:
     """Give the run folder: the one that is to be kept, else one in a temporary place."""
     if out is not None:
         yield Path(out)

@@ -1,6 +1,7 @@
 """The settings of the estimators for scikit-learn: those of the commands, without what a pipeline gives or keeps."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from reuse.settings.caching import CachingSettings, FeatureSettings
@@ -9,6 +10,7 @@ from reuse.settings.model import ModelSettings, PhaseSettings, ReusingSettings
 from reuse.settings.training import (
     AugmentingSettings,
     LabelSettings,
+    ObjectiveSettings,
     OptimizingSettings,
     TrainingSettings,
 )
@@ -83,7 +85,7 @@ class TransferSettings(
     add_layers: str | None = None
     l2_sp: float | None = None
     valid_fraction: float = 0.2
-    out: str | None = None
+    out: str | Path | None = None
     cache_kind: str = "disk"
     epochs: Count = 200
     seed: int = field(init=False, default=0)
@@ -93,3 +95,29 @@ class TransferSettings(
 @dataclass(frozen=True, kw_only=True)
 class TransferClassifierSettings(LabelSettings, TransferSettings):
     """Settings of `reuse.TransferClassifier`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodingSettings(
+    ExtractingSettings, ObjectiveSettings, ModelSettings, AugmentingSettings, OptimizingSettings, TrainingSettings
+):
+    """Settings of `reuse.PretrainedEncoder`.
+
+    Attributes:
+        model: a model spec (see `reuse.build`); an autoencoder's decoder is built from it.
+        cache: True keeps the outputs of the layers, for the same rows and the same trained network.
+        valid_fraction: share of the rows that is drawn to choose the epoch by; 0: the last epoch is taken.
+        out: a run folder to keep; by default none is kept.
+    """
+
+    source: Any = field(init=False, default=None)
+    random_weights: bool = field(init=False, default=False)
+    model: str = "mlp:100,50,25"
+    cache: bool = False
+    valid_fraction: float = 0.2
+    epochs: Count = 100
+    learning_rate: float = 3e-3
+    out: str | Path | None = None
+    seed: int = field(init=False, default=0)
+    label_smoothing: float = field(init=False, default=0.0)
+    class_weights: str | None = field(init=False, default=None)

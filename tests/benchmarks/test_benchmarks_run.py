@@ -20,6 +20,7 @@ FOLDER = Path(__file__).parent
         ("bench_solvers", ("logistic, ResNet-18", "ridge, ResNet-18")),
         ("bench_auto_freeze", ("whole / auto_freeze ", "whole / auto_freeze, no cache")),
         ("bench_layerwise", ("3 layers of 1000: without / cached", "10 layers of 500: without / cached before")),
+        ("bench_search", ("3 heads, 2 folds: without / with", "pass to the last layer / pass with all")),
         ("bench_opening", ("50 ms / opening",)),
         ("bench_tables", ("pandas.read_csv / reading", "growth of pandas.read_csv / growth in loading")),
         ("bench_loader", ("features.loader / index_select", "features.loader / DataLoader")),

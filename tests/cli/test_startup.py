@@ -102,6 +102,7 @@ PUBLIC = {
     "data.loading": ["load"],
     "errors": ["CacheError", "CutError", "DataError", "ReuseError", "RunError", "UnknownNameError", "UsageError"],
     "estimators.classifier": ["TransferClassifier"],
+    "estimators.encoder": ["PretrainedEncoder"],
     "estimators.features": ["FrozenFeatures"],
     "estimators.regressor": ["TransferRegressor"],
     "features.dataset": ["CachedFeatures", "cached"],
