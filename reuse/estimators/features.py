@@ -87,16 +87,19 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.network_ = outputs.requires_grad_(False).to(self._compute.device, self._compute.dtype).eval()
         example = prepared(rows[:EXAMPLE_ROWS], preprocessing)
         self.widths_ = self.network_.measure(example.to(self._compute.device, self._compute.dtype))
-        self.__dict__.pop("_extraction", None)
+        self._extraction = self._opened(prepared(rows[:SAMPLE_ROWS], preprocessing)) if self.cache else None
 
     def _computed(self, rows: torch.Tensor) -> torch.Tensor:
         if not self.cache:
             return compute_outputs(self.network_, rows, self._compute)
-        if "_extraction" not in self.__dict__:
-            budget = settings_from(self, self.settings_class).cache_budget
-            opened = ActivationCache(cache_folder(self.cache_dir), budget)
-            self._extraction = Extraction(self.network_, rows[:SAMPLE_ROWS], self._compute, opened, self.cache_dtype)
+        if self._extraction is None:  # it was pickled
+            self._extraction = self._opened(rows[:SAMPLE_ROWS])
         return self._extraction(rows)
+
+    def _opened(self, example: torch.Tensor) -> Extraction:
+        budget = settings_from(self, self.settings_class).cache_budget
+        opened = ActivationCache(cache_folder(self.cache_dir), budget)
+        return Extraction(self.network_, example, self._compute, opened, self.cache_dtype)
 
     def __sklearn_tags__(self) -> Any:
         """Return what scikit-learn wants to know: columns are of the type that the network computes in."""
@@ -107,4 +110,4 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: not the opened cache."""
         state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "_extraction"}
+        return state | {"_extraction": None}

@@ -13,6 +13,7 @@ from reuse.estimators.regressor import TransferRegressor
 QUICK = {"epochs": 15, "batch_size": 512, "learning_rate": 0.03, "valid_fraction": 0.0, "precision": "float64"}
 ESTIMATORS = [
     FrozenFeatures("mlp:4", cache=False, precision="float64"),
+    FrozenFeatures("mlp:4", precision="float64"),
     PretrainedEncoder("autoencoder", model="mlp:4", **QUICK),
     TransferClassifier("mlp:8", **QUICK),
     TransferRegressor("mlp:8", **QUICK),
