@@ -151,20 +151,29 @@ def measure(name: str, case: Case, data: str, repeats: int) -> None:
 
 
 def measure_growth(sizes: Sequence[int]) -> None:
-    """Print the first and second run's wall seconds for growing numbers of small images."""
-    print(f"{'images':>8} {'first':>8} {'a row':>9} {'second':>8}  wall seconds of the command; milliseconds a row")
+    """Print what the first and the second run take for growing numbers of small images, each a command."""
+    print("the command from the shell: processor seconds, milliseconds of them for each row beyond the smallest, wall")
+    print(f"{'images':>8} {'first':>8} {'a row':>8} {'wall':>8} {'second':>8} {'a row':>8} {'wall':>8}")
+    smallest: tuple[int, float, float] | None = None
     for rows in sizes:
         data = make_photos(Path(f"small-{rows}"), rows, 48, 48)
         settings = {"random_weights": True, "epochs": EPOCHS, "device": "cpu", "data": str(data), **SMALL}
         settings["cache_dir"] = f"cache-small-{rows}"
-        first, again = command(settings)[0], command(settings)[0]
-        print(f"{rows:8} {first:8.2f} {1000 * first / rows:9.3f} {again:8.2f}", flush=True)
+        (first_wall, first), (wall, again) = command(settings), command(settings)
+        smallest = smallest or (rows, first, again)
+        more = max(rows - smallest[0], 1)
+        grown, grown_again = (1000 * (now - then) / more for now, then in ((first, smallest[1]), (again, smallest[2])))
+        print(
+            f"{rows:8} {first:8.2f} {grown:8.3f} {first_wall:8.2f} {again:8.2f} {grown_again:8.3f} {wall:8.2f}",
+            flush=True,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("cases", nargs="*", help=f"{', '.join(CASES)}, growth; all but growth by default")
     parser.add_argument("--quick", action="store_true", help="a few rows: shows that it runs")
+    parser.add_argument("--sizes", type=int, nargs="*", help="numbers of images for growth")
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--folder", help="keep photos and caches here; by default they are made anew and removed")
     arguments = parser.parse_args()
@@ -188,7 +197,7 @@ def main() -> None:
         data = {"photos": "photos", "arrays": "arrays.npz", "vit": "arrays.npz", "mlp": "digits"}
         for name in chosen:
             if name == "growth":
-                measure_growth([100, 200] if arguments.quick else GROWTH)
+                measure_growth([100, 200] if arguments.quick else arguments.sizes or GROWTH)
             else:
                 measure(name, CASES[name], data[name], repeats)
 
