@@ -39,7 +39,11 @@ from reuse.data.dataset import Dataset
 DRAWS, PRETRAININGS, MINUTES = 10, 2, 10.0
 NETWORK: dict[str, Any] = {"model": "convnet:32,64", "activation": "relu"}
 LAYERS = "conv*"
-METHODS = ("autoencoder", "denoising_autoencoder", "variational", "byol", "gan")
+METHODS = (
+    *("autoencoder", "denoising_autoencoder", "variational", "masked", "gan", "bigan"),
+    *("simclr", "simsiam", "byol", "barlow_twins", "vicreg", "moco", "dino"),
+    *("rotation", "jigsaw", "relative_patch", "inpainting"),
+)
 SETS, LABELS = ("mnist", "fashion-mnist"), (10, 50, 100)
 ALWAYS = ("from scratch", "logistic regression", "untrained", "k-means patches")
 SOURCE: dict[str, Any] = {"batch_size": 128, "learning_rate": 1e-3}

@@ -10,11 +10,11 @@ from torch.nn.functional import cross_entropy, normalize
 
 from reuse.data.dataset import Dataset
 from reuse.data.rows import Batch
-from reuse.errors import UsageError
 from reuse.nn.columns import Marginal
 from reuse.nn.decoders import coding_shape, encoder_of
 from reuse.nn.hidden import HiddenStyle, hidden_linear, initialize
 from reuse.objectives.objective import Network, Objective, example_of
+from reuse.objectives.simclr import check_temperature
 from reuse.objectives.tables import check_share, marginal_of
 
 
@@ -59,14 +59,14 @@ class Scarf(Objective):
     hidden: int = 128
     size: int = 64
     least_rows: ClassVar[int] = 2
+    whole_batches: ClassVar[bool] = True
     summary: ClassVar[str] = "tell a row's copy with foreign values in most columns from those of other rows"
     suits: ClassVar[tuple[str, ...]] = ("tables",)
     paper: ClassVar[str] = "Bahri et al. 2022, https://arxiv.org/abs/2106.15147"
 
     def __post_init__(self) -> None:
         check_share(self.corruption, "replaced")
-        if not 0 < self.temperature < math.inf:
-            raise UsageError(f"the temperature is {self.temperature}: give more than 0, such as 1")
+        check_temperature(self.temperature)
 
     def build(self, model: nn.Module, data: Dataset) -> nn.Module:
         """Return the model without its output layer, a projector behind it, and rows to draw columns from."""

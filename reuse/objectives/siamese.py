@@ -50,6 +50,11 @@ class Siamese(Objective):
         """Whether batches must have targets: without a file of pairs."""
         return self.pairs is None
 
+    @property
+    def whole_batches(self) -> bool:  # type: ignore[override]
+        """Whether rows of a whole batch are compared: those of a file come in pairs."""
+        return self.pairs is None
+
     def build(self, model: nn.Module, data: Dataset) -> nn.Module:
         """Return the model without its output layer, and a linear layer to points behind it."""
         if self.pairs is None:

@@ -65,6 +65,7 @@ class Triplet(Objective):
     needs_labels: ClassVar[bool] = True
     whole_labels: ClassVar[bool] = True
     least_rows: ClassVar[int] = 2
+    whole_batches: ClassVar[bool] = True
     summary: ClassVar[str] = "map rows nearer to all rows of their class than to any of another"
     suits: ClassVar[tuple[str, ...]] = ("images", "tables", "sequences")
     paper: ClassVar[str] = "Schroff et al. 2015, https://arxiv.org/abs/1503.03832"
