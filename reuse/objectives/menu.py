@@ -13,6 +13,7 @@ from reuse.objectives.colorization import Colorization
 from reuse.objectives.contractive import Contractive
 from reuse.objectives.dbn import BeliefNet
 from reuse.objectives.dino import Dino
+from reuse.objectives.distillation import Distillation
 from reuse.objectives.gan import Adversarial
 from reuse.objectives.inpainting import Inpainting
 from reuse.objectives.jigsaw import Jigsaw
@@ -24,6 +25,7 @@ from reuse.objectives.moco import MoCo
 from reuse.objectives.multitask import MultiTask
 from reuse.objectives.next_step import NextStep
 from reuse.objectives.objective import Objective
+from reuse.objectives.pseudo_labels import PseudoLabels
 from reuse.objectives.rbm import Contrastive
 from reuse.objectives.relative_patch import RelativePatch
 from reuse.objectives.rotation import Rotation
@@ -91,6 +93,8 @@ OBJECTIVES: dict[str, MenuEntry] = {
     "masked_step": MenuEntry("sequences", MaskedStep),
     "supervised": MenuEntry("auxiliary tasks", Labelled),
     "multitask": MenuEntry("auxiliary tasks", MultiTask),
+    "pseudo_labels": MenuEntry("auxiliary tasks", PseudoLabels),
+    "distillation": MenuEntry("auxiliary tasks", Distillation),
     "siamese": MenuEntry("auxiliary tasks", Siamese),
     "triplet": MenuEntry("auxiliary tasks", Triplet),
 }

@@ -85,6 +85,7 @@ class Objective:
             the best, so all epochs are trained and the last weights kept.
         needs_labels: whether batches must have targets.
         whole_labels: whether labels are taken as they are: then nothing mixes, smooths or weighs them.
+        has_teacher: whether it learns what another model gives of each row, which is cached.
         least_rows: fewest rows of a batch that it learns from: two where rows are compared with each other.
         whole_batches: whether it compares the rows of a whole batch, or remembers them, so that several processes, each
             with a share of a batch, would learn something else.
@@ -105,6 +106,7 @@ class Objective:
     whole_labels: ClassVar[bool] = False
     least_rows: ClassVar[int] = 1
     whole_batches: ClassVar[bool] = False
+    has_teacher: ClassVar[bool] = False
     summary: ClassVar[str] = ""
     suits: ClassVar[tuple[str, ...]] = ("images", "tables", "sequences")
     paper: ClassVar[str] = ""
@@ -134,6 +136,21 @@ class Objective:
             UsageError: the model or the data do not fit the objective.
         """
         return model
+
+    def with_models(self, read: Callable[[str], nn.Module]) -> "Objective":  # noqa: ARG002 - for those who learn from one
+        """Return the objective with models in place of the names of runs, which `read` reads."""
+        return self
+
+    def prepare(self, data: Dataset, outputs: Callable[[nn.Module], dict[str, Tensor]]) -> Dataset:  # noqa: ARG002
+        """Return the data with the targets that are learned: by default those that it has.
+
+        Called as a training begins or goes on, and the same each time.
+
+        Args:
+            data: what is learned from.
+            outputs: from a model to its outputs on the rows of each split, `(rows, outputs)`, computed once and cached.
+        """
+        return data
 
     def encoder(self, trained: nn.Module) -> nn.Module:
         """Return the module whose layers are reused: the child `encoder` of what was built, else all of it."""

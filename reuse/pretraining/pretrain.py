@@ -8,6 +8,7 @@ from torch import nn
 
 from reuse.distributed import from_main, world_size
 from reuse.features.feeding import feed_inputs
+from reuse.features.outputs import outputs_of
 from reuse.layout import is_several
 from reuse.objectives.objective import TrainingStage
 from reuse.pretraining.stage import StageProgress, train_stage
@@ -103,10 +104,11 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
 def _train_at_once(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: bool) -> StageProgress:
     """Train everything in all epochs."""
     settings, trained, objective = setup.settings, setup.trained, setup.objective
-    feed = feed_inputs(trained, setup.data, setup.compute)
+    data = objective.prepare(setup.data, lambda model: outputs_of(model, setup.data, setup.compute, settings))
+    feed = feed_inputs(trained, data, setup.compute)
     feed.splits = {name: objective.arrange(*rows, name) for name, rows in feed.splits.items()}
     feed.network = spread(trained, feed.network, settings.parallel)
-    trainer = make_trainer(trained, objective, feed, settings, setup.data)
+    trainer = make_trainer(trained, objective, feed, settings, data)
     stopping, epochs = make_stopping(objective, settings), EpochRange(settings.epochs)
     done = train(trainer, feed, settings, run, reporter, resume=resume, stopping=stopping, epochs=epochs)
     seconds = {**feed.seconds, "train": done.seconds}

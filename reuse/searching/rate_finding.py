@@ -4,6 +4,7 @@ from pathlib import Path
 
 from reuse.errors import UsageError
 from reuse.features.feeding import feed_inputs
+from reuse.features.outputs import outputs_of
 from reuse.reporting import Reporter
 from reuse.settings.calling import Given, carried, takes_given
 from reuse.settings.commands import FinetuneSettings, LrFindArguments, PretrainSettings
@@ -112,6 +113,9 @@ def _of_finetuning(settings: FinetuneSettings, given: Given, reporter: Reporter)
 def _of_pretraining(settings: PretrainSettings, reporter: Reporter) -> tuple[Trainer, Feed]:
     """Return what a pretraining would begin with."""
     setup = pretraining.set_up(settings, reporter)
-    feed = feed_inputs(setup.trained, setup.data, setup.compute)
+    data = setup.objective.prepare(
+        setup.data, lambda model: outputs_of(model, setup.data, setup.compute, setup.settings)
+    )
+    feed = feed_inputs(setup.trained, data, setup.compute)
     feed.splits = {name: setup.objective.arrange(*rows, name) for name, rows in feed.splits.items()}
-    return make_trainer(setup.trained, setup.objective, feed, setup.settings, setup.data), feed
+    return make_trainer(setup.trained, setup.objective, feed, setup.settings, data), feed

@@ -24,6 +24,7 @@ from reuse.settings.files import OBJECT, objective_name
 from reuse.setup.data import load_data, preprocessing_for
 from reuse.setup.models import describe_model, make_recipe, read_embeddings, with_model_options
 from reuse.setup.objectives import check_objective, choose_objective
+from reuse.setup.teachers import with_teachers
 from reuse.setup.trainers import check_alternating, check_settings, choose_compute, trainer_arguments
 from reuse.setup.trying import check_single_rows, settle_outputs
 from reuse.training.phases import lay_out
@@ -82,12 +83,12 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     settings, vectors = read_embeddings(with_model_options(settings, settings.model), data)
     recipe = make_recipe(settings, data)
     vectors = None if run else vectors
-    objective = choose_objective(settings, data)
+    objective = with_teachers(choose_objective(settings, data), data, trust=settings.trust)
     _refuse_unfit(settings, objective, data)
     trained = objective.build(recipe.build(embeddings=vectors, trust=settings.trust or not run), data)
     encoder = objective.encoder(trained)
     _refuse_unsavable(objective, trained, encoder)
-    _check_stages(settings, objective.stages(trained, settings.epochs))
+    _check_stages(settings, objective.stages(trained, settings.epochs), caches=objective.has_teacher)
     notes = (
         *([vectors.note] if vectors else []),
         *describe_model(encoder, recipe, data),
@@ -130,16 +131,18 @@ def _refuse_unsavable(objective: Objective, trained: nn.Module, encoder: nn.Modu
         raise UsageError(f"{kind} builds a child `weights`, whose file would be the encoder's: call it otherwise")
 
 
-def _check_stages(settings: PretrainSettings, stages: Sequence[TrainingStage]) -> None:
-    """Raise where stages do not fit the settings, or settings are for stages and there is one."""
+def _check_stages(settings: PretrainSettings, stages: Sequence[TrainingStage], *, caches: bool) -> None:
+    """Raise where stages do not fit the settings, or settings are for a cache and there is none."""
     name = objective_name(settings.objective)
     stored = ("cache_dir", "cache_dtype", "cache_budget")
     if settings.rehash:
         raise UsageError("a pretraining reads and digests all files anew: leave rehash out")
     if len(stages) == 1:
         unused = next((setting for setting in stored if getattr(settings, setting)), None)
-        if unused or settings.cache_kind != "auto":
-            raise UsageError(f"{name} trains all layers at once and caches nothing: leave {unused or 'cache_kind'} out")
+        unused = None if caches else unused
+        unused = "cache_kind" if settings.cache_kind != "auto" else unused
+        if unused:
+            raise UsageError(f"{name} trains all layers at once and caches nothing: leave {unused} out")
         return
     lookup(CACHE_KINDS, settings.cache_kind, "cache kind")
     if settings.cache_dtype is not None:

@@ -36,6 +36,9 @@ CASES = [(name, kind) for name, entry in OBJECTIVES.items() for kind in entry.ki
 def settings_for(name: str, kind: str) -> dict[str, Any]:
     """Return the arguments of a short pretraining on data of a kind, with labels where it needs them."""
     rows, model, _ = INPUTS[kind]
+    if "teacher" in OBJECTIVES[name].settings:
+        reuse.pretrain("supervised", data=(rows, LABELS), model=model, epochs=1, out="teacher")
+        return {**settings_for("supervised", kind), "objective": f"{name}:teacher=teacher"}
     targets = TARGETS.get(name, LABELS) if OBJECTIVES[name].kind.needs_labels else None
     given = {"objective": name, "data": (rows, targets), "model": model, "epochs": 2, "batch_size": 16}
     return {**given, **OPTIONS.get(name, {})}
