@@ -15,6 +15,7 @@ synced while the next one is computed. The caller holds the writer's lock.
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import repeat
 from pathlib import Path
 
@@ -23,7 +24,7 @@ import numpy as np
 from reuse.caching import files, journal
 from reuse.caching.checking import block_checksums, checksum, unit_checksums
 from reuse.caching.journal import Block
-from reuse.caching.ownership import SEGMENT, own_files
+from reuse.caching.ownership import ASIDE, SEGMENT, own_files
 from reuse.caching.segment import Header, lay_out, read_header, row_keys, rows_of
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
@@ -36,8 +37,11 @@ log = logging.getLogger(__name__)
 
 
 def published(folder: Path) -> list[Path]:
-    """Return the published segments of the prefix in `folder`, oldest first."""
-    return [path for path in own_files(folder) if path.parent == folder and SEGMENT.fullmatch(path.name)]
+    """Return the published segments of the prefix in `folder`, oldest first; none that is set aside as a whole."""
+    names = {path.name for path in own_files(folder) if path.parent == folder}
+    marks = filter(None, map(ASIDE.fullmatch, names))
+    aside = {mark["segment"] for mark in marks if mark["start"] is None}
+    return [folder / name for name in sorted(names - aside) if SEGMENT.fullmatch(name)]
 
 
 def next_segment(folder: Path, rank: int = 0) -> Path:
@@ -163,9 +167,11 @@ def _salvage(folder: Path, segment: Path, blocks: list[Block], rank: int) -> int
 def _not_published(folder: Path, source: Header, blocks: list[Block]) -> list[Block]:
     """Leave out the blocks that an earlier recovery published before it was killed."""
     known: set[bytes] = set()
-    for header in map(read_header, published(folder)):
-        if header.frontier == source.frontier:
-            known.update(map(bytes, row_keys(header)))
+    for path in published(folder):
+        with suppress(CacheError):  # who looks for rows sets a damaged one aside
+            header = read_header(path)
+            if header.frontier == source.frontier:
+                known.update(map(bytes, row_keys(header)))
     keys = row_keys(source)
     return [block for block in blocks if not known.issuperset(map(bytes, keys[block.start : block.stop]))]
 

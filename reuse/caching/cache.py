@@ -10,7 +10,7 @@ from reuse.caching import building, files
 from reuse.caching.checking import Problem, check_segment
 from reuse.caching.damage import rows_aside
 from reuse.caching.locking import LOCKS, disk_errors, removing
-from reuse.caching.ownership import is_prefix, own_files, refuse_links
+from reuse.caching.ownership import WHOLE_ASIDE, is_prefix, own_files, refuse_links
 from reuse.caching.packing import packed
 from reuse.caching.prefix_record import RECORD, USED, PrefixRecord, read_record
 from reuse.caching.quarantine import QUARANTINE, read_quarantine
@@ -211,6 +211,7 @@ def _entry(folder: Path) -> Entry:
             headers.append(read_header(path))
         except CacheError as error:
             damage.append(str(error))
+    damage += [f"{path.stem} is set aside" for path in own_files(folder) if path.name.endswith(WHOLE_ASIDE)]
     damage += [f"{_rows_in(ranges)} rows of {name} are set aside" for name, ranges in aside.items()]
     return Entry(
         key=folder.name,

@@ -1,7 +1,8 @@
 """Damage to rows that were published: what is said of it, and the marks that set such rows aside.
 
 A segment is never changed. Rows of it that are not what was written any more are named by an empty file beside it,
-`segment-000001.h5.aside-4-8` for rows 4 to 7, and no longer found, so that they are computed again.
+`segment-000001.h5.aside-4-8` for rows 4 to 7, and no longer found, so that they are computed again. So is a file that
+can no longer be read as a segment at all: `segment-000001.h5.aside`.
 """
 
 import logging
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from reuse.caching import files
 from reuse.caching.ownership import ASIDE, own_files
-from reuse.caching.segment import Header, damaged
+from reuse.caching.segment import Header, UnreadableSegmentError, damaged
 from reuse.errors import CacheError
 
 log = logging.getLogger(__name__)
@@ -73,12 +74,24 @@ def set_aside(found: Iterable[Damage]) -> None:
             files.fsync_folder(path.parent)
 
 
+def set_file_aside(error: UnreadableSegmentError) -> None:
+    """Mark a file that is no whole segment any more, so that nobody opens it, and say so in a line.
+
+    In a folder that cannot be written it makes no difference.
+    """
+    path = error.path
+    log.warning("%s is no whole cache file any more (%s): set aside, and computed again", path, error.reason)
+    with suppress(OSError):
+        files.touch(path.with_name(f"{path.name}.aside"))
+        files.fsync_folder(path.parent)
+
+
 def rows_aside(folder: Path) -> dict[str, Ranges]:
     """Return the rows that are set aside in the segments of a prefix, by the names of these."""
     found: dict[str, set[tuple[int, int]]] = {}
     for path in own_files(folder):
         mark = ASIDE.fullmatch(path.name)
-        if mark and path.parent == folder:
+        if mark and mark["start"] is not None and path.parent == folder:
             found.setdefault(mark["segment"], set()).add((int(mark["start"]), int(mark["stop"])))
     return {name: frozenset(ranges) for name, ranges in found.items()}
 

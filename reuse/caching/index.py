@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from reuse.caching.building import published
-from reuse.caching.damage import Damage, Ranges, rows_aside
-from reuse.caching.segment import KEY_BYTES, Header, damaged, identify, read_header, row_keys
+from reuse.caching.damage import Damage, Ranges, rows_aside, set_file_aside
+from reuse.caching.segment import KEY_BYTES, Header, UnreadableSegmentError, identify, read_header, row_keys
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
 
@@ -17,7 +17,8 @@ class Index:
     """The rows of the published segments of one prefix whose frontier is `frontier`.
 
     Rows are numbered through all `headers` in order. Segments with other frontier shapes (the same layers applied to
-    inputs of another size) are left alone, and so are rows that were found to be damaged.
+    inputs of another size) are left alone. Rows that were found to be damaged are left out, and files that are no whole
+    segments any more are set aside.
     """
 
     def __init__(self, folder: Path, prefix_key: str, frontier: tuple[FrontierTensor, ...]) -> None:
@@ -25,13 +26,14 @@ class Index:
         self.prefix_key = prefix_key
         self.frontier = frontier
         self._aside: dict[str, Ranges] = {}
+        self._unreadable: dict[Path, tuple[int, ...] | None] = {}
         self._clear()
 
     def refresh(self) -> None:
         """Take in what other processes published or removed since the last time.
 
         Raises:
-            CacheError: a published segment is damaged or belongs to another prefix.
+            CacheError: a published segment may not be read, or is of another format.
         """
         present, aside = published(self.folder), rows_aside(self.folder)
         aside = {name: ranges | aside.get(name, frozenset()) for name, ranges in {**aside, **self._aside}.items()}
@@ -39,8 +41,9 @@ class Index:
             self._clear()
         self._aside = {name: ranges for name, ranges in aside.items() if (self.folder / name) in present}
         for path in present:
-            if path not in self._seen and _identity(path) is not None:
-                self._add(read_header(path))
+            identity = _identity(path)
+            if path not in self._seen and identity not in (None, self._unreadable.get(path)):
+                self._take_in(path, identity)
 
     def set_aside(self, damage: Iterable[Damage]) -> None:
         """Leave damaged rows out from now on, whether or not others are told."""
@@ -65,9 +68,18 @@ class Index:
         self._starts: list[int] = []
         self._rows: dict[bytes, int] = {}
 
+    def _take_in(self, path: Path, identity: tuple[int, ...] | None) -> None:
+        try:
+            header = read_header(path)
+            if header.prefix_key != self.prefix_key:
+                raise UnreadableSegmentError(path, f"it belongs to prefix {header.prefix_key}")
+        except UnreadableSegmentError as error:
+            self._unreadable[path] = identity
+            set_file_aside(error)
+        else:
+            self._add(header)
+
     def _add(self, header: Header) -> None:
-        if header.prefix_key != self.prefix_key:
-            raise damaged(header.path, f"it belongs to prefix {header.prefix_key}")
         if header.frontier == self.frontier:
             start = self._starts[-1] + self.headers[-1].rows if self.headers else 0
             keys = as_bytes(row_keys(header))

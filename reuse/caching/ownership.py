@@ -19,7 +19,8 @@ from reuse.errors import CacheError
 
 KEY = re.compile(r"[0-9a-f]{32}")
 SEGMENT = re.compile(r"segment-(\d{6,})(-\d+)?\.h5")
-ASIDE = re.compile(rf"(?P<segment>{SEGMENT.pattern})\.aside-(?P<start>\d+)-(?P<stop>\d+)")
+ASIDE = re.compile(rf"(?P<segment>{SEGMENT.pattern})\.aside(-(?P<start>\d+)-(?P<stop>\d+))?")
+WHOLE_ASIDE = ".h5.aside"  # how the mark of a whole file ends
 BUILDING = re.compile(r"building(-\d+)?")
 FILES = re.compile(
     r"(prefix|measured|quarantine)\.json(\.new)?|used(\.new)?|probe\.safetensors(\.\d+\.new)?|"

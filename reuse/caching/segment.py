@@ -133,6 +133,22 @@ class Header:
         return slice(index, index + 1) if place.per_block else slice(start, stop)
 
 
+class UnreadableSegmentError(CacheError):
+    """A published file is no whole segment: cut off, its metadata broken, or of another prefix.
+
+    Attributes:
+        path: of the file.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(str(damaged(path, reason)))
+
+    def __reduce__(self) -> tuple[type["UnreadableSegmentError"], tuple[Path, str]]:
+        return UnreadableSegmentError, (self.path, self.reason)
+
+
 def identify(path: Path) -> tuple[int, ...]:
     """Return what changes when another file takes the name `path`: inode, size and time of the last change."""
     return identity_of(path.stat())
@@ -182,7 +198,8 @@ def read_header(path: Path) -> Header:
     """Read where everything lies in the segment at `path`, and check that the file is long enough to hold it.
 
     Raises:
-        CacheError: the file is missing, truncated, damaged, or not a segment of this format.
+        UnreadableSegmentError: the file is truncated, damaged, or no segment.
+        CacheError: it is missing or may not be read, or is a segment of another format.
     """
     try:
         identity = identify(path)
@@ -190,10 +207,12 @@ def read_header(path: Path) -> Header:
             header = _header(file, path, identity)
     except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise damaged(path, reason) from error
+        if isinstance(error, OSError) and error.errno is not None:  # the system's word, and none on the content
+            raise CacheError(f"cache file {path} cannot be read ({reason})") from error
+        raise UnreadableSegmentError(path, reason) from error
     needed = max(place.end for place in (*header.checked, header.checksums))
     if identity[1] < needed:
-        raise damaged(path, f"it has {identity[1]} bytes and should have at least {needed}")
+        raise UnreadableSegmentError(path, f"it has {identity[1]} bytes and should have at least {needed}")
     return header
 
 
@@ -282,8 +301,14 @@ def _unit_rows(frontier: Sequence[FrontierTensor], block_rows: int) -> int:
 
 
 def _header(file: h5py.File, path: Path, identity: tuple[int, ...]) -> Header:
-    if file.attrs.get("format") != FORMAT:
-        raise ValueError(f"format {file.attrs.get('format')} where {FORMAT} is expected")
+    form = file.attrs.get("format")
+    if isinstance(form, int | np.integer) and form > FORMAT:
+        raise CacheError(
+            f"cache file {path} is of format {form}, and this version of reuse reads format {FORMAT}: "
+            "install the version that wrote it, or name another cache-dir"
+        )
+    if form != FORMAT:
+        raise ValueError(f"format {form} where {FORMAT} is expected")
     data_sets = _in_order(file["frontier"])
     frontier = tuple(map(_frontier_tensor, data_sets))
     for index, (data_set, tensor) in enumerate(zip(data_sets, frontier, strict=True)):

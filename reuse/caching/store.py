@@ -88,7 +88,7 @@ class PrefixCache:
         Of rows that were set aside none counts.
 
         Raises:
-            CacheError: a published file is damaged.
+            CacheError: a published file may not be read.
         """
         if self.quarantined is not None:
             return first_places(keys)

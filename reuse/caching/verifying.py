@@ -77,7 +77,9 @@ class Verifier:
     def _wrong(self, segment: int, units: np.ndarray) -> list[Damage]:
         found = self._checks[segment].wrong(units)
         header = self._headers[segment]
-        self._unchecked[segment][np.setdiff1d(units, [unit for unit, _ in found])] = False
+        unchecked = self._unchecked[segment]
+        unchecked[units] = False
+        unchecked[[unit for unit, _ in found]] = True
         starts, stops = header.bounds(np.array([unit for unit, _ in found], np.int64))
         return [
             Damage(header.path, unit // header.block_units, start, stop, header.frontier[column].name)

@@ -24,6 +24,7 @@ FOLDER = Path(__file__).parent
         ("bench_opening", ("50 ms / opening",)),
         ("bench_tables", ("pandas.read_csv / reading", "growth of pandas.read_csv / growth in loading")),
         ("bench_loader", ("features.loader / index_select", "features.loader / DataLoader")),
+        ("bench_checking", ("load, 20000", "windows, 20000")),
         ("bench_reading", ("cache from RAM / index_select", "cache from map / h5py")),
     ],
 )

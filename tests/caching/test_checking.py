@@ -55,11 +55,12 @@ def test_a_flipped_bit_names_the_rows_that_it_hit(segment, tmp_path):
 
 def test_a_flipped_bit_in_the_description_is_found_or_changes_nothing(segment, tmp_path, rows, open_cache):
     """HDF5's own metadata: outside the data sets and their padding."""
-    header, data = read_header(segment), rows(9)
+    header, data, mark = read_header(segment), rows(9), segment.with_name(f"{segment.name}.aside")
     first = min(place.offset for place in header.checked)
     content = np.frombuffer(segment.read_bytes(), np.uint8)
     for place in np.flatnonzero(content[:first])[::23].tolist():
         _flip(segment, place, 3)
+        found = ActivationCache(tmp_path / "cache").verify()
         try:
             reader = open_cache()
             present = data.present(reader)
@@ -67,7 +68,8 @@ def test_a_flipped_bit_in_the_description_is_found_or_changes_nothing(segment, t
             harmless = len(present) == 9
         except CacheError:
             harmless = False
-        assert harmless or ActivationCache(tmp_path / "cache").verify() != []
+        assert harmless or found
+        mark.unlink(missing_ok=True)
         _flip(segment, place, 3)
 
 
@@ -150,8 +152,9 @@ def test_a_truncated_segment_is_an_error_when_rows_are_loaded(segment, rows, ope
     whole, data = segment.read_bytes(), rows(9)
     for length in (0, 100, len(whole) // 2, len(whole) - 1):
         segment.write_bytes(whole[:length])
-        with pytest.raises(CacheError, match="is damaged"):
+        with pytest.raises(CacheError, match="9 of 9 rows are not in the cache"):
             open_cache().activations(data.keys)
+        segment.with_name(f"{segment.name}.aside").unlink()
 
 
 def test_older_segments_with_crc_32_are_read_and_checked(segment, rows, open_cache, tmp_path):

@@ -186,9 +186,10 @@ def test_a_published_segment_cut_off_anywhere_is_never_served(rows, tmp_path, un
     needed = max(part.end for part in (*place.checked, place.checksums))
     for length in np.random.default_rng(0).integers(0, needed, 60).tolist():
         path.write_bytes(whole[:length])
-        with pytest.raises(CacheError, match="is damaged"):
-            cache.open(Fingerprint({}), FRONTIER, dtype=dtype).missing(data.keys)
         assert cache.verify() != []
+        assert len(cache.open(Fingerprint({}), FRONTIER, dtype=dtype).missing(data.keys)) == 40
+        mark = path.with_name(f"{path.name}.aside")
+        mark.unlink()
 
 
 def test_a_disk_that_fills_up_at_any_write_leaves_nothing_half_published(rows, open_cache, monkeypatch, unsynced):

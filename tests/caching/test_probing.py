@@ -1,7 +1,10 @@
 """A probe finds what a prefix computes otherwise, far outside of ordinary inputs too, and bears rounding elsewhere."""
 
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from reuse.caching import probing
@@ -132,6 +135,29 @@ def test_a_probe_is_kept_as_it_is(tmp_path):
         assert torch.equal(one, other)
     (tmp_path / PROBE).write_bytes(b"damaged")
     assert read_probe(tmp_path) is None
+
+
+def test_a_probe_in_which_any_bit_flipped_counts_as_none(tmp_path, caplog):
+    write_probe(tmp_path, take_probe(ORDINARY, plain, CPU))
+    path = tmp_path / PROBE
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    for place in (*range(0, 700, 7), *random.integers(0, len(whole), 100).tolist()):
+        content = bytearray(whole)
+        content[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(content)
+        caplog.clear()
+        assert read_probe(tmp_path) is None, place
+        assert [PROBE in record.getMessage() for record in caplog.records] == [True]
+        assert not path.exists()
+
+
+def test_a_probe_of_an_earlier_version_without_a_checksum_is_read(tmp_path):
+    write_probe(tmp_path, take_probe(ORDINARY, plain, CPU))
+    with safe_open(tmp_path / PROBE, "pt") as file:
+        about = {name: words for name, words in file.metadata().items() if name != "checksum"}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    save_file(tensors, tmp_path / PROBE, about)
+    assert difference(read_probe(tmp_path), plain, CPU) is None
 
 
 def test_random_numbers_go_on_as_without_a_probe():

@@ -1,6 +1,7 @@
 """What is cached is served only as long as the frozen layers compute the same; else it is set aside for good."""
 
 import os
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from listening import Listener
 from reuse.caching.cache import ActivationCache
+from reuse.caching.probe_record import PROBE, read_probe, write_probe
 from reuse.data.loading import load
 from reuse.devices import Compute
 from reuse.errors import CacheError
@@ -92,6 +94,32 @@ def test_a_change_far_outside_of_all_rows_is_found(monkeypatch):
     opened()
     monkeypatch.setenv("TEST_LIMIT", "40")  # all rows lie between 0 and 1
     assert opened()[0].cache["kind"] == "memory"
+
+
+def test_a_probe_that_is_damaged_is_made_anew_and_one_that_is_whole_is_believed(caplog):
+    folder = ActivationCache("cache").root / opened()[1].key
+    path = folder / PROBE
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 64]) + whole[-8:])  # in a value
+    feed, explained, _ = opened()
+    assert feed.cache["hit"]
+    assert explained.quarantined is None
+    assert sum(PROBE in record.getMessage() for record in caplog.records) == 1
+    probe = read_probe(folder)
+    assert probe is not None
+    write_probe(folder, replace(probe, outputs=tuple(output + 1 for output in probe.outputs)))
+    assert opened()[0].cache["kind"] == "memory"
+
+
+def test_a_cut_off_cache_file_is_computed_again_in_one_line(caplog):
+    folder = ActivationCache("cache").root / opened()[1].key
+    (segment,) = folder.glob("segment*.h5")
+    os.truncate(segment, 3000)
+    feed, explained, _ = opened()
+    assert feed.cache["rows"] == {"computed": ROWS, "found": 0}
+    assert explained.quarantined is None
+    assert sum("set aside, and computed again" in record.getMessage() for record in caplog.records) == 1
+    assert opened()[0].cache["hit"]
 
 
 def test_clearing_ends_it_and_eviction_does_not(monkeypatch):
