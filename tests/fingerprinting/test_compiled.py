@@ -16,6 +16,7 @@ from reuse.fingerprinting.cuts import cut_key
 from reuse.fingerprinting.fingerprint import Fingerprint, fingerprint
 from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
+from reuse.layout import one_tensor
 
 X = torch.rand(8, 6, generator=torch.Generator().manual_seed(0))
 CPU = torch.device("cpu")
@@ -64,7 +65,7 @@ def in_another_process() -> str:
 def test_the_key_is_the_same_from_build_to_build(where: str) -> None:
     first, again = network(where=where), network(where=where)
     assert print_of(first).differences(print_of(again)) == []
-    shapes = [((6,), torch.float32)]
+    shapes = one_tensor((6,))
     assert cut_key(first, shapes, CPU, (), "1") == cut_key(again, shapes, CPU, (), "1") is not None
 
 
