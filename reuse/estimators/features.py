@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from reuse.caching.cache import ActivationCache, cache_folder
+from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import Compute, choose_device
 from reuse.estimators.networks import open_network
@@ -16,6 +17,7 @@ from reuse.estimators.rows import prepared
 from reuse.features.cutting import SAMPLE_ROWS
 from reuse.features.extracting import Extraction, compute_outputs
 from reuse.features.layer_outputs import LayerOutputs
+from reuse.runs.raw_rows import prepare
 from reuse.seeding import seed_everything, untouched_random_state
 from reuse.settings.estimators import ExtractingSettings
 
@@ -67,7 +69,7 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             X: rows.
         """
         check_is_fitted(self)
-        rows = prepared(self._validated(X, reset=False), self._preprocessing)
+        rows = prepare(self._validated(X, reset=False), self._preprocessing)
         with untouched_random_state():
             return np.asarray(self._computed(rows))
 
@@ -87,19 +89,19 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.network_ = outputs.requires_grad_(False).to(self._compute.device, self._compute.dtype).eval()
         example = prepared(rows[:EXAMPLE_ROWS], preprocessing)
         self.widths_ = self.network_.measure(example.to(self._compute.device, self._compute.dtype))
-        self._extraction = self._opened(prepared(rows[:SAMPLE_ROWS], preprocessing)) if self.cache else None
+        self._extraction = self._opened(prepare(rows[:SAMPLE_ROWS], preprocessing)) if self.cache else None
 
-    def _computed(self, rows: torch.Tensor) -> torch.Tensor:
+    def _computed(self, rows: Inputs) -> torch.Tensor:
         if not self.cache:
             return compute_outputs(self.network_, rows, self._compute)
         if self._extraction is None:  # it was pickled
-            self._extraction = self._opened(rows[:SAMPLE_ROWS])
+            self._extraction = self._opened(rows)
         return self._extraction(rows)
 
-    def _opened(self, example: torch.Tensor) -> Extraction:
+    def _opened(self, rows: Inputs) -> Extraction:
         budget = settings_from(self, self.settings_class).cache_budget
         opened = ActivationCache(cache_folder(self.cache_dir), budget)
-        return Extraction(self.network_, example, self._compute, opened, self.cache_dtype)
+        return Extraction(self.network_, rows, self._preprocessing, self._compute, opened, self.cache_dtype)
 
     def __sklearn_tags__(self) -> Any:
         """Return what scikit-learn wants to know: columns are of the type that the network computes in."""

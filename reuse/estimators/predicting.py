@@ -1,6 +1,5 @@
 """Predictions of a network that was fine-tuned: what its frozen layers compute of new rows is cached too."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -8,14 +7,11 @@ from torch import Tensor
 
 from reuse.caching.cache import ActivationCache, cache_folder
 from reuse.caching.chaining import PrefixCaches
-from reuse.caching.store import PrefixCache
 from reuse.data.inputs import Inputs
-from reuse.data.rows import Resident, Rows
-from reuse.data.samples import SampleInputs
 from reuse.devices import Compute, choose_device, moved
 from reuse.errors import CutError
 from reuse.features.cutting import SAMPLE_ROWS, cut_on
-from reuse.features.reading import Chunk
+from reuse.features.extracting import filled
 from reuse.features.streaming import Streaming
 from reuse.hints import Hints
 from reuse.layers.cutting import Cut
@@ -28,7 +24,6 @@ from reuse.runs.raw_rows import prepare
 from reuse.settings.estimators import TransferSettings
 
 PREDICTED_ROWS = 256  # at a time
-CHUNK_ROWS = 1024  # that are prepared and in memory at once
 
 
 def predict_rows(model: SavedModel, x: Any, settings: TransferSettings) -> Tensor:
@@ -58,7 +53,8 @@ def _through_cache(model: SavedModel, inputs: Inputs, settings: TransferSettings
     caches = PrefixCaches(opened, model.preprocessing.to_dict(), compute, about)
     store = caches.of(parts.prefix, parts.frontier, settings.cache_dtype)
     with store.hold():
-        rows = _filled(parts, store, inputs, compute)
+        streaming = Streaming(parts.prefix, store, compute, Warner())
+        rows = filled(streaming, store, inputs, compute.device)
         parts.suffix.eval()
         with torch.inference_mode():
             batches = (rows.gather(some) for some in torch.arange(len(inputs)).split(PREDICTED_ROWS))  # type: ignore[no-untyped-call]
@@ -71,21 +67,3 @@ def _cut(model: SavedModel, inputs: Inputs, compute: Compute, opened: Activation
     dtype = compute.dtype if inputs.dtype.is_floating_point else inputs.dtype
     layout, hints = one_tensor(inputs.shape, dtype), Hints(opened.root)
     return cut_on(network, lambda: moved(inputs.gather(rows)[0], compute), layout, compute, hints=hints)
-
-
-def _filled(parts: Cut, store: PrefixCache, inputs: Inputs, compute: Compute) -> Rows:
-    streaming = Streaming(parts.prefix, store, compute, Warner())
-    streamed = streaming.fill(_chunks(inputs))
-    if streamed.kept is not None:
-        return Resident(*[tensor.to(compute.device) for tensor in streamed.kept])
-
-    def mend() -> None:
-        streaming.fill(_chunks(inputs))
-
-    return store.activations(streamed.keys, device=compute.device, mend=mend)
-
-
-def _chunks(inputs: Inputs) -> Iterator[Chunk]:
-    keys = inputs.digests()
-    for some in torch.arange(len(inputs)).split(CHUNK_ROWS):  # type: ignore[no-untyped-call]
-        yield Chunk(SampleInputs(inputs.gather(some), keys[some.numpy()]), [None] * len(some))

@@ -2,25 +2,30 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
 from reuse.caching.cache import ActivationCache
 from reuse.caching.chaining import PrefixCaches
 from reuse.caching.store import PrefixCache
-from reuse.data.samples import SampleInputs, digest_samples
+from reuse.data.inputs import Inputs
+from reuse.data.preprocessing import Preprocessing
+from reuse.data.rows import Resident, Rows
+from reuse.data.samples import SampleInputs
 from reuse.devices import Compute, moved
-from reuse.features.cutting import cut_on
+from reuse.features.cutting import SAMPLE_ROWS, cut_on
 from reuse.features.filling import COMPUTE_ROWS
 from reuse.features.layer_outputs import LayerOutputs
-from reuse.features.reading import CHUNK_BYTES, Chunk
+from reuse.features.reading import Chunk
 from reuse.features.running import run_frozen
-from reuse.features.streaming import Streaming
+from reuse.features.streaming import CHECKED_ROWS, Streamed, Streaming
 from reuse.layers.freezing import freeze
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layout import one_tensor
 from reuse.reporting import Warner
 
+CHUNK_ROWS = 1024  # that are prepared and in memory at once
 FEW = 2  # rows that show what an output is like
 
 
@@ -31,21 +36,26 @@ class Extraction:
 
     Args:
         outputs: the layers, on their device; they are frozen.
-        example: a few rows, prepared for the model.
+        inputs: rows, prepared for the model.
+        preprocessing: of these and all other rows.
         compute: where and in which types.
         opened: the cache.
         dtype: in which type features are stored; None: as computed.
-
-    Attributes:
-        computed: how many rows were computed, of all calls together.
 
     Raises:
         CutError: what the model gives for a row depends on more than the row; the message says on what.
     """
 
     def __init__(
-        self, outputs: LayerOutputs, example: Tensor, compute: Compute, opened: ActivationCache, dtype: str | None
+        self,
+        outputs: LayerOutputs,
+        inputs: Inputs,
+        preprocessing: Preprocessing,
+        compute: Compute,
+        opened: ActivationCache,
+        dtype: str | None,
     ) -> None:
+        example = inputs.gather(torch.arange(min(SAMPLE_ROWS, len(inputs))))[0]
         whole = Ended(outputs)
         freeze(whole, "outputs")
         prefix = _graph_of(outputs.eval())
@@ -53,26 +63,39 @@ class Extraction:
         (output,) = run_frozen(prefix, (few,), compute)
         frontier = (FrontierTensor("outputs", tuple(output.shape[1:]), output.dtype),)
         about = {"model": type(outputs.model).__name__, "data": "rows"}
-        caches = PrefixCaches(opened, {"samples": "known by content"}, compute, about)
+        caches = PrefixCaches(opened, preprocessing.to_dict(), compute, about)
         self._store: PrefixCache = caches.of(prefix, frontier, dtype)
         if not self._store.path.is_dir():  # else it was checked by whoever stored what is there
             _check(whole, moved(example, compute), compute)
         self._streaming = Streaming(prefix, self._store, compute, Warner())
-        self.computed = 0
 
-    def __call__(self, rows: Tensor) -> Tensor:
+    def __call__(self, inputs: Inputs) -> Tensor:
         """Return the outputs for some rows, `(rows, columns)`, on the CPU."""
         with self._store.hold():
-            streamed = self._streaming.fill(_chunks(rows))
-            self.computed += streamed.computed
-            if streamed.kept is not None:
-                return streamed.kept[0]
+            rows = filled(self._streaming, self._store, inputs, torch.device("cpu"))
+            return rows.gather(torch.arange(len(inputs)))[0]
 
-            def mend() -> None:
-                self._streaming.fill(_chunks(rows))
 
-            stored = self._store.activations(streamed.keys, device=torch.device("cpu"), mend=mend)
-            return stored.gather(torch.arange(len(rows)))[0]
+def filled(streaming: Streaming, store: PrefixCache, inputs: Inputs, device: torch.device) -> Rows:
+    """Return what frozen layers give for rows in memory, of which only those are prepared that the cache lacks.
+
+    Args:
+        streaming: computes what is missing.
+        store: the cache.
+        inputs: the rows, known by what they were before they were prepared.
+        device: where they are used.
+    """
+    keys = inputs.digests()
+
+    def fill() -> Streamed:
+        lacking = np.union1d(streaming.missing(keys), np.arange(min(CHECKED_ROWS, len(keys))))
+        return streaming.fill(_chunks(inputs, lacking))
+
+    if fill().kept is None:
+        return store.activations(keys, device=device, mend=fill)
+    kept = streaming.fill(_chunks(inputs, np.arange(len(keys)))).kept  # the cache is set aside, and may hold no row
+    assert kept is not None
+    return Resident(*[tensor.to(device) for tensor in kept])
 
 
 class Ended(nn.Module):
@@ -102,13 +125,13 @@ def _graph_of(outputs: LayerOutputs) -> fx.GraphModule:
 
 
 @torch.no_grad()
-def compute_outputs(outputs: LayerOutputs, rows: Tensor, compute: Compute) -> Tensor:
+def compute_outputs(outputs: LayerOutputs, inputs: Inputs, compute: Compute) -> Tensor:
     """Return the outputs for some rows without any cache, `(rows, columns)`, on the CPU."""
-    parts = [outputs(moved(some, compute)).cpu() for some in rows.split(COMPUTE_ROWS)]  # type: ignore[no-untyped-call]
-    return torch.cat(parts)
+    batches = torch.arange(len(inputs)).split(COMPUTE_ROWS)  # type: ignore[no-untyped-call]
+    return torch.cat([outputs(moved(inputs.gather(some)[0], compute)).cpu() for some in batches])
 
 
-def _chunks(rows: Tensor) -> Iterator[Chunk]:
-    count = max(1, CHUNK_BYTES // max(1, rows[0].nbytes))
-    for some in rows.split(count):  # type: ignore[no-untyped-call]
-        yield Chunk(SampleInputs((some,), digest_samples((some,))), [None] * len(some))
+def _chunks(inputs: Inputs, positions: np.ndarray) -> Iterator[Chunk]:
+    keys = inputs.digests()
+    for some in torch.from_numpy(positions).split(CHUNK_ROWS):  # type: ignore[no-untyped-call]
+        yield Chunk(SampleInputs(inputs.gather(some), keys[some.numpy()]), [None] * len(some))
