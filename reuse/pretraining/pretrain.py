@@ -11,6 +11,7 @@ from reuse.features.feeding import feed_inputs
 from reuse.features.outputs import outputs_of
 from reuse.layout import is_several
 from reuse.objectives.objective import TrainingStage
+from reuse.pretraining.probing import ERROR, Probe, probe_of
 from reuse.pretraining.stage import StageProgress, train_stage
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
@@ -69,12 +70,15 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
     if gallery is not None and not resume:
         gallery.draw("map_before")
     reporter.line(f"pretraining {setup.recipe.spec} as {objective_name(settings.objective)} on {data.name}")
-    stages = setup.objective.stages(trained, settings.epochs)
+    stages, probe = setup.objective.stages(trained, settings.epochs), probe_of(setup)
     with interruptible(run):
         if len(stages) > 1:
-            progress = _train_in_stages(setup, stages, run, reporter)
+            progress = _train_in_stages(setup, stages, run, reporter, probe)
         else:
-            progress = _train_at_once(setup, run, reporter, resume=resume)
+            progress = _train_at_once(setup, run, reporter, probe, resume=resume)
+        collapse = probe.advice() if probe is not None else ""
+        if collapse:
+            reporter.line(collapse)
         save_weights(run, setup.encoder)
         for name, child in _beside(setup).items():
             save_tensors(run.path / f"{name}.safetensors", savable_tensors(child))
@@ -95,13 +99,15 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
         fresh=tuple(name for name, _ in setup.encoder.named_children()),
         cache=progress.cache,
         phases=tuple(progress.phases),
-        notes=(data.summary, *data.notes, *setup.notes, *([done.failure] if done.failure else [])),
+        notes=(data.summary, *data.notes, *setup.notes, *filter(None, [done.failure, collapse])),
     )
     run.write_result(result.to_dict())
     return result
 
 
-def _train_at_once(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: bool) -> StageProgress:
+def _train_at_once(
+    setup: PretrainSetup, run: RunFolder, reporter: Reporter, probe: Probe | None, *, resume: bool
+) -> StageProgress:
     """Train everything in all epochs."""
     settings, trained, objective = setup.settings, setup.trained, setup.objective
     data = objective.prepare(setup.data, lambda model: outputs_of(model, setup.data, setup.compute, settings))
@@ -109,14 +115,15 @@ def _train_at_once(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, 
     feed.splits = {name: objective.arrange(*rows, name) for name, rows in feed.splits.items()}
     feed.network = spread(trained, feed.network, settings.parallel)
     trainer = make_trainer(trained, objective, feed, settings, data)
-    stopping, epochs = make_stopping(objective, settings), EpochRange(settings.epochs)
-    done = train(trainer, feed, settings, run, reporter, resume=resume, stopping=stopping, epochs=epochs)
+    stopping = make_stopping(objective, settings, ERROR if settings.stop_on else None)
+    epochs = EpochRange(settings.epochs)
+    done = train(trainer, feed, settings, run, reporter, resume=resume, stopping=stopping, epochs=epochs, probe=probe)
     seconds = {**feed.seconds, "train": done.seconds}
     return StageProgress(done=done, seconds=seconds, phases=[{"epoch": 1, "frozen": []}])
 
 
 def _train_in_stages(
-    setup: PretrainSetup, stages: Sequence[TrainingStage], run: RunFolder, reporter: Reporter
+    setup: PretrainSetup, stages: Sequence[TrainingStage], run: RunFolder, reporter: Reporter, probe: Probe | None
 ) -> StageProgress:
     """Train one stage after the other, from where the run is; what it has begun stays as it was laid out."""
     progress, manifest = StageProgress(), run.manifest()
@@ -125,7 +132,7 @@ def _train_in_stages(
     left = list(remaining(phases, run))
     progress.phases += [phase.to_dict() for phase in manifest.phases if phase.epoch < left[0].first]
     for stage in stages[-len(left) :]:
-        train_stage(setup, stage, phases, progress, run, reporter)
+        train_stage(setup, stage, phases, progress, run, reporter, probe)
     return progress
 
 

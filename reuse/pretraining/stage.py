@@ -9,6 +9,7 @@ from torch import nn
 from reuse.layers.freezing import frozen, hold
 from reuse.objectives.objective import TrainingStage
 from reuse.pretraining.feeding import StageNeeds, feed_stage
+from reuse.pretraining.probing import ERROR, Probe
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import keep_still, newest_epoch
 from reuse.runs.fitting import EpochRange, Fitted, train
@@ -48,6 +49,7 @@ def train_stage(
     progress: StageProgress,
     run: RunFolder,
     told: Reporter,
+    probe: Probe | None = None,
 ) -> None:
     """Train the epochs of one of several stages, or go on with them where the run has begun them.
 
@@ -58,6 +60,7 @@ def train_stage(
         progress: of the stages before; changed.
         run: where the training is recorded.
         told: of lines and epochs.
+        probe: scores the encoder after an epoch; None: nothing does.
     """
     settings, trained, objective = setup.settings, setup.trained, stage.objective
     phase = next(phase for phase in phases if phase.stage == stage.name)
@@ -75,9 +78,9 @@ def train_stage(
         trainer.load_state_dict({**trainer.state_dict(), "epoch": phase.first - 1})
     until = None if phase is phases[-1] else phase.last
     epochs = EpochRange(settings.epochs, phase.first, until, stage.name)
-    stopping = make_stopping(objective, settings)
+    stopping = make_stopping(objective, settings, ERROR if settings.stop_on else None)
     try:
-        done = train(trainer, feed, settings, run, told, resume=resume, stopping=stopping, epochs=epochs)
+        done = train(trainer, feed, settings, run, told, resume=resume, stopping=stopping, epochs=epochs, probe=probe)
     finally:
         feed.close(told)
     progress.feed, progress.done, progress.cache = feed, done, feed.cache or progress.cache

@@ -14,7 +14,7 @@ from reuse.errors import ReuseError
 from reuse.reporting import Epoch, Reporter
 from reuse.runs.checkpoints import Saver, load_checkpoint
 from reuse.runs.folder import RunFolder
-from reuse.runs.recording import Recorder, Recording, recorder
+from reuse.runs.recording import Probing, Recorder, Recording, recorder
 from reuse.settings.commands import TrainedSettings
 from reuse.training.feeds import Feed
 from reuse.training.locating import locate
@@ -116,6 +116,7 @@ def train(
     epochs: EpochRange,
     rested: Collection[str] = (),
     inputs: Callable[[], Feed] | None = None,
+    probe: Probing | None = None,
 ) -> Fitted:
     """Train on a feed and measure the best weights on all splits.
 
@@ -130,6 +131,7 @@ def train(
         epochs: of this phase.
         rested: names of the tensors that trained in earlier phases and rest now.
         inputs: makes a feed of the whole model, for where the best weights are from before layers came to rest.
+        probe: scores the model after an epoch; None: nothing does.
     """
     started = time.perf_counter()
     rows, valid = feed.splits["train"], feed.splits["valid"]
@@ -152,7 +154,7 @@ def train(
             epochs=epochs,
             resume=resume,
             precise_norm=settings.precise_norm,
-            recording=Recording(settings.watch, settings.tensorboard, settings.snapshots, epochs.stage),
+            recording=Recording(settings.watch, settings.tensorboard, settings.snapshots, epochs.stage, probe),
             rested=Rested(rested, None if inputs is None else whole),
         )
         done = not fitted.goes_on
@@ -237,10 +239,12 @@ def _loop(
     valid_source, valid_targets = valid if valid is not None else (None, None)
     stop = False
     try:
-        for epoch in trainer.epochs(*train, valid_source, valid_targets, epochs=epochs.last):
+        for ended in trainer.epochs(*train, valid_source, valid_targets, epochs=epochs.last):
+            epoch = records.probed(ended)
             if valid is not None and stopping.monitor is not None:
                 _refuse_unusable(epoch, stopping.monitor)
-                stop = stopping.update(epoch.number, epoch.valid[stopping.monitor], trainer.kept_tensors)
+                value = epoch.valid.get(stopping.monitor, math.inf)  # a probe scores some epochs
+                stop = stopping.update(epoch.number, value, trainer.kept_tensors)
             if valid is not None:
                 stop = stop or stopping.is_gap_too_wide(epoch.train, epoch.valid)
             if epochs.until is not None:
@@ -266,7 +270,7 @@ def _loop(
 
 def _refuse_unusable(epoch: Epoch, monitor: str) -> None:
     """Raise where an epoch cannot be compared with others: no weights would ever be the best."""
-    value = epoch.valid[monitor]
+    value = epoch.valid.get(monitor, 0.0)
     if not math.isfinite(value):
         raise ReuseError(
             f"the validation {monitor} is {value} after epoch {epoch.number}: lower the learning rate, clip the "

@@ -1,9 +1,9 @@
 """Recording epochs: the history, what the layers show, TensorBoard, snapshots; and telling whoever listens."""
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -20,6 +20,9 @@ from reuse.training.state import copied
 from reuse.training.trainer import Trainer
 from reuse.training.watching import Figures, watch
 
+Probing = Callable[[int], dict[str, float]]
+"""From the number of an epoch that has just ended to scores; empty where it is not scored."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -29,6 +32,7 @@ class Recording:
         watch: look at the layers after each epoch and give advice (see `reuse.training.watching`).
         tensorboard: write events for TensorBoard.
         snapshots: keep the weights of every so many epochs, or cycles (see `reuse.runs.snapshots`); None: of none.
+        probe: gives more metrics of the validation rows after an epoch, by its number; None: there are none.
         stage: name of the stage that the epochs belong to, which the history says; empty: there is none.
     """
 
@@ -36,6 +40,7 @@ class Recording:
     tensorboard: bool = False
     snapshots: int | None = None
     stage: str = ""
+    probe: Probing | None = None
 
 
 class Recorder:
@@ -72,6 +77,11 @@ class Recorder:
         self._before = self._weights()
         shows = recording.tensorboard and is_main()
         self._board = TensorBoard(run.path / FOLDER, trainer.epoch + 1) if shows else None
+
+    def probed(self, epoch: Epoch) -> Epoch:
+        """Return an epoch that has just ended with the scores of a probe among the metrics of the validation rows."""
+        probe = self.recording.probe
+        return epoch if probe is None else replace(epoch, valid={**epoch.valid, **probe(epoch.number)})
 
     def record(self, epoch: Epoch) -> None:
         """Record an epoch that has just ended."""

@@ -19,6 +19,7 @@ from reuse.settings.training import (
     LabelSettings,
     ObjectiveSettings,
     OptimizingSettings,
+    ProbingSettings,
     RecordingSettings,
     TrainingSettings,
 )
@@ -46,7 +47,7 @@ class TrainedSettings(LearningSettings, RecordingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainSettings(ObjectiveSettings, CachingSettings, TrainedSettings):
+class PretrainSettings(ObjectiveSettings, ProbingSettings, CachingSettings, TrainedSettings):
     """Settings of a pretraining.
 
     Attributes:

@@ -55,6 +55,20 @@ class ObjectiveSettings(LabelSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProbingSettings(Settings):
+    """Scores of the features that a pretraining learns.
+
+    Attributes:
+        probe_every: epochs from one score of the encoder's features of validation rows to the next, by their nearest
+            neighbours and by a linear layer, where these rows have labels.
+        stop_on: `probe`: early stopping watches the linear layer's score, and the weights of the best one are kept.
+    """
+
+    probe_every: Annotated[int | None, Minimum(1), Maximum(10**9)] = None
+    stop_on: Annotated[str | None, Text("probe"), Needs("probe_every")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DecaySettings(Settings):
     """Details of steps that heads which are trained together share.
 

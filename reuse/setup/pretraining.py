@@ -72,6 +72,10 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     """
     started, called = reporter.start(), time.perf_counter()
     check_settings(settings)
+    if settings.stop_on not in (None, "probe"):
+        raise UsageError(
+            f"stop_on is {settings.stop_on!r}: give probe, or leave it out to go by the objective's own loss"
+        )
     needs_labels = check_objective(settings.objective)
     _refuse_unused(settings, needs_labels)
     compute = choose_compute(settings)
@@ -85,6 +89,7 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     vectors = None if run else vectors
     objective = with_teachers(choose_objective(settings, data), data, trust=settings.trust)
     _refuse_unfit(settings, objective, data)
+    _refuse_unprobed(settings, data)
     trained = objective.build(recipe.build(embeddings=vectors, trust=settings.trust or not run), data)
     encoder = objective.encoder(trained)
     _refuse_unsavable(objective, trained, encoder)
@@ -177,6 +182,18 @@ def _refuse_unfit(settings: PretrainSettings, objective: Objective, data: Datase
     given = [setting for setting in changing if getattr(settings, setting)]
     if objective.whole_labels and given:
         raise UsageError(f"{name} takes labels as they are, and {given[0]} changes or weighs them: leave it out")
+
+
+def _refuse_unprobed(settings: PretrainSettings, data: Dataset) -> None:
+    """Raise where features are to be scored on rows that there are not, or of an encoder that is divided."""
+    if settings.probe_every is None:
+        return
+    if not len(data.valid):
+        raise UsageError(f"probe_every scores features of validation rows, and {data.name} has none: leave it out")
+    if settings.stop_on and data.valid.targets is None:
+        raise UsageError(f"stop_on probe needs validation rows with labels, and {data.name} has none: leave it out")
+    if settings.parallel != "ddp" and world_size() > 1:
+        raise UsageError("probe_every reads the encoder as a whole, and parallel divides it: choose parallel=ddp")
 
 
 def _refuse_unused(settings: PretrainSettings, needs_labels: bool) -> None:

@@ -219,10 +219,16 @@ def make_transforms(settings: TrainedSettings, data: Dataset, feature_noise: flo
     return transforms if mixed is None else [*transforms, mixed]
 
 
-def make_stopping(objective: Objective, settings: TrainingSettings) -> EarlyStopping:
-    """Return what decides when to stop and keeps the best weights."""
+def make_stopping(objective: Objective, settings: TrainingSettings, monitor: str | None = None) -> EarlyStopping:
+    """Return what decides when to stop and keeps the best weights.
+
+    Args:
+        objective: what is minimised.
+        settings: of the command.
+        monitor: the metric that is watched; None: the objective's.
+    """
     patience = settings.patience if settings.early_stopping else None
-    return EarlyStopping(patience, objective.monitor, settings.max_gap)
+    return EarlyStopping(patience, monitor or objective.monitor, settings.max_gap)
 
 
 def choose_compute(settings: ComputingSettings) -> Compute:
