@@ -25,6 +25,7 @@ FOLDER = Path(__file__).parent
         ("bench_tables", ("pandas.read_csv / reading", "growth of pandas.read_csv / growth in loading")),
         ("bench_loader", ("features.loader / index_select", "features.loader / DataLoader")),
         ("bench_checking", ("load, 20000", "windows, 20000")),
+        ("bench_pretraining", ("by hand / simclr", "by hand / denoising")),
         ("bench_reading", ("cache from RAM / index_select", "cache from map / h5py")),
     ],
 )
