@@ -20,16 +20,18 @@ def with_own(own: Sequence[str], settings: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: a text gives no name, or it is not known of which objective it is a setting.
     """
-    if not own:
-        return settings
+    return {**settings, "objective": _objective_with(own, **settings)} if own else settings
+
+
+def _objective_with(own: Sequence[str], objective: str | None = None, resume: Any = None, **_: Any) -> str:
     nameless = next((text for text in own if not all(part.strip() for part in text.partition("="))), None)
     if nameless is not None:
         raise UsageError(f"--set {nameless}: write NAME=VALUE, such as size=8")
-    if "resume" in settings and "objective" not in settings:
+    if resume is not None and objective is None:
         raise UsageError(f"--set {own[0]}: name the objective too, or leave it out: a resumed run keeps its settings")
-    objective = settings.get("objective", PretrainSettings.objective)
+    name = str(PretrainSettings.objective) if objective is None else objective
     joined = ",".join(text.strip().replace(",", "/") for text in own)
-    return {**settings, "objective": f"{objective}{',' if ':' in objective else ':'}{joined}"}
+    return f"{name}{',' if ':' in name else ':'}{joined}"
 
 
 def list_objectives(*, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from reuse.settings.training import LabelSettings
 
 
 @dataclass(frozen=True)
-class Labelled(Objective):
+class Supervised(Objective):
     """The loss that the labels of the data call for: cross-entropy, of each label, or the squared error."""
 
     needs_labels: ClassVar[bool] = True

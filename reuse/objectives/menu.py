@@ -17,7 +17,7 @@ from reuse.objectives.distillation import Distillation
 from reuse.objectives.gan import Adversarial
 from reuse.objectives.inpainting import Inpainting
 from reuse.objectives.jigsaw import Jigsaw
-from reuse.objectives.labelled import Labelled
+from reuse.objectives.labelled import Supervised
 from reuse.objectives.masked import Masked
 from reuse.objectives.masked_columns import MaskedColumns
 from reuse.objectives.masked_step import MaskedStep
@@ -91,7 +91,7 @@ OBJECTIVES: dict[str, MenuEntry] = {
     "masked_columns": MenuEntry("tables", MaskedColumns),
     "next_step": MenuEntry("sequences", NextStep),
     "masked_step": MenuEntry("sequences", MaskedStep),
-    "supervised": MenuEntry("auxiliary tasks", Labelled),
+    "supervised": MenuEntry("auxiliary tasks", Supervised),
     "multitask": MenuEntry("auxiliary tasks", MultiTask),
     "pseudo_labels": MenuEntry("auxiliary tasks", PseudoLabels),
     "distillation": MenuEntry("auxiliary tasks", Distillation),

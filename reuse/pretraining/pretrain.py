@@ -11,7 +11,7 @@ from reuse.features.feeding import feed_inputs
 from reuse.features.outputs import outputs_of
 from reuse.layout import is_several
 from reuse.objectives.objective import TrainingStage
-from reuse.pretraining.probing import ERROR, Probe, probe_of
+from reuse.pretraining.probing import ERROR, FeatureProbe, probe_of
 from reuse.pretraining.stage import StageProgress, train_stage
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
@@ -106,7 +106,7 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
 
 
 def _train_at_once(
-    setup: PretrainSetup, run: RunFolder, reporter: Reporter, probe: Probe | None, *, resume: bool
+    setup: PretrainSetup, run: RunFolder, reporter: Reporter, probe: FeatureProbe | None, *, resume: bool
 ) -> StageProgress:
     """Train everything in all epochs."""
     settings, trained, objective = setup.settings, setup.trained, setup.objective
@@ -123,7 +123,11 @@ def _train_at_once(
 
 
 def _train_in_stages(
-    setup: PretrainSetup, stages: Sequence[TrainingStage], run: RunFolder, reporter: Reporter, probe: Probe | None
+    setup: PretrainSetup,
+    stages: Sequence[TrainingStage],
+    run: RunFolder,
+    reporter: Reporter,
+    probe: FeatureProbe | None,
 ) -> StageProgress:
     """Train one stage after the other, from where the run is; what it has begun stays as it was laid out."""
     progress, manifest = StageProgress(), run.manifest()

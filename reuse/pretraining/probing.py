@@ -21,7 +21,7 @@ ERROR = "probe_error"
 
 
 @dataclass(frozen=True)
-class Probe:
+class FeatureProbe:
     """Scores of an encoder's features of validation rows. Targets are looked at, and nothing of them is learned.
 
     Attributes:
@@ -77,7 +77,7 @@ class Probe:
         )
 
 
-def probe_of(setup: PretrainSetup) -> Probe | None:
+def probe_of(setup: PretrainSetup) -> FeatureProbe | None:
     """Return what scores the features of a pretraining; None where nobody asks, and the loss tells of a collapse."""
     settings, data = setup.settings, setup.data
     is_wanted = settings.probe_every is not None or setup.objective.monitor is None
@@ -86,4 +86,4 @@ def probe_of(setup: PretrainSetup) -> Probe | None:
         return None
     classes = len(data.classes) if data.task == "classification" else 0
     rows = feed_inputs(setup.trained, data, setup.compute).splits["valid"][0]
-    return Probe(setup.encoder, rows, data.valid.targets, classes, settings.probe_every or 0)
+    return FeatureProbe(setup.encoder, rows, data.valid.targets, classes, settings.probe_every or 0)

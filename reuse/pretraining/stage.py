@@ -9,7 +9,7 @@ from torch import nn
 from reuse.layers.freezing import frozen, hold
 from reuse.objectives.objective import TrainingStage
 from reuse.pretraining.feeding import StageNeeds, feed_stage
-from reuse.pretraining.probing import ERROR, Probe
+from reuse.pretraining.probing import ERROR, FeatureProbe
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import keep_still, newest_epoch
 from reuse.runs.fitting import EpochRange, Fitted, train
@@ -49,7 +49,7 @@ def train_stage(
     progress: StageProgress,
     run: RunFolder,
     told: Reporter,
-    probe: Probe | None = None,
+    probe: FeatureProbe | None = None,
 ) -> None:
     """Train the epochs of one of several stages, or go on with them where the run has begun them.
 
