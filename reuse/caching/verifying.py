@@ -77,9 +77,10 @@ class Verifier:
     def _wrong(self, segment: int, units: np.ndarray) -> list[Damage]:
         found = self._checks[segment].wrong(units)
         header = self._headers[segment]
-        unchecked = self._unchecked[segment]
+        unchecked, damaged = self._unchecked[segment], [unit for unit, _ in found]
+        as_before = unchecked[damaged]  # of those among them whose rows were set aside no row is needed
         unchecked[units] = False
-        unchecked[[unit for unit, _ in found]] = True
+        unchecked[damaged] = as_before
         starts, stops = header.bounds(np.array([unit for unit, _ in found], np.int64))
         return [
             Damage(header.path, unit // header.block_units, start, stop, header.frontier[column].name)
