@@ -47,6 +47,9 @@ def test_it_takes_every_option_that_has_a_meaning() -> None:
         "watch",
         "tensorboard",
         "snapshots",
+        "pictures",
+        "probe_every",
+        "stop_on",
     }
 
 
