@@ -127,13 +127,16 @@ class ByKeys:
     def fill(self, streaming: Streaming) -> Streamed:
         """Compute what is missing."""
         every = np.arange(len(self._keys))
-        if self._known.targets is None:  # they stand in the samples, so that all are read
+        targets = self._known.targets
+        if self._reader.form.target is None:
+            targets = [None] * len(every)
+        if targets is None:  # they stand in the samples, so that all are read
             return replace(streaming.fill(self._chunks(every)), keys=self._keys)
         checked, few = self._checked
         done = streaming.fill(chain(checked, self._chunks(np.setdiff1d(streaming.missing(self._keys), few))))
         if done.kept is not None:  # the cache is set aside, so that it holds no row
             done = streaming.fill(self._chunks(every))
-        return replace(done, keys=self._keys, targets=self._known.targets)
+        return replace(done, keys=self._keys, targets=targets)
 
     def _chunks(self, positions: np.ndarray) -> Iterator[Chunk]:
         start = 0

@@ -344,6 +344,19 @@ class TestKeys:
         model = make_model().eval()
         torch.testing.assert_close(model[:4](x + 1), torch.stack([z for z, _ in features]), rtol=0, atol=1e-12)
 
+    def test_without_targets_what_is_cached_is_not_read_either(self, tmp_path):
+        class Bare(Counting):
+            def __getitem__(self, index):
+                return super().__getitem__(index)[0]
+
+        data = Bare(*make_rows())
+        reuse.cached(make_model(), data, freeze="!head", key=range(ROWS), cache_dir=tmp_path)
+        data.reads = [0] * ROWS
+        features = reuse.cached(make_model(), data, freeze="!head", key=range(ROWS), cache_dir=tmp_path)
+        assert features.computed == 0
+        assert features.targets is None
+        assert sum(map(bool, data.reads)) <= 9
+
     def test_wrong_keys(self, tmp_path):
         samples = list(make_rows(4)[0])
         for keys, words in (([1, 2], "2 keys for 4 samples"), ([1.5] * 4, "of type float")):
