@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, get_worker_info
@@ -105,6 +106,7 @@ class CachedFeatures(Dataset[Any]):
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
         self._version = 0
+        self._keys: list[np.ndarray] = []
         self.refresh()
 
     def refresh(self) -> None:
@@ -116,7 +118,7 @@ class CachedFeatures(Dataset[Any]):
         self.detach()
         origin, compute = self._origin, compute_of(self._origin.model)
         hold(origin.model)
-        if hasattr(self, "_keys") and all(own.requires_grad for own in origin.model.parameters()):
+        if self._keys and all(own.requires_grad for own in origin.model.parameters()):
             self._take_inputs(compute)
         else:
             self._take_features(compute)
