@@ -35,7 +35,7 @@ class Extraction:
     Whether the cache may serve is checked once, on the first rows: the model is not to be changed after that.
 
     Args:
-        outputs: the layers, on their device; they are frozen.
+        outputs: what gives them of rows, `(rows, columns)`, on its device; it is frozen.
         inputs: rows, prepared for the model.
         preprocessing: of these and all other rows.
         compute: where and in which types.
@@ -48,7 +48,7 @@ class Extraction:
 
     def __init__(
         self,
-        outputs: LayerOutputs,
+        outputs: nn.Module,
         inputs: Inputs,
         preprocessing: Preprocessing,
         compute: Compute,
@@ -62,7 +62,7 @@ class Extraction:
         few = moved(example[:FEW], compute)
         (output,) = run_frozen(prefix, (few,), compute)
         frontier = (FrontierTensor("outputs", tuple(output.shape[1:]), output.dtype),)
-        about = {"model": type(outputs.model).__name__, "data": "rows"}
+        about = {"model": type(outputs.model if isinstance(outputs, LayerOutputs) else outputs).__name__, "data": "rows"}
         caches = PrefixCaches(opened, preprocessing.to_dict(), compute, about)
         self._store: PrefixCache = caches.of(prefix, frontier, dtype)
         if not self._store.path.is_dir():  # else it was checked by whoever stored what is there
@@ -101,7 +101,7 @@ def filled(streaming: Streaming, store: PrefixCache, inputs: Inputs, device: tor
 class Ended(nn.Module):
     """Outputs of layers with something behind them that trains, without which there would be nothing to cut from."""
 
-    def __init__(self, outputs: LayerOutputs) -> None:
+    def __init__(self, outputs: nn.Module) -> None:
         super().__init__()
         self.outputs, self.scale = outputs, nn.Parameter(torch.ones(()))
 
@@ -116,7 +116,7 @@ def _check(whole: Ended, example: Tensor, compute: Compute) -> None:
     cut_on(whole, lambda: example, one_tensor(tuple(example.shape[1:]), example.dtype), compute)
 
 
-def _graph_of(outputs: LayerOutputs) -> fx.GraphModule:
+def _graph_of(outputs: nn.Module) -> fx.GraphModule:
     """Return the outputs as a prefix of which nothing is left over: a cache knows it by all that it computes."""
     holder, graph = nn.Module(), fx.Graph()
     holder.add_module("outputs", outputs)
@@ -125,7 +125,7 @@ def _graph_of(outputs: LayerOutputs) -> fx.GraphModule:
 
 
 @torch.no_grad()
-def compute_outputs(outputs: LayerOutputs, inputs: Inputs, compute: Compute) -> Tensor:
+def compute_outputs(outputs: nn.Module, inputs: Inputs, compute: Compute) -> Tensor:
     """Return the outputs for some rows without any cache, `(rows, columns)`, on the CPU."""
     batches = torch.arange(len(inputs)).split(COMPUTE_ROWS)  # type: ignore[no-untyped-call]
     return torch.cat([outputs(moved(inputs.gather(some)[0], compute)).cpu() for some in batches])
