@@ -62,7 +62,10 @@ class Extraction:
         few = moved(example[:FEW], compute)
         (output,) = run_frozen(prefix, (few,), compute)
         frontier = (FrontierTensor("outputs", tuple(output.shape[1:]), output.dtype),)
-        about = {"model": type(outputs.model if isinstance(outputs, LayerOutputs) else outputs).__name__, "data": "rows"}
+        about = {
+            "model": type(outputs.model if isinstance(outputs, LayerOutputs) else outputs).__name__,
+            "data": "rows",
+        }
         caches = PrefixCaches(opened, preprocessing.to_dict(), compute, about)
         self._store: PrefixCache = caches.of(prefix, frontier, dtype)
         if not self._store.path.is_dir():  # else it was checked by whoever stored what is there
