@@ -4,35 +4,34 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from reuse.data.rows import Batch
-from reuse.objectives.objective import Network, add_up, count_rows
+from reuse.objectives.objective import Network, Objective, add_up, count_rows
 from reuse.seeding import seed_everything, untouched_random_state
 
 
-def guess_losses(network: Network, batch: Batch) -> dict[str, Tensor]:
-    """Return the mean cross-entropy.
+class Guessing(Objective):
+    """The cross-entropy of guesses; a method builds the network that makes them.
 
-    Args:
-        network: from rows to logits `(guesses, answers)` and the true answers `(guesses,)`, int64.
-        batch: the rows.
+    The network takes rows and returns logits `(guesses, answers)` and the true answers `(guesses,)`, int64.
     """
-    logits, answers = network(batch.inputs[0])
-    return {"loss": cross_entropy(logits, answers)}
 
-
-def tally_guesses(network: Network, batch: Batch) -> dict[str, Tensor]:
-    """Return sums over rows, of which each counts alike; what is drawn for them is the same each time."""
-    with untouched_random_state():
-        seed_everything(0)
+    def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
+        """Return the mean over guesses."""
         logits, answers = network(batch.inputs[0])
-    rows = count_rows(batch)
-    share = rows / len(answers)  # where a row is several guesses
-    return {
-        "rows": rows,
-        "loss": add_up(cross_entropy(logits, answers, reduction="none")) * share,
-        "right": (logits.argmax(1) == answers).sum() * share,
-    }
+        return {"loss": cross_entropy(logits, answers)}
 
+    def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
+        """Return sums over rows, of which each counts alike; what is drawn for them is the same each time."""
+        with untouched_random_state():
+            seed_everything(0)
+            logits, answers = network(batch.inputs[0])
+        rows = count_rows(batch)
+        share = rows / len(answers)  # where a row is several guesses
+        return {
+            "rows": rows,
+            "loss": add_up(cross_entropy(logits, answers, reduction="none")) * share,
+            "right": (logits.argmax(1) == answers).sum() * share,
+        }
 
-def guess_metrics(tally: dict[str, Tensor]) -> dict[str, float]:
-    """Return `loss` and `accuracy`."""
-    return {"loss": float(tally["loss"] / tally["rows"]), "accuracy": float(tally["right"] / tally["rows"])}
+    def metrics(self, tally: dict[str, Tensor]) -> dict[str, float]:
+        """Return `loss` and `accuracy`."""
+        return {"loss": float(tally["loss"] / tally["rows"]), "accuracy": float(tally["right"] / tally["rows"])}

@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from reuse.augmenting.tiles import Tiles
 from reuse.data.dataset import Dataset
-from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.nn.decoders import encoder_of
 from reuse.nn.several import JointHead, encode_each
-from reuse.objectives.guessing import guess_losses, guess_metrics, tally_guesses
-from reuse.objectives.objective import Network, Objective, example_of
+from reuse.objectives.guessing import Guessing
+from reuse.objectives.objective import example_of
 from reuse.objectives.pictures import image_shape
 
 MOST_CELLS = 3  # a side: of 16 tiles there are 20,922,789,888,000 orders
@@ -45,7 +44,7 @@ class OrderTeller(nn.Module):
 
 
 @dataclass(frozen=True)
-class Jigsaw(Objective):
+class Jigsaw(Guessing):
     """The cross-entropy of the order in which tiles were shuffled, among orders far from each other.
 
     Each tile goes through the encoder by itself, enlarged to the size that the encoder takes, so that an image costs as
@@ -80,18 +79,6 @@ class Jigsaw(Objective):
         encoder, orders = encoder_of(model), far_orders(self.grid**2, self.orders)
         head = JointHead(encoder, example_of(data), self.grid**2, self.hidden, len(orders))
         return OrderTeller(encoder, head, tiles, orders)
-
-    def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
-        """Return the mean over images."""
-        return guess_losses(network, batch)
-
-    def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
-        """Return sums over rows."""
-        return tally_guesses(network, batch)
-
-    def metrics(self, tally: dict[str, Tensor]) -> dict[str, float]:
-        """Return `loss` and `accuracy`."""
-        return guess_metrics(tally)
 
 
 def far_orders(length: int, count: int) -> Tensor:

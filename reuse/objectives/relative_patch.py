@@ -8,12 +8,11 @@ from torch import Tensor, nn
 
 from reuse.augmenting.tiles import Tiles
 from reuse.data.dataset import Dataset
-from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.nn.decoders import encoder_of
 from reuse.nn.several import JointHead, encode_each
-from reuse.objectives.guessing import guess_losses, guess_metrics, tally_guesses
-from reuse.objectives.objective import Network, Objective, example_of
+from reuse.objectives.guessing import Guessing
+from reuse.objectives.objective import example_of
 from reuse.objectives.pictures import image_shape
 
 GRID, MIDDLE, NEIGHBOURS = 3, 4, 8  # the tiles of a 3×3 grid around the fifth
@@ -42,7 +41,7 @@ class PlaceTeller(nn.Module):
 
 
 @dataclass(frozen=True)
-class RelativePatch(Objective):
+class RelativePatch(Guessing):
     """The cross-entropy of the place, out of eight, of a tile beside the one in the middle of a 3×3 grid.
 
     Both go through the same encoder, enlarged to the size that it takes.
@@ -69,15 +68,3 @@ class RelativePatch(Objective):
         tiles.check(*image_shape(data, "relative_patch cuts")[1:])
         encoder = encoder_of(model)
         return PlaceTeller(encoder, JointHead(encoder, example_of(data), 2, self.hidden, NEIGHBOURS), tiles)
-
-    def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
-        """Return the mean over images."""
-        return guess_losses(network, batch)
-
-    def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
-        """Return sums over rows."""
-        return tally_guesses(network, batch)
-
-    def metrics(self, tally: dict[str, Tensor]) -> dict[str, float]:
-        """Return `loss` and `accuracy`, of which chance gives an eighth."""
-        return guess_metrics(tally)

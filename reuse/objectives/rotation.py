@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from reuse.data.dataset import Dataset
-from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.nn.decoders import coding_shape, encoder_of
 from reuse.nn.hidden import initialize
-from reuse.objectives.guessing import guess_losses, guess_metrics, tally_guesses
-from reuse.objectives.objective import Network, Objective, example_of
+from reuse.objectives.guessing import Guessing
+from reuse.objectives.objective import example_of
 from reuse.objectives.pictures import image_shape
 
 TURNS = 4  # of a quarter each: values only change their places
@@ -39,7 +38,7 @@ class TurnTeller(nn.Module):
 
 
 @dataclass(frozen=True)
-class Rotation(Objective):
+class Rotation(Guessing):
     """The cross-entropy of the quarters by which images were turned; each step sees every image turned all four ways.
 
     Of what looks alike upside down nothing is learned: a 0, a 1 and an 8 among digits.
@@ -61,15 +60,3 @@ class Rotation(Objective):
         turns = nn.Linear(math.prod(coding_shape(encoder, example_of(data))), TURNS)
         initialize(turns)
         return TurnTeller(encoder, turns)
-
-    def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
-        """Return the mean over all turned images."""
-        return guess_losses(network, batch)
-
-    def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
-        """Return sums over rows."""
-        return tally_guesses(network, batch)
-
-    def metrics(self, tally: dict[str, Tensor]) -> dict[str, float]:
-        """Return `loss` and `accuracy`, of which chance gives a quarter."""
-        return guess_metrics(tally)
