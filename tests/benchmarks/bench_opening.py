@@ -6,8 +6,6 @@ turn, and taken off. Seconds are those of the processor, as a shared machine giv
 """
 
 import tempfile
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from measuring import Block, Line, alternate, begin, print_table
+from measuring import Line, alternate, begin, on_processor, print_table
 from torch import Tensor
 
 from reuse.caching.cache import ActivationCache
@@ -30,17 +28,6 @@ from reuse.layers.freezing import freeze
 
 COMPUTE = Compute(torch.device("cpu"), "float32")
 LIMIT = 0.05  # seconds
-
-
-def on_processor(work: Callable[[], object]) -> Block:
-    """Return a block that calls `work` once and gives its seconds on the processor."""
-
-    def block() -> float:
-        started = time.process_time()
-        work()
-        return time.process_time() - started
-
-    return block
 
 
 def main() -> None:

@@ -8,13 +8,11 @@ last one alone. Seconds are those of the processor, as a shared machine gives no
 
 import os
 import tempfile
-import time
-from collections.abc import Callable
 
 import numpy as np
 import timm
 import torch
-from measuring import Block, Line, alternate, begin, print_table
+from measuring import Line, alternate, begin, on_processor, print_table
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -24,17 +22,6 @@ from reuse.features.layer_outputs import LayerOutputs
 
 SIDE = 64
 LEAST_SHARE = 1 / 1.1  # of the pass to the last layer in one that gives several
-
-
-def on_processor(work: Callable[[], object]) -> Block:
-    """Return a block that calls `work` once and gives its seconds on the processor."""
-
-    def block() -> float:
-        started = time.process_time()
-        work()
-        return time.process_time() - started
-
-    return block
 
 
 def search(rows: int, heads: int, folds: int, cache: bool) -> float:

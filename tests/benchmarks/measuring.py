@@ -48,6 +48,17 @@ def timed(work: Callable[[], object]) -> Block:
     return block
 
 
+def on_processor(work: Callable[[], object]) -> Block:
+    """Return a block that calls `work` once and gives its seconds on the processor."""
+
+    def block() -> float:
+        started = time.process_time()
+        work()
+        return time.process_time() - started
+
+    return block
+
+
 def alternate(sides: Mapping[str, Block], rounds: int) -> dict[str, list[float]]:
     """Return the seconds of each side's block in each round, every other round in the opposite order."""
     for block in sides.values():
