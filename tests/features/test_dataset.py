@@ -445,6 +445,7 @@ class TestRefusals:
             (make_model(), [("a text", 1)], {}, DataError, "let the dataset's transform make a tensor"),
             (make_model().half(), data, {}, UsageError, "float16.*model.float"),
             (make_model(), data, {"views": 0}, UsageError, "views is 0"),
+            (make_model(), Streamed([(x[0], 0)]), {"views": 2}, UsageError, "read by number"),
             (make_model(), data, {"target": 5}, UsageError, "target is 5.*give 0 to 1"),
             (make_model(), [{"z": x[0]}], {}, UsageError, "forward takes no input of such a name"),
             (make_model(), data, {"freeze": "nothing"}, reuse.UnknownNameError, "nothing"),
