@@ -84,8 +84,8 @@ def cached(
     reader = Reader(dataset, target, partial(takes, model), workers)
     if views > 1 and reader.streams:
         raise UsageError(
-            f"views is {views}, and samples that come one after the other cannot be drawn again: give a dataset that is "
-            "read by number"
+            f"views is {views}, and samples that come one after the other cannot be drawn again: give a dataset that "
+            "is read by number"
         )
     opened = ActivationCache(cache_folder(cache_dir), cache_budget)
     numbers = tuple(range(1, views + 1)) if views > 1 else (0,)
