@@ -6,8 +6,8 @@ scratch stands beside it.
 
 from typing import Any
 
-from reuse.recipes.experiments import Experiment, Record, run_experiment
-from reuse.recipes.experiments.layerwise import COLUMNS, pretrain_and_tune
+from reuse.recipes.experiments import Experiment
+from reuse.recipes.experiments.layerwise import COLUMNS, SCRATCH, Layerwise, run_layerwise
 
 from reuse.objectives.dbn import BeliefNet
 
@@ -21,7 +21,7 @@ MODEL: dict[str, Any] = {
 }
 PRETRAINING: dict[str, Any] = {"epochs": 18, "optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.01}
 TUNING: dict[str, Any] = {"epochs": 15, "learning_rate": 1e-3, "schedule": "cosine", "early_stopping": False}
-ROWS: dict[str, dict[str, Any]] = {PUBLISHED: {"layer_epochs": 6}, "from scratch": {}}
+ROWS: dict[str, dict[str, Any]] = {PUBLISHED: {"layer_epochs": 6}, SCRATCH: {}}
 EXPERIMENT = Experiment(
     "deep_belief_net",
     "MNIST: a deep belief net",
@@ -33,31 +33,11 @@ EXPERIMENT = Experiment(
     COLUMNS,
     {PUBLISHED: {"test_error": "1.34", "pretraining_minutes": "615", "tuning_minutes": "101"}},
 )
-SMALL: dict[str, Any] = {"data": "digits", "model": "mlp:12,10,8"}
 
 
 def main(quick: bool = False) -> dict[str, Any]:
     """Train both; quick: the digits of scikit-learn, narrow layers, an epoch a layer."""
-    model = {**MODEL, **SMALL} if quick else MODEL
-    few = {"epochs": 3} if quick else {}
-
-    def measure(seed: int, layer_epochs: int | None = None) -> dict[str, float]:
-        objective = None if layer_epochs is None else BeliefNet(layer_epochs=1 if quick else layer_epochs)
-        pretraining, tuning = {**PRETRAINING, **few}, {**TUNING, **few}
-        figures: dict[str, float] = pretrain_and_tune(
-            objective, seed=seed, model=model, pretraining=pretraining, tuning=tuning
-        )
-        return figures
-
-    record = run_experiment(EXPERIMENT, measure, seeds=1, quick=quick, conclude=conclude)
-    return {"run": str(record.path), "conclusions": record.conclusions}
-
-
-def conclude(record: Record) -> list[str]:
-    """Say whether what is published was reached, and what pretraining was worth."""
-    errors, minutes = record.means("test_error"), record.means("pretraining_minutes")
-    ours, scratch = (100 * errors[row] for row in (PUBLISHED, "from scratch"))
-    return [
-        f"{ours:.2f} % after {minutes[PUBLISHED]:.1f} minutes of pretraining; aimed at: 1.34 % in 60 minutes",
-        f"the same net from scratch: {scratch:.2f} %",
-    ]
+    outcome: dict[str, Any] = run_layerwise(
+        EXPERIMENT, Layerwise(BeliefNet, MODEL, PRETRAINING, TUNING, "1.34 % in 60 minutes"), quick
+    )
+    return outcome

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from reuse.recipes.loop_digits import digits
-from reuse.recipes.loop_torch import largest_difference
+from reuse.recipes.loop_digits import digits, largest_difference
 from torch.utils.data import DataLoader, TensorDataset
 
 import reuse

@@ -3,13 +3,10 @@
 `train` is the fit as it was, `train_cached` the same with the frozen layers computed once.
 """
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
-from reuse.recipes.loop_digits import digits, network
-from reuse.recipes.loop_torch import largest_difference
+from reuse.recipes.loop_digits import compared
 from skorch import NeuralNetClassifier
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -44,11 +41,5 @@ def train_cached(net: nn.Module, data: TensorDataset, cache: Path, epochs: int) 
 
 def main(quick: bool = False) -> dict[str, Any]:
     """Train both ways and return how far apart any two losses are."""
-    data, epochs = digits(300 if quick else 1797), 2 if quick else 20
-    with tempfile.TemporaryDirectory() as folder:
-        both = []
-        for function in (train, train_cached):
-            net = network()
-            torch.manual_seed(1)
-            both.append(function(net, data, Path(folder), epochs))
-    return {"steps": len(both[0]), "last_loss": both[1][-1], "largest_difference": largest_difference(*both)}
+    outcome: dict[str, Any] = compared(train, train_cached, quick)
+    return outcome

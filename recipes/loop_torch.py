@@ -3,12 +3,11 @@
 `train` is the loop as it was, `train_cached` the same with the frozen layers computed once.
 """
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from reuse.recipes.loop_digits import digits, network
+from reuse.recipes.loop_digits import compared
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -50,18 +49,5 @@ def train_cached(net: nn.Module, data: TensorDataset, cache: Path, epochs: int) 
 
 def main(quick: bool = False) -> dict[str, Any]:
     """Train both ways and return how far apart any two losses are."""
-    data, epochs = digits(300 if quick else 1797), 2 if quick else 20
-    with tempfile.TemporaryDirectory() as cache:
-        both = []
-        for function in (train, train_cached):
-            net = network()
-            torch.manual_seed(1)
-            both.append(function(net, data, Path(cache), epochs))
-    return {"steps": len(both[0]), "last_loss": both[1][-1], "largest_difference": largest_difference(*both)}
-
-
-def largest_difference(some: list[float], others: list[float]) -> float:
-    """Return how far apart any two losses of a step are; infinitely far where there are not as many."""
-    if len(some) != len(others):
-        return float("inf")
-    return max(abs(one - other) for one, other in zip(some, others, strict=True))
+    outcome: dict[str, Any] = compared(train, train_cached, quick)
+    return outcome

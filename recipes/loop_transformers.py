@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from reuse.recipes.loop_digits import digits
-from reuse.recipes.loop_torch import largest_difference
+from reuse.recipes.loop_digits import digits, largest_difference
 from torch import nn
 from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClassification
 

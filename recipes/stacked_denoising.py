@@ -6,8 +6,8 @@ fine-tuned on the labels. The same net from scratch stands beside it.
 
 from typing import Any
 
-from reuse.recipes.experiments import Experiment, Record, run_experiment
-from reuse.recipes.experiments.layerwise import COLUMNS, pretrain_and_tune
+from reuse.recipes.experiments import Experiment
+from reuse.recipes.experiments.layerwise import COLUMNS, SCRATCH, Layerwise, run_layerwise
 
 from reuse.objectives.stacked import Stacked
 
@@ -24,7 +24,7 @@ TUNING: dict[str, Any] = {
 }
 ROWS: dict[str, dict[str, Any]] = {
     PUBLISHED: {"noise": [0.1, 0.2, 0.3], "layer_epochs": 8},
-    "from scratch": {},
+    SCRATCH: {},
 }
 EXPERIMENT = Experiment(
     "stacked_denoising",
@@ -38,32 +38,15 @@ EXPERIMENT = Experiment(
     COLUMNS,
     {PUBLISHED: {"test_error": "1.3", "pretraining_minutes": "585", "tuning_minutes": "444"}},
 )
-SMALL: dict[str, Any] = {"data": "digits", "model": "mlp:12,10,8"}
 
 
 def main(quick: bool = False) -> dict[str, Any]:
     """Train both; quick: the digits of scikit-learn, narrow layers, an epoch a layer."""
-    model = {**MODEL, **SMALL} if quick else MODEL
-    few = {"epochs": 3} if quick else {}
-
-    def measure(seed: int, noise: list[float] | None = None, layer_epochs: int = 0) -> dict[str, float]:
-        epochs = 1 if quick else layer_epochs
-        objective = None if noise is None else Stacked(noise=tuple(noise), layer_epochs=epochs)
-        pretraining, tuning = {**PRETRAINING, **few}, {**TUNING, **few}
-        figures: dict[str, float] = pretrain_and_tune(
-            objective, seed=seed, model=model, pretraining=pretraining, tuning=tuning
-        )
-        return figures
-
-    record = run_experiment(EXPERIMENT, measure, seeds=1, quick=quick, conclude=conclude)
-    return {"run": str(record.path), "conclusions": record.conclusions}
+    outcome: dict[str, Any] = run_layerwise(
+        EXPERIMENT, Layerwise(_stacked, MODEL, PRETRAINING, TUNING, "1.3 % in 20 minutes"), quick
+    )
+    return outcome
 
 
-def conclude(record: Record) -> list[str]:
-    """Say whether what is published was reached, and what pretraining was worth."""
-    errors, minutes = record.means("test_error"), record.means("pretraining_minutes")
-    ours, scratch = (100 * errors[row] for row in (PUBLISHED, "from scratch"))
-    return [
-        f"{ours:.2f} % after {minutes[PUBLISHED]:.1f} minutes of pretraining; aimed at: 1.3 % in 20 minutes",
-        f"the same net from scratch: {scratch:.2f} %",
-    ]
+def _stacked(noise: list[float], layer_epochs: int) -> Stacked:
+    return Stacked(noise=tuple(noise), layer_epochs=layer_epochs)
