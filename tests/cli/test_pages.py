@@ -1,10 +1,12 @@
-"""README's commands run as they stand there, small and without the network; its tree names every file."""
+"""What README and the pages beside the recipes say to type runs as it stands there, small and without the network."""
 
 import re
 import shlex
 import shutil
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,21 +24,33 @@ from reuse.nn.building import build
 from reuse.pretraining.pretrain import pretrain
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-TABLE = re.search(r"^\| you want \| say \|\n\|---\|---\|\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
-PROSE = re.sub(r"^```.*?^```|^\|.*?$", "", TEXT, flags=re.DOTALL | re.MULTILINE)
+MADE = "RESULTS.md"
+PAGES = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "recipes").glob("*.md")))
+    if path.name != MADE
+}
 TRAINING = ("pretrain", "finetune")
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Return the language and the text of each block of code."""
+    return re.findall(r"^```(\w*)\n(.*?)^```", PAGES[page], re.DOTALL | re.MULTILINE)
+
+
+def prose(page: str) -> str:
+    """Return a page without its blocks and tables."""
+    return re.sub(r"^```.*?^```|^\|.*?$", "", PAGES[page], flags=re.DOTALL | re.MULTILINE)
 
 
 def spans(text: str) -> list[str]:
     return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text)]
 
 
-def shell_lines() -> list[str]:
+def shell_lines(page: str) -> list[str]:
     """Return the command lines of this program in the code blocks; in a block with prompts the rest is output."""
     lines: list[str] = []
-    for language, block in BLOCKS:
+    for language, block in blocks(page):
         if not language and "\n" in block:
             prompts = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
             lines += prompts or block.splitlines()
@@ -45,8 +59,9 @@ def shell_lines() -> list[str]:
 
 def table_rows() -> dict[str, list[str]]:
     """Return what the table of commands says to say, by what is wanted."""
-    assert TABLE, "README has no table of commands"
-    rows = [line.strip("| ").split(" | ") for line in TABLE[1].splitlines()]
+    table = re.search(r"^\| you want \| say \|\n\|---\|---\|\n((?:\|.*\n)+)", PAGES["commands.md"], re.MULTILINE)
+    assert table, "there is no table of commands"
+    rows = [line.strip("| ").split(" | ") for line in table[1].splitlines()]
     return {wanted: spans(say) for wanted, say in rows}
 
 
@@ -89,12 +104,16 @@ def small(command: str) -> list[str]:
 
 
 ROWS = {wanted: completed(codes) for wanted, codes in table_rows().items()}
-LINES = dict.fromkeys([*shell_lines(), *(code for code in spans(PROSE) if code.startswith("reuse "))])
+LINES = dict.fromkeys(
+    line
+    for page in PAGES
+    for line in (*shell_lines(page), *(code for code in spans(prose(page)) if code.startswith("reuse ")))
+)
 
 
 @pytest.fixture(scope="session")
 def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what README takes for granted: runs, photos, a table to predict."""
+    """A folder with what the pages take for granted: runs, photos, a table to predict."""
     folder = tmp_path_factory.mktemp("readme")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -198,29 +217,36 @@ def test_the_check_sees_a_command_that_is_wrong(here: Path, reuse: Any) -> None:
     assert reuse(*small("reuse finetune --freeze hidden9")).code != 0
 
 
-def test_the_python_runs(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("page", [page for page in PAGES if any(language == "python" for language, _ in blocks(page))])
+def test_the_python_runs(page: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One block after the other in one namespace, as a reader would type them; in few epochs, yet a cache pays."""
     for function in (pretrain, finetune):
-        short = lambda *args, _function=function, **settings: _function(*args, **settings, epochs=8)  # noqa: E731
-        monkeypatch.setattr(package, function.__name__, short)
+        monkeypatch.setattr(package, function.__name__, in_few_epochs(function))
+    names = given_names(here)
+    for language, block in blocks(page):
+        if language == "python":
+            exec(compile(block, page, "exec"), names)
+    if parts := names.get("parts"):
+        assert torch.equal(names["network"](names["example"]), parts.suffix(*parts.prefix(names["example"])))
+
+
+def in_few_epochs(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args, **settings: function(*args, **{**settings, "epochs": 8})
+
+
+def given_names(folder: Path) -> dict[str, Any]:
+    """Return what the pages speak of as the reader's own."""
     network = nn.Sequential()
     network.add_module("backbone", nn.Linear(4, 3))
     network.add_module("head", nn.Linear(3, 2))
-    example = torch.randn(2, 4)
     dataset = TensorDataset(torch.randn(20, 4), torch.randint(2, (20,)))
-    names: dict[str, Any] = {"network": network, "example": example, "dataset": dataset, "functional": functional}
-    names |= write_tagger(here)
-    blocks = [block for language, block in BLOCKS if language == "python"]
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-    assert 0 <= float(capsys.readouterr().out.split()[0]) <= 1
-    parts = names["parts"]
-    assert torch.equal(network(example), parts.suffix(*parts.prefix(example)))
+    names: dict[str, Any] = {"network": network, "example": torch.randn(2, 4), "dataset": dataset}
+    names |= {"functional": functional, "reuse": package, "source": SimpleNamespace(run="runs/pretrained")}
+    return names | write_tagger(folder)
 
 
 def test_the_tree_names_every_file_and_folder() -> None:
-    (tree,) = [block for language, block in BLOCKS if not language and block.startswith("reuse/\n")]
+    (tree,) = [block for language, block in blocks("README.md") if not language and block.startswith("reuse/\n")]
     files = {path.name for path in (ROOT / "reuse").glob("*.py") if not path.name.startswith("__")}
     folders = {path.parent.name for path in (ROOT / "reuse").glob("*/__init__.py")}
     assert files - set(re.findall(r"\w+\.py", tree)) == set()
