@@ -214,4 +214,4 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 def _row(result: Mapping[str, Any]) -> dict[str, Any]:
     seconds = result["seconds"]["train"] + result["seconds"]["cache"]
-    return {"epochs": result["epochs"], "seconds": seconds, **result["metrics"]["test"]}
+    return {"epochs": result["epochs"], "seconds": seconds, **result["metrics"].get("test", {})}

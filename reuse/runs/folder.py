@@ -31,6 +31,7 @@ from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.files import read_text
 from reuse.runs.manifest import Manifest
+from reuse.runs.result_schema import check_result
 from reuse.runs.schema import check_line
 from reuse.settings.commands import FinetuneSettings, PretrainSettings, TrainedSettings
 from reuse.settings.files import ARRAYS, checked_settings
@@ -174,8 +175,20 @@ class RunFolder:
         write_text(self.path / RESULT, _json(result))
 
     def result(self) -> dict[str, Any] | None:
-        """Return what the run came to, or None while it is not finished."""
-        return _read_json(self.path / RESULT) if (self.path / RESULT).exists() else None
+        """Return what the run came to, or None while it is not finished.
+
+        Raises:
+            RunError: it is damaged, or run.json is.
+        """
+        path = self.path / RESULT
+        if not path.exists():
+            return None
+        values, manifest = _read_json(path), self.manifest()
+        try:
+            check_result(values, manifest.kind, manifest.task)
+        except ValueError as error:
+            raise RunError(f"{path} is damaged ({error}): restore it or train again") from error
+        return values
 
     def append_history(self, line: Mapping[str, Any]) -> None:
         """Add one epoch to history.jsonl."""

@@ -145,7 +145,7 @@ def _entry(path: Path) -> RunEntry:
         manifest.kind,
         manifest.data,
         _moment(manifest.created),
-        (result or {}).get("epochs", 0) if result is not None else None,
+        None if result is None else _epochs(result),
         metric,
         score,
         taken,
@@ -154,8 +154,14 @@ def _entry(path: Path) -> RunEntry:
     )
 
 
+def _epochs(result: dict[str, Any]) -> int:
+    """Return how many epochs have run: those of the longest training of a sweep, none of a soup."""
+    epochs = result.get("epochs", 0)
+    return max(epochs.values(), default=0) if isinstance(epochs, dict) else int(epochs)
+
+
 def _score(result: dict[str, Any]) -> tuple[str, float | None]:
-    measured = result.get("metrics") or {}
+    measured = result.get("metrics") or result  # of a soup they stand beside the rest
     some = measured.get("test") or measured.get("valid") or {}
     name = next((name for name in TOLD if isinstance(some.get(name), int | float)), "")
     return name, some.get(name)

@@ -24,26 +24,66 @@ HUGE = 10**12
 MADE = (
     ("pretrain", "--model", "mlp:20,10", "--epochs", 1, "--out", "base"),
     ("finetune", "base", "--data", "digits", "--labels", 60, "--freeze", "hidden1", "--epochs", 3, "--out", "run"),
+    ("finetune", "--resume", "run", "--compare", "--epochs", 3),
 )
 USES = {
     "predict": ("predict", "{}", "--data", "digits"),
     "resume": ("finetune", "--resume", "{}", "--epochs", 4),
+    "compare": ("finetune", "--resume", "{}", "--epochs", 3, "--compare"),
+    "reuse": ("finetune", "{}", "--labels", 40, "--freeze", "hidden1", "--epochs", 1, "--out", "{}/of-it"),
+    "ensemble": ("ensemble", "{}", "run"),
+    "why": ("cache", "why", "{}", "--freeze", "hidden1"),
+    "keep": (
+        "sweep",
+        "{}",
+        "--freeze",
+        "hidden1",
+        "--learning-rate",
+        "0.1,0.01",
+        "--epochs",
+        1,
+        "--keep",
+        "best",
+        "--out",
+        "{}/swept",
+    ),
 }
+COMPARED = Path("compared-scratch")  # a run in a run, whose result a comparison takes
 
 
-def entry(*path: Any) -> Damage:
-    """Return a damage to run.json: the last of `path` stands at the place that the others name."""
+def entry(*path: Any, of: str | Path = "run.json") -> Damage:
+    """Return a damage to a file of JSON: the last of `path` stands at the place that the others name."""
     *places, last, value = path
 
     def damage(run: Path) -> None:
-        whole = json.loads((run / "run.json").read_text())
+        whole = json.loads((run / of).read_text())
         inner = whole
         for place in places:
             inner = inner[place]
         inner[last] = value
-        (run / "run.json").write_text(json.dumps(whole))
+        (run / of).write_text(json.dumps(whole))
 
     return damage
+
+
+def without(name: str) -> Damage:
+    """Return a damage to result.json, which lacks an entry."""
+
+    def damage(run: Path) -> None:
+        whole = json.loads((run / "result.json").read_text())
+        del whole[name]
+        (run / "result.json").write_text(json.dumps(whole))
+
+    return damage
+
+
+def result(*path: Any) -> Damage:
+    return entry(*path, of="result.json")
+
+
+def compared(damage: Damage) -> Damage:
+    """Return a damage to the run that stands beside for comparison."""
+    return lambda run: damage(run / COMPARED)
 
 
 def scale(mean: list[Any], std: list[Any]) -> Damage:
@@ -203,11 +243,64 @@ OF_TRAINING: dict[str, Damage] = {  # whoever goes on refuses it
     "epochs below 0": lambda run: replace(run, "epochs = 3", "epochs = -3"),
     "settings deep": content("settings.toml", "a = " + "[" * 100_000),
 }
+OF_RESULT: dict[str, Damage] = {  # whoever reads result.json refuses it; all others need it not
+    "no metrics": without("metrics"),
+    "no epochs": without("epochs"),
+    "no seconds": without("seconds"),
+    "no settings": without("settings"),
+    "epochs text": result("epochs", "x"),
+    "epochs half": result("epochs", 1.5),
+    "epochs true": result("epochs", True),
+    "epochs below 0": result("epochs", -1),
+    "epochs null": result("epochs", None),
+    "epochs huge": result("epochs", 10**30),
+    "epochs very huge": content("result.json", '{"epochs": 1' + "0" * 10_000 + "}"),
+    "epochs object": result("epochs", {"0": 3}),
+    "best epoch nan": result("best_epoch", math.nan),
+    "metrics list": result("metrics", []),
+    "metrics null": result("metrics", None),
+    "metrics of a split list": result("metrics", "test", [1]),
+    "metrics of a split text": result("metrics", "test", "x"),
+    "accuracy text": result("metrics", "test", "accuracy", "\x1b[2J"),
+    "accuracy nan": result("metrics", "test", "accuracy", math.nan),
+    "accuracy inf": result("metrics", "test", "accuracy", -math.inf),
+    "accuracy huge": result("metrics", "test", "accuracy", 10**400),
+    "accuracy true": result("metrics", "test", "accuracy", True),
+    "metrics of a regression": result("metrics", "test", "r2", 0.5),
+    "seconds nan": result("seconds", "train", math.nan),
+    "seconds text": result("seconds", "cache", "x"),
+    "seconds below 0": result("seconds", "train", -1),
+    "seconds null": result("seconds", "train", None),
+    "seconds of nothing": result("seconds", {}),
+    "sizes list": result("sizes", [1, 2]),
+    "sizes half": result("sizes", "train", 0.5),
+    "settings list": result("settings", ["x"]),
+    "run number": result("run", 3),
+    "source list": result("source", ["x"]),
+    "frozen text": result("frozen", "hidden1"),
+    "frozen numbers": result("frozen", [1]),
+    "notes object": result("notes", {"a": 1}),
+    "phases of numbers": result("phases", [3]),
+    "frontier object": result("frontier", {}),
+    "cache list": result("cache", [1]),
+    "plan text": result("plan", "x"),
+    "comparison list": result("comparison", [1]),
+    "comparison text": result("comparison", {"scratch": {"epochs": "x"}}),
+    "result empty": content("result.json", ""),
+    "result null": content("result.json", "null"),
+    "result list": content("result.json", "[1]"),
+    "result cut off": lambda run: (run / "result.json").write_bytes((run / "result.json").read_bytes()[:200]),
+    "result deep": content("result.json", "[" * 100_000),
+    "result bytes": content("result.json", b"\xff\xfe\0"),
+    "result a pipe": pipe("result.json"),
+}
 HARMLESS: dict[str, Damage] = {  # what is not the run's is nobody's business
     "a folder of no epoch": lambda run: (run / "checkpoint" / "epoch-x").mkdir(),
     "result gone": lambda run: (run / "result.json").unlink(),
     "an entry of tomorrow": entry("tomorrow", {"a": [1]}),
+    "a result's entry of tomorrow": result("tomorrow", [math.nan]),
 }
+OTHERS = ("reuse", "ensemble", "why", "keep")  # commands that take a run and read no result
 
 
 def replace(run: Path, old: str, new: str) -> None:
@@ -218,17 +311,21 @@ def replace(run: Path, old: str, new: str) -> None:
 
 def cases() -> list[tuple[str, Damage, str, bool]]:
     """Return name, damage, use, and whether it is refused."""
-    found = [(name, damage, use, True) for name, damage in OF_RECORD.items() for use in USES]
+    found = [(name, damage, use, True) for name, damage in OF_RECORD.items() for use in ("predict", "resume")]
     found += [(name, damage, "predict", True) for name, damage in OF_MODEL.items()]
     found += [(name, damage, "resume", True) for name, damage in OF_TRAINING.items()]
-    return found + [(name, damage, use, False) for name, damage in HARMLESS.items() for use in USES]
+    some = list(OF_RESULT.items())
+    found += [(name, compared(damage), "compare", True) for name, damage in some[::4]]  # all of them are listed below
+    found += [(*some[place], use, False) for use in OTHERS for place in (6, 26, 41)]
+    found += [(name, damage, "predict", False) for name, damage in some[::8]]
+    return found + [(name, damage, use, False) for name, damage in HARMLESS.items() for use in ("predict", "resume")]
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[Answer]:
     """What the uses of all damaged runs answer."""
     folder = tmp_path_factory.mktemp("damaged")
-    assert [answer.code for answer in answers(MADE, folder)] == [0, 0]
+    assert [answer.code for answer in answers(MADE, folder)] == [0, 0, 0]
     commands = []
     for number, (_, damage, use, _) in enumerate(cases()):
         run = Path(shutil.copytree(folder / "run", folder / f"run{number}"))
@@ -243,6 +340,21 @@ def test_a_damaged_run_is_one_line(found: list[Answer], number: int) -> None:
         found[number].refusal()
     else:
         assert found[number].code == 0, found[number].err
+
+
+def test_runs_with_damaged_results_are_listed_with_what_is_wrong_and_hide_no_others(tmp_path: Path) -> None:
+    assert [answer.code for answer in answers(MADE, tmp_path)] == [0, 0, 0]
+    for number, damage in enumerate(OF_RESULT.values()):
+        damage(Path(shutil.copytree(tmp_path / "run", tmp_path / "runs" / str(number))))
+    shutil.copytree(tmp_path / "run", tmp_path / "runs" / "whole")
+    as_json, as_text = answers([("runs", "list", "--json"), ("runs", "list")], tmp_path)
+    listed = {Path(entry["run"]).name: entry for entry in json.loads(as_json.out)["runs"]}
+    assert [name for name, entry in listed.items() if not entry["damage"]] == ["whole"]
+    assert listed["whole"]["epochs"] == 3
+    assert all("result.json" in entry["damage"] for name, entry in listed.items() if name != "whole")
+    lines = as_text.out.splitlines()
+    assert len(lines) == 1 + len(OF_RESULT) + 1 + 1  # a header, a line each, the sum
+    assert all(line.isprintable() for line in lines)
 
 
 def test_a_run_that_ended_before_its_first_record_says_how_to_go_on(tmp_path: Path) -> None:

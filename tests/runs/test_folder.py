@@ -12,13 +12,22 @@ from reuse.runs.folder import FORMAT, RunFolder, newest_run, write_text
 from reuse.runs.manifest import CacheChoice, Manifest
 from reuse.settings.commands import FinetuneSettings, PretrainSettings
 
+RESULT = {
+    "run": "run",
+    "settings": {"epochs": 3},
+    "epochs": 3,
+    "sizes": {"train": 10},
+    "metrics": {"train": {"loss": 0.5}, "valid": {}},
+    "seconds": {"cache": 0.0, "train": 1.5, "total": 2},
+}
+
 
 def made(path: str, kind: str = "pretrain", *, finished: bool = True) -> RunFolder:
     run = RunFolder.create(kind, path)
     run.write_settings(kind, {"epochs": 3, "labels": None, "classes": ["a", "b"]})
     run.write_manifest(Manifest(kind, classes=("x",)))
     if finished:
-        run.write_result({"epochs": 3})
+        run.write_result(RESULT)
     return run
 
 
@@ -29,7 +38,7 @@ def test_what_is_written_is_read() -> None:
     assert opened.manifest().classes == ("x",)
     assert opened.settings() == PretrainSettings(epochs=3, classes=("a", "b")), "TOML has no null"
     assert opened.command() == "pretrain"
-    assert opened.result() == {"epochs": 3}
+    assert opened.result() == RESULT
     assert made("other", finished=False).result() is None
 
 
