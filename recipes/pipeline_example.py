@@ -35,9 +35,7 @@ def learn(measurements: np.ndarray, diagnoses: np.ndarray, out: Path, epochs: in
 
 def predict(run: str, measurements: np.ndarray) -> list[str]:
     """Return the diagnosis of each row, (rows,)."""
-    model = reuse.load_model(run)
-    rows = reuse.load((measurements, None), preprocessing=model.preprocessing, valid_fraction=0, test_fraction=0)
-    return [model.classes[number] for number in model.predict(rows.train.inputs).argmax(1)]
+    return [str(diagnosis) for diagnosis in reuse.load_model(run).predict(measurements)]
 
 
 def main(quick: bool = False, out: str | Path = "runs/pipeline") -> dict[str, Any]:

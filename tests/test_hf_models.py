@@ -103,12 +103,12 @@ def test_the_weights_of_the_folder_are_restored_and_kept(here: Path) -> None:
 def test_a_run_needs_neither_the_folder_nor_its_place(here: Path) -> None:
     result = tuned()
     texts = ["a good film", "bad and awful", ""]
-    expected = reuse.load_model(result.run).predict(texts)
+    expected = reuse.load_model(result.run).values(texts)
     shutil.rmtree("bert")
     run = Path(result.run).rename(here / "elsewhere")
     (here / "new.csv").write_text("review\n" + "\n".join(texts[:2]) + "\n")
     model = reuse.load_model(run)
-    torch.testing.assert_close(model.predict(texts), expected)
+    torch.testing.assert_close(model.values(texts), expected)
     torch.testing.assert_close(reuse.predict(run, data="new.csv").values, expected[:2])
     assert reuse.evaluate(run, split="all").rows == ROWS
     again = reuse.finetune(str(run), data="reviews.csv", target="label", freeze="bert", epochs=3, cache_kind="disk")
@@ -125,7 +125,7 @@ def test_rows_are_tokenized_as_transformers_does_and_do_not_depend_on_each_other
     network.load_state_dict(model.network.state_dict())
     tokenizer = transformers.AutoTokenizer.from_pretrained("bert")
     alone = [network(**tokenizer(text, return_tensors="pt")).logits.softmax(1).detach() for text in texts]
-    torch.testing.assert_close(model.predict(texts), torch.cat(alone))
+    torch.testing.assert_close(model.values(texts), torch.cat(alone))
 
 
 def test_one_word_more_computes_one_row(here: Path) -> None:
@@ -243,7 +243,7 @@ def test_models_of_a_configuration_begin_at_random(here: Path) -> None:
     data = {"x": {"input_ids": tokens, "attention_mask": np.ones_like(tokens)}, "y": tokens[:, 0] % 2}
     built = reuse.finetune(f"hf:bert:{settings}", data=data, freeze="bert", epochs=1)
     assert built.restored == ()
-    assert reuse.load_model(built.run).predict(data["x"]).shape == (30, 2)
+    assert reuse.load_model(built.run).values(data["x"]).shape == (30, 2)
     Path("bert/model.safetensors").unlink()
     assert tuned("bert/config.json").restored == ()
     assert tuned("bert").restored == ()

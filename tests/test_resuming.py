@@ -326,7 +326,7 @@ def test_other_layers_may_be_frozen_from_there_on(source: None) -> None:
     assert result.frozen == ("hidden1", "hidden2")
     assert result.best_epoch > 3, "an earlier best had another hidden2"
     data = load((X, Y), preprocessing=load_model("run").preprocessing)
-    predicted = load_model("run").predict(data.test.inputs).argmax(1)
+    predicted = load_model("run").values(data.test.inputs).argmax(1)
     assert result.metrics["test"]["accuracy"] == pytest.approx(float((predicted == data.test.targets).float().mean()))
     left = weights("run")
     for name in (n for n in newest if n.startswith("hidden2")):

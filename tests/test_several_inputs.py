@@ -133,21 +133,21 @@ def test_a_run_predicts_from_what_it_was_trained_on_wherever_it_lies(tmp_path: P
     model = reuse.load_model(moved, trust=True)
     x = {"tokens": TOKENS, "mask": MASK}
     expected = model.network(torch.from_numpy(TOKENS), mask=torch.from_numpy(MASK)).softmax(1).detach()
-    torch.testing.assert_close(model.predict(x), expected)
+    torch.testing.assert_close(model.values(x), expected)
     torch.testing.assert_close(reuse.predict(moved, data=x, trust=True).values, expected)
     torch.testing.assert_close(model(torch.from_numpy(MASK), torch.from_numpy(TOKENS)).softmax(1), expected)
     assert reuse.evaluate(moved, data=NAMED, split="all", trust=True).rows == ROWS
     with pytest.raises(DataError, match=r"holds mask \(6,\), tokens \(7,\) a row, and the model takes mask \(7,\)"):
-        model.predict({"tokens": TOKENS, "mask": MASK[:, :6]})
+        model.values({"tokens": TOKENS, "mask": MASK[:, :6]})
     with pytest.raises(DataError, match="takes mask"):
-        model.predict({"tokens": TOKENS})
+        model.values({"tokens": TOKENS})
 
 
 def test_tuples_predict_by_position() -> None:
     model = reuse.load_model(tuned("Positional", POSITIONAL, precision="float32").run, trust=True)
     tokens, numbers = POSITIONAL[0]
     rows = torch.from_numpy(tokens), torch.from_numpy(numbers).float()
-    torch.testing.assert_close(model.predict((tokens, numbers)), model.network(*rows).softmax(1).detach())
+    torch.testing.assert_close(model.values((tokens, numbers)), model.network(*rows).softmax(1).detach())
 
 
 def test_files_name_the_inputs() -> None:

@@ -42,7 +42,7 @@ def predict_rows(model: SavedModel, x: Any, settings: TransferSettings) -> Tenso
             return _through_cache(model, inputs, settings)
         except CutError:  # as when it was trained, which said so
             pass
-    return model.predict(inputs)
+    return model.values(inputs)
 
 
 def _through_cache(model: SavedModel, inputs: Inputs, settings: TransferSettings) -> Tensor:

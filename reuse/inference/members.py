@@ -41,7 +41,7 @@ class Member:
     def predict(self, inputs: Inputs, batch_size: int) -> Tensor:
         """Return probabilities or numbers, float64 `(rows, outputs)`."""
         if self.estimator is None:
-            return self.model.predict(inputs, batch_size).double()
+            return self.model.values(inputs, batch_size).double()
         parts = torch.split(torch.arange(len(inputs)), batch_size)
         rows = [torch.cat([tensor.flatten(1) for tensor in inputs.gather(part)], 1).numpy() for part in parts]
         return torch.cat([estimator_predictions(self.estimator, some, self.model) for some in rows])

@@ -20,7 +20,7 @@ from reuse.inference.selecting import DataRequest, run_rows
 from reuse.nn.by_name import by_position
 from reuse.objectives.supervised import supervised
 from reuse.runs.folder import RunFolder
-from reuse.runs.models import SavedModel, load_model
+from reuse.runs.models import LIKELY, SavedModel, load_model
 from reuse.settings.calling import takes
 from reuse.settings.uses import EvaluateArguments, PredictArguments
 from reuse.training import evaluation
@@ -115,7 +115,7 @@ class Predictions:
     def _named(self, values: list[float]) -> str:
         if self.task == "classification":
             return self.classes[int(np.argmax(values))]
-        return ";".join(name for name, value in zip(self.classes, values, strict=True) if value > 0.5)  # noqa: PLR2004, RUF100
+        return ";".join(name for name, value in zip(self.classes, values, strict=True) if value > LIKELY)
 
 
 @takes(EvaluateArguments)
@@ -175,7 +175,7 @@ def predict_run(arguments: PredictArguments) -> Predictions:
         sampled = sample_predictions(model, selected.inputs, passes, batch_size=batch_size, seed=arguments.seed)
         values, uncertainty = sampled.mean, sampled.uncertainty.float()
     else:
-        values = model.predict(selected.inputs, batch_size)
+        values = model.values(selected.inputs, batch_size)
     names, notes = selected.inputs.names(), selected.notes
     shown = (str(arguments.run), selected.name, split, model.task, model.classes, selected.numbers)
     values = values if model.target_scale else values.float()

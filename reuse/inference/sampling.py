@@ -40,7 +40,7 @@ def sample_predictions(
 
     Args:
         model: whose modules' modes are left as they were.
-        inputs: as `SavedModel.predict` takes them.
+        inputs: as `SavedModel.values` takes them.
         passes: how many, 2 or more.
         batch_size: rows at a time.
         seed: of what is dropped; the global random state is left alone.
@@ -52,11 +52,11 @@ def sample_predictions(
         raise UsageError(f"mc_dropout is {passes}: give 2 passes or more, such as 50, or 0 for none")
     with enabled_dropout(model), untouched_random_state():
         torch.manual_seed(seed)
-        first = model.predict(inputs, batch_size).double()
+        first = model.values(inputs, batch_size).double()
         total, squares = torch.zeros_like(first), torch.zeros_like(first)
         for number in range(passes):
             # Distances from the first pass, not from 0: squares of large numbers would lose a small spread.
-            apart = model.predict(inputs, batch_size).double() - first if number else torch.zeros_like(first)
+            apart = model.values(inputs, batch_size).double() - first if number else torch.zeros_like(first)
             total += apart
             squares += apart.square()
     mean = first + total / passes

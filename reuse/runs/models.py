@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.targets import TargetScale
-from reuse.errors import RunError
+from reuse.errors import RunError, UsageError
 from reuse.layout import Layout, called
 from reuse.nn.main_output import main_output
 from reuse.runs.checkpoints import all_tensors
@@ -18,6 +19,8 @@ from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.raw_rows import prepare, refuse_unprepared
 from reuse.runs.tensor_files import load_tensors_file
 from reuse.training.state import load_tensors
+
+LIKELY = 0.5  # the probability above which a row is said to have a label
 
 
 class SavedModel(nn.Module):
@@ -67,10 +70,11 @@ class SavedModel(nn.Module):
         outputs = main_output(self.network(**named) if named else called(self.network, self.layout, inputs))
         return self.target_scale.restored(outputs) if self.target_scale else outputs
 
-    def predict(self, data: Any, batch_size: int = 256) -> Tensor:
-        """Return probabilities of classes or labels, or predicted numbers: `(rows, outputs)` on the CPU.
+    def predict(self, data: Any, batch_size: int = 256) -> np.ndarray:
+        """Return what is predicted for each row, as scikit-learn's estimators do.
 
-        Numbers that were learned in a standard scale are float64, as near a large mean float32 has no digits.
+        The class, by its name, `(rows,)`; of several labels 1 for those that a row has and 0 for the others,
+        `(rows, labels)`; numbers in the targets' own units, `(rows,)`, or `(rows, outputs)` where there are several.
 
         Args:
             data: raw rows, which are prepared as the run did: an array, a data frame, a file, a folder, images' files,
@@ -84,6 +88,42 @@ class SavedModel(nn.Module):
 
         Example:
             >>> load_model("runs/finetune-20261121-090000").predict("holiday.jpg")  # doctest: +SKIP
+            array(['beach'], dtype='<U8')
+        """
+        values = self.values(data, batch_size)
+        if self.task == "classification":
+            return np.asarray(np.array(self.classes)[values.argmax(1).numpy()])
+        if self.task == "multilabel":
+            return (values > LIKELY).long().numpy()
+        return values[:, 0].numpy() if values.shape[1] == 1 else values.numpy()
+
+    def predict_proba(self, data: Any, batch_size: int = 256) -> np.ndarray:
+        """Return the probability of each class or label, `(rows, classes)`, in the order of `classes`.
+
+        Args:
+            data: as `predict` takes it.
+            batch_size: rows at a time.
+
+        Raises:
+            DataError: rows that cannot be read, or that the run was not made for.
+            UsageError: the run predicts numbers, which have no probabilities, or a tensor that is plainly not prepared.
+        """
+        if self.task == "regression":
+            raise UsageError("the run predicts numbers, which have no probabilities: call predict")
+        return self.values(data, batch_size).numpy()
+
+    def values(self, data: Any, batch_size: int = 256) -> Tensor:
+        """Return probabilities of classes or labels, or predicted numbers: `(rows, outputs)` on the CPU.
+
+        Numbers that were learned in a standard scale are float64, as near a large mean float32 has no digits.
+
+        Args:
+            data: as `predict` takes it.
+            batch_size: rows at a time.
+
+        Raises:
+            DataError: rows that cannot be read, or that the run was not made for.
+            UsageError: a tensor that is plainly not prepared.
         """
         if isinstance(data, Tensor) and not data.is_floating_point() and self.preprocessing.num_tokens is None:
             data = data.cpu().numpy()  # whole numbers are never prepared
@@ -121,7 +161,7 @@ def load_model(run: str | Path, *, trust: bool = False) -> SavedModel:
 
     Example:
         >>> model = load_model("runs/finetune-20261121-090000")  # doctest: +SKIP
-        >>> model.predict(reuse.load("digits", preprocessing=model.preprocessing).test.inputs)  # doctest: +SKIP
+        >>> model.predict("digits")  # doctest: +SKIP
     """
     folder = RunFolder.open(run)
     manifest = folder.manifest()

@@ -86,14 +86,14 @@ def test_a_run_answers_every_form_of_the_same_rows_alike(tmp_path: Path) -> None
     model, x = load_model("run"), FRAME.drop(columns="label")
     FRAME.to_csv("t.csv", index=False)
     FRAME.to_parquet("t.parquet")
-    expected = model.predict(x)
+    expected = model.values(x)
     backwards = x[x.columns[::-1]]
     forms = [FRAME, backwards, pl.from_pandas(backwards), "t.csv", "t.parquet", x.to_numpy(object)]
     for form in forms:
-        torch.testing.assert_close(model.predict(form), expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(model.values(form), expected, rtol=0, atol=1e-6)
     torch.testing.assert_close(predict_run("run", data=backwards).values, expected.float(), rtol=0, atol=1e-6)
     for row in (0, 3, 41):  # each by itself
-        torch.testing.assert_close(model.predict(x.iloc[[row]]), expected[[row]], rtol=0, atol=1e-6)
+        torch.testing.assert_close(model.values(x.iloc[[row]]), expected[[row]], rtol=0, atol=1e-6)
     assert evaluate_run("run", data=FRAME[FRAME.columns[::-1]], target="label", split="all").rows == N
 
 
@@ -107,8 +107,8 @@ def test_numbers_train_alike_in_every_form(tmp_path: Path) -> None:
     found = {}
     for name, form in forms.items():
         pretrain("supervised", data=form, model="mlp:6", epochs=3, out=name)
-        found[name] = load_model(name).predict(frame[["a", "c"]])
-        torch.testing.assert_close(load_model(name).predict(x), found[name], rtol=0, atol=1e-6)
+        found[name] = load_model(name).values(frame[["a", "c"]])
+        torch.testing.assert_close(load_model(name).values(x), found[name], rtol=0, atol=1e-6)
     for name in forms:
         torch.testing.assert_close(found[name], found["arrays"], rtol=0, atol=1e-6)
 

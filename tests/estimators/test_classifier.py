@@ -91,7 +91,7 @@ def test_pictures_train_the_upper_layers_of_a_timm_model(pictures):
 
 def test_a_run_folder_is_kept_where_one_is_named(network, digits, tmp_path):
     reuse.TransferClassifier("mlp:8", epochs=1, out=str(tmp_path / "kept")).fit(*digits)
-    assert reuse.load_model(tmp_path / "kept").predict(digits[0]).shape == (240, 10)
+    assert reuse.load_model(tmp_path / "kept").predict_proba(digits[0]).shape == (240, 10)
 
 
 def test_what_cannot_be_taken_is_said(network, digits):

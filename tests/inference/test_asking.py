@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from sklearn.metrics import f1_score, r2_score
 
 import reuse
 from reuse.cli.main import cli
@@ -79,7 +81,7 @@ def test_raw_rows_in_all_forms_are_prepared_as_the_run_did(run: str, new: Path) 
     model = reuse.load_model(run)
     images = [picture(kind) for kind in (0, 1, 2, 1)]
     raw = np.stack([np.asarray(image) for image in images])
-    expected = model.predict(
+    expected = model.values(
         reuse.load((raw, None), preprocessing=model.preprocessing, test_fraction=0, valid_fraction=0).train.inputs
     )
     assert [model.classes[number] for number in expected.argmax(1)] == ["red", "green", "blue", "green"]
@@ -93,10 +95,10 @@ def test_raw_rows_in_all_forms_are_prepared_as_the_run_did(run: str, new: Path) 
         "Pillow's": images,
     }
     for name, form in forms.items():
-        torch.testing.assert_close(model.predict(form), expected, msg=name)
-    torch.testing.assert_close(model.predict(raw[0]), expected[:1])
-    torch.testing.assert_close(model.predict(images[1]), expected[1:2])
-    torch.testing.assert_close(model.predict(str(new / "1.png")), model.predict([new / "1.png"]))
+        torch.testing.assert_close(model.values(form), expected, msg=name)
+    torch.testing.assert_close(model.values(raw[0]), expected[:1])
+    torch.testing.assert_close(model.values(images[1]), expected[1:2])
+    torch.testing.assert_close(model.values(str(new / "1.png")), model.values([new / "1.png"]))
 
 
 def test_raw_vectors_and_tables_give_what_prepared_rows_give(tmp_path: Path) -> None:
@@ -105,10 +107,10 @@ def test_raw_vectors_and_tables_give_what_prepared_rows_give(tmp_path: Path) -> 
     model = reuse.load_model(
         reuse.pretrain("supervised", data=(x, y), model="mlp:8", epochs=60, out=tmp_path / "run").run
     )
-    predicted = model.predict(x)
+    predicted = model.values(x)
     assert (predicted.argmax(1).numpy() == y).mean() > 0.9
     prepared = reuse.load((x, y), preprocessing=model.preprocessing).test
-    torch.testing.assert_close(model.predict(prepared.inputs), predicted[prepared.rows])
+    torch.testing.assert_close(model.values(prepared.inputs), predicted[prepared.rows])
 
 
 def test_what_is_plainly_not_prepared_is_refused(run: str, tmp_path: Path) -> None:
@@ -125,10 +127,10 @@ def test_what_is_plainly_not_prepared_is_refused(run: str, tmp_path: Path) -> No
         with pytest.raises(UsageError, match=words):
             model(rows)
         with pytest.raises(UsageError, match=words):
-            model.predict(rows)
+            model.values(rows)
     with pytest.raises(UsageError, match="rows of uint8, which are not prepared"):
         model(channels_first)
-    torch.testing.assert_close(model.predict(raw), model.predict(raw.numpy()))
+    torch.testing.assert_close(model.values(raw), model.values(raw.numpy()))
     assert model(channels_first.float() / 255).shape == (1, 3)
     x = RNG.normal(1000, 20, (60, 4))
     vectors = reuse.load_model(
@@ -174,3 +176,42 @@ def test_pictures_in_lists_are_learned_from_with_their_labels(tmp_path: Path) ->
     assert [Path(name).name for name in by_file.train.inputs.names() or ()] == [
         f"{row}.png" for row in by_file.train.rows
     ]
+
+
+def test_pictures_in_all_forms_get_the_names_of_their_classes(run: str, new: Path) -> None:
+    model = reuse.load_model(run)
+    images = [picture(kind) for kind in (0, 1, 2, 1)]
+    raw = np.stack([np.asarray(image) for image in images])
+    for form in (raw, raw / 255, images, torch.from_numpy(raw)):
+        np.testing.assert_array_equal(model.predict(form), ["red", "green", "blue", "green"])
+        probabilities = model.predict_proba(form)
+        np.testing.assert_array_equal(np.array(model.classes)[probabilities.argmax(1)], model.predict(form))
+        np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+    assert model.predict(new / "2.jpg").tolist() == reuse.predict(run, data=new / "2.jpg").labels
+
+
+def test_a_frame_gets_classes_labels_or_numbers_as_from_estimators_of_scikit_learn(tmp_path: Path) -> None:
+    frame = pd.DataFrame(RNG.normal(50, 20, (60, 3)), columns=["a", "b", "c"])
+    high = (frame > 50).to_numpy()
+    targets = {
+        "class": np.where(high[:, 0], "high", "low"),
+        "labels": high.astype(np.int64),
+        "number": 1e5 * frame["a"].to_numpy(),
+        "numbers": 1e5 * frame[["a", "b"]].to_numpy(),
+    }
+    models = {}
+    for name, y in targets.items():
+        data = (frame, y)
+        result = reuse.pretrain("supervised", data=data, model="mlp:16", epochs=60, batch_size=8, out=tmp_path / name)
+        models[name] = reuse.load_model(result.run)
+    assert set(models["class"].predict(frame)) == {"high", "low"}
+    assert (models["class"].predict(frame) == targets["class"]).mean() > 0.9
+    labels = models["labels"].predict(frame)
+    np.testing.assert_array_equal(labels, models["labels"].predict_proba(frame) > 0.5)
+    assert labels.dtype == np.int64
+    assert f1_score(targets["labels"], labels, average="macro") > 0.8
+    assert r2_score(targets["number"], models["number"].predict(frame)) > 0.9
+    assert models["number"].predict(frame).shape == (60,)
+    assert models["numbers"].predict(frame).shape == (60, 2)
+    with pytest.raises(UsageError, match="predicts numbers, which have no probabilities: call predict"):
+        models["number"].predict_proba(frame)

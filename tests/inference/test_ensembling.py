@@ -40,7 +40,7 @@ def test_the_ensemble_predicts_the_mean_of_its_members(runs: list[str]) -> None:
 def test_metrics_are_those_of_the_mean_on_the_test_rows(runs: list[str]) -> None:
     found = evaluate_ensemble(runs)
     test = load("iris", split_seed=3).test
-    mean = torch.stack([load_model(run).predict(test.inputs) for run in runs]).double().mean(0)
+    mean = torch.stack([load_model(run).values(test.inputs) for run in runs]).double().mean(0)
     assert test.targets is not None
     assert found.rows == len(test)
     assert found.metrics["loss"] == pytest.approx(

@@ -45,7 +45,7 @@ def test_the_saved_model_gives_numbers_in_the_targets_units() -> None:
     model, test = load_model("run"), load((X, y)).test
     inputs = test.inputs.resident()
     assert inputs is not None
-    predicted = model.predict(test.inputs)
+    predicted = model.values(test.inputs)
     assert predicted.dtype == torch.float64
     torch.testing.assert_close(model(inputs).double(), predicted, rtol=1e-5, atol=1e-3)
     assert reference.r2_score(y[test.rows], predicted) > 0.9
@@ -66,8 +66,8 @@ def test_a_run_that_learned_numbers_as_they_were_still_does() -> None:
     old, inputs = load_model("run"), load((X, Y)).test.inputs
     assert old.target_scale is None
     Path("run/run.json").write_text(json.dumps({**manifest, "target_scale": scale}))
-    new = load_model("run").predict(inputs)
-    torch.testing.assert_close(old.predict(inputs).double() * scale["std"][0] + scale["mean"][0], new)
+    new = load_model("run").values(inputs)
+    torch.testing.assert_close(old.values(inputs).double() * scale["std"][0] + scale["mean"][0], new)
     Path("run/run.json").write_text(json.dumps(manifest))
     pretrain(resume="run", data=(X, Y), epochs=3)
     assert "target_scale" not in json.loads(Path("run/run.json").read_text())

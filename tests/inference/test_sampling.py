@@ -85,7 +85,7 @@ def test_recurrent_dropout_drops_too() -> None:
     rows = torch.randn(3, 6, 5)
     assert len(dropouts(model)) == 1
     found = sample_predictions(model, rows, 10)
-    assert not torch.allclose(found.mean.float(), model.predict(rows))
+    assert not torch.allclose(found.mean.float(), model.values(rows))
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit"])
@@ -94,9 +94,9 @@ def test_dropout_in_front_of_the_classifier_of_timm_drops(name: str) -> None:
     torch.manual_seed(0)
     model = saved(build(f"timm:{name}", (3, 32, 32), 3, dropout=0.5, drop_path=0.3))
     rows = torch.randn(2, 3, 32, 32)
-    plain = model.predict(rows)
+    plain = model.values(rows)
     assert not torch.equal(sample_predictions(model, rows, 3).mean.float(), plain)
-    assert torch.equal(model.predict(rows), plain)
+    assert torch.equal(model.values(rows), plain)
     assert not any(module.training for module in model.modules())
     with pytest.raises(UsageError, match="has no dropout"):
         sample_predictions(saved(build(f"timm:{name}", (3, 32, 32), 3)), rows, 3)

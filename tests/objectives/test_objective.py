@@ -104,7 +104,7 @@ def test_an_objective_with_labels_given_as_an_object() -> None:
     named = reuse.pretrain("supervised", **settings, label_smoothing=0.1, out="named")
     given = reuse.pretrain(reuse.Classification(3, label_smoothing=0.1), **settings, out="given")
     assert named.metrics == given.metrics
-    assert reuse.load_model("given").predict(torch.from_numpy(ROWS)).shape == (70, 3)
+    assert reuse.load_model("given").values(torch.from_numpy(ROWS)).shape == (70, 3)
     with pytest.raises(reuse.UsageError, match="brings its own settings: leave label_smoothing out"):
         reuse.pretrain(reuse.Classification(3), **settings, label_smoothing=0.1)
     with pytest.raises(reuse.UsageError, match="needs labels"):

@@ -60,7 +60,7 @@ def test_rows_of_no_weight_teach_nothing(table: pd.DataFrame) -> None:
     reuse.pretrain("supervised", data=table, sample_weight="weight", out="weighted", **settings)
     model = reuse.load_model("weighted")
     assert [column.name for column in model.preprocessing.columns] == ["a"]
-    positive = model.predict(pd.DataFrame({"a": [0.6, 1.5]}))[:, 0]
+    positive = model.predict_proba(pd.DataFrame({"a": [0.6, 1.5]}))[:, 0]
     assert (positive > 0.8).all()  # three in four, were all counted alike
     resumed = reuse.pretrain(resume="weighted", data=table, epochs=41)
     assert resumed.metrics["test"]["accuracy"] > 0.5

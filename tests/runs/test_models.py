@@ -57,7 +57,7 @@ def measured(result: Result, data: Any, task: str, *, trust: bool = False) -> No
     """The loaded model gives, from raw data alone, the test metrics that the run reported."""
     model = load_model(result.run, trust=trust)
     test = load(data, preprocessing=model.preprocessing).test
-    predicted = model.predict(test.inputs, batch_size=5)
+    predicted = model.values(test.inputs, batch_size=5)
     assert model.task == task
     assert not model.training
     assert not predicted.requires_grad
@@ -113,7 +113,7 @@ def test_classes_and_preprocessing_come_along() -> None:
     assert model.preprocessing == data.preprocessing
     np.testing.assert_allclose(model.preprocessing.mean, X[data.train.rows].mean(0))
     tensor = data.test.inputs.gather(torch.arange(4))[0]
-    torch.testing.assert_close(model.predict(tensor), model.predict(data.test.inputs)[:4])
+    torch.testing.assert_close(model.values(tensor), model.values(data.test.inputs)[:4])
 
 
 def test_tied_weights_and_buffers_outside_the_state_dict_come_back(own: str) -> None:

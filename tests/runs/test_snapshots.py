@@ -87,7 +87,7 @@ def test_models_come_back_as_they_were_kept(run: RunFolder) -> None:
     first, second = snapshot_models(run.path)
     torch.testing.assert_close(dict(first.network.state_dict()), trained, rtol=0, atol=0)
     assert second.classes == first.classes == model.classes
-    assert first.predict(torch.zeros(2, 4)).shape == (2, 3)
+    assert first.values(torch.zeros(2, 4)).shape == (2, 3)
 
 
 def trained_weights(run: RunFolder) -> dict[str, torch.Tensor]:

@@ -46,9 +46,9 @@ def test_runs_on_the_same_frozen_layers_share_one_copy_of_them(source: str) -> N
 def test_a_shared_run_reads_as_any_other_and_outlives_the_others(source: str) -> None:
     runs = [reuse.finetune(source, freeze="hidden1", seed=seed, compare=False, **QUICK) for seed in range(2)]
     rows = reuse.load(ROWS, preprocessing=load_model(runs[1].run).preprocessing).test.inputs
-    before = load_model(runs[1].run).predict(rows)
+    before = load_model(runs[1].run).values(rows)
     shutil.rmtree(runs[0].run)
-    assert torch.equal(load_model(runs[1].run).predict(rows), before)
+    assert torch.equal(load_model(runs[1].run).values(rows), before)
     weights = load_weights(f"{runs[1].run}/weights.safetensors")
     assert torch.equal(
         weights["hidden1.linear.weight"], load_file(f"{source}/weights.safetensors")["hidden1.linear.weight"]

@@ -110,7 +110,7 @@ def test_best_weights_from_before_a_layer_froze_are_measured_with_that_layer_as_
     assert result.best_epoch < result.phases[1]["epoch"], "the best epoch was to come before"
     model = load_model("run")
     data = load((X, Y), preprocessing=model.preprocessing, labels=40)
-    predicted = model.predict(data.test.inputs).argmax(1)
+    predicted = model.values(data.test.inputs).argmax(1)
     accuracy = float((predicted == data.test.targets).float().mean())
     assert result.metrics["test"]["accuracy"] == pytest.approx(accuracy)
 
@@ -162,7 +162,7 @@ def test_it_goes_with_other_settings(settings: dict[str, Any]) -> None:
     assert len(result.phases) > 1
     model = load_model("run")
     data = load((X, Y), preprocessing=model.preprocessing)
-    predicted = model.predict(data.test.inputs).argmax(1)
+    predicted = model.values(data.test.inputs).argmax(1)
     accuracy = float((predicted == data.test.targets).float().mean())
     assert result.metrics["test"]["accuracy"] == pytest.approx(accuracy)
     assert (result.cache is None) == ("augment" in settings)

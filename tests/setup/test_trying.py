@@ -91,7 +91,7 @@ def test_models_of_several_outputs_learn_what_they_would_with_one(form: str, sai
     assert any(note.endswith(said) for note in several.notes)
     assert ("frozen, as logits does not depend on it: aux" in several.notes) == (form == "auxiliary")
     assert not any("trained on" in note for note in plain.notes)
-    one, other = (reuse.load_model(run, trust=True).predict(X) for run in ("plain", "several"))
+    one, other = (reuse.load_model(run, trust=True).values(X) for run in ("plain", "several"))
     torch.testing.assert_close(one, other, rtol=0, atol=0)
     one, other = (reuse.evaluate(run, data=(X, Y), trust=True).metrics for run in ("plain", "several"))
     assert one == other
