@@ -32,6 +32,10 @@ class DataError(ReuseError):
     exit_code = 2
 
 
+class UnusableImagesError(DataError):
+    """Images that are broken, too large, or of another shape than the others; the message names them."""
+
+
 class RunError(ReuseError):
     """A run folder or weights file that is missing, damaged or of another version."""
 

@@ -27,12 +27,14 @@ class ImageFinding:
         depth: the values of a picture deeper than 8 bits, where it waits for a white; else None.
         reason: what is wrong with it; else empty.
         is_large: whether that is its number of pixels.
+        is_promised: whether its header alone was read, which says in which shape it will decode, if it does.
     """
 
     shape: Shape = ()
     depth: ValueRange | None = None
     reason: str = ""
     is_large: bool = False
+    is_promised: bool = False
 
 
 @dataclass
@@ -43,7 +45,7 @@ class ImageFindings:
         hints: where they are remembered; None: nowhere.
         preprocessing: how they are decoded and resized.
         max_pixels: most pixels of one.
-        new: what was found in this process.
+        new: what was found in this process since it was last kept.
     """
 
     hints: Hints | None
@@ -59,8 +61,9 @@ class ImageFindings:
 
     def keep(self) -> None:
         """Remember what was found."""
+        new, self.new = self.new, {}
         if self.hints is not None:
-            self.hints.keep(self._kind, {digest.hex(): _written(found) for digest, found in self.new.items()})
+            self.hints.keep(self._kind, {digest.hex(): _written(found) for digest, found in new.items()})
 
     @property
     def _kind(self) -> str:
@@ -76,4 +79,5 @@ def _written(found: ImageFinding) -> bytes:
 def _read(value: bytes) -> ImageFinding:
     found = json.loads(value)
     depth = ValueRange(**found["depth"]) if "depth" in found else None
-    return ImageFinding(tuple(found.get("shape", ())), depth, found.get("reason", ""), found.get("is_large", False))
+    shape, said = tuple(found.get("shape", ())), found.get("reason", "")
+    return ImageFinding(shape, depth, said, found.get("is_large", False), found.get("is_promised", False))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -43,16 +43,28 @@ class ImageFile:
         return self.content, digest_bytes(self.content, digesting.seed)
 
 
+class CheckedImages(Protocol):
+    """Images as the first look at them left them; see `ImageCheck`."""
+
+    digests: np.ndarray
+    pixels: np.ndarray | None
+    is_decoded: np.ndarray
+
+    def prove(self, rows: np.ndarray) -> None:
+        """Note that images have decoded as they promised."""
+
+    def refuse_promises(self) -> None:
+        """Raise what is wrong with those whose headers alone have been read."""
+
+
 @dataclass(frozen=True)
 class ImageSamples:
-    """Image files that were all decoded once, in this process or, as their digests say, in an earlier one.
+    """Image files that were all looked at, in this process or, as their digests say, in an earlier one.
 
     Attributes:
         files: the files, in the order of the rows.
         preprocessing: their size, channels and scale.
-        pixels: uint8 `(n, channels, height, width)`, or None where they do not fit in memory.
-        is_decoded: bool `(n,)`, which of the pixels are there; the others are decoded when they are asked for.
-        digests: uint8 `(n, 16)`, of the files' bytes.
+        checked: their digests, and the pixels that are there; the others are decoded when they are asked for.
         broken: what is wrong with the files that cannot be used, by row.
         max_pixels: most pixels of one file.
         notes: lines worth printing.
@@ -60,9 +72,7 @@ class ImageSamples:
 
     files: Sequence[ImageFile]
     preprocessing: Preprocessing
-    pixels: np.ndarray | None
-    is_decoded: np.ndarray
-    digests: np.ndarray
+    checked: CheckedImages
     broken: dict[int, str]
     max_pixels: int = MOST_PIXELS
     notes: tuple[str, ...] = ()
@@ -81,16 +91,36 @@ class ImageSamples:
         """Return `rows`; their pixels are those of the preprocessing that they were read with."""
         return ImageInputs(self, rows), ()
 
-    def take(self, rows: np.ndarray) -> np.ndarray:
-        """Return the pixels of some rows, uint8 `(rows, channels, height, width)`."""
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of each image."""
+        assert self.preprocessing.image_size is not None
+        return (self.preprocessing.channels or 3, *self.preprocessing.image_size)
+
+    def take(self, rows: np.ndarray, *, keep: bool = True) -> np.ndarray:
+        """Return the pixels of some rows, uint8 `(rows, channels, height, width)`.
+
+        Args:
+            rows: in any order, repeats allowed.
+            keep: whether what had to be decoded is kept for the next time, where there is room.
+        """
+        checked = self.checked
+        there = checked.is_decoded[rows]
+        lacking = np.unique(rows[~there])
         with without_pillows_warnings():
-            if self.pixels is None:
-                return np.stack(list(in_threads(self._decode, rows)))
-            lacking = np.unique(rows[~self.is_decoded[rows]])
-            for row, picture in zip(lacking, in_threads(self._decode, lacking), strict=True):
-                self.pixels[row] = picture
-                self.is_decoded[row] = True
-        taken: np.ndarray = self.pixels[rows]
+            decoded = in_threads(self._decode, lacking)
+            if checked.pixels is not None and keep:
+                for row, picture in zip(lacking, decoded, strict=True):
+                    checked.pixels[row], checked.is_decoded[row] = picture, True
+                checked.prove(lacking)
+                kept: np.ndarray = checked.pixels[rows]
+                return kept
+            taken = np.empty((len(rows), *self.shape), np.uint8)
+            for row, picture in zip(lacking, decoded, strict=True):
+                taken[rows == row] = picture
+        checked.prove(lacking)
+        if checked.pixels is not None:
+            taken[there] = checked.pixels[rows[there]]
         return taken
 
     def _decode(self, row: int) -> np.ndarray:
@@ -99,11 +129,14 @@ class ImageSamples:
         try:
             content = file.read()
             picture = decode(content, self.preprocessing, self.max_pixels)
+            if picture.shape != self.shape:
+                raise ValueError(f"it is {picture.shape[1]}×{picture.shape[2]}")
         except Exception as error:
+            self.checked.refuse_promises()
             raise DataError(
                 f"image {file.name} could be read before and cannot now: {reason(error, file.name)}"
             ) from error
-        if digest_image(content) != self.digests[row].tobytes():
+        if digest_image(content) != self.checked.digests[row].tobytes():
             raise DataError(
                 f"image {file.name} was written to since it was first read: begin again when nothing changes the images"
             )
@@ -116,22 +149,29 @@ class ImageInputs(Inputs):
     def __init__(self, samples: ImageSamples, rows: np.ndarray) -> None:
         super().__init__(len(rows))
         self._samples, self._rows = samples, rows
-        preprocessing = samples.preprocessing
-        assert preprocessing.image_size is not None
-        self.shape = (preprocessing.channels or 3, *preprocessing.image_size)
+        self.shape = samples.shape
+
+    def gather_once(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """Return the images at `indices`, whose pixels are not kept."""
+        if self._resident is not None:
+            return self.gather(indices)
+        return (self._taken(indices.numpy(), keep=False),)
 
     def _prepare(self, indices: np.ndarray) -> Tensor:
+        return self._taken(indices, keep=True)
+
+    def _taken(self, indices: np.ndarray, *, keep: bool) -> Tensor:
         samples = self._samples
         if len(indices) == 0:
             return torch.empty((0, *self.shape))
-        return samples.preprocessing.normalise(torch.from_numpy(samples.take(self._rows[indices])))
+        return samples.preprocessing.normalise(torch.from_numpy(samples.take(self._rows[indices], keep=keep)))
 
     def names(self) -> list[str]:
         """Return the files."""
         return [self._samples.files[row].name for row in self._rows]
 
     def _digest(self) -> np.ndarray:
-        digests: np.ndarray = self._samples.digests[self._rows]
+        digests: np.ndarray = self._samples.checked.digests[self._rows]
         return digests
 
 

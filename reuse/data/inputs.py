@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -63,6 +63,10 @@ class Inputs(ABC):
         if self._resident is not None:
             return tuple([tensor.index_select(0, indices) for tensor in self._resident])
         return self._prepare_each(indices.numpy())
+
+    def gather_once(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """Return the samples at `indices`, which will not be asked for again: nothing need be kept of them."""
+        return self.gather(indices)
 
     def resident(self) -> Tensor | None:
         """Return all samples as one CPU tensor `(n, *shape)`, or None where it would take too much memory.
@@ -142,7 +146,18 @@ class JoinedInputs(Inputs):
     def _prepare(self, indices: np.ndarray) -> Tensor:
         return self._prepare_each(indices)[0]
 
+    def gather_once(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """Return the samples at `indices`, of which the parts keep nothing."""
+        if self._resident is not None:
+            return self.gather(indices)
+        return self._of_parts(indices.numpy(), lambda part, inside: part.gather_once(inside))
+
     def _prepare_each(self, indices: np.ndarray) -> tuple[Tensor, ...]:
+        return self._of_parts(indices, lambda part, inside: part.gather(inside))
+
+    def _of_parts(
+        self, indices: np.ndarray, gather: Callable[[Inputs, Tensor], tuple[Tensor, ...]]
+    ) -> tuple[Tensor, ...]:
         owners = np.searchsorted(self._ends, indices, side="right")
         samples = empty(self.layout, len(indices))
         for number, part in enumerate(self._parts):
@@ -150,7 +165,7 @@ class JoinedInputs(Inputs):
             if len(places) == 0:
                 continue
             inside = indices[places] - (self._ends[number] - len(part))
-            found = part.gather(torch.from_numpy(inside))
+            found = gather(part, torch.from_numpy(inside))
             if len(places) == len(indices):
                 return found
             for whole, some in zip(samples, found, strict=True):

@@ -96,6 +96,8 @@ class LoadArguments(DataSettings):
         hints: what earlier runs found out about files, so that those that did not change are not read to know them;
             None: all are read.
         tokenizing: how a model reads texts, by its own tokenizer; None: as words of the training split.
+        decode_late: decode images when they are asked for, and not to see whether they can be; one that cannot is an
+            error then. With `skip_bad` all are decoded at once.
     """
 
     data: Any = field(kw_only=False)
@@ -106,6 +108,7 @@ class LoadArguments(DataSettings):
     supervised: bool = True
     hints: Hints | None = None
     tokenizing: Tokenizing | None = None
+    decode_late: bool = False
 
 
 @takes(LoadArguments)

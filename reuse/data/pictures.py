@@ -27,6 +27,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+TURNED_ASIDE = tuple(UPRIGHT[orientation] for orientation in (5, 6, 7, 8))  # height becomes width
 
 
 class TooManyPixelsError(ValueError):
@@ -118,6 +119,14 @@ def pixels_of(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     return resize_picture(_on_ground(upright, mode), preprocessing)
 
 
+def shape_of(image: Image.Image, preprocessing: Preprocessing) -> tuple[int, int, int]:
+    """Return in which shape an opened picture will decode, going by its header."""
+    height, width = preprocessing.image_size or (image.height, image.width)
+    if preprocessing.image_size is None and _turn(image) in TURNED_ASIDE:
+        height, width = width, height
+    return preprocessing.channels or 3, height, width
+
+
 def is_deep(image: Image.Image) -> bool:
     """Return whether a picture holds grey of more than 8 bits; colour of 16 bits is brought to 8 by Pillow."""
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
@@ -147,11 +156,15 @@ def reason(error: BaseException, name: str) -> str:
 
 def _upright(image: Image.Image) -> Image.Image:
     image.load()
-    try:  # the other tags are nobody's business, and those of cameras are often odd
-        turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # noqa: BLE001 - Pillow raises anything over odd tags; whoever has none is upright
-        turn = None
+    turn = _turn(image)
     return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    try:  # the other tags are nobody's business, and those of cameras are often odd
+        return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001 - Pillow raises anything over odd tags; whoever has none is upright
+        return None
 
 
 def _in_8_bits(image: Image.Image, white: float) -> Image.Image:

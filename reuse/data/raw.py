@@ -41,6 +41,7 @@ class Options(ReaderSettings):
             "none" is the users' way to say so for a table without a column of that name.
         hints: what earlier runs found out about files; None: nothing.
         tokenizing: how the model reads texts; None: as words that the training rows are made of.
+        decode_late: whether images may be decoded when they are asked for, and what is wrong with one be said then.
     """
 
     preprocessing: Preprocessing | None = None
@@ -49,6 +50,7 @@ class Options(ReaderSettings):
     without_targets: bool = False
     hints: Hints | None = None
     tokenizing: Tokenizing | None = None
+    decode_late: bool = False
 
     @property
     def size(self) -> tuple[int, int] | None:

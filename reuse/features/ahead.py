@@ -15,16 +15,20 @@ class PreparedAhead:
     """Inputs of rows that are asked for in order, batch by batch, each prepared while the one before is computed.
 
     One batch is ahead and no more, so that memory holds two. A batch that is not the expected one is prepared at once.
+    Where no row is asked for twice nothing is kept of them, so that of images that are decoded here memory holds two
+    batches too.
 
     Args:
         rows: the inputs.
         order: positions in `rows`, ascending, that will be asked for.
         batch: how many at a time; the last ones, and the last of a block, may be fewer.
         compute: where and in which types they are used.
+        once: whether no row will be asked for again after this.
     """
 
-    def __init__(self, rows: Inputs, order: np.ndarray, batch: int, compute: Compute) -> None:
-        self._rows, self._order, self._batch, self._compute = rows, order, batch, compute
+    def __init__(self, rows: Inputs, order: np.ndarray, batch: int, compute: Compute, *, once: bool = False) -> None:
+        self._order, self._batch, self._compute = order, batch, compute
+        self._gather = rows.gather_once if once else rows.gather
         self._thread = ThreadPoolExecutor(1)
         self._coming: tuple[np.ndarray, Future[tuple[Tensor, ...]]] | None = None
 
@@ -58,6 +62,6 @@ class PreparedAhead:
     def _prepare(self, positions: np.ndarray) -> tuple[Tensor, ...]:
         """Return rows on the CPU, in memory from which a GPU copies by itself where there is one."""
         dtype, pinned = self._compute.dtype, self._compute.device.type == "cuda"
-        gathered = self._rows.gather(torch.from_numpy(positions))
+        gathered = self._gather(torch.from_numpy(positions))
         typed = [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in gathered]
         return tuple([tensor.pin_memory() if pinned else tensor for tensor in typed])

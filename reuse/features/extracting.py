@@ -15,7 +15,7 @@ from reuse.data.rows import Resident, Rows
 from reuse.data.samples import SampleInputs
 from reuse.devices import Compute, moved
 from reuse.features.cutting import SAMPLE_ROWS, cut_on
-from reuse.features.filling import COMPUTE_ROWS
+from reuse.features.filling import rows_at_once
 from reuse.features.layer_outputs import LayerOutputs
 from reuse.features.reading import Chunk
 from reuse.features.running import run_frozen
@@ -130,7 +130,7 @@ def _graph_of(outputs: nn.Module) -> fx.GraphModule:
 @torch.no_grad()
 def compute_outputs(outputs: nn.Module, inputs: Inputs, compute: Compute) -> Tensor:
     """Return the outputs for some rows without any cache, `(rows, columns)`, on the CPU."""
-    batches = torch.arange(len(inputs)).split(COMPUTE_ROWS)  # type: ignore[no-untyped-call]
+    batches = torch.arange(len(inputs)).split(rows_at_once(inputs, compute))  # type: ignore[no-untyped-call]
     return torch.cat([outputs(moved(inputs.gather(some)[0], compute)).cpu() for some in batches])
 
 

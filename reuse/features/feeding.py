@@ -59,6 +59,7 @@ def feed_activations(
     reporter: Reporter,
     windowed: bool | None = None,
     before: Feed | None = None,
+    once: bool = False,
 ) -> Feed:
     """Compute what is missing and return the activations of all splits, from disk or memory as it is planned.
 
@@ -73,19 +74,21 @@ def feed_activations(
         windowed: whether training rows are shuffled window by window, where a run that is resumed has begun so or
             otherwise; None: if they do not fit into memory.
         before: of an earlier phase: what it holds in memory of a shallower cut is gone on from.
+        once: whether nobody will ask for the inputs after this, so that pixels need not be kept.
 
     Raises:
         CacheError: the cache is damaged or cannot be written.
     """
     started = time.perf_counter()
     held, stored = None, None
+    once = once and features.viewing is None and not features.later
     if features.plan.kind != "memory":
-        stored = _on_disk(features, data, compute, reporter, windowed)
+        stored = _on_disk(features, data, compute, reporter, windowed, once)
         if stored is None and not from_main(lambda: _fits(features, data, compute)):
             reporter.line("the activations do not fit into memory, so they are computed anew in each epoch")
             return feed_computed(features, data, compute)
     if stored is None:
-        stored = _in_memory(features, data, compute, reporter, before)
+        stored = _in_memory(features, data, compute, reporter, before, once)
         held = features.store.key
     splits, cache = stored
     seconds = {**features.seconds, "cache": time.perf_counter() - started}
@@ -121,7 +124,7 @@ def _memory_of_each(features: PlannedFeatures, device: torch.device) -> int:
 
 
 def _in_memory(
-    features: PlannedFeatures, data: Dataset, compute: Compute, reporter: Reporter, before: Feed | None
+    features: PlannedFeatures, data: Dataset, compute: Compute, reporter: Reporter, before: Feed | None, once: bool
 ) -> tuple[dict[str, Rows], dict[str, Any]]:
     """Compute the activations of all rows into memory, where they are gone with the process."""
     viewing, inputs = features.viewing, {name: getattr(data, name).inputs for name in SPLITS}
@@ -129,7 +132,7 @@ def _in_memory(
     rows = sum(map(len, [*inputs.values(), *changed.values()]))
     bridge = None if before is None else _bridge_from(before, features)
     with reporter.rows(rows, "computing activations") as progress:
-        kept = partial(compute_rows, features, compute=compute)
+        kept = partial(compute_rows, features, compute=compute, once=once)
         splits: dict[str, Rows] = {}
         for name, some in inputs.items():
             way = None if before is None or bridge is None else (before.splits[name][0], bridge)
@@ -155,13 +158,13 @@ def _bridge_from(before: Feed, features: PlannedFeatures) -> fx.GraphModule | No
 
 
 def _on_disk(
-    features: PlannedFeatures, data: Dataset, compute: Compute, reporter: Reporter, windowed: bool | None
+    features: PlannedFeatures, data: Dataset, compute: Compute, reporter: Reporter, windowed: bool | None, once: bool
 ) -> tuple[dict[str, Rows], dict[str, Any]] | None:
     """Fill the cache and read it; None where it is set aside, as the frozen layers compute otherwise by now."""
     viewing = features.viewing
     changed = viewing.changed if viewing else {}
     inputs = [getattr(data, name).inputs for name in SPLITS] + list(changed.values())
-    filling = Filling(features, inputs, compute, reporter)
+    filling = Filling(features, inputs, compute, reporter, once=once)
     for number, earlier in enumerate(features.later):
         ways = bridges(features.later[:number][::-1], earlier)
         filling.fill(earlier.prefix, features.lookup.caches.of(earlier.prefix, earlier.frontier), ways)

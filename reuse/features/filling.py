@@ -1,5 +1,6 @@
 """Computing what frozen layers give: into a cache, into memory, or whenever it is read."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -28,7 +29,9 @@ from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.planning.plan import Plan
 from reuse.reporting import Reporter
 
-COMPUTE_ROWS = 64  # rows that the frozen layers see at once when they fill the cache
+COMPUTE_ROWS = 64  # rows that the frozen layers see at once when they fill the cache, at most
+COMPUTE_BYTES = 4 * 2**20  # of these rows, on a processor: what is computed of more takes memory afresh in each layer
+FEWEST_ROWS = 8
 KEPT_SECONDS = 3.0  # of computing that an interruption may cost, about
 
 Ways = Sequence[tuple[EarlierCut, fx.GraphModule]]
@@ -42,12 +45,19 @@ class Filling:
         inputs: the rows.
         compute: where and in which types.
         reporter: told of what is computed, and of what is set aside.
+        once: whether nobody will ask for the inputs again, so that none need be kept.
     """
 
     def __init__(
-        self, features: PlannedFeatures, inputs: Sequence[Inputs], compute: Compute, reporter: Reporter
+        self,
+        features: PlannedFeatures,
+        inputs: Sequence[Inputs],
+        compute: Compute,
+        reporter: Reporter,
+        *,
+        once: bool = False,
     ) -> None:
-        self._features, self._compute, self._reporter = features, compute, reporter
+        self._features, self._compute, self._reporter, self._once = features, compute, reporter, once
         self._rows = JoinedInputs(inputs)
         self._keys = self._rows.digests()
         self._opening = Opening(self._rows, compute, reporter)
@@ -58,13 +68,14 @@ class Filling:
             return None
         keys, lacking = self._keys, self._keys[store.missing(self._keys)]
         run, probe, missing = partial(self._run, prefix), partial(self._opening.probe, prefix), len(lacking)
+        at_once = rows_at_once(self._rows, self._compute)
         with self._reporter.rows(missing, "caching activations") as progress:
-            settings: dict[str, Any] = {"compute_rows": COMPUTE_ROWS, "progress": progress.advance, "probe": probe}
+            settings: dict[str, Any] = {"compute_rows": at_once, "progress": progress.advance, "probe": probe}
             linked = from_main(lambda: self._fill_from(self._find_link(ways, lacking), store, settings))
             with together():
                 size, share = block_bytes(self._features.plan, store.stored), FillShare(rank(), world_size())
                 order = share.of(store.missing(keys), len(keys))
-                with PreparedAhead(self._rows, order, COMPUTE_ROWS, self._compute) as ahead:
+                with PreparedAhead(self._rows, order, at_once, self._compute, once=self._once) as ahead:
                     run_ahead = partial(self._run_prepared, prefix, ahead)
                     filled = store.fill(
                         keys, run_ahead, block_bytes=size, rank=share.rank, world=share.count, **settings
@@ -88,11 +99,11 @@ class Filling:
         run = partial(self._run, prefix)
         if len(store.missing(self._keys)) < len(self._keys):
             store.spot_check(self._keys, run, rows=COMPARED_ROWS)
-        store.fill(self._keys, run, compute_rows=COMPUTE_ROWS, progress=advance)
+        store.fill(self._keys, run, compute_rows=rows_at_once(self._rows, self._compute), progress=advance)
 
     def mend(self, prefix: fx.GraphModule, store: PrefixCache) -> None:
         """Compute the rows again that turned out to be damaged when they were read."""
-        store.fill(self._keys, partial(self._run, prefix), compute_rows=COMPUTE_ROWS)
+        store.fill(self._keys, partial(self._run, prefix), compute_rows=rows_at_once(self._rows, self._compute))
 
     def _find_link(self, ways: Ways, lacking: np.ndarray) -> Link | None:
         """Return the first earlier cut that has any of these rows, and may serve them, in one process for all."""
@@ -116,6 +127,14 @@ class Filling:
         return run_frozen(prefix, moved_each(inputs, self._compute), self._compute)
 
 
+def rows_at_once(inputs: Inputs, compute: Compute) -> int:
+    """Return how many rows frozen layers see at once."""
+    if compute.device.type != "cpu":
+        return COMPUTE_ROWS
+    size = sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in inputs.layout)
+    return min(COMPUTE_ROWS, max(FEWEST_ROWS, COMPUTE_BYTES // max(1, size)))
+
+
 def block_bytes(plan: Plan, stored: Sequence[FrontierTensor]) -> int:
     """Return how many bytes are written and noted at once: not more than a few seconds of computing give.
 
@@ -134,6 +153,7 @@ def compute_rows(
     compute: Compute,
     advance: Advance,
     way: tuple[Rows, fx.GraphModule] | None = None,
+    once: bool = False,
 ) -> Resident:
     """Return what the frozen layers compute of some rows, in memory.
 
@@ -143,20 +163,23 @@ def compute_rows(
         compute: where and in which types.
         advance: called with the number of rows just computed.
         way: what a shallower cut gave of the same rows, and what takes that to this cut's frontier; None: from inputs.
+        once: whether nobody will ask for the inputs again.
     """
     tensors = tuple(
         torch.empty((len(inputs), *f.shape), dtype=f.dtype, device=compute.device) for f in features.parts.frontier
     )
-    chunks = torch.arange(len(inputs)).split(COMPUTE_ROWS) if len(inputs) else ()  # type: ignore[no-untyped-call]
-    for some in chunks:
-        if way is None:
-            outputs = run_frozen(features.parts.prefix, moved_each(inputs.gather(some), compute), compute)
-        else:
-            source, bridge = way
-            outputs = run_frozen(bridge, source.gather(some.to(source.device)), compute)
-        for tensor, output in zip(tensors, outputs, strict=True):
-            tensor[some] = output
-        advance(len(some))
+    at_once = rows_at_once(inputs, compute)
+    chunks = torch.arange(len(inputs)).split(at_once) if len(inputs) else ()  # type: ignore[no-untyped-call]
+    with PreparedAhead(inputs, np.arange(len(inputs)), at_once, compute, once=once) as ahead:
+        for some in chunks:
+            if way is None:
+                outputs = run_frozen(features.parts.prefix, ahead.take(some.numpy()), compute)
+            else:
+                source, bridge = way
+                outputs = run_frozen(bridge, source.gather(some.to(source.device)), compute)
+            for tensor, output in zip(tensors, outputs, strict=True):
+                tensor[some] = output
+            advance(len(some))
     return Resident(*tensors)
 
 

@@ -98,7 +98,7 @@ def feed_phase(
     else:
         if windowed is None and world_size() > 1:
             windowed = from_main(lambda: too_large(features, compute))  # all draw the same order
-        feed = feed_activations(features, data, compute, reporter, windowed, before)
+        feed = feed_activations(features, data, compute, reporter, windowed, before, _once(setup))
     record_cache(run, phase.first, replace(choice, windowed=feed.windowed))
     return feed, features, why_not
 
@@ -139,6 +139,12 @@ def plan_phase_features(needs: PhaseNeeds, began: CacheChoice | None = None) -> 
     if settings.cutmix and [len(tensor.shape) for tensor in features.stored] != [3]:
         raise CutError("cutmix pastes patches of maps, and what the frozen layers compute is none: mixup takes it too")
     return features
+
+
+def _once(setup: FinetuneSetup) -> bool:
+    """Return whether nobody asks for inputs once their activations are computed: no later phase, nor a comparison."""
+    settings = setup.task.settings
+    return not (len(setup.phases) > 1 or settings.compare or settings.auto_freeze or setup.task.compared)
 
 
 def changes_features(settings: FinetuneSettings) -> bool:

@@ -2,20 +2,21 @@
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from reuse.caching.ownership import note_made_here
-from reuse.distributed import from_main, world_size
-from reuse.errors import RunError, UsageError
+from reuse.distributed import from_main, is_main, world_size
+from reuse.errors import RunError, UnusableImagesError, UsageError
 from reuse.features.planned import PlannedFeatures
 from reuse.finetuning.feeding import PhaseNeeds, plan_phase_features
 from reuse.finetuning.phase import TuningProgress, train_phase, training_later
 from reuse.layers.freezing import Freezing
 from reuse.reporting import Reporter
-from reuse.runs.checkpoints import ANCHORS, load_newest, save_start
+from reuse.runs.checkpoints import ANCHORS, load_newest, newest_epoch, save_start
 from reuse.runs.fitting import interruptible
 from reuse.runs.folder import RunFolder
 from reuse.runs.phases import remaining, settle_after, settle_as_before
@@ -91,7 +92,7 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
     for line in describe_spread(setup.model):
         reporter.line(line)
     progress = TuningProgress(make_stopping(setup.objective, settings), resume)
-    with interruptible(run):
+    with interruptible(run), nullcontext() if resume else _discarding(run):
         if resume:
             fresh = make_stopping(setup.objective, settings)
             settle_as_before(setup.phases, run, fresh, watched=settings.auto_freeze is not False)
@@ -137,6 +138,17 @@ def _new_run(setup: FinetuneSetup, out: str | Path | None) -> RunFolder:
     run.write_settings("finetune", plain_settings(task.settings))
     run.write_manifest(begin_manifest(task, setup.origins, task.data))
     return run
+
+
+@contextmanager
+def _discarding(run: RunFolder) -> Iterator[None]:
+    """Leave no new run behind that has trained nothing when it turns out that its images cannot be used."""
+    try:
+        yield
+    except UnusableImagesError:
+        if is_main() and newest_epoch(run) == 0:
+            run.discard()
+        raise
 
 
 def _result(setup: FinetuneSetup, run: RunFolder, progress: TuningProgress) -> Result:

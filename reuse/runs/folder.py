@@ -15,6 +15,7 @@ pictures/            what there is to see of a pretraining on images
 
 import json
 import math
+import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -88,6 +89,10 @@ class RunFolder:
         run = cls(Path(path))
         run.manifest()
         return run
+
+    def discard(self) -> None:
+        """Remove the folder and all that is in it."""
+        shutil.rmtree(self.path)
 
     def manifest(self) -> Manifest:
         """Return the contents of run.json.

@@ -33,6 +33,7 @@ def load_data(
     transductive: bool = False,
     supervised: bool = True,
     hints: Hints | None = None,
+    decode_late: bool = False,
 ) -> Dataset:
     """Return the data of a command, split and preprocessed.
 
@@ -46,6 +47,7 @@ def load_data(
         transductive: train on the test rows' inputs too.
         supervised: whether labels are learned from.
         hints: what earlier runs found out about files; None: nothing.
+        decode_late: whether images are decoded when they are asked for.
     """
     own = preprocessing is None and is_hf(model)
     with main_first():  # what is downloaded is downloaded once
@@ -60,6 +62,7 @@ def load_data(
                 supervised=supervised,
                 sequences=is_recurrent(model) or (own and reads_texts(model)),
                 hints=hints,
+                decode_late=decode_late,
                 tokenizing=tokenizing_of(model) if own else None,
             )
         )

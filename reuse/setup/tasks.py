@@ -287,6 +287,7 @@ def _load(
         labels=labels,
         preprocessing=preprocessing,
         hints=hints,
+        decode_late=hints is not None,  # frozen layers take them one after the other, and later runs none
     )
 
 

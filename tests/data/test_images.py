@@ -64,9 +64,9 @@ def test_an_archive_reads_as_the_folder_in_it(tmp_path):
 def test_decoding_on_gather_equals_decoding_at_once(tmp_path, monkeypatch):
     folder = str(fill(tmp_path / "pets"))
     kept = load(folder, image_size=5, **EVERY).train.inputs
-    monkeypatch.setattr("reuse.data.image_reading.free_memory", lambda device: 100)
+    monkeypatch.setattr("reuse.data.image_check.free_memory", lambda device: 100)
     lazy = load(folder, image_size=5, **EVERY).train.inputs
-    assert lazy._samples.pixels is None
+    assert lazy._samples.checked.pixels is None
     indices = torch.tensor([9, 0, 3])
     assert torch.equal(lazy.gather(indices)[0], kept.gather(indices)[0])
     assert (lazy.digests() == kept.digests()).all()
@@ -256,7 +256,7 @@ def test_without_targets_folders_are_no_classes(tmp_path):
 
 def test_a_file_that_was_rewritten_after_it_was_listed_is_not_taken_for_the_one_that_was(tmp_path, monkeypatch):
     folder = str(fill(tmp_path / "pets"))
-    monkeypatch.setattr("reuse.data.image_reading.free_memory", lambda device: 100)
+    monkeypatch.setattr("reuse.data.image_check.free_memory", lambda device: 100)
     inputs = load(folder, image_size=5, **EVERY).train.inputs
     path = tmp_path / "pets/dog/4.png"
     row = next(row for row, name in enumerate(inputs.names()) if name.endswith("dog/4.png"))

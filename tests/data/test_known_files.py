@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reuse.data import file_digests, image_reading, images, pictures
+from reuse.data import file_digests, image_check, images, pictures
 from reuse.data.dataset import Dataset
 from reuse.data.file_digests import FILE_DIGESTS
 from reuse.data.loading import load
@@ -54,7 +54,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
         patch.setattr(file_digests, "read_bytes", reading)
         patch.setattr(images, "read_bytes", reading)
         patch.setattr(pictures, "pixels_of", decoding)
-        patch.setattr(image_reading, "pixels_of", decoding)
+        patch.setattr(image_check, "pixels_of", decoding)
         yield counts
 
 

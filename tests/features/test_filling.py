@@ -5,14 +5,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import reuse
 from listening import Listener
 from reuse.caching.store import BLOCK_BYTES
+from reuse.data.samples import SampleInputs
+from reuse.devices import Compute
 from reuse.features import filling
-from reuse.features.filling import KEPT_SECONDS, block_bytes
+from reuse.features.filling import KEPT_SECONDS, block_bytes, rows_at_once
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.planning.plan import Plan
 from reuse.reporting import Progress
@@ -71,3 +74,14 @@ def test_an_interruption_while_caching_costs_a_block(monkeypatch: pytest.MonkeyP
     cached = reuse.finetune(resume="run").cache
     assert cached is not None
     assert cached["rows"]["found"] == 192, "three blocks of 64 rows were whole"
+
+
+@pytest.mark.parametrize(
+    ("shape", "device", "rows"),
+    [((64,), "cpu", 64), ((3, 128, 128), "cpu", 21), ((3, 512, 512), "cpu", 8), ((3, 512, 512), "cuda", 64)],
+)
+def test_a_processor_sees_fewer_rows_at_once_where_they_are_large(
+    shape: tuple[int, ...], device: str, rows: int
+) -> None:
+    inputs = SampleInputs((torch.empty(1, *shape),), np.empty((1, 16), np.uint8))
+    assert rows_at_once(inputs, Compute(torch.device(device), "float32")) == rows

@@ -12,7 +12,7 @@ from PIL import Image
 import reuse
 from costly import find_frozen_layers_costly
 from reuse.caching.probing import ORDINARY_ROWS
-from reuse.data import file_digests, image_reading, images, pictures
+from reuse.data import file_digests, image_check, images, pictures
 from reuse.features import choosing, cutting
 from reuse.features.opening import COMPARED_ROWS
 
@@ -41,7 +41,7 @@ def counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(module, name, counting)
 
-    for module in (pictures, image_reading):
+    for module in (pictures, image_check):
         count(module, "pixels_of")
     count(cutting, "cut")
     count(choosing, "measure_work")
