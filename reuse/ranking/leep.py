@@ -1,0 +1,23 @@
+"""LEEP, how well a source's own classes tell those of the data (Nguyen et al. 2020, https://arxiv.org/abs/2002.12462)."""
+
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+
+def score_leep(probabilities: Tensor, targets: Tensor, num_classes: int) -> float:
+    """Return the mean log of what the expected empirical predictor gives each row's class, up to 0.
+
+    With θ(x)_z the probability of the source's class z, and P̂(y, z) the mean over rows of class y of θ(x)_z,
+
+        LEEP = 1/n Σ log Σ_z P̂(y_i | z) θ(x_i)_z
+
+    Args:
+        probabilities: of the source's classes, `(rows, source classes)`.
+        targets: class numbers, `(rows,)`.
+        num_classes: of the data.
+    """
+    source = probabilities.double()
+    joint = one_hot(targets, num_classes).double().mT @ source / len(source)
+    given = joint / joint.sum(0).clamp_min(1e-300)
+    told = (source @ given.mT).gather(1, targets.unsqueeze(1))
+    return float(told.log().mean())

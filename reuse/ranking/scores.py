@@ -1,0 +1,102 @@
+"""Scores of transferability by name: what each is computed from, and for which targets it is defined."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reuse.errors import UsageError
+from reuse.menus import lookup
+from reuse.ranking.h_score import score_h, score_shrunk_h
+from reuse.ranking.leep import score_leep
+from reuse.ranking.logme import score_logme
+from reuse.ranking.nce import score_nce
+from reuse.ranking.neighbours import score_nearest
+from reuse.ranking.parc import score_parc
+from reuse.ranking.sfda import score_sfda
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of transferability; the greater the better.
+
+    Attributes:
+        title: as its paper writes it.
+        compute: takes features or probabilities `(rows, columns)`, targets, and the number of classes or 0.
+        of_source: whether it is computed from the probabilities of the source's own classes, and not from features.
+        of_numbers: whether it is defined where targets are numbers.
+    """
+
+    title: str
+    compute: Callable[[Tensor, Tensor, int], float]
+    of_source: bool = False
+    of_numbers: bool = False
+
+
+SCORES = {
+    "logme": Score("LogME", score_logme, of_numbers=True),
+    "leep": Score("LEEP", score_leep, of_source=True),
+    "nce": Score("NCE", score_nce, of_source=True),
+    "h_score": Score("H-score", score_h),
+    "shrunk_h": Score("shrunk H", score_shrunk_h),
+    "parc": Score("PARC", score_parc),
+    "sfda": Score("SFDA", score_sfda),
+    "nearest": Score("1-NN", score_nearest, of_numbers=True),
+}
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The labelled rows that candidates are judged by.
+
+    Attributes:
+        targets: class numbers `(rows,)`, each class having a row, or numbers in a standard scale `(rows, outputs)`.
+        num_classes: 0 for numbers.
+    """
+
+    targets: Tensor
+    num_classes: int
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+def choose_scores(names: str | Sequence[str] | None, *, numbers: bool) -> dict[str, Score]:
+    """Return the scores that are asked for; all that are defined where none are named.
+
+    Args:
+        names: separated by commas, or a list; `none` for no score at all.
+        numbers: whether targets are numbers.
+
+    Raises:
+        UsageError: a score is not defined for numbers; `UnknownNameError` names the nearest.
+    """
+    if names is None:
+        return {name: score for name, score in SCORES.items() if score.of_numbers or not numbers}
+    listed = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+    chosen = {} if listed == ["none"] else {name: lookup(SCORES, name, "score") for name in listed}
+    for name, score in chosen.items():
+        if numbers and not score.of_numbers:
+            others = ", ".join(known for known, one in SCORES.items() if one.of_numbers)
+            raise UsageError(f"{name} is a score for classes, and the targets are numbers: take {others}")
+    return chosen
+
+
+def compute_scores(
+    scores: dict[str, Score], features: Tensor, probabilities: Tensor | None, rows: Labelled
+) -> dict[str, float | None]:
+    """Return each score of a candidate; None where the source has no classes of its own.
+
+    Args:
+        scores: by name.
+        features: `(rows, features)` on the CPU.
+        probabilities: of the source's own classes, `(rows, source classes)`; None: it has none.
+        rows: the labels.
+    """
+    found = dict[str, float | None]()
+    for name, score in scores.items():
+        given = probabilities if score.of_source else features
+        value = None if given is None else score.compute(given, rows.targets, rows.num_classes)
+        found[name] = value if value is not None and torch.tensor(value).isfinite() else None
+    return found
