@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr  # type: ignore[import-untyped]
 from torch import Tensor
 
 MOST_ROWS = 1000  # all pairs of them are compared; the paper's probe sets have 500 rows

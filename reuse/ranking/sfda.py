@@ -53,6 +53,7 @@ def _posteriors(features: Tensor, classes: Tensor, shrinkage: float) -> Tensor:
     within, means = _within(features, classes), _means(features, classes)
     identity = torch.eye(len(within), dtype=within.dtype)
     regular = (1 - shrinkage) * within + shrinkage * within.trace() / len(within) * identity
-    weight = means @ torch.linalg.pinv(regular, hermitian=True)
+    weight: Tensor = means @ torch.linalg.pinv(regular, hermitian=True)
     bias = classes.mean(0).log() - (weight * means).sum(1) / 2
-    return (features @ weight.mT + bias).softmax(1)
+    scores: Tensor = features @ weight.mT + bias
+    return scores.softmax(1)
