@@ -43,15 +43,19 @@ class Answer:
         return lines[-1]
 
 
-def answers(commands: Sequence[Sequence[object]], folder: Path, headroom: int = HEADROOM) -> list[Answer]:
+def answers(
+    commands: Sequence[Sequence[object]], folder: Path, headroom: int = HEADROOM, largest_file: int | None = None
+) -> list[Answer]:
     """Return what each command answers, all of them in one limited process, one after the other.
 
     Args:
         commands: arguments of `reuse`.
         folder: where they are run.
         headroom: bytes of address space beside what the process has when torch is imported.
+        largest_file: bytes that a file may get; None: as many as the disk has.
     """
-    told = json.dumps({"commands": [[str(part) for part in one] for one in commands], "headroom": headroom})
+    parts = [[str(part) for part in one] for one in commands]
+    told = json.dumps({"commands": parts, "headroom": headroom, "largest_file": largest_file})
     done = subprocess.run(
         [sys.executable, __file__], input=told, cwd=folder, capture_output=True, text=True, check=False
     )
@@ -72,7 +76,8 @@ def _too_long(*_: object) -> None:
     raise TimeoutError(f"the command took more than {SECONDS} s")
 
 
-def _answer(command: list[str]) -> dict[str, Any]:
+def answer(command: list[str]) -> dict[str, Any]:
+    """Return what a command answers in this process: the fields of an `Answer`."""
     from reuse.cli.main import main
 
     out, err, code = io.StringIO(), io.StringIO(), None
@@ -101,8 +106,12 @@ def _serve() -> None:
     signal.signal(signal.SIGALRM, _too_long)
     told, answering = json.load(sys.stdin), os.fdopen(os.dup(1), "w")
     _limit_memory(told["headroom"])
+    if told["largest_file"] is not None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (told["largest_file"],) * 2)
     for command in told["commands"]:
-        answering.write(json.dumps(_answer(command)) + "\n")
+        answering.write(json.dumps(answer(command)) + "\n")
         answering.flush()
 
 

@@ -62,14 +62,25 @@ def predict(context: click.Context, /, as_json: bool, out: str | None, raw: bool
 
 
 def _write_file(found: Any, out: str, raw: bool) -> None:
+    """Write predictions, all of them or none; into a pipe or device as they come."""
+    import os
+    from contextlib import suppress
     from pathlib import Path
 
     from reuse.errors import UsageError
 
+    path = Path(os.path.realpath(out))
+    is_file = path.is_file() or not path.exists()
+    draft = path.with_name(f".{path.name}.draft") if is_file else path
     try:
-        with Path(out).open("w", newline="", encoding="utf-8") as file:
+        with draft.open("w", newline="", encoding="utf-8") as file:
             _write(found, file, raw)
+        if is_file:
+            draft.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            if is_file:
+                draft.unlink()
         raise UsageError(f"{out} cannot be written: {error.strerror}") from error
 
 

@@ -1,5 +1,6 @@
 """Tokenizers that models of transformers bring along: where they are, loading them, keeping them with a run."""
 
+import shutil
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,9 +38,13 @@ def load_tokenizer(place: str) -> Any:
 
 
 def keep_tokenizer(place: str, folder: Path) -> None:
-    """Write the tokenizer of a place into a folder, unless it is there."""
-    if not folder.is_dir():
-        load_tokenizer(place).save_pretrained(folder)
+    """Write the tokenizer of a place into a folder, as a whole or not at all, unless it is there."""
+    if folder.is_dir():
+        return
+    draft = folder.with_name(f".{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    load_tokenizer(place).save_pretrained(draft)
+    draft.replace(folder)
 
 
 @lru_cache(4)

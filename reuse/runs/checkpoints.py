@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.files import check_file
+from reuse.runs.disk import drafted, saving
 from reuse.runs.folder import RunFolder
 from reuse.runs.schema import check_state
 from reuse.runs.tensor_files import FROZEN, load_tensors_file, save_shared, save_tensors
@@ -56,7 +57,8 @@ def save_start(run: RunFolder, model: nn.Module) -> None:
     What training does not change is written here once and for all.
     """
     folder = run.path / FOLDER
-    folder.mkdir(exist_ok=True)
+    with saving(folder):
+        folder.mkdir(exist_ok=True)
     save_shared(folder / FROZEN, still_tensors(model), run.path.parent.glob(f"*/{FROZEN}"))
     save_tensors(folder / START, live_tensors(model))
 
@@ -108,8 +110,9 @@ def save_checkpoint(run: RunFolder, trainer: dict[str, Any], stopping: dict[str,
     draft, final = folder / ".draft", folder / f"epoch-{trainer['epoch']:05d}"
     older = [generation for generation in _generations(run) if generation != final]
     if not final.exists():
-        _write_generation(draft, trainer, stopping)
-        draft.replace(final)
+        with saving(final), drafted(draft):
+            _write_generation(draft, trainer, stopping)
+            draft.replace(final)
     for unneeded in (draft, *older):
         shutil.rmtree(unneeded, ignore_errors=True)
     (folder / START).unlink(missing_ok=True)
@@ -157,7 +160,8 @@ def _write_generation(draft: Path, trainer: dict[str, Any], stopping: dict[str, 
         "trainer": {name: value for name, value in trainer.items() if name != "weights"},
         "stopping": {name: value for name, value in stopping.items() if name != "weights"},
     }
-    torch.save(rest, draft / "state.pt")
+    with (draft / "state.pt").open("wb") as file:  # torch's own writer does not say why it could not
+        torch.save(rest, file)
 
 
 def load_checkpoint(run: RunFolder) -> tuple[dict[str, Any], dict[str, Any]] | None:

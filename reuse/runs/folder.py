@@ -31,6 +31,7 @@ from reuse.data.tokenizers import keep_tokenizer
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.files import read_text
+from reuse.runs.disk import drafted, saving
 from reuse.runs.manifest import Manifest
 from reuse.runs.result_schema import check_result
 from reuse.runs.schema import check_line
@@ -41,8 +42,8 @@ from reuse.version import __version__
 
 FORMAT = 1
 MANIFEST, SETTINGS, HISTORY = "run.json", "settings.toml", "history.jsonl"
-FIRST = {"checkpoint", SETTINGS, MANIFEST}  # what a run writes first; the last of these is its first record
 TOKENIZER = "tokenizer"
+FIRST = {"checkpoint", SETTINGS, TOKENIZER, MANIFEST}  # what a run writes first; the last of these is its first record
 WEIGHTS, RESULT = "weights.safetensors", "result.json"
 PATHS = ("data", "source", "embeddings")  # settings that may be paths
 
@@ -120,7 +121,8 @@ class RunFolder:
         """Write run.json, as a whole or not at all; its date is that of the first time."""
         created = manifest.created or datetime.now(UTC).isoformat(timespec="microseconds")
         if manifest.preprocessing is not None and manifest.preprocessing.tokenizer is not None and is_main():
-            keep_tokenizer(manifest.preprocessing.tokenizer, self.path / TOKENIZER)
+            with saving(self.path / TOKENIZER):
+                keep_tokenizer(manifest.preprocessing.tokenizer, self.path / TOKENIZER)
         manifest = self._with_tokenizer(manifest, TOKENIZER)
         manifest = replace(manifest, folder=manifest.folder or str(Path.cwd()))
         about = {"format": FORMAT, "reuse": manifest.version or __version__, "created": created}
@@ -198,7 +200,8 @@ class RunFolder:
     def append_history(self, line: Mapping[str, Any]) -> None:
         """Add one epoch to history.jsonl."""
         if is_main():
-            with (self.path / HISTORY).open("a") as file:
+            path = self.path / HISTORY
+            with saving(path), path.open("a") as file:
                 file.write(json.dumps(without_infinities(line)) + "\n")
 
     def history(self) -> list[dict[str, Any]]:
@@ -274,8 +277,9 @@ def write_text(path: Path, text: str) -> None:
     if not is_main():
         return
     draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text)
-    draft.replace(path)
+    with saving(path), drafted(draft):
+        draft.write_text(text)
+        draft.replace(path)
 
 
 def without_infinities(value: Any) -> Any:

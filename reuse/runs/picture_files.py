@@ -7,6 +7,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from reuse.runs.disk import saving
+
 SHOWN = 56  # pixels a side to which smaller images are enlarged, in whole times
 GAP = 2  # white pixels between images
 MAP, MARGIN, DOT = 480, 12, 3  # pixels of a map's side, around it, and of a point's radius
@@ -32,7 +34,8 @@ def save_grid(path: Path, grid: Tensor) -> None:
         for column in range(columns):
             top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
             sheet[top : top + height, left : left + width] = pixels[row, column].permute(1, 2, 0)
-    Image.fromarray(sheet.numpy()).save(path)
+    with saving(path):
+        Image.fromarray(sheet.numpy()).save(path)
 
 
 def save_map(path: Path, points: Tensor, classes: Sequence[int] | None) -> None:
@@ -51,4 +54,5 @@ def save_map(path: Path, points: Tensor, classes: Sequence[int] | None) -> None:
         colour = COLOURS[0 if classes is None else classes[number] % len(COLOURS)]
         down = MAP - up
         draw.ellipse((right - DOT, down - DOT, right + DOT, down + DOT), fill=colour)
-    sheet.save(path)
+    with saving(path):
+        sheet.save(path)

@@ -20,6 +20,7 @@ from reuse.data.dataset import Dataset, Split
 from reuse.devices import Compute
 from reuse.nn.main_output import main_output
 from reuse.objectives.objective import Objective
+from reuse.runs.disk import saving
 from reuse.runs.folder import RunFolder
 from reuse.runs.picture_files import save_grid, save_map
 from reuse.seeding import seed_everything, untouched_random_state
@@ -94,7 +95,8 @@ class Gallery:
 
     def _path(self, name: str) -> Path:
         folder = self.run.path / FOLDER
-        folder.mkdir(exist_ok=True)
+        with saving(folder):
+            folder.mkdir(exist_ok=True)
         return folder / f"{name}.png"
 
     def _rows(self, split: Split, most: int) -> Tensor:

@@ -15,6 +15,7 @@ from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.menus import parse_named
 from reuse.reporting import Epoch
+from reuse.runs.disk import saving
 from reuse.runs.folder import RunFolder, write_text
 from reuse.runs.models import SavedModel, load_model, load_whole
 from reuse.runs.tensor_files import load_tensors_file, save_tensors
@@ -63,7 +64,8 @@ def save_snapshot(run: RunFolder, epoch: Epoch, tensors: Mapping[str, Tensor]) -
         epoch: what the epoch came to.
         tensors: of the model, by name.
     """
-    (run.path / FOLDER).mkdir(exist_ok=True)
+    with saving(run.path / FOLDER):
+        (run.path / FOLDER).mkdir(exist_ok=True)
     path = _path(run, epoch.number)
     save_tensors(path, tensors)
     result = {"epoch": epoch.number, "train": epoch.train, "valid": epoch.valid, "learning_rate": epoch.learning_rate}

@@ -11,6 +11,7 @@ from torch import Tensor
 from reuse.distributed import is_main, whole
 from reuse.errors import RunError
 from reuse.layers.weights import BESIDE, read_safetensors
+from reuse.runs.disk import drafted, saving
 
 FROZEN = "frozen.safetensors"
 
@@ -29,8 +30,9 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, beside: str | Non
     copies = {name: whole(tensor.detach()).cpu().contiguous().clone() for name, tensor in tensors.items()}
     if is_main():
         draft = _draft(path)
-        save_file(copies, draft, None if beside is None else {BESIDE: beside})
-        draft.replace(path)
+        with saving(path), drafted(draft):
+            save_file(copies, draft, None if beside is None else {BESIDE: beside})
+            draft.replace(path)
 
 
 def save_shared(path: Path, tensors: Mapping[str, Tensor], others: Iterable[Path]) -> None:

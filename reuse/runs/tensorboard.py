@@ -10,6 +10,7 @@ from torch.nn import Parameter
 from reuse.distributed import is_main, whole
 from reuse.errors import UsageError
 from reuse.reporting import Epoch
+from reuse.runs.disk import saving
 
 FOLDER = "tensorboard"
 
@@ -27,8 +28,10 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path, since: int = 1) -> None:
-        purge = since if folder.is_dir() else None
-        self._writer: Any = _writer_class()(str(folder), purge_step=purge) if is_main() else None
+        purge, writer = since if folder.is_dir() else None, _writer_class()
+        self._folder = folder
+        with saving(folder):
+            self._writer: Any = writer(str(folder), purge_step=purge) if is_main() else None
 
     def write(self, epoch: Epoch, named_parameters: Iterable[tuple[str, Parameter]]) -> None:
         """Write an epoch; the step of all its events is its number.
@@ -46,18 +49,20 @@ class TensorBoard:
         ]
         if self._writer is None:
             return
-        for name, value in _scalars(epoch).items():
-            self._writer.add_scalar(name, value, epoch.number)
-        for name, tensor in tensors:
-            finite = tensor[tensor.isfinite()]
-            if finite.numel():
-                self._writer.add_histogram(name, finite, epoch.number)
-        self._writer.flush()
+        with saving(self._folder):
+            for name, value in _scalars(epoch).items():
+                self._writer.add_scalar(name, value, epoch.number)
+            for name, tensor in tensors:
+                finite = tensor[tensor.isfinite()]
+                if finite.numel():
+                    self._writer.add_histogram(name, finite, epoch.number)
+            self._writer.flush()
 
     def close(self) -> None:
         """Finish the file."""
         if self._writer is not None:
-            self._writer.close()
+            with saving(self._folder):
+                self._writer.close()
 
 
 def _scalars(epoch: Epoch) -> dict[str, float]:
