@@ -48,7 +48,17 @@ def format_epochs(count: int) -> str:
         >>> format_epochs(1)
         '1 epoch'
     """
-    return f"{count} epoch" if count == 1 else f"{count} epochs"
+    return format_count(count, "epoch")
+
+
+def format_count(count: int, noun: str) -> str:
+    """Return a number of things with their noun.
+
+    Example:
+        >>> format_count(1, "prefix"), format_count(2, "prefix")
+        ('1 prefix', '2 prefixes')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('x') else 's'}"
 
 
 def format_seconds(seconds: float) -> str:

@@ -5,15 +5,16 @@ from typing import Any
 import click
 
 from reuse.cli.configuring import settings_of_call
-from reuse.cli.options import CONFIG, JSON, Parsed, refusing, with_settings
-from reuse.cli.saying import confirm_removal, say
+from reuse.cli.failing import AnsweredError
+from reuse.cli.options import CONFIG, JSON, Group, Parsed, refusing, with_settings
+from reuse.cli.saying import announce, confirm_removal, say
 from reuse.settings.commands import PlanArguments
-from reuse.units import parse_bytes
+from reuse.units import format_count, parse_bytes
 
 FOLDER = click.option("--cache-dir", help="Where activations are kept; by default $REUSE_CACHE or ./cache.")
 
 
-@click.group()
+@click.group(cls=Group)
 def cache() -> None:
     """Look after the activations of frozen layers."""
 
@@ -28,6 +29,7 @@ def list_entries(cache_dir: str | None, as_json: bool) -> None:
     from reuse.cli.printing import print_json, table
     from reuse.units import format_bytes
 
+    announce(as_json=as_json)
     opened = _open(cache_dir)
     entries = opened.entries()
     total = sum(entry.bytes for entry in entries)
@@ -36,7 +38,7 @@ def list_entries(cache_dir: str | None, as_json: bool) -> None:
         return
     if entries:
         click.echo(table([_line(entry) for entry in entries]))
-    say(f"{opened.root}: {len(entries)} prefixes, {format_bytes(total)}")
+    say(f"{opened.root}: {format_count(len(entries), 'prefix')}, {format_bytes(total)}")
 
 
 @cache.command(cls=refusing(PlanArguments))
@@ -46,6 +48,7 @@ def list_entries(cache_dir: str | None, as_json: bool) -> None:
 @click.pass_context
 def why(context: click.Context, /, as_json: bool, config: str | None, **_: Any) -> None:
     """Say whether a fine-tuning with these options would find its activations, and if not, what differs."""
+    announce(as_json=as_json)
     from reuse.cli.printing import print_json
     from reuse.errors import CutError
     from reuse.features.explaining import explain
@@ -73,22 +76,24 @@ def why(context: click.Context, /, as_json: bool, config: str | None, **_: Any) 
 def verify(key: str | None, cache_dir: str | None, as_json: bool) -> None:
     """Read every cached byte, of one prefix or of all, and name the files and rows that are damaged."""
     from reuse.cli.printing import print_json
-    from reuse.errors import CacheError
 
+    announce(as_json=as_json)
     opened = _open(cache_dir)
     problems = opened.verify(_whole_key(opened, key))
     checked = 1 if key else len(opened.entries())
+    keys = ", ".join(dict.fromkeys(problem.path.parent.name for problem in problems))
+    damage = f"{opened.root} is damaged in {format_count(len(problems), 'place')}: `reuse cache clear KEY` for {keys}"
     if as_json:
         listed = [{"path": str(problem.path), "what": problem.what} for problem in problems]
-        print_json({"path": str(opened.root), "checked": checked, "problems": listed})
+        error = {"error": damage} if problems else {}
+        print_json({"path": str(opened.root), "checked": checked, "problems": listed, **error})
     elif problems:
         for problem in problems:
             say(str(problem))
     else:
-        say(f"{opened.root}: {checked} prefixes, nothing is damaged")
+        say(f"{opened.root}: {format_count(checked, 'prefix')}, nothing is damaged")
     if problems:
-        keys = ", ".join(dict.fromkeys(problem.path.parent.name for problem in problems))
-        raise CacheError(f"{opened.root} is damaged in {len(problems)} places: `reuse cache clear KEY` for {keys}")
+        raise AnsweredError(damage)
 
 
 @cache.command()
@@ -97,6 +102,7 @@ def verify(key: str | None, cache_dir: str | None, as_json: bool) -> None:
 @JSON
 def prune(budget: int, cache_dir: str | None, as_json: bool) -> None:
     """Remove what was not used for longest until all fits a budget."""
+    announce(as_json=as_json)
     opened = _open(cache_dir)
     _show_freed(opened, opened.prune(budget), as_json)
 
@@ -108,6 +114,7 @@ def prune(budget: int, cache_dir: str | None, as_json: bool) -> None:
 @JSON
 def clear(key: str | None, yes: bool, cache_dir: str | None, as_json: bool) -> None:
     """Remove all that is cached, after asking, or the prefix KEY (its first digits are enough)."""
+    announce(as_json=as_json)
     opened = _open(cache_dir)
     if key is None and not yes:
         _ask(opened)
@@ -143,7 +150,8 @@ def _ask(opened: Any) -> None:
     entries = opened.entries()
     if not entries:
         return
-    what = f"{len(entries)} prefixes with {format_bytes(sum(entry.bytes for entry in entries))} in {opened.root}"
+    size = format_bytes(sum(entry.bytes for entry in entries))
+    what = f"{format_count(len(entries), 'prefix')} with {size} in {opened.root}"
     confirm_removal(what, "say --yes, or name a prefix")
 
 

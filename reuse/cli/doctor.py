@@ -2,15 +2,16 @@
 
 import click
 
-from reuse.cli.options import JSON
-from reuse.cli.saying import say
+from reuse.cli.options import JSON, Command
+from reuse.cli.saying import announce, say
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--cache-dir", help="The cache folder to look at; by default $REUSE_CACHE or ./cache.")
 @JSON
 def doctor(cache_dir: str | None, as_json: bool) -> None:
     """Check versions, devices, data and folders; what is wrong stands behind "!" with what to do."""
+    announce(as_json=as_json)
     from dataclasses import asdict
 
     from reuse.caching.cache import cache_folder

@@ -4,15 +4,15 @@ from typing import Any
 
 import click
 
-from reuse.cli.options import JSON, given, with_settings
-from reuse.cli.saying import say
+from reuse.cli.options import JSON, Command, given, with_settings
+from reuse.cli.saying import announce, say
 from reuse.settings.setting import settings_of
 from reuse.settings.uses import EnsembleArguments, SoupArguments
 
 METHOD = settings_of(SoupArguments)["method"]
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN…")
 @with_settings(EnsembleArguments, without=["runs"])
 @click.option("--soup", metavar="METHOD", help=f"Average weights instead of predictions: {METHOD.help}")
@@ -24,6 +24,7 @@ def ensemble(context: click.Context, /, as_json: bool, soup: str | None, out: st
 
     All runs are measured on the rows that are in the test split for each of them.
     """
+    announce(as_json=as_json)
     settings = given(context, EnsembleArguments)
     if soup is None:
         _refuse(["out"] if out else [], "is for --soup, which leaves a run; leave it out")

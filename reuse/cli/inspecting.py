@@ -5,13 +5,13 @@ from typing import Any
 import click
 
 from reuse.cli.configuring import settings_of_call
-from reuse.cli.options import CONFIG, JSON, given, refusing, with_settings
-from reuse.cli.saying import say
+from reuse.cli.options import CONFIG, JSON, Command, given, refusing, with_settings
+from reuse.cli.saying import announce, say
 from reuse.settings.commands import PlanArguments
 from reuse.settings.uses import InspectArguments
 
 
-@click.command()
+@click.command(cls=Command)
 @with_settings(InspectArguments)
 @JSON
 @click.pass_context
@@ -20,6 +20,7 @@ def inspect(context: click.Context, /, as_json: bool, **_: Any) -> None:
 
     MODEL is a model such as mlp:100,50 or timm:resnet18, or a run folder.
     """
+    announce(as_json=as_json)
     from dataclasses import asdict
 
     from reuse.cli.printing import print_json, table
@@ -46,6 +47,7 @@ def inspect(context: click.Context, /, as_json: bool, **_: Any) -> None:
 @click.pass_context
 def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any) -> None:
     """Say what a fine-tuning would freeze, compute, cache and cost; takes its options and writes nothing."""
+    announce(as_json=as_json)
     from reuse.cli.printing import print_json
     from reuse.errors import CutError
     from reuse.features.planned import describe_plan

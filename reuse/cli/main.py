@@ -2,6 +2,7 @@
 
 import atexit
 import importlib
+import io
 import os
 import sys
 import time
@@ -14,8 +15,9 @@ from typing import Any
 import click
 
 from reuse import __version__
+from reuse.cli.failing import failure_of, one_line, print_error, tell, wants_json
+from reuse.cli.options import Group
 from reuse.cli.saying import say
-from reuse.errors import ReuseError
 from reuse.menus import suggest
 
 # Commands and where they are; nothing of a command is imported before it is called or asked for help.
@@ -38,7 +40,7 @@ TOGETHER = ("pretrain", "finetune")
 """Commands that `torchrun` may start in several processes."""
 
 
-class Commands(click.Group):
+class Commands(Group):
     """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature of click
@@ -74,55 +76,48 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and leave with its exit code: 0 done, 2 wrong usage or bad input, 1 anything else.
+    """Run the command line and leave with its exit code: 0 done, 2 wrong usage or bad input, 130 Ctrl-C, 1 else.
 
     Of several processes that `torchrun` has started the first one shows results; errors are shown by each.
     """
-    who = _process()
+    who, given = _process(), sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        _write_anything()
     try:
         if who is not None:
-            _refuse_alone(sys.argv[1:] if arguments is None else arguments)
+            _refuse_alone(given)
         with _warnings_as_lines():
             began = _process_start() if arguments is None else time.perf_counter()
-            cli(arguments, prog_name="reuse", standalone_mode=False, obj=began)
+            code = cli(arguments, prog_name="reuse", standalone_mode=False, obj=began) or 0
             sys.stdout.flush()
-    except click.ClickException as error:
-        say(f"{who or ''}error: {_one_line(error.format_message())}", err=True)
-        sys.exit(error.exit_code)
-    except click.exceptions.Abort:
-        click.echo("aborted", err=True)
-        sys.exit(1)
-    except ReuseError as error:
-        say(f"{who or ''}error: {_message(error)}", err=True)
-        sys.exit(error.exit_code)
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        reason = (str(error).splitlines() or ["there is no more"])[0]
-        say(f"{who or ''}error: not enough memory ({reason}): give fewer rows, or a smaller model", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except (Exception, KeyboardInterrupt) as error:
+        failure = failure_of(error, given)
+        if failure is None:
+            if wants_json(given):
+                print_error(f"{type(error).__name__}: {one_line(str(error))}", 1)
+            raise
+        tell(failure, who or "", given)
+        sys.exit(failure.exit_code)
     if arguments is None and who is None:
-        _leave()
-    sys.exit(0)
+        _leave(code)
+    sys.exit(code)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that memory has run out; torch has a class for that on accelerators alone."""
-    said = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, MemoryError) or any(words in str(error) for words in said)
+def _write_anything() -> None:
+    """Let a terminal or file that has not all characters be written to: what it lacks stands as an escape sequence."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
-def _leave() -> None:
+def _leave(code: int) -> None:
     """Leave at once: to take torch's modules down one by one is of no use, and takes a second."""
     atexit._run_exitfuncs()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 def _process_start() -> float:
@@ -144,20 +139,7 @@ def _warnings_as_lines() -> Iterator[None]:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    say(f"warning: {_one_line(str(message))}", err=True)
-
-
-def _message(error: ReuseError) -> str:
-    """Return an error's message, in which a library's reason that has several lines is one."""
-    text, cause = str(error), error.__cause__
-    while cause is not None:
-        text, cause = text.replace(str(cause), _one_line(str(cause))), cause.__cause__
-    return text
-
-
-def _one_line(text: str) -> str:
-    """Return a text in one line, whatever a library's reason holds."""
-    return " ".join(text.split())
+    say(f"warning: {one_line(str(message))}", err=True)
 
 
 def _process() -> str | None:

@@ -11,8 +11,9 @@ from reuse.settings.calling import refuse_others
 from reuse.settings.group import Settings
 from reuse.settings.run import ListenerSettings
 from reuse.settings.setting import Setting, settings_of
+from reuse.settings.synonyms import meant
 
-Command = Callable[..., Any]
+Function = Callable[..., Any]
 
 CONFIG = click.option("--config", type=click.Path(exists=True, dir_okay=False), help="A TOML file of settings.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
@@ -35,14 +36,48 @@ class Parsed(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
-def refusing(arguments: type[Settings]) -> type[click.Command]:
+class Command(click.Command):
+    """A command that knows its options by the names that other toolkits have for them: `--lr`, `--batchsize`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the arguments apart."""
+        return super().parse_args(ctx, self._in_our_words(args))
+
+    def _in_our_words(self, args: list[str]) -> list[str]:
+        options = [parameter for parameter in self.params if isinstance(parameter, click.Option)]
+        flags = {flag for option in options for flag in (*option.opts, *option.secondary_opts)} | {"--help"}
+        known = {flag.removeprefix("--").replace("-", "_") for flag in flags if flag.startswith("--")}
+        end = args.index("--") if "--" in args else len(args)
+        return [*(_in_our_word(argument, flags, known) for argument in args[:end]), *args[end:]]
+
+
+def _in_our_word(argument: str, flags: Collection[str], known: Collection[str]) -> str:
+    """Return `--learning-rate` for `--lr`, and what is no option of another name as it is."""
+    flag, equals, value = argument.partition("=")
+    if not flag.startswith("--") or flag in flags:
+        return argument
+    ours = meant(flag.removeprefix("--"), known)
+    return argument if ours is None else f"--{ours.replace('_', '-')}{equals}{value}"
+
+
+class Group(click.Group):
+    """A group of commands, which says what there is where it is called alone."""
+
+    command_class = Command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the arguments apart."""
+        return super().parse_args(ctx, args or ["--help"])
+
+
+def refusing(arguments: type[Settings]) -> type[Command]:
     """Return the class of a command that says why it has not the settings that other commands have.
 
     Args:
         arguments: the dataclass of its arguments.
     """
 
-    class Refusing(click.Command):
+    class Refusing(Command):
         def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
             try:
                 return super().parse_args(ctx, args)
@@ -54,7 +89,7 @@ def refusing(arguments: type[Settings]) -> type[click.Command]:
     return Refusing
 
 
-def with_settings(arguments: type[Settings], without: Collection[str] = ()) -> Callable[[Command], Command]:
+def with_settings(arguments: type[Settings], without: Collection[str] = ()) -> Callable[[Function], Function]:
     """Return a decorator that gives a command an argument or option for each setting.
 
     Args:
@@ -63,7 +98,7 @@ def with_settings(arguments: type[Settings], without: Collection[str] = ()) -> C
     """
     left_out = {*settings_of(ListenerSettings), *without}
 
-    def decorate(command: Command) -> Command:
+    def decorate(command: Function) -> Function:
         for name, setting in reversed(list(settings_of(arguments).items())):
             if name not in left_out:
                 command = _parameter(setting)(command)
@@ -89,7 +124,7 @@ def given(context: click.Context, arguments: type[Settings]) -> dict[str, Any]:
     }
 
 
-def _parameter(setting: Setting) -> Callable[[Command], Command]:
+def _parameter(setting: Setting) -> Callable[[Function], Function]:
     flag = setting.name.replace("_", "-")
     if setting.positional:
         optional: dict[str, Any] = {} if setting.required else {"default": setting.default}
@@ -113,7 +148,7 @@ def _parameter(setting: Setting) -> Callable[[Command], Command]:
     )
 
 
-def _switch(setting: Setting, flag: str) -> Callable[[Command], Command]:
+def _switch(setting: Setting, flag: str) -> Callable[[Function], Function]:
     """A switch is named after what it changes: `--no-cache`, `--skip-bad`."""
     if setting.default:
         settings: dict[str, Any] = {"is_flag": True, "flag_value": False, "default": True}
@@ -121,7 +156,7 @@ def _switch(setting: Setting, flag: str) -> Callable[[Command], Command]:
     return click.option(f"--{flag}", setting.name, is_flag=True, default=False, help=_help(setting))
 
 
-def _switch_with_value(setting: Setting, flag: str) -> Callable[[Command], Command]:
+def _switch_with_value(setting: Setting, flag: str) -> Callable[[Function], Function]:
     """A switch that may be given a word or a number: `--compile`, `--compile auto`, `--auto-freeze 30`."""
     settings: dict[str, Any] = {"is_flag": False, "flag_value": True, "default": setting.default}
     read, metavar = setting.text.read, setting.text.metavar

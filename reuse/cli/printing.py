@@ -13,7 +13,7 @@ from tqdm import tqdm
 from reuse.cli.saying import say
 from reuse.escaping import escaped
 from reuse.reporting import Epoch, Progress, Reporter
-from reuse.runs.folder import without_infinities
+from reuse.settings.files import without_infinities
 from reuse.units import format_seconds
 
 LINE_SECONDS = 3.0  # without a terminal: a line every few seconds, not a bar

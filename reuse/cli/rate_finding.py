@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from reuse.cli.options import JSON, given, refusing, with_settings
-from reuse.cli.saying import say
+from reuse.cli.saying import announce, say
 from reuse.settings.commands import LrFindArguments
 
 ROWS = 12  # of the table
@@ -21,6 +21,7 @@ def lr_find(context: click.Context, /, as_json: bool, **_: Any) -> None:
     It is tried on what `reuse finetune SOURCE` would train with the same options, or, with --objective, on what `reuse
     pretrain` would. Nothing is written but --plot.
     """
+    announce(as_json=as_json)
     from dataclasses import asdict
 
     from reuse.cli.printing import Printer, print_json, table

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from reuse.cli.options import JSON
-from reuse.cli.saying import say
+from reuse.cli.options import JSON, Group
+from reuse.cli.saying import announce, say
 
 
-@click.group()
+@click.group(cls=Group)
 def recipes() -> None:
     """Run the worked examples of the folder recipes."""
 
@@ -42,6 +42,7 @@ def run_recipe(name: str, quick: bool, as_json: bool) -> None:
     from reuse.menus import lookup
 
     lookup(_found(), name, "recipe")
+    announce(as_json=as_json)
     with redirect_stdout(stderr):  # what a recipe prints on its way is progress
         result: dict[str, Any] = import_module(f"reuse.recipes.{name}").main(quick=quick)
     if as_json:

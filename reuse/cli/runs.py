@@ -5,13 +5,14 @@ from typing import Any
 
 import click
 
-from reuse.cli.options import JSON
-from reuse.cli.saying import confirm_removal, say
+from reuse.cli.options import JSON, Group
+from reuse.cli.saying import announce, confirm_removal, say
+from reuse.units import format_count
 
 ROOT = click.option("--root", default="runs", show_default=True, help="The folder that holds run folders.")
 
 
-@click.group()
+@click.group(cls=Group)
 def runs() -> None:
     """Look after run folders."""
 
@@ -24,6 +25,7 @@ def list_entries(root: str, as_json: bool) -> None:
 
     Example: reuse runs list
     """
+    announce(as_json=as_json)
     from dataclasses import asdict
 
     from reuse.cli.printing import print_json, table
@@ -37,7 +39,7 @@ def list_entries(root: str, as_json: bool) -> None:
         return
     if entries:
         click.echo(table([_line(entry) for entry in entries]))
-    say(f"{root}: {len(entries)} runs, {format_bytes(total)} on disk")
+    say(f"{root}: {format_count(len(entries), 'run')}, {format_bytes(total)} on disk")
 
 
 @runs.command()
@@ -54,6 +56,7 @@ def prune(names: tuple[str, ...], keep: int | None, unfinished: bool, yes: bool,
 
     Example: reuse runs prune --unfinished --keep 20
     """
+    announce(as_json=as_json)
     from reuse.cli.printing import print_json
     from reuse.errors import UsageError
     from reuse.runs.listing import check_run, disk_bytes, list_runs, remove_run
@@ -76,7 +79,7 @@ def prune(names: tuple[str, ...], keep: int | None, unfinished: bool, yes: bool,
     if as_json:
         print_json({"removed": [str(path) for path in paths], "freed": freed, "left": [str(one) for one in left]})
         return
-    say(f"{len(paths)} runs removed, {format_bytes(freed)} freed")
+    say(f"{format_count(len(paths), 'run')} removed, {format_bytes(freed)} freed")
     for entry in unended:
         if entry.may_be_training:
             say(f"left, as it may be training: {entry.run} was written to within the last day; name it to remove it")
@@ -88,7 +91,7 @@ def _ask(paths: list[Path], freed: str) -> None:
     """Say what would be removed, and leave unless somebody says yes."""
     for path in paths:
         say(str(path), err=True)
-    confirm_removal(f"{len(paths)} runs with {freed}", "say --yes")
+    confirm_removal(f"{format_count(len(paths), 'run')} with {freed}", "say --yes")
 
 
 def _line(entry: Any) -> dict[str, Any]:

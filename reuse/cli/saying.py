@@ -18,6 +18,16 @@ def say(line: str, *, err: bool = False) -> None:
     click.echo(escaped(line), err=err)
 
 
+def announce(*, as_json: bool) -> None:
+    """Say at once that a command has begun, where libraries have to be loaded first, which takes seconds.
+
+    Args:
+        as_json: whether a program reads the answer, and nobody waits.
+    """
+    if not as_json and "torch" not in sys.modules:
+        say("loading torch …", err=True)
+
+
 def confirm_removal(what: str, advice: str) -> None:
     """Ask whether something is to be removed, and leave unless somebody says yes.
 

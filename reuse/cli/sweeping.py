@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from reuse.cli.options import JSON, given, refusing, with_settings
-from reuse.cli.saying import say
+from reuse.cli.saying import announce, say
 from reuse.settings.commands import SweepArguments
 from reuse.settings.setting import settings_of
 
@@ -22,6 +22,7 @@ def sweep(context: click.Context, /, as_json: bool, **_: Any) -> None:
     SOURCE is what `reuse finetune` takes. Several values are separated by commas: --learning-rate 0.001,0.01. With
     --solver, linear heads are solved for: --solver logistic --penalty 1e-4,1e-2.
     """
+    announce(as_json=as_json)
     from reuse.cli.printing import Printer, print_json, table
     from reuse.searching.sweep import sweep as call
 

@@ -7,12 +7,14 @@ import click
 
 from reuse.cli.configuring import settings_of_call
 from reuse.cli.objectives import list_objectives, with_own
-from reuse.cli.options import CONFIG, JSON, with_settings
-from reuse.cli.saying import say
+from reuse.cli.options import CONFIG, JSON, Command, with_settings
+from reuse.cli.saying import announce, say
 from reuse.settings.commands import FinetuneArguments, PretrainArguments
 
+SPLITS = ("train", "valid", "test")  # in the order in which they are shown
 
-@click.command()
+
+@click.command(cls=Command)
 @with_settings(PretrainArguments)
 @CONFIG
 @JSON
@@ -29,13 +31,14 @@ def pretrain(context: click.Context, /, own: tuple[str, ...], **switches: Any) -
     if switches["list_objectives"]:
         list_objectives(as_json=switches["as_json"])
         return
+    announce(as_json=switches["as_json"])
     from reuse.pretraining.pretrain import pretrain as call
 
     result = _train(call, with_own(own, settings_of_call(context, switches["config"], PretrainArguments)))
     _show(result, switches["as_json"], "reuse finetune --freeze LAYERS")
 
 
-@click.command()
+@click.command(cls=Command)
 @with_settings(FinetuneArguments)
 @CONFIG
 @JSON
@@ -46,6 +49,7 @@ def finetune(context: click.Context, /, as_json: bool, config: str | None, **_: 
     SOURCE is a run folder, a file of weights, or a model such as timm:resnet18; the newest pretraining run where none
     is named.
     """
+    announce(as_json=as_json)
     from reuse.finetuning.finetune import finetune as call
 
     settings = settings_of_call(context, config, FinetuneArguments)
@@ -78,7 +82,8 @@ def _show(result: Any, as_json: bool, following: str) -> None:
         say(f"on the test split, after training on the same {sizes['train']} + {sizes['valid']} labels:")
         click.echo(table(rows))
     else:
-        click.echo(table([{"split": name, **values} for name, values in result.metrics.items() if values]))
+        measured = {name: result.metrics[name] for name in SPLITS if result.metrics.get(name)}
+        click.echo(table([{"split": name, **values} for name, values in measured.items()]))
     for line in (*_phases(result), *_came_of_plan(result), _summary(result)):
         say(line)
     say(f"run folder: {result.run}; next: {following}")
@@ -93,12 +98,13 @@ def _phases(result: Any) -> list[str]:
     for phase, last in zip(result.phases, lasts, strict=True):
         frozen = f"{', '.join(phase['frozen'])} frozen" if phase["frozen"] else "nothing frozen"
         cut = ", ".join(tensor["name"] for tensor in phase["frontier"])
-        lines.append(f"epochs {phase['epoch']} to {last}: {frozen}{f', cut behind {cut}' if cut else ''}")
+        epochs = f"epoch {last}" if last == phase["epoch"] else f"epochs {phase['epoch']} to {last}"
+        lines.append(f"{epochs}: {frozen}{f', cut behind {cut}' if cut else ''}")
     return [line for line, phase in zip(lines, result.phases, strict=True) if phase["epoch"] <= result.epochs]
 
 
 def _came_of_plan(result: Any) -> list[str]:
-    """Return what the plan of a single phase foretold, and what it took."""
+    """Return what the plan of a single phase predicted, and what it took."""
     if not result.plan or not result.cache or len(result.phases) > 1:
         return []
     from reuse.units import format_epochs, format_seconds
@@ -107,14 +113,17 @@ def _came_of_plan(result: Any) -> list[str]:
     took = format_seconds(result.seconds["cache"] + result.seconds["train"])
     views = result.cache.get("views")
     versions = f"; {views['count']} versions of each training row, and {views['new']} new ones since" if views else ""
-    foretold = f"foretold for {format_epochs(result.plan['epochs'])}: {cached} with the cache, {plain} without"
-    return [f"{foretold}; {format_epochs(result.epochs)} took {took}{versions}"]
+    planned, done = format_epochs(result.plan["epochs"]), format_epochs(result.epochs)
+    told = f"{done}: predicted {cached}, took {took}"
+    if planned != done:
+        told = f"predicted {cached} for {planned}, took {took} for {done}"
+    return [f"{told} (without the cache predicted {plain}){versions}"]
 
 
 def _summary(result: Any) -> str:
-    from reuse.units import format_bytes, format_seconds
+    from reuse.units import format_bytes, format_epochs, format_seconds
 
-    parts = [f"{result.epochs} epochs, best {result.best_epoch}"]
+    parts = [f"{format_epochs(result.epochs)}, best {result.best_epoch}"]
     if result.cache:
         rows = result.cache["rows"]
         parts.append(

@@ -5,17 +5,19 @@ from typing import Any
 
 import click
 
-from reuse.cli.options import JSON, given, with_settings
-from reuse.cli.saying import say
+from reuse.cli.options import JSON, Command, given, with_settings
+from reuse.cli.saying import announce, say
 from reuse.settings.uses import EvaluateArguments, PredictArguments
+from reuse.units import format_count
 
 
-@click.command()
+@click.command(cls=Command)
 @with_settings(EvaluateArguments)
 @JSON
 @click.pass_context
 def evaluate(context: click.Context, /, as_json: bool, **_: Any) -> None:
     """Measure the trained RUN: on the test rows of its own data, or on other data."""
+    announce(as_json=as_json)
     from reuse.cli.printing import print_json, table
     from reuse.inference.predicting import evaluate_run
 
@@ -28,7 +30,7 @@ def evaluate(context: click.Context, /, as_json: bool, **_: Any) -> None:
     click.echo(table([{"data": result.data, "split": result.split, "rows": result.rows, **result.metrics}]))
 
 
-@click.command()
+@click.command(cls=Command)
 @with_settings(PredictArguments)
 @click.option("--out", type=click.Path(dir_okay=False), help="The CSV file to write; standard output without it.")
 @click.option("--raw", is_flag=True, help="Leave cells alone that a spreadsheet would compute or a terminal act upon.")
@@ -40,6 +42,7 @@ def predict(context: click.Context, /, as_json: bool, out: str | None, raw: bool
     For classes: what is predicted and the probability of each class. For numbers: the numbers. Names that begin like a
     formula get a ' in front.
     """
+    announce(as_json=as_json)
     from reuse.cli.printing import print_json
     from reuse.inference.predicting import predict_run
 
@@ -58,7 +61,7 @@ def predict(context: click.Context, /, as_json: bool, out: str | None, raw: bool
     if out is None:
         _write(found, sys.stdout, raw)
     else:
-        say(f"{len(found.numbers)} rows written to {out}")
+        say(f"{format_count(len(found.numbers), 'row')} written to {out}")
 
 
 def _write_file(found: Any, out: str, raw: bool) -> None:

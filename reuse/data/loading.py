@@ -40,6 +40,8 @@ from reuse.settings.calling import carried, takes
 from reuse.settings.data import DataSettings
 from reuse.settings.setting import settings_of
 
+ALL_LABELS = "all"
+
 READERS: dict[str, Callable[[Path, Options], RawData]] = {
     ".npz": read_npz,
     ".h5": read_h5,
@@ -151,7 +153,7 @@ def load_rows(arguments: LoadArguments) -> Dataset:
     source = _with_wanted_labels(source, arguments)
     source = keep_classes(source, arguments.classes)
     parts = _with_only(parts, source.rows)
-    if arguments.labels is not None:
+    if arguments.labels not in (None, ALL_LABELS):
         parts = few_labels(source, parts, arguments.labels, arguments.seed)
     if arguments.transductive:
         source, parts = _without_targets(source), _with_test_inputs(parts, arguments.labels)
@@ -201,6 +203,8 @@ def _read_path(spec: str, options: Options) -> RawData:
     if not path.exists() and ("/" in spec or path.suffix.lower() in READERS):
         raise DataError(f"there is no file or folder {path.absolute()}")
     if not path.exists():
+        if spec == ALL_LABELS:
+            raise UnknownNameError("'all' names no data: name the data set, and leave --labels out or say --labels all")
         raise UnknownNameError(
             f"unknown data set {spec!r}: {suggest(spec, NAMED)}; there is no file or folder {path.absolute()} either"
         )
@@ -270,7 +274,7 @@ def _with_only(parts: Parts, rows: np.ndarray) -> Parts:
 
 def _with_test_inputs(parts: Parts, labels: int | str | None) -> Parts:
     """Return parts whose training rows include the test rows, for training without targets."""
-    if labels is not None:
+    if labels not in (None, ALL_LABELS):
         raise UsageError("transductive pretraining takes no targets, so labels cannot be counted: give one of the two")
     note = f"transductive: the inputs of {len(parts.test)} test rows are trained on too, without any targets"
     return replace(parts, train=np.union1d(parts.train, parts.test), notes=(*parts.notes, note))

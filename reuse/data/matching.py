@@ -52,7 +52,7 @@ def targets_for(selected: Labelled, task: str, classes: tuple[str, ...]) -> Tens
         DataError: no targets, another task, or classes that the model does not know.
     """
     if selected.targets is None:
-        raise DataError(f"{selected.name} has no labels to measure with: name them, for a table with --target")
+        raise DataError(f"{selected.name} has no labels to measure with: name them, for a table with --target NAME")
     if task == "regression" and selected.task == "classification":
         return _as_numbers(selected, selected.targets)
     if task == "multilabel" and selected.task == "classification" and set(selected.classes) <= set(classes):

@@ -138,11 +138,9 @@ def describe_plan(features: PlannedFeatures) -> list[str]:
     plan = features.plan
     frontier = ", ".join(f"{f.name} {f.shape} {dtype_name(f.dtype)}" for f in features.stored)
     rows = plan.stored_rows
-    computed = f"{plan.missing} of {rows} rows to compute" if plan.missing else f"all {rows} rows are cached"
-    if features.lookup.link is not None:
-        computed += (
-            f", {features.lookup.link.rows} of them from what is cached before {features.lookup.link.earlier.behind[0]}"
-        )
+    computed = _cached(plan.missing, rows)
+    if (link := features.lookup.link) is not None:
+        computed += f"; {link.rows} of them go on from what is cached before {link.earlier.behind[0]}"
     cached, plain, later = map(format_seconds, (plan.with_cache, plan.without_cache, plan.later))
     once, each = format_seconds(plan.frozen_seconds), format_seconds(plan.suffix_seconds)
     once += ", as an earlier run measured" if plan.remembered else ""
@@ -166,6 +164,13 @@ def describe_plan(features: PlannedFeatures) -> list[str]:
     if not plan.cache:
         lines.append(f"no cache: {plan.reason}")
     return lines
+
+
+def _cached(missing: int, rows: int) -> str:
+    """Return how many of so many rows are cached, in words."""
+    if not missing:
+        return f"all {rows} rows are cached"
+    return f"{rows} rows, none cached yet" if missing == rows else f"{rows} rows, {missing} not cached yet"
 
 
 def _cut_line(seconds: float, frozen_seconds: float) -> str:

@@ -9,6 +9,8 @@ Patterns are separated by commas or given one by one, and are read in order:
 ``:layer2``      everything up to and including that layer, in order of registration
 ``!fc``          but not this one; as the first pattern: everything but this one
 ===============  ==========================================================================
+
+`head`, `output`, `fc` and `classifier` mean the output layer of a model that has no layer of that name.
 """
 
 import re
@@ -19,6 +21,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from reuse.errors import UnknownNameError, UsageError
+from reuse.layers.heads import with_heads
 from reuse.menus import suggest
 
 Patterns = str | Sequence[str]
@@ -83,7 +86,7 @@ def select(model: nn.Module, patterns: Patterns) -> Selection:
     """
     order = names_in_order(model)
     parameters = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    singles = split_patterns(patterns)
+    singles = with_heads(split_patterns(patterns), model, order)
     matches = _match_each(order, singles)
     for pattern, matched in zip(singles, matches, strict=True):
         if matched.isdisjoint(parameters):

@@ -32,6 +32,10 @@ ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "selu": nn.SELU,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
+    "swish": nn.SiLU,  # as Keras calls it
+    "relu6": nn.ReLU6,
+    "hard_swish": nn.Hardswish,
+    "softplus": nn.Softplus,
     "mish": nn.Mish,
 }
 

@@ -24,6 +24,7 @@ from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.probing import check_outputs
 from reuse.nn.selu import warn_of_network
 from reuse.nn.specs import LAYER_NAMES, LAYERED
+from reuse.nn.timm_names import whole_spec
 from reuse.seeding import untouched_random_state
 from reuse.settings.calling import carried, takes
 from reuse.settings.setting import settings_of
@@ -86,6 +87,7 @@ def build(arguments: BuildArguments) -> nn.Module:
         >>> build("mlp:100,50", (64,), 10)(torch.zeros(1, 64)).shape
         torch.Size([1, 10])
     """
+    arguments = replace(arguments, spec=whole_spec(arguments.spec))
     spec, shape, num_outputs = arguments.spec, tuple(arguments.input_shape), arguments.num_outputs
     pretrained = arguments.pretrained
     options = carried(arguments, settings_of(LayerOptions), LayerOptions)

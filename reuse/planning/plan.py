@@ -25,6 +25,11 @@ from reuse.planning.options import (
 from reuse.units import format_bytes, format_epochs, format_seconds
 
 HEADINGS = ("", "cut", "cache", "bytes", "this run", "later runs", "pays from")
+LEGEND = (
+    "* chosen; cut: the layer that the cached activations stand before, or the deepest; cache: where and as what they",
+    "are stored, ~ rounded; this run: predicted, with all that is to be computed; later runs: once all is cached; pays",
+    "from: the epoch from which on it takes less time than no cache",
+)
 
 
 @dataclass(frozen=True)
@@ -138,14 +143,14 @@ def make_plan(candidates: Sequence[Candidate], work: Work, run: Run, constraints
 
 
 def plan_table(plan: Plan) -> list[str]:
-    """Return the options of a plan in lines, the shortest run first; a star marks what is chosen, `~` what rounds."""
+    """Return the options of a plan in lines, the shortest run first; with a legend under them."""
     chosen = ("none" if not plan.cache else plan.kind, plan.behind if plan.cache else ())
     rows: list[tuple[str, ...]] = [HEADINGS]
     for option in fastest_first(plan.options):
         is_chosen = (option.kind, option.behind) == chosen and option.bytes == (plan.bytes if plan.cache else 0)
         rows.append((("*" if is_chosen else ""), *_cells(option)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_line(row, widths) for row in rows]
+    return [*(_line(row, widths) for row in rows), *LEGEND]
 
 
 def _best_cache(caches: Sequence[Option]) -> Option:

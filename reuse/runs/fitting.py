@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from reuse.data.dataset import SPLITS
 from reuse.data.rows import Rows
 from reuse.distributed import LostProcessError, others_needed
 from reuse.errors import ReuseError
@@ -30,6 +31,8 @@ RowsAndTargets = tuple[Rows, Tensor | None]
 
 class Interrupted(ReuseError):  # noqa: N818 - it is no fault
     """A training that was interrupted from the keyboard, saved."""
+
+    exit_code = 130  # as shells have it
 
 
 @contextmanager
@@ -159,7 +162,8 @@ def train(
         )
         done = not fitted.goes_on
         sums = {name: trainer.tally(*some) for name, some in feed.splits.items() if done and len(some[0])}
-    metrics = {name: trainer.objective.metrics(sums[name]) if name in sums else {} for name in feed.splits}
+    ordered = sorted(feed.splits, key=SPLITS.index)
+    metrics = {name: trainer.objective.metrics(sums[name]) if name in sums else {} for name in ordered}
     failure = trainer.objective.failure(sums["train"]) if "train" in sums else ""
     if failure:
         failure = f"nothing was learned: {failure}; {ADVICE.format(rate=settings.learning_rate)}"

@@ -14,7 +14,6 @@ pictures/            what there is to see of a pretraining on images
 """
 
 import json
-import math
 import shutil
 import tomllib
 from collections.abc import Mapping
@@ -36,7 +35,7 @@ from reuse.runs.manifest import Manifest
 from reuse.runs.result_schema import check_result
 from reuse.runs.schema import check_line
 from reuse.settings.commands import FinetuneSettings, PretrainSettings, TrainedSettings
-from reuse.settings.files import ARRAYS, checked_settings
+from reuse.settings.files import ARRAYS, checked_settings, without_infinities
 from reuse.settings.setting import settings_of
 from reuse.version import __version__
 
@@ -280,15 +279,6 @@ def write_text(path: Path, text: str) -> None:
     with saving(path), drafted(draft):
         draft.write_text(text)
         draft.replace(path)
-
-
-def without_infinities(value: Any) -> Any:
-    """Return a value for JSON with None in place of NaN and infinities, which JSON has not and its readers reject."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: without_infinities(entry) for name, entry in value.items()}
-    return [without_infinities(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _json(values: Mapping[str, Any]) -> str:

@@ -7,10 +7,11 @@ from dataclasses import fields, replace
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from reuse.errors import UsageError
+from reuse.errors import UnknownNameError, UsageError
 from reuse.menus import lookup
 from reuse.settings.group import Settings
 from reuse.settings.setting import settings_of, shown
+from reuse.settings.synonyms import meant
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=Settings)
@@ -87,8 +88,11 @@ def refuse_unknown(arguments: type[Settings], names: Iterable[str]) -> None:
         UnknownNameError: no command has it; the message lists the nearest names.
     """
     refuse_others(arguments, names)
+    known = settings_of(arguments)
     for name in names:
-        lookup(settings_of(arguments), name, "setting")
+        if name not in known and (ours := meant(name, known)):
+            raise UnknownNameError(f"unknown setting {name!r}: it is called {ours} here")
+        lookup(known, name, "setting")
 
 
 def refuse_others(arguments: type[Settings], names: Iterable[str]) -> None:

@@ -75,7 +75,7 @@ class DataSettings(ReadingSettings):
     """The rows of one training.
 
     Attributes:
-        labels: how many labelled rows in all, a fifth of them for validation; `10/class` too.
+        labels: how many labelled rows in all, a fifth of them for validation; `10/class` too, or `all`.
     """
 
     labels: LabelCount = None

@@ -1,5 +1,6 @@
 """Settings as plain values, for files and JSON, and back."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -8,6 +9,7 @@ from reuse.menus import suggest
 from reuse.settings.group import Settings
 from reuse.settings.run import RunSettings
 from reuse.settings.setting import settings_of
+from reuse.settings.synonyms import meant
 
 T = TypeVar("T", bound=Settings)
 
@@ -52,7 +54,9 @@ def checked_settings(kind: type[Settings], values: Mapping[str, Any], where: obj
         name = given.replace("-", "_")
         if name not in known:
             command = getattr(kind, "command", "")
-            raise UsageError(f"{where} gives {given!r}, no setting of `reuse {command}`: {suggest(given, known)}")
+            ours = meant(given, known)
+            near = f"it is called {ours} here" if ours else suggest(given, known)
+            raise UsageError(f"{where} gives {given!r}, no setting of `reuse {command}`: {near}")
         if (name, value) == FORMER_NONE:
             continue
         try:
@@ -60,6 +64,15 @@ def checked_settings(kind: type[Settings], values: Mapping[str, Any], where: obj
         except UsageError as error:
             raise UsageError(f"{where}: {error}") from error
     return checked
+
+
+def without_infinities(value: Any) -> Any:
+    """Return a value for JSON with None in place of NaN and infinities, which JSON has not and its readers reject."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: without_infinities(entry) for name, entry in value.items()}
+    return [without_infinities(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(name: str, value: Any) -> Any:

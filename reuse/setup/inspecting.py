@@ -22,6 +22,7 @@ from reuse.nn.options import LayerOptions, or_default
 from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
 from reuse.nn.specs import is_recurrent
+from reuse.nn.timm_names import whole_spec
 from reuse.runs.folder import RunFolder
 from reuse.settings.calling import takes
 from reuse.settings.model import FreezingSettings
@@ -129,7 +130,7 @@ def _recipe(model: str | Path) -> tuple[ModelRecipe, list[str], tuple[str, ...]]
         settings = run.settings()
         patterns = list(settings.freeze) if isinstance(settings, FreezingSettings) else []
         return recipe, patterns, (f"frozen as in the run: {', '.join(patterns)}",) if patterns else ()
-    spec = str(model)
+    spec = whole_spec(str(model))
     if ":" not in spec and spec not in OWN_FAMILIES:
         raise RunError(f"{spec} is neither a run folder nor a model spec such as mlp:100,50 or timm:resnet18")
     return ModelRecipe(spec, (), 0, LayerOptions()), [], ()

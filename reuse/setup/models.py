@@ -115,9 +115,9 @@ def restore(model: nn.Module, source: Source, settings: ReusingSettings, reporte
         shapes = f"{tuple(weights[name].shape)} to {tuple(tensor.shape)}"
         reporter.line(f"resampled to the patches of this image size: {name} from {shapes}")
     graft = transplant({**weights, **fitted}, model, restore=settings.restore)
-    reporter.line(
-        f"restored from {source.name}: {', '.join(graft.restored)}; fresh: {', '.join(graft.fresh) or 'none'}"
-    )
+    restored = f"restored from {source.name}: {', '.join(graft.restored)}"
+    restored = restored if graft.restored else f"nothing restored from {source.name}"
+    reporter.line(f"{restored}; fresh: {', '.join(graft.fresh) or 'none'}")
     for misfit in graft.misfits:
         reporter.line(f"not restored: {misfit}")
     unused = [name for name in graft.left_behind if not any(misfit.startswith(f"{name} ") for misfit in graft.misfits)]
@@ -179,7 +179,7 @@ def freeze_layers(model: nn.Module, settings: FreezingSettings, fresh: Sequence[
     reporter.line(f"frozen: {', '.join(freezing.layers)}")
     random = summarize(model, {name for name in freezing.parameters if _is_below(name, fresh)})
     if random:
-        reporter.line(f"careful: frozen but not restored, so they stay as they began, at random: {', '.join(random)}")
+        reporter.line(f"warning: these frozen layers have random weights, as none were restored: {', '.join(random)}")
     return freezing
 
 

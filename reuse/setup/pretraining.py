@@ -14,6 +14,7 @@ from reuse.errors import UsageError
 from reuse.layout import is_several
 from reuse.menus import lookup
 from reuse.nn.recipe import ModelRecipe
+from reuse.nn.timm_names import whole_spec
 from reuse.objectives.objective import Objective, TrainingStage
 from reuse.planning.plan import CACHE_KINDS
 from reuse.reporting import Reporter
@@ -71,6 +72,7 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
         UsageError, DataError, RunError: something given cannot be taken; the message says what to do.
     """
     started, called = reporter.start(), time.perf_counter()
+    settings = replace(settings, model=whole_spec(settings.model))
     check_settings(settings)
     if settings.stop_on not in (None, "probe"):
         raise UsageError(

@@ -10,6 +10,7 @@ from reuse.layers.weights import read_weights
 from reuse.menus import suggest
 from reuse.nn.callables import names_code
 from reuse.nn.recipe import OWN_FAMILIES
+from reuse.nn.timm_names import whole_spec
 from reuse.runs.folder import WEIGHTS, RunFolder, newest_run
 from reuse.runs.manifest import Manifest
 from reuse.runs.tensor_files import load_tensors_file
@@ -65,6 +66,7 @@ def find_source(source: str | Path | None) -> Source:
     if path.is_file():
         read = read_weights(path)
         return Source(str(path), None, read.tensors, notes=read.notes)
+    name = whole_spec(name)
     if name.partition(":")[0] in OWN_FAMILIES or ":" in name:
         return Source(name, name, None)
     if path.suffix in WEIGHT_SUFFIXES or "/" in name:

@@ -17,6 +17,7 @@ from reuse.hints import Hints
 from reuse.menus import lookup
 from reuse.nn.recipe import ModelRecipe
 from reuse.nn.specs import add_layers, drop_layers
+from reuse.nn.timm_names import whole_spec
 from reuse.nn.word_vectors import WordVectors
 from reuse.planning.plan import CACHE_KINDS
 from reuse.reporting import Reporter
@@ -157,7 +158,7 @@ def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[F
         raise UsageError(f"{source.name} is not a run, so it names no data: give --data")
     if without_data and theirs is not None and theirs.data == ARRAYS:
         raise UsageError(f"{source.name} was trained on arrays, which a run does not keep: give them as data")
-    spec = settings.model or source.spec
+    spec = whole_spec(settings.model) if settings.model else source.spec
     if spec is None:
         raise UsageError(f"{source.name} holds weights and does not say of which model: give --model")
     if settings.drop_layers:
@@ -305,7 +306,7 @@ def _with_few_labels(
         return settings, _load(settings, model, preprocessing, None, hints)
     sizes = f"{len(data.train)} train, {len(data.valid)} validation"
     reporter.line(
-        f"no data given: using {LABELS_WITHOUT_DATA} labels of {data.name} ({sizes}); --labels N draws others, "
+        f"No --data given: using {LABELS_WITHOUT_DATA} labels of {data.name} ({sizes}); --labels N draws others, "
         f"--data {data.name} takes all"
     )
     return replace(settings, labels=LABELS_WITHOUT_DATA), data
@@ -324,7 +325,7 @@ def _task(
     for note in (data.summary, *data.notes):
         reporter.line(note)
     if data.task == "unlabelled":
-        raise UsageError(f"{data.name} has no labels to fine-tune on: name them, for a table with --target")
+        raise UsageError(f"{data.name} has no labels to fine-tune on: name them, for a table with --target NAME")
     settings, vectors = read_embeddings(settings, data)
     if vectors is not None:
         reporter.line(vectors.note)

@@ -96,7 +96,7 @@ def test_the_plan_says_what_it_can_start_from() -> None:
     tuned("hidden1")
     _, prepared = plan(source="source", data=(X, Y), freeze="hidden1,hidden2")
     assert (
-        "150 of 150 rows to compute, 150 of them from what is cached before hidden2"
+        "150 rows, none cached yet; 150 of them go on from what is cached before hidden2"
         in planned.describe_plan(prepared)[0]
     )
 

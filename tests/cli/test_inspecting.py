@@ -64,7 +64,7 @@ def test_a_plan_writes_nothing(reuse: Any, pretrained: Path, tmp_path: Path) -> 
     assert not (tmp_path / "runs").exists()
     text = reuse("plan", *options)
     assert "frozen: hidden1" in text.out
-    assert "410 of 410 rows to compute" in text.out
+    assert "410 rows, none cached yet" in text.out
 
 
 def test_a_plan_takes_the_file_of_a_training_as_it_takes_its_options(

@@ -102,7 +102,7 @@ def test_the_report_says_what_the_plan_foretold_and_what_views_there_were(reuse:
     answer = reuse("finetune", pretrained, *settings, *views)
     assert re.search(r"^views: 3 versions .* changed by shift:1, a new one every 2 epochs$", answer.err, re.MULTILINE)
     assert re.search(
-        r"^foretold for 5 epochs: .* with the cache, .* without; 5 epochs took .*; 3 versions of each training row, "
+        r"^5 epochs: predicted .*, took .* \(without the cache predicted .*\); 3 versions of each training row, "
         r"and 1 new ones since$",
         answer.out,
         re.MULTILINE,
@@ -113,13 +113,13 @@ def test_the_report_says_what_the_plan_foretold_and_what_views_there_were(reuse:
 def test_the_report_has_a_line_for_each_phase(reuse: Any, pretrained: Path) -> None:
     settings = ["--data", "digits", "--labels", 100, "--epochs", 5, "--no-compare", "--no-early-stopping"]
     answer = reuse("finetune", pretrained, "--freeze", "hidden1,hidden2", "--unfreeze", "2:hidden2,3:all", *settings)
-    lines = [line for line in answer.out.splitlines() if line.startswith("epochs ")]
+    lines = [line for line in answer.out.splitlines() if re.match(r"epochs? \d", line)]
     assert lines == [
         "epochs 1 to 2: hidden1, hidden2 frozen, cut behind hidden2",
-        "epochs 3 to 3: hidden1 frozen, cut behind hidden1",
+        "epoch 3: hidden1 frozen, cut behind hidden1",
         "epochs 4 to 5: nothing frozen",
     ]
-    assert not [line for line in answer.out.splitlines() if line.startswith("foretold")]
+    assert not [line for line in answer.out.splitlines() if "predicted" in line]
 
 
 def test_progress_goes_to_standard_error_as_lines(reuse: Any) -> None:

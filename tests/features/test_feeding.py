@@ -50,7 +50,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> PlannedFeatures
 def test_a_plan_that_pays_in_two_lines(prepared: PlannedFeatures) -> None:
     frontier, figures = describe_plan(prepared)
     name = prepared.stored[0].name
-    assert frontier == (f"frontier: {name} (6,) float32; 24 bytes a sample, 11.0 KB in all; 460 of 460 rows to compute")
+    assert frontier == (f"frontier: {name} (6,) float32; 24 bytes a sample, 11.0 KB in all; 460 rows, none cached yet")
     assert figures == (
         "plan for 20 epochs: 20.0 s with the cache, 3.5 min without, 10.0 s once cached; "
         "the frozen layers take 10.0 s, the rest 500 ms an epoch"
@@ -65,7 +65,7 @@ def test_what_a_long_check_of_the_cut_takes_is_said(prepared: PlannedFeatures) -
 def test_rows_that_are_there_are_said(prepared: PlannedFeatures) -> None:
     some = describe_plan(replace(prepared, plan=replace(PAYS, missing=60)))
     every = describe_plan(replace(prepared, plan=replace(PAYS, missing=0)))
-    assert some[0].endswith("; 60 of 460 rows to compute")
+    assert some[0].endswith("; 460 rows, 60 not cached yet")
     assert every[0].endswith("; all 460 rows are cached")
 
 

@@ -144,7 +144,10 @@ def test_the_notes_of_a_result_say_what_the_command_says(source: str) -> None:
     listener = Listener()
     result = finetune(source, freeze="hidden1,output", data=ARRAYS, reporter=listener, **QUICK)
     assert result.notes[0] == "arrays: 3 classes (0 30, 1 30, 2 30); rows: 57 train, 15 valid, 18 test"
-    assert any(note.startswith("careful: frozen but not restored") and "output" in note for note in result.notes)
+    assert any(
+        note.startswith("warning: these frozen layers have random weights") and "output" in note
+        for note in result.notes
+    )
     assert any(note.startswith("restored from ") for note in result.notes)
     assert set(result.notes) <= set(listener.lines)
     kept = RunFolder(Path(result.run)).result()

@@ -29,6 +29,10 @@ FORMULAS = {
     "selu": lambda x: SCALE * (x if x > 0 else ALPHA * (math.exp(x) - 1)),
     "gelu": lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2,
     "silu": lambda x: x / (1 + math.exp(-x)),
+    "swish": lambda x: x / (1 + math.exp(-x)),
+    "relu6": lambda x: min(max(x, 0.0), 6.0),
+    "hard_swish": lambda x: x * min(max(x + 3, 0.0), 6.0) / 6,
+    "softplus": lambda x: math.log1p(math.exp(x)),
     "mish": lambda x: x * math.tanh(math.log1p(math.exp(x))),
 }
 

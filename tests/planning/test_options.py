@@ -21,7 +21,7 @@ from reuse.planning.options import (
     with_caches,
     without_cache,
 )
-from reuse.planning.plan import PlanConstraints, make_plan, plan_table
+from reuse.planning.plan import LEGEND, PlanConstraints, make_plan, plan_table
 
 ROWS = {"train": 80, "valid": 10, "test": 10}
 WORK = Work(frozen=0.1, suffix=0.01, whole=0.12, measured=0.005)
@@ -203,8 +203,9 @@ def test_the_table_says_it_all() -> None:
     plan = make_plan(places, WORK, run, wanted(kind="disk"))
     lines = plan_table(plan)
     assert lines[0].split() == ["cut", "cache", "bytes", "this", "run", "later", "runs", "pays", "from"]
-    assert len(lines) == 1 + 1 + 3 + 2
-    (star,) = [line for line in lines if line.startswith("*")]
+    assert len(lines) == 1 + 1 + 3 + 2 + len(LEGEND)
+    assert tuple(lines[-len(LEGEND) :]) == LEGEND
+    (star,) = [line for line in lines[: -len(LEGEND)] if line.startswith("*")]
     assert "before wide" in star
     assert "disk float32" in star
     assert any("deepest" in line and "disk float16 ~" in line for line in lines)
