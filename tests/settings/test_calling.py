@@ -48,7 +48,7 @@ def test_the_public_functions_show_their_settings(name: str) -> None:
 
 
 def test_a_name_that_no_command_has_is_unknown_and_the_nearest_is_named() -> None:
-    with pytest.raises(UnknownNameError, match="unknown setting 'epoch': did you mean 'epochs'"):
+    with pytest.raises(UnknownNameError, match="unknown setting 'epoch': it is called epochs here"):
         told(epoch=3)  # type: ignore[call-arg]
 
 
