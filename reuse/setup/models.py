@@ -179,7 +179,7 @@ def freeze_layers(model: nn.Module, settings: FreezingSettings, fresh: Sequence[
     reporter.line(f"frozen: {', '.join(freezing.layers)}")
     random = summarize(model, {name for name in freezing.parameters if _is_below(name, fresh)})
     if random:
-        reporter.line(f"warning: these frozen layers have random weights, as none were restored: {', '.join(random)}")
+        reporter.line(f"warning: these frozen layers have random weights: {', '.join(random)}")
     return freezing
 
 

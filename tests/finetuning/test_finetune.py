@@ -67,7 +67,7 @@ def test_random_weights_restore_nothing(source: str) -> None:
 def test_layers_frozen_at_random_are_named(source: str, settings: dict[str, Any], layers: str) -> None:
     lines = Listener()
     reuse.finetune(**{"source": source, **settings}, data=ARRAYS, compare=False, reporter=lines, **QUICK)
-    assert lines.said(f"at random: {layers}")
+    assert lines.said(f"warning: these frozen layers have random weights: {layers}")
 
 
 def test_restored_layers_are_not_called_random(source: str) -> None:
