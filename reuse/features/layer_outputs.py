@@ -1,17 +1,16 @@
 """Outputs of chosen layers of any model, pooled and side by side, in one pass that ends at the last of them."""
 
-import re
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from reuse.errors import UnknownNameError, UsageError
-from reuse.menus import lookup, suggest
+from reuse.errors import UsageError
+from reuse.menus import lookup
 from reuse.nn.main_output import main_output
 from reuse.nn.outputs import output_layer
+from reuse.nn.tapped import find_layers
 
 HEAD_INPUT = "features"
 """Name of what the output layer takes, among names of layers."""
@@ -131,26 +130,3 @@ class LayerOutputs(nn.Module):
 
 class _Done(Exception):  # noqa: N818 - no error: all layers have been called
     """All that is wanted has been computed."""
-
-
-def find_layers(model: nn.Module, layers: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the names of layers that some names and patterns mean, in the order of the patterns.
-
-    Raises:
-        UnknownNameError: one matches nothing; the message lists the nearest names.
-    """
-    known = [name for name, _ in model.named_modules() if name]
-    patterns = [part.strip() for part in layers.split(",")] if isinstance(layers, str) else list(layers)
-    return tuple(dict.fromkeys(name for pattern in patterns for name in _matching(known, pattern)))
-
-
-def _matching(known: list[str], pattern: str) -> list[str]:
-    if pattern in known:
-        return [pattern]
-    if pattern.startswith("re:"):
-        found = [name for name in known if re.fullmatch(pattern.removeprefix("re:"), name)]
-    else:
-        found = [name for name in known if fnmatchcase(name, pattern)]
-    if not found:
-        raise UnknownNameError(f"pattern {pattern!r} matches no layer: {suggest(pattern, known)}")
-    return found

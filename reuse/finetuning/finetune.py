@@ -185,7 +185,7 @@ def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
     """
     folder = Path(result.run)
     itself = replace(task.settings, compare=False, data=None)  # the rows are those of the task, and may be arrays
-    whole = replace(itself, freeze=(), unfreeze=None, auto_freeze=False, feature_noise=0.0)
+    whole = replace(itself, freeze=(), unfreeze=None, auto_freeze=False, feature_noise=0.0, side=None, side_layers=())
     scratch = replace(whole, restore=(), random_weights=True, l2_sp=None)
     if not result.restored:
         itself, whole = replace(itself, restore=(), random_weights=True), scratch

@@ -1,7 +1,7 @@
 """The recipe of a model: enough to build it again."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from reuse.layout import Layout, RowTensor, one_tensor
 from reuse.nn.building import BuildArguments, build, check_size
 from reuse.nn.hf_specs import FAMILY
 from reuse.nn.options import LayerOptions
+from reuse.nn.sides import stand_beside
 from reuse.nn.specs import LAYER_NAMES
 from reuse.nn.word_vectors import WordVectors
 
@@ -30,6 +31,8 @@ class ModelRecipe:
         num_tokens: how many tokens there are; None: the inputs are none.
         tensors: of one sample, where there are several.
         config: of a model of transformers, with which it is built again wherever it came from; None for any other.
+        side: what trains beside the model, which is frozen then (`reuse.nn.sides`); None: nothing.
+        side_layers: patterns of the layers that it takes in; none: the main ones.
     """
 
     spec: str
@@ -39,6 +42,8 @@ class ModelRecipe:
     num_tokens: int | None = None
     tensors: Layout = ()
     config: Mapping[str, Any] | None = None
+    side: str | None = None
+    side_layers: tuple[str, ...] = ()
 
     @property
     def layout(self) -> Layout:
@@ -58,7 +63,7 @@ class ModelRecipe:
     def build(
         self, *, pretrained: bool = False, embeddings: WordVectors | None = None, trust: bool = True
     ) -> nn.Module:
-        """Return a fresh model.
+        """Return a fresh model, with what trains beside it.
 
         Args:
             pretrained: load timm's weights.
@@ -72,7 +77,7 @@ class ModelRecipe:
             raise UsageError(
                 f"the run names the code {self.spec}, which would be imported and run: allow it by --trust"
             )
-        return build(
+        model = build(
             self.spec,
             self.input_shape,
             self.num_outputs,
@@ -83,6 +88,18 @@ class ModelRecipe:
             tensors=self.tensors,
             config=self.config,
         )
+        return self.with_side(model)
+
+    @property
+    def bare(self) -> "ModelRecipe":
+        """The recipe of the model alone, without what trains beside it."""
+        return replace(self, side=None, side_layers=())
+
+    def with_side(self, model: nn.Module) -> nn.Module:
+        """Return a model with what trains beside it, where there is something."""
+        if self.side is None:
+            return model
+        return stand_beside(model, self.side, self.side_layers, self.layout, self.num_outputs)
 
     def check_size(self) -> None:
         """Raise where a layered model would not fit in memory.
@@ -116,7 +133,9 @@ class ModelRecipe:
             if config is not None and not isinstance(config, Mapping):
                 raise TypeError(f"config {config!r}")
             tensors = tuple(RowTensor(**{**t, "shape": tuple(t["shape"])}) for t in values.get("tensors", ()))
-            return cls(spec, tuple(shape), num_outputs, LayerOptions(**options), num_tokens, tensors, config)
+            side, layers = values.get("side"), tuple(values.get("side_layers", ()))
+            options_of_layers = LayerOptions(**options)
+            return cls(spec, tuple(shape), num_outputs, options_of_layers, num_tokens, tensors, config, side, layers)
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise RunError(f"the run does not say how its model is built ({error}): it is damaged") from error
 
@@ -129,6 +148,7 @@ class ModelRecipe:
             "options": options | tokens,
             **({"tensors": [{**asdict(t), "shape": list(t.shape)} for t in self.tensors]} if self.tensors else {}),
             **({} if self.config is None else {"config": dict(self.config)}),
+            **({} if self.side is None else {"side": self.side, "side_layers": list(self.side_layers)}),
         }
 
 

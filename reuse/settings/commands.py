@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from reuse.settings.caching import CachingSettings, FeatureSettings, StoringSettings
 from reuse.settings.data import DataSettings, ReadingSettings
 from reuse.settings.group import Count
-from reuse.settings.model import FreezingSettings, ModelSettings, PhaseSettings, ReusingSettings
+from reuse.settings.model import FreezingSettings, ModelSettings, PhaseSettings, ReusingSettings, SideSettings
 from reuse.settings.run import ListenerSettings, RunSettings
 from reuse.settings.setting import Maximum, Minimum, Text
 from reuse.settings.training import (
@@ -68,7 +68,7 @@ class PretrainSettings(ObjectiveSettings, ProbingSettings, CachingSettings, Trai
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(PhaseSettings, ReusingSettings, FeatureSettings, TrainedSettings):
+class FinetuneSettings(PhaseSettings, SideSettings, ReusingSettings, FeatureSettings, TrainedSettings):
     """Settings of a fine-tuning.
 
     Attributes:

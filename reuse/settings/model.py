@@ -59,6 +59,22 @@ class ReusingSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SideSettings(Settings):
+    """The small network that trains beside one that is frozen as a whole.
+
+    Attributes:
+        side: what trains beside the reused layers, which are frozen as a whole and computed once: `ladder`, a small
+            network that takes in what each of them gives (ladder side-tuning, arXiv 2206.06522), as `ladder:4` a
+            quarter as wide, or `ladder:reduction=4,grid=4`, of maps pooled to 4 by 4 places; or `linear`, one linear
+            layer over all of them (`linear:2`: 2 by 2 places).
+        side_layers: patterns of the layers that it takes in, such as `conv*`; none: the main ones.
+    """
+
+    side: str | None = None
+    side_layers: Annotated[Patterns, Needs("side")] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class FreezingSettings(Settings):
     """The layers that are frozen.
 

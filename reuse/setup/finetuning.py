@@ -35,6 +35,7 @@ from reuse.setup.models import (
     reused_weights,
     uppermost_layers,
 )
+from reuse.setup.siding import stood_beside
 from reuse.setup.tasks import Task
 from reuse.setup.trainers import (
     TuningParts,
@@ -147,7 +148,8 @@ def build_model(task: Task, reporter: Reporter, *, resumed: bool = False) -> tup
     pretrained = pretrained and (family == "timm" or (is_hf(task.recipe.spec) and has_weights(task.recipe.spec)))
     named_by_user = source is None or source.manifest is None or settings.model != source.spec
     trust = settings.trust or (named_by_user and not resumed)
-    model = task.recipe.build(pretrained=pretrained, embeddings=None if resumed else task.vectors, trust=trust)
+    bare, vectors = task.recipe.bare, None if resumed else task.vectors
+    model = bare.build(pretrained=pretrained, embeddings=vectors, trust=trust)
     for line in describe_model(model, task.recipe, task.data):
         reporter.line(line)
     compute = choose_compute(settings)
@@ -160,6 +162,7 @@ def build_model(task: Task, reporter: Reporter, *, resumed: bool = False) -> tup
         origins = Origins((), uppermost_layers(model))
     else:
         origins = restore(model, source, settings, reporter)
+    model, origins = stood_beside(model, origins, task.recipe, reporter)
     model.to(compute.device)
     return model, origins, compute
 

@@ -34,6 +34,7 @@ from reuse.setup.models import (
     read_embeddings,
     with_model_options,
 )
+from reuse.setup.siding import refuse_side, with_side
 from reuse.setup.sources import Source, find_source
 from reuse.setup.trainers import check_settings
 
@@ -95,7 +96,8 @@ def new_task(
     started, called = reporter.start(), time.perf_counter()
     _check(settings)
     source = find_source(settings.source)
-    resolved, model = inherit(settings, given, source)
+    refuse_side(source)
+    resolved, model = inherit(with_side(settings), given, source)
     if not fresh_head and is_going_on(settings, source):
         resolved = replace(resolved, restore=("*",))
         reporter.line(describe_going_on(resolved, source))
@@ -136,7 +138,8 @@ def resumed_task(settings: FinetuneSettings, run: RunFolder, reporter: Reporter)
 def task_with(task: Task, settings: FinetuneSettings) -> Task:
     """Return a task on the same source and rows with other settings, for comparison; the time begins anew."""
     anew = {**task.seconds, "start": 0.0}
-    return replace(task, settings=settings, started=time.perf_counter(), seconds=anew, compared=True)
+    recipe = task.recipe if settings.side else task.recipe.bare
+    return replace(task, settings=settings, recipe=recipe, started=time.perf_counter(), seconds=anew, compared=True)
 
 
 def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[FinetuneSettings, str]:
@@ -329,7 +332,8 @@ def _task(
     settings, vectors = read_embeddings(settings, data)
     if vectors is not None:
         reporter.line(vectors.note)
-    return Task(settings, source, make_recipe(settings, data, config), data, vectors, hints, started, seconds)
+    recipe = replace(make_recipe(settings, data, config), side=settings.side, side_layers=tuple(settings.side_layers))
+    return Task(settings, source, recipe, data, vectors, hints, started, seconds)
 
 
 def _config(manifest: Manifest | None, settings: FinetuneSettings) -> Mapping[str, Any] | None:
