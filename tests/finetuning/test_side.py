@@ -85,7 +85,7 @@ def test_a_run_predicts_by_itself(source: str) -> None:
     result = reuse.finetune(source, side="ladder:2", side_layers="conv2", epochs=2, **QUICK)
     saved = reuse.load_model(result.run)
     split = reuse.load(ROWS, preprocessing=saved.preprocessing, split_seed=0).test
-    accuracy = (saved.predict(split.inputs).argmax(1) == split.targets).float().mean()
+    accuracy = (torch.as_tensor(saved.predict_proba(split.inputs)).argmax(1) == split.targets).float().mean()
     assert float(accuracy) == pytest.approx(result.metrics["test"]["accuracy"])
     assert saved.network.backbone.names == ("conv2",)
     assert RunFolder(Path(result.run)).manifest().model.side == "ladder:2"
