@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 HEADROOM = 2**30  # bytes of address space beside what the process has when torch is imported
 SECONDS = 60  # that one command may take
+MOUNTING = ("unshare", "--map-root-user", "--mount")  # runs what follows where it may mount
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,20 @@ class Answer:
         return lines[-1]
 
 
+def may_mount() -> bool:
+    """Return whether a process may mount in a namespace of its own, as on most Linux machines."""
+    if shutil.which(MOUNTING[0]) is None:
+        return False
+    tried = subprocess.run([*MOUNTING, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
+    return tried.returncode == 0
+
+
 def answers(
-    commands: Sequence[Sequence[object]], folder: Path, headroom: int = HEADROOM, largest_file: int | None = None
+    commands: Sequence[Sequence[object]],
+    folder: Path,
+    headroom: int = HEADROOM,
+    largest_file: int | None = None,
+    inside: Sequence[str] = (),
 ) -> list[Answer]:
     """Return what each command answers, all of them in one limited process, one after the other.
 
@@ -53,11 +67,12 @@ def answers(
         folder: where they are run.
         headroom: bytes of address space beside what the process has when torch is imported.
         largest_file: bytes that a file may get; None: as many as the disk has.
+        inside: a command that runs the one behind it, such as `unshare`.
     """
     parts = [[str(part) for part in one] for one in commands]
     told = json.dumps({"commands": parts, "headroom": headroom, "largest_file": largest_file})
     done = subprocess.run(
-        [sys.executable, __file__], input=told, cwd=folder, capture_output=True, text=True, check=False
+        [*inside, sys.executable, __file__], input=told, cwd=folder, capture_output=True, text=True, check=False
     )
     found = [Answer(**json.loads(line)) for line in done.stdout.splitlines()]
     assert len(found) == len(commands), f"{commands[len(found)]} ended the process ({done.returncode}): {done.stderr}"

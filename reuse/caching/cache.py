@@ -139,7 +139,9 @@ class ActivationCache:
         Raises:
             CacheError: there is no prefix `key`, or one is being written or read, or holds links, and stays.
         """
-        freed, busy = Hints(self.root).clear() if key is None else 0, []
+        with disk_errors(self.root):
+            freed = Hints(self.root).clear() if key is None else 0
+        busy = []
         for folder in self._chosen(key):
             refuse_links(folder)
             size = _bytes(folder)

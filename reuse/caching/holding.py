@@ -6,7 +6,7 @@ import os
 import sys
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ if sys.platform != "win32":  # where a file that is mapped cannot be removed any
     import fcntl
 
 READERS = "readers.lock"
+CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT}  # what folders that cannot be written answer
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # what file systems without locks answer
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,8 @@ log = logging.getLogger(__name__)
 class Hold:
     """Shared lock that keeps a prefix from being removed until it is released or collected, or its process ends.
 
-    Where the folder cannot be written, or its file system has no locks, it keeps nothing: what is mapped into memory
-    stays readable there all the same, until the file is opened again.
+    Where the folder cannot be written and has no lock file, or its file system has no locks, it keeps nothing: what is
+    mapped into memory stays readable there all the same, until the file is opened again.
 
     Args:
         folder: of the prefix; it need not exist.
@@ -88,14 +89,25 @@ def _locked(path: Path, exclusive: bool) -> int | None:
         return None
     if path.is_symlink() or path.parent.is_symlink():
         return None
-    with suppress(PermissionError, FileNotFoundError):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    descriptor = _opened(path)
+    if descriptor is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in NO_LOCKS:
+            return None
+        raise
+    return descriptor
+
+
+def _opened(path: Path) -> int | None:
+    """Return a descriptor of a lock file, None where there is none; where it may only be read it is locked as well."""
+    for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+            return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         except OSError as error:
-            os.close(descriptor)
-            if error.errno in NO_LOCKS:
-                return None
-            raise
-        return descriptor
+            if error.errno not in CLOSED:
+                raise
     return None

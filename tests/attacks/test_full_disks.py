@@ -1,7 +1,6 @@
 """A disk that fills up under a run folder: one line at whatever is being written, and with room the run goes on."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,17 +9,9 @@ from typing import Any
 import pytest
 
 import reuse
-from limited import Answer, answers
+from limited import MOUNTING, Answer, answers, may_mount
 
 CHILD = Path(__file__).with_name("full_disk.py")
-MOUNTING = ["unshare", "--map-root-user", "--mount"]
-
-
-def may_mount() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    tried = subprocess.run([*MOUNTING, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
-    return tried.returncode == 0
 
 
 @pytest.mark.slow
