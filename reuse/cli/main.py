@@ -30,6 +30,7 @@ COMMANDS = {
     "sweep": ("reuse.cli.sweeping", "Train heads of many settings, seeds and folds at once, and rank them."),
     "evaluate": ("reuse.cli.using", "Measure a trained run on data."),
     "predict": ("reuse.cli.using", "Write predictions of a trained run as CSV."),
+    "report": ("reuse.cli.report", "Write one HTML file on a trained run, or on several side by side."),
     "ensemble": ("reuse.cli.ensembling", "Measure several trained runs together, or average their weights."),
     "runs": ("reuse.cli.runs", "List and remove run folders."),
     "cache": ("reuse.cli.cache", "List, explain, check, shrink or clear the activation cache."),

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reuse.data.dataset import SPLITS
+from reuse.data.dataset import SPLITS, Dataset
 from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.data.labels import labelled_rows
 from reuse.data.loading import LoadArguments, load_rows, read
@@ -91,7 +91,7 @@ def run_rows(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, sp
     if split is not None and split not in CHOICES:
         raise UsageError(f"split {split!r} is not there: {suggest(split, CHOICES)}")
     if data.spec is None:
-        selected = _own(run, preprocessing, data, split)
+        selected = own_rows(load_own(run, preprocessing, data), split)
     else:
         selected = _other(run, preprocessing, data, "test" if split is None and _is_own(run, data.spec) else split)
     if len(selected.numbers) == 0:
@@ -111,13 +111,24 @@ def _is_own(run: RunFolder, spec: Any) -> bool:
     )
 
 
-def _own(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, split: str | None) -> SelectedRows:
+def load_own(run: RunFolder, preprocessing: Preprocessing, data: DataRequest) -> Dataset:
+    """Return all rows of a run's own data, split and preprocessed as for the run.
+
+    Args:
+        run: whose settings say which data that is, and how it was split.
+        preprocessing: the run's.
+        data: what else is asked for; its spec is not looked at.
+
+    Raises:
+        UsageError: the run was trained on arrays.
+        DataError: the data cannot be read.
+    """
     settings = run.settings()
     if settings.data is None:
         raise RunError(f"{run.path / 'settings.toml'} does not say on which data the run was trained: give --data")
     if settings.data == ARRAYS:
         raise UsageError(f"{run.path} was trained on arrays, which a run does not keep: give data")
-    loaded = load_rows(
+    return load_rows(
         replace(
             carried(settings, OF_A_RUN, LoadArguments),
             target=settings.target if data.target is None else data.target,
@@ -126,6 +137,10 @@ def _own(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, split:
             max_pixels=data.max_pixels or settings.max_pixels,
         )
     )
+
+
+def own_rows(loaded: Dataset, split: str | None) -> SelectedRows:
+    """Return the rows of a split of a run's own data; `split` as `run_rows` takes it."""
     split = split or ("test" if len(loaded.test) else "valid")  # who splits into two chose without a test
     parts = [getattr(loaded, name) for name in (SPLITS if split == "all" else (split,))]
     inputs = parts[0].inputs if len(parts) == 1 else JoinedInputs([part.inputs for part in parts])

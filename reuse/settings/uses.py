@@ -117,6 +117,20 @@ class SoupArguments(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportArguments(RowSettings):
+    """Arguments of `reuse.report`.
+
+    Attributes:
+        runs: run folders; several are compared.
+        out: the file to write.
+        data: the runs' own by default; those that were trained on arrays are given them here.
+    """
+
+    runs: Sequence[Any] = field(kw_only=False)
+    out: str | Path = "report.html"
+
+
+@dataclass(frozen=True, kw_only=True)
 class InspectArguments(Settings):
     """Arguments of `reuse.setup.inspecting.inspect_model`.
 

@@ -119,6 +119,7 @@ PUBLIC = {
     "optim.groups": ["OptimizerSettings"],
     "optim.optimization": ["Optimization"],
     "pretraining.pretrain": ["pretrain"],
+    "reports.report": ["report"],
     "runs.models": ["load_model"],
     "runs.results": ["Result"],
     "searching.rate_finding": ["lr_find"],

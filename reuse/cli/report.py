@@ -1,0 +1,33 @@
+"""`reuse report`."""
+
+from typing import Any
+
+import click
+
+from reuse.cli.options import JSON, given, with_settings
+from reuse.cli.saying import say
+from reuse.settings.uses import ReportArguments
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN…]")
+@with_settings(ReportArguments, without=["runs"])
+@JSON
+@click.pass_context
+def report(context: click.Context, /, as_json: bool, **_: Any) -> None:
+    """Write one HTML file on a trained RUN, or on several side by side.
+
+    Curves, confusion matrix, worst mistakes, calibration, the model, its weights and features. The file loads nothing
+    else and runs no script.
+
+    Example: reuse report runs/frozen runs/unfrozen --out report.html
+    """
+    from reuse.cli.printing import print_json
+    from reuse.reports.report import report as write_report
+
+    settings = given(context, ReportArguments)
+    out = write_report(**settings)
+    if as_json:
+        print_json({"out": str(out), "runs": list(settings["runs"]), "bytes": out.stat().st_size})
+        return
+    say(f"report on {', '.join(settings['runs'])}: {out}")

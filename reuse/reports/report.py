@@ -1,0 +1,89 @@
+"""`report`: one page on a run, or on several side by side."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from reuse.errors import UsageError
+from reuse.reports.calibration import calibration_section
+from reuse.reports.classes import classes_section
+from reuse.reports.comparing import comparing_section
+from reuse.reports.curves import curves_section
+from reuse.reports.drawing import network_section
+from reuse.reports.facts import facts_section
+from reuse.reports.feature_map import map_section
+from reuse.reports.markup import joined
+from reuse.reports.mistakes import mistakes_section
+from reuse.reports.page import Chapter, page
+from reuse.reports.record import RunRecord, short_names
+from reuse.reports.subject import Section, Subject, read_subject
+from reuse.reports.weights import weights_section
+from reuse.settings.calling import takes
+from reuse.settings.uses import ReportArguments
+
+SECTIONS: tuple[Callable[[Subject], Section], ...] = (
+    facts_section,
+    curves_section,
+    classes_section,
+    mistakes_section,
+    calibration_section,
+    network_section,
+    weights_section,
+    map_section,
+)
+
+
+@takes(ReportArguments)
+def report(arguments: ReportArguments) -> Path:
+    """Write a report on trained runs: one HTML file that holds all it shows.
+
+    What a run folder tells is shown in any case; predictions are made anew where the data can be reached, and what is
+    lacking is said in the page.
+
+    Returns:
+        The file.
+
+    Raises:
+        UsageError: no run, or a file that cannot be written.
+        RunError: a run is missing, damaged or of another version.
+
+    Example:
+        >>> report(["runs/frozen", "runs/unfrozen"], out="report.html")  # doctest: +SKIP
+    """
+    if not arguments.runs:
+        raise UsageError("a report needs a run: name run folders")
+    names = short_names(arguments.runs)
+    records = [RunRecord.read(path, name) for path, name in zip(arguments.runs, names, strict=True)]
+    subjects = [read_subject(record, arguments) for record in records]
+    out = Path(arguments.out)
+    try:
+        out.write_text(_written(subjects), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}; give another out") from error
+    return out
+
+
+def _written(subjects: Sequence[Subject]) -> str:
+    chapters = [Chapter(subject.record.name, _lede(subject.record), _sections(subject)) for subject in subjects]
+    if len(subjects) == 1:
+        (chapter,) = chapters
+        return page(chapter.title, chapter.lede, [Chapter(chapter.title, "", chapter.sections)])
+    compared = Chapter("Comparison", "", (comparing_section(subjects),))
+    return page(f"{len(subjects)} runs", ", ".join(chapter.title for chapter in chapters), [compared, *chapters])
+
+
+def _sections(subject: Subject) -> tuple[Section, ...]:
+    """Return what there is to show; what there is not is said in a last section."""
+    sections = [section(subject) for section in SECTIONS]
+    lacking = [section.body for section in sections if section.is_empty]
+    shown = [section for section in sections if not section.is_empty]
+    return (*shown, Section("Not shown", joined(lacking))) if lacking else tuple(shown)
+
+
+def _lede(record: RunRecord) -> str:
+    manifest = record.manifest
+    model = manifest.model.spec if manifest.model else "heads"
+    done = {"pretrain": "pretrained", "finetune": "fine-tuned", "sweep": "swept", "soup": "averaged"}
+    origin = (
+        f" from {manifest.source}" if manifest.source else f" by {manifest.objective}" if manifest.objective else ""
+    )
+    return f"{model}, {done.get(manifest.kind, manifest.kind)}{origin} on {manifest.data}"

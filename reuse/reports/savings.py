@@ -1,0 +1,31 @@
+"""What a cache held, and what it spared and cost."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from reuse.reports.record import RunRecord
+from reuse.units import format_bytes, format_epochs, format_seconds
+
+
+def describe_savings(record: RunRecord) -> Iterable[str]:
+    """Yield in sentences what was cached, and the seconds that it spared and cost; nothing where nothing was cut."""
+    cache: dict[str, Any] | None = record.told("cache")
+    plan: dict[str, Any] = record.told("plan") or {}
+    if cache is None:
+        if plan.get("reason"):
+            yield f"Nothing was cached: {plan['reason']}."
+        return
+    rows, kind = cache.get("rows", {}), cache.get("kind", "disk")
+    counted = f"{rows.get('computed', 0):,} rows computed, {rows.get('found', 0):,} found there"
+    yield f"Cached: {format_bytes(cache.get('bytes', 0))} ({kind}); {counted}."
+    epochs = record.told("epochs")
+    if "frozen_seconds" in plan and epochs:
+        yield _seconds(plan["frozen_seconds"] * epochs, (record.told("seconds") or {}).get("cache", 0.0), epochs)
+
+
+def _seconds(spared: float, cost: float, epochs: int) -> str:
+    balance = f"{format_seconds(abs(spared - cost))} {'saved' if spared >= cost else 'more'} in this run"
+    return (
+        f"The frozen layers would have taken {format_seconds(spared)} in {format_epochs(epochs)}, as measured; "
+        f"computing and storing what they give took {format_seconds(cost)}: {balance}."
+    )

@@ -1,0 +1,46 @@
+"""The standing of each layer in a training: restored or fresh, frozen or trained, and when."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reuse.reports.record import RunRecord
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The standing of a layer in a training.
+
+    Attributes:
+        kind: `frozen`, `trained`, `mixed` or `plain`, a layer without parameters.
+        words: what became of it.
+    """
+
+    kind: str
+    words: str
+
+
+def standing_of(name: str, parameters: int, record: RunRecord) -> Standing:
+    """Return what became of a layer in a training: restored or fresh, frozen or trained, and when.
+
+    Args:
+        name: of the layer.
+        parameters: how many it has.
+        record: of the run.
+    """
+    if not parameters:
+        return Standing("plain", "")
+    origins = {"restored": record.manifest.restored, "fresh": record.manifest.fresh}
+    origin = next((word for word, names in origins.items() if _among(name, names)), "")
+    phases = record.phases
+    rested = [_among(name, phase.frozen) for phase in phases]
+    partly = any(other.startswith(f"{name}.") for phase in phases for other in phase.frozen)
+    kind = "mixed" if partly or len(set(rested)) > 1 else "frozen" if any(rested) else "trained"
+    words = {"mixed": "partly frozen", "frozen": "frozen", "trained": "trained"}[kind]
+    if len(set(rested)) > 1:
+        first = next(phase.epoch for phase, rests in zip(phases, rested, strict=True) if rests != rested[0])
+        words = f"{'frozen' if rested[0] else 'trained'} until epoch {first - 1}"
+    return Standing(kind, ", ".join(word for word in (origin, words) if word))
+
+
+def _among(name: str, layers: Sequence[str]) -> bool:
+    return any(name == layer or name.startswith(f"{layer}.") for layer in layers)

@@ -1,0 +1,78 @@
+"""The weights: how they are spread in each layer, and those of the first layer as pictures."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from torch import Tensor
+
+from reuse.errors import ReuseError
+from reuse.layout import is_several
+from reuse.reports.bars import histogram
+from reuse.reports.markup import Html, figures, joined, note, tag
+from reuse.reports.mistakes import png
+from reuse.reports.record import RunRecord
+from reuse.reports.spacing import spread
+from reuse.reports.standing import standing_of
+from reuse.reports.subject import Section, Subject, absent, empty_section
+from reuse.runs.folder import WEIGHTS
+from reuse.runs.pictures import first_filters
+from reuse.runs.tensor_files import load_tensors_file
+
+MOST_TENSORS = 24
+SPATIAL = 3  # dimensions of an image
+
+
+def weights_section(subject: Subject) -> Section:
+    """Return histograms of the weights of each layer, and filters."""
+    try:
+        tensors = load_tensors_file(subject.record.folder.path / WEIGHTS)
+    except ReuseError as error:
+        return empty_section("Weights", str(error))
+    return Section("Weights", joined([_histograms(tensors, subject.record), _filters(subject)]))
+
+
+def _histograms(tensors: Mapping[str, Tensor], record: RunRecord) -> Html:
+    matrices = [name for name, tensor in tensors.items() if tensor.ndim > 1 and tensor.is_floating_point()]
+    count = len(matrices)
+    shown = [matrices[place] for place in spread(count, MOST_TENSORS)]
+    if not shown:
+        return absent("No weights are shown", "the model has no matrix of weights")
+    charts = [_histogram(name, tensors[name].float().numpy(), record) for name in shown]
+    some = note(f"{len(shown)} of {count} tensors, evenly spread.") if len(shown) < count else None
+    return joined([figures(*charts), note("How many weights have which value; biases are left out."), some])
+
+
+def _histogram(name: str, values: np.ndarray, record: RunRecord) -> Html:
+    standing = standing_of(name, values.size, record)
+    spread = f"mean {values.mean():.3g}, standard deviation {values.std():.3g}"
+    said = f"{'×'.join(map(str, values.shape))}, {standing.words}; {spread}"
+    title = joined([tag("strong", name), tag("span", said, class_="quiet")])
+    return histogram(title, values, name=f"Weights of {name}", class_=f"bar {standing.kind}")
+
+
+def _filters(subject: Subject) -> Html | None:
+    manifest = subject.record.manifest
+    assert manifest.model is not None
+    heading = tag("h4", "First layer")
+    if manifest.preprocessing is None or manifest.preprocessing.kind != "images" or is_several(manifest.model.layout):
+        return None
+    if subject.network is None:
+        return joined([heading, absent("No filters are shown", subject.no_network)])
+    grid = first_filters(subject.network, manifest.model.input_shape)
+    if grid is None:
+        return joined(
+            [heading, absent("No filters are shown", "the weights of the first layer do not have the form of an image")]
+        )
+    filters = grid.flatten(0, 1)
+    drawn = [filter_ for filter_ in filters if filter_.abs().sum() > 0]  # the last row is filled up with zeros
+    items = [
+        tag("li", tag("img", src=png(filter_), alt=f"Filter {number}", class_="coarse"))
+        for number, filter_ in enumerate(drawn, 1)
+    ]
+    return joined(
+        [
+            heading,
+            tag("ul", *items, class_="pictures filters"),
+            note(f"{len(drawn)} filters; grey is 0, darker below it, brighter above."),
+        ]
+    )
