@@ -78,7 +78,8 @@ def chart(x: Scale, y: Scale, *marks: object, name: str, below: str = "", whole:
         below: what the numbers along the bottom are.
         whole: whether only whole numbers stand along the bottom.
     """
-    return picture(*_lines(x, y, whole), *marks, _label(below, WIDTH - RIGHT, HEIGHT - 2, "end"), name=name)
+    along = [_label(below, WIDTH - RIGHT, HEIGHT - 2, "end")] if below else []
+    return picture(*_lines(x, y, whole), *marks, *along, name=name)
 
 
 def picture(*marks: object, name: str, width: float = WIDTH, height: float = HEIGHT, class_: str = "chart") -> Html:

@@ -17,6 +17,7 @@ from reuse.reports.page import Chapter, page
 from reuse.reports.record import RunRecord, short_names
 from reuse.reports.subject import Section, Subject, read_subject
 from reuse.reports.weights import weights_section
+from reuse.seeding import untouched_random_state
 from reuse.settings.calling import takes
 from reuse.settings.uses import ReportArguments
 
@@ -53,10 +54,11 @@ def report(arguments: ReportArguments) -> Path:
         raise UsageError("a report needs a run: name run folders")
     names = short_names(arguments.runs)
     records = [RunRecord.read(path, name) for path, name in zip(arguments.runs, names, strict=True)]
-    subjects = [read_subject(record, arguments) for record in records]
+    with untouched_random_state():  # models that are built draw weights
+        written = _written([read_subject(record, arguments) for record in records])
     out = Path(arguments.out)
     try:
-        out.write_text(_written(subjects), encoding="utf-8")
+        out.write_text(written, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}; give another out") from error
     return out

@@ -1,0 +1,62 @@
+"""Runs side by side: pairs of the same rows."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reports.conftest import outcome_of, subject_of
+from reuse.reports.comparing import common_places, comparing_section, paired_differences, refuse_to_compare
+
+
+def test_differences_are_those_of_the_scores_and_their_intervals_are_paired(runs: Path) -> None:
+    first, second = outcome_of(runs / "frozen"), outcome_of(runs / "free")
+    before, after, gap, interval = paired_differences(first, second)["accuracy"]
+    one, two = first.right.astype(float), second.right.astype(float)
+    assert (before, after, gap) == pytest.approx((one.mean(), two.mean(), two.mean() - one.mean()))
+    half = 1.96 * (two - one).std(ddof=1) / len(one) ** 0.5  # the normal interval of paired differences
+    assert interval.low == pytest.approx(gap - half, abs=half / 4)
+    assert interval.high == pytest.approx(gap + half, abs=half / 4)
+
+
+def test_a_run_beside_itself_does_not_differ(runs: Path) -> None:
+    outcome = outcome_of(runs / "frozen")
+    for _, _, gap, interval in paired_differences(outcome, outcome).values():
+        assert (gap, interval.low, interval.high) == (0, 0, 0)
+        assert not interval.excludes_zero
+
+
+def test_rows_are_paired_by_number(runs: Path) -> None:
+    first = outcome_of(runs / "frozen")
+    order = np.random.default_rng(0).permutation(len(first.numbers))[:100]
+    some = replace(first, numbers=first.numbers[order], values=first.values[order], targets=first.targets[order])
+    left, right = common_places(first, some)
+    assert first.numbers[left].tolist() == some.numbers[right].tolist()
+    assert len(left) == 100
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"task": "multilabel"}, "differ in task: classification, and multilabel"),
+        ({"data": "wine"}, "differ in data: digits, and wine"),
+        ({"classes": ("a", "b")}, "differ in classes"),
+        ({"split": "valid"}, "differ in split"),
+        ({"numbers": np.arange(5000, 5360)}, "no row is in the test split of both"),
+        ({"targets": np.zeros(360, np.int64)}, "give the same rows other targets"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(runs: Path, change: dict[str, object], words: str) -> None:
+    first = outcome_of(runs / "frozen")
+    assert words in refuse_to_compare(first, replace(first, **change))  # type: ignore[arg-type]
+    assert refuse_to_compare(first, first) == ""
+
+
+def test_the_page_names_each_run_and_what_cannot_be_compared(runs: Path) -> None:
+    subjects = [subject_of(runs / name) for name in ("frozen", "free", "pre")]
+    body = comparing_section(subjects).body
+    assert all(f'<th scope="row">{name}</th>' in body for name in ("frozen", "free", "pre"))
+    assert "McNemar" in body
+    assert "pre is not compared row by row: the run was trained without labels" in body
+    assert body.count("<polyline") >= 5
