@@ -76,7 +76,7 @@ def predict_rows(record: RunRecord, model: SavedModel, arguments: ReportArgument
     else:
         selected = run_rows(record.folder, model.preprocessing, request, arguments.split)
     targets = targets_for(selected, model.task, model.classes)
-    values = model.predict(selected.inputs, arguments.batch_size)
+    values = model.values(selected.inputs, arguments.batch_size)
     return Outcome(
         selected.name,
         selected.split,
