@@ -32,6 +32,7 @@ USES = {
     "compare": ("finetune", "--resume", "{}", "--epochs", 3, "--compare"),
     "reuse": ("finetune", "{}", "--labels", 40, "--freeze", "hidden1", "--epochs", 1, "--out", "{}/of-it"),
     "ensemble": ("ensemble", "{}", "run"),
+    "report": ("report", "{}", "--out", "report.html"),
     "why": ("cache", "why", "{}", "--freeze", "hidden1"),
     "keep": (
         "sweep",
@@ -316,6 +317,7 @@ def cases() -> list[tuple[str, Damage, str, bool]]:
     found += [(name, damage, "resume", True) for name, damage in OF_TRAINING.items()]
     some = list(OF_RESULT.items())
     found += [(name, compared(damage), "compare", True) for name, damage in some[::4]]  # all of them are listed below
+    found += [(name, damage, "report", True) for name, damage in some[1::4]]
     found += [(*some[place], use, False) for use in OTHERS for place in (6, 26, 41)]
     found += [(name, damage, "predict", False) for name, damage in some[::8]]
     return found + [(name, damage, use, False) for name, damage in HARMLESS.items() for use in ("predict", "resume")]

@@ -12,6 +12,7 @@ from caching.conftest import FRONTIER, Rows
 from reuse.caching import building
 from reuse.caching.cache import ActivationCache
 from reuse.caching.holding import Hold
+from reuse.cli.cache import cache as cache_commands
 from reuse.errors import CacheError
 from reuse.fingerprinting.fingerprint import Fingerprint
 
@@ -96,6 +97,40 @@ def test_what_is_not_the_caches_survives_every_command(foreign: Path, command: s
     ours = {f"{mine}{name}" for name in (*ours, "prefix.json", "used")}
     assert is_kept({name: held for name, held in before.items() if name not in ours}, foreign.parent)
     assert ActivationCache(foreign).entries() == [] or "clear" not in command
+
+
+ON_THE_LINE: dict[str, tuple[str, ...]] = {
+    "list": ("list",),
+    "verify": ("verify",),
+    "verify one": ("verify", PREFIX.key[:8]),
+    "why": ("why", "pretrained", "--freeze", "hidden1", "--labels", "60"),
+    "prune": ("prune", "--budget", "0B"),
+    "clear": ("clear", "--yes"),
+    "clear one": ("clear", PREFIX.key),
+    "clear a link": ("clear", KEYS[6]),
+    "clear somebody's": ("clear", KEYS[0]),
+}
+
+
+@pytest.mark.parametrize("command", ON_THE_LINE)
+def test_what_is_not_the_caches_survives_every_command_of_the_line(
+    reuse: Any, pretrained: Path, foreign: Path, command: str
+) -> None:
+    """Those of `reuse cache`; a fill and an eviction come after them."""
+    assert {words[0] for words in ON_THE_LINE.values()} == set(cache_commands.commands)
+    in_a_prefix(foreign)
+    (foreign.parent / "pretrained").symlink_to(pretrained)
+    before = {name: held for name, held in contents(foreign.parent).items() if not name.startswith("pretrained")}
+    mine = {f"cache/{PREFIX.key}/{path.name}" for path in (foreign / PREFIX.key).iterdir()} - {
+        f"cache/{PREFIX.key}/{name}" for name in ("notes.txt", "plots", "segment-backup.h5", "building")
+    }
+    theirs = {name: held for name, held in before.items() if name not in mine}
+    answer = reuse("cache", *ON_THE_LINE[command])
+    assert answer.code == (2 if command in ("clear a link", "clear somebody's") else 0), answer.err
+    assert is_kept(theirs, foreign.parent)
+    finetune = ("finetune", "pretrained", "--data", "digits", "--labels", 60, "--freeze", "hidden1", "--epochs", 1)
+    assert reuse(*finetune, "--cache-kind", "disk", "--cache-budget", "200KB", "--out", "run").code == 0
+    assert is_kept(theirs, foreign.parent)
 
 
 def test_only_prefixes_are_counted(foreign: Path) -> None:
@@ -184,7 +219,7 @@ def test_a_prefix_whose_record_is_damaged_is_still_one(tmp_path: Path) -> None:
 
 
 def test_clearing_all_asks_first(reuse: Any, foreign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reuse("cache", "clear").is_refused("1 prefixes", "--yes")
+    reuse("cache", "clear").is_refused("1 prefix", "--yes")
     assert len(ActivationCache(foreign).entries()) == 1
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     for said, code, left in (("n", 1, 1), ("y", 0, 0)):

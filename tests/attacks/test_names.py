@@ -55,6 +55,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def commands() -> dict[str, tuple[Any, ...]]:
     data = ("--data", "images", "--image-size", 8)
     model = ("--model", "mlp:4", "--epochs", 1)
+    kept = ("--keep", "best", "--out", "s\n\x1b[A")
     return {
         "images": ("pretrain", "supervised", *data, *model, "--out", "run\x1b[2J"),
         "evaluate": ("evaluate", "run\x1b[2J"),
@@ -73,6 +74,25 @@ def commands() -> dict[str, tuple[Any, ...]]:
         "inspect": ("inspect", "run\x1b[2J"),
         "finetuned": ("finetune", "run\x1b[2J", "--freeze", "hidden1", *data, "--epochs", 1, "--cache-dir", "c\x1b[2J"),
         "cache": ("cache", "list", "--cache-dir", "c\x1b[2J"),
+        "cache verify": ("cache", "verify", "--cache-dir", "c\x1b[2J"),
+        "cache why": ("cache", "why", "run\x1b[2J", "--freeze", "hidden1", *data, "--cache-dir", "c\x1b[2J"),
+        "cache clear": ("cache", "clear", "\x1b[2J", "--cache-dir", "c\x1b[2J"),
+        "cache clear all": ("cache", "clear", "--cache-dir", "c\x1b[2J"),
+        "cache prune": ("cache", "prune", "--budget", "1KB", "--cache-dir", "c\x1b[2J"),
+        "plan": ("plan", "run\x1b[2J", "--freeze", "hidden1", *data, "--cache-dir", "c\x1b[2J"),
+        "rates": ("lr-find", "run\x1b[2J", *data, "--steps", 20),
+        "sweep": ("sweep", "run\x1b[2J", "--freeze", "hidden1", *data, "--epochs", 1, *kept),
+        "ensemble": ("ensemble", "run\x1b[2J", "s\n\x1b[A/best"),
+        "soup": ("ensemble", "run\x1b[2J", "s\n\x1b[A/best", "--soup", "greedy", "--out", "soup\x1b[2J"),
+        "report": ("report", "run\x1b[2J", "s\n\x1b[A/best", "--out", "r\x1b[2J.html"),
+        "runs": ("runs", "list", "--root", "."),
+        "pruned": ("runs", "prune", "s\n\x1b[A", "--yes"),
+        "pruned none": ("runs", "prune", "n\x1b[2J\nerror: forged", "--yes"),
+        "resumed": ("pretrain", "--resume", "run\x1b[2J", "--epochs", 2),
+        "config": ("pretrain", "--config", "x\x1b[2J.toml"),
+        "code": ("pretrain", "--model", "a\x1b[2J:b"),
+        "recipe": ("recipes", "run", "x\x1b[2J"),
+        "freeze": ("finetune", "run\x1b[2J", "--freeze", "h\x1b[2J", *data),
     }
 
 
@@ -95,6 +115,14 @@ def test_what_reaches_the_terminal_is_printable(found: dict[str, Answer], name: 
 @pytest.mark.parametrize("name", ["unknown class", "broken", "no file", "column", "run", "command", "option"])
 def test_a_message_shows_a_name_escaped(found: dict[str, Answer], name: str) -> None:
     assert "\\x1b" in found[name].refusal()
+
+
+def test_commands_do_what_they_are_to_do_with_such_names(found: dict[str, Answer]) -> None:
+    refused = {name for name, answer in found.items() if answer.code != 0}
+    assert refused == {
+        *("unknown class", "broken", "no file", "column", "run", "command", "option", "cache clear", "cache clear all"),
+        *("pruned none", "config", "code", "recipe", "freeze"),
+    }
 
 
 def test_what_is_predicted_is_safe_in_a_spreadsheet(found: dict[str, Answer], place: Path) -> None:

@@ -1,21 +1,34 @@
 """Ranges of numbers, and settings that do nothing beside others: both belong to the definitions of the settings."""
 
-from collections.abc import Sequence
+import importlib
+import pkgutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pytest
 
 import reuse
+import reuse.settings as declared
 from reuse.errors import UsageError
 from reuse.settings.calling import Given, takes_given
-from reuse.settings.commands import FinetuneArguments, PlanArguments, PretrainArguments, SweepArguments
+from reuse.settings.commands import FinetuneArguments
 from reuse.settings.files import checked_settings
 from reuse.settings.group import Settings
 from reuse.settings.setting import Maximum, Minimum, Needs, Setting, settings_of
-from reuse.settings.uses import EvaluateArguments, InspectArguments, PredictArguments
 
-COMMANDS = (PretrainArguments, FinetuneArguments, PlanArguments, SweepArguments, EvaluateArguments, PredictArguments)
+
+def arguments_of(kind: type[Settings]) -> Iterator[type[Settings]]:
+    """Yield the arguments of all commands, functions and estimators."""
+    for module in pkgutil.iter_modules(declared.__path__, f"{declared.__name__}."):
+        importlib.import_module(module.name)
+    for below in kind.__subclasses__():
+        if below.__module__.startswith(declared.__name__) and below.__name__.endswith("Arguments"):
+            yield below
+        yield from arguments_of(below)
+
+
+COMMANDS = sorted(set(arguments_of(Settings)), key=lambda kind: kind.__name__)
 HUGE = 10**23
 
 
@@ -90,7 +103,7 @@ def test_no_setting_of_any_command_takes_what_is_no_number_that_libraries_can_ho
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_a_setting_needs_is_a_setting(command: type[Settings]) -> None:
-    every = {name for kind in (*COMMANDS, InspectArguments) for name in settings_of(kind)}
+    every = {name for kind in COMMANDS for name in settings_of(kind)}
     assert {setting.needs for setting in settings_of(command).values() if setting.needs} <= every
 
 
