@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -29,6 +29,23 @@ class Epoch:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Underway:
+    """An epoch that is under way.
+
+    Attributes:
+        number: from 1.
+        epochs: number of the last epoch.
+        done: rows that have been trained on.
+        rows: of the whole epoch.
+    """
+
+    number: int
+    epochs: int
+    done: int
+    rows: int
+
+
 class Reporter:
     """Says nothing. Listeners override what they want to hear.
 
@@ -46,12 +63,20 @@ class Reporter:
     def line(self, text: str) -> None:
         """Take one line for a person to read."""
 
+    def batch(self, underway: Underway, loss: Callable[[], float]) -> None:
+        """Take a batch of an epoch as done.
+
+        Args:
+            underway: where the epoch is.
+            loss: gives the mean loss of the last steps, and waits for the device to have it.
+        """
+
     def epoch(self, epoch: Epoch, epochs: int) -> None:
         """Take an epoch of `epochs`, just finished."""
 
     @contextmanager
-    def rows(self, total: int, what: str) -> Iterator["Progress"]:  # noqa: ARG002 - a listener reads both
-        """Take the beginning of work on `total` rows; the block advances what it is given."""
+    def rows(self, total: int, what: str, unit: str = "row") -> Iterator["Progress"]:  # noqa: ARG002 - a listener reads them
+        """Take the beginning of work on `total` rows, or other units; the block advances what it is given."""
         yield Progress()
 
 
@@ -82,19 +107,27 @@ class Transcript(Reporter):
         self.lines.append(text)
         self.listener.line(text)
 
+    def batch(self, underway: Underway, loss: Callable[[], float]) -> None:
+        """Pass a batch on."""
+        self.listener.batch(underway, loss)
+
     def epoch(self, epoch: Epoch, epochs: int) -> None:
         """Pass an epoch on."""
         self.listener.epoch(epoch, epochs)
 
     @contextmanager
-    def rows(self, total: int, what: str) -> Iterator["Progress"]:
+    def rows(self, total: int, what: str, unit: str = "row") -> Iterator["Progress"]:
         """Pass work on rows on."""
-        with self.listener.rows(total, what) as progress:
+        with self.listener.rows(total, what, unit) as progress:
             yield progress
 
 
 class Progress:
     """Counts rows done."""
 
-    def advance(self, rows: int) -> None:
-        """Take `rows` more rows as done."""
+    def advance(self, rows: int, note: str = "") -> None:
+        """Take `rows` more rows as done; a note says what they came to."""
+
+
+NOBODY, UNHEARD = Reporter(), Progress()
+"""Who is told where nobody listens."""

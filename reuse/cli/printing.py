@@ -1,80 +1,74 @@
 """Output of the command line: progress on standard error, results on standard output."""
 
 import json
+import os
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
-from tqdm import tqdm
 
+from reuse.cli.progress import RowBar, RowLines, TrainingBar, TrainingLines
 from reuse.cli.saying import say
 from reuse.escaping import escaped
-from reuse.reporting import Epoch, Progress, Reporter
+from reuse.reporting import Epoch, Progress, Reporter, Underway
 from reuse.settings.files import without_infinities
-from reuse.units import format_seconds
-
-LINE_SECONDS = 3.0  # without a terminal: a line every few seconds, not a bar
 
 
 class Printer(Reporter):
-    """Prints lines and epochs to standard error: a bar on a terminal, plain lines elsewhere."""
+    """Prints lines and progress to standard error: a bar on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
         context = click.get_current_context(silent=True)
         self.began = context.find_root().obj if context else None
-        self.is_terminal = sys.stderr.isatty()
-        self.last = 0.0
-        self.bar: Any = None
+        self.is_terminal = sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
+        self.training: TrainingBar | TrainingLines | None = None
 
     def line(self, text: str) -> None:
         """Print one line."""
-        if self.bar is not None:
-            self.bar.clear()
         say(text, err=True)
 
-    def epoch(self, epoch: Epoch, epochs: int) -> None:
-        """Show an epoch: on the bar, or as a line if the last one was printed a while ago."""
-        text = " ".join([f"loss {epoch.train['loss']:.4f}", *(f"valid {n} {v:.4f}" for n, v in epoch.valid.items())])
-        if self.is_terminal:
-            self._show(epoch, epochs, text)
-        elif time.monotonic() - self.last > LINE_SECONDS or epoch.number == epochs:
-            self.last = time.monotonic()
-            self.line(f"epoch {epoch.number}/{epochs}  {text}  {format_seconds(epoch.seconds)}")
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
-
-    @contextmanager
-    def rows(self, total: int, what: str) -> Iterator[Progress]:
-        """Show work on rows as a bar on a terminal."""
-        if total == 0 or not self.is_terminal:
-            yield Progress()
-            return
-        with tqdm(total=total, desc=what, unit="row", file=sys.stderr, leave=False) as bar:
-            yield _BarProgress(bar)
-
-    def _show(self, epoch: Epoch, epochs: int, text: str) -> None:
-        if self.bar is None or epoch.number <= self.bar.n:
+    def batch(self, underway: Underway, loss: Callable[[], float]) -> None:
+        """Show a batch."""
+        shown = self.training
+        if (
+            shown is None
+            or (shown.rows, shown.epochs) != (underway.rows, underway.epochs)
+            or is_before(underway, shown)
+        ):
             self.close()
-            self.bar = tqdm(total=epochs, desc="epochs", file=sys.stderr, leave=False, initial=epoch.number - 1)
-        self.bar.set_postfix_str(text, refresh=False)
-        self.bar.update(epoch.number - self.bar.n)
+            self.training = shown = (TrainingBar if self.is_terminal else TrainingLines)(underway)
+        shown.batch(underway, loss)
+
+    def epoch(self, epoch: Epoch, epochs: int) -> None:
+        """Show an epoch."""
+        if self.training is None:  # whoever trains tells of no batches
+            self.batch(Underway(epoch.number, epochs, 1, 1), lambda: epoch.train["loss"])
+        assert self.training is not None
+        self.training.epoch(epoch)
         if epoch.number == epochs:
             self.close()
 
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.training is not None:
+            self.training.close()
+            self.training = None
 
-class _BarProgress(Progress):
-    def __init__(self, bar: Any) -> None:
-        self.bar = bar
+    @contextmanager
+    def rows(self, total: int, what: str, unit: str = "row") -> Iterator[Progress]:
+        """Show work on rows."""
+        if total == 0:
+            yield Progress()
+            return
+        with (RowBar if self.is_terminal else RowLines)(total, what, unit) as progress:
+            yield progress
 
-    def advance(self, rows: int) -> None:
-        self.bar.update(rows)
+
+def is_before(underway: Underway, shown: TrainingBar | TrainingLines) -> bool:
+    """Return whether an epoch is of another training than what is shown, which is further."""
+    return underway.number < shown.number
 
 
 def print_json(values: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -1,6 +1,7 @@
 """One line of output: whatever names it holds, it stays one, and moves no cursor."""
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 
 import click
 
@@ -15,7 +16,15 @@ def say(line: str, *, err: bool = False) -> None:
         line: its text.
         err: print to standard error.
     """
-    click.echo(escaped(line), err=err)
+    with _bars_aside():
+        click.echo(escaped(line), err=err)
+
+
+def _bars_aside() -> AbstractContextManager[None]:
+    """Take the bars of progress away while something is printed, if there are any."""
+    bars = sys.modules.get("tqdm")
+    aside: AbstractContextManager[None] = bars.tqdm.external_write_mode(sys.stderr) if bars else nullcontext()
+    return aside
 
 
 def announce(*, as_json: bool) -> None:

@@ -18,10 +18,10 @@ from reuse.units import format_count
 def evaluate(context: click.Context, /, as_json: bool, **_: Any) -> None:
     """Measure the trained RUN: on the test rows of its own data, or on other data."""
     announce(as_json=as_json)
-    from reuse.cli.printing import print_json, table
+    from reuse.cli.printing import Printer, print_json, table
     from reuse.inference.predicting import evaluate_run
 
-    result = evaluate_run(**given(context, EvaluateArguments))
+    result = evaluate_run(**given(context, EvaluateArguments), reporter=Printer())
     if as_json:
         print_json(result.to_dict())
         return
@@ -43,10 +43,10 @@ def predict(context: click.Context, /, as_json: bool, out: str | None, raw: bool
     formula get a ' in front.
     """
     announce(as_json=as_json)
-    from reuse.cli.printing import print_json
+    from reuse.cli.printing import Printer, print_json
     from reuse.inference.predicting import predict_run
 
-    found = predict_run(**given(context, PredictArguments))
+    found = predict_run(**given(context, PredictArguments), reporter=Printer())
     if out is not None:
         _write_file(found, out, raw)
     if as_json:

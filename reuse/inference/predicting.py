@@ -19,6 +19,7 @@ from reuse.inference.sampling import sample_predictions
 from reuse.inference.selecting import DataRequest, run_rows
 from reuse.nn.by_name import by_position
 from reuse.objectives.supervised import supervised
+from reuse.reporting import Reporter
 from reuse.runs.folder import RunFolder
 from reuse.runs.models import LIKELY, SavedModel, load_model
 from reuse.settings.calling import takes
@@ -139,14 +140,16 @@ def evaluate_run(arguments: EvaluateArguments) -> Evaluation:
     # The network, not the model: where numbers are learned in a standard scale they are measured in it.
     targets = model.target_scale.standardised(targets) if model.target_scale else targets
     precision = folder.settings().precision
-    metrics = evaluation.evaluate(
-        by_position(model.network, model.layout),
-        objective,
-        source,
-        targets,
-        batch_size=arguments.batch_size,
-        precision=precision,
-    )
+    with (arguments.reporter or Reporter()).rows(len(source), "measuring") as progress:
+        metrics = evaluation.evaluate(
+            by_position(model.network, model.layout),
+            objective,
+            source,
+            targets,
+            batch_size=arguments.batch_size,
+            precision=precision,
+            progress=progress,
+        )
     return Evaluation(str(arguments.run), selected.name, selected.split, len(selected.numbers), metrics, selected.notes)
 
 
@@ -171,11 +174,14 @@ def predict_run(arguments: PredictArguments) -> Predictions:
     )
     selected = run_rows(folder, model.preprocessing, request, split)
     uncertainty = None
-    if passes := arguments.mc_dropout:
-        sampled = sample_predictions(model, selected.inputs, passes, batch_size=batch_size, seed=arguments.seed)
-        values, uncertainty = sampled.mean, sampled.uncertainty.float()
-    else:
-        values = model.values(selected.inputs, batch_size)
+    passes, listener = arguments.mc_dropout, arguments.reporter or Reporter()
+    with listener.rows(len(selected.inputs) * (passes or 1), "predicting") as progress:
+        if passes:
+            how: dict[str, Any] = {"batch_size": batch_size, "seed": arguments.seed, "progress": progress}
+            sampled = sample_predictions(model, selected.inputs, passes, **how)
+            values, uncertainty = sampled.mean, sampled.uncertainty.float()
+        else:
+            values = model.values(selected.inputs, batch_size, progress)
     names, notes = selected.inputs.names(), selected.notes
     shown = (str(arguments.run), selected.name, split, model.task, model.classes, selected.numbers)
     values = values if model.target_scale else values.float()

@@ -12,6 +12,7 @@ from reuse.data.inputs import Inputs
 from reuse.errors import UsageError
 from reuse.nn.outputs import is_timm
 from reuse.nn.recurrent_layers import RecurrentLayer
+from reuse.reporting import UNHEARD, Progress
 from reuse.runs.models import SavedModel
 from reuse.seeding import untouched_random_state
 
@@ -31,7 +32,13 @@ class SampledPredictions:
 
 
 def sample_predictions(
-    model: SavedModel, inputs: Inputs | Tensor, passes: int, *, batch_size: int = 256, seed: int = 0
+    model: SavedModel,
+    inputs: Inputs | Tensor,
+    passes: int,
+    *,
+    batch_size: int = 256,
+    seed: int = 0,
+    progress: Progress = UNHEARD,
 ) -> SampledPredictions:
     """Predict several times with dropout as in training, all else as in evaluation.
 
@@ -44,6 +51,7 @@ def sample_predictions(
         passes: how many, 2 or more.
         batch_size: rows at a time.
         seed: of what is dropped; the global random state is left alone.
+        progress: told of the rows of each pass that are done.
 
     Raises:
         UsageError: fewer than 2 passes, or a model without dropout.
@@ -52,11 +60,13 @@ def sample_predictions(
         raise UsageError(f"mc_dropout is {passes}: give 2 passes or more, such as 50, or 0 for none")
     with enabled_dropout(model), untouched_random_state():
         torch.manual_seed(seed)
-        first = model.values(inputs, batch_size).double()
+        first = model.values(inputs, batch_size, progress).double()
         total, squares = torch.zeros_like(first), torch.zeros_like(first)
         for number in range(passes):
             # Distances from the first pass, not from 0: squares of large numbers would lose a small spread.
-            apart = model.values(inputs, batch_size).double() - first if number else torch.zeros_like(first)
+            apart = torch.zeros_like(first)
+            if number:
+                apart = model.values(inputs, batch_size, progress).double() - first
             total += apart
             squares += apart.square()
     mean = first + total / passes

@@ -208,7 +208,7 @@ def fit(
         ReuseError: the loss or the validation metric that is watched is not finite; the message names the layer where
             that began.
     """
-    started = time.perf_counter()
+    started, trainer.reporter = time.perf_counter(), reporter
     rested = rested or Rested()
     if resume:
         _go_on(trainer, stopping, run, reporter, rested.names)

@@ -14,6 +14,7 @@ from reuse.data.targets import TargetScale
 from reuse.errors import RunError, UsageError
 from reuse.layout import Layout, called
 from reuse.nn.main_output import main_output
+from reuse.reporting import UNHEARD, Progress
 from reuse.runs.checkpoints import all_tensors
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.raw_rows import prepare, refuse_unprepared
@@ -112,7 +113,7 @@ class SavedModel(nn.Module):
             raise UsageError("the run predicts numbers, which have no probabilities: call predict")
         return self.values(data, batch_size).numpy()
 
-    def values(self, data: Any, batch_size: int = 256) -> Tensor:
+    def values(self, data: Any, batch_size: int = 256, progress: Progress = UNHEARD) -> Tensor:
         """Return probabilities of classes or labels, or predicted numbers: `(rows, outputs)` on the CPU.
 
         Numbers that were learned in a standard scale are float64, as near a large mean float32 has no digits.
@@ -120,6 +121,7 @@ class SavedModel(nn.Module):
         Args:
             data: as `predict` takes it.
             batch_size: rows at a time.
+            progress: told of the rows that are done.
 
         Raises:
             DataError: rows that cannot be read, or that the run was not made for.
@@ -137,6 +139,7 @@ class SavedModel(nn.Module):
                 samples = (inputs[rows],) if isinstance(inputs, Tensor) else inputs.gather(rows)
                 moved = [part.to(device, dtype if part.is_floating_point() else part.dtype) for part in samples]
                 parts.append(self.meaning(main_output(called(self.network, self.layout, moved))))
+                progress.advance(len(rows))
         return torch.cat(parts)
 
     def meaning(self, outputs: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """`lr_find`: which learning rate to give a training, by a range test of exactly that training; nothing is written."""
 
 from pathlib import Path
+from typing import Any
 
 from reuse.errors import UsageError
 from reuse.features.feeding import feed_inputs
@@ -48,7 +49,8 @@ def lr_find(arguments: LrFindArguments, given: Given) -> RateCurve:
         raise UsageError(f"objective {name} is of a pretraining, which has no source: give one of the two")
     rows = feed.splits["train"]
     with fitting_threads(feed.network, trainer.model, rows[0], trainer.loop.batch_size, trainer.loop.precision):
-        tested = range_test(trainer, *rows, lowest=arguments.lowest, highest=arguments.highest, steps=arguments.steps)
+        bounds: dict[str, Any] = {"lowest": arguments.lowest, "highest": arguments.highest, "steps": arguments.steps}
+        tested = range_test(trainer, *rows, **bounds, reporter=reporter)
     if arguments.plot is not None:
         draw(tested, arguments.plot)
     return tested

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from reuse.settings.group import Count, Patterns, Settings, read_shape
+from reuse.settings.run import ListenerSettings
 from reuse.settings.setting import Needs, Text
 
 Shape = Annotated[Sequence[int] | None, Text("C,H,W", read_shape)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowSettings(Settings):
+class RowSettings(ListenerSettings):
     """The rows that trained runs are used on.
 
     Attributes:
@@ -49,7 +50,7 @@ class EvaluateArguments(RowSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictArguments(Settings):
+class PredictArguments(ListenerSettings):
     """Arguments of `reuse predict`.
 
     Attributes:

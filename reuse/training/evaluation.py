@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from reuse.data.rows import Rows
 from reuse.distributed import sum_over_processes
 from reuse.objectives.objective import Network, Objective
+from reuse.reporting import UNHEARD, Progress
 from reuse.training.batches import as_rows, batch_sizes, batches, beside, row_order
 from reuse.training.parallel import ALONE, BatchShare
 from reuse.training.precision import autocast
@@ -39,10 +40,19 @@ def evaluate(
     model: nn.Module | None = None,
     precision: str = "float32",
     share: BatchShare = ALONE,
+    progress: Progress = UNHEARD,
 ) -> dict[str, float]:
     """Return the metrics of `network` over all rows; arguments and errors are those of `tally`."""
     sums = tally(
-        network, objective, source, targets, batch_size=batch_size, model=model, precision=precision, share=share
+        network,
+        objective,
+        source,
+        targets,
+        batch_size=batch_size,
+        model=model,
+        precision=precision,
+        share=share,
+        progress=progress,
     )
     return objective.metrics(sums)
 
@@ -57,6 +67,7 @@ def tally(
     model: nn.Module | None = None,
     precision: str = "float32",
     share: BatchShare = ALONE,
+    progress: Progress = UNHEARD,
 ) -> dict[str, Tensor]:
     """Return the sums over all rows, in their order, that an objective makes metrics of; on the CPU.
 
@@ -69,6 +80,7 @@ def tally(
         model: whose mode is switched and on whose device is computed, where that is not `network` itself.
         precision: a name of `PRECISIONS`.
         share: of this process in the rows; all processes that share them must call this together.
+        progress: told of the rows that are done.
 
     Raises:
         DataError: there are no rows, or not as many targets as rows.
@@ -76,10 +88,10 @@ def tally(
     source = as_rows(source)
     owner = model if model is not None else network
     if not isinstance(owner, nn.Module):
-        return _add_up(network, objective, source, targets, batch_size, source.device, precision, share)
+        return _add_up(network, objective, source, targets, batch_size, source.device, precision, share, progress)
     with eval_mode(owner):
         device = device_of(owner, source.device)
-        return _add_up(network, objective, source, targets, batch_size, device, precision, share)
+        return _add_up(network, objective, source, targets, batch_size, device, precision, share, progress)
 
 
 def device_of(model: nn.Module, otherwise: torch.device) -> torch.device:
@@ -96,6 +108,7 @@ def _add_up(
     device: torch.device,
     precision: str,
     share: BatchShare,
+    progress: Progress,
 ) -> dict[str, Tensor]:
     targets, totals = beside(source, targets), dict[str, Tensor]()
     sizes = batch_sizes(len(source), batch_size)
@@ -104,10 +117,11 @@ def _add_up(
     order, sizes = share.rows(order, sizes)
     # Not inference_mode: what a module memorises in its forward would then be useless for training.
     with torch.no_grad(), autocast(precision, device):
-        for batch, counted in zip(batches(source, targets, order, sizes, device), counts, strict=True):
+        for batch, size, counted in zip(batches(source, targets, order, sizes, device), sizes, counts, strict=True):
             for name, tallied in objective.tally(network, batch).items():
                 amount = tallied if counted else torch.zeros_like(tallied)
                 totals[name] = totals[name] + amount if name in totals else amount
+            progress.advance(size)
     if share.count > 1:
         totals = sum_over_processes(totals)
     return {name: total.cpu() for name, total in totals.items()}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from reuse.data.rows import Batch, Rows, windows_of
 from reuse.errors import UsageError
+from reuse.reporting import NOBODY, Reporter
 from reuse.seeding import untouched_random_state
 from reuse.training.batches import as_rows, batch_sizes, batches, beside, grouped, row_order
 from reuse.training.state import copied
@@ -60,6 +61,7 @@ def range_test(
     lowest: float = 1e-7,
     highest: float = 10.0,
     steps: int = 200,
+    reporter: Reporter = NOBODY,
 ) -> RateCurve:
     """Train for some steps, the rate rising exponentially, and put everything back as it was, bit for bit.
 
@@ -74,6 +76,7 @@ def range_test(
         lowest: the first rate.
         highest: the last rate.
         steps: how many, `FEWEST_STEPS` or more.
+        reporter: told of each step.
 
     Raises:
         UsageError: the bounds are no rising rates above 0, or the steps too few.
@@ -93,8 +96,10 @@ def range_test(
     targets = beside(source, targets)
     rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
     losses, smoothed = list[float](), list[float]()
-    with _untouched(trainer.model), untouched_random_state():
-        for loss in _losses(trainer, source, targets, rates):
+    told = reporter.rows(steps, "raising the rate", "step")
+    with _untouched(trainer.model), untouched_random_state(), told as progress:
+        for rate, loss in zip(rates, _losses(trainer, source, targets, rates), strict=False):
+            progress.advance(1, f"rate {rate:.1e}, loss {loss:.4g}")
             if not math.isfinite(loss):
                 break
             losses.append(loss)

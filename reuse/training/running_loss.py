@@ -10,6 +10,8 @@ from reuse.errors import ReuseError
 
 _FOLD = 1024  # losses are joined to one tensor now and then: a GPU keeps 512 bytes for each scalar
 
+RECENT = 64  # steps whose mean loss is shown while an epoch is under way
+
 
 class LossError(ReuseError):
     """A training loss that is not finite.
@@ -52,6 +54,11 @@ class RunningLoss:
         self._recent.append(loss)
         if len(self._recent) == _FOLD:
             self._join()
+
+    def recent(self) -> float:
+        """Return the mean loss of the last steps of this process; waits for the device."""
+        last = (self._recent or self._joined)[-RECENT:]
+        return float(torch.cat([loss.reshape(-1) for loss in last]).mean())
 
     def mean(self, sizes: list[int], epoch: int) -> float:
         """Return the mean over rows.

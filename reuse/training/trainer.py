@@ -17,7 +17,7 @@ from reuse.errors import UsageError
 from reuse.objectives.objective import Network, Objective
 from reuse.optim.groups import OptimizerSettings
 from reuse.optim.optimization import Optimization
-from reuse.reporting import Epoch
+from reuse.reporting import Epoch, Reporter, Underway
 from reuse.seeding import generator, random_state, seed_everything, set_random_state
 from reuse.training.averaging import WeightAverage
 from reuse.training.batches import as_rows, batch_sizes, batches, beside, grouped, row_order
@@ -49,6 +49,9 @@ class Trainer:
         loop: size of the batches, seed, precision and the like.
         settling: watches which blocks settle, which changes nothing of the training; None: nobody does.
         device: where to compute; None stays where the model is.
+
+    Attributes:
+        reporter: told of every batch, and of rows that are measured; nobody unless somebody takes its place.
 
     Raises:
         UsageError: a setting is out of range or unknown, or every parameter is frozen.
@@ -87,6 +90,7 @@ class Trainer:
         self.descent = Descent(self.parameters, how, turn_rates(objective, self.parameters))
         self.average = WeightAverage(how.average, {})
         self.compiling = Compiling(loop.compile)
+        self.reporter = Reporter()
         self.epoch = 0
         self._begin_steps(0)
 
@@ -140,7 +144,7 @@ class Trainer:
                 self.descent.use(number)
                 self._begin_steps(self._step.taken)
             with others_needed():
-                loss = self._train_epoch(train, targets, sizes, number)
+                loss = self._train_epoch(train, targets, sizes, number, epochs)
             self.settling.end_epoch()
             num_batches = sum(map(len, sizes))
             self.compiling.decide(self._step, time.perf_counter() - start, num_batches, epochs - number)
@@ -153,7 +157,9 @@ class Trainer:
             seconds = time.perf_counter() - start
             yield Epoch(number, trained, validated, seconds, self.descent.rate, self._take_notes())
 
-    def _train_epoch(self, train: Rows, targets: Tensor | None, sizes: list[list[int]], number: int) -> float:
+    def _train_epoch(
+        self, train: Rows, targets: Tensor | None, sizes: list[list[int]], number: int, epochs: int
+    ) -> float:
         """Train on all rows once, and return the mean loss.
 
         Args:
@@ -161,6 +167,7 @@ class Trainer:
             targets: of these.
             sizes: rows of each batch of each step.
             number: of the epoch.
+            epochs: number of the last epoch.
         """
         own = (self.share.rank,) if self.share.rank else ()
         seed_everything(generator(self.loop.seed, number, 1, *own).initial_seed())
@@ -173,9 +180,12 @@ class Trainer:
         order = self._order(train, number)
         steps = EagerSteps(self._step, self.descent.pace(len(sizes)), sizes, (number - 1) * len(sizes))
         steps = self.compiling.of_epoch(steps, batch_size=self.loop.batch_size, together=self.share.count > 1)
-        losses = RunningLoss(self.share.combine)
-        for some, weights in self.share.batches(train, targets, order, steps.calls, self.device):
+        losses, done = RunningLoss(self.share.combine), 0
+        shared = self.share.batches(train, targets, order, steps.calls, self.device)
+        for (some, weights), call in zip(shared, steps.calls, strict=True):
             losses.add(steps.take(some, weights))
+            done += sum(call)
+            self.reporter.batch(Underway(number, epochs, done, len(order)), losses.recent)
         self._step.watch.end_epoch()
         self._average_buffers()
         return losses.mean([sum(rows) for rows in sizes], number)
@@ -194,16 +204,18 @@ class Trainer:
 
     def tally(self, source: Rows | Tensor, targets: Tensor | None) -> dict[str, Tensor]:
         """Return the sums over `source` that the objective makes metrics of, in eval mode."""
-        return tally(
-            self.network,
-            self.objective,
-            source,
-            targets,
-            batch_size=self.loop.batch_size,
-            model=self.model,
-            precision=self.loop.precision,
-            share=self.share,
-        )
+        with self.reporter.rows(len(source), "measuring") as progress:
+            return tally(
+                self.network,
+                self.objective,
+                source,
+                targets,
+                batch_size=self.loop.batch_size,
+                model=self.model,
+                precision=self.loop.precision,
+                share=self.share,
+                progress=progress,
+            )
 
     def trial(self) -> Step:
         """Return a step like the trainer's on the same weights, with an optimizer and scaler of its own to try things.
