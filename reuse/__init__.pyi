@@ -11,6 +11,7 @@ from .estimators.classifier import TransferClassifier as TransferClassifier
 from .estimators.encoder import PretrainedEncoder as PretrainedEncoder
 from .estimators.features import FrozenFeatures as FrozenFeatures
 from .estimators.regressor import TransferRegressor as TransferRegressor
+from .exporting.export import export as export
 from .features.dataset import CachedFeatures as CachedFeatures
 from .features.dataset import cached as cached
 from .finetuning.finetune import finetune as finetune

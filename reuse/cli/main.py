@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluate": ("reuse.cli.using", "Measure a trained run on data."),
     "predict": ("reuse.cli.using", "Write predictions of a trained run as CSV."),
     "report": ("reuse.cli.report", "Write one HTML file on a trained run, or on several side by side."),
+    "export": ("reuse.cli.exporting", "Write a trained run as ONNX, a program of torch, or weights, with a card."),
     "ensemble": ("reuse.cli.ensembling", "Measure several trained runs together, or average their weights."),
     "runs": ("reuse.cli.runs", "List and remove run folders."),
     "cache": ("reuse.cli.cache", "List, explain, check, shrink or clear the activation cache."),

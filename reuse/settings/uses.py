@@ -81,6 +81,23 @@ class PredictArguments(ListenerSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportArguments(Settings):
+    """Arguments of `reuse export`.
+
+    Attributes:
+        run: the run folder.
+        to: `onnx`, `torch` (a program of torch.export), `timm` (weights that timm.create_model loads) or `safetensors`.
+        out: the folder to write, new or empty; by default one under `exports`.
+        trust: let a run that names a `package.module:callable` import and call it.
+    """
+
+    run: str | Path = field(kw_only=False)
+    to: str = field()
+    out: str | Path | None = None
+    trust: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class EnsembleArguments(RowSettings):
     """Arguments of `reuse ensemble`.
 

@@ -90,7 +90,7 @@ def small(command: str) -> list[str]:
     """Return the arguments of a command, with what makes it quick and keeps it off the network."""
     program, name, *rest = shlex.split(command)
     assert program == "reuse"
-    run = "tables/run" if name == "predict" else "runs/finetuned"
+    run = "tables/run" if name in ("export", "predict") else "runs/finetuned"
     rest = [argument.replace("runs/…", run) for argument in rest]
     if name == "ensemble":
         rest = [argument.replace("runs/", "tables/") for argument in rest]

@@ -12,9 +12,11 @@ import pytest
 
 import reuse as package
 from reuse.cli import training
+from reuse.cli.exporting import export as export_command
 from reuse.cli.inspecting import inspect as inspect_command
 from reuse.cli.main import COMMANDS, cli
 from reuse.cli.using import evaluate, predict
+from reuse.exporting.export import export
 from reuse.finetuning.finetune import finetune
 from reuse.inference.predicting import evaluate_run, predict_run
 from reuse.pretraining.pretrain import pretrain
@@ -32,6 +34,7 @@ MIRRORED = {
     "inspect": (inspect_command, inspect_model, OWN_OPTIONS),
     "evaluate": (evaluate, evaluate_run, OWN_OPTIONS),
     "predict": (predict, predict_run, OWN_OPTIONS | {"out", "raw"}),
+    "export": (export_command, export, OWN_OPTIONS),
 }
 
 
@@ -105,6 +108,7 @@ PUBLIC = {
     "estimators.encoder": ["PretrainedEncoder"],
     "estimators.features": ["FrozenFeatures"],
     "estimators.regressor": ["TransferRegressor"],
+    "exporting.export": ["export"],
     "features.dataset": ["CachedFeatures", "cached"],
     "finetuning.finetune": ["finetune", "plan"],
     "inference.ensembling": ["ensemble_runs"],

@@ -1,0 +1,70 @@
+"""Programs of torch: `torch.export` writes the graph with its weights, and torch alone reads it, without our code."""
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
+
+from reuse.errors import UsageError
+from reuse.exporting.exportable import Exportable, Predict
+from reuse.nn.probing import reason
+
+FILE = "model.pt2"
+TRACED_ROWS = 2  # one row would be taken for a constant
+ABOUT = "about.json"
+
+
+def traced_program(source: Exportable) -> ExportedProgram:
+    """Return the graph of a run's model for any number of rows.
+
+    Raises:
+        UsageError: it cannot be written as a graph.
+    """
+    rows = source.examples.drawn(TRACED_ROWS)
+    any_number = tuple({0: Dim("batch")} for _ in rows)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of torch's own code
+            return torch.export.export(source.served, rows, dynamic_shapes=(any_number,), strict=False)
+    except Exception as error:
+        raise UsageError(
+            f"{source.recipe.spec} cannot be written as a graph ({reason(error)}): export --to safetensors"
+        ) from error
+
+
+def write_program(source: Exportable, path: Path) -> Predict:
+    """Write a program and return what it computes when it is read back."""
+    about = json.dumps(source.about, indent=2, ensure_ascii=False)
+    torch.export.save(traced_program(source), path, extra_files={ABOUT: about})
+    read = torch.export.load(path).module()
+
+    def predict(rows: Sequence[Tensor]) -> Tensor:
+        with torch.inference_mode():
+            outputs = read(*rows)
+        assert isinstance(outputs, Tensor)
+        return outputs
+
+    return predict
+
+
+def program_usage(source: Exportable) -> str:
+    """Return the code that loads a program."""
+    zeros = ", ".join(f"torch.zeros(2, {_shape(t.shape)}dtype=torch.{t.kind})" for t in source.served.inputs)
+    return f"""
+import json
+
+import torch
+
+about = {{"{ABOUT}": ""}}
+model = torch.export.load("{FILE}", extra_files=about).module()
+facts = json.loads(about["{ABOUT}"])
+{source.served.output} = model({zeros})
+"""
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "".join(f"{size}, " for size in shape)
