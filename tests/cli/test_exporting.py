@@ -33,7 +33,7 @@ def test_json_tells_files_inputs_and_the_difference(finetuned: Path, here: Path,
 
 def test_bad_use_is_one_line(finetuned: Path, pretrained: Path, here: Path, reuse: Any) -> None:
     reuse("export", finetuned).is_refused("--to")
-    reuse("export", finetuned, "--to", "tensorrt").is_refused("form of export 'tensorrt'", "onnx")
+    reuse("export", finetuned, "--to", "coreml").is_refused("form of export 'coreml'", "onnx")
     reuse("export", finetuned, "--to", "timm").is_refused("no model of timm's", "onnx, torch or safetensors")
     reuse("export", pretrained, "--to", "torch").is_refused("predicts nothing: fine-tune it first")
     reuse("export", here / "nowhere", "--to", "torch").is_refused("is no run folder")

@@ -202,6 +202,8 @@ def test_a_row_of_the_table_runs(wanted: str, here: Path, reuse: Any) -> None:
     assert ROWS[wanted]
     if "hf:" in str(ROWS[wanted]):
         pytest.importorskip("transformers")
+    if "onnx" in str(ROWS[wanted]):
+        pytest.importorskip("onnxruntime")
     for command in ROWS[wanted]:
         answer = reuse(*small(command))
         assert answer.code == 0, f"{command}: {answer.err}"
