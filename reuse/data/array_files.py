@@ -1,7 +1,9 @@
 """Named arrays `x`, `y`, or `x_train`, `y_train`, `x_valid`, …, from memory, .npz, HDF5 or an IDX folder."""
 
 import re
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ from torch import Tensor
 from reuse.data.array_containers import arrays_of_h5, arrays_of_npz
 from reuse.data.arrays import CHANNEL_COUNTS, ArraySamples, as_samples
 from reuse.data.dataset import SPLITS
+from reuse.data.file_digests import state_of
 from reuse.data.frame_pairs import read_frames
 from reuse.data.frames import is_frame
 from reuse.data.image_reading import read_images
 from reuse.data.images import ImageSamples
+from reuse.data.known_rows import KnownRows
 from reuse.data.picture_lists import are_pictures, as_image_files
 from reuse.data.raw import IN_ORDER, NO_TARGET, Options, RawData, Samples
 from reuse.data.sequence_arrays import (
@@ -41,8 +45,13 @@ EXPECTED = "x and y, or x_train, y_train and, where you split yourself, x_valid,
 
 
 def read_npz(path: Path, options: Options) -> RawData:
-    """Return the arrays of a .npz file as a data set."""
-    return source_of_arrays(arrays_of_npz(path, EXPECTED), str(path), options)
+    """Return the arrays of a .npz file as a data set; what an earlier run has read stays in the file till needed."""
+    known = KnownRows(path, options.hints, time.time_ns(), state_of(path))
+    arrays = arrays_of_npz(path, EXPECTED, mapped=known.is_known)
+    source = source_of_arrays(arrays, str(path), options)
+    if options.hints is None or not isinstance(source.samples, ArraySamples):
+        return source
+    return replace(source, samples=replace(source.samples, known=known))
 
 
 def read_h5(path: Path, options: Options) -> RawData:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from reuse.data.digests import digest_rows
 from reuse.data.inputs import BLOCK_ROWS, Inputs
+from reuse.data.known_rows import KnownRows
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, refuse_image_options, refuse_other_kind
 from reuse.data.resizing import resize_arrays
@@ -29,11 +30,13 @@ class ArraySamples:
         divisor: the largest raw value of an image, where it is known; else 255 for uint8 and the training
             maximum otherwise.
         name: what the user called the data, for messages.
+        known: what is known of the rows of the file that holds them; None: nothing.
     """
 
     raw: np.ndarray
     divisor: float | None = None
     name: str = ""
+    known: KnownRows | None = None
 
     def fit(self, rows: np.ndarray, options: Options) -> tuple[Preprocessing, tuple[str, ...]]:
         """Return the preprocessing: columns standardised on `rows`, or images scaled to [0, 1]."""
@@ -54,7 +57,7 @@ class ArraySamples:
             expected, given = len(preprocessing.mean), self.raw.shape[1]
             raise DataError(f"{given} features a row, and the preprocessing expects {expected}: give the same columns")
         divisor = None if kind == "vectors" else self._divisor(preprocessing)
-        return ArrayInputs(self.raw, rows, preprocessing, divisor), ()
+        return ArrayInputs(self.raw, rows, preprocessing, divisor, self.known), ()
 
     def _divisor(self, preprocessing: Preprocessing) -> float:
         """Return what brings these images to the scale of `preprocessing`, which may count otherwise."""
@@ -107,24 +110,35 @@ class ArrayInputs(Inputs):
         rows: which of its rows.
         preprocessing: how they are prepared.
         divisor: what they are divided by, where they count otherwise than the preprocessing says; None: they do not.
+        known: what is known of the rows of the file that holds them; None: nothing.
     """
 
     def __init__(
-        self, raw: np.ndarray, rows: np.ndarray, preprocessing: Preprocessing, divisor: float | None = None
+        self,
+        raw: np.ndarray,
+        rows: np.ndarray,
+        preprocessing: Preprocessing,
+        divisor: float | None = None,
+        known: KnownRows | None = None,
     ) -> None:
         super().__init__(len(rows))
+        self._known = known
         own = preprocessing.divisor if divisor is None else divisor
         self._raw, self._rows, self._preprocessing = raw, rows, replace(preprocessing, divisor=own)
         self._scale = "" if own == preprocessing.divisor else f"divided by {own:g}"
         self.shape = tuple(self._prepare(np.arange(min(1, len(rows)))).shape[1:])
 
     def _prepare(self, indices: np.ndarray) -> Tensor:
-        samples = torch.from_numpy(_as_torch_type(self._raw[self._rows[indices]]))
+        rows = self._rows[indices]
+        raw = self._raw[rows] if self._known is None else self._known.check(self._raw, rows, self._scale)
+        samples = torch.from_numpy(_as_torch_type(raw))
         if self._preprocessing.kind == "images":
             return self._preprocessing.normalise(resize_arrays(samples, self._preprocessing))
         return self._preprocessing.normalise(samples)
 
     def _digest(self) -> np.ndarray:
+        if self._known is not None:
+            return self._known.digests(self._raw, self._rows, self._scale)
         return digest_rows(self._raw, self._rows, self._scale)
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import xxhash
 
@@ -21,6 +22,20 @@ from reuse.hints import Hints
 FILE_DIGESTS = "file"  # their kind of hints
 GRAIN = 2_000_000_000  # nanoseconds between two times that the coarsest of file systems (FAT) tells apart
 HAS_CHANGE_TIME = os.name != "nt"  # Windows has the time of creation in its place, so there every file is digested
+
+
+class FileState(NamedTuple):
+    """The state of a file: its bytes, times in nanoseconds, and inode."""
+
+    size: int
+    modified: int
+    changed: int
+    inode: int
+
+    @property
+    def text(self) -> str:
+        """The state as a hint holds it."""
+        return json.dumps(self, separators=(",", ":"))
 
 
 @dataclass
@@ -45,9 +60,9 @@ class FileDigests:
         noted = self.hints.find(FILE_DIGESTS, list(names.values()))
         found = {}
         for path, name in names.items():
-            state = _state(path) if name in noted else None
+            state = state_of(path) if name in noted else None
             then, _, digest = noted.get(name, b"").decode().partition(" ")
-            if state is not None and then == _text(state):
+            if state is not None and then == state.text:
                 found[path] = bytes.fromhex(digest)
         return found
 
@@ -57,11 +72,11 @@ class FileDigests:
         Raises:
             OSError: it cannot be read.
         """
-        now, before = time.time_ns(), _state(path)
+        now, before = time.time_ns(), state_of(path)
         content = read_bytes(path)
         digest = digest_bytes(content, self.seed)
-        if before is not None and before == _state(path) and max(before[1:3]) + GRAIN < now:
-            self.read_now[self._name(path)] = f"{_text(before)} {digest.hex()}".encode()
+        if before is not None and before == state_of(path) and is_settled(before, now):
+            self.read_now[self._name(path)] = f"{before.text} {digest.hex()}".encode()
         return content, digest
 
     def keep(self) -> None:
@@ -70,18 +85,24 @@ class FileDigests:
             self.hints.keep(FILE_DIGESTS, self.read_now)
 
     def _name(self, path: Path) -> str:
-        absolute = os.path.abspath(path)  # noqa: PTH100 - in a quarter of the time
-        return xxhash.xxh3_128_hexdigest(os.fsencode(absolute), seed=self.seed)
+        return name_of(path, self.seed)
 
 
-def _state(path: Path) -> tuple[int, int, int, int] | None:
-    """Return size, modification time, change time and inode of a file; None where it is not there."""
+def name_of(path: Path, seed: int) -> str:
+    """Return what a hint about a file is called."""
+    absolute = os.path.abspath(path)  # noqa: PTH100 - in a quarter of the time
+    return xxhash.xxh3_128_hexdigest(os.fsencode(absolute), seed=seed)
+
+
+def state_of(path: Path) -> FileState | None:
+    """Return the state of a file; None where it is not there, or cannot be told from another."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    return FileState(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
-def _text(state: tuple[int, ...]) -> str:
-    return json.dumps(state, separators=(",", ":"))
+def is_settled(state: FileState, now: int) -> bool:
+    """Return whether a file in a state could not change again at a time `now` without leaving that state."""
+    return HAS_CHANGE_TIME and max(state.modified, state.changed) + GRAIN < now
