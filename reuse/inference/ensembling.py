@@ -10,6 +10,7 @@ from reuse.data.rows import Resident
 from reuse.data.targets import TargetScale
 from reuse.errors import UsageError
 from reuse.inference.members import Member, find_members, find_rows, own_data
+from reuse.inference.metrics import FurtherMetrics
 from reuse.inference.pooling import SMALLEST, average_predictions, fit_weights, shares_of
 from reuse.inference.predicting import Evaluation, Predictions
 from reuse.inference.selecting import DataRequest
@@ -55,7 +56,13 @@ class Ensemble:
         return " + ".join(member.name for member in self.members)
 
     def evaluate(
-        self, data: Any = None, *, target: str | None = None, split: str | None = None, skip_bad: bool = False
+        self,
+        data: Any = None,
+        *,
+        target: str | None = None,
+        split: str | None = None,
+        skip_bad: bool = False,
+        metrics: Sequence[str] = (),
     ) -> EnsembleResult:
         """Measure the ensemble and each member; arguments as `evaluate_run`.
 
@@ -64,17 +71,21 @@ class Ensemble:
         Raises:
             DataError: there are no such rows, or data that does not fit the runs.
         """
+        first = self.members[0].model
+        more = FurtherMetrics.named((metrics,) if isinstance(metrics, str) else metrics, self.task, first.classes)
         rows = find_rows(self.members, DataRequest(data, target, skip_bad), split)
         predicted, targets = rows.predict_all(self.members, self.batch_size), rows.targets(self.members)
-        scale = self.members[0].model.target_scale
+
+        def measured(values: Tensor) -> dict[str, float]:
+            return measure(self.task, values, targets, first.target_scale) | more.measured(values, targets)
+
         each = [
-            {"run": member.name, "weight": weight, "metrics": measure(self.task, values, targets, scale)}
+            {"run": member.name, "weight": weight, "metrics": measured(values)}
             for member, weight, values in zip(self.members, self.weights, predicted, strict=True)
         ]
-        metrics = measure(self.task, average_predictions(predicted, self.weights), targets, scale)
-        first = rows.selected[0]
-        where = (self.name, first.name, first.split, len(rows.numbers))
-        return EnsembleResult(*where, metrics, rows.notes, tuple(each))
+        selected, found = rows.selected[0], measured(average_predictions(predicted, self.weights))
+        where = (self.name, selected.name, selected.split, len(rows.numbers))
+        return EnsembleResult(*where, found, (*rows.notes, *more.notes(targets)), tuple(each))
 
     def predict(self, data: Any, *, split: str = "all", skip_bad: bool = False) -> Predictions:
         """Return what the ensemble predicts for rows of `data`; arguments as `predict_run`."""
@@ -151,7 +162,11 @@ def evaluate_ensemble(arguments: EnsembleArguments) -> EnsembleResult:
         trust=arguments.trust,
     )
     return ensemble.evaluate(
-        arguments.data, target=arguments.target, split=arguments.split, skip_bad=arguments.skip_bad
+        arguments.data,
+        target=arguments.target,
+        split=arguments.split,
+        skip_bad=arguments.skip_bad,
+        metrics=arguments.metrics,
     )
 
 

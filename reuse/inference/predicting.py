@@ -15,6 +15,7 @@ from reuse.data.matching import targets_for
 from reuse.data.rows import Converted
 from reuse.devices import choose_device
 from reuse.escaping import spreadsheet_cell
+from reuse.inference.metrics import FurtherMetrics
 from reuse.inference.sampling import sample_predictions
 from reuse.inference.selecting import DataRequest, run_rows
 from reuse.nn.by_name import by_position
@@ -36,7 +37,7 @@ class Evaluation:
         data: name of the data.
         split: train, valid, test or all.
         rows: their number.
-        metrics: `loss` and `accuracy`, `macro_f1`, or `mse`, `r2`; without penalties.
+        metrics: `loss` and `accuracy`, `macro_f1`, or `mse`, `r2`, and those asked for; without penalties.
         notes: lines worth reading on the data.
     """
 
@@ -126,6 +127,7 @@ def evaluate_run(arguments: EvaluateArguments) -> Evaluation:
     Raises:
         RunError: the run is damaged, of another version, or predicts nothing.
         DataError: data that cannot be read or that the run was not made for; classes that it does not know are named.
+        UsageError: a metric that the task has not.
 
     Example:
         >>> evaluate_run("runs/finetune-20261121-090000").metrics["accuracy"]  # doctest: +SKIP
@@ -134,23 +136,27 @@ def evaluate_run(arguments: EvaluateArguments) -> Evaluation:
     request = DataRequest(arguments.data, arguments.target, arguments.skip_bad, max_pixels=arguments.max_pixels)
     selected = run_rows(folder, model.preprocessing, request, arguments.split)
     targets = targets_for(selected, model.task, model.classes)
+    more = FurtherMetrics.named(arguments.metrics, model.task, model.classes)
     dtype = _dtype(model)
     source = Converted(ReadInputs(selected.inputs), (dtype,) * len(selected.inputs.layout))
     objective = supervised(model.task, len(model.classes) or targets.shape[1], scale=model.target_scale)
     # The network, not the model: where numbers are learned in a standard scale they are measured in it.
-    targets = model.target_scale.standardised(targets) if model.target_scale else targets
+    scaled = model.target_scale.standardised(targets) if model.target_scale else targets
     precision = folder.settings().precision
     with (arguments.reporter or Reporter()).rows(len(source), "measuring") as progress:
         metrics = evaluation.evaluate(
             by_position(model.network, model.layout),
             objective,
             source,
-            targets,
+            scaled,
             batch_size=arguments.batch_size,
             precision=precision,
             progress=progress,
         )
-    return Evaluation(str(arguments.run), selected.name, selected.split, len(selected.numbers), metrics, selected.notes)
+    if more.chosen:
+        metrics |= more.measured(model.values(selected.inputs, arguments.batch_size), targets)
+    notes = (*selected.notes, *more.notes(targets))
+    return Evaluation(str(arguments.run), selected.name, selected.split, len(selected.numbers), metrics, notes)
 
 
 @takes(PredictArguments)

@@ -9,6 +9,8 @@ from reuse.settings.group import Count, Patterns, Settings, read_shape
 from reuse.settings.run import ListenerSettings
 from reuse.settings.setting import Needs, Text
 
+MetricNames = Annotated[str | Sequence[str], Text("NAME,NAME:K,…", repeated=True)]
+"""Metrics beside those that a training tells."""
 Shape = Annotated[Sequence[int] | None, Text("C,H,W", read_shape)]
 
 
@@ -21,6 +23,8 @@ class RowSettings(ListenerSettings):
         target: the target column of a table; None: the runs'.
         split: test, valid, train or all; None: test for the runs' own data and for data that brings its own test split,
             else all.
+        metrics: more of them: for classes balanced_accuracy, roc_auc, average_precision, top_k (top_k:3), for labels
+            subset_accuracy, hamming_loss, micro_f1, roc_auc, average_precision, for numbers mae; or all.
         batch_size: rows at a time.
         device: auto, cpu, cuda, cuda:N or mps.
         skip_bad: set broken images aside instead of stopping.
@@ -30,6 +34,7 @@ class RowSettings(ListenerSettings):
     data: Any = None
     target: str | None = None
     split: str | None = None
+    metrics: MetricNames = ()
     batch_size: Count = 256
     device: str = "auto"
     skip_bad: bool = False

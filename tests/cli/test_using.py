@@ -163,3 +163,12 @@ def test_images_are_named_and_need_no_class_folders(reuse: Any, tmp_path: Path) 
     skipped = reuse("predict", run, "--data", "new", "--skip-bad")
     assert len(read(skipped.out)) == 2
     assert "new/c.png" in skipped.err
+
+
+def test_metrics_are_told_when_they_are_asked_for(finetuned: Path, reuse: Any) -> None:
+    plain = reuse("evaluate", finetuned, "--json").json["metrics"]
+    told = reuse("evaluate", finetuned, "--metrics", "roc_auc,top_k:2", "--json").json["metrics"]
+    assert set(told) == {*plain, "roc_auc", "top_k:2"}
+    assert told["top_k:2"] >= told["accuracy"] == plain["accuracy"]
+    assert "roc_auc" in reuse("evaluate", finetuned, "--metrics", "all").out.splitlines()[0]
+    reuse("evaluate", finetuned, "--metrics", "auc").is_refused("metric of classification 'auc'", "roc_auc")
