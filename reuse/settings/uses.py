@@ -15,7 +15,7 @@ Shape = Annotated[Sequence[int] | None, Text("C,H,W", read_shape)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowSettings(ListenerSettings):
+class RowSettings(Settings):
     """The rows that trained runs are used on.
 
     Attributes:
@@ -42,7 +42,7 @@ class RowSettings(ListenerSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateArguments(RowSettings):
+class EvaluateArguments(RowSettings, ListenerSettings):
     """Arguments of `reuse evaluate`.
 
     Attributes:
