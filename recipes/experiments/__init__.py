@@ -9,9 +9,10 @@ from reuse.recipes.experiments.patches import PatchFeatures
 from reuse.recipes.experiments.plotting import plot_differences
 from reuse.recipes.experiments.recording import Record, results_folder, run_experiment
 from reuse.recipes.experiments.rows import last_held_out
-from reuse.recipes.experiments.statistics import half_interval, mean_and_error, paired_interval
 from reuse.recipes.experiments.stepping import train_until
 from reuse.recipes.experiments.training import train_network
+
+from reuse.intervals import half_interval, mean_and_error, paired_interval
 
 __all__ = [
     "Experiment",

@@ -1,7 +1,8 @@
 """One row of an experiment against another, draw by draw, in words."""
 
 from reuse.recipes.experiments.recording import Record
-from reuse.recipes.experiments.statistics import paired_interval
+
+from reuse.intervals import paired_interval
 
 
 def compare_pairs(record: Record, row: str, other: str, figure: str, other_figure: str = "") -> str:

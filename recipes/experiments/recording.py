@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from reuse.recipes.experiments.experiment import Experiment, Figures
-from reuse.recipes.experiments.statistics import mean_and_error
 
 from reuse.errors import RunError
+from reuse.intervals import mean_and_error
 
 RECORD = Path("recipes") / "results"
 ELSEWHERE = Path("runs") / "experiments"

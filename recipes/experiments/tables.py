@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reuse.recipes.experiments.statistics import half_interval, mean_and_error
-
 from reuse.errors import RunError
+from reuse.intervals import half_interval, mean_and_error
 
 REFERENCE = ".keras.json"
 HEAD = (

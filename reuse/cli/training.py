@@ -1,5 +1,6 @@
 """`reuse pretrain` and `reuse finetune`."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -76,17 +77,43 @@ def _show(result: Any, as_json: bool, following: str) -> None:
         print_json(result.to_dict())
         return
     if result.comparison:
-        labels = {"scratch": "from scratch", "frozen": "reused and frozen", "unfrozen": "reused, unfrozen"}
-        rows = [{"layers": labels[name], **values} for name, values in result.comparison.items()]
-        sizes = result.sizes
-        say(f"on the test split, after training on the same {sizes['train']} + {sizes['valid']} labels:")
-        click.echo(table(rows))
+        for line in _compared(result):
+            click.echo(line)
     else:
         measured = {name: result.metrics[name] for name in SPLITS if result.metrics.get(name)}
         click.echo(table([{"split": name, **values} for name, values in measured.items()]))
     for line in (*_phases(result), *_came_of_plan(result), _summary(result)):
         say(line)
     say(f"run folder: {result.run}; next: {following}")
+
+
+def _compared(result: Any) -> list[str]:
+    """Return the table of the comparison under what it is of, and whether the reused layers gain."""
+    from reuse.cli.printing import table
+
+    said = {"scratch": "from scratch", "frozen": "reused and frozen", "unfrozen": "reused, unfrozen"}
+    sizes, draws = result.sizes, result.comparison["scratch"].get("draws", 1)
+    same = f"on the test split, after training on the same {sizes['train']} + {sizes['valid']} labels"
+    if draws == 1:
+        rows = [{"layers": said[way], **row} for way, row in result.comparison.items()]
+        return [f"{same}:", table(rows)]
+    rows = [{"layers": said[way], **_with_intervals(row)} for way, row in result.comparison.items()]
+    gains = [_gained(said[way], row) for way, row in result.comparison.items() if "gain" in row]
+    return [f"{same}, {draws} draws of them, means ± 95 %:", table(rows), *gains]
+
+
+def _with_intervals(row: Mapping[str, float]) -> dict[str, Any]:
+    """Return the figures of a row as they are printed, each with its interval where it has one."""
+    shown: dict[str, Any] = {"epochs": round(row["epochs"]), "seconds": row["seconds"]}
+    metrics = [name for name in row if f"{name}_interval" in row and name != "gain"]
+    return shown | {name: f"{row[name]:.3f} ± {row[f'{name}_interval']:.3f}" for name in metrics}
+
+
+def _gained(way: str, row: Mapping[str, float]) -> str:
+    """Return what a way is better by than from scratch, and whether that is more than chance."""
+    low, high = row["gain"] - row["gain_interval"], row["gain"] + row["gain_interval"]
+    verdict = "a gain" if low > 0 else "a loss" if high < 0 else "no clear gain"
+    return f"{way} minus from scratch, on the same labels: {row['gain']:+.3f} ± {row['gain_interval']:.3f}: {verdict}"
 
 
 def _phases(result: Any) -> list[str]:

@@ -1,17 +1,16 @@
 """`finetune`: reuse the layers of a source, freeze some, cache what they compute, train the rest."""
 
-import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from reuse.caching.ownership import note_made_here
 from reuse.distributed import from_main, is_main, world_size
 from reuse.errors import RunError, UnusableImagesError, UsageError
 from reuse.features.planned import PlannedFeatures
+from reuse.finetuning.comparing import compare
 from reuse.finetuning.feeding import PhaseNeeds, plan_phase_features
 from reuse.finetuning.phase import TuningProgress, train_phase, training_later
 from reuse.layers.freezing import Freezing
@@ -23,14 +22,13 @@ from reuse.runs.phases import remaining, settle_after, settle_as_before
 from reuse.runs.results import Result
 from reuse.runs.tensor_files import save_tensors
 from reuse.runs.weights import save_weights
-from reuse.seeding import seed_everything
 from reuse.settings.calling import Given, carried, overridden, takes_given
 from reuse.settings.commands import FinetuneArguments, FinetuneSettings, PlanArguments
 from reuse.settings.files import plain_settings
 from reuse.setup.finetuning import FinetuneSetup, begin_manifest, set_up
 from reuse.setup.resuming import saved_settings
 from reuse.setup.sources import find_source
-from reuse.setup.tasks import Task, new_task, resumed_task, task_with
+from reuse.setup.tasks import Task, new_task, resumed_task
 from reuse.setup.trainers import make_stopping
 from reuse.training.parallel import describe_spread, take_part
 
@@ -53,7 +51,7 @@ def finetune(arguments: FinetuneArguments, given: Given) -> Result:
         return _go_on(RunFolder.open(arguments.resume), arguments, given, reporter)
     task = new_task(carried(arguments, given, FinetuneSettings), given, reporter)
     result = tune(task, reporter, out=arguments.out)
-    return _with_comparison(task, result, reporter) if task.settings.compare else result
+    return compare(task, result, reporter, _tune_beside) if task.settings.compare else result
 
 
 @takes_given(PlanArguments)
@@ -106,6 +104,11 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
     return result
 
 
+def _tune_beside(task: Task, reporter: Reporter, folder: Path) -> Result:
+    """Train another task in a folder, its time beginning now."""
+    return tune(replace(task, started=time.perf_counter()), reporter, out=folder)
+
+
 def _go_on(run: RunFolder, arguments: FinetuneArguments, given: Given, reporter: Reporter) -> Result:
     """Go on with a fine-tuning that was interrupted, or for more epochs."""
     saved = saved_settings(run, FinetuneSettings, given, trust=arguments.trust)
@@ -118,7 +121,7 @@ def _go_on(run: RunFolder, arguments: FinetuneArguments, given: Given, reporter:
     except RunError as error:
         reporter.line(f"no comparison: {error}")
         return result
-    return _with_comparison(replace(task, source=source), result, reporter)
+    return compare(replace(task, source=source), result, reporter, _tune_beside)
 
 
 def _resumed_run(run: RunFolder, setup: FinetuneSetup) -> RunFolder:
@@ -175,55 +178,3 @@ def _result(setup: FinetuneSetup, run: RunFolder, progress: TuningProgress) -> R
         plan=features.plan.to_dict() if features else None,
         notes=(task.data.summary, *task.data.notes, *setup.notes, *dict.fromkeys(progress.notes)),
     )
-
-
-def _with_comparison(task: Task, result: Result, reporter: Reporter) -> Result:
-    """Train from scratch and unfrozen on the same rows and put the test metrics side by side.
-
-    What would be trained as something already is, is not trained again: where nothing was restored, all begins from
-    scratch; where nothing is frozen, the training itself is the unfrozen one.
-    """
-    folder = Path(result.run)
-    itself = replace(task.settings, compare=False, data=None)  # the rows are those of the task, and may be arrays
-    whole = replace(itself, freeze=(), unfreeze=None, auto_freeze=False, feature_noise=0.0, side=None, side_layers=())
-    scratch = replace(whole, restore=(), random_weights=True, l2_sp=None)
-    if not result.restored:
-        itself, whole = replace(itself, restore=(), random_weights=True), scratch
-    table = {"scratch": {}, "frozen": _row(result.to_dict()), "unfrozen": {}}
-    trained = [(itself, "frozen")]
-    restored = "all layers restored, none frozen"
-    for name, settings, what in (("scratch", scratch, "from scratch"), ("unfrozen", whole, restored)):
-        same = next((other for done, other in trained if done == settings), None)
-        if same is None:
-            other = task_with(task, replace(settings, data=task.settings.data))
-            table[name] = _compared(other, folder / f"compared-{name}", what, reporter)
-        else:
-            table[name] = table[same]
-        trained.append((settings, name))
-    seconds = {**result.seconds, "total": round(time.perf_counter() - task.started, 4)}
-    compared = replace(result, comparison=table, seconds=seconds)
-    RunFolder(folder).write_result(compared.to_dict())
-    return compared
-
-
-def _compared(task: Task, folder: Path, what: str, reporter: Reporter) -> dict[str, Any]:
-    """Return the table's row for another training on the same rows; one that was interrupted begins anew."""
-    finished = from_main(lambda: _finished(folder))
-    if finished is not None:
-        return _row(finished)
-    reporter.line(f"for comparison: {what}")
-    seed_everything(task.settings.seed)
-    return _row(tune(replace(task, started=time.perf_counter()), reporter, out=folder).to_dict())
-
-
-def _finished(folder: Path) -> dict[str, Any] | None:
-    """Return what another training came to, or None after clearing away what there is of it."""
-    result = RunFolder(folder).result() if folder.exists() else None
-    if result is None:
-        shutil.rmtree(folder, ignore_errors=True)
-    return result
-
-
-def _row(result: Mapping[str, Any]) -> dict[str, Any]:
-    seconds = result["seconds"]["train"] + result["seconds"]["cache"]
-    return {"epochs": result["epochs"], "seconds": seconds, **result["metrics"].get("test", {})}

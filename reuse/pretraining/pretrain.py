@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -33,6 +34,8 @@ from reuse.setup.trainers import make_stopping, make_trainer
 from reuse.training.parallel import describe_spread, spread, take_part
 from reuse.training.phases import lay_out
 
+DEMONSTRATED = "simclr"
+
 
 @takes_given(PretrainArguments)
 def pretrain(arguments: PretrainArguments, given: Given) -> Result:
@@ -50,7 +53,7 @@ def pretrain(arguments: PretrainArguments, given: Given) -> Result:
     """
     reporter = take_part(arguments.reporter)
     if arguments.resume is None:
-        setup = set_up(carried(arguments, given, PretrainSettings), reporter)
+        setup = set_up(_demonstrated(carried(arguments, given, PretrainSettings), given, reporter), reporter)
         run = from_main(lambda: _new_run(setup, arguments.out))
         return _train(setup, run, reporter, resume=False)
     run = RunFolder.open(arguments.resume)
@@ -60,6 +63,16 @@ def pretrain(arguments: PretrainArguments, given: Given) -> Result:
     load_newest(run, setup.trained)
     run.write_settings("pretrain", plain_settings(setup.settings))
     return _train(setup, run, reporter, resume=True)
+
+
+def _demonstrated(settings: PretrainSettings, given: Given, reporter: Reporter) -> PretrainSettings:
+    """Return the settings, with a method whose layers help with few digits where neither method nor data is given."""
+    if given & {"objective", "data"}:
+        return settings
+    reporter.line(
+        f"no method and no data given: {DEMONSTRATED} on {settings.data}; reuse pretrain --list has the others"
+    )
+    return replace(settings, objective=DEMONSTRATED)
 
 
 def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: bool) -> Result:

@@ -74,10 +74,12 @@ class FinetuneSettings(PhaseSettings, SideSettings, ReusingSettings, FeatureSett
     Attributes:
         source: a run folder, a file of weights, or a model spec such as `timm:resnet18` or `hf:FOLDER`, with pretrained
             weights; None: the newest pretraining run under `runs`.
-        data: a data spec or arrays (see `reuse.load`); None: the source run's, with 100 labels and a comparison.
+        data: a data spec or arrays (see `reuse.load`); None: the source run's, with 50 labels and a comparison.
         add_layers: widths of hidden layers to add on top, such as `50,20`.
         l2_sp: pull of the reused weights that train towards where they began.
         compare: train from scratch and unfrozen too; None: only where `data` is not given.
+        draws: over how many draws of the labels a comparison goes, from the seed on; None: 10 where `data` is not given
+            and `compare` neither, else 1.
     """
 
     command: ClassVar[str] = "finetune"
@@ -87,6 +89,7 @@ class FinetuneSettings(PhaseSettings, SideSettings, ReusingSettings, FeatureSett
     add_layers: str | None = None
     l2_sp: float | None = None
     compare: bool | None = None
+    draws: Count | None = None
     epochs: Count = 200
     learning_rate: float = 1e-3
 

@@ -41,7 +41,10 @@ from reuse.setup.trainers import check_settings
 # Settings of a table that go with its data.
 COLUMN_ROLES = ("target", "task", "ignore", "group_by", "split_column", "sample_weight", "test_data", "text")
 # Where no data is named there is nothing to lose: few labels show best what reused layers are worth.
-LABELS_WITHOUT_DATA = 100
+LABELS_WITHOUT_DATA = 50
+EPOCHS_WITHOUT_DATA = 600
+"""Of two batches each: a new head on frozen layers is far from done after the 200 of other trainings."""
+DRAWS_WITHOUT_DATA = 10
 NO_CHANGE = {"source", "restore", "compare", "trust", "drop_layers", "add_layers", "split_seed"}
 """Settings that go on otherwise without any change of the training."""
 
@@ -105,6 +108,8 @@ def new_task(
     preprocessing = source_preprocessing(resolved, source, model)
     begun, hints = time.perf_counter(), _hints(resolved, caches)
     if settings.data is None and not isinstance(source.settings, FinetuneSettings) and settings.labels is None:
+        if "epochs" not in given:
+            resolved = replace(resolved, epochs=EPOCHS_WITHOUT_DATA)
         resolved, data = _with_few_labels(resolved, model, preprocessing, hints, reporter)
     else:
         data = _load(resolved, model, preprocessing, resolved.labels, hints)
@@ -133,6 +138,17 @@ def resumed_task(settings: FinetuneSettings, run: RunFolder, reporter: Reporter)
     check_same_data(run, data)
     seconds = {"start": called - started, "load": time.perf_counter() - called}
     return _task(settings, None, data, hints, reporter, started, seconds, _config(run.manifest(), settings))
+
+
+def redrawn_task(task: Task, number: int) -> Task:
+    """Return a task on the same source with another draw of labels: all is the same but for the seed, and what follows.
+
+    Args:
+        task: resolved.
+        number: of the draw; that of the task is 0.
+    """
+    settings = replace(task.settings, seed=task.settings.seed + number, compare=False, draws=None)
+    return new_task(settings, frozenset(settings_of(FinetuneSettings)), Reporter())
 
 
 def task_with(task: Task, settings: FinetuneSettings) -> Task:
@@ -174,6 +190,7 @@ def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[F
         drop_layers=None,
         add_layers=None,
         compare=without_data and not tuned if settings.compare is None else settings.compare,
+        draws=_draws(settings, compares_by_itself=without_data and not tuned),
         split_seed=_split_seed(settings, source),
     )
     if theirs is not None:
@@ -199,6 +216,15 @@ def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[F
         filled = replace(filled, **{name: getattr(theirs, name) for name in left})
     recipe = source.manifest.model if source.manifest and source.weights else None
     return with_model_options(filled, spec, recipe.options if recipe else None), spec
+
+
+def _draws(settings: FinetuneSettings, *, compares_by_itself: bool) -> int | None:
+    """Return over how many draws of labels a comparison goes."""
+    if settings.draws is None:
+        return DRAWS_WITHOUT_DATA if compares_by_itself and settings.compare is None else None
+    if settings.draws > 1 and not (settings.compare or (compares_by_itself and settings.compare is None)):
+        raise UsageError(f"draws is {settings.draws}, and nothing is compared: give compare, or leave draws out")
+    return settings.draws
 
 
 def is_going_on(settings: FinetuneSettings, source: Source) -> bool:

@@ -28,7 +28,7 @@ SECONDS = {"start", "load", "digest", "cache", "train", "total"}
 
 
 def test_json_is_one_object_with_the_agreed_keys(reuse: Any) -> None:
-    pretrained = reuse("pretrain", "--model", "mlp:16,8", "--epochs", 2, "--json").json
+    pretrained = reuse("pretrain", "autoencoder", "--model", "mlp:16,8", "--epochs", 2, "--json").json
     tuned = reuse("finetune", "--freeze", "hidden1", "--epochs", 2, "--no-compare", "--json").json
     for values in (pretrained, tuned):
         assert values.keys() >= KEYS

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
@@ -16,8 +15,10 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
 
 def half_interval(values: Sequence[float], confidence: float = 0.95) -> float:
     """Return half the width of Student's interval that holds the true mean with this confidence; NaN of one value."""
+    from scipy.special import stdtrit  # type: ignore[import-untyped]
+
     _, error = mean_and_error(values)
-    return float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error if len(values) > 1 else math.nan
+    return float(stdtrit(len(values) - 1, (1 + confidence) / 2)) * error if len(values) > 1 else math.nan
 
 
 def paired_interval(

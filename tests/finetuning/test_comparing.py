@@ -1,0 +1,71 @@
+"""Comparisons over several draws of labels: the table is what the trainings one by one would give."""
+
+from pathlib import Path
+
+import pytest
+from scipy import stats
+from sklearn.datasets import load_digits
+
+import reuse
+from reuse.errors import UsageError
+
+QUICK = {"epochs": 4, "data": "digits", "labels": 60}
+OWN_KEYS = ("gain", "gain_interval")
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    return reuse.pretrain("autoencoder", data="digits", model="mlp:8,6", epochs=1, out="source").run
+
+
+def test_means_and_gains_are_those_of_the_trainings_one_by_one(source: str) -> None:
+    table = reuse.finetune(source, freeze="hidden1", compare=True, draws=3, out="run", **QUICK).comparison
+    frozen, scratch = (
+        [
+            reuse.finetune(source, **how, seed=seed, out=f"{name}{seed}", **QUICK).metrics["test"]["accuracy"]
+            for seed in range(3)
+        ]
+        for name, how in (("frozen", {"freeze": "hidden1"}), ("scratch", {"random_weights": True}))
+    )
+    assert table["frozen"]["draws"] == 3
+    assert table["frozen"]["accuracy"] == pytest.approx(sum(frozen) / 3)
+    assert table["scratch"]["accuracy"] == pytest.approx(sum(scratch) / 3)
+    paired = stats.ttest_rel(frozen, scratch).confidence_interval(0.95)
+    low, high = (table["frozen"]["gain"] + sign * table["frozen"]["gain_interval"] for sign in (-1, 1))
+    assert (low, high) == pytest.approx((paired.low, paired.high))
+    own = stats.t.interval(0.95, 2, sum(frozen) / 3, stats.sem(frozen))
+    assert table["frozen"]["accuracy_interval"] == pytest.approx((own[1] - own[0]) / 2)
+
+
+def test_runs_of_later_draws_are_cleared_away_and_the_first_ones_stay(source: str) -> None:
+    run = Path(reuse.finetune(source, freeze="hidden1", compare=True, draws=2, out="run", **QUICK).run)
+    assert sorted(path.name for path in run.glob("compared-*")) == ["compared-scratch", "compared-unfrozen"]
+
+
+def test_one_draw_is_a_table_without_intervals(source: str) -> None:
+    table = reuse.finetune(source, freeze="hidden1", compare=True, out="run", **QUICK).comparison
+    assert not any("interval" in name or name in OWN_KEYS for row in table.values() for name in row)
+
+
+def test_without_data_there_are_few_labels_and_ten_draws(source: str) -> None:
+    result = reuse.finetune(source, freeze="hidden1", epochs=1)
+    assert (result.settings["labels"], result.comparison["frozen"]["draws"]) == (50, 10)
+
+
+def test_draws_of_nothing_are_refused(source: str) -> None:
+    with pytest.raises(UsageError, match="draws is 3, and nothing is compared: give compare, or leave draws out"):
+        reuse.finetune(source, freeze="hidden1", draws=3, **QUICK)
+
+
+def test_arrays_are_drawn_anew_too(source: str) -> None:
+    x, y = load_digits(return_X_y=True)
+    of_arrays = reuse.pretrain("autoencoder", data={"x": x}, model="mlp:8", epochs=1, out="of-arrays").run
+    rows = {"x": x[:80], "y": y[:80]}
+    settings = {"freeze": "hidden1", "labels": 40, "epochs": 2, "compare": True, "draws": 2}
+    assert reuse.finetune(of_arrays, data=rows, **settings).comparison["frozen"]["draws"] == 2
+
+
+def test_pretraining_without_method_and_data_says_which_it_takes(source: str) -> None:
+    assert reuse.pretrain(epochs=1).settings["objective"] == "simclr"
+    assert reuse.pretrain(epochs=1, data="digits").settings["objective"] == "autoencoder"
