@@ -4,26 +4,34 @@ from typing import Any
 
 import click
 
+from reuse.cli.completing import completing
 from reuse.cli.configuring import settings_of_call
 from reuse.cli.failing import AnsweredError
-from reuse.cli.options import CONFIG, JSON, Group, Parsed, refusing, with_settings
+from reuse.cli.options import CONFIG, JSON, PATTERNS, Group, Parsed, refusing, with_settings
 from reuse.cli.saying import announce, confirm_removal, say
 from reuse.settings.commands import PlanArguments
 from reuse.units import format_count, parse_bytes
 
 FOLDER = click.option("--cache-dir", help="Where activations are kept; by default $REUSE_CACHE or ./cache.")
+KEY = click.argument("key", required=False, shell_complete=completing("key"))
 
 
 @click.group(cls=Group)
 def cache() -> None:
-    """Look after the activations of frozen layers."""
+    """Look after the activations of frozen layers.
+
+    Example: reuse cache list
+    """
 
 
 @cache.command("list")
 @FOLDER
 @JSON
 def list_entries(cache_dir: str | None, as_json: bool) -> None:
-    """List what is cached, the most recently used first."""
+    """List what is cached, the most recently used first.
+
+    Example: reuse cache list --cache-dir cache
+    """
     from dataclasses import asdict
 
     from reuse.cli.printing import print_json, table
@@ -41,13 +49,16 @@ def list_entries(cache_dir: str | None, as_json: bool) -> None:
     say(f"{opened.root}: {format_count(len(entries), 'prefix')}, {format_bytes(total)}")
 
 
-@cache.command(cls=refusing(PlanArguments))
+@cache.command(cls=refusing(PlanArguments), epilog=PATTERNS)
 @with_settings(PlanArguments)
 @CONFIG
 @JSON
 @click.pass_context
 def why(context: click.Context, /, as_json: bool, config: str | None, **_: Any) -> None:
-    """Say whether a fine-tuning with these options would find its activations, and if not, what differs."""
+    """Say whether a fine-tuning with these options would find its activations, and if not, what differs.
+
+    Example: reuse cache why timm:resnet18 --freeze '!head' --data photos/
+    """
     announce(as_json=as_json)
     from reuse.cli.printing import print_json
     from reuse.errors import CutError
@@ -70,11 +81,14 @@ def why(context: click.Context, /, as_json: bool, config: str | None, **_: Any) 
 
 
 @cache.command()
-@click.argument("key", required=False)
+@KEY
 @FOLDER
 @JSON
 def verify(key: str | None, cache_dir: str | None, as_json: bool) -> None:
-    """Read every cached byte, of one prefix or of all, and name the files and rows that are damaged."""
+    """Read every cached byte, of one prefix or of all, and name the files and rows that are damaged.
+
+    Example: reuse cache verify
+    """
     from reuse.cli.printing import print_json
 
     announce(as_json=as_json)
@@ -101,19 +115,25 @@ def verify(key: str | None, cache_dir: str | None, as_json: bool) -> None:
 @FOLDER
 @JSON
 def prune(budget: int, cache_dir: str | None, as_json: bool) -> None:
-    """Remove what was not used for longest until all fits a budget."""
+    """Remove what was not used for longest until all fits a budget.
+
+    Example: reuse cache prune --budget 2GB
+    """
     announce(as_json=as_json)
     opened = _open(cache_dir)
     _show_freed(opened, opened.prune(budget), as_json)
 
 
 @cache.command()
-@click.argument("key", required=False)
+@KEY
 @click.option("--yes", is_flag=True, help="Remove all without asking.")
 @FOLDER
 @JSON
 def clear(key: str | None, yes: bool, cache_dir: str | None, as_json: bool) -> None:
-    """Remove all that is cached, after asking, or the prefix KEY (its first digits are enough)."""
+    """Remove all that is cached, after asking, or the prefix KEY (its first digits are enough).
+
+    Example: reuse cache clear --yes
+    """
     announce(as_json=as_json)
     opened = _open(cache_dir)
     if key is None and not yes:

@@ -10,7 +10,10 @@ from reuse.cli.saying import announce, say
 @click.option("--cache-dir", help="The cache folder to look at; by default $REUSE_CACHE or ./cache.")
 @JSON
 def doctor(cache_dir: str | None, as_json: bool) -> None:
-    """Check versions, devices, data and folders; what is wrong stands behind "!" with what to do."""
+    """Check versions, devices, data and folders; what is wrong stands behind "!" with what to do.
+
+    Example: reuse doctor
+    """
     announce(as_json=as_json)
     from dataclasses import asdict
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from reuse.cli.completing import completing
 from reuse.cli.options import JSON, Command, given, with_settings
 from reuse.cli.saying import announce, say
 from reuse.settings.setting import settings_of
@@ -13,9 +14,14 @@ METHOD = settings_of(SoupArguments)["method"]
 
 
 @click.command(cls=Command)
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN…")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN…", shell_complete=completing("runs"))
 @with_settings(EnsembleArguments, without=["runs"])
-@click.option("--soup", metavar="METHOD", help=f"Average weights instead of predictions: {METHOD.help}")
+@click.option(
+    "--soup",
+    metavar="METHOD",
+    shell_complete=completing("soup"),
+    help=f"Average weights instead of predictions: {METHOD.help}",
+)
 @click.option("--out", type=click.Path(file_okay=False), help="The run folder of a soup; by default a new one.")
 @JSON
 @click.pass_context
@@ -23,6 +29,8 @@ def ensemble(context: click.Context, /, as_json: bool, soup: str | None, out: st
     """Measure several trained RUNs together: the mean of their predictions, or of their weights.
 
     All runs are measured on the rows that are in the test split for each of them.
+
+    Example: reuse ensemble runs/a runs/b --mix
     """
     announce(as_json=as_json)
     settings = given(context, EnsembleArguments)

@@ -5,25 +5,26 @@ from typing import Any
 import click
 
 from reuse.cli.configuring import settings_of_call
-from reuse.cli.options import CONFIG, JSON, Command, given, refusing, with_settings
+from reuse.cli.options import CONFIG, JSON, PATTERNS, Command, given, refusing, with_settings
 from reuse.cli.saying import announce, say
 from reuse.settings.commands import PlanArguments
 from reuse.settings.uses import InspectArguments
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, epilog=PATTERNS)
 @with_settings(InspectArguments)
 @JSON
 @click.pass_context
 def inspect(context: click.Context, /, as_json: bool, **_: Any) -> None:
-    """List the layers of MODEL, what is frozen, and where it would be cut.
+    """Draw the layers of MODEL as a tree, with what is frozen and where it would be cut.
 
     MODEL is a model such as mlp:100,50 or timm:resnet18, or a run folder.
+
+    Example: reuse inspect timm:resnet18 --freeze '!layer4,!head' --depth 2
     """
     announce(as_json=as_json)
-    from dataclasses import asdict
-
-    from reuse.cli.printing import print_json, table
+    from reuse.cli.printing import print_json
+    from reuse.cli.tree import tree
     from reuse.setup.inspecting import inspect_model
 
     found = inspect_model(**given(context, InspectArguments))
@@ -32,21 +33,23 @@ def inspect(context: click.Context, /, as_json: bool, **_: Any) -> None:
         return
     for note in found.notes:
         say(note, err=True)
-    rows = [asdict(layer) | {"shape": _shape(layer.shape)} for layer in found.layers]
-    click.echo(table([{name: row[name] for name in row if found.frontier or name != "part"} for row in rows]))
+    click.echo(tree(found.layers, _frontier(found), found.model))
     say(f"{found.model}: {_shape(found.input_shape)} in, {found.num_outputs} out, {found.parameters} parameters")
     say(_cut_line(found))
     if found.uncached:
         say(f"frozen behind layers that train, so computed every epoch: {', '.join(found.uncached)}")
 
 
-@click.command(cls=refusing(PlanArguments))
+@click.command(cls=refusing(PlanArguments), epilog=PATTERNS)
 @with_settings(PlanArguments)
 @CONFIG
 @JSON
 @click.pass_context
 def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any) -> None:
-    """Say what a fine-tuning would freeze, compute, cache and cost; takes its options and writes nothing."""
+    """Say what a fine-tuning would freeze, compute, cache and cost; takes its options and writes nothing.
+
+    Example: reuse plan timm:resnet18 --freeze '!head' --data photos/ --epochs 20
+    """
     announce(as_json=as_json)
     from reuse.cli.printing import print_json
     from reuse.errors import CutError
@@ -94,8 +97,11 @@ def _plan_values(freezing: Any, features: Any) -> dict[str, Any]:
 def _cut_line(found: Any) -> str:
     if not found.frontier:
         return f"no cut: {found.why_not}"
-    frontier = ", ".join(f"{f['name']} {_shape(f['shape'])} {f['dtype']}" for f in found.frontier)
-    return f"cut by {found.engine} at {frontier}: {found.bytes_per_sample} bytes a sample"
+    return f"cut by {found.engine} at {_frontier(found)}: {found.bytes_per_sample} bytes a sample"
+
+
+def _frontier(found: Any) -> str:
+    return ", ".join(f"{f['name']} {_shape(f['shape'])} {f['dtype']}" for f in found.frontier)
 
 
 def _shape(shape: Any) -> str:

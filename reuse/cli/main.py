@@ -36,8 +36,12 @@ COMMANDS = {
     "runs": ("reuse.cli.runs", "List and remove run folders."),
     "cache": ("reuse.cli.cache", "List, explain, check, shrink or clear the activation cache."),
     "recipes": ("reuse.cli.recipes", "List and run the recipes."),
+    "completion": ("reuse.cli.completion", "Make a shell complete names, runs and layers."),
     "doctor": ("reuse.cli.doctor", "Check the installation, devices, data and folders."),
 }
+COMPLETING = "_REUSE_COMPLETE"
+"""The variable by which a shell asks for completions."""
+
 TOGETHER = ("pretrain", "finetune")
 """Commands that `torchrun` may start in several processes."""
 
@@ -71,10 +75,20 @@ class Commands(Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+NEXT = """\b
+Begin with:  reuse pretrain && reuse finetune --freeze hidden1,hidden2
+More of one: reuse COMMAND --help
+Tab key:     reuse completion
+"""
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=NEXT)
 @click.version_option(__version__, prog_name="reuse")
 def cli() -> None:
-    """Train deep networks from layers that are already trained, and never compute a frozen layer twice."""
+    """Train deep networks from layers that are already trained, and never compute a frozen layer twice.
+
+    Example: reuse finetune timm:resnet18 --freeze '!head' --data photos/
+    """
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -85,6 +99,8 @@ def main(arguments: list[str] | None = None) -> None:
     who, given = _process(), sys.argv[1:] if arguments is None else arguments
     if arguments is None:
         _write_anything()
+    if COMPLETING in os.environ:
+        import reuse.cli.completion  # noqa: F401 - which tells click how bash takes words
     try:
         if who is not None:
             _refuse_alone(given)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from reuse.cli.completing import completing
 from reuse.errors import UsageError
 from reuse.settings.calling import refuse_others
 from reuse.settings.group import Settings
@@ -16,6 +17,16 @@ from reuse.settings.synonyms import meant
 Function = Callable[..., Any]
 
 CONFIG = click.option("--config", type=click.Path(exists=True, dir_okay=False), help="A TOML file of settings.")
+PATTERNS = """\b
+Patterns of layers, separated by commas, in the order in which they are read:
+  hidden1  conv*     names and globs; * crosses dots
+  re:layer[12]       a regular expression for the whole name
+  :layer2            everything up to and including layer2
+  '!head'            all but the output layer, whatever it is called
+  'layer4,!*.bn*'    a layer without some of what is in it
+"""
+"""What stands below the help of commands that take patterns."""
+
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 
 
@@ -128,6 +139,7 @@ def _parameter(setting: Setting) -> Callable[[Function], Function]:
     flag = setting.name.replace("_", "-")
     if setting.positional:
         optional: dict[str, Any] = {} if setting.required else {"default": setting.default}
+        optional["shell_complete"] = completing(setting.name)
         return click.argument(setting.name, required=setting.required, metavar=setting.name.upper(), **optional)
     if set(setting.kinds) == {bool}:
         return _switch(setting, flag)
@@ -145,6 +157,7 @@ def _parameter(setting: Setting) -> Callable[[Function], Function]:
         multiple=setting.text.repeated,
         show_default=setting.default not in (None, ()),
         help=_help(setting),
+        shell_complete=completing(setting.name),
     )
 
 

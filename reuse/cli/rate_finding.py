@@ -4,14 +4,14 @@ from typing import Any
 
 import click
 
-from reuse.cli.options import JSON, given, refusing, with_settings
+from reuse.cli.options import JSON, PATTERNS, given, refusing, with_settings
 from reuse.cli.saying import announce, say
 from reuse.settings.commands import LrFindArguments
 
 ROWS = 12  # of the table
 
 
-@click.command(cls=refusing(LrFindArguments))
+@click.command(cls=refusing(LrFindArguments), epilog=PATTERNS)
 @with_settings(LrFindArguments)
 @JSON
 @click.pass_context
@@ -20,6 +20,8 @@ def lr_find(context: click.Context, /, as_json: bool, **_: Any) -> None:
 
     It is tried on what `reuse finetune SOURCE` would train with the same options, or, with --objective, on what `reuse
     pretrain` would. Nothing is written but --plot.
+
+    Example: reuse lr-find timm:resnet18 --freeze '!head' --data photos/ --plot rates.png
     """
     announce(as_json=as_json)
     from dataclasses import asdict

@@ -6,19 +6,26 @@ from typing import Any
 
 import click
 
+from reuse.cli.completing import matching
 from reuse.cli.options import JSON, Group
 from reuse.cli.saying import announce, say
 
 
 @click.group(cls=Group)
 def recipes() -> None:
-    """Run the worked examples of the folder recipes."""
+    """Run the worked examples of the folder recipes.
+
+    Example: reuse recipes list
+    """
 
 
 @recipes.command("list")
 @JSON
 def list_recipes(as_json: bool) -> None:
-    """Name the recipes and what they show."""
+    """Name the recipes and what they show.
+
+    Example: reuse recipes list
+    """
     from reuse.cli.printing import print_json, table
 
     rows = [{"recipe": name, "summary": _summary(path)} for name, path in _found().items()]
@@ -29,11 +36,14 @@ def list_recipes(as_json: bool) -> None:
 
 
 @recipes.command("run")
-@click.argument("name")
+@click.argument("name", shell_complete=lambda *given: matching(_found(), given[-1]))
 @click.option("--quick", is_flag=True, help="On small data, in seconds.")
 @JSON
 def run_recipe(name: str, quick: bool, as_json: bool) -> None:
-    """Run the recipe NAME."""
+    """Run the recipe NAME.
+
+    Example: reuse recipes run frozen_finetune --quick
+    """
     from contextlib import redirect_stdout
     from importlib import import_module
     from sys import stderr

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from reuse.cli.completing import completing
 from reuse.cli.options import JSON, Group
 from reuse.cli.saying import announce, confirm_removal, say
 from reuse.units import format_count
@@ -14,7 +15,10 @@ ROOT = click.option("--root", default="runs", show_default=True, help="The folde
 
 @click.group(cls=Group)
 def runs() -> None:
-    """Look after run folders."""
+    """Look after run folders.
+
+    Example: reuse runs list
+    """
 
 
 @runs.command("list")
@@ -43,7 +47,7 @@ def list_entries(root: str, as_json: bool) -> None:
 
 
 @runs.command()
-@click.argument("names", metavar="[RUN]...", nargs=-1)
+@click.argument("names", shell_complete=completing("names"), metavar="[RUN]...", nargs=-1)
 @click.option("--keep", type=click.IntRange(0), help="Remove all but the newest N that are finished.")
 @click.option("--unfinished", is_flag=True, help="Remove those that never came to a result.")
 @click.option("--yes", is_flag=True, help="Remove without asking.")

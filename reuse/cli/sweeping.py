@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from reuse.cli.options import JSON, given, refusing, with_settings
+from reuse.cli.options import JSON, PATTERNS, given, refusing, with_settings
 from reuse.cli.saying import announce, say
 from reuse.settings.commands import SweepArguments
 from reuse.settings.setting import settings_of
@@ -12,7 +12,7 @@ from reuse.settings.setting import settings_of
 ROWS = 20  # of the table
 
 
-@click.command(cls=refusing(SweepArguments))
+@click.command(cls=refusing(SweepArguments), epilog=PATTERNS)
 @with_settings(SweepArguments)
 @JSON
 @click.pass_context
@@ -21,6 +21,8 @@ def sweep(context: click.Context, /, as_json: bool, **_: Any) -> None:
 
     SOURCE is what `reuse finetune` takes. Several values are separated by commas: --learning-rate 0.001,0.01. With
     --solver, linear heads are solved for: --solver logistic --penalty 1e-4,1e-2.
+
+    Example: reuse sweep timm:resnet18 --freeze '!head' --data photos/ --solver logistic --folds 5 --keep best
     """
     announce(as_json=as_json)
     from reuse.cli.printing import Printer, print_json, table

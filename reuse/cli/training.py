@@ -8,7 +8,7 @@ import click
 
 from reuse.cli.configuring import settings_of_call
 from reuse.cli.objectives import list_objectives, with_own
-from reuse.cli.options import CONFIG, JSON, Command, with_settings
+from reuse.cli.options import CONFIG, JSON, PATTERNS, Command, with_settings
 from reuse.cli.saying import announce, say
 from reuse.settings.commands import FinetuneArguments, PretrainArguments
 
@@ -28,6 +28,8 @@ def pretrain(context: click.Context, /, own: tuple[str, ...], **switches: Any) -
     """Train layers that others will reuse, without labels or on the labels of another task.
 
     OBJECTIVE is autoencoder where none is named; --list names them all.
+
+    Example: reuse pretrain simclr --data photos/ --model convnet:32,64,128 --epochs 50
     """
     if switches["list_objectives"]:
         list_objectives(as_json=switches["as_json"])
@@ -39,7 +41,7 @@ def pretrain(context: click.Context, /, own: tuple[str, ...], **switches: Any) -
     _show(result, switches["as_json"], "reuse finetune --freeze LAYERS")
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, epilog=PATTERNS)
 @with_settings(FinetuneArguments)
 @CONFIG
 @JSON
@@ -49,6 +51,8 @@ def finetune(context: click.Context, /, as_json: bool, config: str | None, **_: 
 
     SOURCE is a run folder, a file of weights, or a model such as timm:resnet18; the newest pretraining run where none
     is named.
+
+    Example: reuse finetune timm:resnet18 --freeze '!head' --data photos/ --epochs 20
     """
     announce(as_json=as_json)
     from reuse.finetuning.finetune import finetune as call

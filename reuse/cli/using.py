@@ -16,7 +16,10 @@ from reuse.units import format_count
 @JSON
 @click.pass_context
 def evaluate(context: click.Context, /, as_json: bool, **_: Any) -> None:
-    """Measure the trained RUN: on the test rows of its own data, or on other data."""
+    """Measure the trained RUN: on the test rows of its own data, or on other data.
+
+    Example: reuse evaluate runs/finetune-20261121-090000 --data new.csv --target price
+    """
     announce(as_json=as_json)
     from reuse.cli.printing import Printer, print_json, table
     from reuse.inference.predicting import evaluate_run
@@ -41,6 +44,8 @@ def predict(context: click.Context, /, as_json: bool, out: str | None, raw: bool
 
     For classes: what is predicted and the probability of each class. For numbers: the numbers. Names that begin like a
     formula get a ' in front.
+
+    Example: reuse predict runs/finetune-20261121-090000 --data new/ --out predictions.csv
     """
     announce(as_json=as_json)
     from reuse.cli.printing import Printer, print_json

@@ -103,3 +103,31 @@ def test_a_plan_says_why_nothing_can_be_cut(reuse: Any, pretrained: Path, freeze
     values = reuse("plan", pretrained, *freeze, "--json").json
     assert not values["cut"]
     assert "nothing to cache" in values["reason"]
+
+
+def test_the_cut_is_drawn_in_the_tree(reuse: Any) -> None:
+    options = ("--freeze", "!head,!layer4.1", "--input-shape", "3,32,32", "--depth", 2)
+    lines = reuse("inspect", "resnet18", *options).out.splitlines()
+    marks = [line.split("  ")[0].rstrip() for line in lines[1:-2]]
+    at = next(place for place, line in enumerate(lines) if line.startswith("✂"))
+    assert lines[at].endswith("across: layer4_0 512×1×1 float32")
+    assert lines[at - 1].startswith("│   ├── layer4.0 ")
+    assert lines[at + 1].startswith("│   └── layer4.1 ")
+    assert marks[0] == "timm:resnet18"
+    assert "├── layer4" in marks
+    assert marks[-1] == "└── fc"
+    assert sum(line.startswith("✂") for line in lines) == 1
+
+
+def test_the_cut_stands_before_the_block_that_begins_to_train(reuse: Any) -> None:
+    options = ("--freeze", "!head,!layer4", "--input-shape", "3,32,32", "--depth", 2)
+    lines = reuse("inspect", "resnet18", *options).out.splitlines()
+    at = next(place for place, line in enumerate(lines) if line.startswith("✂"))
+    assert lines[at + 1].startswith("├── layer4")
+    assert lines[at + 2].startswith("│   ├── layer4.0")
+
+
+def test_a_model_that_is_not_cut_is_drawn_without_one(reuse: Any) -> None:
+    answer = reuse("inspect", "mlp:12,6")
+    assert "✂" not in answer.out
+    assert [line.split()[1] for line in answer.out.splitlines()[2:-2]] == ["flatten", "hidden1", "hidden2", "output"]

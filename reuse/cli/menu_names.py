@@ -1,0 +1,36 @@
+"""Names in the menus of the project, read from their source: importing a menu imports torch, which takes seconds."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import reuse
+
+
+@cache
+def names_in(file: str, menu: str) -> tuple[str, ...]:
+    """Return the names in a menu.
+
+    Args:
+        file: below the package's folder, such as `nn/activations.py`.
+        menu: name of a dictionary that is written out there.
+
+    Example:
+        >>> names_in("data/catalogue.py", "NAMED")[0]
+        'digits'
+    """
+    assert reuse.__file__ is not None
+    tree = ast.parse((Path(reuse.__file__).parent / file).read_text(encoding="utf-8"))
+    keys = [
+        key
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign | ast.Assign)
+        and isinstance(node.value, ast.Dict)
+        and any(isinstance(target, ast.Name) and target.id == menu for target in _targets(node))
+        for key in node.value.keys
+    ]
+    return tuple(key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str))
+
+
+def _targets(node: ast.AnnAssign | ast.Assign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
