@@ -37,6 +37,7 @@ WORDS = {
     "keep": ("best",),
     "soup": ("greedy", "uniform"),
     "compile": ("auto",),
+    "to": ("onnx", "safetensors", "timm", "torch"),
 }
 FAMILIES = ("default", "mlp:", "convnet:", "lstm:", "gru:", "highway:", "timm:", "hf:")
 LAYERS = ("freeze", "restore", "drop_layers", "layer_rates", "unfreeze")

@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
-from reuse.cli.options import JSON, given, with_settings
-from reuse.cli.saying import say
+from reuse.cli.options import JSON, Command, given, with_settings
+from reuse.cli.saying import announce, say
 from reuse.settings.uses import ExportArguments
 
 
-@click.command()
+@click.command(cls=Command)
 @with_settings(ExportArguments)
 @JSON
 @click.pass_context
@@ -21,6 +21,7 @@ def export(context: click.Context, /, as_json: bool, **_: Any) -> None:
 
     Example: reuse export runs/finetune-20261121-090000 --to onnx
     """
+    announce(as_json=as_json)
     from reuse.cli.printing import print_json
     from reuse.exporting.export import export as export_run
     from reuse.units import format_bytes

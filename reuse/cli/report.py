@@ -4,13 +4,14 @@ from typing import Any
 
 import click
 
-from reuse.cli.options import JSON, given, with_settings
-from reuse.cli.saying import say
+from reuse.cli.completing import completing
+from reuse.cli.options import JSON, Command, given, with_settings
+from reuse.cli.saying import announce, say
 from reuse.settings.uses import ReportArguments
 
 
-@click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN…]")
+@click.command(cls=Command)
+@click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN…]", shell_complete=completing("runs"))
 @with_settings(ReportArguments, without=["runs"])
 @JSON
 @click.pass_context
@@ -22,6 +23,7 @@ def report(context: click.Context, /, as_json: bool, **_: Any) -> None:
 
     Example: reuse report runs/frozen runs/unfrozen --out report.html
     """
+    announce(as_json=as_json)
     from reuse.cli.printing import print_json
     from reuse.reports.report import report as write_report
 

@@ -40,6 +40,9 @@ WRONG = [
     ("cache", "prune", "--budget", "much"),
     ("recipes", "run", "nonsense"),
     ("doctor", "--nonsense"),
+    ("report", "nothing/here"),
+    ("export", "nothing/here", "--to", "onnx"),
+    ("completion", "ksh"),
     ("nonsense",),
 ]
 
