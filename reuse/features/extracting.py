@@ -1,6 +1,7 @@
 """The outputs of layers for rows in memory: computed once and for all, whoever asks for them and in what order."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -55,28 +56,53 @@ class Extraction:
         opened: ActivationCache,
         dtype: str | None,
     ) -> None:
-        example = inputs.gather(torch.arange(min(SAMPLE_ROWS, len(inputs))))[0]
-        whole = Ended(outputs)
-        freeze(whole, "outputs")
-        prefix = _graph_of(outputs.eval())
-        few = moved(example[:FEW], compute)
-        (output,) = run_frozen(prefix, (few,), compute)
-        frontier = (FrontierTensor("outputs", tuple(output.shape[1:]), output.dtype),)
-        about = {
-            "model": type(outputs.model if isinstance(outputs, LayerOutputs) else outputs).__name__,
-            "data": "rows",
-        }
-        caches = PrefixCaches(opened, preprocessing.to_dict(), compute, about)
-        self._store: PrefixCache = caches.of(prefix, frontier, dtype)
+        example = moved(inputs.gather(torch.arange(min(SAMPLE_ROWS, len(inputs))))[0], compute)
+        found = find_prefix(outputs, example, preprocessing, compute, opened, dtype)
+        self._store = found.store
         if not self._store.path.is_dir():  # else it was checked by whoever stored what is there
-            _check(whole, moved(example, compute), compute)
-        self._streaming = Streaming(prefix, self._store, compute, Warner())
+            check_rows_alone(outputs, example, compute)
+        self._streaming = Streaming(found.prefix, self._store, compute, Warner())
 
     def __call__(self, inputs: Inputs) -> Tensor:
         """Return the outputs for some rows, `(rows, columns)`, on the CPU."""
         with self._store.hold():
             rows = filled(self._streaming, self._store, inputs, torch.device("cpu"))
             return rows.gather(torch.arange(len(inputs)))[0]
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Outputs of layers as a prefix of which nothing is left over, and its cache."""
+
+    prefix: fx.GraphModule
+    store: PrefixCache
+
+
+def find_prefix(
+    outputs: nn.Module,
+    example: Tensor,
+    preprocessing: Preprocessing,
+    compute: Compute,
+    opened: ActivationCache,
+    dtype: str | None,
+) -> Prefix:
+    """Return outputs of layers as a prefix, and where they are kept.
+
+    Args:
+        outputs: what gives them of rows, `(rows, columns)`, on its device; it is frozen.
+        example: a few rows, on the device.
+        preprocessing: of all rows.
+        compute: where and in which types.
+        opened: the cache.
+        dtype: in which type they are stored; None: as computed.
+    """
+    freeze(Ended(outputs), "outputs")
+    prefix = _graph_of(outputs.eval())
+    (output,) = run_frozen(prefix, (example[:FEW],), compute)
+    frontier = (FrontierTensor("outputs", tuple(output.shape[1:]), output.dtype),)
+    about = {"model": type(outputs.model if isinstance(outputs, LayerOutputs) else outputs).__name__, "data": "rows"}
+    caches = PrefixCaches(opened, preprocessing.to_dict(), compute, about)
+    return Prefix(prefix, caches.of(prefix, frontier, dtype))
 
 
 def filled(streaming: Streaming, store: PrefixCache, inputs: Inputs, device: torch.device) -> Rows:
@@ -92,11 +118,11 @@ def filled(streaming: Streaming, store: PrefixCache, inputs: Inputs, device: tor
 
     def fill() -> Streamed:
         lacking = np.union1d(streaming.missing(keys), np.arange(min(CHECKED_ROWS, len(keys))))
-        return streaming.fill(_chunks(inputs, lacking))
+        return streaming.fill(chunks_of(inputs, lacking))
 
     if fill().kept is None:
         return store.activations(keys, device=device, mend=fill)
-    kept = streaming.fill(_chunks(inputs, np.arange(len(keys)))).kept  # the cache is set aside, and may hold no row
+    kept = streaming.fill(chunks_of(inputs, np.arange(len(keys)))).kept  # the cache is set aside, and may hold no row
     assert kept is not None
     return Resident(*[tensor.to(device) for tensor in kept])
 
@@ -114,8 +140,19 @@ class Ended(nn.Module):
         return outputs * self.scale
 
 
-def _check(whole: Ended, example: Tensor, compute: Compute) -> None:
-    """Raise unless what a model gives for a row depends on that row alone, each time it is called."""
+def check_rows_alone(outputs: nn.Module, example: Tensor, compute: Compute) -> None:
+    """Raise unless what frozen layers give for a row depends on that row alone, each time they are called.
+
+    Args:
+        outputs: gives it.
+        example: a few rows, on the device.
+        compute: where and in which types.
+
+    Raises:
+        CutError: it depends on more; the message says on what.
+    """
+    whole = Ended(outputs)
+    freeze(whole, "outputs")
     cut_on(whole, lambda: example, one_tensor(tuple(example.shape[1:]), example.dtype), compute)
 
 
@@ -134,7 +171,8 @@ def compute_outputs(outputs: nn.Module, inputs: Inputs, compute: Compute) -> Ten
     return torch.cat([outputs(moved(inputs.gather(some)[0], compute)).cpu() for some in batches])
 
 
-def _chunks(inputs: Inputs, positions: np.ndarray) -> Iterator[Chunk]:
+def chunks_of(inputs: Inputs, positions: np.ndarray) -> Iterator[Chunk]:
+    """Yield the rows at some positions, prepared, a chunk at a time."""
     keys = inputs.digests()
     for some in torch.from_numpy(positions).split(CHUNK_ROWS):  # type: ignore[no-untyped-call]
         yield Chunk(SampleInputs(inputs.gather(some), keys[some.numpy()]), [None] * len(some))

@@ -1,6 +1,7 @@
 """Outputs of chosen layers of any model, pooled and side by side, in one pass that ends at the last of them."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -126,6 +127,45 @@ class LayerOutputs(nn.Module):
         if values.ndim == 4 and not self._channels_last:
             values = values.movedim(1, -1)
         return POOLS[self.pool](values)
+
+
+class LayersTogether(nn.Module):
+    """What several `LayerOutputs` of one model give, of one pass that ends once the last of them has been called.
+
+    Args:
+        layers: of one and the same model, each measured.
+    """
+
+    def __init__(self, layers: Sequence[LayerOutputs]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs for some rows side by side, `(rows, columns)`."""
+        return torch.cat(self.each(inputs), dim=1)
+
+    def each(self, inputs: Tensor) -> list[Tensor]:
+        """Return the outputs of each for some rows, `(rows, columns)`."""
+        layers = [layer for layer in self.layers if isinstance(layer, LayerOutputs)]
+        found: list[dict[str, Tensor]] = [{} for _ in layers]
+        left = [sum(layer._calls for layer in layers)]
+
+        def note(own: dict[str, Tensor], name: str, value: Any) -> None:
+            own[name] = main_output(value)
+            left[0] -= 1
+            if not left[0]:
+                raise _Done
+
+        pairs = list(zip(layers, found, strict=True))
+        hooks = [layer._hook(name, partial(note, own)) for layer, own in pairs for name in layer.names]
+        try:
+            layers[0].model(inputs)
+        except _Done:
+            pass
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return [torch.cat([layer._pooled(own[name]) for name in layer.names], dim=1) for layer, own in pairs]
 
 
 class _Done(Exception):  # noqa: N818 - no error: all layers have been called

@@ -1,0 +1,172 @@
+"""The outputs of several layers of a model for rows: each cached by itself, and what is missing of any in one pass."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from reuse.caching.cache import ActivationCache
+from reuse.caching.storage import row_bytes
+from reuse.caching.store import PrefixCache
+from reuse.data.inputs import Inputs
+from reuse.data.preprocessing import Preprocessing
+from reuse.devices import Compute, moved
+from reuse.features.cutting import SAMPLE_ROWS
+from reuse.features.extracting import Prefix, check_rows_alone, chunks_of, filled, find_prefix
+from reuse.features.filling import COMPUTE_ROWS
+from reuse.features.layer_outputs import LayerOutputs, LayersTogether
+from reuse.features.reading import Chunk
+from reuse.features.streaming import Streaming
+from reuse.reporting import Reporter
+from reuse.training.precision import autocast
+
+
+@dataclass(frozen=True)
+class LayerRows:
+    """What layers give for rows.
+
+    Attributes:
+        outputs: of each layer, `(rows, columns)` on the CPU.
+        computed: how many rows went through the model.
+        stored_bytes: of a row of each layer.
+    """
+
+    outputs: list[Tensor]
+    computed: int
+    stored_bytes: list[int]
+
+
+class SharedPass:
+    """The pass of a chunk of rows through a model, which several layers read; the last one is remembered.
+
+    Args:
+        layers: of the model.
+        compute: where and in which types.
+
+    Attributes:
+        computed: how many rows went through the model.
+    """
+
+    def __init__(self, layers: Sequence[LayerOutputs], compute: Compute) -> None:
+        self._together, self._compute = LayersTogether(layers).eval(), compute
+        self._chunk: Chunk | None = None
+        self._found: list[Tensor] = []
+        self.computed = 0
+
+    def of(self, chunk: Chunk) -> list[Tensor]:
+        """Return what each layer gives for a chunk of rows, on the device."""
+        if chunk is not self._chunk:
+            rows = torch.arange(len(chunk.inputs)).split(COMPUTE_ROWS)  # type: ignore[no-untyped-call]
+            parts = [self._run(chunk, some) for some in rows]
+            self._chunk, self._found = chunk, [torch.cat(some) for some in zip(*parts, strict=True)]
+            self.computed += len(chunk.inputs)
+        return self._found
+
+    def _run(self, chunk: Chunk, rows: Tensor) -> list[Tensor]:
+        with torch.no_grad(), autocast(self._compute.precision, self._compute.device):
+            return self._together.each(moved(chunk.inputs.gather(rows)[0], self._compute))
+
+
+class SharedStreaming(Streaming):
+    """Computes what the cache of one layer lacks, by a pass that other layers share.
+
+    Args:
+        prefix: the frozen layers up to this one.
+        store: its cache.
+        compute: where and in which types.
+        reporter: told of what is set aside.
+        shared: the pass.
+        place: of the layer in it.
+    """
+
+    def __init__(
+        self,
+        prefix: fx.GraphModule,
+        store: PrefixCache,
+        compute: Compute,
+        reporter: Reporter,
+        shared: SharedPass,
+        place: int,
+    ) -> None:
+        super().__init__(prefix, store, compute, reporter)
+        self._shared, self._place = shared, place
+
+    def _run(self, chunk: Chunk, positions: np.ndarray) -> tuple[Tensor, ...]:
+        return (self._shared.of(chunk)[self._place][torch.from_numpy(positions)],)
+
+
+def rows_of_layers(
+    layers: Sequence[LayerOutputs],
+    inputs: Inputs,
+    preprocessing: Preprocessing,
+    compute: Compute,
+    opened: ActivationCache | None,
+    dtype: str | None,
+    reporter: Reporter,
+) -> LayerRows:
+    """Return what several layers of a model give for rows, from the cache as far as it has them.
+
+    Args:
+        layers: of one model, on its device, each measured; the model is frozen.
+        inputs: the rows, prepared for the model.
+        preprocessing: of these and all other rows.
+        compute: where and in which types.
+        opened: the cache; None: nothing is stored.
+        dtype: in which type features are stored; None: as computed.
+        reporter: told of rows, and of what is set aside.
+
+    Raises:
+        CutError: what a layer gives for a row depends on more than the row; the message says on what.
+    """
+    if opened is None:
+        return _computed(layers, inputs, compute, reporter)
+    example = moved(inputs.gather(torch.arange(min(SAMPLE_ROWS, len(inputs))))[0], compute)
+    prefixes = [find_prefix(layer, example, preprocessing, compute, opened, dtype) for layer in layers]
+    if not all(one.store.path.is_dir() for one in prefixes):  # else whoever stored what is there has checked it
+        check_rows_alone(LayersTogether(layers), example, compute)
+    streams, computed = _fill(layers, prefixes, inputs, compute, reporter)
+    with ExitStack() as held:
+        for one in prefixes:
+            held.enter_context(one.store.hold())
+        rows = [
+            filled(stream, one.store, inputs, torch.device("cpu"))
+            for stream, one in zip(streams, prefixes, strict=True)
+        ]
+        outputs = [some.gather(torch.arange(len(inputs)))[0] for some in rows]
+    return LayerRows(outputs, computed, [row_bytes(one.store.stored) for one in prefixes])
+
+
+def _fill(
+    layers: Sequence[LayerOutputs],
+    prefixes: Sequence[Prefix],
+    inputs: Inputs,
+    compute: Compute,
+    reporter: Reporter,
+) -> tuple[list[Streaming], int]:
+    """Compute what any layer lacks, and return what reads each, and how many rows went through the model."""
+    gaps = [one.store.missing(inputs.digests()) for one in prefixes]
+    lacking = [number for number, gap in enumerate(gaps) if len(gap)] or list(range(len(layers)))
+    shared = SharedPass([layers[number] for number in lacking], compute)
+    streams = [Streaming(one.prefix, one.store, compute, reporter) for one in prefixes]
+    for place, number in enumerate(lacking):
+        one = prefixes[number]
+        streams[number] = SharedStreaming(one.prefix, one.store, compute, reporter, shared, place)
+    missing = np.unique(np.concatenate(gaps))
+    with reporter.rows(len(missing), "caching layers") as progress:
+        for chunk in chunks_of(inputs, missing):
+            for number in lacking:
+                streams[number].fill([chunk])
+            progress.advance(len(chunk.inputs))
+    return streams, shared.computed
+
+
+def _computed(layers: Sequence[LayerOutputs], inputs: Inputs, compute: Compute, reporter: Reporter) -> LayerRows:
+    shared, parts = SharedPass(layers, compute), []
+    with reporter.rows(len(inputs), "computing layers") as progress:
+        for chunk in chunks_of(inputs, np.arange(len(inputs))):
+            parts.append([tensor.cpu() for tensor in shared.of(chunk)])
+            progress.advance(len(chunk.inputs))
+    return LayerRows([torch.cat(some) for some in zip(*parts, strict=True)], shared.computed, [0] * len(layers))
