@@ -2,26 +2,22 @@
 
 import copy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from reuse.data.preprocessing import Preprocessing
-from reuse.errors import RunError, UsageError
+from reuse.errors import UsageError
 from reuse.estimators.rows import as_they_are, prepared, timm_preparation
 from reuse.nn.options import LayerOptions
-from reuse.nn.outputs import output_layers
 from reuse.nn.recipe import ModelRecipe
 from reuse.nn.specs import is_recurrent
-from reuse.reporting import Reporter
-from reuse.runs.models import load_whole
 from reuse.settings.estimators import ExtractingSettings
-from reuse.settings.model import ModelSettings, ReusingSettings
+from reuse.settings.model import ModelSettings
 from reuse.settings.setting import settings_of
-from reuse.setup.models import restore, with_model_options
+from reuse.setup.models import with_model_options
+from reuse.setup.networks import network_of_run, own_outputs, restore_all_but_outputs
 from reuse.setup.sources import Source, find_source
 
 
@@ -57,17 +53,10 @@ def open_network(settings: ExtractingSettings, x: Any) -> Network:
 
 
 def _of_run(source: Source, settings: ExtractingSettings) -> Network:
-    manifest = source.manifest
-    assert manifest is not None
-    assert source.weights is not None
-    if manifest.model is None or manifest.preprocessing is None:
-        raise RunError(f"{source.name} has no model of its own: name the run of a model")
-    network = manifest.model.build(trust=settings.trust)
-    if manifest.predicts:
-        load_whole(network, source.weights, Path(source.name))
-    else:  # an encoder, whose output layer was never trained
-        _restore_all_but_outputs(network, source)
-    return Network(network, manifest.preprocessing)
+    network = network_of_run(source, trust=settings.trust)
+    assert source.manifest is not None
+    assert source.manifest.preprocessing is not None
+    return Network(network, source.manifest.preprocessing)
 
 
 def _of_spec(source: Source, settings: ExtractingSettings, x: np.ndarray) -> Network:
@@ -79,32 +68,10 @@ def _of_spec(source: Source, settings: ExtractingSettings, x: np.ndarray) -> Net
     from_timm = source.weights is None and not settings.random_weights and spec.startswith("timm:")
     network = _recipe(spec, prepared(x[:1], preprocessing), options).build(pretrained=from_timm)
     if source.weights is not None:
-        _restore_all_but_outputs(network, source)
+        restore_all_but_outputs(network, source)
     return Network(network, preprocessing)
 
 
 def _recipe(spec: str, row: Tensor, options: ModelSettings) -> ModelRecipe:
     known = {name: getattr(options, name) for name in settings_of(LayerOptions)}
-    return ModelRecipe(spec, tuple(row.shape[1:]), _num_outputs(spec), LayerOptions(**known))
-
-
-def _num_outputs(spec: str) -> int:
-    """Return how many outputs a model has by itself."""
-    family, _, name = spec.partition(":")
-    if family != "timm":
-        return 1
-    import timm  # heavy, and of use to timm's models only
-
-    config = timm.get_pretrained_cfg(name)
-    return (config.num_classes if config else 0) or 1
-
-
-@torch.no_grad()
-def _restore_all_but_outputs(network: nn.Module, source: Source) -> None:
-    """Fill a network; the output layer becomes the same each time, as it is in the key of what is cached."""
-    assert source.weights is not None
-    network.to(next((t.dtype for t in source.weights.values() if t.is_floating_point()), torch.float32))
-    restore(network, source, ReusingSettings(), Reporter())
-    for name in output_layers(network):
-        for parameter in network.get_submodule(name).parameters():
-            parameter.zero_()
+    return ModelRecipe(spec, tuple(row.shape[1:]), own_outputs(spec), LayerOptions(**known))
