@@ -33,6 +33,7 @@ from .objectives.supervised import Regression as Regression
 from .optim.groups import OptimizerSettings as OptimizerSettings
 from .optim.optimization import Optimization as Optimization
 from .pretraining.pretrain import pretrain as pretrain
+from .ranking.rank import rank as rank
 from .reports.report import report as report
 from .runs.models import load_model as load_model
 from .runs.results import Result as Result

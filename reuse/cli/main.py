@@ -28,6 +28,7 @@ COMMANDS = {
     "plan": ("reuse.cli.inspecting", "Say what a fine-tuning would compute, cache and cost."),
     "lr-find": ("reuse.cli.rate_finding", "Propose a learning rate for a training."),
     "sweep": ("reuse.cli.sweeping", "Train heads of many settings, seeds and folds at once, and rank them."),
+    "rank": ("reuse.cli.ranking", "Say which model and which layer to reuse for some data."),
     "evaluate": ("reuse.cli.using", "Measure a trained run on data."),
     "predict": ("reuse.cli.using", "Write predictions of a trained run as CSV."),
     "report": ("reuse.cli.report", "Write one HTML file on a trained run, or on several side by side."),

@@ -15,6 +15,8 @@ from reuse.escaping import escaped
 from reuse.reporting import Epoch, Progress, Reporter, Underway
 from reuse.settings.files import without_infinities
 
+DASH = "–"  # in place of a number that there cannot be
+
 
 class Printer(Reporter):
     """Prints lines and progress to standard error: a bar on a terminal, plain lines elsewhere."""
@@ -77,12 +79,14 @@ def print_json(values: Mapping[str, Any] | Sequence[Any]) -> None:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as a table with a header; numbers are right-aligned, a missing value is empty."""
+    """Return rows as a table with a header; numbers are right-aligned, a missing value is empty, or the dash given."""
     rows = [{escaped(name): value for name, value in row.items()} for row in rows]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     cells = [[_cell(row.get(name)) for name in columns] for row in rows]
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(columns)]
-    right = [all(isinstance(row.get(name), int | float | None) for row in rows) for name in columns]
+    right = [
+        all(isinstance(row.get(name), int | float | None) or row.get(name) == DASH for row in rows) for name in columns
+    ]
 
     def line(parts: Sequence[str]) -> str:
         padded = [p.rjust(w) if r else p.ljust(w) for p, w, r in zip(parts, widths, right, strict=True)]

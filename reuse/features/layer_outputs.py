@@ -92,15 +92,15 @@ class LayerOutputs(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs for some rows."""
         found = self._run(inputs)
-        return torch.cat([self._pooled(found[name]) for name in self.names], dim=1)
+        return torch.cat([found[name] for name in self.names], dim=1)
 
     def _run(self, inputs: Tensor, called: Callable[[str], object] | None = None) -> dict[str, Tensor]:
-        """Return what each layer gives, the last time where it is called several times."""
+        """Return what each layer gives, the last time where it is called several times; pooled, but for who counts."""
         found: dict[str, Tensor] = {}
         left = [self._calls]
 
         def note(name: str, value: Any) -> None:
-            found[name] = main_output(value)
+            found[name] = self._pooled(main_output(value)).clone() if called is None else main_output(value)
             if called is not None:
                 called(name)
             left[0] -= 1
@@ -150,14 +150,14 @@ class LayersTogether(nn.Module):
         found: list[dict[str, Tensor]] = [{} for _ in layers]
         left = [sum(layer._calls for layer in layers)]
 
-        def note(own: dict[str, Tensor], name: str, value: Any) -> None:
-            own[name] = main_output(value)
+        def note(layer: LayerOutputs, own: dict[str, Tensor], name: str, value: Any) -> None:
+            own[name] = layer._pooled(main_output(value)).clone()  # now: a layer above may change it in place
             left[0] -= 1
             if not left[0]:
                 raise _Done
 
         pairs = list(zip(layers, found, strict=True))
-        hooks = [layer._hook(name, partial(note, own)) for layer, own in pairs for name in layer.names]
+        hooks = [layer._hook(name, partial(note, layer, own)) for layer, own in pairs for name in layer.names]
         try:
             layers[0].model(inputs)
         except _Done:
@@ -165,7 +165,7 @@ class LayersTogether(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        return [torch.cat([layer._pooled(own[name]) for name in layer.names], dim=1) for layer, own in pairs]
+        return [torch.cat([own[name] for name in layer.names], dim=1) for layer, own in pairs]
 
 
 class _Done(Exception):  # noqa: N818 - no error: all layers have been called

@@ -123,6 +123,7 @@ PUBLIC = {
     "optim.groups": ["OptimizerSettings"],
     "optim.optimization": ["Optimization"],
     "pretraining.pretrain": ["pretrain"],
+    "ranking.rank": ["rank"],
     "reports.report": ["report"],
     "runs.models": ["load_model"],
     "runs.results": ["Result"],

@@ -1,0 +1,158 @@
+"""The race: probes of all candidates, fold by fold, from which those drop out that can no longer win.
+
+A race as in Maron & Moore 1997 (https://doi.org/10.1023/A:1006556606079), blocked as in Moore & Lee 1994: all
+candidates are validated on the same rows, and each is compared with the leader row by row. After each fold a candidate
+is dropped where the interval of the mean of these differences lies wholly on the leader's side. The level of the
+intervals is shared out over all comparisons (Bonferroni), so that the best one is dropped with a probability of at most
+5 %, as far as rows whose probes share training rows count as independent.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.stats import t as student  # type: ignore[import-untyped]
+from sklearn.model_selection import KFold, StratifiedKFold
+from torch import Tensor
+
+from reuse.errors import UsageError
+from reuse.heads.logistic import solve_logistic
+from reuse.heads.ridge import solve_ridge
+from reuse.ranking.scores import Labelled
+
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # on standardised features; each candidate is compared at its best
+TOLERANCE = 1e-5  # of the loss: accuracies do not change below
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The outcome of a candidate in a race.
+
+    Attributes:
+        gains: of each row it was validated on, for its best penalty: 1 or 0 for right or wrong, or for numbers 1 less
+            the squared error in units of the variance; NaN for the others. `(rows,)`
+        folds: it was validated on.
+        dropped: the fold after which it was dropped; None: it stayed to the end.
+    """
+
+    gains: Tensor
+    folds: int
+    dropped: int | None
+
+    @property
+    def score(self) -> float:
+        """The accuracy, or R²."""
+        return float(self.gains[~self.gains.isnan()].mean())
+
+    @property
+    def interval(self) -> float:
+        """Half the width of the 95 % interval of the score."""
+        own = self.gains[~self.gains.isnan()]
+        return 1.96 * float(own.std()) / math.sqrt(len(own))
+
+    def behind(self, best: "Standing") -> float:
+        """Return by how much it is worse than another, on the rows that both were validated on."""
+        differences = best.gains - self.gains
+        return float(differences[~differences.isnan()].mean())
+
+
+def divide_rows(rows: Labelled, folds: int, seed: int) -> list[Tensor]:
+    """Return the numbers of the rows that each fold validates on.
+
+    Args:
+        rows: to be divided; each fold has its share of each class.
+        folds: how many.
+        seed: what they are drawn with.
+
+    Raises:
+        UsageError: more folds than rows, or than rows of a class.
+    """
+    targets, places = rows.targets.numpy(), np.arange(len(rows))
+    smallest = int(rows.targets.bincount().min()) if rows.num_classes else len(rows)
+    if folds > smallest:
+        what = "rows of the smallest class" if rows.num_classes else "rows"
+        raise UsageError(f"folds is {folds}, and there are {smallest} {what}: give fewer folds, or more rows")
+    splitter = (StratifiedKFold if rows.num_classes else KFold)(folds, shuffle=True, random_state=seed % 2**32)
+    return [torch.from_numpy(some) for _, some in splitter.split(places, targets if rows.num_classes else None)]
+
+
+def race(
+    candidates: Sequence[Tensor], rows: Labelled, parts: Sequence[Tensor], advance: Callable[[int], object]
+) -> list[Standing]:
+    """Return how each candidate comes out.
+
+    Args:
+        candidates: the features of each, `(rows, features)`.
+        rows: their labels.
+        parts: the rows that each fold validates on, as `divide_rows` gives them.
+        advance: called with the number of probes that were solved, those of dropped candidates too.
+    """
+    features = [standardised(some) for some in candidates]
+    gains = torch.full((len(features), len(PENALTIES), len(rows)), torch.nan, dtype=torch.float64)
+    dropped: list[int | None] = [None] * len(features)
+    for number, held_out in enumerate(parts, 1):
+        racing = [place for place, after in enumerate(dropped) if after is None]
+        for place in racing:
+            gains[place][:, held_out] = probe(features[place], rows, held_out)
+            advance(1)
+        if number < len(parts):
+            for place in _beaten(gains, racing, len(parts)):
+                dropped[place] = number
+                advance(len(parts) - number)
+    return [Standing(_at_best(own), after or len(parts), after) for own, after in zip(gains, dropped, strict=True)]
+
+
+def probe(features: Tensor, rows: Labelled, held_out: Tensor) -> Tensor:
+    """Return the gains of linear probes, one for each penalty, on the rows held out; they learn from all others.
+
+    Args:
+        features: standardised, float64 `(rows, features)`.
+        rows: the labels.
+        held_out: numbers of rows.
+    """
+    learning = torch.ones(len(rows), dtype=torch.bool)
+    learning[held_out] = False
+    x, y = features[learning], rows.targets[learning]
+    if rows.num_classes:
+        heads = solve_logistic(x, y, PENALTIES, num_classes=rows.num_classes, tolerance=TOLERANCE)
+    else:
+        heads = solve_ridge(x, y, PENALTIES)
+    told = features[held_out] @ heads.weight[0].mT + heads.bias[0].unsqueeze(1)  # (penalties, rows, outputs)
+    wanted = rows.targets[held_out]
+    if rows.num_classes:
+        return (told.argmax(2) == wanted).double()
+    spread = (rows.targets - rows.targets.mean(0)).square().mean(0).clamp_min(1e-12)
+    return (1 - (told - wanted).square() / spread).mean(2)
+
+
+def standardised(features: Tensor) -> Tensor:
+    """Return features as probes see them: float64, each of mean 0 and deviation 1; constant ones are 0."""
+    precise = features.double()
+    deviation, mean = torch.std_mean(precise, 0, correction=0)
+    varying = deviation > 1e-12 * precise.abs().amax(0)
+    return torch.where(varying, (precise - mean) / torch.where(varying, deviation, 1), 0)
+
+
+def _at_best(gains: Tensor) -> Tensor:
+    """Return the gains for the penalty with which a candidate is best so far, `(rows,)`."""
+    best: Tensor = gains[int(gains.nanmean(1).argmax())]
+    return best
+
+
+def _beaten(gains: Tensor, racing: Sequence[int], folds: int) -> list[int]:
+    """Return the candidates that are worse than the leader beyond what chance explains."""
+    own = {place: _at_best(gains[place]) for place in racing}
+    leader = max(own, key=lambda place: float(own[place].nanmean()))
+    comparisons = max(1, (len(gains) - 1) * (folds - 1))
+    return [place for place in racing if place != leader and _is_behind(own[leader] - own[place], comparisons)]
+
+
+def _is_behind(differences: Tensor, comparisons: int) -> bool:
+    seen = differences[~differences.isnan()]
+    if len(seen) < 2:
+        return False
+    error = float(seen.std()) / math.sqrt(len(seen))
+    return float(seen.mean()) > error * float(student.ppf(1 - LEVEL / comparisons, len(seen) - 1))
