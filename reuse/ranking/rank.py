@@ -66,7 +66,7 @@ def rank(arguments: RankArguments) -> Ranking:
         contenders, computed = _passed(entrants, layers, arguments, scores, reporter)
     with clock.measuring("scores"):
         scored = [compute_scores(scores, one.features, one.probabilities, rows) for one in contenders]
-    with clock.measuring("race"), reporter.rows(len(contenders) * len(parts), "probes") as progress:
+    with clock.measuring("race"), reporter.rows(len(contenders) * len(parts), "probes", "probe") as progress:
         standings = race([one.features for one in contenders], rows, parts, progress.advance)
     metric = "accuracy" if rows.num_classes else "r2"
     judged = ordered([Judged(*one) for one in zip(contenders, standings, scored, strict=True)])
