@@ -97,7 +97,7 @@ def find_prefix(
         dtype: in which type they are stored; None: as computed.
     """
     freeze(Ended(outputs), "outputs")
-    prefix = _graph_of(outputs.eval())
+    prefix = graph_of(outputs.eval())
     (output,) = run_frozen(prefix, (example[:FEW],), compute)
     frontier = (FrontierTensor("outputs", tuple(output.shape[1:]), output.dtype),)
     about = {"model": type(outputs.model if isinstance(outputs, LayerOutputs) else outputs).__name__, "data": "rows"}
@@ -156,7 +156,7 @@ def check_rows_alone(outputs: nn.Module, example: Tensor, compute: Compute) -> N
     cut_on(whole, lambda: example, one_tensor(tuple(example.shape[1:]), example.dtype), compute)
 
 
-def _graph_of(outputs: nn.Module) -> fx.GraphModule:
+def graph_of(outputs: nn.Module) -> fx.GraphModule:
     """Return the outputs as a prefix of which nothing is left over: a cache knows it by all that it computes."""
     holder, graph = nn.Module(), fx.Graph()
     holder.add_module("outputs", outputs)

@@ -61,11 +61,13 @@ class LadderNetwork(nn.Module):
         self.norm = _norm(layers[-1], width)
         self.output = nn.Linear(features + width * math.prod(_grid(layers[-1])), num_outputs)
         initialize(self.output)
+        self._same = max(backbone.repeats, default=None)  # the layer that gives the very features: both cross as one
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs for some rows."""
         tapped = self.backbone(inputs)
         *layers, features = [pick(tapped) for pick in self.at.values()]
+        features = features if self._same is None else layers[self._same].flatten(1)
         height = self.rungs[0](layers[0])
         for rung, layer in zip(self.rungs[1:], layers[1:], strict=True):
             height = rung(layer, height)

@@ -1,5 +1,6 @@
 """What trains beside a network that is frozen as a whole, by name: `ladder`, `linear`."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -29,6 +30,10 @@ class LinearBeside(nn.Module):
         shapes: of what each layer gives for a row, and of the features last.
         num_outputs: units of the linear layer.
 
+    Attributes:
+        places: of the layers that it reads, those left out that give the very features.
+        widths: columns of what each layer gives, the features last.
+
     Takes what the backbone takes, and returns `(rows, num_outputs)`.
     """
 
@@ -36,7 +41,8 @@ class LinearBeside(nn.Module):
         super().__init__()
         self.backbone, self.at = backbone, picks(backbone)
         self.places = [place for place in range(len(shapes)) if place not in backbone.repeats]
-        self.output = nn.Linear(sum(torch.Size(shapes[place]).numel() for place in self.places), num_outputs)
+        self.widths = [math.prod(shape) for shape in shapes]
+        self.output = nn.Linear(sum(self.widths[place] for place in self.places), num_outputs)
         initialize(self.output)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -89,8 +95,16 @@ def stand_beside(network: nn.Module, side: str, layers: Sequence[str], layout: L
 
     def tap(grid: int) -> tuple[Tapped, list[tuple[int, ...]]]:
         tapped = Tapped(network, layers, grid)
-        return tapped, tapped.measure(empty_rows(layout, EXAMPLE_ROWS, next(network.parameters()))[0])
+        return tapped, tapped.measure(_drawn(empty_rows(layout, EXAMPLE_ROWS, like)[0]))
 
     like = next(network.parameters())
     made = choose(SIDES, side, "side network", hidden=HIDDEN)(tap, num_outputs)
     return made.to(like.device, like.dtype)
+
+
+def _drawn(rows: Tensor) -> Tensor:
+    """Return rows of numbers drawn at random, always the same; tokens as they are."""
+    if not rows.is_floating_point():
+        return rows
+    drawn = torch.randn(rows.shape, generator=torch.Generator().manual_seed(0))
+    return drawn.to(rows.device, rows.dtype)

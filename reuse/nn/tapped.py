@@ -1,5 +1,6 @@
 """A network that is frozen as a whole, giving what chosen layers of it compute, each pooled to a small grid."""
 
+import copy
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -58,7 +59,8 @@ class Tapped(nn.Module):
         found: dict[str, Tensor] = {}
 
         def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
-            return lambda _, __, given: found.update({name: main_output(given)})
+            # At once and by itself: a layer above may change it in place.
+            return lambda _, __, given: found.update({name: self._pooled(main_output(given)).clone()})
 
         hooks = [self.network.get_submodule(name).register_forward_hook(note(name)) for name in self.names]
         try:
@@ -66,14 +68,20 @@ class Tapped(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        return *[self._pooled(found[name]) for name in self.names], features
+        return *[found[name] for name in self.names], features
+
+    def only(self, names: Sequence[str]) -> "Tapped":
+        """Return the same network, of which fewer layers are tapped."""
+        fewer = copy.copy(self)
+        fewer.names, fewer.repeats = tuple(names), frozenset()
+        return fewer
 
     @torch.no_grad()
     def measure(self, example: Tensor) -> list[tuple[int, ...]]:
         """Return the shape of what each layer gives for a row, that of the features last.
 
         Args:
-            example: two rows or more.
+            example: two rows or more, drawn at random.
 
         Raises:
             UsageError: a layer is not called, or gives nothing that could be pooled.
@@ -86,7 +94,7 @@ class Tapped(nn.Module):
             if len(value) != len(example):
                 raise UsageError(f"layer {name!r} gives no entry a row: choose another")
         *layers, features = found
-        same = [value.shape == features.shape and value.data_ptr() == features.data_ptr() for value in layers]
+        same = [torch.equal(value.flatten(1), features) for value in layers]
         self.repeats = frozenset(place for place, is_same in enumerate(same) if is_same)
         return [tuple(value.shape[1:]) for value in found]
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from reuse.data.dataset import Dataset
 from reuse.data.rows import Picked, Rows
+from reuse.errors import UsageError
 from reuse.objectives.objective import Objective
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest, PhaseRecord
@@ -19,6 +20,15 @@ from reuse.settings.files import plain_settings
 from reuse.setup.finetuning import begin_manifest
 from reuse.training.evaluation import evaluate
 from reuse.training.state import load_tensors
+
+BEST = "best"
+"""What may be kept, and the name of its folder in that of the sweep."""
+
+
+def check_keep(keep: str | None) -> None:
+    """Raise a UsageError unless a sweep can keep what it is told to."""
+    if keep not in (None, BEST):
+        raise UsageError(f"keep is {keep!r}: give {BEST}, or leave it out")
 
 
 def keep_head(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ from reuse.runs.manifest import Manifest
 from reuse.searching.architectures import model_spec
 from reuse.searching.folds import Division, Label, divide
 from reuse.searching.grid import Choice, read_choices, read_labels
-from reuse.searching.keeping import keep_head
+from reuse.searching.keeping import BEST, check_keep, keep_head
+from reuse.searching.layer_sweep import sweep_layers
+from reuse.searching.result import SweepResult
 from reuse.searching.solved_stages import solve_stage
 from reuse.searching.solver_choices import PENALTIES, SolverChoice, read_solver_choices, refuse_steps
 from reuse.searching.stages import Stage, Sweep, train_stage
-from reuse.searching.table import Configuration, best_of, choose_metric, cv_results, ranked
+from reuse.searching.table import Configuration, best_of, choose_metric, ranked
 from reuse.settings.calling import Given, carried, overridden, takes_given
 from reuse.settings.commands import FinetuneSettings, HeadSettings, SweepArguments
 from reuse.settings.files import plain_settings
@@ -30,55 +32,7 @@ from reuse.settings.setting import settings_of
 from reuse.setup.data import load_data, preprocessing_for
 from reuse.setup.tasks import Task, new_task
 
-BEST = "best"
 PRECISIONS = ("float32", "float64")
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """The outcome of a sweep; `to_dict` is what `--json` prints.
-
-    Attributes:
-        run: the run folder.
-        source: where layers came from.
-        settings: all settings, resolved, those that were tried as lists.
-        metric: by which settings are ranked.
-        table: a row for each combination of settings and number of labels, best first: mean and standard error of the
-            metric on the validation rows over seeds and folds.
-        best: the first row, with the mean and standard error of each metric on the test rows.
-        configurations: each head, with the metrics of its best epoch on its validation rows.
-        epochs: how many have run, by head architecture.
-        sizes: rows of each split.
-        frozen: names of the frozen layers.
-        frontier: name, shape and type of each tensor at the cut.
-        cache: what the cache gave, as `finetune` has it.
-        seconds: `load`, `cache` (building, cutting, computing and writing activations), `train` and `total`.
-        kept: the run of the best head, None where none was to be kept.
-    """
-
-    run: str
-    source: str
-    settings: dict[str, Any]
-    metric: str
-    table: list[dict[str, Any]]
-    best: dict[str, Any]
-    configurations: list[dict[str, Any]]
-    epochs: dict[str, int]
-    sizes: dict[str, int]
-    frozen: tuple[str, ...]
-    frontier: list[dict[str, Any]]
-    cache: dict[str, Any] | None
-    seconds: dict[str, float]
-    kept: str | None = None
-
-    @property
-    def cv_results_(self) -> dict[str, Any]:
-        """The heads as scikit-learn's searches list theirs, for code that reads `GridSearchCV.cv_results_`."""
-        return cv_results(self.configurations, self.metric)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
 
 
 @takes_given(SweepArguments)
@@ -101,9 +55,10 @@ def sweep(arguments: SweepArguments, given: Given) -> SweepResult:
     """
     listener = arguments.reporter or Reporter()
     started, called = listener.start(), time.perf_counter()
+    check_keep(arguments.keep)
+    if arguments.probe_layers:
+        return sweep_layers(arguments, given, listener, started)
     choices, counts = _choices(arguments, given), read_labels(arguments.labels)
-    if arguments.keep not in (None, BEST):
-        raise UsageError(f"keep is {arguments.keep!r}: give {BEST}, or leave it out")
     common = _common_settings(arguments, given, choices[0], counts[0])
     task = new_task(common, given, listener, fresh_head=True)
     if task.data.train.weights is not None:

@@ -10,7 +10,7 @@ from reuse.settings.data import DataSettings, ReadingSettings
 from reuse.settings.group import Count
 from reuse.settings.model import FreezingSettings, ModelSettings, PhaseSettings, ReusingSettings, SideSettings
 from reuse.settings.run import ListenerSettings, RunSettings
-from reuse.settings.setting import Maximum, Minimum, Text
+from reuse.settings.setting import Maximum, Minimum, Needs, Text
 from reuse.settings.training import (
     AugmentingSettings,
     ComputingSettings,
@@ -188,6 +188,10 @@ class SweepArguments(
         solver: `logistic` or `ridge`, or both: linear heads are solved for and not trained, all penalties at once.
         penalty: penalties to try with a solver, on half the squared weights beside the mean loss of a row, which is
             scikit-learn's 1 / (C · rows), or alpha / rows for ridge; None: 1e-6, 1e-5, …, 1.
+        probe_layers: probe each of these layers (patterns such as `conv*`; alone: the main ones), and all together by
+            those of their columns that matter most (Head2Toe, arXiv 2201.03529): all layers are computed in one pass
+            and cached one by one, and linear probes solved for; `keep` writes the best as a run that predicts.
+        probe_grid: places of a side to which maps are pooled before they are probed.
         folds: into how many parts the training and validation rows are divided, each of which validates in turn; 0: the
             validation split does.
         labels: how many labelled rows in all, such as `100,1000`, `10/class` or `all`.
@@ -206,6 +210,8 @@ class SweepArguments(
     head: Names = "0"
     solver: Names | None = None
     penalty: Numbers | None = None
+    probe_layers: Annotated[bool | str, Text("[LAYERS]")] = False
+    probe_grid: Annotated[Count, Needs("probe_layers")] = 2
     folds: int = 0
     labels: Annotated[int | str | Sequence[int | str] | None, Text("A,B,…", str)] = None
     class_weights: str | None = None

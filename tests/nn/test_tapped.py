@@ -52,6 +52,15 @@ def test_maps_with_channels_last_are_read_as_what_they_are() -> None:
     assert np.allclose(Tapped(network, "0", grid=2)(x)[0].detach(), expected, atol=1e-6)
 
 
+def test_what_a_layer_above_changes_in_place_is_given_as_it_was() -> None:
+    torch.manual_seed(0)
+    network, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 2)), torch.randn(5, 3)
+    expected = x @ network[0].weight.T + network[0].bias
+    assert (expected < 0).any()
+    below, _ = Tapped(network, "0")(x)
+    assert torch.allclose(below, expected)
+
+
 def test_a_small_map_stays_as_it_is_and_short_sequences_too() -> None:
     network = reuse.build("gru:3,2", (5, 4), 2)
     assert Tapped(network, grid=4).measure(torch.zeros(2, 5, 4)) == [(5, 3), (5, 2), (2,)]
