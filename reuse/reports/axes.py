@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from reuse.reports.markup import Html, tag
 
 WIDTH, HEIGHT = 340.0, 210.0
-LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 8.0, 32.0
+LEFT, RIGHT, TOP, BOTTOM = 44.0, 12.0, 8.0, 32.0
 TICKS = 5
 LOOKS = 6
 """How many colours there are for what is told apart."""

@@ -89,8 +89,8 @@ def calibration_of(outcome: Outcome) -> Calibration:
 
 def _diagram(found: Calibration) -> Html:
     x, y = Scale(0, 1, LEFT, WIDTH - RIGHT), Scale(0, 1, HEIGHT - BOTTOM, TOP)
-    bars = bars_of(found.right.tolist(), _edges(), x, y, "bar")
-    line = tag("line", x1=x.at(0), x2=x.at(1), y1=y.at(0), y2=y.at(1), class_="moment")
+    bars = bars_of(found.right.tolist(), _edges(), x, y, "bar soft")
+    line = tag("line", x1=x.at(0), x2=x.at(1), y1=y.at(0), y2=y.at(1), class_="ideal")
     drawn = chart(x, y, *bars, line, name=f"Calibration, expected error {found.error:.4f}", below="certainty")
     return figure(tag("strong", "share right"), drawn)
 

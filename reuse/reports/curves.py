@@ -8,6 +8,7 @@ from reuse.reports.markup import Html, figures, folded, joined, note, table
 from reuse.reports.record import RunRecord
 from reuse.reports.spacing import spread
 from reuse.reports.subject import Section, Subject, empty_section
+from reuse.runs.manifest import PhaseRecord
 
 LOSS, ALONE = "loss", "eval_"
 MOST_ROWS = 200  # of the table
@@ -49,18 +50,22 @@ def metric_names(record: RunRecord) -> list[str]:
 
 def moments_of(record: RunRecord) -> list[Moment]:
     """Return when other layers began to train or rest, and which epoch was kept."""
-    stages = [Moment(phase.epoch, _begins(phase.stage, phase.frozen)) for phase in record.phases[1:]]
-    return [*stages, *([Moment(record.best_epoch, "weights kept")] if record.best_epoch else [])]
+    stages = [Moment(phase.epoch, _begins(phase)) for phase in record.phases[1:]]
+    kept = record.best_epoch
+    return [*stages, *([Moment(kept, f"the weights of epoch {kept} were kept")] if kept else [])]
 
 
-def _begins(stage: str, frozen: Sequence[str]) -> str:
-    return f"stage {stage}" if stage else f"frozen from here on: {', '.join(frozen) or 'nothing'}"
+def _begins(phase: PhaseRecord) -> str:
+    if phase.stage:
+        return f"from epoch {phase.epoch} on stage {phase.stage} trains"
+    count = len(phase.frozen)
+    return f"from epoch {phase.epoch} on {', '.join(phase.frozen) or 'nothing'} {'are' if count > 1 else 'is'} frozen"
 
 
 def _told(record: RunRecord, moments: Sequence[Moment]) -> Iterable[str]:
     """Yield what the dotted lines are, and what was not recorded."""
     if moments:
-        yield f"Dotted lines: {'; '.join(f'{moment.name} at epoch {moment.x:g}' for moment in moments)}."
+        yield f"Dotted lines: {'; '.join(moment.name for moment in moments)}."
     if not any(name.startswith(ALONE) for line in record.history for name in line.get("train", {})):
         yield "The training loss is that of the weights as they moved; --train-metrics measures it without dropout too."
     if not is_watched(record):

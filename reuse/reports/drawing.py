@@ -22,10 +22,10 @@ from reuse.reports.subject import Section, Subject, empty_section
 from reuse.units import format_bytes
 
 MOST_LAYERS = 40
-WIDTH, ROW, BOX = 340.0, 40.0, 26.0
-MIDDLE, NARROWEST, WIDEST = 70.0, 34.0, 130.0
-WORDS = 150.0  # where what is said of a layer begins
-MOST_LETTERS = 34
+WIDTH, ROW, BARE_ROW, CUT_ROW, GAP = 360.0, 52.0, 38.0, 26.0, 10.0
+MIDDLE, NARROWEST, WIDEST = 62.0, 34.0, 116.0
+WORDS = 134.0  # where what is said of a layer begins
+MOST_LETTERS = 40
 EXAMPLE_ROWS = 2
 
 
@@ -77,16 +77,16 @@ def _cut(network: nn.Module, example: Given, record: RunRecord) -> tuple[Cut | N
 
 def _drawn(layers: Sequence[Layer], parts: Cut | None, record: RunRecord) -> Html:
     """Return the layers one below the other, and a line where the model is cut."""
-    marks, top = list[Html](), 6.0
+    marks, top = list[Html](), 4.0
     largest = max((_size(layer) for layer in layers), default=0.0) or 1.0
     last = max((place for place, layer in enumerate(layers) if layer.part == "prefix"), default=None)
     for place, layer in enumerate(layers):
         standing = standing_of(layer.name, layer.parameters, record)
         marks.append(_box(layer, top, _size(layer) / largest, standing))
-        top += ROW
+        top += ROW if standing.words else BARE_ROW
         if parts is not None and place == last:
-            marks.append(_cut_line(parts, top - 6))
-            top += 22.0
+            marks.append(_cut_line(parts, top, record))
+            top += CUT_ROW
     return picture(*marks, name=f"The model: {len(layers)} layers", width=WIDTH, height=top, class_="chart network")
 
 
@@ -96,42 +96,49 @@ def _size(layer: Layer) -> float:
 
 
 def _box(layer: Layer, top: float, size: float, standing: Standing) -> Html:
-    width = NARROWEST + (WIDEST - NARROWEST) * size
+    """Return a layer: a box as wide as its output is large, and what is to be said of it."""
+    width, height = NARROWEST + (WIDEST - NARROWEST) * size, (ROW if standing.words else BARE_ROW) - GAP
+    left = MIDDLE - width / 2
     shape = "×".join(map(str, layer.shape)) if layer.shape else ""
-    parameters = f"{layer.parameters:,}" if layer.parameters else ""
-    told = [standing.words, shape and f"output {shape}", parameters and f"{parameters} parameters"]
+    told = " · ".join(filter(None, [shape, f"{layer.parameters:,} parameters" if layer.parameters else ""]))
+    kept = tag("rect", x=left, y=top, width=5, height=height, class_="kept") if standing.is_restored else None
+    lines = [word for word in (standing.words, told) if word]
     return tag(
         "g",
-        tag("title", f"{layer.name}, {layer.type}: {'; '.join(filter(None, told))}"),
-        tag("rect", x=MIDDLE - width / 2, y=top, width=width, height=BOX, rx=3, class_=f"layer {standing.kind}"),
+        tag("title", f"{layer.name}, {layer.type}: {'; '.join(lines)}"),
+        tag("rect", x=left, y=top, width=width, height=height, rx=2, class_=f"layer {standing.kind}"),
+        kept,
         tag("text", _short(layer.name), tag("tspan", f" {layer.type}", class_="quiet"), x=WORDS, y=top + 11),
-        tag("text", _short(" · ".join(filter(None, [standing.words, shape, parameters]))), x=WORDS, y=top + 24),
+        *(tag("text", _short(line), x=WORDS, y=top + 11 + 14 * n, class_="quiet") for n, line in enumerate(lines, 1)),
     )
 
 
-def _cut_line(parts: Cut, top: float) -> Html:
+def _cut_line(parts: Cut, top: float, record: RunRecord) -> Html:
     names = ", ".join(tensor.name for tensor in parts.frontier)
-    words = f"cut: {names}, {format_bytes(parts.bytes_per_sample)} a row"
+    stored = (record.told("cache") or {}).get("bytes")
+    cached = f", {format_bytes(stored)} cached" if stored else ""
+    words = f"cut at {names}: {format_bytes(parts.bytes_per_sample)} a row{cached}"
     return tag(
         "g",
         tag("title", words),
-        tag("line", x1=2, x2=WORDS - 8, y1=top + 8, y2=top + 8, class_="cut"),
-        tag("text", _short(words), x=WORDS, y=top + 12, class_="strong"),
+        tag("line", x1=2, x2=WORDS - 10, y1=top + 7, y2=top + 7, class_="cut"),
+        tag("text", _short(words), x=WORDS, y=top + 11, class_="strong"),
     )
 
 
 def _key() -> Html:
     kinds = (
-        ("frozen", "frozen"),
-        ("trained", "trained"),
-        ("mixed", "both, in turn or in part"),
-        ("plain", "without parameters"),
+        ("layer frozen", "frozen"),
+        ("layer trained", "trained"),
+        ("layer mixed", "both, in turn or in part"),
+        ("layer plain", "without parameters"),
+        ("kept", "restored from a source"),
     )
     return tag("p", *(_key_entry(kind, words) for kind, words in kinds), class_="legend")
 
 
 def _key_entry(kind: str, words: str) -> Html:
-    box = tag("rect", x=1, y=1, width=18, height=8, rx=2, class_=f"layer {kind}")
+    box = tag("rect", x=1, y=0.5, width=5 if kind == "kept" else 18, height=9, class_=kind)
     return tag("span", tag("svg", box, viewBox="0 0 20 10", class_="swatch", aria_hidden="true"), words)
 
 

@@ -36,7 +36,7 @@ def _tiles(subject: Subject) -> Html:
     scores, intervals = scorer_of(outcome)(np.arange(len(outcome.numbers))), score_intervals(outcome)
     where = f"{len(outcome.numbers):,} {SPLIT_WORDS[outcome.split]} rows of {outcome.data}"
     tiles = tag("div", *(_tile(name, value, intervals[name]) for name, value in scores.items()), class_="tiles")
-    said = note(f"Computed anew on {where}; ranges hold the true score in 95 of 100 such samples of rows.")
+    said = note(f"Computed anew on {where}. The ranges are 95 % intervals.")
     return joined([tiles, said, *_differences(record, outcome.split, scores, subject)])
 
 

@@ -91,17 +91,15 @@ def _picture(outcome: Outcome, place: int, pixels: Tensor) -> Html:
 
 def _rows(outcome: Outcome, places: np.ndarray, preprocessing: Preprocessing) -> Html:
     contents = row_contents(outcome, places, preprocessing)
-    columns = list(dict.fromkeys(name for content in contents for name in content))[:MOST_COLUMNS]
+    columns = list(dict.fromkeys(name for content in contents for name in content))
+    shown = columns[:MOST_COLUMNS]
     rows = [
-        [
-            outcome.names[place],
-            _true(outcome, place),
-            _predicted(outcome, place),
-            *(content.get(name) for name in columns),
-        ]
+        [outcome.names[place], _true(outcome, place), _predicted(outcome, place), *map(content.get, shown)]
         for place, content in zip(places.tolist(), contents, strict=True)
     ]
-    return table(["row", "true", "predicted", *columns], rows, caption="Worst mistakes", class_="numbers words")
+    whole = table(["row", "true", "predicted", *shown], rows, caption="Worst mistakes", class_="numbers words")
+    more = note(f"The first {len(shown)} of {len(columns)} columns.") if len(shown) < len(columns) else None
+    return joined([whole, more])
 
 
 def row_contents(outcome: Outcome, places: np.ndarray, preprocessing: Preprocessing) -> list[dict[str, str]]:
@@ -111,6 +109,8 @@ def row_contents(outcome: Outcome, places: np.ndarray, preprocessing: Preprocess
     rows = outcome.inputs.gather(torch.from_numpy(places))[0]
     if preprocessing.kind == "table":
         return [_table_row(row.double().numpy(), preprocessing) for row in rows]
+    if preprocessing.kind == "vectors" and rows.ndim == 2:  # noqa: PLR2004, RUF100 - rows and columns
+        return [_vector(row.double().numpy(), preprocessing) for row in rows]
     if preprocessing.token_names:
         return [{"text": _words(row.tolist(), preprocessing.token_names)} for row in rows]
     return [{} for _ in places]
@@ -118,8 +118,7 @@ def row_contents(outcome: Outcome, places: np.ndarray, preprocessing: Preprocess
 
 def _table_row(row: np.ndarray, preprocessing: Preprocessing) -> dict[str, str]:
     """Return the values of a row of a table, put back from its inputs."""
-    values = row * np.array(preprocessing.std) + np.array(preprocessing.mean) if preprocessing.mean else row
-    found, start = {}, 0
+    values, found, start = _unscaled(row, preprocessing), dict[str, str](), 0
     for column in preprocessing.columns:
         inputs = values[start : start + column.width]
         names = [*column.categories, "others"]
@@ -128,6 +127,16 @@ def _table_row(row: np.ndarray, preprocessing: Preprocessing) -> dict[str, str]:
         )
         start += column.width
     return found
+
+
+def _vector(row: np.ndarray, preprocessing: Preprocessing) -> dict[str, str]:
+    """Return the values of a row of an array by their places from 1."""
+    values = _unscaled(row, preprocessing) * preprocessing.divisor
+    return {f"column {place}": f"{value:.5g}" for place, value in enumerate(values.tolist(), 1)}
+
+
+def _unscaled(row: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    return row * np.array(preprocessing.std) + np.array(preprocessing.mean) if preprocessing.mean else row
 
 
 def _words(tokens: Sequence[int], names: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ def numbers_beside(outcome: Outcome) -> Html:
         _scatter(true, predicted, outcome.names[some], f"predicted, output {number}" if several else "predicted")
         for number, (true, predicted) in enumerate(zip(outcome.targets[some].T, outcome.values[some].T, strict=True), 1)
     ]
-    every = note(f"Every {stride} rows one is drawn.") if stride > 1 else None
+    every = note(f"One of every {stride} rows is drawn.") if stride > 1 else None
     return joined([figures(*charts), note("On the line, what is predicted is true."), every])
 
 
@@ -30,6 +30,6 @@ def _scatter(true: np.ndarray, predicted: np.ndarray, names: list[str], title: s
         f"{name}: {p:.5g}, true {t:.5g}" for name, t, p in zip(names, true.tolist(), predicted.tolist(), strict=True)
     )
     points = Points("", tuple(zip(true.tolist(), predicted.tolist(), strict=True)), titles)
-    line = tag("line", x1=x.at(x.low), x2=x.at(x.high), y1=y.at(y.low), y2=y.at(y.high), class_="moment")
+    line = tag("line", x1=x.at(x.low), x2=x.at(x.high), y1=y.at(y.low), y2=y.at(y.high), class_="ideal")
     drawn = chart(x, y, line, *marks([points], x, y), name=f"{title}, beside the true numbers", below="true")
     return figure(tag("strong", title), drawn)

@@ -85,7 +85,6 @@ def _lede(record: RunRecord) -> str:
     manifest = record.manifest
     model = manifest.model.spec if manifest.model else "heads"
     done = {"pretrain": "pretrained", "finetune": "fine-tuned", "sweep": "swept", "soup": "averaged"}
-    origin = (
-        f" from {manifest.source}" if manifest.source else f" by {manifest.objective}" if manifest.objective else ""
-    )
+    objective = f" ({manifest.objective})" if manifest.objective else ""
+    origin = f" from {manifest.source}" if manifest.source else objective
     return f"{model}, {done.get(manifest.kind, manifest.kind)}{origin} on {manifest.data}"

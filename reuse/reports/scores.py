@@ -8,7 +8,7 @@ from reuse.reports.outcome import Outcome
 
 
 def scorer_of(outcome: Outcome) -> Scorer:
-    """Return what scores chosen rows of an outcome: `loss`, `accuracy` and `macro_f1`, or `mse` and `r2`."""
+    """Return what scores chosen rows of an outcome: `accuracy`, `macro_f1` and `loss`, or `r2` and `mse`."""
     return {"classification": _of_classes, "multilabel": _of_labels, "regression": _of_numbers}[outcome.task](outcome)
 
 
@@ -51,7 +51,7 @@ def _of_classes(outcome: Outcome) -> Scorer:
     def score(places: np.ndarray) -> dict[str, float]:
         hits, truth = right[places], targets[places]
         counted = [np.bincount(some, minlength=count) for some in (truth[hits], predicted[places], truth)]
-        return {"loss": losses[places].mean(), "accuracy": hits.mean(), "macro_f1": macro_f1(*counted)}
+        return {"accuracy": hits.mean(), "macro_f1": macro_f1(*counted), "loss": losses[places].mean()}
 
     return score
 
@@ -62,7 +62,7 @@ def _of_labels(outcome: Outcome) -> Scorer:
     def score(places: np.ndarray) -> dict[str, float]:
         some, true = given[places], has[places]
         f1 = macro_f1((some & true).sum(0), some.sum(0), true.sum(0))
-        return {"loss": losses[places].mean(), "accuracy": (some == true).mean(), "macro_f1": f1}
+        return {"accuracy": (some == true).mean(), "macro_f1": f1, "loss": losses[places].mean()}
 
     return score
 
@@ -74,6 +74,6 @@ def _of_numbers(outcome: Outcome) -> Scorer:
         errors, spread = squares[places].mean(0), targets[places].var(0)
         varies = spread > 0
         explained = np.where(varies, 1 - errors / np.where(varies, spread, 1.0), errors == 0)
-        return {"mse": errors.mean(), "r2": explained.mean()}
+        return {"r2": explained.mean(), "mse": errors.mean()}
 
     return score

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from reuse.reports.record import RunRecord
 
+RESTORED = "restored"
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -13,10 +15,12 @@ class Standing:
     Attributes:
         kind: `frozen`, `trained`, `mixed` or `plain`, a layer without parameters.
         words: what became of it.
+        is_restored: whether it began with the weights of a source.
     """
 
     kind: str
     words: str
+    is_restored: bool = False
 
 
 def standing_of(name: str, parameters: int, record: RunRecord) -> Standing:
@@ -29,7 +33,7 @@ def standing_of(name: str, parameters: int, record: RunRecord) -> Standing:
     """
     if not parameters:
         return Standing("plain", "")
-    origins = {"restored": record.manifest.restored, "fresh": record.manifest.fresh}
+    origins = {RESTORED: record.manifest.restored, "fresh": record.manifest.fresh}
     origin = next((word for word, names in origins.items() if _among(name, names)), "")
     phases = record.phases
     rested = [_among(name, phase.frozen) for phase in phases]
@@ -39,7 +43,7 @@ def standing_of(name: str, parameters: int, record: RunRecord) -> Standing:
     if len(set(rested)) > 1:
         first = next(phase.epoch for phase, rests in zip(phases, rested, strict=True) if rests != rested[0])
         words = f"{'frozen' if rested[0] else 'trained'} until epoch {first - 1}"
-    return Standing(kind, ", ".join(word for word in (origin, words) if word))
+    return Standing(kind, ", ".join(word for word in (origin, words) if word), origin == RESTORED)
 
 
 def _among(name: str, layers: Sequence[str]) -> bool:

@@ -15,11 +15,10 @@ from reuse.reports.spacing import spread
 from reuse.reports.standing import standing_of
 from reuse.reports.subject import Section, Subject, absent, empty_section
 from reuse.runs.folder import WEIGHTS
-from reuse.runs.pictures import first_filters
+from reuse.runs.pictures import filters_of
 from reuse.runs.tensor_files import load_tensors_file
 
 MOST_TENSORS = 24
-SPATIAL = 3  # dimensions of an image
 
 
 def weights_section(subject: Subject) -> Section:
@@ -53,26 +52,16 @@ def _histogram(name: str, values: np.ndarray, record: RunRecord) -> Html:
 def _filters(subject: Subject) -> Html | None:
     manifest = subject.record.manifest
     assert manifest.model is not None
-    heading = tag("h4", "First layer")
     if manifest.preprocessing is None or manifest.preprocessing.kind != "images" or is_several(manifest.model.layout):
         return None
     if subject.network is None:
-        return joined([heading, absent("No filters are shown", subject.no_network)])
-    grid = first_filters(subject.network, manifest.model.input_shape)
-    if grid is None:
-        return joined(
-            [heading, absent("No filters are shown", "the weights of the first layer do not have the form of an image")]
-        )
-    filters = grid.flatten(0, 1)
-    drawn = [filter_ for filter_ in filters if filter_.abs().sum() > 0]  # the last row is filled up with zeros
+        return absent("No filters are shown", subject.no_network)
+    filters = filters_of(subject.network, manifest.model.input_shape)
+    if filters is None:
+        return absent("No filters are shown", "the weights of the first layer do not have the form of an image")
     items = [
-        tag("li", tag("img", src=png(filter_), alt=f"Filter {number}", class_="coarse"))
-        for number, filter_ in enumerate(drawn, 1)
+        tag("li", tag("img", src=png(pixels), alt=f"Filter {number}", class_="coarse"))
+        for number, pixels in enumerate(filters, 1)
     ]
-    return joined(
-        [
-            heading,
-            tag("ul", *items, class_="pictures filters"),
-            note(f"{len(drawn)} filters; grey is 0, darker below it, brighter above."),
-        ]
-    )
+    said = note(f"{len(items)} filters of the first layer; grey is 0, darker below it, brighter above.")
+    return joined([tag("h4", "First layer"), tag("ul", *items, class_="pictures filters"), said])

@@ -117,10 +117,27 @@ class Gallery:
 
 
 def first_filters(encoder: nn.Module, shape: tuple[int, ...]) -> Tensor | None:
-    """Return the weights of the first layer as images, `(rows, columns, channels, height, width)`.
+    """Return the weights of the first layer as a grid of images, `(rows, columns, channels, height, width)`.
 
-    Each is grey where it is 0 and as strong as can be elsewhere. None where they are no images: 1×1 kernels, or what
-    comes first is no linear or convolutional layer.
+    The last row is filled up with white ones. None where they are no images (see `filters_of`).
+    """
+    filters = filters_of(encoder, shape)
+    if filters is None:
+        return None
+    columns = math.ceil(math.sqrt(len(filters)))
+    padding = filters.new_ones(-len(filters) % columns, *filters.shape[1:])
+    return torch.cat([filters, padding]).reshape(-1, columns, *filters.shape[1:])
+
+
+def filters_of(encoder: nn.Module, shape: tuple[int, ...]) -> Tensor | None:
+    """Return the weights of the first layer as images, pixels from 0 to 1, `(filters, channels, height, width)`.
+
+    Each is grey where it is 0 and as strong as can be elsewhere; at most so many. None where they are no images: 1×1
+    kernels, or what comes first is no linear or convolutional layer.
+
+    Args:
+        encoder: any model.
+        shape: of one image that it takes, `(channels, height, width)`.
     """
     layers = (module for module in encoder.modules() if isinstance(module, nn.Linear | _ConvNd))
     first = next(layers, None)
@@ -131,7 +148,4 @@ def first_filters(encoder: nn.Module, shape: tuple[int, ...]) -> Tensor | None:
     else:
         return None
     filters = filters[:FILTERS].float().cpu()
-    columns = math.ceil(math.sqrt(len(filters)))
-    scaled = 0.5 + filters / (2 * filters.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12))
-    padding = scaled.new_ones(-len(filters) % columns, *filters.shape[1:])
-    return torch.cat([scaled, padding]).reshape(-1, columns, *filters.shape[1:])
+    return 0.5 + filters / (2 * filters.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12))

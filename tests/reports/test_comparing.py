@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from reports.conftest import outcome_of, subject_of
-from reuse.reports.comparing import common_places, comparing_section, paired_differences, refuse_to_compare
+from reuse.reports.comparing import comparing_section
+from reuse.reports.pairing import common_places, paired_differences, refuse_to_compare
 
 
 def test_differences_are_those_of_the_scores_and_their_intervals_are_paired(runs: Path) -> None:
     first, second = outcome_of(runs / "frozen"), outcome_of(runs / "free")
-    before, after, gap, interval = paired_differences(first, second)["accuracy"]
+    found = next(one for one in paired_differences(first, second) if one.name == "accuracy")
+    before, after, gap, interval = found.first, found.second, found.gap, found.interval
     one, two = first.right.astype(float), second.right.astype(float)
     assert (before, after, gap) == pytest.approx((one.mean(), two.mean(), two.mean() - one.mean()))
     half = 1.96 * (two - one).std(ddof=1) / len(one) ** 0.5  # the normal interval of paired differences
@@ -22,9 +24,9 @@ def test_differences_are_those_of_the_scores_and_their_intervals_are_paired(runs
 
 def test_a_run_beside_itself_does_not_differ(runs: Path) -> None:
     outcome = outcome_of(runs / "frozen")
-    for _, _, gap, interval in paired_differences(outcome, outcome).values():
-        assert (gap, interval.low, interval.high) == (0, 0, 0)
-        assert not interval.excludes_zero
+    for found in paired_differences(outcome, outcome):
+        assert (found.gap, found.interval.low, found.interval.high) == (0, 0, 0)
+        assert not found.interval.excludes_zero
 
 
 def test_rows_are_paired_by_number(runs: Path) -> None:
