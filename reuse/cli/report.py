@@ -24,11 +24,11 @@ def report(context: click.Context, /, as_json: bool, **_: Any) -> None:
     Example: reuse report runs/frozen runs/unfrozen --out report.html
     """
     announce(as_json=as_json)
-    from reuse.cli.printing import print_json
+    from reuse.cli.printing import Printer, print_json
     from reuse.reports.report import report as write_report
 
     settings = given(context, ReportArguments)
-    out = write_report(**settings)
+    out = write_report(**settings, reporter=Printer())
     if as_json:
         print_json({"out": str(out), "runs": list(settings["runs"]), "bytes": out.stat().st_size})
         return

@@ -9,6 +9,7 @@ from torch import nn
 from reuse.errors import RunError
 from reuse.reporting import Reporter
 from reuse.reports.record import RunRecord
+from reuse.reports.standing import is_among
 from reuse.runs.checkpoints import FOLDER
 from reuse.runs.tensor_files import FROZEN, load_tensors_file
 from reuse.seeding import untouched_random_state
@@ -38,14 +39,13 @@ def build_beginning(record: RunRecord, *, trust: bool) -> nn.Module:
         if isinstance(settings, PretrainSettings):
             if str(settings.objective).startswith(OBJECT):
                 raise RunError("its objective was an object, which the run does not keep")
-            begun = pretraining.set_up(settings, Reporter()).encoder
-        else:
-            assert isinstance(settings, FinetuneSettings)
-            _refuse_remote(settings)
-            task = new_task(
-                replace(settings, compare=False), frozenset(settings_of(FinetuneSettings)), Reporter(), caches=False
-            )
-            begun = finetuning.set_up(task, Reporter()).model
+            return pretraining.set_up(settings, Reporter()).encoder.eval()
+        assert isinstance(settings, FinetuneSettings)
+        _refuse_remote(settings)
+        task = new_task(
+            replace(settings, compare=False), frozenset(settings_of(FinetuneSettings)), Reporter(), caches=False
+        )
+        begun = finetuning.set_up(task, Reporter()).model
     _refuse_changed(begun, record)
     return begun.eval()
 
@@ -59,9 +59,10 @@ def _refuse_remote(settings: FinetuneSettings) -> None:
 
 def _refuse_changed(begun: nn.Module, record: RunRecord) -> None:
     """Raise where what was frozen from the first is not what it was: the source, the code or a library has changed."""
-    path = record.folder.path / FOLDER / FROZEN
-    kept = load_tensors_file(path) if path.exists() else {}
+    path, first = record.folder.path / FOLDER / FROZEN, record.phases[0].frozen if record.phases else ()
+    kept = load_tensors_file(path) if first and path.exists() else {}
     now = begun.state_dict()
     for name, tensor in kept.items():
-        if name not in now or not torch.equal(now[name].cpu(), tensor):
+        is_meant = is_among(name, first)  # what came to rest later had trained before
+        if is_meant and (name not in now or not torch.equal(now[name].cpu(), tensor)):
             raise RunError(f"{name} is not what it was when the run began: its source has changed")

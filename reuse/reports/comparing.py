@@ -73,7 +73,7 @@ def _facts(record: RunRecord) -> dict[str, str]:
         "model": manifest.model.spec if manifest.model else "",
         "data": manifest.data,
         "frozen": ", ".join(frozen) or "nothing",
-        "epochs": str(record.told("epochs") or len(record.history)),
+        "epochs": str(record.epochs),
         "training": format_seconds((record.told("seconds") or {}).get("train", 0.0)),
     }
     split = next((split for split in ("test", "valid") if split in record.metrics), "")

@@ -18,7 +18,7 @@ TRAINED, MEASURED, VALIDATED = "training, as it moved", "training, without dropo
 def curves_section(subject: Subject) -> Section:
     """Return what happened from epoch to epoch."""
     record = subject.record
-    if not record.history:
+    if not any("train" in line for line in record.history):  # a sweep tells of its heads
         return empty_section("Curves", "the run has no history of epochs")
     moments = moments_of(record)
     charts = [line_chart(name, lines, moments=moments, may_be_logarithmic=name == LOSS) for name, lines in _all(record)]

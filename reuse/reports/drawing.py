@@ -17,12 +17,12 @@ from reuse.reports.axes import picture
 from reuse.reports.markup import Html, joined, note, tag
 from reuse.reports.record import RunRecord
 from reuse.reports.savings import describe_savings
-from reuse.reports.standing import Standing, standing_of
+from reuse.reports.standing import Standing, is_among, standing_of
 from reuse.reports.subject import Section, Subject, empty_section
 from reuse.units import format_bytes
 
 MOST_LAYERS = 40
-WIDTH, ROW, BARE_ROW, CUT_ROW, GAP = 360.0, 52.0, 38.0, 26.0, 10.0
+WIDTH, ROW, BARE_ROW, CUT_ROW, GAP = 360.0, 52.0, 38.0, 40.0, 10.0
 MIDDLE, NARROWEST, WIDEST = 62.0, 34.0, 116.0
 WORDS = 134.0  # where what is said of a layer begins
 MOST_LETTERS = 40
@@ -43,9 +43,16 @@ def network_section(subject: Subject) -> Section:
     shown = layers[:MOST_LAYERS]
     more = note(f"The first {MOST_LAYERS} of {len(layers)} layers.") if len(layers) > MOST_LAYERS else None
     lines = [note(line) for line in (*uncut, *describe_savings(record))]
-    parameters = f"{sum(p.numel() for p in network.parameters()):,} numbers are learned or restored in all."
     drawing = tag("div", _drawn(shown, parts, record), class_="figures")
-    return Section("Model", joined([drawing, more, _key(), note(parameters), *lines]))
+    return Section("Model", joined([drawing, more, _key(), note(_counted(network, record)), *lines]))
+
+
+def _counted(network: nn.Module, record: RunRecord) -> str:
+    """Return how many parameters there are, and how many of them were frozen at first."""
+    total = sum(parameter.numel() for parameter in network.parameters())
+    frozen = record.phases[0].frozen if record.phases else ()
+    resting = sum(p.numel() for name, p in network.named_parameters() if is_among(name, frozen))
+    return f"{total:,} parameters, of which {resting:,} were frozen{' at first' if len(record.phases) > 1 else ''}."
 
 
 def _example(subject: Subject) -> Given:
@@ -116,13 +123,13 @@ def _box(layer: Layer, top: float, size: float, standing: Standing) -> Html:
 def _cut_line(parts: Cut, top: float, record: RunRecord) -> Html:
     names = ", ".join(tensor.name for tensor in parts.frontier)
     stored = (record.told("cache") or {}).get("bytes")
-    cached = f", {format_bytes(stored)} cached" if stored else ""
-    words = f"cut at {names}: {format_bytes(parts.bytes_per_sample)} a row{cached}"
+    size = f"{format_bytes(parts.bytes_per_sample)} a row" + (f", {format_bytes(stored)} cached" if stored else "")
     return tag(
         "g",
-        tag("title", words),
-        tag("line", x1=2, x2=WORDS - 10, y1=top + 7, y2=top + 7, class_="cut"),
-        tag("text", _short(words), x=WORDS, y=top + 11, class_="strong"),
+        tag("title", f"cut at {names}: {size}"),
+        tag("line", x1=2, x2=WORDS - 10, y1=top + 12, y2=top + 12, class_="cut"),
+        tag("text", _short(f"cut at {names}"), x=WORDS, y=top + 11, class_="strong"),
+        tag("text", _short(size), x=WORDS, y=top + 25, class_="quiet"),
     )
 
 

@@ -1,6 +1,7 @@
 """The facts of a run: what was trained on what, and what it came to."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,13 +13,20 @@ from reuse.reports.scores import score_intervals, scorer_of
 from reuse.reports.subject import Section, Subject, absent
 from reuse.units import format_seconds
 
+MOST_RANKED = 20  # settings of a sweep
 ROUNDING = 1e-3  # by which a score may differ from the one that was recorded, on another device say
 
 
 def facts_section(subject: Subject) -> Section:
     """Return the headline facts."""
     record = subject.record
-    parts: list[Html | None] = [_tiles(subject), _table_of_splits(subject), _list(record), _comparison(record)]
+    parts: list[Html | None] = [
+        _tiles(subject),
+        _table_of_splits(subject),
+        _list(record),
+        _comparison(record),
+        _ranking(record),
+    ]
     if subject.outcome is not None and subject.outcome.counts:
         parts.append(folded("Classes of each split", _class_table(subject.outcome.counts)))
     if notes := record.told("notes"):
@@ -107,9 +115,9 @@ def _learned(record: RunRecord) -> str:
 
 def _epochs(record: RunRecord) -> str:
     if record.result is None:
-        return f"{len(record.history)} so far; the run is not finished"
-    epochs = record.told("epochs")
-    return f"{epochs}, weights of epoch {record.best_epoch}" if epochs else ""
+        return f"{record.epochs} so far; the run is not finished"
+    kept = f", weights of epoch {record.best_epoch}" if record.best_epoch else ""
+    return f"{record.epochs}{kept}" if record.epochs else ""
 
 
 def _time(record: RunRecord) -> str:
@@ -127,6 +135,20 @@ def _comparison(record: RunRecord) -> Html | None:
     cells = [[words.get(name, name), *(_cell(row.get(column)) for column in names)] for name, row in rows.items()]
     heading = tag("h4", "The same training otherwise, on the test rows")
     return joined([heading, table(["layers", *names], cells, caption="Comparison")])
+
+
+def _ranking(record: RunRecord) -> Html | None:
+    """Return the best settings of a sweep."""
+    rows: Sequence[Mapping[str, Any]] = (record.told("table") or ())[:MOST_RANKED]
+    if not rows:
+        return None
+    columns = [name for name in rows[0] if any(row.get(name) is not None for row in rows)]
+    cells = [[place, *(_said(row.get(name)) for name in columns)] for place, row in enumerate(rows, 1)]
+    return joined([tag("h4", "The best settings"), table(["rank", *columns], cells, caption="The best settings")])
+
+
+def _said(value: Any) -> str | None:
+    return _cell(value) if isinstance(value, float | None) else str(value)
 
 
 def _class_table(counts: Mapping[str, Mapping[str, int]]) -> Html:

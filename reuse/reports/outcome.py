@@ -9,6 +9,7 @@ from reuse.data.dataset import SPLITS, Dataset
 from reuse.data.inputs import Inputs
 from reuse.data.matching import targets_for
 from reuse.inference.selecting import DataRequest, load_own, own_rows, run_rows
+from reuse.reporting import Reporter
 from reuse.reports.record import RunRecord
 from reuse.runs.models import SavedModel
 from reuse.settings.uses import ReportArguments
@@ -76,7 +77,8 @@ def predict_rows(record: RunRecord, model: SavedModel, arguments: ReportArgument
     else:
         selected = run_rows(record.folder, model.preprocessing, request, arguments.split)
     targets = targets_for(selected, model.task, model.classes)
-    values = model.values(selected.inputs, arguments.batch_size)
+    with (arguments.reporter or Reporter()).rows(len(selected.numbers), "predict") as progress:
+        values = model.values(selected.inputs, arguments.batch_size, progress)
     return Outcome(
         selected.name,
         selected.split,

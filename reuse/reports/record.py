@@ -59,14 +59,21 @@ class RunRecord:
     @property
     def sizes(self) -> Mapping[str, int]:
         """Rows by split, where the result says so."""
-        sizes: Mapping[str, int] = self.told("sizes") or {}
+        sizes: Mapping[str, int] = self.told("sizes") or self.told("rows") or {}
         return {split: sizes[split] for split in SPLITS if split in sizes}
 
     @property
     def metrics(self) -> Mapping[str, Mapping[str, float]]:
         """Metrics by split, of those that were measured."""
-        measured: Mapping[str, Mapping[str, float]] = self.told("metrics") or {}
+        told: Mapping[str, Any] = self.result or {}
+        measured: Mapping[str, Mapping[str, float]] = told.get("metrics", told)  # a soup's stand by themselves
         return {split: measured[split] for split in SPLITS if measured.get(split)}
+
+    @property
+    def epochs(self) -> int:
+        """How many have run."""
+        epochs = self.told("epochs")
+        return epochs if isinstance(epochs, int) else len(self.history)
 
     def told(self, name: str) -> Any:
         """Return an entry of the result; None where there is none."""

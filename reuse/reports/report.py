@@ -15,7 +15,7 @@ from reuse.reports.markup import joined
 from reuse.reports.mistakes import mistakes_section
 from reuse.reports.page import Chapter, page
 from reuse.reports.record import RunRecord, short_names
-from reuse.reports.subject import Section, Subject, read_subject
+from reuse.reports.subject import Section, Subject, absent, read_subject
 from reuse.reports.weights import weights_section
 from reuse.seeding import untouched_random_state
 from reuse.settings.calling import takes
@@ -55,13 +55,19 @@ def report(arguments: ReportArguments) -> Path:
     names = short_names(arguments.runs)
     records = [RunRecord.read(path, name) for path, name in zip(arguments.runs, names, strict=True)]
     with untouched_random_state():  # models that are built draw weights
-        written = _written([read_subject(record, arguments) for record in records])
+        written = _written([_read(record, arguments) for record in records])
     out = Path(arguments.out)
     try:
         out.write_text(written, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}; give another out") from error
     return out
+
+
+def _read(record: RunRecord, arguments: ReportArguments) -> Subject:
+    if arguments.reporter is not None:
+        arguments.reporter.line(f"looking at {record.folder.path}")
+    return read_subject(record, arguments)
 
 
 def _written(subjects: Sequence[Subject]) -> str:
@@ -76,8 +82,10 @@ def _written(subjects: Sequence[Subject]) -> str:
 def _sections(subject: Subject) -> tuple[Section, ...]:
     """Return what there is to show; what there is not is said in a last section."""
     sections = [section(subject) for section in SECTIONS]
-    lacking = [section.body for section in sections if section.is_empty]
-    shown = [section for section in sections if not section.is_empty]
+    reasons = dict.fromkeys(section.lacks for section in sections if section.lacks)
+    titles = {why: ", ".join(section.title for section in sections if section.lacks == why) for why in reasons}
+    shown = [section for section in sections if not section.lacks]
+    lacking = [absent(title, why) for why, title in titles.items()]
     return (*shown, Section("Not shown", joined(lacking))) if lacking else tuple(shown)
 
 

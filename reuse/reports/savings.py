@@ -18,9 +18,9 @@ def describe_savings(record: RunRecord) -> Iterable[str]:
     rows, kind = cache.get("rows", {}), cache.get("kind", "disk")
     counted = f"{rows.get('computed', 0):,} rows computed, {rows.get('found', 0):,} found there"
     yield f"Cached: {format_bytes(cache.get('bytes', 0))} ({kind}); {counted}."
-    epochs = record.told("epochs")
-    if "frozen_seconds" in plan and epochs:
-        yield _seconds(plan["frozen_seconds"] * epochs, (record.told("seconds") or {}).get("cache", 0.0), epochs)
+    if "frozen_seconds" in plan and record.epochs:
+        cost = (record.told("seconds") or {}).get("cache", 0.0)
+        yield _seconds(plan["frozen_seconds"] * record.epochs, cost, record.epochs)
 
 
 def _seconds(spared: float, cost: float, epochs: int) -> str:

@@ -34,9 +34,9 @@ def standing_of(name: str, parameters: int, record: RunRecord) -> Standing:
     if not parameters:
         return Standing("plain", "")
     origins = {RESTORED: record.manifest.restored, "fresh": record.manifest.fresh}
-    origin = next((word for word, names in origins.items() if _among(name, names)), "")
+    origin = next((word for word, names in origins.items() if is_among(name, names)), "")
     phases = record.phases
-    rested = [_among(name, phase.frozen) for phase in phases]
+    rested = [is_among(name, phase.frozen) for phase in phases]
     partly = any(other.startswith(f"{name}.") for phase in phases for other in phase.frozen)
     kind = "mixed" if partly or len(set(rested)) > 1 else "frozen" if any(rested) else "trained"
     words = {"mixed": "partly frozen", "frozen": "frozen", "trained": "trained"}[kind]
@@ -46,5 +46,6 @@ def standing_of(name: str, parameters: int, record: RunRecord) -> Standing:
     return Standing(kind, ", ".join(word for word in (origin, words) if word), origin == RESTORED)
 
 
-def _among(name: str, layers: Sequence[str]) -> bool:
+def is_among(name: str, layers: Sequence[str]) -> bool:
+    """Return whether a layer or tensor is one of some layers, or lies in one."""
     return any(name == layer or name.startswith(f"{layer}.") for layer in layers)

@@ -44,12 +44,12 @@ class Section:
     Attributes:
         title: its heading.
         body: what is under it.
-        is_empty: whether it only says why there is nothing.
+        lacks: why there is nothing in it; empty: there is something.
     """
 
     title: str
     body: Html
-    is_empty: bool = False
+    lacks: str = ""
 
 
 def read_subject(record: RunRecord, arguments: ReportArguments) -> Subject:
@@ -79,7 +79,7 @@ def absent(what: str, why: str) -> Html:
 
 def empty_section(title: str, why: str) -> Section:
     """Return a section that says why there is nothing in it."""
-    return Section(title, absent(title, why), is_empty=True)
+    return Section(title, Html(), why)
 
 
 def _stored_encoder(record: RunRecord, trust: bool) -> nn.Module:

@@ -46,9 +46,17 @@ def test_it_is_the_same_each_time(runs: Path, tmp_path: Path) -> None:
 def test_a_pretraining_without_labels_says_what_it_lacks(runs: Path, tmp_path: Path) -> None:
     page = written([runs / "pre"], tmp_path)
     assert headings(page) == ["Facts", "Curves", "Model", "Weights", "Features", "Not shown"]
-    assert "Confusion matrix: the run was trained without labels, so its model predicts nothing." in page
+    assert "Confusion matrix, Worst mistakes, Calibration: the run was trained without labels" in page
     assert len(re.findall(r'alt="Filter \d+"', page)) == 30  # units of the first layer
     assert page.count('class="chart map"') == 2  # before and after
+
+
+def test_a_pretraining_in_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    reuse.pretrain("stacked", model="mlp:8,5", epochs=3, out="run", pictures=False)
+    page = written([Path("run")], tmp_path)
+    assert "from epoch 2 on stage hidden2 trains" in page
+    assert page.count('class="chart map"') == 2
 
 
 def test_no_name_becomes_markup(runs: Path, tmp_path: Path) -> None:
@@ -101,7 +109,7 @@ def test_arrays_are_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     data = (x, (x[:, 0] > 0).astype(np.int64))
     reuse.pretrain("supervised", data=data, model="mlp:5", epochs=2, out="run")
     assert "was trained on arrays, which a run does not keep" in written([Path("run")], tmp_path)
-    assert "Confusion matrix: " not in written([Path("run")], tmp_path, data=data)
+    assert "Not shown" not in written([Path("run")], tmp_path, data=data)
 
 
 def test_a_run_that_was_killed(runs: Path, tmp_path: Path) -> None:
@@ -118,6 +126,7 @@ def test_a_sweep_has_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     reuse.sweep("mlp:8,6", freeze="hidden1", random_weights=True, data="digits", epochs=1, out="swept", keep="best")
     page = written([Path("swept")], tmp_path)
     assert "has no model of its own" in page
+    assert "The best settings" in page
     assert headings(written([Path("swept/best")], tmp_path))[0] == "Facts"
 
 
