@@ -52,7 +52,8 @@ def _counted(network: nn.Module, record: RunRecord) -> str:
     total = sum(parameter.numel() for parameter in network.parameters())
     frozen = record.phases[0].frozen if record.phases else ()
     resting = sum(p.numel() for name, p in network.named_parameters() if is_among(name, frozen))
-    return f"{total:,} parameters, of which {resting:,} were frozen{' at first' if len(record.phases) > 1 else ''}."
+    when = " at first" if len(record.phases) > 1 else ""
+    return f"{total:,} parameters, {f'{resting:,}' if resting else 'none'} of which were frozen{when}."
 
 
 def _example(subject: Subject) -> Given:
