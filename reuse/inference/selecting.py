@@ -88,12 +88,21 @@ def run_rows(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, sp
         UsageError: an unknown split, or the run was trained on arrays and none are given.
         DataError: data that cannot be read or does not fit.
     """
-    if split is not None and split not in CHOICES:
-        raise UsageError(f"split {split!r} is not there: {suggest(split, CHOICES)}")
+    check_split(split)
     if data.spec is None:
         selected = own_rows(load_own(run, preprocessing, data), split)
     else:
         selected = _other(run, preprocessing, data, "test" if split is None and _is_own(run, data.spec) else split)
+    return _not_empty(selected)
+
+
+def check_split(split: str | None) -> None:
+    """Raise a UsageError where rows of a split are asked for that there is not."""
+    if split is not None and split not in CHOICES:
+        raise UsageError(f"split {split!r} is not there: {suggest(split, CHOICES)}")
+
+
+def _not_empty(selected: SelectedRows) -> SelectedRows:
     if len(selected.numbers) == 0:
         raise DataError(f"{selected.name} has no rows in its {selected.split} split: choose another split, such as all")
     return selected
@@ -140,13 +149,19 @@ def load_own(run: RunFolder, preprocessing: Preprocessing, data: DataRequest) ->
 
 
 def own_rows(loaded: Dataset, split: str | None) -> SelectedRows:
-    """Return the rows of a split of a run's own data; `split` as `run_rows` takes it."""
+    """Return the rows of a split of a run's own data; `split` as `run_rows` takes it.
+
+    Raises:
+        DataError: there are none.
+    """
     split = split or ("test" if len(loaded.test) else "valid")  # who splits into two chose without a test
     parts = [getattr(loaded, name) for name in (SPLITS if split == "all" else (split,))]
     inputs = parts[0].inputs if len(parts) == 1 else JoinedInputs([part.inputs for part in parts])
     targets = None if parts[0].targets is None else torch.cat([part.targets for part in parts])
     rows = np.concatenate([part.rows for part in parts])
-    return SelectedRows(loaded.name, inputs, targets, loaded.task, loaded.classes, rows, loaded.notes, split)
+    return _not_empty(
+        SelectedRows(loaded.name, inputs, targets, loaded.task, loaded.classes, rows, loaded.notes, split)
+    )
 
 
 def _other(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, split: str | None) -> SelectedRows:

@@ -41,7 +41,7 @@ def wilson_interval(right: int, rows: int) -> Interval:
     return Interval(max(0.0, middle - half), min(1.0, middle + half))
 
 
-def bootstrap_intervals(score: Scorer, rows: int) -> dict[str, Interval]:
+def bootstrap_intervals(score: Scorer, rows: int, resamples: int = RESAMPLES) -> dict[str, Interval]:
     """Return percentile intervals of scores over rows that are drawn again (Efron & Tibshirani 1993, chapter 13).
 
     The same rows are drawn at each call with as many. A score that compares two models on the rows that it is given is
@@ -50,11 +50,12 @@ def bootstrap_intervals(score: Scorer, rows: int) -> dict[str, Interval]:
     Args:
         score: of drawn rows.
         rows: how many there are.
+        resamples: how often they are drawn.
     """
     generator = np.random.default_rng(0)
-    drawn = [score(generator.integers(rows, size=rows)) for _ in range(RESAMPLES)]
+    drawn = [score(generator.integers(rows, size=rows)) for _ in range(resamples)]
     ends = (100 * (1 - CONFIDENCE) / 2, 100 * (1 + CONFIDENCE) / 2)
-    return {name: Interval(*np.percentile([scores[name] for scores in drawn], ends).tolist()) for name in drawn[0]}
+    return {name: Interval(*np.nanpercentile([scores[name] for scores in drawn], ends).tolist()) for name in drawn[0]}
 
 
 def mcnemar_probability(first_right: np.ndarray, second_right: np.ndarray) -> float:

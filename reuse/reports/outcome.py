@@ -1,6 +1,7 @@
 """What a run predicts for rows that it did not learn from, computed anew, beside what is true."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from reuse.data.dataset import SPLITS, Dataset
 from reuse.data.inputs import Inputs
 from reuse.data.matching import targets_for
+from reuse.inference.metrics import FurtherMetrics, Metric
 from reuse.inference.selecting import DataRequest, load_own, own_rows, run_rows
 from reuse.reporting import Reporter
 from reuse.reports.record import RunRecord
@@ -32,6 +34,7 @@ class Outcome:
         targets: class numbers int64 `(rows,)`; zeros and ones, or numbers, float64 `(rows, outputs)`.
         counts: rows of each class or label by split, where all splits were read.
         notes: lines worth reading on the data.
+        further: metrics that are asked for beside the usual ones, by name.
     """
 
     data: str
@@ -44,6 +47,7 @@ class Outcome:
     targets: np.ndarray
     counts: dict[str, dict[str, int]]
     notes: tuple[str, ...]
+    further: Mapping[str, Metric] = field(default_factory=dict)
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -63,11 +67,11 @@ class Outcome:
         return self.inputs.names() or [f"row {number}" for number in self.numbers.tolist()]
 
 
-def predict_rows(record: RunRecord, model: SavedModel, arguments: ReportArguments) -> Outcome:
+def predict_rows(record: RunRecord, model: SavedModel, arguments: ReportArguments, further: FurtherMetrics) -> Outcome:
     """Return what a run predicts for its test rows, or for those that are asked for.
 
     Raises:
-        ReuseError: there are none, or they cannot be read.
+        ReuseError: there are no rows, or they cannot be read.
     """
     request = DataRequest(arguments.data, arguments.target, arguments.skip_bad)
     loaded: Dataset | None = None
@@ -89,7 +93,8 @@ def predict_rows(record: RunRecord, model: SavedModel, arguments: ReportArgument
         values.double().numpy(),
         targets.numpy() if model.task == "classification" else targets.double().numpy(),
         {} if loaded is None else _counts(loaded),
-        selected.notes,
+        (*selected.notes, *further.notes(targets)),
+        further.chosen,
     )
 
 

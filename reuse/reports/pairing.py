@@ -6,7 +6,7 @@ import numpy as np
 
 from reuse.reports.intervals import Interval, bootstrap_intervals
 from reuse.reports.outcome import Outcome
-from reuse.reports.scores import scorer_of
+from reuse.reports.scores import resamples_of, scorer_of
 
 
 @dataclass(frozen=True)
@@ -64,5 +64,5 @@ def paired_differences(first: Outcome, second: Outcome) -> list[Difference]:
         before, after = one(left[places]), two(right[places])
         return {name: after[name] - before[name] for name in before}
 
-    intervals, before, after = bootstrap_intervals(difference, len(left)), one(left), two(right)
+    intervals, before, after = bootstrap_intervals(difference, len(left), resamples_of(first)), one(left), two(right)
     return [Difference(name, before[name], after[name], interval) for name, interval in intervals.items()]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from reuse.errors import UsageError
+from reuse.inference.selecting import check_split
 from reuse.reports.calibration import calibration_section
 from reuse.reports.classes import classes_section
 from reuse.reports.comparing import comparing_section
@@ -44,7 +45,7 @@ def report(arguments: ReportArguments) -> Path:
         The file.
 
     Raises:
-        UsageError: no run, or a file that cannot be written.
+        UsageError: no run, a file that cannot be written, or a split or metric that there is not.
         RunError: a run is missing, damaged or of another version.
 
     Example:
@@ -52,6 +53,7 @@ def report(arguments: ReportArguments) -> Path:
     """
     if not arguments.runs:
         raise UsageError("a report needs a run: name run folders")
+    check_split(arguments.split)
     names = short_names(arguments.runs)
     records = [RunRecord.read(path, name) for path, name in zip(arguments.runs, names, strict=True)]
     with untouched_random_state():  # models that are built draw weights

@@ -3,19 +3,33 @@
 import numpy as np
 
 from reuse.inference.pooling import SMALLEST
-from reuse.reports.intervals import Interval, Scorer, bootstrap_intervals, wilson_interval
+from reuse.reports.intervals import RESAMPLES, Interval, Scorer, bootstrap_intervals, wilson_interval
 from reuse.reports.outcome import Outcome
+
+FEW_RESAMPLES = 200
 
 
 def scorer_of(outcome: Outcome) -> Scorer:
-    """Return what scores chosen rows of an outcome: `accuracy`, `macro_f1` and `loss`, or `r2` and `mse`."""
-    return {"classification": _of_classes, "multilabel": _of_labels, "regression": _of_numbers}[outcome.task](outcome)
+    """Return what scores chosen rows: `accuracy`, `macro_f1` and `loss`, or `r2` and `mse`, and what is asked for."""
+    usual = {"classification": _of_classes, "multilabel": _of_labels, "regression": _of_numbers}[outcome.task](outcome)
+    values, targets, further = outcome.values, outcome.targets, outcome.further
+
+    def score(places: np.ndarray) -> dict[str, float]:
+        more = {name: metric(targets[places], values[places]) for name, metric in further.items()}
+        return {**usual(places), **more}
+
+    return score
+
+
+def resamples_of(outcome: Outcome) -> int:
+    """Return how often rows are drawn again: seldom where scores take long."""
+    return FEW_RESAMPLES if outcome.further else RESAMPLES
 
 
 def score_intervals(outcome: Outcome) -> dict[str, Interval]:
     """Return the interval of each score; that of a share of right rows by Wilson's formula."""
     score, rows = scorer_of(outcome), len(outcome.numbers)
-    intervals = bootstrap_intervals(score, rows)
+    intervals = bootstrap_intervals(score, rows, resamples_of(outcome))
     if outcome.task == "classification":
         intervals["accuracy"] = wilson_interval(int(outcome.right.sum()), rows)
     return intervals

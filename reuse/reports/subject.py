@@ -6,6 +6,7 @@ from torch import nn
 
 from reuse.devices import choose_device
 from reuse.errors import ReuseError, RunError
+from reuse.inference.metrics import FurtherMetrics
 from reuse.nn.encoders import encoder_of
 from reuse.reports.markup import Html, note
 from reuse.reports.outcome import Outcome, predict_rows
@@ -65,8 +66,9 @@ def read_subject(record: RunRecord, arguments: ReportArguments) -> Subject:
     if saved is None:
         no_outcome = no_network or "the run was trained without labels, so its model predicts nothing"
         return Subject(record, network, no_network, None, no_outcome, arguments)
+    further = FurtherMetrics.named(arguments.metrics, saved.task, saved.classes)  # refused where there is no such one
     try:
-        outcome = predict_rows(record, saved, arguments)
+        outcome = predict_rows(record, saved, arguments, further)
     except ReuseError as error:
         no_outcome = str(error)
     return Subject(record, network, no_network, outcome, no_outcome, arguments)

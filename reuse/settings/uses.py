@@ -140,7 +140,7 @@ class SoupArguments(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportArguments(RowSettings):
+class ReportArguments(RowSettings, ListenerSettings):
     """Arguments of `reuse.report`.
 
     Attributes:

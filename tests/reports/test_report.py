@@ -112,6 +112,10 @@ def test_arrays_are_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "Not shown" not in written([Path("run")], tmp_path, data=data)
 
 
+def test_rows_of_another_split_may_be_looked_at(runs: Path, tmp_path: Path) -> None:
+    assert "40 validation rows of digits" in written([runs / "frozen"], tmp_path, split="valid")
+
+
 def test_a_run_that_was_killed(runs: Path, tmp_path: Path) -> None:
     run = shutil.copytree(runs / "frozen", tmp_path / "run")
     (run / "result.json").unlink()
@@ -188,5 +192,7 @@ def test_what_cannot_be_taken_is_refused(runs: Path, tmp_path: Path) -> None:
         reuse.report([tmp_path / "nothing"])
     with pytest.raises(UsageError, match="name run folders"):
         reuse.report([])
+    with pytest.raises(UsageError, match="split 'tset' is not there: did you mean 'test'"):
+        reuse.report([runs / "pre"], split="tset")
     with pytest.raises(UsageError, match="cannot be written"):
         reuse.report([runs / "pre"], out=tmp_path)

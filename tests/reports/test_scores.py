@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, f1_score, log_loss, mean_squared_error, r2_score
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    log_loss,
+    mean_squared_error,
+    r2_score,
+    roc_auc_score,
+    top_k_accuracy_score,
+)
 
 from reports.conftest import outcome_of, subject_of
+from reuse.errors import UsageError
 from reuse.inference.ensembling import measure
 from reuse.reports.outcome import Outcome
 from reuse.reports.scores import score_intervals, scorer_of
@@ -69,3 +78,16 @@ def test_intervals_hold_the_scores(runs: Path) -> None:
     rows, right = len(outcome.numbers), int((outcome.values.argmax(1) == outcome.targets).sum())
     expected = binomtest(right, rows).proportion_ci(0.95, method="wilson")
     assert intervals["accuracy"].low == pytest.approx(expected.low)
+
+
+def test_metrics_that_are_asked_for_stand_beside_the_usual_ones(runs: Path, tmp_path: Path) -> None:
+    subject = subject_of(runs / "frozen", metrics=("roc_auc,top_k:2",))
+    assert subject.outcome is not None
+    scores, outcome = all_scores(subject.outcome), subject.outcome
+    auc = roc_auc_score(outcome.targets, outcome.values / outcome.values.sum(1, keepdims=True), multi_class="ovr")
+    assert scores["roc_auc"] == pytest.approx(auc, rel=1e-6)
+    assert scores["top_k:2"] == pytest.approx(top_k_accuracy_score(outcome.targets, outcome.values, k=2))
+    interval = score_intervals(outcome)["roc_auc"]
+    assert interval.low < scores["roc_auc"] < interval.high
+    with pytest.raises(UsageError, match="mae"):
+        subject_of(runs / "frozen", metrics=("mae",))
