@@ -104,9 +104,13 @@ def small(command: str) -> list[str]:
 
 
 ROWS = {wanted: completed(codes) for wanted, codes in table_rows().items()}
+IN_ORDER = "photos.md"
+"""A page that goes on from line to line."""
+
 LINES = dict.fromkeys(
     line
     for page in PAGES
+    if page != IN_ORDER
     for line in (*shell_lines(page), *(code for code in spans(prose(page)) if code.startswith("reuse ")))
 )
 
@@ -219,7 +223,27 @@ def test_the_check_sees_a_command_that_is_wrong(here: Path, reuse: Any) -> None:
     assert reuse(*small("reuse finetune --freeze hidden9")).code != 0
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(language == "python" for language, _ in blocks(page))])
+def test_photos_become_a_report_in_less_than_ten_commands(
+    tmp_path: Path, reuse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_photos(tmp_path / "photos")
+    shutil.copytree(tmp_path / "photos" / "cats", tmp_path / "new-photos")
+    lines = shell_lines(IN_ORDER)
+    assert len(lines) < 10
+    for line in lines:
+        answer = reuse(*small(line))
+        assert answer.code == 0, f"{line}: {answer.err}"
+    for language, block in blocks(IN_ORDER):
+        if language == "python":
+            exec(compile(block, IN_ORDER, "exec"), {"reuse": package})
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page != IN_ORDER and any(language == "python" for language, _ in blocks(page))],
+)
 def test_the_python_runs(page: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One block after the other in one namespace, as a reader would type them; in few epochs, yet a cache pays."""
     for function in (pretrain, finetune):
