@@ -1,12 +1,13 @@
 """The outputs of several layers of a model for rows: each cached by itself, and what is missing of any in one pass."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from reuse.caching.cache import ActivationCache
 from reuse.caching.storage import row_bytes
@@ -17,11 +18,14 @@ from reuse.devices import Compute, moved
 from reuse.features.cutting import SAMPLE_ROWS
 from reuse.features.extracting import Prefix, check_rows_alone, chunks_of, filled, find_prefix
 from reuse.features.filling import COMPUTE_ROWS
-from reuse.features.layer_outputs import LayerOutputs, LayersTogether
+from reuse.features.layer_outputs import LayersTogether
 from reuse.features.reading import Chunk
 from reuse.features.streaming import Streaming
 from reuse.reporting import Reporter
 from reuse.training.precision import autocast
+
+Joining = Callable[[Any], nn.Module]
+"""Joins layers of one model, each a module, into one whose `each` gives a list of what they give in one pass."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,15 @@ class SharedPass:
     """The pass of a chunk of rows through a model, which several layers read; the last one is remembered.
 
     Args:
-        layers: of the model.
+        together: the layers, joined.
         compute: where and in which types.
 
     Attributes:
         computed: how many rows went through the model.
     """
 
-    def __init__(self, layers: Sequence[LayerOutputs], compute: Compute) -> None:
-        self._together, self._compute = LayersTogether(layers).eval(), compute
+    def __init__(self, together: nn.Module, compute: Compute) -> None:
+        self._together, self._compute = together.eval(), compute
         self._chunk: Chunk | None = None
         self._found: list[Tensor] = []
         self.computed = 0
@@ -67,7 +71,9 @@ class SharedPass:
 
     def _run(self, chunk: Chunk, rows: Tensor) -> list[Tensor]:
         with torch.no_grad(), autocast(self._compute.precision, self._compute.device):
-            return self._together.each(moved(chunk.inputs.gather(rows)[0], self._compute))
+            each: Any = self._together.each
+            outputs: list[Tensor] = each(moved(chunk.inputs.gather(rows)[0], self._compute))
+            return outputs
 
 
 class SharedStreaming(Streaming):
@@ -99,35 +105,37 @@ class SharedStreaming(Streaming):
 
 
 def rows_of_layers(
-    layers: Sequence[LayerOutputs],
+    layers: Sequence[nn.Module],
     inputs: Inputs,
     preprocessing: Preprocessing,
     compute: Compute,
     opened: ActivationCache | None,
     dtype: str | None,
     reporter: Reporter,
+    joining: Joining = LayersTogether,
 ) -> LayerRows:
     """Return what several layers of a model give for rows, from the cache as far as it has them.
 
     Args:
-        layers: of one model, on its device, each measured; the model is frozen.
+        layers: of one model, on its device, each a module that gives `(rows, columns)`; the model is frozen.
         inputs: the rows, prepared for the model.
         preprocessing: of these and all other rows.
         compute: where and in which types.
         opened: the cache; None: nothing is stored.
         dtype: in which type features are stored; None: as computed.
         reporter: told of rows, and of what is set aside.
+        joining: joins such layers.
 
     Raises:
         CutError: what a layer gives for a row depends on more than the row; the message says on what.
     """
     if opened is None:
-        return _computed(layers, inputs, compute, reporter)
+        return _computed(joining(layers), len(layers), inputs, compute, reporter)
     example = moved(inputs.gather(torch.arange(min(SAMPLE_ROWS, len(inputs))))[0], compute)
     prefixes = [find_prefix(layer, example, preprocessing, compute, opened, dtype) for layer in layers]
     if not all(one.store.path.is_dir() for one in prefixes):  # else whoever stored what is there has checked it
-        check_rows_alone(LayersTogether(layers), example, compute)
-    streams, computed = _fill(layers, prefixes, inputs, compute, reporter)
+        check_rows_alone(joining(layers), example, compute)
+    streams, computed = _fill(lambda some: joining([layers[n] for n in some]), prefixes, inputs, compute, reporter)
     with ExitStack() as held:
         for one in prefixes:
             held.enter_context(one.store.hold())
@@ -140,7 +148,7 @@ def rows_of_layers(
 
 
 def _fill(
-    layers: Sequence[LayerOutputs],
+    together: Callable[[Sequence[int]], nn.Module],
     prefixes: Sequence[Prefix],
     inputs: Inputs,
     compute: Compute,
@@ -148,8 +156,8 @@ def _fill(
 ) -> tuple[list[Streaming], int]:
     """Compute what any layer lacks, and return what reads each, and how many rows went through the model."""
     gaps = [one.store.missing(inputs.digests()) for one in prefixes]
-    lacking = [number for number, gap in enumerate(gaps) if len(gap)] or list(range(len(layers)))
-    shared = SharedPass([layers[number] for number in lacking], compute)
+    lacking = [number for number, gap in enumerate(gaps) if len(gap)] or list(range(len(prefixes)))
+    shared = SharedPass(together(lacking), compute)
     streams = [Streaming(one.prefix, one.store, compute, reporter) for one in prefixes]
     for place, number in enumerate(lacking):
         one = prefixes[number]
@@ -163,10 +171,10 @@ def _fill(
     return streams, shared.computed
 
 
-def _computed(layers: Sequence[LayerOutputs], inputs: Inputs, compute: Compute, reporter: Reporter) -> LayerRows:
-    shared, parts = SharedPass(layers, compute), []
+def _computed(together: nn.Module, count: int, inputs: Inputs, compute: Compute, reporter: Reporter) -> LayerRows:
+    shared, parts = SharedPass(together, compute), []
     with reporter.rows(len(inputs), "computing layers") as progress:
         for chunk in chunks_of(inputs, np.arange(len(inputs))):
             parts.append([tensor.cpu() for tensor in shared.of(chunk)])
             progress.advance(len(chunk.inputs))
-    return LayerRows([torch.cat(some) for some in zip(*parts, strict=True)], shared.computed, [0] * len(layers))
+    return LayerRows([torch.cat(some) for some in zip(*parts, strict=True)], shared.computed, [0] * count)

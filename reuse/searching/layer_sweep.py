@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,12 @@ from torch import Tensor
 
 from reuse.caching.cache import ActivationCache, cache_folder
 from reuse.data.dataset import SPLITS, Dataset
+from reuse.data.inputs import Inputs
 from reuse.devices import Compute
 from reuse.errors import UsageError
 from reuse.features.feeding import feed_inputs
-from reuse.features.layer_features import LayerFeatures
+from reuse.features.layer_caches import LayerRows, rows_of_layers
+from reuse.features.layer_taps import LayerTap, TapsTogether, taps_of
 from reuse.heads.layer_probing import LabelledRows, Probe, interval, probe_layer, probe_together
 from reuse.nn.sides import BACKBONE, LinearBeside
 from reuse.nn.tapped import FEATURES
@@ -96,7 +97,8 @@ class LayerSweep:
         origins: which layers are restored.
         compute: where and in which types.
         data: the same rows, those to learn from and to choose by together.
-        pool: what each layer gives for these, by its place.
+        taps: the layers.
+        pool: what each layer gives for the rows.
         test: what each layer gives for the test rows.
         rows: the labels of the pool.
         cache: what the cache gave; None without one.
@@ -108,8 +110,9 @@ class LayerSweep:
     origins: Origins
     compute: Compute
     data: Dataset
-    pool: Mapping[int, Tensor]
-    test: Mapping[int, Tensor]
+    taps: list[LayerTap]
+    pool: list[Tensor]
+    test: list[Tensor]
     rows: LabelledRows
     cache: dict[str, Any] | None
     seconds: dict[str, float]
@@ -196,33 +199,39 @@ def _begin(
     whole, origins, compute = build_model(task, reporter)
     assert isinstance(whole, LinearBeside)
     freeze_layers(whole, task.settings, origins.fresh, reporter)
-    features = _features(whole, task, compute, data, reporter)
-    pool, test = features(data.train.inputs), features(data.test.inputs) if len(data.test) else {}
+    taps = taps_of(whole.backbone)
+    pool, test = (_features(taps, one.inputs, task, compute, reporter) for one in (data.train, data.test))
     assert data.train.targets is not None
     rows = LabelledRows(data.train.targets, data.num_outputs, [(one.train, one.valid) for one in divisions])
     seconds = {"start": called - started, "load": loaded - called, "cache": time.perf_counter() - loaded}
-    cache = _came_of_cache(whole, features, len(data.train) + len(data.test)) if settings.cache else None
-    return LayerSweep(task, whole, origins, compute, data, pool, test, rows, cache, seconds)
+    cache = _came_of_cache(pool.computed + test.computed, len(data.train) + len(data.test)) if settings.cache else None
+    return LayerSweep(task, whole, origins, compute, data, taps, pool.outputs, test.outputs, rows, cache, seconds)
 
 
-def _features(whole: LinearBeside, task: Task, compute: Compute, data: Dataset, reporter: Reporter) -> LayerFeatures:
-    storing = task.settings
+def _features(taps: list[LayerTap], inputs: Inputs, task: Task, compute: Compute, reporter: Reporter) -> LayerRows:
+    """Return what each layer gives for some rows; nothing for none."""
+    if not len(inputs):
+        return LayerRows([], 0, [])
+    storing, preprocessing = task.settings, task.data.preprocessing
     opened = ActivationCache(cache_folder(storing.cache_dir), storing.cache_budget) if storing.cache else None
-    widths, inputs = whole.widths, data.train.inputs
-    return LayerFeatures(whole.backbone, widths, inputs, data.preprocessing, compute, opened, reporter)
+    return rows_of_layers(
+        taps, inputs, preprocessing, compute, opened, storing.cache_dtype, reporter, joining=TapsTogether
+    )
 
 
 def _probed(begun: LayerSweep) -> list[Probed]:
     """Return a row for each layer, the lowest first, and one for all together."""
     validated = sum(int(valid.sum()) for _, valid in begun.rows.divisions)
-    names, start, table = _names(begun.whole), 0, []
-    for place, features in begun.pool.items():
-        columns = slice(start, start + features.shape[1])
-        probe = probe_layer(features, begun.rows)
-        table.append(_tested(names[place], columns, probe, begun.test.get(place), begun, validated))
+    start, table = 0, []
+    for number, (tap, features) in enumerate(zip(begun.taps, begun.pool, strict=True)):
+        columns, test = slice(start, start + features.shape[1]), begun.test[number] if begun.test else None
+        table.append(
+            _tested(_name(tap, begun.whole), columns, probe_layer(features, begun.rows), test, begun, validated)
+        )
         start = columns.stop
-    probe = probe_together(torch.cat([*begun.pool.values()], dim=1), begun.rows)
-    test = torch.cat([*begun.test.values()], dim=1) if begun.test else None
+    probe, test = probe_together(torch.cat(begun.pool, dim=1), begun.rows), None
+    if begun.test:
+        test = torch.cat(begun.test, dim=1)
     return [*table, _tested(TOGETHER, slice(0, start), probe, test, begun, validated)]
 
 
@@ -233,11 +242,10 @@ def _tested(name: str, columns: slice, probe: Probe, test: Tensor | None, begun:
     return Probed(name, columns, probe, (probe.correct(test, targets), len(test)), validated)
 
 
-def _names(whole: LinearBeside) -> dict[int, str]:
-    """Return what each place is called; a layer that gives the very features is called by its own name."""
-    names = dict(enumerate((*whole.backbone.names, FEATURES)))
-    same = [names[place] for place in sorted(whole.backbone.repeats)]
-    return {**names, len(names) - 1: same[-1] if same else FEATURES}
+def _name(tap: LayerTap, whole: LinearBeside) -> str:
+    """Return what a layer is called; one that gives the very features is called by its own name."""
+    same = [whole.backbone.names[place] for place in sorted(whole.backbone.repeats)]
+    return tap.name or (same[-1] if same else FEATURES)
 
 
 def _keep(folder: Path, begun: LayerSweep, best: Probed, seconds: dict[str, float]) -> Path:
@@ -285,15 +293,9 @@ def _measured(begun: LayerSweep, name: str) -> dict[str, float]:
     return evaluate(begun.whole, objective, rows, targets, batch_size=size)
 
 
-def _came_of_cache(whole: LinearBeside, features: LayerFeatures, rows: int) -> dict[str, Any]:
-    """Return what the cache gave: rows that some layer lacked, and by layer."""
-    computed, names = features.computed, _names(whole)
-    most = max(computed.values())
-    return {
-        "hit": most == 0,
-        "rows": {"computed": most, "found": rows - most},
-        "layers": {names[place]: count for place, count in computed.items()},
-    }
+def _came_of_cache(computed: int, rows: int) -> dict[str, Any]:
+    """Return what the cache gave: how many rows went through the network, as some layer lacked them."""
+    return {"hit": computed == 0, "rows": {"computed": computed, "found": rows - computed}}
 
 
 def _resolved(arguments: SweepArguments, task: Task) -> dict[str, Any]:
