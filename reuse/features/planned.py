@@ -174,7 +174,11 @@ def _cached(missing: int, rows: int) -> str:
 
 
 def _cut_line(seconds: float, frozen_seconds: float) -> str:
-    share = f", {seconds / frozen_seconds:.0%} of what the frozen layers take for all rows" if frozen_seconds else ""
+    share = ""
+    if seconds > frozen_seconds > 0:
+        share = ", longer than the frozen layers take for all rows"
+    elif frozen_seconds:
+        share = f", {seconds / frozen_seconds:.0%} of what the frozen layers take for all rows"
     return f"checking the cut: about {format_seconds(seconds)} the first time{share}; later runs remember it"
 
 

@@ -60,6 +60,8 @@ def test_a_plan_that_pays_in_two_lines(prepared: PlannedFeatures) -> None:
 def test_what_a_long_check_of_the_cut_takes_is_said(prepared: PlannedFeatures) -> None:
     line = "checking the cut: about 2.5 s the first time, 25% of what the frozen layers take for all rows; "
     assert f"{line}later runs remember it" in describe_plan(replace(prepared, seconds={"cut": 2.5}))
+    longer = "checking the cut: about 12.0 s the first time, longer than the frozen layers take for all rows; "
+    assert f"{longer}later runs remember it" in describe_plan(replace(prepared, seconds={"cut": 12.0}))
 
 
 def test_rows_that_are_there_are_said(prepared: PlannedFeatures) -> None:
