@@ -94,6 +94,7 @@ def _show(result: Any, as_json: bool, following: str) -> None:
 def _compared(result: Any) -> list[str]:
     """Return the table of the comparison under what it is of, and whether the reused layers gain."""
     from reuse.cli.printing import table
+    from reuse.runs.results import with_intervals
 
     said = {"scratch": "from scratch", "frozen": "reused and frozen", "unfrozen": "reused, unfrozen"}
     sizes, draws = result.sizes, result.comparison["scratch"].get("draws", 1)
@@ -101,16 +102,9 @@ def _compared(result: Any) -> list[str]:
     if draws == 1:
         rows = [{"layers": said[way], **row} for way, row in result.comparison.items()]
         return [f"{same}:", table(rows)]
-    rows = [{"layers": said[way], **_with_intervals(row)} for way, row in result.comparison.items()]
+    rows = [{"layers": said[way], **with_intervals(row)} for way, row in result.comparison.items()]
     gains = [_gained(said[way], row) for way, row in result.comparison.items() if "gain" in row]
     return [f"{same}, {draws} draws of them, means ± 95 %:", table(rows), *gains]
-
-
-def _with_intervals(row: Mapping[str, float]) -> dict[str, Any]:
-    """Return the figures of a row as they are printed, each with its interval where it has one."""
-    shown: dict[str, Any] = {"epochs": round(row["epochs"]), "seconds": row["seconds"]}
-    metrics = [name for name in row if f"{name}_interval" in row and name != "gain"]
-    return shown | {name: f"{row[name]:.3f} ± {row[f'{name}_interval']:.3f}" for name in metrics}
 
 
 def _gained(way: str, row: Mapping[str, float]) -> str:

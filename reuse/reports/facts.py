@@ -11,6 +11,7 @@ from reuse.reports.outcome import SPLIT_WORDS
 from reuse.reports.record import RunRecord
 from reuse.reports.scores import score_intervals, scorer_of
 from reuse.reports.subject import Section, Subject, absent
+from reuse.runs.results import with_intervals
 from reuse.units import format_seconds
 
 MOST_RANKED = 20  # settings of a sweep
@@ -127,13 +128,16 @@ def _time(record: RunRecord) -> str:
 
 def _comparison(record: RunRecord) -> Html | None:
     """Return the same training from scratch and unfrozen, where the run was compared with these."""
-    rows: Mapping[str, Mapping[str, float]] = record.told("comparison") or {}
-    if not rows:
+    told: Mapping[str, Mapping[str, float]] = record.told("comparison") or {}
+    if not told:
         return None
+    rows = {name: with_intervals(row) for name, row in told.items()}
     words = {"scratch": "from scratch", "frozen": "reused and frozen", "unfrozen": "reused, unfrozen"}
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     cells = [[words.get(name, name), *(_cell(row.get(column)) for column in names)] for name, row in rows.items()]
-    heading = tag("h4", "The same training otherwise, on the test rows")
+    draws = next(iter(told.values())).get("draws")
+    means = f", means over {draws:.0f} draws of the labels ± 95 %" if draws else ""
+    heading = tag("h4", f"The same training otherwise, on the test rows{means}")
     return joined([heading, table(["layers", *names], cells, caption="Comparison")])
 
 
@@ -166,5 +170,5 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if 0.01 <= abs(value) < 10 or value == 0 else f"{value:.4g}"
 
 
-def _cell(value: float | None) -> str | None:
-    return None if value is None else f"{value:.4g}"
+def _cell(value: float | str | None) -> str | None:
+    return f"{value:.4g}" if isinstance(value, int | float) else value

@@ -1,5 +1,6 @@
 """The result of `pretrain` and `finetune`, printed as JSON."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -54,3 +55,16 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return asdict(self)
+
+
+def with_intervals(row: Mapping[str, float]) -> dict[str, Any]:
+    """Return a row of a comparison as people read it: over several draws each metric with half its interval.
+
+    Args:
+        row: of `Result.comparison`.
+    """
+    if "draws" not in row:
+        return dict(row)
+    metrics = [name for name in row if f"{name}_interval" in row]
+    plain = {"epochs": round(row["epochs"]), "seconds": row["seconds"]}
+    return plain | {name: f"{row[name]:.3f} ± {row[f'{name}_interval']:.3f}" for name in metrics}

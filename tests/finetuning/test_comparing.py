@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 
 import reuse
 from reuse.errors import UsageError
+from reuse.runs.results import with_intervals
 
 QUICK = {"epochs": 4, "data": "digits", "labels": 60}
 OWN_KEYS = ("gain", "gain_interval")
@@ -69,3 +70,9 @@ def test_arrays_are_drawn_anew_too(source: str) -> None:
 def test_pretraining_without_method_and_data_says_which_it_takes(source: str) -> None:
     assert reuse.pretrain(epochs=1).settings["objective"] == "simclr"
     assert reuse.pretrain(epochs=1, data="digits").settings["objective"] == "autoencoder"
+
+
+def test_a_row_is_read_with_its_intervals() -> None:
+    row = {"draws": 3, "epochs": 12.6, "seconds": 1.5, "accuracy": 0.84167, "accuracy_interval": 0.02302}
+    assert with_intervals(row) == {"epochs": 13, "seconds": 1.5, "accuracy": "0.842 ± 0.023"}
+    assert with_intervals({"epochs": 2, "accuracy": 0.5}) == {"epochs": 2, "accuracy": 0.5}
