@@ -23,6 +23,7 @@ EXTRAS = {
     "transformers": ("models hf:…", "hf"),
     "matplotlib": ("lr-find --plot", "report"),
     "tensorboard": ("--tensorboard", "report"),
+    "onnxruntime": ("export --to onnx", "onnx"),
 }
 COMPILERS = ("c++", "g++", "clang++", "cl")
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p")

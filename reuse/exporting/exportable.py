@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from reuse.data.dataset import SPLITS
 from reuse.escaping import escaped
 from reuse.exporting.serving import ExampleRows, ServedModel, meaning_of_rows
 from reuse.nn.recipe import ModelRecipe
@@ -61,7 +62,9 @@ class Exportable:
     def result(self) -> dict[str, Any]:
         """The sizes, metrics and notes of the training; empty where it was not finished."""
         kept = self.folder.result() or {}
-        return {"sizes": kept.get("sizes", {}), "metrics": kept.get("metrics", {}), "notes": kept.get("notes", ())}
+        of_soup = {name: kept[name] for name in SPLITS if name in kept}
+        sizes, metrics = kept.get("sizes") or kept.get("rows", {}), kept.get("metrics") or of_soup
+        return {"sizes": sizes, "metrics": metrics, "notes": kept.get("notes", ())}
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -35,26 +36,23 @@ def check_onnx() -> None:
 
 
 def write_onnx(source: Exportable, path: Path) -> Predict:
-    """Write an ONNX file and return what onnxruntime computes of it.
+    """Write an ONNX file, in float32 at most, as runtimes have few layers in float64, and return what it computes.
 
     Raises:
         UsageError: the libraries are missing, or ONNX has no way to say what the model does.
     """
     check_onnx()
-    program = traced_program(source)
-    names = [tensor.name for tensor in source.served.inputs]
-    try:
-        with _quiet():
-            written: Any = torch.onnx.export(
-                program, input_names=names, output_names=[source.served.output], dynamo=True, verbose=False
-            )
-            written.model.metadata_props.update(source.about)
-            written.save(path)
-            return _session(path, names)
-    except Exception as error:
-        raise UsageError(
-            f"{source.recipe.spec} cannot be written as ONNX ({reason(error)}): export --to torch"
-        ) from error
+    served = source.served
+    is_double = any(p.dtype == torch.float64 for p in served.parameters())
+    program = traced_program(source, deepcopy(served).float() if is_double else served)
+    names = [tensor.name for tensor in served.inputs]
+    with _refused_in_one_line(source), _quiet():
+        written: Any = torch.onnx.export(
+            program, input_names=names, output_names=[served.output], dynamo=True, verbose=False
+        )
+        written.model.metadata_props.update(source.about)
+        written.save(path)
+    return _session(source, path)
 
 
 def onnx_usage(source: Exportable) -> str:
@@ -72,16 +70,29 @@ classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
 """
 
 
-def _session(path: Path, names: Sequence[str]) -> Predict:
+def _session(source: Exportable, path: Path) -> Predict:
     import onnxruntime  # an extra
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    with _refused_in_one_line(source):
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def predict(rows: Sequence[Tensor]) -> Tensor:
-        given = {name: part.numpy() for name, part in zip(names, rows, strict=True)}
-        return torch.from_numpy(session.run(None, given)[0])
+        given = {tensor.name: part.numpy() for tensor, part in zip(source.served.inputs, rows, strict=True)}
+        with _refused_in_one_line(source):
+            return torch.from_numpy(session.run(None, given)[0])
 
     return predict
+
+
+@contextmanager
+def _refused_in_one_line(source: Exportable) -> Iterator[None]:
+    """Say in one line what the converter and the runtime, which raise anything, refuse."""
+    try:
+        yield
+    except Exception as error:
+        raise UsageError(
+            f"{source.recipe.spec} cannot be written as ONNX ({reason(error)}): export --to torch"
+        ) from error
 
 
 @contextmanager

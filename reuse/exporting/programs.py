@@ -11,6 +11,7 @@ from torch.export import Dim, ExportedProgram
 
 from reuse.errors import UsageError
 from reuse.exporting.exportable import Exportable, Predict
+from reuse.exporting.serving import ServedModel
 from reuse.nn.probing import reason
 
 FILE = "model.pt2"
@@ -18,8 +19,12 @@ TRACED_ROWS = 2  # one row would be taken for a constant
 ABOUT = "about.json"
 
 
-def traced_program(source: Exportable) -> ExportedProgram:
-    """Return the graph of a run's model for any number of rows.
+def traced_program(source: Exportable, served: ServedModel) -> ExportedProgram:
+    """Return a graph for any number of rows.
+
+    Args:
+        source: the run.
+        served: its model, from raw rows on.
 
     Raises:
         UsageError: it cannot be written as a graph.
@@ -29,7 +34,7 @@ def traced_program(source: Exportable) -> ExportedProgram:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of torch's own code
-            return torch.export.export(source.served, rows, dynamic_shapes=(any_number,), strict=False)
+            return torch.export.export(served, rows, dynamic_shapes=(any_number,), strict=False)
     except Exception as error:
         raise UsageError(
             f"{source.recipe.spec} cannot be written as a graph ({reason(error)}): export --to safetensors"
@@ -39,7 +44,7 @@ def traced_program(source: Exportable) -> ExportedProgram:
 def write_program(source: Exportable, path: Path) -> Predict:
     """Write a program and return what it computes when it is read back."""
     about = json.dumps(source.about, indent=2, ensure_ascii=False)
-    torch.export.save(traced_program(source), path, extra_files={ABOUT: about})
+    torch.export.save(traced_program(source, source.served), path, extra_files={ABOUT: about})
     read = torch.export.load(path).module()
 
     def predict(rows: Sequence[Tensor]) -> Tensor:

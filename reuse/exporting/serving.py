@@ -18,6 +18,7 @@ from reuse.runs.models import SavedModel
 ROWS = "rows"  # the input, where the network has one that is not called otherwise
 OUTPUTS = {"classification": "probabilities", "multilabel": "probabilities", "regression": "numbers"}
 COLOURS = {1: "grey", 3: "red, green, blue", 4: "red, green, blue, alpha"}
+TOKENS, MASKS = (ROWS, "input_ids"), ("attention_mask", "mask")
 NORMALISED = ("vectors", "table", "sequences")  # whose numbers are standardised in float64
 
 
@@ -120,13 +121,16 @@ class ExampleRows:
     def drawn(self, count: int, seed: int = 0) -> tuple[Tensor, ...]:
         """Return `count` rows; the global random state is left alone."""
         generator = torch.Generator().manual_seed(seed)
-        return tuple([self._drawn(rows, generator) for rows in empty_rows(self.layout, count)])
+        rows = zip(self.layout, empty_rows(self.layout, count), strict=True)
+        return tuple([self._drawn(tensor.name, empty, generator) for tensor, empty in rows])
 
-    def _drawn(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+    def _drawn(self, name: str, rows: Tensor, generator: torch.Generator) -> Tensor:
         fitted = self.preprocessing
         if not rows.is_floating_point():
-            highest = fitted.num_tokens or 2  # of numbers that mean something to the model alone, 0 and 1 are there
-            return torch.randint(highest, rows.shape, generator=generator).to(rows.dtype)
+            # Of numbers that mean something to the model alone 0 and 1 are there; and a mask leaves something over.
+            known = fitted.num_tokens if name in TOKENS else None
+            drawn = torch.randint(known or 2, rows.shape, generator=generator).to(rows.dtype)
+            return torch.ones_like(drawn) if name in MASKS else drawn
         if fitted.kind == "images" and not fitted.signed:
             return torch.rand(rows.shape, generator=generator, dtype=rows.dtype) * fitted.divisor
         noise = torch.randn(rows.shape, generator=generator, dtype=rows.dtype)

@@ -23,6 +23,14 @@ def test_it_says_what_it_has_written(finetuned: Path, here: Path, reuse: Any) ->
     assert (here / "exports/finetuned-torch/model.pt2").is_file()
 
 
+def test_standard_output_holds_json_alone(finetuned: Path, here: Path, reuse: Any) -> None:
+    pytest.importorskip("onnxruntime")
+    told = reuse("export", finetuned, "--to", "onnx", "--json").json
+    assert told["inputs"] == [{"name": "rows", "shape": [1, 8, 8], "type": "float32"}]
+    assert told["output"] == "probabilities"
+    assert 0 <= told["difference"] < 1e-4
+
+
 def test_json_tells_files_inputs_and_the_difference(finetuned: Path, here: Path, reuse: Any) -> None:
     told = reuse("export", finetuned, "--to", "safetensors", "--out", "weights", "--json").json
     assert told["file"] == "weights/model.safetensors"

@@ -272,7 +272,12 @@ def given_names(folder: Path) -> dict[str, Any]:
     network.add_module("head", nn.Linear(3, 2))
     dataset = TensorDataset(torch.randn(20, 4), torch.randint(2, (20,)))
     names: dict[str, Any] = {"network": network, "example": torch.randn(2, 4), "dataset": dataset}
-    names |= {"functional": functional, "reuse": package, "source": SimpleNamespace(run="runs/pretrained")}
+    names |= {
+        "functional": functional,
+        "reuse": package,
+        "torch": torch,
+        "source": SimpleNamespace(run="runs/pretrained"),
+    }
     return names | write_tagger(folder)
 
 

@@ -89,3 +89,10 @@ def test_the_code_in_it_runs(
     expected = reuse.load_model(tuned).network.state_dict()
     assert not network.training
     assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in expected.items())
+
+
+def test_the_card_of_an_average_tells_of_what_and_how_good(tuned: Path, tmp_path: Path) -> None:
+    soup = reuse.soup_runs([tuned, tuned], method="uniform", data=(X, Y), out=tmp_path / "soup")
+    text = (Path(reuse.export(soup.run, to="safetensors").out) / "README.md").read_text()
+    assert f"- averaged of: `{tuned}`, `{tuned}`" in text
+    assert f"| test | {soup.test['loss']:.4g} | {soup.test['accuracy']:.4g} (" in text

@@ -1,6 +1,7 @@
 """Exports predict what their run predicts, in whatever program, batch and order."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from reuse.errors import ReuseError, RunError, UsageError
 from reuse.exporting import onnx_files, programs
 from reuse.exporting.export import FORMATS
 from reuse.runs.models import SavedModel, load_model
+from reuse.runs.raw_rows import prepare
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -47,6 +49,7 @@ CASES: dict[str, tuple[str, Any, Any]] = {
     "vit": ("timm:vit_tiny_patch16_224", PICTURES, CLASSES),
     "lstm": ("lstm:8", RNG.normal(3, 2, (24, 6, 4)), CLASSES),
     "gru of tokens": ("gru:8", RNG.integers(1, 9, (24, 6)) * (np.arange(6) < 4), CLASSES),
+    "float64": ("convnet:4", PICTURES[:, ::4, ::4], CLASSES),
     "labels": ("mlp:8", RNG.normal(size=(24, 5)), RNG.integers(0, 2, (24, 3))),
     "numbers": ("mlp:8", RNG.normal(size=(24, 5)), 1e6 + 1e3 * RNG.normal(size=(24, 2))),
 }
@@ -65,7 +68,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             norm = {"norm": "batch"} if model.startswith(("mlp", "convnet")) else {}
             tokens = {"vocabulary": 10} if "tokens" in case else {}
             size = {"image_size": 32} if model.startswith("timm") else {}
-            settings: dict[str, Any] = {"epochs": 2, "batch_size": 8, **norm, **tokens, **size}
+            precision = "float64" if case == "float64" else "float32"
+            settings: dict[str, Any] = {"epochs": 2, "batch_size": 8, "precision": precision, **norm, **tokens, **size}
             reuse.pretrain("supervised", data=(x, y), model=model, out=path, **settings)
         return path
 
@@ -257,3 +261,29 @@ def test_models_of_code_need_trust_and_take_several_inputs(tmp_path: Path, monke
     ):
         reuse.export(branching, to="torch", trust=True)
     assert Path(reuse.export(branching, to="safetensors", trust=True).file).exists()
+
+
+def test_a_model_of_transformers_takes_what_its_tokenizer_gives(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=12, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    transformers.BertModel(config).save_pretrained("bert")
+    Path("bert/vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ngood\nbad\nfilm\n")
+    texts = ["a good good film", "bad", "film"] * 6
+    table = pd.DataFrame({"text": texts, "stars": ["five", "one"] * 9})
+    run = reuse.finetune(
+        "hf:bert", data=table, text="text", target="stars", freeze="!classifier", epochs=1, out="run"
+    ).run
+    exported = reuse.export(run, to="onnx")
+    model = load_model(run)
+    prepared = prepare(texts, model.preprocessing).gather(torch.arange(len(texts)))
+    rows = {name: part.numpy() for name, part in zip([one["name"] for one in exported.inputs], prepared, strict=True)}
+    session = onnxruntime.InferenceSession(exported.file, providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, rows)[0], model.predict_proba(texts), atol=1e-4)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(Path(exported.out) / "tokenizer")
+    length = model.preprocessing.sequence_length
+    told = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="np")
+    np.testing.assert_allclose(session.run(None, dict(told))[0], model.predict_proba(texts), atol=1e-4)
+    shutil.rmtree("bert")
+    assert Path(reuse.export(run, to="safetensors").file).exists()  # wherever the model came from
