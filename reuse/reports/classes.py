@@ -8,6 +8,7 @@ from reuse.reports.predicted_numbers import numbers_beside
 from reuse.reports.subject import Section, Subject, absent, empty_section
 
 MOST_CLASSES = 40  # of a matrix that can be read
+SHORT = 3  # letters of names that need not be turned
 MOST_PAIRS = 25  # of classes that are taken for each other, where there are more classes
 
 
@@ -34,9 +35,9 @@ def confusion_matrix(outcome: Outcome) -> np.ndarray:
 
 def _matrix(matrix: np.ndarray, outcome: Outcome) -> Html:
     names = outcome.classes
-    head = tag(
-        "tr", tag("td"), *(tag("th", tag("span", name), scope="col") for name in names), tag("th", "rows", scope="col")
-    )
+    upright = "upright" if max(map(len, names)) <= SHORT else None
+    columns = [tag("th", tag("span", name, class_=upright), scope="col") for name in names]
+    head = tag("tr", tag("td"), *columns, tag("th", "rows", scope="col"))
     body = [
         tag("tr", tag("th", name, scope="row"), *_cells(row, place, names), tag("td", f"{row.sum():,}", class_="sum"))
         for place, (name, row) in enumerate(zip(names, matrix, strict=True))

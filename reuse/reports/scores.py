@@ -7,6 +7,7 @@ from reuse.reports.intervals import RESAMPLES, Interval, Scorer, bootstrap_inter
 from reuse.reports.outcome import Outcome
 
 FEW_RESAMPLES = 200
+MANY_ROWS = 50_000
 
 
 def scorer_of(outcome: Outcome) -> Scorer:
@@ -23,7 +24,7 @@ def scorer_of(outcome: Outcome) -> Scorer:
 
 def resamples_of(outcome: Outcome) -> int:
     """Return how often rows are drawn again: seldom where scores take long."""
-    return FEW_RESAMPLES if outcome.further else RESAMPLES
+    return FEW_RESAMPLES if outcome.further or len(outcome.numbers) > MANY_ROWS else RESAMPLES
 
 
 def score_intervals(outcome: Outcome) -> dict[str, Interval]:

@@ -34,10 +34,11 @@ def standing_of(name: str, parameters: int, record: RunRecord) -> Standing:
     if not parameters:
         return Standing("plain", "")
     origins = {RESTORED: record.manifest.restored, "fresh": record.manifest.fresh}
-    origin = next((word for word, names in origins.items() if is_among(name, names)), "")
+    of_it = [word for word, names in origins.items() if is_among(name, names) or _holds(name, names)]
+    origin = of_it[0] if len(of_it) == 1 else "partly restored" if of_it else ""
     phases = record.phases
     rested = [is_among(name, phase.frozen) for phase in phases]
-    partly = any(other.startswith(f"{name}.") for phase in phases for other in phase.frozen)
+    partly = any(_holds(name, phase.frozen) for phase in phases)
     kind = "mixed" if partly or len(set(rested)) > 1 else "frozen" if any(rested) else "trained"
     words = {"mixed": "partly frozen", "frozen": "frozen", "trained": "trained"}[kind]
     if len(set(rested)) > 1:
@@ -49,3 +50,8 @@ def standing_of(name: str, parameters: int, record: RunRecord) -> Standing:
 def is_among(name: str, layers: Sequence[str]) -> bool:
     """Return whether a layer or tensor is one of some layers, or lies in one."""
     return any(name == layer or name.startswith(f"{layer}.") for layer in layers)
+
+
+def _holds(name: str, layers: Sequence[str]) -> bool:
+    """Return whether one of some layers lies in another."""
+    return any(layer.startswith(f"{name}.") for layer in layers)
