@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 
 from reuse.reports.axes import LOOKS
 from reuse.reports.curves import LOSS, curve, metric_names
-from reuse.reports.intervals import mcnemar_probability
-from reuse.reports.lines import Curve, line_chart
+from reuse.reports.lines import ChartLine, line_chart
 from reuse.reports.markup import Html, figures, joined, note, table, tag
 from reuse.reports.outcome import SPLIT_WORDS, Outcome
 from reuse.reports.pairing import Difference, common_places, paired_differences, refuse_to_compare
 from reuse.reports.record import RunRecord
+from reuse.reports.row_intervals import mcnemar_probability
 from reuse.reports.subject import Section, Subject
 from reuse.units import format_seconds
 
@@ -93,5 +93,5 @@ def _curves(records: Sequence[RunRecord]) -> Iterable[Html]:
     yield figures(*charts) if charts else note("No run has a history of epochs.")
 
 
-def _chart(title: str, lines: list[Curve]) -> list[Html]:
+def _chart(title: str, lines: list[ChartLine]) -> list[Html]:
     return [line_chart(title, lines, may_be_logarithmic=title.endswith(LOSS))] if lines else []

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from reuse.reports.gradients import gradient_chart, is_watched
-from reuse.reports.lines import Curve, Moment, line_chart
+from reuse.reports.lines import ChartLine, Moment, line_chart
 from reuse.reports.markup import Html, figures, folded, joined, note, table
 from reuse.reports.record import RunRecord
 from reuse.reports.spacing import spread
@@ -27,7 +27,7 @@ def curves_section(subject: Subject) -> Section:
     return Section("Curves", joined([figures(*charts), *lines, folded("The numbers", _table(record))]))
 
 
-def curve(record: RunRecord, part: str, metric: str, name: str, look: int, *, dashed: bool = False) -> Curve:
+def curve(record: RunRecord, part: str, metric: str, name: str, look: int, *, dashed: bool = False) -> ChartLine:
     """Return a metric of the training or validation rows from epoch to epoch.
 
     Args:
@@ -39,7 +39,7 @@ def curve(record: RunRecord, part: str, metric: str, name: str, look: int, *, da
         dashed: whether it is broken.
     """
     found = [(line["epoch"], line.get(part, {}).get(metric)) for line in record.history]
-    return Curve(name, tuple((epoch, value) for epoch, value in found if value is not None), look, dashed)
+    return ChartLine(name, tuple((epoch, value) for epoch, value in found if value is not None), look, dashed)
 
 
 def metric_names(record: RunRecord) -> list[str]:
@@ -72,7 +72,7 @@ def _told(record: RunRecord, moments: Sequence[Moment]) -> Iterable[str]:
         yield "Gradients were not recorded: --watch does."
 
 
-def _all(record: RunRecord) -> Iterable[tuple[str, list[Curve]]]:
+def _all(record: RunRecord) -> Iterable[tuple[str, list[ChartLine]]]:
     for name in metric_names(record):
         lines = [
             curve(record, "train", name, TRAINED, 0),
@@ -85,7 +85,7 @@ def _all(record: RunRecord) -> Iterable[tuple[str, list[Curve]]]:
 
 def _rate_chart(record: RunRecord, moments: Sequence[Moment]) -> Html | None:
     found = [(line["epoch"], line.get("learning_rate")) for line in record.history]
-    rate = Curve("", tuple((epoch, value) for epoch, value in found if value is not None), 2)
+    rate = ChartLine("", tuple((epoch, value) for epoch, value in found if value is not None), 2)
     return line_chart("learning rate", [rate], moments=moments, may_be_logarithmic=True) if rate.finite else None
 
 

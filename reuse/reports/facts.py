@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from reuse.reports.intervals import Interval
 from reuse.reports.markup import Html, folded, joined, note, table, tag
 from reuse.reports.outcome import SPLIT_WORDS
 from reuse.reports.record import RunRecord
+from reuse.reports.row_intervals import Interval
 from reuse.reports.scores import score_intervals, scorer_of
 from reuse.reports.subject import Section, Subject, absent
-from reuse.runs.results import with_intervals
+from reuse.reports.ways import ways_table
 from reuse.units import format_seconds
 
 MOST_RANKED = 20  # settings of a sweep
@@ -25,7 +25,7 @@ def facts_section(subject: Subject) -> Section:
         _tiles(subject),
         _table_of_splits(subject),
         _list(record),
-        _comparison(record),
+        ways_table(record),
         _ranking(record),
     ]
     if subject.outcome is not None and subject.outcome.counts:
@@ -124,21 +124,6 @@ def _epochs(record: RunRecord) -> str:
 def _time(record: RunRecord) -> str:
     seconds: Mapping[str, float] = record.told("seconds") or {}
     return ", ".join(f"{name} {format_seconds(value)}" for name, value in seconds.items() if value)
-
-
-def _comparison(record: RunRecord) -> Html | None:
-    """Return the same training from scratch and unfrozen, where the run was compared with these."""
-    told: Mapping[str, Mapping[str, float]] = record.told("comparison") or {}
-    if not told:
-        return None
-    rows = {name: with_intervals(row) for name, row in told.items()}
-    words = {"scratch": "from scratch", "frozen": "reused and frozen", "unfrozen": "reused, unfrozen"}
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    cells = [[words.get(name, name), *(_cell(row.get(column)) for column in names)] for name, row in rows.items()]
-    draws = next(iter(told.values())).get("draws")
-    means = f", means over {draws:.0f} draws of the labels ± 95 %" if draws else ""
-    heading = tag("h4", f"The same training otherwise, on the test rows{means}")
-    return joined([heading, table(["layers", *names], cells, caption="Comparison")])
 
 
 def _ranking(record: RunRecord) -> Html | None:

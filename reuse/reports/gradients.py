@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reuse.reports.lines import Curve, Moment, line_chart
+from reuse.reports.lines import ChartLine, Moment, line_chart
 from reuse.reports.markup import Html
 from reuse.reports.record import RunRecord
 from reuse.reports.spacing import spread
@@ -21,7 +21,7 @@ def gradient_chart(record: RunRecord, moments: Sequence[Moment]) -> Html | None:
     if not curves:
         return None
     shown = [curves[place] for place in spread(len(curves), MOST_LAYERS)]
-    coloured = [Curve(curve.name, curve.points, look) for look, curve in enumerate(shown)]
+    coloured = [ChartLine(curve.name, curve.points, look) for look, curve in enumerate(shown)]
     some = "" if len(shown) == len(curves) else f", {len(shown)} of {len(curves)} layers"
     return line_chart(f"gradient norms{some}", coloured, moments=moments, may_be_logarithmic=True)
 
@@ -31,6 +31,6 @@ def _layers(record: RunRecord) -> list[str]:
     return list(dict.fromkeys(name for name, seen in watched if "gradient" in seen))
 
 
-def _curve(record: RunRecord, layer: str) -> Curve:
+def _curve(record: RunRecord, layer: str) -> ChartLine:
     found = [(line["epoch"], line.get("layers", {}).get(layer, {}).get("gradient")) for line in record.history]
-    return Curve(layer, tuple((epoch, norm) for epoch, norm in found if norm is not None))
+    return ChartLine(layer, tuple((epoch, norm) for epoch, norm in found if norm is not None))

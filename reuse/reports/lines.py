@@ -13,7 +13,7 @@ WIDE = 50.0  # the factor between numbers from which on a logarithmic scale show
 
 
 @dataclass(frozen=True)
-class Curve:
+class ChartLine:
     """A line of a chart.
 
     Attributes:
@@ -51,7 +51,7 @@ class Moment:
 
 def line_chart(
     title: str,
-    lines: Sequence[Curve],
+    lines: Sequence[ChartLine],
     *,
     moments: Sequence[Moment] = (),
     below: str = "epoch",
@@ -76,18 +76,18 @@ def line_chart(
     return figure(caption, drawn)
 
 
-def legend(lines: Sequence[Curve]) -> Html:
+def legend(lines: Sequence[ChartLine]) -> Html:
     """Return what each line shows."""
     return tag("span", *(_entry(line) for line in lines), class_="legend")
 
 
-def _entry(line: Curve) -> Html:
+def _entry(line: ChartLine) -> Html:
     stroke = tag("line", x1=1, x2=19, y1=5, y2=5, class_=_class(line))
     swatch = tag("svg", stroke, viewBox="0 0 20 10", class_="swatch", aria_hidden="true")
     return tag("span", swatch, line.name)
 
 
-def _drawn(line: Curve, x: Scale, y: Scale) -> Html:
+def _drawn(line: ChartLine, x: Scale, y: Scale) -> Html:
     places = [(x.at(px), y.at(py), px, py) for px, py in line.finite]
     path = " ".join(f"{left:.1f},{top:.1f}" for left, top, *_ in places)
     stride = math.ceil(len(places) / MOST_NAMED)
@@ -101,7 +101,7 @@ def _drawn(line: Curve, x: Scale, y: Scale) -> Html:
     return tag("g", tag("polyline", points=path, class_=_class(line)), *named)
 
 
-def _class(line: Curve) -> str:
+def _class(line: ChartLine) -> str:
     return f"line look{line.look % LOOKS}" + (" dashed" if line.dashed else "")
 
 
@@ -111,7 +111,7 @@ def _across(moment: Moment, x: Scale) -> Html:
     return tag("g", stroke, tag("title", moment.name))
 
 
-def _said(lines: Sequence[Curve]) -> str:
+def _said(lines: Sequence[ChartLine]) -> str:
     """Return in words where each line begins and ends."""
     ends = [(line.name, line.finite) for line in lines if line.finite]
     return "; ".join(f"{name} from {points[0][1]:.4g} to {points[-1][1]:.4g}".strip() for name, points in ends)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reuse.reports.intervals import Interval, bootstrap_intervals
 from reuse.reports.outcome import Outcome
+from reuse.reports.row_intervals import Interval, bootstrap_intervals
 from reuse.reports.scores import resamples_of, scorer_of
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from reuse.inference.pooling import SMALLEST
-from reuse.reports.intervals import RESAMPLES, Interval, Scorer, bootstrap_intervals, wilson_interval
 from reuse.reports.outcome import Outcome
+from reuse.reports.row_intervals import RESAMPLES, Interval, Scorer, bootstrap_intervals, wilson_interval
 
 FEW_RESAMPLES = 200
 MANY_ROWS = 50_000

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from reuse.reports.intervals import bootstrap_intervals, mcnemar_probability, wilson_interval
+from reuse.reports.row_intervals import bootstrap_intervals, mcnemar_probability, wilson_interval
 
 
 @given(rows=st.integers(1, 500), share=st.floats(0, 1))
