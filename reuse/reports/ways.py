@@ -8,6 +8,7 @@ from reuse.reports.record import RunRecord
 from reuse.runs.results import with_intervals
 
 WORDS = {"scratch": "from scratch", "frozen": "reused and frozen", "unfrozen": "reused, unfrozen"}
+TOLD = {"gain": "gain over scratch"}
 
 
 def ways_table(record: RunRecord) -> Html | None:
@@ -15,19 +16,13 @@ def ways_table(record: RunRecord) -> Html | None:
     told: Mapping[str, Mapping[str, float]] = record.told("comparison") or {}
     if not told:
         return None
-    rows = {way: _figures(row) for way, row in told.items()}
+    rows = {way: with_intervals(row) for way, row in told.items()}
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     cells = [[WORDS.get(way, way), *(_cell(row.get(name)) for name in names)] for way, row in rows.items()]
     draws = next(iter(told.values())).get("draws")
     means = f", means over {draws:.0f} draws of the labels ± 95 %" if draws else ""
     heading = tag("h4", f"The same training otherwise, on the test rows{means}")
-    return joined([heading, table(["layers", *names], cells, caption="Comparison")])
-
-
-def _figures(row: Mapping[str, float]) -> dict[str, Any]:
-    """Return the figures of a way as they are shown, and what it gains over the training from scratch."""
-    gain = {"gain over scratch": f"{row['gain']:+.3f} ± {row['gain_interval']:.3f}"} if "gain" in row else {}
-    return {**with_intervals(row), **gain}
+    return joined([heading, table(["layers", *(TOLD.get(name, name) for name in names)], cells, caption="Comparison")])
 
 
 def _cell(value: Any) -> str | None:
