@@ -20,7 +20,8 @@ def sweep(context: click.Context, /, as_json: bool, **_: Any) -> None:
     """Train a head for every combination of settings, seeds and folds at once, on the cached outputs of frozen layers.
 
     SOURCE is what `reuse finetune` takes. Several values are separated by commas: --learning-rate 0.001,0.01. With
-    --solver, linear heads are solved for: --solver logistic --penalty 1e-4,1e-2.
+    --solver, linear heads are solved for: --solver logistic --penalty 1e-4,1e-2. With --probe-layers, the linear probe
+    of each layer is, and one of all of them: --probe-layers 'conv*' --keep best.
 
     Example: reuse sweep timm:resnet18 --freeze '!head' --data photos/ --solver logistic --folds 5 --keep best
     """

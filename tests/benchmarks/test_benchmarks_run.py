@@ -15,6 +15,7 @@ FOLDER = Path(__file__).parent
     [
         ("bench_frozen_resnet", ("first run", "second run", "F ")),
         ("bench_extraction", ("extraction of ready tensors", "extraction of uint8 images")),
+        ("bench_layers", ("pass to the last / pass to all", "filling the last / filling all")),
         ("bench_epoch", ("ours / by hand", "ours / scikit-learn")),
         ("bench_heads", ("4 heads, sgd, batch 32", "4 heads, adam, batch 256")),
         ("bench_solvers", ("logistic, ResNet-18", "ridge, ResNet-18")),

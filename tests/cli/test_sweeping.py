@@ -32,6 +32,18 @@ def test_a_table_and_a_head_that_predicts(reuse: Any, pretrained: Path, tmp_path
     assert predicted.code == 0, predicted.err
 
 
+def test_a_table_of_layers(reuse: Any, pretrained: Path, tmp_path: Path) -> None:
+    places = ("--cache-dir", tmp_path / "cache", "--out", tmp_path / "swept")
+    answer = reuse("sweep", pretrained, "--probe-layers", "--data", "digits", "--labels", 100, "--keep", "best", *places)
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    assert lines[0].split()[:5] == ["layer", "width", "kept", "penalty", "accuracy"]
+    assert [line.split()[0] for line in lines[1:4]] == ["hidden1", "hidden2", "all"]
+    assert f"reuse predict {tmp_path}/swept/best" in lines[-1]
+    wrong = reuse("sweep", pretrained, "--probe-layers", "hidden1", "--data", "digits", "--epochs", 3)
+    wrong.is_refused("takes no epochs")
+
+
 def test_json(reuse: Any, pretrained: Path, tmp_path: Path) -> None:
     cache = ("--cache-dir", tmp_path / "cache", "--out", tmp_path / "swept")
     answer = reuse("sweep", pretrained, *SMALL, "--folds", 2, "--optimizer", "adam,sgd", *cache, "--json")
