@@ -33,8 +33,8 @@ def test_a_table_and_a_head_that_predicts(reuse: Any, pretrained: Path, tmp_path
 
 
 def test_a_table_of_layers(reuse: Any, pretrained: Path, tmp_path: Path) -> None:
-    places = ("--cache-dir", tmp_path / "cache", "--out", tmp_path / "swept")
-    answer = reuse("sweep", pretrained, "--probe-layers", "--data", "digits", "--labels", 100, "--keep", "best", *places)
+    places = ("--cache-dir", tmp_path / "cache", "--out", tmp_path / "swept", "--keep", "best")
+    answer = reuse("sweep", pretrained, "--probe-layers", "--data", "digits", "--labels", 100, *places)
     assert answer.code == 0, answer.err
     lines = answer.out.splitlines()
     assert lines[0].split()[:5] == ["layer", "width", "kept", "penalty", "accuracy"]
