@@ -3,6 +3,7 @@
 A cut must bind such state by name when it is called, keep it out of the prefix, and leave it alone while it is made.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -270,14 +271,22 @@ class _CopyOnWrite(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Writes through `.data` do not count in a tensor's version, so only the operations themselves tell.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return that torch need not import its compiler to keep it out of here: where it is there, `__init__` does."""
+        return False
+
     def __init__(self, model: nn.Module):
         super().__init__()  # type: ignore[no-untyped-call]
+        self.run = torch.compiler.disable(self._run) if "torch._dynamo" in sys.modules else self._run
         self.parameters = {_memory(parameter): parameter for parameter in model.parameters()}
         self.copies: dict[int, tuple[nn.Parameter, Tensor]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation."""
-        kwargs = kwargs or {}
+        return self.run(func, args, kwargs or {})
+
+    def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
         if func._schema.is_mutable:
             for number, argument in enumerate(func._schema.arguments):
                 if argument.alias_info is not None and argument.alias_info.is_write:

@@ -15,6 +15,7 @@ from reuse.errors import UsageError
 from reuse.menus import Named, parse_named
 from reuse.optim.groups import OptimizerSettings, parameter_groups
 from reuse.optim.timm_optimizers import build_timm_optimizer, look_ahead, optimizer_arguments
+from reuse.optim.uncompiled import uncompiled
 
 __all__ = ["OPTIMIZERS", "OptimizerSettings", "build_optimizer"]
 
@@ -114,7 +115,7 @@ def _build_torch(
         in_parts = any(is_divided(p) for _, p in trainable)
         given["foreach" if in_parts and kind not in FUSED_IN_PARTS else "fused"] = True
     try:
-        return make(groups, lr=settings.learning_rate, **given)
+        return uncompiled(make)(groups, lr=settings.learning_rate, **given)
     except (RuntimeError, TypeError, ValueError) as error:
         raise UsageError(f"optimizer {settings.name!r} refuses its arguments: {error}") from error
 

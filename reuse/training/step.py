@@ -1,5 +1,6 @@
 """One training step: everything that may change it, in its one place."""
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ from reuse.training.statistics import kept_statistics
 from reuse.training.turns import BoundTurn, acts_after_step, bind_turns, check_turns
 
 Observer = Callable[[], object]
+SHAPES = "torch.fx.experimental.symbolic_shapes"
+"""What `backward` imports where it is given a gradient; short trainings do without both."""
+MANY_STEPS = 20_000  # from which on the import, of half a second, is worth it
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,8 @@ class Step:
                 shape = tuple(loss.shape)
                 raise UsageError(f"the objective's losses come to shape {shape}: return scalars, such as means")
             one = self._one = torch.ones_like(loss)
-        torch.autograd.backward((loss,), (one,), inputs=turn.parameters if turn.others else None)
+        given = (one,) if SHAPES in sys.modules or self.taken >= MANY_STEPS else None
+        torch.autograd.backward((loss,), given, inputs=turn.parameters if turn.others else None)
 
     def _unscale(self) -> None:
         if self.scaler is not None:

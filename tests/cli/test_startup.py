@@ -23,6 +23,18 @@ from reuse.pretraining.pretrain import pretrain
 from reuse.setup.inspecting import inspect_model
 
 HEAVY = ("torch", "timm", "numpy", "sklearn", "h5py")
+# A training on numbers, and which of the libraries are there that it does not use.
+PERCEPTRON = """
+import sys
+import numpy as np
+import reuse
+random = np.random.default_rng(0)
+rows = (random.normal(size=(60, 5)).astype(np.float32), np.arange(60) % 3)
+reuse.pretrain("autoencoder", data=rows, model="mlp:6,4,3", epochs=2, out="pretrained")
+reuse.finetune("pretrained", data=rows, freeze="hidden1", epochs=2, compare=False, out="tuned")
+unused = ("torch._dynamo", "timm", "torchvision", "transformers")
+print([name for name in unused if name in sys.modules])
+"""
 # What a command has beside the settings of its function, and what a function has beside those of its command.
 OWN_OPTIONS = {"as_json", "config", "list_objectives"}
 OWN_ARGUMENTS = {"reporter"}
@@ -56,6 +68,12 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 def test_the_check_of_imports_sees_an_import() -> None:
     assert "numpy" in imported_by("import numpy")
+
+
+def test_training_a_perceptron_imports_what_it_uses(tmp_path: Path) -> None:
+    line = [sys.executable, "-c", PERCEPTRON]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def fastest_start(arguments: list[str], starts: int = 5) -> float:
