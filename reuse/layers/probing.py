@@ -278,7 +278,9 @@ class _CopyOnWrite(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, model: nn.Module):
         super().__init__()  # type: ignore[no-untyped-call]
-        self.run = torch.compiler.disable(self._run) if "torch._dynamo" in sys.modules else self._run
+        self.run: Callable[..., Any] = self._run
+        if "torch._dynamo" in sys.modules:
+            self.run = torch.compiler.disable(self._run)  # type: ignore[no-untyped-call]
         self.parameters = {_memory(parameter): parameter for parameter in model.parameters()}
         self.copies: dict[int, tuple[nn.Parameter, Tensor]] = {}
 

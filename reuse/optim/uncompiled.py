@@ -65,7 +65,7 @@ def _step_of(kind: type[Optimizer]) -> Callable[..., Any]:
 
 
 def _as_torchs(kind: type[Optimizer], optimizer: Optimizer) -> tuple[Any, ...]:
-    return _made, (kind,), optimizer.__getstate__()  # type: ignore[attr-defined]
+    return _made, (kind,), optimizer.__getstate__()
 
 
 def _made(kind: type[Optimizer]) -> Optimizer:
