@@ -65,6 +65,8 @@ def _told(outcome: Outcome, places: np.ndarray) -> str:
     if outcome.task == "regression":
         return f"The {len(places)} rows that are furthest off, the worst first."
     wrong, held = int((~outcome.right).sum()), "labels were" if outcome.task == "multilabel" else "class was"
+    if len(places) == wrong:
+        return f"All rows that are wrong, {wrong:,}, the worst first."
     return f"The {len(places)} of {wrong:,} wrong rows whose true {held} held least likely, the worst first."
 
 
