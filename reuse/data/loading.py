@@ -33,6 +33,7 @@ from reuse.data.tables import TableSamples
 from reuse.data.targets import TargetScale
 from reuse.data.text import TextSamples
 from reuse.data.tokenizers import Tokenizing
+from reuse.data.torch_datasets import is_dataset, read_dataset
 from reuse.errors import DataError, UnknownNameError, UsageError
 from reuse.hints import Hints
 from reuse.menus import suggest
@@ -69,7 +70,8 @@ class LoadArguments(DataSettings):
         data: a name ("digits"), "openml:NAME", a data frame of pandas, polars or another library, a file
             (.npz .h5 .csv .parquet .tar), a folder (class folders of images,
             or IDX files), an image, a dict of arrays (`x`, `y`, or `x_train`, `y_train`, …), the pair `(x, y)`, y
-            None for no targets. `x` may be a list of images' files or of Pillow's images, which may also stand alone.
+            None for no targets. `x` may be a list of images' files or of Pillow's images, which may also stand alone. A
+            Dataset of torch is read once, whole.
         labels: how many labelled rows in all (or "N/class"), a fifth of them for validation; the test split stays.
         classes: the classes to keep: "0-7", "5,6", names, a number.
         target: a table's target column, several separated by commas; "none": no targets, for any data but a
@@ -176,6 +178,8 @@ def _read_rows(given: Any, options: Options) -> RawData:
     """Return rows that are in memory: arrays, frames or images."""
     if is_frame(given):
         return source_of_table(given, FRAME, options)
+    if is_dataset(given):
+        return read_dataset(given, options)
     if isinstance(given, Image):
         given = [given]
     if options.kind == "several" and are_rows_of_several(given):
@@ -189,7 +193,9 @@ def _read_rows(given: Any, options: Options) -> RawData:
     if isinstance(given, Mapping):
         return source_of_arrays(given, "arrays", options)
     kind = type(given).__name__
-    raise UsageError(f"data of type {kind}: give a name or path, a pair (x, y), a data frame, or a dict of arrays")
+    raise UsageError(
+        f"data of type {kind}: give a name or path, a pair (x, y), a data frame, a torch Dataset, or a dict of arrays"
+    )
 
 
 def _read_path(spec: str, options: Options) -> RawData:
