@@ -8,7 +8,7 @@ import click
 from reuse.cli.options import given
 from reuse.errors import UsageError
 from reuse.settings.commands import PlanArguments
-from reuse.settings.files import ARRAYS, checked_settings
+from reuse.settings.files import ARRAYS, OBJECT, checked_settings
 from reuse.settings.group import Settings
 
 
@@ -49,6 +49,8 @@ def read_config(path: str, arguments: type[Settings]) -> dict[str, Any]:
         raise UsageError(f"{path} holds the settings of `reuse {theirs}`, and this is `reuse {command}`")
     if saved.get("data") == ARRAYS:
         raise UsageError(f"{path} is of a run on arrays, which it does not hold: run it again from Python")
+    if any(str(saved.get(name, "")).startswith(OBJECT) for name in ("model", "source")):
+        raise UsageError(f"{path} is of a run on a module, which it does not hold: run it again from Python")
     if "trust" in saved:
         raise UsageError(f"{path} gives trust, which only the command line may: leave it out")
     if arguments is PlanArguments:

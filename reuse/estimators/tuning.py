@@ -1,12 +1,10 @@
 """A fine-tuning on arrays: by the commands' own training, in a run folder that nobody need see."""
 
-import copy
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +21,6 @@ from reuse.finetuning.finetune import tune
 from reuse.hints import Hints
 from reuse.layers.freezing import freeze
 from reuse.nn.options import LayerOptions
-from reuse.nn.outputs import replace_output
 from reuse.nn.recipe import ModelRecipe
 from reuse.nn.specs import is_recurrent
 from reuse.reporting import Reporter
@@ -38,7 +35,7 @@ from reuse.settings.estimators import TransferSettings
 from reuse.settings.setting import settings_of
 from reuse.setup.data import load_data
 from reuse.setup.models import make_recipe
-from reuse.setup.sources import Source, find_source
+from reuse.setup.sources import Source, find_source, module_source
 from reuse.setup.tasks import Task, inherit, source_preprocessing
 
 
@@ -70,24 +67,6 @@ class Tuned:
 
     model: SavedModel
     result: Result
-
-
-@dataclass(frozen=True)
-class ModuleRecipe(ModelRecipe):
-    """Recipe of a model that is a module already: a copy with a fresh output layer.
-
-    Attributes:
-        module: the module.
-    """
-
-    module: nn.Module | None = None
-
-    def build(self, *, pretrained: bool = False, embeddings: Any = None, trust: bool = True) -> nn.Module:  # noqa: ARG002
-        """Return the copy; its other arguments are for what is built from a spec."""
-        assert self.module is not None
-        model = copy.deepcopy(self.module)
-        replace_output(model, self.num_outputs)
-        return model
 
 
 def tune_on(rows: LabelledRows, settings: TransferSettings, seed: int) -> Tuned:
@@ -158,8 +137,7 @@ def _source(settings: TransferSettings) -> Source:
     options = [name for name in settings_of(LayerOptions) if getattr(settings, name, None) is not None]
     if options:
         raise UsageError(f"{options[0]} is for layers that are built, and the source is a module: leave it out")
-    spec = f"module:{type(module).__name__}"
-    return Source(spec, spec, {name: tensor.detach() for name, tensor in module.state_dict().items()})
+    return module_source(module)
 
 
 def _recipe(settings: TransferSettings, resolved: FinetuneSettings, data: Dataset) -> ModelRecipe:
@@ -167,7 +145,7 @@ def _recipe(settings: TransferSettings, resolved: FinetuneSettings, data: Datase
         return make_recipe(resolved, data)
     assert resolved.model is not None
     outputs = max(data.num_outputs, 1)
-    return ModuleRecipe(resolved.model, data.input_shape, outputs, LayerOptions(), module=settings.source)
+    return ModelRecipe(resolved.model, data.input_shape, outputs, LayerOptions(), module=settings.source)
 
 
 def _weighted(data: Dataset, rows: LabelledRows) -> Dataset:

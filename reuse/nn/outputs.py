@@ -28,7 +28,10 @@ def output_layers(model: nn.Module) -> list[str]:
     weighted = [name for name, module in model.named_modules() if name and isinstance(module, nn.Linear | _ConvNd)]
     if not weighted:
         kind = type(model).__name__
-        raise UsageError(f"{kind} has no linear or convolutional layer inside it, so none can be its output layer")
+        raise UsageError(
+            f"{kind} has no linear or convolutional layer inside it, so none can be its output layer; one that stands "
+            "alone goes into nn.Sequential"
+        )
     return weighted[-1:]
 
 

@@ -1,7 +1,8 @@
 """The recipe of a model: enough to build it again."""
 
+import copy
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,9 +13,11 @@ from reuse.layout import Layout, RowTensor, one_tensor
 from reuse.nn.building import BuildArguments, build, check_size
 from reuse.nn.hf_specs import FAMILY
 from reuse.nn.options import LayerOptions
+from reuse.nn.outputs import replace_output
 from reuse.nn.sides import stand_beside
 from reuse.nn.specs import LAYER_NAMES
 from reuse.nn.word_vectors import WordVectors
+from reuse.settings.files import OBJECT
 
 OWN_FAMILIES = (*LAYER_NAMES, "timm", FAMILY)
 
@@ -33,6 +36,8 @@ class ModelRecipe:
         config: of a model of transformers, with which it is built again wherever it came from; None for any other.
         side: what trains beside the model, which is frozen then (`reuse.nn.sides`); None: nothing.
         side_layers: patterns of the layers that it takes in; none: the main ones.
+        module: that Python gave, a copy of which is taken with a fresh output layer; no run keeps it; None: there is
+            none.
     """
 
     spec: str
@@ -44,6 +49,7 @@ class ModelRecipe:
     config: Mapping[str, Any] | None = None
     side: str | None = None
     side_layers: tuple[str, ...] = ()
+    module: nn.Module | None = field(default=None, compare=False, repr=False)
 
     @property
     def layout(self) -> Layout:
@@ -71,8 +77,17 @@ class ModelRecipe:
             trust: whether a `package.module:callable` may be imported and called.
 
         Raises:
-            UsageError: the spec names a callable and may not.
+            UsageError: the spec names a callable and may not, or a module that is not there.
         """
+        if self.module is not None:
+            model = copy.deepcopy(self.module)
+            replace_output(model, self.num_outputs)
+            return self.with_side(model)
+        if self.spec.startswith(OBJECT):
+            raise UsageError(
+                f"the run trained a module that Python had given, a {self.spec.removeprefix(OBJECT)}, and keeps its "
+                "weights alone: give it again, as in load_model(run, model=module) or finetune(run, model=module)"
+            )
         if not trust and self.spec.partition(":")[0] not in OWN_FAMILIES:
             raise UsageError(
                 f"the run names the code {self.spec}, which would be imported and run: allow it by --trust"

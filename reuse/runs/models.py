@@ -1,6 +1,7 @@
 """Models as a run keeps them: how to build them again, and what they predict."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,16 +152,17 @@ class SavedModel(nn.Module):
         return self.target_scale.restored(outputs.cpu().double()) if self.target_scale else outputs.cpu()
 
 
-def load_model(run: str | Path, *, trust: bool = False) -> SavedModel:
+def load_model(run: str | Path, *, trust: bool = False, model: nn.Module | None = None) -> SavedModel:
     """Return the trained model of a run folder, ready to predict.
 
     Args:
         run: the folder.
         trust: whether a run whose model is a `package.module:callable` may import and call it.
+        model: the module, where the run is of one that Python gave: a copy of it gets the run's weights.
 
     Raises:
         RunError: the run is missing, damaged, not finished, of another version, or predicts nothing (an autoencoder).
-        UsageError: the run names code, and `trust` is not given.
+        UsageError: the run names code, and `trust` is not given, or is of a module, and `model` is not given.
 
     Example:
         >>> model = load_model("runs/finetune-20261121-090000")  # doctest: +SKIP
@@ -172,7 +174,8 @@ def load_model(run: str | Path, *, trust: bool = False) -> SavedModel:
         raise RunError(f"{folder.path} is a pretraining run without labels, so it predicts nothing: fine-tune it first")
     if manifest.model is None or manifest.preprocessing is None:
         raise RunError(f"{folder.path} has no model of its own, so it predicts nothing: name the run of a model")
-    network, layout = manifest.model.build(trust=trust), manifest.model.layout
+    recipe = replace(manifest.model, module=model)
+    network, layout = recipe.build(trust=trust), recipe.layout
     load_whole(network, load_tensors_file(folder.path / WEIGHTS), folder.path)
     return SavedModel(network, manifest.task, manifest.classes, manifest.preprocessing, manifest.target_scale, layout)
 

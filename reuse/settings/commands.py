@@ -51,7 +51,8 @@ class PretrainSettings(ObjectiveSettings, ProbingSettings, CachingSettings, Trai
     """Settings of a pretraining.
 
     Attributes:
-        model: a model spec (see `reuse.build`); an autoencoder's decoder is built from it.
+        model: a model spec (see `reuse.build`), or from Python a module of torch, of which a copy is trained; an
+            autoencoder's decoder is built from it.
         transductive: train on the test rows' inputs too, without their labels.
         pictures: of images, draw reconstructions, samples, filters, nearest neighbours and maps of the features into
             the run folder.
@@ -60,7 +61,7 @@ class PretrainSettings(ObjectiveSettings, ProbingSettings, CachingSettings, Trai
     command: ClassVar[str] = "pretrain"
 
     data: Any = "digits"
-    model: str = "mlp:100,50,25"
+    model: Any = "mlp:100,50,25"
     transductive: bool = False
     pictures: bool = True
     epochs: Count = 100
@@ -73,7 +74,8 @@ class FinetuneSettings(PhaseSettings, SideSettings, ReusingSettings, FeatureSett
 
     Attributes:
         source: a run folder, a file of weights, or a model spec such as `timm:resnet18` or `hf:FOLDER`, with pretrained
-            weights; None: the newest pretraining run under `runs`.
+            weights; from Python a module of torch, of which a copy is trained; None: the newest pretraining run under
+            `runs`.
         data: a data spec or arrays (see `reuse.load`); None: the source run's, with 50 labels and a comparison.
         add_layers: widths of hidden layers to add on top, such as `50,20`.
         l2_sp: pull of the reused weights that train towards where they began.
@@ -84,7 +86,7 @@ class FinetuneSettings(PhaseSettings, SideSettings, ReusingSettings, FeatureSett
 
     command: ClassVar[str] = "finetune"
 
-    source: Source = field(default=None, kw_only=False)
+    source: Any = field(default=None, kw_only=False)
     data: Any = None
     add_layers: str | None = None
     l2_sp: float | None = None

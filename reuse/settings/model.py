@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from reuse.settings.group import Count, Patterns, Settings
 from reuse.settings.setting import Needs, Text
@@ -13,7 +13,7 @@ class ModelSettings(Settings):
     """The model, and the layers that a fresh one is made of.
 
     Attributes:
-        model: a model spec (see `reuse.build`); None: the source's.
+        model: a model spec (see `reuse.build`), or from Python a module of torch; None: the source's.
         activation: of hidden layers, such as `relu` or `leaky_relu:0.2`; None: the source run's, else elu.
         norm: of hidden layers, such as `batch` or `batch:after,input,output`; None: the source run's, else none.
         init: initial weights of fresh hidden layers; None: the source run's, else what the activation needs.
@@ -27,7 +27,7 @@ class ModelSettings(Settings):
             cache or a run folder write there.
     """
 
-    model: str | None = None
+    model: Any = None
     activation: str | None = None
     norm: str | None = None
     init: str | None = None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from torch import nn
 from xxhash import xxh3_128
 
 from reuse.data.dataset import SPLITS, Dataset, Split
@@ -68,11 +69,13 @@ def load_data(
         )
 
 
-def preprocessing_for(spec: str, image_size: int | Sequence[int] | None, channels: int | None) -> Preprocessing | None:
+def preprocessing_for(
+    spec: str | nn.Module, image_size: int | Sequence[int] | None, channels: int | None
+) -> Preprocessing | None:
     """Return what a model of timm or transformers does to its images, None for any other model.
 
     Args:
-        spec: a model spec.
+        spec: a model spec, or a module.
         image_size: pixels, where not those that the model was trained with.
         channels: where not those that the model was trained with.
     """

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from reuse.data.dataset import Dataset
 from reuse.errors import UsageError
-from reuse.layers.freezing import Freezing, freeze, frozen
+from reuse.layers.freezing import Freezing, freeze, hold
 from reuse.layers.renaming import find_renaming, parse_renaming, rename
 from reuse.layers.selecting import select, summarize
 from reuse.layers.transplanting import transplant, whole_layers
@@ -174,7 +174,7 @@ def freeze_layers(model: nn.Module, settings: FreezingSettings, fresh: Sequence[
         reporter: told what is frozen.
     """
     if not settings.freeze:
-        return frozen(model)
+        return hold(model)  # a module that was given may be frozen in part
     freezing = freeze(model, settings.freeze)
     reporter.line(f"frozen: {', '.join(freezing.layers)}")
     random = summarize(model, {name for name in freezing.parameters if _is_below(name, fresh)})

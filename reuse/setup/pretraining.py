@@ -24,6 +24,7 @@ from reuse.settings.commands import PretrainSettings
 from reuse.settings.files import OBJECT, objective_name
 from reuse.setup.data import load_data, preprocessing_for
 from reuse.setup.models import describe_model, make_recipe, read_embeddings, with_model_options
+from reuse.setup.modules import module_in, refuse_building, spec_of
 from reuse.setup.objectives import check_objective, choose_objective
 from reuse.setup.teachers import with_teachers
 from reuse.setup.trainers import check_alternating, check_settings, choose_compute, trainer_arguments
@@ -72,7 +73,10 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
         UsageError, DataError, RunError: something given cannot be taken; the message says what to do.
     """
     started, called = reporter.start(), time.perf_counter()
-    settings = replace(settings, model=whole_spec(settings.model))
+    module = module_in(settings.model, "model")
+    if module is not None:
+        refuse_building(settings)
+    settings = replace(settings, model=whole_spec(settings.model) if module is None else spec_of(module))
     check_settings(settings)
     if settings.stop_on not in (None, "probe"):
         raise UsageError(
@@ -82,12 +86,12 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     _refuse_unused(settings, needs_labels)
     compute = choose_compute(settings)
     seed_everything(settings.seed)
-    data = _load(settings, run, needs_labels)
+    data = _load(settings, run, needs_labels, module)
     seconds = {"start": called - started, "load": time.perf_counter() - called}
     for note in (data.summary, *data.notes):
         reporter.line(note)
     settings, vectors = read_embeddings(with_model_options(settings, settings.model), data)
-    recipe = make_recipe(settings, data)
+    recipe = replace(make_recipe(settings, data), module=module)
     vectors = None if run else vectors
     objective = with_teachers(choose_objective(settings, data), data, trust=settings.trust)
     _refuse_unfit(settings, objective, data)
@@ -112,8 +116,8 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     return PretrainSetup(settings, data, recipe, encoder, trained, objective, compute, started, seconds, notes)
 
 
-def _load(settings: PretrainSettings, run: RunFolder | None, needs_labels: bool) -> Dataset:
-    own = preprocessing_for(settings.model, settings.image_size, settings.channels)
+def _load(settings: PretrainSettings, run: RunFolder | None, needs_labels: bool, module: nn.Module | None) -> Dataset:
+    own = preprocessing_for(module or settings.model, settings.image_size, settings.channels)
     data = load_data(
         settings.data,
         settings,

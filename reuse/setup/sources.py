@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from reuse.errors import RunError, UnknownNameError
 from reuse.layers.weights import read_weights
@@ -15,6 +15,7 @@ from reuse.runs.folder import WEIGHTS, RunFolder, newest_run
 from reuse.runs.manifest import Manifest
 from reuse.runs.tensor_files import load_tensors_file
 from reuse.settings.commands import TrainedSettings
+from reuse.setup.modules import spec_of
 
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 
@@ -74,6 +75,12 @@ def find_source(source: str | Path | None) -> Source:
     runs = [p.name for p in Path("runs").iterdir()] if Path("runs").is_dir() else []
     near = suggest(name, [*runs, "timm:NAME"])
     raise UnknownNameError(f"source {name!r} is neither a run folder, nor a weights file, nor a model: {near}")
+
+
+def module_source(module: nn.Module) -> Source:
+    """Return a module that Python gives as the source of layers."""
+    name, weights = spec_of(module), {name: value.detach() for name, value in module.state_dict().items()}
+    return Source(name, name, weights)
 
 
 def _run(run: RunFolder) -> Source:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from reuse.augmenting.views import read_views
 from reuse.caching.cache import cache_folder
 from reuse.caching.packing import choose_storage
@@ -34,8 +36,9 @@ from reuse.setup.models import (
     read_embeddings,
     with_model_options,
 )
+from reuse.setup.modules import module_in, refuse_building, spec_of
 from reuse.setup.siding import refuse_side, with_side
-from reuse.setup.sources import Source, find_source
+from reuse.setup.sources import Source, find_source, module_source
 from reuse.setup.trainers import check_settings
 
 # Settings of a table that go with its data.
@@ -98,14 +101,14 @@ def new_task(
     """
     started, called = reporter.start(), time.perf_counter()
     _check(settings)
-    source = find_source(settings.source)
+    settings, source, module = _with_module(settings)
     refuse_side(source)
     resolved, model = inherit(with_side(settings), given, source)
     if not fresh_head and is_going_on(settings, source):
         resolved = replace(resolved, restore=("*",))
         reporter.line(describe_going_on(resolved, source))
     seed_everything(resolved.seed)
-    preprocessing = source_preprocessing(resolved, source, model)
+    preprocessing = source_preprocessing(resolved, source, module or model)
     begun, hints = time.perf_counter(), _hints(resolved, caches)
     if settings.data is None and not isinstance(source.settings, FinetuneSettings) and settings.labels is None:
         if "epochs" not in given:
@@ -115,7 +118,8 @@ def new_task(
         data = _load(resolved, model, preprocessing, resolved.labels, hints)
     seconds = {"start": called - started, "load": time.perf_counter() - begun}
     config = _config(source.manifest if source.weights is not None else None, resolved)
-    return _task(resolved, source, data, hints, reporter, started, seconds, config)
+    task = _task(resolved, source, data, hints, reporter, started, seconds, config)
+    return replace(task, recipe=replace(task.recipe, module=module))
 
 
 def resumed_task(settings: FinetuneSettings, run: RunFolder, reporter: Reporter) -> Task:
@@ -131,13 +135,17 @@ def resumed_task(settings: FinetuneSettings, run: RunFolder, reporter: Reporter)
     """
     started, called = reporter.start(), time.perf_counter()
     _check(settings)
+    model, giver = module_in(settings.model, "model"), module_in(settings.source, "source")
+    settings = settings if model is None else replace(settings, model=spec_of(model))
+    settings = settings if giver is None else replace(settings, source=spec_of(giver))
     seed_everything(settings.seed)
     assert settings.model is not None
     hints = _hints(settings)
     data = _load(settings, settings.model, run.manifest().preprocessing, settings.labels, hints)
     check_same_data(run, data)
     seconds = {"start": called - started, "load": time.perf_counter() - called}
-    return _task(settings, None, data, hints, reporter, started, seconds, _config(run.manifest(), settings))
+    task = _task(settings, None, data, hints, reporter, started, seconds, _config(run.manifest(), settings))
+    return replace(task, recipe=replace(task.recipe, module=model or giver))
 
 
 def redrawn_task(task: Task, number: int) -> Task:
@@ -275,6 +283,18 @@ def _split_seed(settings: FinetuneSettings, source: Source) -> int:
     return theirs.seed if theirs.split_seed is None else theirs.split_seed
 
 
+def _with_module(settings: FinetuneSettings) -> tuple[FinetuneSettings, Source, nn.Module | None]:
+    """Return settings without modules, the source, and the module that is the model, if Python gave one."""
+    model, giver = module_in(settings.model, "model"), module_in(settings.source, "source")
+    source = find_source(settings.source) if giver is None else module_source(giver)
+    settings = replace(settings, source=source.name)
+    module = giver if model is None and settings.model is None else model
+    if module is None:
+        return settings, source, None
+    refuse_building(settings)
+    return replace(settings, model=spec_of(module), compare=False), source, module
+
+
 def _is_same_data(settings: FinetuneSettings, source: Source) -> bool:
     theirs = source.settings
     return theirs is not None and (settings.data is None or _is_same(theirs.data, settings.data))
@@ -286,7 +306,7 @@ def _is_same(theirs: Any, ours: Any) -> bool:
     return bool(theirs == ours) or (isinstance(theirs, str) and Path(theirs).resolve() == Path(ours).resolve())
 
 
-def source_preprocessing(settings: FinetuneSettings, source: Source, model: str) -> Preprocessing | None:
+def source_preprocessing(settings: FinetuneSettings, source: Source, model: str | nn.Module) -> Preprocessing | None:
     """Return the preprocessing of the source run, unless other pixels are asked for, else what the model brings."""
     own = preprocessing_for(model, settings.image_size, settings.channels)
     if source.manifest is None or source.manifest.preprocessing is None or source.settings is None:

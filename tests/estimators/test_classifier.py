@@ -96,7 +96,7 @@ def test_a_run_folder_is_kept_where_one_is_named(network, digits, tmp_path):
 
 def test_what_cannot_be_taken_is_said(network, digits):
     x, y = digits
-    with pytest.raises(UnknownNameError, match="unknown setting 'epoch': did you mean 'epochs'"):
+    with pytest.raises(UnknownNameError, match="unknown setting 'epoch': it is called epochs here"):
         reuse.TransferClassifier("mlp:8", epoch=3)
     with pytest.raises(UsageError, match="epochs is 0: give a whole number of 1 or more"):
         reuse.TransferClassifier("mlp:8", epochs=0).fit(x, y)
