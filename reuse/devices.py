@@ -32,8 +32,9 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"device {name!r} cannot be used ({reason}): give auto, cpu, cuda, cuda:N or mps") from error
+        reason = str(error).splitlines()[0].partition("Expected one of")[0]  # torch lists devices of all makers
+        why = f" ({reason.strip()})" if reason.strip() else ""
+        raise UsageError(f"device {name!r} cannot be used{why}: give auto, cpu, cuda, cuda:N or mps") from error
     return device
 
 

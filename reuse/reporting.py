@@ -118,7 +118,8 @@ class Transcript(Reporter):
     @contextmanager
     def rows(self, total: int, what: str, unit: str = "row") -> Iterator["Progress"]:
         """Pass work on rows on."""
-        with self.listener.rows(total, what, unit) as progress:
+        of_rows = (total, what) if unit == "row" else (total, what, unit)  # some listeners know rows alone
+        with self.listener.rows(*of_rows) as progress:
             yield progress
 
 

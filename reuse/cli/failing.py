@@ -50,7 +50,7 @@ def failure_of(error: BaseException, arguments: Sequence[str]) -> Failure | None
         answered = isinstance(error, AnsweredError)
         return Failure(one_line(error.format_message()), error.exit_code, answered=answered)
     if isinstance(error, ReuseError):
-        return Failure(_message(error), error.exit_code)
+        return Failure(_message(error), error.exit_code, "" if error.exit_code == INTERRUPTED else "error: ")
     if _is_interrupt(error):
         return Failure(AGAIN if arguments and arguments[0] in TRAINING else ELSEWHERE, INTERRUPTED, "")
     if isinstance(error, click.exceptions.Abort):

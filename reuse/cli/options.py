@@ -51,8 +51,25 @@ class Command(click.Command):
     """A command that knows its options by the names that other toolkits have for them: `--lr`, `--batchsize`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take the arguments apart."""
-        return super().parse_args(ctx, self._in_our_words(args))
+        """Take the arguments apart.
+
+        Raises:
+            UsageError: an argument is given as an option, or a run is missing; the message says how it is given.
+        """
+        try:
+            return super().parse_args(ctx, self._in_our_words(args))
+        except click.NoSuchOption as error:
+            self._refuse_as_option(error.option_name, ctx)
+            raise
+        except click.MissingParameter as error:
+            if error.param is not None and error.param.name in ("run", "runs"):
+                raise UsageError(f"no run is named: {ctx.command_path} RUN, one of `reuse runs list`") from error
+            raise
+
+    def _refuse_as_option(self, option: str, ctx: click.Context) -> None:
+        name = option.removeprefix("--").replace("-", "_")
+        if any(isinstance(parameter, click.Argument) and parameter.name == name for parameter in self.params):
+            raise UsageError(f"{name} is given without {option}: {ctx.command_path} {name.upper()}")
 
     def _in_our_words(self, args: list[str]) -> list[str]:
         options = [parameter for parameter in self.params if isinstance(parameter, click.Option)]

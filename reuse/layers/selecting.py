@@ -22,7 +22,7 @@ from torch import nn
 
 from reuse.errors import UnknownNameError, UsageError
 from reuse.layers.heads import with_heads
-from reuse.menus import suggest
+from reuse.menus import nearest, suggest
 
 Patterns = str | Sequence[str]
 Amount = float | str | None
@@ -203,7 +203,9 @@ def _match(order: list[str], below: dict[str, list[str]], pattern: str) -> set[s
     else:
         matched = [pattern] if pattern in below else []
     if not matched:
-        raise UnknownNameError(f"pattern {pattern!r} matches no layer: {suggest(pattern, below)}")
+        uppermost = ", ".join(name for name in below if "." not in name)
+        near = suggest(pattern, below) if nearest(pattern, below) else f"the uppermost are {uppermost}"
+        raise UnknownNameError(f"pattern {pattern!r} matches no layer: {near}")
     return {name for layer in matched for name in below[layer]}
 
 

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from reuse.errors import RunError, UnknownNameError
 from reuse.layers.weights import read_weights
-from reuse.menus import suggest
+from reuse.menus import nearest, suggest
 from reuse.nn.callables import names_code
 from reuse.nn.recipe import OWN_FAMILIES
-from reuse.nn.timm_names import whole_spec
+from reuse.nn.timm_names import timm_names, whole_spec
 from reuse.runs.folder import WEIGHTS, RunFolder, newest_run
 from reuse.runs.manifest import Manifest
 from reuse.runs.tensor_files import load_tensors_file
@@ -73,7 +73,7 @@ def find_source(source: str | Path | None) -> Source:
     if path.suffix in WEIGHT_SUFFIXES or "/" in name:
         raise RunError(f"{name}: there is no such run folder or weights file")
     runs = [p.name for p in Path("runs").iterdir()] if Path("runs").is_dir() else []
-    near = suggest(name, [*runs, "timm:NAME"])
+    near = suggest(name, [*runs, "timm:NAME"] if not nearest(name, timm_names()) else timm_names())
     raise UnknownNameError(f"source {name!r} is neither a run folder, nor a weights file, nor a model: {near}")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,6 +74,28 @@ def test_a_fault_of_the_program_is_json_and_a_traceback(
     with pytest.raises(KeyError):
         program.main(["runs", "list", "--json"])
     assert json.loads(capsys.readouterr().out) == {"error": "KeyError: 'a fault'", "exit_code": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("pretrain", "--objective", "simclr"), ("objective is given without --objective", "reuse pretrain OBJECTIVE")),
+        (("predict", "--data", "digits"), ("no run is named", "reuse predict RUN", "reuse runs list")),
+        (("ensemble",), ("no run is named", "reuse ensemble RUN")),
+        (("finetune", "resnet81", "--data", "digits"), ("resnet81", "'resnet18'")),
+        (("pretrain", "--model", "mlp:4", "--device", "tpu"), ("device 'tpu' cannot be used: give auto, cpu",)),
+        (
+            ("inspect", "mlp:4", "--freeze", "[["),
+            ("pattern '[[' matches no layer", "the uppermost are flatten, hidden1"),
+        ),
+        (("finetune", "--data", "all"), ("'all' names no data",)),
+    ],
+)
+def test_what_newcomers_write_is_answered(
+    reuse: Any, pretrained: Path, tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    shutil.copytree(pretrained, tmp_path / "runs" / "pretrained")
+    reuse(*arguments).is_refused(*words)
 
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, click.exceptions.Abort])
