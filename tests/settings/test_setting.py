@@ -109,7 +109,13 @@ def test_every_default_is_a_value_that_is_taken(command: type[Settings]) -> None
             assert setting.checked(setting.default) == setting.default
 
 
-@pytest.mark.parametrize("call", [reuse.finetune, reuse.plan, reuse.sweep, reuse.lr_find])
-def test_a_module_as_source_is_one_clear_line(call: Any) -> None:
-    with pytest.raises(UsageError, match=r"source is a torch\.nn\.modules\.linear\.Linear: text is expected"):
+ALONE = "Linear has no linear or convolutional layer inside it.*one that stands alone goes into nn.Sequential"
+TEXT = r"source is a torch\.nn\.modules\.linear\.Linear: text is expected"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"), [(reuse.finetune, ALONE), (reuse.plan, ALONE), (reuse.sweep, TEXT), (reuse.lr_find, TEXT)]
+)
+def test_a_layer_as_source_is_one_clear_line(call: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
         call(torch.nn.Linear(64, 10), data="digits")
