@@ -5,7 +5,7 @@ it: pixels are scaled, columns standardised, missing numbers filled in. What it 
 resize pictures, and to turn categories and words into numbers.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -151,7 +151,5 @@ class ExampleRows:
 
 def with_network(model: SavedModel, network: nn.Module) -> ServedModel:
     """Return the graph of the same run around another network, such as one that was read back from a file."""
-    scale = model.target_scale
-    return ServedModel(
-        SavedModel(network, model.task, model.classes, replace(model.preprocessing), scale, model.layout)
-    )
+    prepared, scale = model.preprocessing, model.target_scale
+    return ServedModel(SavedModel(network, model.task, model.classes, prepared, scale, model.layout))

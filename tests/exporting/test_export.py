@@ -1,6 +1,7 @@
 """Exports predict what their run predicts, in whatever program, batch and order."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -128,7 +129,9 @@ def test_the_graph_says_its_inputs_classes_and_preprocessing(runs: Callable[[str
 
 
 @pytest.mark.parametrize("case", TIMM)
-def test_timm_makes_the_model_from_its_weights(case: str, runs: Callable[[str], Path], tmp_path: Path) -> None:
+def test_timm_makes_the_model_from_its_weights(
+    case: str, runs: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     exported = reuse.export(runs(case), to="timm", out=tmp_path / "out")
     spec, x, _ = CASES[case]
     size = {"img_size": 32} if case == "vit" else {}
@@ -137,6 +140,12 @@ def test_timm_makes_the_model_from_its_weights(case: str, runs: Callable[[str], 
     rows = model.preprocessing.normalise(torch.from_numpy(as_taken(x, model)))
     with torch.no_grad():
         torch.testing.assert_close(network(rows).softmax(1), model.values(x), rtol=0, atol=1e-4)
+        code = re.search(r"```python\n(.*?)```", Path(exported.card).read_text(), re.DOTALL)
+        assert code is not None
+        monkeypatch.chdir(exported.out)
+        names: dict[str, Any] = {}
+        exec(compile(code.group(1), "card", "exec"), names)
+        torch.testing.assert_close(names["model"](rows), network(rows))
 
 
 @pytest.mark.parametrize("case", ["mlp on a table", "resnet", "gru of tokens", "numbers"])
