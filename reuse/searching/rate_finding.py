@@ -1,11 +1,18 @@
 """`lr_find`: which learning rate to give a training, by a range test of exactly that training; nothing is written."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reuse.errors import UsageError
-from reuse.features.feeding import feed_inputs
+from reuse.caching.cache import cache_folder
+from reuse.errors import CutError, UsageError
+from reuse.features.choosing import Upcoming
+from reuse.features.cutting import cut_model, sample_rows
+from reuse.features.feeding import feed_activations, feed_inputs
+from reuse.features.lookup import key_rows, look_up, open_caches
 from reuse.features.outputs import outputs_of
+from reuse.features.planned import half_steps, plan_features
 from reuse.reporting import Reporter
 from reuse.settings.calling import Given, carried, takes_given
 from reuse.settings.commands import FinetuneSettings, LrFindArguments, PretrainSettings
@@ -104,12 +111,34 @@ def check_matplotlib() -> None:
 
 
 def _of_finetuning(settings: FinetuneSettings, given: Given, reporter: Reporter) -> tuple[Trainer, Feed]:
-    """Return what a fine-tuning would begin with; frozen layers are computed in each step, as no step comes twice."""
+    """Return what a fine-tuning would begin with; what frozen layers compute is read where all of it is cached."""
     task = new_task(settings, given, reporter, caches=False)
     setup = finetuning.set_up(task, reporter)
-    feed = feed_inputs(setup.model, task.data, setup.compute)
+    feed = _from_cache(setup, reporter) or feed_inputs(setup.model, task.data, setup.compute)
     parts = setup.tuning_parts({}, 0.0)
     return make_trainer(setup.model, setup.objective, feed, task.settings, task.data, parts), feed
+
+
+def _from_cache(setup: finetuning.FinetuneSetup, reporter: Reporter) -> Feed | None:
+    """Return what frozen layers have computed of the rows where the cache holds all of it; else nothing is computed."""
+    settings, data, compute = setup.task.settings, setup.task.data, setup.compute
+    changed = settings.augment or settings.mixup or settings.cutmix
+    if not setup.freezing.parameters or changed or not cache_folder(settings.cache_dir).is_dir():
+        return None
+    storing = replace(settings, cache_kind="disk")
+    upcoming = Upcoming(1, partial(half_steps, setup.objective), settings.batch_size, comparable=False)
+    try:
+        parts = cut_model(setup.model, sample_rows(data, compute), hints=setup.task.hints)
+        caches = open_caches(storing, data, compute, type(setup.model).__name__)
+        if len(look_up(parts, key_rows(data, None), caches, None).missing):
+            return None
+        features = plan_features(setup.model, data, compute, storing, upcoming, hints=setup.task.hints)
+    except CutError:
+        return None
+    if len(features.lookup.missing) or not features.plan.cache:
+        return None
+    reporter.line("what the frozen layers compute is cached: steps read it")
+    return feed_activations(features, data, compute, reporter)
 
 
 def _of_pretraining(settings: PretrainSettings, reporter: Reporter) -> tuple[Trainer, Feed]:

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from costly import find_frozen_layers_costly
 from reuse.errors import UsageError
 from reuse.finetuning.finetune import finetune
 from reuse.pretraining.pretrain import pretrain
+from reuse.searching import rate_finding
 from reuse.searching.rate_finding import draw, lr_find
 from reuse.training.range_test import RateCurve
 
@@ -24,6 +26,26 @@ def test_the_rate_of_a_fine_tuning_from_a_run_of_a_model() -> None:
     assert [path.name for path in Path().iterdir()] == ["source"], "nothing is written"
     assert lr_find(source.run, freeze="hidden1", **SMALL) == curve
     assert lr_find(source.run, **SMALL).losses != curve.losses
+
+
+def test_what_a_full_cache_holds_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    find_frozen_layers_costly(monkeypatch)
+    settings: dict[str, Any] = {"data": "iris", "freeze": "hidden1", "random_weights": True, "device": "cpu"}
+    plain = lr_find("mlp:8,6", **settings, steps=60)
+    assert finetune("mlp:8,6", **settings, epochs=1, compare=False, out="run").cache is not None
+    files = sorted(path for path in Path().rglob("*.h5"))
+
+    def computed(*_: object) -> None:
+        raise AssertionError("frozen layers are computed")
+
+    monkeypatch.setattr(rate_finding, "feed_inputs", computed)
+    curve = lr_find("mlp:8,6", **settings, steps=60)
+    assert curve.losses == pytest.approx(plain.losses, rel=1e-4)
+    assert sorted(path for path in Path().rglob("*.h5")) == files
+    for other in ({"data": "wine"}, {"random_weights": True, "seed": 1}, {"mixup": 0.2}):  # of which nothing is cached
+        with pytest.raises(AssertionError, match="computed"):
+            lr_find("mlp:8,6", **{**settings, **other}, steps=60)
+    assert sorted(path for path in Path().rglob("*.h5")) == files
 
 
 def test_the_first_loss_is_that_of_the_weights_that_training_begins_with() -> None:
