@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,7 +30,13 @@ Patterns of layers, separated by commas, in the order in which they are read:
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 
 
-class Parsed(click.ParamType[Any]):
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # which takes a type of values only since click 8.2
+
+
+class Parsed(ParamType):
     """A value that a function makes of the text; what the function refuses is wrong usage."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:

@@ -74,7 +74,7 @@ def bridge_between(first: EarlierCut, second: EarlierCut) -> fx.GraphModule | No
         first: the earlier of two cuts of one model.
         second: the deeper one.
     """
-    ends = next(reversed(second.prefix.graph.nodes)).all_input_nodes
+    ends = next(iter(reversed(second.prefix.graph.nodes))).all_input_nodes
     if [node.name for node in ends] != [tensor.name for tensor in second.frontier]:
         return None  # rows have to be moved first
     graph = fx.Graph()

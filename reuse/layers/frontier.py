@@ -41,7 +41,7 @@ class DividedGraph:
 
     def needed_suffix(self) -> list[fx.Node]:
         """Return the nodes that the suffix has to run, in order: for the output, and to move the model's buffers."""
-        output = next(reversed(self.observed.traced.graph.nodes))
+        output = next(iter(reversed(self.observed.traced.graph.nodes)))
         return self.needed_suffix_of([output, *self.observed.small.stateful])
 
     def needed_suffix_of(self, wanted: Iterable[fx.Node]) -> list[fx.Node]:
