@@ -50,7 +50,7 @@ ARCHIVE = "cifar10-12k.tar.xz"
 EXPERIMENT = Experiment(
     "side_network",
     "A small network beside frozen layers",
-    "convnet:32,64,128/64 with ReLU and batch norm learns classes 0 to 4, with Adam 1e-3, batch 64: three epochs of "
+    "convnet:32,64,128/64 with ReLU and batch norm learns classes 0 to 4, with Adam 3e-3, batch 64: three epochs of "
     "8,000 images of Fashion-MNIST, eight epochs of the 5,000 of a part of CIFAR-10 (12,000 images, of each class "
     "1,000 to train and 200 to test). Then ten draws of 200 labels of each of the classes 5 to 9, a fifth of them for "
     "validation, tested on all test images of these. Linear probe: a logistic regression on the dense layer. Probe of "
