@@ -39,7 +39,16 @@ def test_it_takes_every_option_that_has_a_meaning() -> None:
     assert len(names) == len(set(names))
     assert {"objective", "noise", "freeze", "optimizer", "lowest", "highest", "steps", "plot"} <= set(names)
     theirs = settings_of(PretrainSettings).keys() | settings_of(FinetuneSettings).keys()
-    phases = {"unfreeze", "unfreeze_warmup", "auto_freeze", "auto_freeze_every", "compare", "side", "side_layers"}
+    phases = {
+        "unfreeze",
+        "unfreeze_warmup",
+        "auto_freeze",
+        "auto_freeze_every",
+        "compare",
+        "draws",
+        "side",
+        "side_layers",
+    }
     cache = {"cache", "cache_dir", "cache_dtype", "cache_budget", "cache_kind", "rehash", "views", "refresh_views"}
     assert theirs - set(names) == phases | cache | {
         "feature_noise",

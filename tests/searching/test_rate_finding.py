@@ -69,14 +69,24 @@ def test_every_setting_of_the_step_is_taken() -> None:
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    phases = ("unfreeze", "unfreeze_warmup", "auto_freeze", "auto_freeze_every", "compare", "side", "out", "resume")
+    phases = (
+        "unfreeze",
+        "unfreeze_warmup",
+        "auto_freeze",
+        "auto_freeze_every",
+        "compare",
+        "draws",
+        "side",
+        "out",
+        "resume",
+    )
     cache = ("cache", "cache_dir", "cache_dtype", "cache_budget", "cache_kind", "views", "refresh_views")
     for name in (*phases, *cache, "feature_noise", "learning_rate", "watch", "tensorboard", "snapshots"):
         with pytest.raises(UsageError, match=f"no use for {name}"):
             lr_find("mlp:8", **{name: 1})
     with pytest.raises(UsageError, match="give one of the two"):
         lr_find("mlp:8", objective="autoencoder")
-    with pytest.raises(UsageError, match="did you mean 'freeze'"):
+    with pytest.raises(UsageError, match="it is called freeze here"):
         lr_find("mlp:8", freeze_="hidden1")
 
 
