@@ -4,44 +4,53 @@ Its form for few rows shrinks the covariance (Ibrahim et al. 2021, https://arxiv
 """
 
 import torch
-from sklearn.covariance import ledoit_wolf
+from sklearn.covariance import ledoit_wolf_shrinkage
 from torch import Tensor
 from torch.nn.functional import one_hot
+
+from reuse.heads.axes import PrincipalAxes, principal_axes
 
 
 def score_h(features: Tensor, targets: Tensor, num_classes: int) -> float:
     """Return H = tr(cov(f)⁻¹ cov(E[f | y])), from 0 to the number of classes less 1.
 
-    The inverse is the pseudo-inverse, of the directions along which features vary.
+    Along the principal axes cov(f) is diagonal, so that the trace is a sum over axes. The inverse is the pseudo-inverse
+    of the directions along which features vary.
 
     Args:
         features: `(rows, features)`.
         targets: class numbers, `(rows,)`.
         num_classes: of the data.
     """
-    centred, between = _parted(features, targets, num_classes)
-    covariance = centred.mT @ centred / len(centred)
-    return float((torch.linalg.pinv(covariance, hermitian=True) * between).sum())
+    found = _axes(features)
+    return float((_between(found, targets, num_classes) / found.variances).sum())
 
 
 def score_shrunk_h(features: Tensor, targets: Tensor, num_classes: int) -> float:
-    """Return H_α = tr(cov_α(f)⁻¹ (1 - α) cov(E[f | y])), α the shrinkage of Ledoit and Wolf.
+    """Return H_α = tr(cov_α(f)⁻¹ (1 - α) cov(E[f | y])), with cov_α(f) = (1 - α) cov(f) + α tr(cov(f))/D I.
+
+    α is the shrinkage of Ledoit and Wolf 2004 (https://doi.org/10.1016/S0047-259X(03)00096-4).
 
     Args:
         features: `(rows, features)`.
         targets: class numbers, `(rows,)`.
         num_classes: of the data.
     """
-    centred, between = _parted(features, targets, num_classes)
-    shrunk, shrinkage = ledoit_wolf(centred.numpy(), assume_centered=True)
-    inverse = torch.linalg.pinv(torch.from_numpy(shrunk), hermitian=True)
-    return float((1 - shrinkage) * (inverse * between).sum())
+    found = _axes(features)
+    alpha = float(ledoit_wolf_shrinkage((features.double() - found.mean).numpy(), assume_centered=True))
+    shrunk = (1 - alpha) * found.variances + alpha * found.variances.sum() / features.shape[1]
+    return float(((1 - alpha) * _between(found, targets, num_classes) / shrunk).sum())
 
 
-def _parted(features: Tensor, targets: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Return centred features, and the covariance of the means of their classes."""
-    precise, classes = features.double(), one_hot(targets, num_classes).double()
-    centred = precise - precise.mean(0)
+def _axes(features: Tensor) -> PrincipalAxes:
+    rows = len(features)
+    return principal_axes(features.double(), torch.full((rows,), 1 / rows, dtype=torch.float64))
+
+
+def _between(found: PrincipalAxes, targets: Tensor, num_classes: int) -> Tensor:
+    """Return the variance of the means of the rows' classes along each axis."""
+    classes = one_hot(targets, num_classes).double()
     counts = classes.sum(0)
-    means = classes.mT @ centred / counts.clamp_min(1).unsqueeze(1)
-    return centred, (means * counts.unsqueeze(1)).mT @ means / len(centred)
+    means = classes.mT @ found.scores / counts.clamp_min(1).unsqueeze(1)
+    variances: Tensor = counts @ means.square() / len(targets)
+    return variances

@@ -27,13 +27,20 @@ def score_logme(features: Tensor, targets: Tensor, num_classes: int) -> float:
         num_classes: 0 for numbers.
     """
     wanted = one_hot(targets, num_classes).double() if num_classes else targets.reshape(len(targets), -1).double()
-    sides, values, _ = torch.linalg.svd(features.double(), full_matrices=False)
-    kept = values > values.max() * max(features.shape) * torch.finfo(torch.float64).eps
-    variances = values[kept].square()
-    along = (sides[:, kept].mT @ wanted).square()  # of each target, along each direction: `(directions, targets)`
+    variances, sides = _directions(features.double())
+    along = (sides.mT @ wanted).square()  # of each target, along each direction: `(directions, targets)`
     beside = (wanted.square().sum(0) - along.sum(0)).clamp_min(0)
     each = [_evidence(variances, *one, len(wanted)) for one in zip(along.mT, beside, strict=True)]
     return sum(each) / len(each) / len(wanted)
+
+
+def _directions(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the eigenvalues of FᵀF above rounding, and the sides of F that belong to them, `(rows, directions)`."""
+    is_wide = features.shape[1] > features.shape[0]
+    values, vectors = torch.linalg.eigh(features @ features.mT if is_wide else features.mT @ features)
+    kept = values > values[-1].clamp_min(0) * max(features.shape) * torch.finfo(torch.float64).eps
+    values, vectors = values[kept], vectors[:, kept]
+    return values, vectors if is_wide else features @ vectors / values.sqrt()
 
 
 def _evidence(variances: Tensor, along: Tensor, beside: Tensor, rows: int) -> float:

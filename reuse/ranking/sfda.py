@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from reuse.heads.axes import principal_axes
+
 STEEPNESS = 5.0  # of the regularisation, and its floor: as the authors have published their code
 FLOOR = 1e-10
 
@@ -23,14 +25,15 @@ def score_sfda(features: Tensor, targets: Tensor, num_classes: int) -> float:
         targets: class numbers, `(rows,)`; each class has a row.
         num_classes: of the data.
     """
-    precise, classes = features.double(), one_hot(targets, num_classes).double()
-    precise = precise - precise.mean(0)
+    classes, columns = one_hot(targets, num_classes).double(), features.shape[1]
+    shares = torch.full((len(features),), 1 / len(features), dtype=torch.float64)
+    precise = principal_axes(features.double(), shares).scores  # the span of the rows, in which all of this happens
     shrinkage = _shrinkage(_within(precise, classes))
-    sure = _posteriors(precise, classes, shrinkage).softmax(1).gather(1, targets.unsqueeze(1))
+    sure = _posteriors(precise, classes, shrinkage, columns).softmax(1).gather(1, targets.unsqueeze(1))
     means = _means(precise, classes)
     others = (means.sum(0) - means) / (num_classes - 1)
     mixed = sure * precise + (1 - sure) * others[targets]
-    told = _posteriors(mixed, classes, shrinkage).gather(1, targets.unsqueeze(1))
+    told = _posteriors(mixed, classes, shrinkage, columns).gather(1, targets.unsqueeze(1))
     return float(told.mean())
 
 
@@ -48,11 +51,11 @@ def _shrinkage(within: Tensor) -> float:
     return max(math.exp(-STEEPNESS * float(torch.linalg.eigvalsh(within)[-1])), FLOOR)
 
 
-def _posteriors(features: Tensor, classes: Tensor, shrinkage: float) -> Tensor:
+def _posteriors(features: Tensor, classes: Tensor, shrinkage: float, columns: int) -> Tensor:
     """Return the probabilities of the classes of each row, `(rows, classes)`."""
     within, means = _within(features, classes), _means(features, classes)
     identity = torch.eye(len(within), dtype=within.dtype)
-    regular = (1 - shrinkage) * within + shrinkage * within.trace() / len(within) * identity
+    regular = (1 - shrinkage) * within + shrinkage * within.trace() / columns * identity
     weight: Tensor = means @ torch.linalg.pinv(regular, hermitian=True)
     bias = classes.mean(0).log() - (weight * means).sum(1) / 2
     scores: Tensor = features @ weight.mT + bias

@@ -61,3 +61,14 @@ def test_what_cuts_cost_is_told() -> None:
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[:2]] == ["resnet10t", "lcnet_035"]
     assert lines[-3].split() == ["model", "seconds", "a", "pass", "passes", "share", "by"]
+
+
+@pytest.mark.slow
+def test_what_rankings_lose_is_told() -> None:
+    command = [sys.executable, str(FOLDER / "bench_ranking.py"), "--quick", "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["digits", "digits"]
+    assert {"race", "logme", "nearest", "largest"} <= {line.split()[0] for line in lines[5:-2]}
+    assert lines[-1].startswith("the race's regret is at most that of the best score of each set in ")

@@ -177,6 +177,13 @@ def test_sfda_by_scikit_learns_discriminant() -> None:
     assert score_sfda(features, targets, CLASSES) == pytest.approx(expected, rel=1e-6)
 
 
+def test_sfda_of_more_columns_than_rows_is_that_of_the_rows_alone() -> None:
+    """Turned and filled up with nothing, features tell the same; the regularisation counts the columns."""
+    features, targets = drawn(rows=30, columns=50)
+    turn = torch.linalg.qr(drawn(50, 50, seed=3)[0])[0]
+    assert score_sfda(features @ turn, targets, CLASSES) == pytest.approx(score_sfda(features, targets, CLASSES))
+
+
 def test_nearest_is_scikit_learns_leave_one_out() -> None:
     features, targets = drawn()
     x, y = features.numpy(), targets.numpy()
