@@ -12,6 +12,7 @@ from reuse.fingerprinting.digests import digest
 from reuse.fingerprinting.values import Description
 
 INTERNALS = frozenset(vars(Module())) | {"_compiled_call_impl"}
+PARTS = "reuse_parts"  # a method of a wrapper around another toolkit's layer, for what stands for that in a key
 HELD_IN_EVAL = "train"  # freezing puts a function here that keeps `train()` away; the mode itself is described
 HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 GLOBAL_HOOKS = ("_global_forward_pre_hooks", "_global_forward_hooks")
@@ -47,6 +48,11 @@ def module_components(path: str, module: Module, description: Description) -> It
     if is_compiled(module):
         yield f"attributes/{path}/compiled", "yes"
     yield f"attributes/{path}/training", str(module.training)
+    if hasattr(type(module), PARTS):
+        yield from (
+            (f"attributes/{path}/{name}", description.text(part)) for name, part in module.reuse_parts().items()
+        )
+        return
     if module._modules:
         yield f"attributes/{path}/children", description.text([*_children(module)])
     yield from _tensors(path, module, description)

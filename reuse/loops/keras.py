@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from reuse.errors import UsageError
+from reuse.loops.keras_parts import parts_of
 
 
 class KerasLayer(nn.Module):
@@ -30,6 +31,10 @@ class KerasLayer(nn.Module):
     def forward(self, x: Any) -> Any:
         """Return what the layer computes in prediction."""
         return self.layer(x, training=False)
+
+    def reuse_parts(self) -> dict[str, object]:
+        """Return what stands for the layer in the key of a cache: Keras's own records are others each time."""
+        return parts_of(self.layer)
 
 
 def joined(base: Any, head: Any) -> nn.Module:

@@ -54,6 +54,17 @@ def test_every_tool_is_told_with_what_it_served_stale() -> None:
 
 
 @pytest.mark.slow
+def test_every_change_is_told_for_each_way_to_a_loop() -> None:
+    command = [sys.executable, str(FOLDER / "bench_doors.py"), "--quick", "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    heading, _, *lines = done.stdout.splitlines()
+    assert heading == "| change | plain loop | joblib.Memory |"
+    assert len(lines) == 15
+    assert {line.split(" | ")[1] for line in lines} == {"right"}
+
+
+@pytest.mark.slow
 def test_what_cuts_cost_is_told() -> None:
     command = [sys.executable, str(FOLDER / "bench_cutting.py"), "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
