@@ -227,7 +227,7 @@ class PrefixCache:
         """
         kept = read_probe(self.path)
         found = None if kept is None else probe_difference(kept, run, device)
-        return found or self._row_difference(keys, compute, rows, seed)
+        return found or self.row_difference(keys, compute, rows, seed)
 
     def spot_check(self, keys: np.ndarray, compute: ComputeRows, *, rows: int = 4, seed: int | None = None) -> None:
         """Compute a few random stored rows again and compare.
@@ -241,7 +241,7 @@ class PrefixCache:
         Raises:
             CacheError: a stored row is not what the prefix computes now; all of them are set aside for good.
         """
-        found = self._row_difference(keys, compute, rows, seed)
+        found = self.row_difference(keys, compute, rows, seed)
         if found is not None:
             self.quarantine(found)
             raise CacheError(advice_on(found, self.key))
@@ -268,7 +268,8 @@ class PrefixCache:
         values = checked(compute(chosen), self.frontier, len(chosen))
         return errors_between(values, unpacked, self.frontier, self.stored)
 
-    def _row_difference(self, keys: np.ndarray, compute: ComputeRows, rows: int, seed: int | None) -> str | None:
+    def row_difference(self, keys: np.ndarray, compute: ComputeRows, rows: int, seed: int | None = None) -> str | None:
+        """Return in words how a few random stored rows differ from what `compute` gives now, None where they do not."""
         chosen, unpacked, steps = self._some_unpacked(keys, rows, seed)
         if not len(chosen):
             return None

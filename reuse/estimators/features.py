@@ -11,6 +11,7 @@ from reuse.caching.cache import ActivationCache, cache_folder
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import Compute, choose_device
+from reuse.estimators.holding import Held, copied, forget, held, hold, made_of, state_of, still_holds
 from reuse.estimators.networks import open_network
 from reuse.estimators.parameters import parameters_of, seed_from, settings_from
 from reuse.estimators.rows import prepared
@@ -46,6 +47,10 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     settings_class: type[ExtractingSettings] = ExtractingSettings
+    network_: LayerOutputs
+    widths_: tuple[int, ...]
+    _extraction: Extraction | None
+    _state: bytes
 
     def fit(self, X: Any, y: Any = None) -> "FrozenFeatures":  # noqa: ARG002, N803 - scikit-learn's names
         """Open the network, and find its layers on a few rows.
@@ -58,8 +63,15 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         rows = self._validated(X, reset=True)
         with untouched_random_state():
             seed_everything(seed_from(settings.random_state))
+            made = made_of(vars(settings), rows, Compute(choose_device(self.device), self.precision))
+            if self._took(held(made), rows):
+                return self
             opened = open_network(settings, rows)
         self._adopt(LayerOutputs(opened.module, settings.layers, settings.pool), opened.preprocessing, rows)
+        if made is not None and self._extraction is not None:
+            hold(Held(made, self.network_, self._preprocessing, self.widths_, self._extraction))
+            self.network_ = copied(self.network_)  # the one that is held is nobody's
+            self._state = state_of(self.network_)
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -83,25 +95,43 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         rows: np.ndarray = validate_data(self, x, reset=reset, allow_nd=True, dtype="numeric")
         return rows
 
+    def _took(self, opened: Held | None, rows: np.ndarray) -> bool:
+        """Take what is held, as long as it computes what is stored; return whether it was taken."""
+        if opened is None:
+            return False
+        if not still_holds(opened, prepare(rows, opened.preprocessing)):
+            forget()
+            return False
+        self._preprocessing, self._compute = opened.preprocessing, Compute(choose_device(self.device), self.precision)
+        self.network_, self.widths_, self._extraction = copied(opened.outputs), opened.widths, opened.extraction
+        self._state = state_of(self.network_)
+        return True
+
     def _adopt(self, outputs: LayerOutputs, preprocessing: Preprocessing, rows: np.ndarray) -> None:
         """Take a network with its layers, on its device and in its type, and note what it gives."""
         self._preprocessing, self._compute = preprocessing, Compute(choose_device(self.device), self.precision)
         self.network_ = outputs.requires_grad_(False).to(self._compute.device, self._compute.dtype).eval()
         example = prepared(rows[:EXAMPLE_ROWS], preprocessing)
         self.widths_ = self.network_.measure(example.to(self._compute.device, self._compute.dtype))
-        self._extraction = self._opened(prepare(rows[:SAMPLE_ROWS], preprocessing)) if self.cache else None
+        self._extraction, self._state = None, b""
+        if self.cache:
+            self._open(prepare(rows[:SAMPLE_ROWS], preprocessing))
 
     def _computed(self, rows: Inputs) -> torch.Tensor:
         if not self.cache:
             return compute_outputs(self.network_, rows, self._compute)
-        if self._extraction is None:  # it was pickled
-            self._extraction = self._opened(rows)
+        if self._extraction is None or self._state != state_of(self.network_):  # it was pickled, or was changed
+            self._open(rows)
+        assert self._extraction is not None
         return self._extraction(rows)
 
-    def _opened(self, rows: Inputs) -> Extraction:
+    def _open(self, rows: Inputs) -> None:
         budget = settings_from(self, self.settings_class).cache_budget
         opened = ActivationCache(cache_folder(self.cache_dir), budget)
-        return Extraction(self.network_, rows, self._preprocessing, self._compute, opened, self.cache_dtype)
+        network = self.network_
+        preparation, stored = self._preprocessing, self.cache_dtype
+        self._extraction = Extraction(network, rows, preparation, self._compute, opened, stored)
+        self._state = state_of(network)
 
     def __sklearn_tags__(self) -> Any:
         """Return what scikit-learn wants to know: columns are of the type that the network computes in."""

@@ -1,5 +1,6 @@
 """The outputs of layers for rows in memory: computed once and for all, whoever asks for them and in what order."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -62,12 +63,26 @@ class Extraction:
         if not self._store.path.is_dir():  # else it was checked by whoever stored what is there
             check_rows_alone(outputs, example, compute)
         self._streaming = Streaming(found.prefix, self._store, compute, Warner())
+        self._prefix, self._compute = found.prefix, compute
+        self._lock = threading.Lock()  # a model is called by one thread at a time
 
     def __call__(self, inputs: Inputs) -> Tensor:
         """Return the outputs for some rows, `(rows, columns)`, on the CPU."""
-        with self._store.hold():
+        with self._lock, self._store.hold():
             rows = filled(self._streaming, self._store, inputs, torch.device("cpu"))
             return rows.gather(torch.arange(len(inputs)))[0]
+
+    def still_holds(self, inputs: Inputs, rows: int) -> bool:
+        """Return whether a few random rows of these are stored as the model gives them now; true of none."""
+
+        def compute(positions: np.ndarray) -> tuple[Tensor, ...]:
+            few = moved(inputs.gather(torch.from_numpy(positions))[0], self._compute)
+            return run_frozen(self._prefix, (few,), self._compute)
+
+        with self._lock, self._store.hold():
+            if self._store.quarantined is not None:
+                return False
+            return self._store.row_difference(inputs.digests(), compute, rows) is None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A module as named lines: its weights, attributes, mode, hooks and children, which decide what it computes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import nn
@@ -49,9 +49,8 @@ def module_components(path: str, module: Module, description: Description) -> It
         yield f"attributes/{path}/compiled", "yes"
     yield f"attributes/{path}/training", str(module.training)
     if hasattr(type(module), PARTS):
-        yield from (
-            (f"attributes/{path}/{name}", description.text(part)) for name, part in module.reuse_parts().items()
-        )
+        tell: Callable[[], dict[str, object]] = vars(type(module))[PARTS].__get__(module)
+        yield from ((f"attributes/{path}/{name}", description.text(part)) for name, part in tell().items())
         return
     if module._modules:
         yield f"attributes/{path}/children", description.text([*_children(module)])

@@ -27,6 +27,7 @@ FOLDER = Path(__file__).parent
         ("bench_loader", ("features.loader / index_select", "features.loader / DataLoader")),
         ("bench_checking", ("load, 20000", "windows, 20000")),
         ("bench_pretraining", ("by hand / simclr", "by hand / denoising")),
+        ("bench_grid", ("40 images of 32×32",)),
         ("bench_reading", ("cache from RAM / index_select", "cache from map / h5py")),
     ],
 )

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import timm
 import torch
+from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -19,6 +20,8 @@ from torch import nn
 import reuse
 from reuse.caching.cache import ActivationCache, cache_folder
 from reuse.errors import CutError, UnknownNameError, UsageError
+from reuse.estimators.rows import prepared
+from reuse.features.extracting import Extraction
 
 
 def test_features_are_what_the_output_layer_takes(network, digits):
@@ -208,3 +211,87 @@ def test_a_layer_that_is_not_there_is_named(network, digits):
     aside.forward = aside.used.forward
     with pytest.raises(UsageError, match="layer 'unused' is not called when the model runs: choose another"):
         reuse.FrozenFeatures(aside, layers="unused").fit(digits[0])
+
+
+class TestSearches:
+    """One network is opened for all fits of a search, and whatever changes meanwhile is seen."""
+
+    @pytest.fixture
+    def features(self):
+        return reuse.FrozenFeatures("timm:resnet18", random_weights=True, random_state=0)
+
+    @pytest.fixture
+    def opened(self, monkeypatch):
+        """How often a cache was opened."""
+        monkeypatch.setattr("reuse.estimators.holding._last", [])
+        counts, own = [], Extraction.__init__
+        monkeypatch.setattr(Extraction, "__init__", lambda self, *given: (counts.append(1), own(self, *given))[1])
+        return counts
+
+    def test_equal_fits_open_one_network_and_have_one_each(self, features, pictures, opened, computed):
+        every = [clone(features).fit(pictures) for _ in range(3)]
+        found = [one.transform(pictures) for one in every]
+        assert (len(opened), sum(computed)) == (1, len(pictures))
+        np.testing.assert_array_equal(found[0], found[2])
+        assert len({id(own) for one in every for own in one.network_.parameters()}) == 3 * 62
+        again = pickle.loads(pickle.dumps(every[1])).transform(pictures)
+        np.testing.assert_array_equal(again, found[0])
+        assert sum(computed) == len(pictures)
+
+    def test_another_setting_is_another_network(self, features, pictures, opened):
+        features.fit(pictures)
+        others = ({"layers": "layer3"}, {"random_state": 1}, {"precision": "float64"}, {"cache_dir": "other"})
+        for other in others:
+            clone(features).set_params(**other).fit(pictures)
+        clone(features).fit(pictures[:, :, :24, :24])
+        assert len(opened) == 2 + len(others)
+
+    def test_weights_that_are_changed_in_place_are_seen(self, features, pictures, opened):
+        one, other = clone(features).fit(pictures), clone(features).fit(pictures)
+        before = one.transform(pictures)
+        one.network_.model.conv1.weight.data[0] += 1  # past torch's count of versions
+        changed = one.transform(pictures)
+        with torch.no_grad():
+            expected = one.network_(torch.from_numpy(prepared_as(one, pictures)))
+        np.testing.assert_allclose(changed, expected.numpy(), rtol=1e-4, atol=1e-5)
+        assert np.abs(changed - before).max() > 1e-3
+        np.testing.assert_array_equal(other.transform(pictures), before)
+
+    def test_a_function_that_is_patched_between_two_fits_is_seen(self, features, pictures, opened):
+        before = clone(features).fit_transform(pictures)
+        own = nn.functional.relu
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(nn.functional, "relu", lambda *given, **named: own(*given, **named) * 0.5)
+            between = clone(features).fit(pictures)
+            assert np.abs(between.transform(pictures) - before).max() > 1e-3
+        np.testing.assert_array_equal(clone(features).fit_transform(pictures), before)
+        assert [entry.damage for entry in ActivationCache(cache_folder()).entries()] == [(), ()]
+
+    def test_a_hook_on_all_modules_is_seen(self, features, pictures, opened):
+        before = clone(features).fit_transform(pictures)
+        hook = nn.modules.module.register_module_forward_hook(
+            lambda module, given, output: output * 0.5 if isinstance(module, nn.Conv2d) else None
+        )
+        try:
+            assert np.abs(clone(features).fit_transform(pictures) - before).max() > 1e-3
+        finally:
+            hook.remove()
+
+    def test_a_cache_that_is_cleared_between_two_fits_is_filled_anew(self, features, pictures, opened, computed):
+        before = clone(features).fit_transform(pictures)
+        ActivationCache(cache_folder()).clear()
+        np.testing.assert_allclose(clone(features).fit_transform(pictures), before, rtol=1e-5, atol=1e-6)
+        assert sum(computed) == 2 * len(pictures)
+
+    def test_threads_share_the_network(self, features, pictures, opened):
+        before = clone(features).fit_transform(pictures)
+        model = make_pipeline(features, KNeighborsClassifier(2))
+        scores = cross_val_score(model, pictures, np.arange(20) % 2, cv=4, error_score="raise")
+        with parallel_config("threading", n_jobs=4):
+            threaded = cross_val_score(model, pictures, np.arange(20) % 2, cv=4, error_score="raise")
+        np.testing.assert_array_equal(scores, threaded)
+        np.testing.assert_array_equal(clone(features).fit_transform(pictures), before)
+
+
+def prepared_as(features, pictures):
+    return prepared(pictures, features._preprocessing).numpy()
