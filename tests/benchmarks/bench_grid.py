@@ -3,7 +3,7 @@
 Run: `python tests/benchmarks/bench_grid.py [--quick]`. Five folds and twelve logistic regressions on a frozen ResNet-18
 (random weights, which take as long as others), 1,000 images of 64×64 and of 128×128. With the cache the whole search
 counts, its first fit included, in which all images are computed. Without it one candidate is searched, refit left out,
-and counted for each of the twelve: they all do the same. Seconds are those of the processor.
+and counted for each of the twelve: the frozen layers do the same for all. Seconds are those of the processor.
 """
 
 import tempfile
