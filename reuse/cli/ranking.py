@@ -19,9 +19,9 @@ ROWS = 20  # of the table
 def rank(context: click.Context, /, as_json: bool, **_: Any) -> None:
     """Rank models and their layers for some data, by a race of probes on what is cached.
 
-    SOURCE is a run folder, a file of weights or a model; several are ranked together. For example:
+    SOURCE is a run folder, a file of weights or a model; several are ranked together.
 
-    reuse rank timm:resnet18 timm:vit_tiny_patch16_224 runs/mine --data photos/ --labels 1000
+    Example: reuse rank timm:resnet18 runs/mine --data photos/ --labels 1000
     """
     from reuse.cli.printing import Printer, print_json, table
     from reuse.ranking.rank import rank as call

@@ -54,6 +54,8 @@ def rank(arguments: RankArguments) -> Ranking:
         'layer3'
     """
     reporter, clock = arguments.reporter or Reporter(), Clock()
+    if arguments.group_by is not None:
+        raise UsageError("folds would part rows of one group, and group_by keeps them together: leave it out")
     with clock.measuring("load"):
         named, loads = name_sources(arguments), Loads(arguments, reporter)
         entrants = [open_entrant(one, arguments, loads, reporter) for one in named]

@@ -154,6 +154,8 @@ def test_models_of_timm_with_their_stages(tmp_path: Path) -> None:
 
 def test_what_cannot_be_ranked_is_said_in_one_line(tmp_path: Path, runs: dict[str, Path]) -> None:
     x, y = DATA
+    with pytest.raises(UsageError, match="folds would part rows of one group"):
+        reuse.rank("mlp:8", data="digits", group_by="writer")
     with pytest.raises(UsageError, match="nothing to rank"):
         ranked(tmp_path)
     with pytest.raises(UsageError, match="ranked twice"):
