@@ -19,7 +19,7 @@ from reuse.data.frame_pairs import read_frames
 from reuse.data.frames import is_frame
 from reuse.data.image_reading import read_images
 from reuse.data.images import ImageSamples
-from reuse.data.known_rows import KnownRows
+from reuse.data.known_rows import FileRows
 from reuse.data.picture_lists import are_pictures, as_image_files
 from reuse.data.raw import IN_ORDER, NO_TARGET, Options, RawData, Samples
 from reuse.data.sequence_arrays import (
@@ -46,7 +46,7 @@ EXPECTED = "x and y, or x_train, y_train and, where you split yourself, x_valid,
 
 def read_npz(path: Path, options: Options) -> RawData:
     """Return the arrays of a .npz file as a data set; what an earlier run has read stays in the file till needed."""
-    known = KnownRows(path, options.hints, time.time_ns(), state_of(path))
+    known = FileRows(path, options.hints, time.time_ns(), state_of(path))
     arrays = arrays_of_npz(path, EXPECTED, mapped=known.is_known)
     source = source_of_arrays(arrays, str(path), options)
     if options.hints is None or not isinstance(source.samples, ArraySamples):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from reuse.data.digests import digest_rows
 from reuse.data.inputs import BLOCK_ROWS, Inputs
-from reuse.data.known_rows import KnownRows
+from reuse.data.known_rows import FileRows
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, refuse_image_options, refuse_other_kind
 from reuse.data.resizing import resize_arrays
@@ -36,7 +36,7 @@ class ArraySamples:
     raw: np.ndarray
     divisor: float | None = None
     name: str = ""
-    known: KnownRows | None = None
+    known: FileRows | None = None
 
     def fit(self, rows: np.ndarray, options: Options) -> tuple[Preprocessing, tuple[str, ...]]:
         """Return the preprocessing: columns standardised on `rows`, or images scaled to [0, 1]."""
@@ -119,7 +119,7 @@ class ArrayInputs(Inputs):
         rows: np.ndarray,
         preprocessing: Preprocessing,
         divisor: float | None = None,
-        known: KnownRows | None = None,
+        known: FileRows | None = None,
     ) -> None:
         super().__init__(len(rows))
         self._known = known

@@ -19,7 +19,7 @@ LARGEST = 16 * 2**20  # bytes of digests that are remembered of one array
 
 
 @dataclass
-class KnownRows:
+class FileRows:
     """The rows of the one array of inputs in a file, as far as their digests are known.
 
     Attributes:

@@ -11,7 +11,7 @@ from reuse.caching.cache import ActivationCache, cache_folder
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import Compute, choose_device
-from reuse.estimators.holding import Held, copied, forget, held, hold, made_of, state_of, still_holds
+from reuse.estimators.holding import OpenedNetwork, copied, forget, held, hold, made_of, state_of, still_holds
 from reuse.estimators.networks import open_network
 from reuse.estimators.parameters import parameters_of, seed_from, settings_from
 from reuse.estimators.rows import prepared
@@ -69,7 +69,7 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             opened = open_network(settings, rows)
         self._adopt(LayerOutputs(opened.module, settings.layers, settings.pool), opened.preprocessing, rows)
         if made is not None and self._extraction is not None:
-            hold(Held(made, self.network_, self._preprocessing, self.widths_, self._extraction))
+            hold(OpenedNetwork(made, self.network_, self._preprocessing, self.widths_, self._extraction))
             self.network_ = copied(self.network_)  # the one that is held is nobody's
             self._state = state_of(self.network_)
         return self
@@ -95,7 +95,7 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         rows: np.ndarray = validate_data(self, x, reset=reset, allow_nd=True, dtype="numeric")
         return rows
 
-    def _took(self, opened: Held | None, rows: np.ndarray) -> bool:
+    def _took(self, opened: OpenedNetwork | None, rows: np.ndarray) -> bool:
         """Take what is held, as long as it computes what is stored; return whether it was taken."""
         if opened is None:
             return False

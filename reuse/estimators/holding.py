@@ -33,7 +33,7 @@ FAMILY = (
 
 
 @dataclass(frozen=True)
-class Held:
+class OpenedNetwork:
     """A network that is opened.
 
     Attributes:
@@ -52,7 +52,7 @@ class Held:
 
 
 _lock = Lock()
-_last: list[Held] = []
+_last: list[OpenedNetwork] = []
 
 
 def made_of(parameters: Mapping[str, Any], rows: np.ndarray, compute: Compute) -> tuple[Any, ...] | None:
@@ -74,13 +74,13 @@ def made_of(parameters: Mapping[str, Any], rows: np.ndarray, compute: Compute) -
     return settings, rows.shape[1:], rows.dtype, compute, place, drawn, exactly, tuple(map(id, hooks))
 
 
-def held(made: tuple[Any, ...] | None) -> Held | None:
+def held(made: tuple[Any, ...] | None) -> OpenedNetwork | None:
     """Return what is held and made of the same."""
     with _lock:
         return _last[0] if made is not None and _last and _last[0].made_of == made else None
 
 
-def hold(opened: Held) -> None:
+def hold(opened: OpenedNetwork) -> None:
     """Hold what was opened last, and a copy of its network that nobody else has."""
     if sum(tensor.nbytes for tensor in opened.outputs.state_dict().values()) > HELD_BYTES:
         return
@@ -99,7 +99,7 @@ def copied(outputs: LayerOutputs) -> LayerOutputs:
     return copy.deepcopy(outputs)
 
 
-def still_holds(opened: Held, rows: Inputs) -> bool:
+def still_holds(opened: OpenedNetwork, rows: Inputs) -> bool:
     """Return whether a network computes what is stored of a few of some rows."""
     return opened.extraction.still_holds(rows, COMPARED_ROWS)
 

@@ -22,7 +22,7 @@ SMALLEST = 1e-6  # deviation of a column that counts, as a share of its greatest
 
 
 @dataclass(frozen=True)
-class LabelledRows:
+class ProbedRows:
     """Rows that probes are fitted to and chosen by.
 
     Attributes:
@@ -42,7 +42,7 @@ class LabelledRows:
 
 
 @dataclass(frozen=True)
-class Probe:
+class LinearProbe:
     """A linear probe, as columns of features take it.
 
     Attributes:
@@ -68,7 +68,7 @@ class Probe:
         return (features.to(self.weight.dtype) @ self.weight.T + self.bias).argmax(1)
 
 
-def probe_layer(features: Tensor, rows: LabelledRows) -> Probe:
+def probe_layer(features: Tensor, rows: ProbedRows) -> LinearProbe:
     """Return the linear probe of one layer: a logistic regression whose penalty validates best.
 
     Args:
@@ -81,7 +81,7 @@ def probe_layer(features: Tensor, rows: LabelledRows) -> Probe:
     return _chosen(features, rows, (1.0,))
 
 
-def probe_together(features: Tensor, rows: LabelledRows, fractions: Sequence[float] = FRACTIONS) -> Probe:
+def probe_together(features: Tensor, rows: ProbedRows, fractions: Sequence[float] = FRACTIONS) -> LinearProbe:
     """Return the linear probe of many layers: of the most relevant columns, a fraction of all that validates best.
 
     Args:
@@ -101,7 +101,7 @@ def interval(correct: int, rows: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def _chosen(features: Tensor, rows: LabelledRows, fractions: Sequence[float]) -> Probe:
+def _chosen(features: Tensor, rows: ProbedRows, fractions: Sequence[float]) -> LinearProbe:
     if not all(bool(valid.any()) for _, valid in rows.divisions):
         raise DataError("there are no validation rows to choose a probe by: give more labels, or folds")
     scaled, mean, scale = _standardised(features, rows.fitted)
@@ -113,15 +113,13 @@ def _chosen(features: Tensor, rows: LabelledRows, fractions: Sequence[float]) ->
     weight, bias = _solved(scaled, rows, rows.fitted, columns, [penalty], tolerance=NEAR)
     whole = torch.zeros(rows.num_classes, features.shape[1], dtype=features.dtype)
     whole[:, columns] = weight[0] / scale[columns]
-    return Probe(whole, bias[0] - whole @ mean, penalty, len(columns), float(accuracies.flatten()[best]))
+    return LinearProbe(whole, bias[0] - whole @ mean, penalty, len(columns), float(accuracies.flatten()[best]))
 
 
 _DESCENDING = tuple(sorted(PENALTIES, reverse=True))
 
 
-def _validated(
-    scaled: Tensor, rows: LabelledRows, division: tuple[Tensor, Tensor], fractions: Sequence[float]
-) -> Tensor:
+def _validated(scaled: Tensor, rows: ProbedRows, division: tuple[Tensor, Tensor], fractions: Sequence[float]) -> Tensor:
     """Return the accuracy and the loss of each fraction and penalty, `(fractions, 2, penalties)`."""
     train, valid = division
     order, found = _most_relevant(scaled, rows, train, fractions), []
@@ -136,7 +134,7 @@ def _validated(
     return torch.stack(found)
 
 
-def _most_relevant(scaled: Tensor, rows: LabelledRows, train: Tensor, fractions: Sequence[float]) -> Tensor:
+def _most_relevant(scaled: Tensor, rows: ProbedRows, train: Tensor, fractions: Sequence[float]) -> Tensor:
     """Return the columns in the order of their relevance; in their own where all are read in any case."""
     if tuple(fractions) == (1.0,):
         return torch.arange(scaled.shape[1])
@@ -146,7 +144,7 @@ def _most_relevant(scaled: Tensor, rows: LabelledRows, train: Tensor, fractions:
 
 def _solved(
     scaled: Tensor,
-    rows: LabelledRows,
+    rows: ProbedRows,
     train: Tensor,
     columns: Tensor,
     penalties: Sequence[float],

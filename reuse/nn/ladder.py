@@ -92,7 +92,7 @@ class Rung(nn.Module):
         self.block = _BLOCKS[len(shape) + 1](width)
         if below is not None:
             self.alpha = nn.Parameter(torch.zeros(()))
-            self.fit = Fitted(below, shape)
+            self.fit = Resampled(below, shape)
 
     def forward(self, tapped: Tensor, below: Tensor | None = None) -> Tensor:
         """Return what this rung says.
@@ -109,7 +109,7 @@ class Rung(nn.Module):
         return height
 
 
-class Fitted(nn.Module):
+class Resampled(nn.Module):
     """Values in the places of one layer, brought to those of the next: by means over places that lie near each other.
 
     Args:

@@ -10,7 +10,7 @@ from reuse.errors import DataError, UsageError
 from reuse.hints import Hints
 from reuse.nn.hf_specs import is_hf
 from reuse.nn.specs import is_recurrent
-from reuse.ranking.scores import Labelled
+from reuse.ranking.scores import JudgingRows
 from reuse.reporting import Reporter
 from reuse.settings.ranking import RankArguments
 from reuse.setup.data import load_data
@@ -63,7 +63,7 @@ class Loads:
         )
 
 
-def labelled_rows(data: Dataset) -> Labelled:
+def labelled_rows(data: Dataset) -> JudgingRows:
     """Return the targets of the rows to train on and to validate by; classes that no row has are left out.
 
     Raises:
@@ -77,10 +77,12 @@ def labelled_rows(data: Dataset) -> Labelled:
     parts = [split.targets for split in (data.train, data.valid) if split.targets is not None]
     targets = torch.cat(parts)
     if data.task == "regression":
-        return Labelled(targets.double() if data.target_scale is None else data.target_scale.standardised(targets), 0)
+        return JudgingRows(
+            targets.double() if data.target_scale is None else data.target_scale.standardised(targets), 0
+        )
     present, numbers = torch.unique(targets, return_inverse=True)
     if len(present) < 2:
         raise UsageError(
             f"all {len(targets)} labelled rows of {data.name} are of one class: a ranking needs two or more"
         )
-    return Labelled(numbers, len(present))
+    return JudgingRows(numbers, len(present))

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reuse.ranking.contenders import Contender
-from reuse.ranking.racing import Standing
+from reuse.ranking.racing import RaceOutcome
 from reuse.ranking.scores import Score
 
 STATIC = "largest model, last layer"
@@ -72,7 +72,7 @@ class Judged:
     """A contender with its standing in the race and its scores; None for a score that it has not."""
 
     contender: Contender
-    standing: Standing
+    standing: RaceOutcome
     scores: Mapping[str, float | None]
 
     def to_row(self, metric: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from reuse.errors import UsageError
 from reuse.heads.logistic import solve_logistic
 from reuse.heads.ridge import solve_ridge
-from reuse.ranking.scores import Labelled
+from reuse.ranking.scores import JudgingRows
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # on standardised features; each candidate is compared at its best
 TOLERANCE = 1e-5  # of the loss: accuracies do not change below
@@ -28,7 +28,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Standing:
+class RaceOutcome:
     """The outcome of a candidate in a race.
 
     Attributes:
@@ -53,13 +53,13 @@ class Standing:
         own = self.gains[~self.gains.isnan()]
         return 1.96 * float(own.std()) / math.sqrt(len(own))
 
-    def behind(self, best: "Standing") -> float:
+    def behind(self, best: "RaceOutcome") -> float:
         """Return by how much it is worse than another, on the rows that both were validated on."""
         differences = best.gains - self.gains
         return float(differences[~differences.isnan()].mean())
 
 
-def divide_rows(rows: Labelled, folds: int, seed: int) -> list[Tensor]:
+def divide_rows(rows: JudgingRows, folds: int, seed: int) -> list[Tensor]:
     """Return the numbers of the rows that each fold validates on.
 
     Args:
@@ -80,8 +80,8 @@ def divide_rows(rows: Labelled, folds: int, seed: int) -> list[Tensor]:
 
 
 def race(
-    candidates: Sequence[Tensor], rows: Labelled, parts: Sequence[Tensor], advance: Callable[[int], object]
-) -> list[Standing]:
+    candidates: Sequence[Tensor], rows: JudgingRows, parts: Sequence[Tensor], advance: Callable[[int], object]
+) -> list[RaceOutcome]:
     """Return how each candidate comes out.
 
     Args:
@@ -102,10 +102,10 @@ def race(
             for place in _beaten(gains, racing, len(parts)):
                 dropped[place] = number
                 advance(len(parts) - number)
-    return [Standing(_at_best(own), after or len(parts), after) for own, after in zip(gains, dropped, strict=True)]
+    return [RaceOutcome(_at_best(own), after or len(parts), after) for own, after in zip(gains, dropped, strict=True)]
 
 
-def probe(features: Tensor, rows: Labelled, held_out: Tensor) -> Tensor:
+def probe(features: Tensor, rows: JudgingRows, held_out: Tensor) -> Tensor:
     """Return the gains of linear probes, one for each penalty, on the rows held out; they learn from all others.
 
     Args:

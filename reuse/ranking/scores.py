@@ -47,7 +47,7 @@ SCORES = {
 
 
 @dataclass(frozen=True)
-class Labelled:
+class JudgingRows:
     """The labelled rows that candidates are judged by.
 
     Attributes:
@@ -84,7 +84,7 @@ def choose_scores(names: str | Sequence[str] | None, *, numbers: bool) -> dict[s
 
 
 def compute_scores(
-    scores: dict[str, Score], features: Tensor, probabilities: Tensor | None, rows: Labelled
+    scores: dict[str, Score], features: Tensor, probabilities: Tensor | None, rows: JudgingRows
 ) -> dict[str, float | None]:
     """Return each score of a candidate; None where the source has no classes of its own.
 

@@ -13,7 +13,7 @@ from reuse.devices import Compute
 from reuse.errors import UsageError
 from reuse.features.layer_caches import LayerRows, rows_of_layers
 from reuse.features.layer_taps import LayerTap, TapsTogether, taps_of
-from reuse.heads.layer_probing import LabelledRows
+from reuse.heads.layer_probing import ProbedRows
 from reuse.nn.sides import LinearBeside
 from reuse.reporting import Reporter
 from reuse.searching.folds import divide
@@ -55,7 +55,7 @@ class LayerSweep:
     taps: list[LayerTap]
     pool: list[Tensor]
     test: list[Tensor]
-    rows: LabelledRows
+    rows: ProbedRows
     cache: dict[str, Any] | None
     seconds: dict[str, float]
 
@@ -88,7 +88,7 @@ def begin_layers(arguments: SweepArguments, given: Given, reporter: Reporter, st
     taps = taps_of(whole.backbone)
     pool, test = (_features(taps, one.inputs, task, compute, reporter) for one in (data.train, data.test))
     assert data.train.targets is not None
-    rows = LabelledRows(data.train.targets, data.num_outputs, [(one.train, one.valid) for one in divisions])
+    rows = ProbedRows(data.train.targets, data.num_outputs, [(one.train, one.valid) for one in divisions])
     seconds = {"start": called - started, "load": loaded - called, "cache": time.perf_counter() - loaded}
     cache = _came_of_cache(pool.computed + test.computed, len(data.train) + len(data.test)) if settings.cache else None
     return LayerSweep(task, whole, origins, compute, data, taps, pool.outputs, test.outputs, rows, cache, seconds)

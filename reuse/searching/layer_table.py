@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reuse.features.layer_taps import LayerTap
-from reuse.heads.layer_probing import Probe, interval, probe_layer, probe_together
+from reuse.heads.layer_probing import LinearProbe, interval, probe_layer, probe_together
 from reuse.nn.sides import LinearBeside
 from reuse.nn.tapped import FEATURES
 from reuse.searching.layer_stage import LayerSweep
@@ -30,7 +30,7 @@ class Probed:
 
     layer: str
     columns: slice
-    probe: Probe
+    probe: LinearProbe
     tested: tuple[int, int]
     validated: int
 
@@ -75,7 +75,9 @@ def probe_layers(begun: LayerSweep) -> list[Probed]:
     return [*table, _tested(TOGETHER, slice(0, start), probe, test, begun, validated)]
 
 
-def _tested(name: str, columns: slice, probe: Probe, test: Tensor | None, begun: LayerSweep, validated: int) -> Probed:
+def _tested(
+    name: str, columns: slice, probe: LinearProbe, test: Tensor | None, begun: LayerSweep, validated: int
+) -> Probed:
     targets = begun.data.test.targets
     if test is None or targets is None:
         return Probed(name, columns, probe, (0, 0), validated)

@@ -27,7 +27,7 @@ from reuse.ranking.loads import Loads, labelled_rows
 from reuse.ranking.naming import name_sources
 from reuse.ranking.outcome import STATIC, Ranking
 from reuse.ranking.racing import PENALTIES, divide_rows, probe, standardised
-from reuse.ranking.scores import SCORES, Labelled
+from reuse.ranking.scores import SCORES, JudgingRows
 from reuse.reporting import Reporter
 from reuse.settings.ranking import RankArguments
 
@@ -143,7 +143,7 @@ def measured(entrant: Entrant, names: list[str], arguments: RankArguments) -> li
     return contenders_of(entrant, names, arguments, classes=False, reporter=Reporter())[0]
 
 
-def accuracy(learning: Contender, testing: Contender, rows: Labelled, others: Labelled) -> float:
+def accuracy(learning: Contender, testing: Contender, rows: JudgingRows, others: JudgingRows) -> float:
     """Return the accuracy on test rows of the probe with the penalty that cross-validates best."""
     both = standardised(torch.cat([learning.features, testing.features]))
     x, held = both[: len(rows)], both[len(rows) :]

@@ -12,7 +12,7 @@ import torch
 from reuse.data import array_containers, file_digests, known_rows
 from reuse.data.dataset import Dataset
 from reuse.data.file_digests import FILE_DIGESTS
-from reuse.data.known_rows import KnownRows
+from reuse.data.known_rows import FileRows
 from reuse.data.loading import load
 from reuse.errors import DataError
 from reuse.hints import Hints
@@ -173,7 +173,7 @@ def test_rows_that_changed_though_the_file_seems_the_same_are_an_error(
     path = written(tmp_path / "rows.npz", drawn(ROWS, 6, 7))
     loaded(path).train.inputs.digests()
     inputs = loaded(path).train.inputs
-    monkeypatch.setattr(KnownRows, "stays", lambda self: True)
+    monkeypatch.setattr(FileRows, "stays", lambda self: True)
     with path.open("r+b") as file, zipfile.ZipFile(path) as members:
         file.seek(members.getinfo("x.npy").header_offset + 250)
         file.write(bytes(60))

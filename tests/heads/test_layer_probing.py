@@ -8,14 +8,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from reuse.errors import DataError
-from reuse.heads.layer_probing import LabelledRows, interval, probe_layer, probe_together
+from reuse.heads.layer_probing import ProbedRows, interval, probe_layer, probe_together
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(2, 3, size=(120, 30)).astype(np.float32)
 X[:, 29] = 7.0  # it says nothing
 Y = (X[:, :3] + RNG.normal(size=(120, 3))).argmax(1)
 TRAIN = torch.arange(120) < 80
-ROWS = LabelledRows(torch.from_numpy(Y), 3, [(TRAIN, ~TRAIN)])
+ROWS = ProbedRows(torch.from_numpy(Y), 3, [(TRAIN, ~TRAIN)])
 
 
 def test_a_layer_is_probed_by_the_logistic_regression_that_validates_best() -> None:
@@ -45,14 +45,14 @@ def test_no_validation_row_is_fitted() -> None:
     """Whatever the validation rows are labelled, the probe is what the training rows make of it."""
     one = probe_together(torch.from_numpy(X), ROWS, fractions=(0.1,))
     swapped = torch.from_numpy(np.where(np.arange(120) < 80, Y, (Y + 1) % 3))
-    other = probe_together(torch.from_numpy(X), LabelledRows(swapped, 3, ROWS.divisions), fractions=(0.1,))
+    other = probe_together(torch.from_numpy(X), ProbedRows(swapped, 3, ROWS.divisions), fractions=(0.1,))
     assert torch.equal(one.weight != 0, other.weight != 0)
     assert one.accuracy > other.accuracy
 
 
 def test_folds_take_turns_and_then_all_rows_are_fitted() -> None:
     folds = [(torch.arange(120) % 4 != fold, torch.arange(120) % 4 == fold) for fold in range(4)]
-    found = probe_layer(torch.from_numpy(X), LabelledRows(torch.from_numpy(Y), 3, folds))
+    found = probe_layer(torch.from_numpy(X), ProbedRows(torch.from_numpy(Y), 3, folds))
     scaler = StandardScaler().fit(X)
     model = LogisticRegression(C=1 / (found.penalty * 120), max_iter=5000, tol=1e-8).fit(scaler.transform(X), Y)
     outputs = torch.from_numpy(X) @ found.weight.T + found.bias
@@ -61,7 +61,7 @@ def test_folds_take_turns_and_then_all_rows_are_fitted() -> None:
 
 def test_without_validation_rows_nothing_can_be_chosen() -> None:
     with pytest.raises(DataError, match="no validation rows"):
-        probe_layer(torch.from_numpy(X), LabelledRows(torch.from_numpy(Y), 3, [(TRAIN, TRAIN & False)]))
+        probe_layer(torch.from_numpy(X), ProbedRows(torch.from_numpy(Y), 3, [(TRAIN, TRAIN & False)]))
 
 
 def test_the_interval_is_wilsons() -> None:

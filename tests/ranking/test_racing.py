@@ -7,8 +7,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from reuse.errors import UsageError
-from reuse.ranking.racing import PENALTIES, Standing, divide_rows, probe, race, standardised
-from reuse.ranking.scores import Labelled
+from reuse.ranking.racing import PENALTIES, RaceOutcome, divide_rows, probe, race, standardised
+from reuse.ranking.scores import JudgingRows
 
 ROWS, CLASSES = 300, 3
 
@@ -19,7 +19,7 @@ def drawn(noise: float, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.eye(CLASSES)[np.arange(ROWS) % CLASSES] + noise * random.normal(size=(ROWS, CLASSES)))
 
 
-LABELLED = Labelled(torch.arange(ROWS) % CLASSES, CLASSES)
+LABELLED = JudgingRows(torch.arange(ROWS) % CLASSES, CLASSES)
 
 
 def nothing(_: int) -> None:
@@ -42,7 +42,7 @@ def test_probes_are_scikit_learns() -> None:
 def test_gains_of_numbers_average_to_r2() -> None:
     features, random = drawn(0.5), np.random.default_rng(1)
     numbers = features.numpy() @ [[1.0], [2.0], [3.0]] + 0.2 * random.normal(size=(ROWS, 1))
-    rows = Labelled(torch.from_numpy(numbers), 0)
+    rows = JudgingRows(torch.from_numpy(numbers), 0)
     parts = divide_rows(rows, 4, 0)
     (found,) = race([features], rows, parts, nothing)
     x, told = StandardScaler().fit_transform(features.numpy()), np.empty((len(PENALTIES), ROWS))
@@ -91,15 +91,15 @@ def test_a_best_one_is_seldom_dropped() -> None:
 
 def test_regret_is_measured_on_rows_that_both_were_validated_on() -> None:
     nan = torch.nan
-    best = Standing(torch.tensor([1.0, 1.0, 0.0, 1.0]), 2, None)
-    early = Standing(torch.tensor([0.0, 1.0, nan, nan]), 1, 1)
+    best = RaceOutcome(torch.tensor([1.0, 1.0, 0.0, 1.0]), 2, None)
+    early = RaceOutcome(torch.tensor([0.0, 1.0, nan, nan]), 1, 1)
     assert early.behind(best) == 0.5
     assert early.score == 0.5
 
 
 def test_more_folds_than_rows_are_refused() -> None:
-    few = Labelled(torch.tensor([0, 0, 0, 0, 1, 1]), 2)
+    few = JudgingRows(torch.tensor([0, 0, 0, 0, 1, 1]), 2)
     with pytest.raises(UsageError, match="folds is 5, and there are 2 rows of the smallest class: give fewer folds"):
         divide_rows(few, 5, 0)
     with pytest.raises(UsageError, match="folds is 7, and there are 6 rows"):
-        divide_rows(Labelled(torch.zeros(6, 1, dtype=torch.float64), 0), 7, 0)
+        divide_rows(JudgingRows(torch.zeros(6, 1, dtype=torch.float64), 0), 7, 0)

@@ -20,7 +20,7 @@ from reuse.ranking.logme import score_logme
 from reuse.ranking.nce import score_nce
 from reuse.ranking.neighbours import score_nearest
 from reuse.ranking.parc import score_parc
-from reuse.ranking.scores import SCORES, Labelled, choose_scores, compute_scores
+from reuse.ranking.scores import SCORES, JudgingRows, choose_scores, compute_scores
 from reuse.ranking.sfda import score_sfda
 
 CLASSES = 3
@@ -228,5 +228,5 @@ def test_scores_are_chosen() -> None:
 
 def test_a_source_without_classes_has_no_scores_of_them() -> None:
     features, targets = drawn()
-    found = compute_scores(SCORES, features, None, Labelled(targets, CLASSES))
+    found = compute_scores(SCORES, features, None, JudgingRows(targets, CLASSES))
     assert [name for name, value in found.items() if value is None] == ["leep", "nce"]
