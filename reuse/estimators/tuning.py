@@ -34,9 +34,10 @@ from reuse.settings.commands import FinetuneSettings
 from reuse.settings.estimators import TransferSettings
 from reuse.settings.setting import settings_of
 from reuse.setup.data import load_data
+from reuse.setup.inheriting import inherit
 from reuse.setup.models import make_recipe
 from reuse.setup.sources import Source, find_source, module_source
-from reuse.setup.tasks import Task, inherit, source_preprocessing
+from reuse.setup.tasks import Task, source_preprocessing
 
 
 @dataclass(frozen=True)
