@@ -158,8 +158,8 @@ def conclude(record: Record) -> list[str]:
             lines.append(compare_pairs(record, f"{name}, {way}", f"{name}, {PROBE}", "accuracy"))
             lines.append(compare_pairs(record, f"{name}, {way}", f"{name}, {TUNED}", "accuracy"))
             gain = accuracy[TUNED] - accuracy[PROBE]
-            part = f"{(accuracy[way] - accuracy[PROBE]) / gain:.2f} of its gain"
-            share = part if gain > 0 else "no gain to recover"
+            recovered = accuracy[way] - accuracy[PROBE]
+            share = f"{recovered / gain:.2f} of its gain" if gain > 0 else "no gain to recover"
             time = f"{seconds[way] / seconds[TUNED]:.3f} of its time"
             lines.append(f"{name}, {way} against {TUNED}: {share} (aimed at: 0.9), in {time} (aimed at: 0.1)")
     return lines

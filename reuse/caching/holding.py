@@ -15,7 +15,8 @@ if sys.platform != "win32":  # where a file that is mapped cannot be removed any
 
 READERS = "readers.lock"
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT}  # what folders that cannot be written answer
-NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # what file systems without locks answer
+# What file systems without locks answer, and NFS of a file that may only be read.
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF}
 
 log = logging.getLogger(__name__)
 

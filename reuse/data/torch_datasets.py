@@ -62,18 +62,20 @@ def _bytes(sample: Any) -> Any:
         return {key: _bytes(part) for key, part in sample.items()}
     if isinstance(sample, Image):
         return sample.tobytes()
-    return torch.as_tensor(sample).numpy().tobytes() if isinstance(sample, Tensor | np.ndarray) else sample
+    if isinstance(sample, Tensor | np.ndarray):
+        return torch.as_tensor(sample).detach().cpu().numpy().tobytes()
+    return sample
 
 
 def _inputs(rows: list[tuple[Any, ...]], form: SampleForm) -> Any:
     """Return the inputs side by side: pictures as a list, tensors stacked, several by name or in order."""
     if isinstance(rows[0][0], Image) and len(rows[0]) == 1:
         return [row[0] for row in rows]
-    tensors = [tensor.numpy() for tensor in stacked(rows)]
+    tensors = [tensor.detach().cpu().numpy() for tensor in stacked(rows)]
     if form.by_name and len(tensors) > 1:
         return dict(zip(map(str, form.inputs), tensors, strict=True))
     return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
 
 def _plain(target: Any) -> Any:
-    return target.numpy() if isinstance(target, Tensor) else target
+    return target.detach().cpu().numpy() if isinstance(target, Tensor) else target

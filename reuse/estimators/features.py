@@ -69,9 +69,10 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             opened = open_network(settings, rows)
         self._adopt(LayerOutputs(opened.module, settings.layers, settings.pool), opened.preprocessing, rows)
         if made is not None and self._extraction is not None:
-            hold(OpenedNetwork(made, self.network_, self._preprocessing, self.widths_, self._extraction))
-            self.network_ = copied(self.network_)  # the one that is held is nobody's
-            self._state = state_of(self.network_)
+            own = OpenedNetwork(made, self.network_, self._preprocessing, self.widths_, self._extraction)
+            if hold(own):
+                self.network_ = copied(self.network_)  # the one that is held is nobody's
+                self._state = state_of(self.network_)
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803

@@ -8,12 +8,13 @@ import copy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules import module as of_all_modules
 from xxhash import xxh3_128_digest
 
@@ -58,6 +59,8 @@ _last: list[OpenedNetwork] = []
 def made_of(parameters: Mapping[str, Any], rows: np.ndarray, compute: Compute) -> tuple[Any, ...] | None:
     """Return all that an estimator's network and its cache are made of, None where something may change by itself.
 
+    Weights that timm downloads are taken to stay as they are while the process runs.
+
     Args:
         parameters: of the estimator.
         rows: that it is fitted on.
@@ -80,12 +83,13 @@ def held(made: tuple[Any, ...] | None) -> OpenedNetwork | None:
         return _last[0] if made is not None and _last and _last[0].made_of == made else None
 
 
-def hold(opened: OpenedNetwork) -> None:
-    """Hold what was opened last, and a copy of its network that nobody else has."""
-    if sum(tensor.nbytes for tensor in opened.outputs.state_dict().values()) > HELD_BYTES:
-        return
+def hold(opened: OpenedNetwork) -> bool:
+    """Hold what was opened last in place of what was held, unless it is too large; return whether it is held."""
+    size: int = sum(tensor.nbytes for tensor in opened.outputs.state_dict().values())
+    fits = size <= HELD_BYTES
     with _lock:
-        _last[:] = [opened]
+        _last[:] = [opened] if fits else []
+    return fits
 
 
 def forget() -> None:
@@ -105,11 +109,13 @@ def still_holds(opened: OpenedNetwork, rows: Inputs) -> bool:
 
 
 def state_of(network: nn.Module) -> bytes:
-    """Return a digest of the tensors of a network: on the processor of their values, elsewhere of their versions."""
-    parts = [
-        xxh3_128_digest(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
-        if tensor.device.type == "cpu" and tensor.numel()
-        else repr((tensor.data_ptr(), tensor._version)).encode()
-        for tensor in network.state_dict(keep_vars=True).values()
-    ]
-    return xxh3_128_digest(b"".join(parts))
+    """Return a digest of a network's modes and tensors: of values on the processor, of versions elsewhere."""
+    modes = bytes(module.training for module in network.modules())
+    return xxh3_128_digest(b"".join([modes, *map(_state, chain[Tensor](network.parameters(), network.buffers()))]))
+
+
+def _state(tensor: Tensor) -> bytes:
+    if tensor.device.type != "cpu" or not tensor.numel():
+        return repr((tensor.data_ptr(), tensor._version)).encode()
+    values: Any = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return xxh3_128_digest(values)

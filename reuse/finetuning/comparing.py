@@ -94,7 +94,7 @@ def _ways(settings: FinetuneSettings, *, restores: bool) -> tuple[Way, ...]:
     one.
     """
     itself = replace(settings, compare=False, draws=None, data=None, seed=0)  # data are the task's, and may be arrays
-    whole = replace(itself, freeze=(), unfreeze=None, auto_freeze=False, feature_noise=0.0)
+    whole = replace(itself, freeze=(), unfreeze=None, auto_freeze=False, feature_noise=0.0, side=None, side_layers=())
     scratch = replace(whole, restore=(), random_weights=True, l2_sp=None)
     if not restores:
         itself, whole = replace(itself, restore=(), random_weights=True), scratch

@@ -49,8 +49,9 @@ def module_components(path: str, module: Module, description: Description) -> It
         yield f"attributes/{path}/compiled", "yes"
     yield f"attributes/{path}/training", str(module.training)
     if hasattr(type(module), PARTS):
-        tell: Callable[[], dict[str, object]] = vars(type(module))[PARTS].__get__(module)
+        tell: Callable[[], dict[str, object]] = getattr(module, PARTS)
         yield from ((f"attributes/{path}/{name}", description.text(part)) for name, part in tell().items())
+        yield from _hooks(path, module, description)
         return
     if module._modules:
         yield f"attributes/{path}/children", description.text([*_children(module)])

@@ -61,9 +61,9 @@ class LinearProbe:
 
     def correct(self, features: Tensor, targets: Tensor) -> int:
         """Return how many rows it gets right."""
-        return int((self.outputs(features) == targets).sum())
+        return int((self.classes(features) == targets).sum())
 
-    def outputs(self, features: Tensor) -> Tensor:
+    def classes(self, features: Tensor) -> Tensor:
         """Return the class of each row."""
         return (features.to(self.weight.dtype) @ self.weight.T + self.bias).argmax(1)
 

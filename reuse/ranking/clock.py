@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class Clock:
-    """Wall and processor seconds of parts of a work."""
+    """Wall-clock and processor seconds of each part of a task."""
 
     def __init__(self) -> None:
         self._began = self._now()

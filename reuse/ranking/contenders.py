@@ -97,6 +97,7 @@ def contenders_of(
         )
         for place in kept
     ]
+    network.cpu()  # the next one needs the room
     return found, given.computed
 
 

@@ -23,6 +23,7 @@ from reuse.setup.data import preprocessing_for
 from reuse.setup.hf import config_of
 from reuse.setup.models import make_recipe, with_model_options
 from reuse.setup.networks import network_of_run, own_outputs, restore_all_but_outputs
+from reuse.setup.siding import refuse_side
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def _of_run(named: RankedSource, arguments: RankArguments, loads: Loads) -> Entr
     assert source is not None
     assert source.manifest is not None
     assert named.spec is not None
+    refuse_side(source)
     network = network_of_run(source, trust=arguments.trust)
     resized = arguments.image_size is not None or arguments.channels is not None
     own = preprocessing_for(named.spec, arguments.image_size, arguments.channels)
@@ -118,4 +120,5 @@ def _of_spec(named: RankedSource, arguments: RankArguments, loads: Loads) -> Ent
     network = recipe.build(pretrained=from_timm or from_hf)
     if source.weights is not None:
         restore_all_but_outputs(network, source)
-    return Entrant(named, network, data, from_timm, is_random=is_bare and not (from_timm or from_hf))
+    has_classes = from_timm and recipe.num_outputs > 1  # one or none: a model that tells no classes
+    return Entrant(named, network, data, has_classes, is_random=is_bare and not (from_timm or from_hf))

@@ -24,13 +24,23 @@ CARRIED = (
     "labels",
     "target",
     "task",
+    "text",
+    "ignore",
+    "split_column",
+    "test_data",
+    "test_fraction",
+    "valid_fraction",
+    "split_seed",
     "classes",
     "image_size",
     "channels",
-    "random_weights",
-    "model",
+    "max_pixels",
+    "skip_bad",
+    "vocabulary",
+    "sequence_length",
     "cache_dir",
     "seed",
+    "trust",
 )
 """Settings that the command to type next takes over where they are not the defaults."""
 
@@ -111,7 +121,9 @@ def _options(settings: RankArguments) -> Iterator[str]:
     known = settings_of(RankArguments)
     for name in CARRIED:
         value = getattr(settings, name)
-        if value != known[name].default:
+        if isinstance(value, bool):
+            yield from [f"--{name.replace('_', '-')}"] * value
+        elif value != known[name].default:
             yield f"--{name.replace('_', '-')}"
             yield ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
@@ -156,5 +168,5 @@ def _notes(entrants: Sequence[Entrant], scores: dict[str, Score], arguments: Ran
         notes.append(f"–: no {' and '.join(of_source)}, as there are no classes of its own in {', '.join(without)}")
     learned = has_learned(entrants, arguments.data)
     if learned:
-        notes.append(f"careful: {', '.join(learned)} has learned from labels of these data, so its figures flatter it")
+        notes.append(f"careful: trained on labels of these data, so the figures are too good: {', '.join(learned)}")
     return tuple(notes)

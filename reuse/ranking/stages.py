@@ -61,7 +61,8 @@ def named_layers(models: Sequence[nn.Module], patterns: str | Sequence[str]) -> 
                 errors.append(error)
         if len(errors) == len(models):
             raise errors[0]
-    return [list(dict.fromkeys(own)) for own in found]
+    orders = [[*(name for name, _ in model.named_modules()), HEAD_INPUT] for model in models]
+    return [sorted(set(own), key=order.index) for own, order in zip(found, orders, strict=True)]
 
 
 def _opened(

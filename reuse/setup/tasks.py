@@ -160,6 +160,8 @@ def task_with(task: Task, settings: FinetuneSettings) -> Task:
 def _with_module(settings: FinetuneSettings) -> tuple[FinetuneSettings, Source, nn.Module | None]:
     """Return settings without modules, the source, and the module that is the model, if Python gave one."""
     model, giver = module_in(settings.model, "model"), module_in(settings.source, "source")
+    if giver is not None and (settings.draws or 1) > 1:
+        raise UsageError("draws begin from the source anew, and a module was given, which has trained: leave draws out")
     source = find_source(settings.source) if giver is None else module_source(giver)
     settings = replace(settings, source=source.name)
     module = giver if model is None and settings.model is None else model

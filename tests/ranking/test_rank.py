@@ -1,5 +1,6 @@
 """`rank`: every row once through each model, all that is cached found again, and one clear line for what cannot be."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import reuse
+from reuse.cli.training import finetune as command_line_finetune
 from reuse.errors import UnknownNameError, UsageError
 from reuse.ranking.outcome import STATIC, Ranking
 
@@ -117,7 +119,7 @@ def test_runs_with_their_classes_have_scores_of_them(tmp_path: Path, runs: dict[
     told = ((joint / joint.sum(0))[y] * theta).sum(1)
     assert own[str(runs["labelled"])]["leep"] == pytest.approx(np.log(told).mean(), rel=1e-4)
     assert "leep" in {choice.by for choice in found.choices}
-    assert any("flatter it" in note for note in found.notes)
+    assert any("trained on labels of these data" in note for note in found.notes)
 
 
 def test_the_command_to_type_next_can_be_typed(tmp_path: Path, runs: dict[str, Path], monkeypatch: Any) -> None:
@@ -148,7 +150,9 @@ def test_models_of_timm_with_their_stages(tmp_path: Path) -> None:
     data = (images, np.arange(40) % 2)
     found = ranked(tmp_path, "timm:resnet10t", data=data, random_weights=True, image_size=32, scores="logme", folds=2)
     assert {row["layer"] for row in found.table} == {"layer1", "layer2", "layer3", "features"}  # layer4 is features
-    assert "--random-weights" in str(found.command)
+    words = shlex.split(str(found.command))
+    assert words.count("--random-weights") == 1
+    command_line_finetune.make_context("finetune", words[2:])  # raises where it cannot be taken
     assert "--image-size 32" in str(found.command)
 
 
