@@ -73,8 +73,10 @@ def find_source(source: str | Path | None) -> Source:
     if path.suffix in WEIGHT_SUFFIXES or "/" in name:
         raise RunError(f"{name}: there is no such run folder or weights file")
     runs = [p.name for p in Path("runs").iterdir()] if Path("runs").is_dir() else []
-    near = suggest(name, [*runs, "timm:NAME"] if not nearest(name, timm_names()) else timm_names())
-    raise UnknownNameError(f"source {name!r} is neither a run folder, nor a weights file, nor a model: {near}")
+    likely = runs if nearest(name, runs) else timm_names() if nearest(name, timm_names()) else [*runs, "timm:NAME"]
+    raise UnknownNameError(
+        f"source {name!r} is neither a run folder, nor a weights file, nor a model: {suggest(name, likely)}"
+    )
 
 
 def module_source(module: nn.Module) -> Source:

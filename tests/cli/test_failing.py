@@ -44,6 +44,8 @@ WRONG = [
     ("report", "nothing/here"),
     ("export", "nothing/here", "--to", "onnx"),
     ("completion", "ksh"),
+    ("rank",),
+    ("rank", "nothing/here"),
     ("nonsense",),
 ]
 

@@ -109,7 +109,7 @@ def test_cached_equals_uncached_and_a_second_run_finds_all() -> None:
 def test_a_third_layer_is_computed_from_what_is_cached_of_the_second() -> None:
     listener = Listener()
     trained("run", Stacked(layer_epochs=1), epochs=3, model="mlp:12,10,8", reporter=listener)
-    assert listener.said("70 of them from what is cached before hidden2")
+    assert listener.said("70 of them go on from what is cached before hidden2")
 
 
 def test_fine_tuning_finds_what_the_last_layer_was_trained_on() -> None:
