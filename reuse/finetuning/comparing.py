@@ -76,7 +76,7 @@ def compare(task: Task, result: Result, reporter: Reporter, train: Train) -> Res
     drawn = [_rows(ways, Draw(0, task, folder), reporter, train, {"frozen": own})]
     if others:
         reporter.line(f"for comparison: all of it on {others} more draw{'s' * (others > 1)} of labels")
-    with reporter.rows(others, "draws", "draw") as progress:
+    with reporter.rows(others, "comparing", "draw") as progress:
         for number in range(1, others + 1):
             drawn.append(_rows(ways, Draw(number, redrawn_task(task, number), folder), Reporter(), train, {}))
             progress.advance(1)
