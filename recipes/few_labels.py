@@ -56,9 +56,11 @@ COLUMNS = (
 )
 
 
-def rows(methods: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def rows(
+    methods: tuple[str, ...], sets: tuple[str, ...] = SETS, labels: tuple[int, ...] = LABELS
+) -> dict[str, dict[str, Any]]:
     """Return a row for each set, number of labels and way."""
-    cases = product(SETS, LABELS, (*ALWAYS, *methods))
+    cases = product(sets, labels, (*ALWAYS, *methods))
     return {name_of(*case): dict(zip(("data", "labels", "way"), case, strict=True)) for case in cases}
 
 
@@ -84,13 +86,21 @@ EXPERIMENT = Experiment(
 )
 
 
-def main(quick: bool = False, methods: tuple[str, ...] = METHODS, minutes: float = MINUTES) -> dict[str, Any]:
+def main(
+    quick: bool = False,
+    methods: tuple[str, ...] = METHODS,
+    minutes: float = MINUTES,
+    sets: tuple[str, ...] = SETS,
+    labels: tuple[int, ...] = LABELS,
+) -> dict[str, Any]:
     """Compare methods on ten draws; quick: two methods, the digits of scikit-learn for all cases, an epoch, two draws.
 
     Args:
         quick: in seconds.
         methods: names of `reuse pretrain --list`, with their settings.
         minutes: of the processor, for each pretraining.
+        sets: data to compare on now; what an earlier call has measured stays in the table.
+        labels: numbers of labels a class to compare on now.
     """
     with TemporaryDirectory() as folder:
         comparison = Comparison(Path(folder), 0.0 if quick else minutes, {"epochs": UNFREEZE + 1} if quick else {})
@@ -99,8 +109,11 @@ def main(quick: bool = False, methods: tuple[str, ...] = METHODS, minutes: float
         def measure(seed: int, data: str, labels: int, way: str) -> dict[str, float]:
             return digits(seed, way) if quick else comparison(seed, data, labels, way)
 
-        experiment, draws = replace(EXPERIMENT, rows=QUICK_ROWS if quick else rows(methods)), 2 if quick else DRAWS
-        record = run_experiment(experiment, measure, seeds=draws, quick=quick, conclude=conclude)
+        wanted = QUICK_ROWS if quick else rows(methods, sets, labels)
+        experiment = replace(EXPERIMENT, rows=QUICK_ROWS if quick else rows(tuple(dict.fromkeys((*METHODS, *methods)))))
+        record = run_experiment(
+            experiment, measure, seeds=2 if quick else DRAWS, quick=quick, conclude=conclude, rows=wanted
+        )
     picture = results_folder(quick) / "few_labels.png"
     plot_differences(differences(record), picture, "points over the best without pretraining")
     return {"run": str(record.path), "plot": str(picture), "conclusions": record.conclusions}
@@ -179,6 +192,8 @@ def compared(record: Record) -> Iterator[tuple[str, str, str, str]]:
     """Yield each case, the best of its four ways without pretraining, a method and one of its two figures."""
     for data, labels in product(SETS, LABELS):
         case = name_of(data, labels, "")
+        if not all(record.values(case + way, figure_of(way)) for way in ALWAYS):
+            continue
         best = max(ALWAYS, key=lambda way: mean_and_error(record.values(case + way, figure_of(way)))[0])
         found = dict.fromkeys(run["row"].removeprefix(case) for run in record.runs if run["row"].startswith(case))
         for method, figure in product([way for way in found if way not in ALWAYS], ("frozen", "unfrozen")):

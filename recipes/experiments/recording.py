@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,6 +62,7 @@ def run_experiment(
     seeds: int,
     quick: bool = False,
     conclude: Callable[[Record], list[str]] | None = None,
+    rows: Collection[str] | None = None,
 ) -> Record:
     """Measure every row with every seed, but for what the record holds already.
 
@@ -71,6 +72,7 @@ def run_experiment(
         seeds: how many, from 0.
         quick: only a look: nothing goes into a checkout's record, and nothing is taken from an earlier look.
         conclude: draws lines for the table from the whole record.
+        rows: names of those to measure now; None: all.
 
     Raises:
         RunError: the record was made with other settings.
@@ -82,7 +84,7 @@ def run_experiment(
     done = {(run["row"], run["seed"]) for run in record.runs}
     for seed in range(seeds):
         for row, settings in experiment.rows.items():
-            if (row, seed) not in done:
+            if (rows is None or row in rows) and (row, seed) not in done:
                 figures = {name: round(value, 9) for name, value in measure(seed=seed, **settings).items()}
                 run = {"row": row, "seed": seed, "date": datetime.now(UTC).date().isoformat(), **figures}
                 record = replace(record, runs=(*record.runs, run))

@@ -39,6 +39,14 @@ def test_what_is_recorded_is_not_measured_again() -> None:
     assert record.values("small", "loss") == [2.0, 2.1]
 
 
+def test_some_rows_are_measured_beside_those_of_before() -> None:
+    run_experiment(EXPERIMENT, Counted(), seeds=2, rows=["small"])
+    large = Counted()
+    record = run_experiment(EXPERIMENT, large, seeds=1, rows=["large"])
+    assert large.calls == [(0, 9)]
+    assert (record.values("small", "loss"), record.values("large", "loss")) == ([2.0, 2.1], [9.0])
+
+
 def test_an_interrupted_experiment_keeps_what_it_has() -> None:
     def interrupted(seed: int, width: int) -> dict[str, float]:
         if width == 9:
