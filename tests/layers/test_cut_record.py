@@ -160,7 +160,7 @@ def test_a_function_of_the_users_own_in_a_graph_has_no_record() -> None:
     freeze(model, ["body"])
     parts = cut(model, torch.randn(3, 6))
     graph = parts.prefix.graph
-    output = next(reversed(graph.nodes))
+    output = next(iter(reversed(graph.nodes)))
     with graph.inserting_before(output):
         graph.call_function(half, (output.args[0][0],))  # type: ignore[index, arg-type]
     parts.prefix.recompile()
