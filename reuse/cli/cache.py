@@ -99,7 +99,7 @@ def verify(key: str | None, cache_dir: str | None, as_json: bool) -> None:
     damage = f"{opened.root} is damaged in {format_count(len(problems), 'place')}: `reuse cache clear KEY` for {keys}"
     if as_json:
         listed = [{"path": str(problem.path), "what": problem.what} for problem in problems]
-        error = {"error": damage} if problems else {}
+        error = {"error": damage, "exit_code": AnsweredError.exit_code} if problems else {}
         print_json({"path": str(opened.root), "checked": checked, "problems": listed, **error})
     elif problems:
         for problem in problems:

@@ -131,5 +131,5 @@ def _tensors(path: Path) -> list[str]:
             if size > os.fstat(file.fileno()).st_size:
                 return []
             return [name for name in json.loads(file.read(size)) if name != "__metadata__"]
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return []

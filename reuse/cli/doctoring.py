@@ -23,6 +23,8 @@ EXTRAS = {
     "transformers": ("models hf:…", "hf"),
     "matplotlib": ("lr-find --plot", "report"),
     "tensorboard": ("--tensorboard", "report"),
+    "onnx": ("export --to onnx", "onnx"),
+    "onnxscript": ("export --to onnx", "onnx"),
     "onnxruntime": ("export --to onnx", "onnx"),
 }
 COMPILERS = ("c++", "g++", "clang++", "cl")

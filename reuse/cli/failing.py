@@ -13,7 +13,7 @@ from reuse.errors import ReuseError
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C has ended, as shells have it."""
 
-AGAIN = "interrupted: no run had begun; the same command begins again, and finds the activations that are cached by now"
+AGAIN = "interrupted: the same command begins anew, and finds the activations that are cached by now"
 ELSEWHERE = "interrupted: the same command begins again"
 TRAINING = ("pretrain", "finetune", "sweep")
 

@@ -5,8 +5,7 @@ https://huggingface.co/docs/hub/model-cards
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from reuse.escaping import escaped
-from reuse.exporting.card_facts import facts_of, markdown_cell
+from reuse.exporting.card_facts import code, facts_of, markdown_cell
 from reuse.exporting.exportable import Exportable, Format
 from reuse.exporting.serving import meaning_of_rows
 from reuse.version import __version__
@@ -62,10 +61,10 @@ def _header(source: Exportable, form: Format) -> ModelCardData:
 def _opening(source: Exportable) -> str:
     manifest, model = source.manifest, source.model
     what = f"{len(model.classes)} classes" if model.task == "classification" else f"{source.recipe.num_outputs} outputs"
-    origin = f", fine-tuned from `{escaped(manifest.source)}`" if manifest.source else ""
+    origin = f", fine-tuned from {code(manifest.source)}" if manifest.source else ""
     return (
-        f"# {source.name}\n\nA `{escaped(source.recipe.spec)}` for {model.task} ({what}){origin}, trained on "
-        f"`{source.dataset}` with reuse {manifest.version or __version__}."
+        f"# {markdown_cell(source.name)}\n\nA {code(source.recipe.spec)} for {model.task} ({what}){origin}, trained on "
+        f"{code(source.dataset)} with reuse {manifest.version or __version__}."
     )
 
 

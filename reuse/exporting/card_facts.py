@@ -25,7 +25,7 @@ def facts_of(source: Exportable) -> list[str]:
 
 def _data(source: Exportable) -> str:
     sizes = ", ".join(f"{count:,} {name}" for name, count in source.result["sizes"].items() if count)
-    lines = [f"- data: `{source.dataset}`", *([f"- rows: {sizes}"] if sizes else [])]
+    lines = [f"- data: {code(source.dataset)}", *([f"- rows: {sizes}"] if sizes else [])]
     lines += [f"- {markdown_cell(note)}" for note in source.result["notes"]]
     lines += [f"- digest of the {name} rows: `{digest}`" for name, digest in source.manifest.rows.items()]
     return _section("Data and notes", lines)
@@ -69,7 +69,7 @@ def _counts_rows(source: Exportable) -> bool:
 
 def _settings(source: Exportable) -> str:
     settings = source.folder.settings()
-    lines = [f"- {name}: `{markdown_cell(str(value))}`" for name, value in _unlike_defaults(settings)]
+    lines = [f"- {name}: {code(str(value))}" for name, value in _unlike_defaults(settings)]
     return _section("Settings that differ from the defaults", lines)
 
 
@@ -92,11 +92,16 @@ def _section(title: str, lines: Sequence[str]) -> str:
 
 
 def _names(layers: Sequence[str]) -> str:
-    return ", ".join(f"`{escaped(name)}`" for name in layers) or "none"
+    return ", ".join(map(code, layers)) or "none"
 
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def code(text: str) -> str:
+    """Return a text of data as code in Markdown, which no backtick in it ends."""
+    return "`" + escaped(text).replace("`", "'") + "`"
 
 
 def markdown_cell(text: str) -> str:

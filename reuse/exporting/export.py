@@ -101,6 +101,8 @@ def export(arguments: ExportArguments) -> Exported:
 
 
 def _check_place(out: Path, form: Format) -> None:
+    if not out.name:
+        raise UsageError(f"{out} is the folder that you are in: name a new one")
     if out.suffix and out.suffix == Path(form.file).suffix:
         raise UsageError(f"{out} names a file: give a folder, in which {form.file} and its card will stand")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -120,7 +122,7 @@ def _write(source: Exportable, form: Format, out: Path) -> float:
             shutil.copytree(source.folder.path / TOKENIZER, draft / TOKENIZER)
         draft.replace(out)
     except OSError as error:
-        raise UsageError(f"{out} cannot be written: {error.strerror}") from error
+        raise UsageError(f"{out} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return difference

@@ -22,6 +22,8 @@ def write_timm(source: Exportable, path: Path) -> Predict:
     family, _, name = source.recipe.spec.partition(":")
     if family != "timm":
         raise UsageError(f"{source.folder.path} is a run of {source.recipe.spec}, no model of timm's: {OTHERS}")
+    if source.recipe.side is not None:
+        raise UsageError(f"beside this timm:{name} trains a {source.recipe.side}, which timm cannot make: {OTHERS}")
     exchanged = [layer for layer in ("norm", "activation") if getattr(source.recipe.options, layer)]
     if exchanged:
         raise UsageError(

@@ -14,10 +14,11 @@ from reuse.runs.checkpoints import FOLDER
 from reuse.runs.tensor_files import FROZEN, load_tensors_file
 from reuse.seeding import untouched_random_state
 from reuse.settings.commands import FinetuneSettings, PretrainSettings
-from reuse.settings.files import ARRAYS, OBJECT
+from reuse.settings.files import ARRAYS, OBJECT, plain_settings
 from reuse.settings.setting import settings_of
 from reuse.setup import finetuning, pretraining
 from reuse.setup.tasks import new_task
+from reuse.setup.trusting import refuse_untrusted
 
 
 def build_beginning(record: RunRecord, *, trust: bool) -> nn.Module:
@@ -32,7 +33,9 @@ def build_beginning(record: RunRecord, *, trust: bool) -> nn.Module:
     """
     if record.manifest.kind not in ("pretrain", "finetune"):
         raise RunError(f"a {record.manifest.kind} is made of weights of others")
-    settings = replace(record.folder.settings(), trust=trust)
+    saved = record.folder.settings()
+    refuse_untrusted(record.folder.path, plain_settings(saved), (), trust=trust)  # they came in a file
+    settings = replace(saved, trust=trust)
     if settings.data == ARRAYS:
         raise RunError("the run was trained on arrays, which it does not keep")
     with untouched_random_state():

@@ -77,7 +77,8 @@ def _facts(record: RunRecord) -> dict[str, str]:
         "training": format_seconds((record.told("seconds") or {}).get("train", 0.0)),
     }
     split = next((split for split in ("test", "valid") if split in record.metrics), "")
-    return told | {f"{split} {name}": f"{value:.4g}" for name, value in record.metrics.get(split, {}).items()}
+    measured = record.metrics.get(split, {}).items()
+    return told | {f"{split} {name}": f"{value:.4g}" for name, value in measured if value is not None}
 
 
 def _curves(records: Sequence[RunRecord]) -> Iterable[Html]:

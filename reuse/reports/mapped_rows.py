@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reuse.data.inputs import Inputs
-from reuse.inference.selecting import DataRequest, load_own, own_rows
+from reuse.inference.selecting import DataRequest, run_rows
 from reuse.reports.spacing import spread
 from reuse.reports.subject import Subject
 
@@ -46,8 +46,9 @@ def find_mapped_rows(subject: Subject) -> MappedRows:
     if outcome is not None:
         return _mapped(outcome.inputs, outcome.targets, outcome.task, outcome.classes, outcome.names, outcome.split)
     assert manifest.preprocessing is not None
-    request = DataRequest(skip_bad=subject.arguments.skip_bad)
-    found = own_rows(load_own(subject.record.folder, manifest.preprocessing, request), None)
+    given = subject.arguments
+    request = DataRequest(given.data, given.target, given.skip_bad)
+    found = run_rows(subject.record.folder, manifest.preprocessing, request, given.split)
     names = found.inputs.names() or [f"row {number}" for number in found.numbers.tolist()]
     targets = None if found.targets is None else found.targets.numpy()
     return _mapped(found.inputs, targets, found.task, found.classes, names, found.split)

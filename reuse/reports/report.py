@@ -54,6 +54,8 @@ def report(arguments: ReportArguments) -> Path:
     if not arguments.runs:
         raise UsageError("a report needs a run: name run folders")
     check_split(arguments.split)
+    if not Path(arguments.out).absolute().parent.is_dir():
+        raise UsageError(f"{arguments.out} is in a folder that there is not: make it, or give another out")
     names = short_names(arguments.runs)
     records = [RunRecord.read(path, name) for path, name in zip(arguments.runs, names, strict=True)]
     with untouched_random_state():  # models that are built draw weights

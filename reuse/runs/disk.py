@@ -61,10 +61,10 @@ def drafted(draft: Path) -> Iterator[None]:
 def _refusal(path: Path, number: int) -> RunError:
     run = next((folder for folder in path.parents if (folder / RECORD).exists()), None)
     if run is None:
-        then = "the run has no first record yet: remove its folder and begin it anew, or give another --out"
+        room, then = "", "the run has no first record yet: remove its folder and begin it anew, or give another --out"
     else:
-        then = f"make room, then go on with --resume {run}"
+        room, then = "make room, ", f"then go on with --resume {run}"
     if number not in FULL:
         return RunError(f"{path} cannot be written ({os.strerror(number)}): mend that; {then}")
     free = shutil.disk_usage(next(folder for folder in path.parents if folder.exists())).free
-    return RunError(f"no room for {path}: {free} bytes are free on its disk; {then}")
+    return RunError(f"no room for {path}: {free} bytes are free on its disk; {room}{then}")

@@ -152,7 +152,7 @@ def test_ctrl_c_while_libraries_are_loaded_is_one_line(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == INTERRUPTED
     assert not out
-    assert err.strip().startswith("interrupted: no run had begun")
+    assert err.strip().startswith("interrupted: the same command begins anew")
     assert len(err.strip().splitlines()) == 1
 
 
