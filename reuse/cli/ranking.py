@@ -4,15 +4,16 @@ from typing import Any
 
 import click
 
+from reuse.cli.completing import completing
 from reuse.cli.options import JSON, given, refusing, with_settings
-from reuse.cli.saying import say
+from reuse.cli.saying import announce, say
 from reuse.settings.ranking import RankArguments
 
 ROWS = 20  # of the table
 
 
 @click.command(cls=refusing(RankArguments))
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE…")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE…", shell_complete=completing("source"))
 @with_settings(RankArguments, without=["sources"])
 @JSON
 @click.pass_context
@@ -23,6 +24,7 @@ def rank(context: click.Context, /, as_json: bool, **_: Any) -> None:
 
     Example: reuse rank timm:resnet18 runs/mine --data photos/ --labels 1000
     """
+    announce(as_json=as_json)
     from reuse.cli.printing import Printer, print_json, table
     from reuse.ranking.rank import rank as call
 
