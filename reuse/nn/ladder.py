@@ -136,33 +136,35 @@ class Resampled(nn.Module):
         return values[:, :, None, None] if self.kind == MAP else values[:, None] if self.kind == STEPS else values
 
 
-class DenseBlock(nn.Module):
-    """Two dense layers beside a skip, over vectors or over each step by itself."""
+class ResidualBlock(nn.Module):
+    """Two layers beside a skip, which is all that the block is at first.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        norm: of what comes in.
+        hidden: the first layer.
+        back: the second, of the same width.
+    """
+
+    def __init__(self, norm: nn.Module, hidden: nn.Linear | nn.Conv2d, back: nn.Linear | nn.Conv2d) -> None:
         super().__init__()
-        self.norm, self.hidden, self.back = nn.LayerNorm(width), nn.Linear(width, width), nn.Linear(width, width)
-        _initialize(self.hidden, self.back)
+        self.norm, self.hidden, self.back = norm, hidden, back
+        _initialize(hidden, back)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return `(…, width)`."""
+        """Return values of the same shape."""
         change: Tensor = self.back(functional.gelu(self.hidden(self.norm(values))))
         return values + change
 
 
-class ConvBlock(nn.Module):
-    """Two 3×3 convolutions beside a skip."""
+def dense_block(width: int) -> ResidualBlock:
+    """Return two dense layers, over vectors or over each step by itself: `(…, width)`."""
+    return ResidualBlock(nn.LayerNorm(width), nn.Linear(width, width), nn.Linear(width, width))
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(1, width)
-        self.hidden, self.back = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
-        _initialize(self.hidden, self.back)
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Return `(rows, width, height, width)`."""
-        change: Tensor = self.back(functional.gelu(self.hidden(self.norm(values))))
-        return values + change
+def conv_block(width: int) -> ResidualBlock:
+    """Return two 3×3 convolutions of maps `(rows, width, height, width)`."""
+    hidden, back = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+    return ResidualBlock(nn.GroupNorm(1, width), hidden, back)
 
 
 class AttentionBlock(nn.Module):
@@ -172,7 +174,7 @@ class AttentionBlock(nn.Module):
         super().__init__()
         self.heads = next(heads for heads in range(HEADS, 0, -1) if width % heads == 0)
         self.norm, self.asked, self.back = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.dense = DenseBlock(width)
+        self.dense = dense_block(width)
         _initialize(self.asked, self.back)
 
     def forward(self, values: Tensor) -> Tensor:
@@ -183,7 +185,7 @@ class AttentionBlock(nn.Module):
         return mixed
 
 
-_BLOCKS: dict[int, Callable[[int], nn.Module]] = {2: DenseBlock, STEPS: AttentionBlock, MAP: ConvBlock}
+_BLOCKS: dict[int, Callable[[int], nn.Module]] = {2: dense_block, STEPS: AttentionBlock, MAP: conv_block}
 """Blocks by the dimensions of a batch."""
 
 
