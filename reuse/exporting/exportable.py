@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from reuse.data.dataset import SPLITS
@@ -20,6 +21,18 @@ from reuse.version import __version__
 
 Predict = Callable[[Sequence[Tensor]], Tensor]
 """From raw rows to what they are predicted to be."""
+
+
+def called(network: Callable[..., Any]) -> Predict:
+    """Return what a network that was read back gives for rows, without gradients."""
+
+    def predict(rows: Sequence[Tensor]) -> Tensor:
+        with torch.inference_mode():
+            outputs = network(*rows)
+        assert isinstance(outputs, Tensor)
+        return outputs
+
+    return predict
 
 
 @dataclass(frozen=True)

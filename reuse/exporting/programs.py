@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from reuse.errors import UsageError
-from reuse.exporting.exportable import Exportable, Predict
+from reuse.exporting.exportable import Exportable, Predict, called
 from reuse.exporting.serving import ServedModel
 from reuse.nn.probing import reason
 
@@ -45,15 +44,7 @@ def write_program(source: Exportable, path: Path) -> Predict:
     """Write a program and return what it computes when it is read back."""
     about = json.dumps(source.about, indent=2, ensure_ascii=False)
     torch.export.save(traced_program(source, source.served), path, extra_files={ABOUT: about})
-    read = torch.export.load(path).module()
-
-    def predict(rows: Sequence[Tensor]) -> Tensor:
-        with torch.inference_mode():
-            outputs = read(*rows)
-        assert isinstance(outputs, Tensor)
-        return outputs
-
-    return predict
+    return called(torch.export.load(path).module())
 
 
 def program_usage(source: Exportable) -> str:

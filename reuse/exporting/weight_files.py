@@ -1,13 +1,13 @@
 """Weights alone, in safetensors: all of them in one file, under the model's own names, with the facts on the run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
-from reuse.exporting.exportable import Exportable, Predict
+from reuse.exporting.exportable import Exportable, Predict, called
 from reuse.exporting.serving import with_network
 
 FILE = "model.safetensors"
@@ -54,12 +54,4 @@ def save_state(network: nn.Module, path: Path, about: Mapping[str, str]) -> None
 
 def prediction_of(source: Exportable, network: nn.Module) -> Predict:
     """Return what another network with the run's weights predicts."""
-    served = with_network(source.model, network)
-
-    def predict(rows: Sequence[Tensor]) -> Tensor:
-        with torch.inference_mode():
-            outputs = served(*rows)
-        assert isinstance(outputs, Tensor)
-        return outputs
-
-    return predict
+    return called(with_network(source.model, network))
