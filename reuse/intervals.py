@@ -1,4 +1,4 @@
-"""The certainty of a mean."""
+"""The certainty of a mean, and of a share."""
 
 import math
 from collections.abc import Sequence
@@ -37,3 +37,19 @@ def paired_interval(
     differences = np.asarray(second, np.float64) - np.asarray(first, np.float64)
     mean, width = float(differences.mean()), half_interval(differences.tolist(), confidence)
     return mean, mean - width, mean + width
+
+
+def wilson_interval(right: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the score interval of a share (Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953).
+
+    Args:
+        right: how many rows are right.
+        rows: of how many, at least one.
+        confidence: between 0 and 1.
+    """
+    from scipy.special import ndtri
+
+    z, share = float(ndtri((1 + confidence) / 2)), right / rows
+    middle = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
+    half = z / (1 + z**2 / rows) * math.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2))
+    return max(0.0, middle - half), min(1.0, middle + half)

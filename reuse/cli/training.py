@@ -94,16 +94,15 @@ def _show(result: Any, as_json: bool, following: str) -> None:
 def _compared(result: Any) -> list[str]:
     """Return the table of the comparison under what it is of, and whether the reused layers gain."""
     from reuse.cli.printing import table
-    from reuse.runs.results import with_intervals
+    from reuse.runs.results import WAYS, with_intervals
 
-    said = {"scratch": "from scratch", "frozen": "reused and frozen", "unfrozen": "reused, unfrozen"}
     sizes, draws = result.sizes, result.comparison["scratch"].get("draws", 1)
     same = f"on the test split, after training on the same {sizes['train']} + {sizes['valid']} labels"
     if draws == 1:
-        rows = [{"layers": said[way], **row} for way, row in result.comparison.items()]
+        rows = [{"layers": WAYS[way], **row} for way, row in result.comparison.items()]
         return [f"{same}:", table(rows)]
-    rows = [{"layers": said[way], **with_intervals(row)} for way, row in result.comparison.items()]
-    gains = [_gained(said[way], row) for way, row in result.comparison.items() if "gain" in row]
+    rows = [{"layers": WAYS[way], **with_intervals(row)} for way, row in result.comparison.items()]
+    gains = [_gained(WAYS[way], row) for way, row in result.comparison.items() if "gain" in row]
     return [f"{same}, {draws} draws of them, means ± 95 %:", table(rows), *gains]
 
 

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from scipy.stats import binomtest  # type: ignore[import-untyped]
-
 from reuse.data.dataset import SPLITS
 from reuse.escaping import escaped
 from reuse.exporting.exportable import Exportable
+from reuse.intervals import wilson_interval
 from reuse.settings.group import Settings
 from reuse.settings.setting import settings_of
 from reuse.version import __version__
@@ -58,8 +57,8 @@ def _measured(source: Exportable, split: str, name: str, value: float | None) ->
         return ""
     if name != "accuracy" or not rows or not _counts_rows(source):
         return f"{value:.4g}"
-    interval = binomtest(round(value * rows), rows).proportion_ci(method="wilson")
-    return f"{value:.4g} ({interval.low:.3f} to {interval.high:.3f})"
+    low, high = wilson_interval(round(value * rows), rows)
+    return f"{value:.4g} ({low:.3f} to {high:.3f})"
 
 
 def _counts_rows(source: Exportable) -> bool:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import binomtest  # type: ignore[import-untyped]
 from torch import Tensor
 
 from reuse.errors import DataError
@@ -93,12 +92,6 @@ def probe_together(features: Tensor, rows: ProbedRows, fractions: Sequence[float
         DataError: there are no rows to choose by.
     """
     return _chosen(features, rows, sorted(fractions))
-
-
-def interval(correct: int, rows: int) -> tuple[float, float]:
-    """Return between which bounds a share of all rows lies, with 95 % confidence (Wilson 1927), by those measured."""
-    found = binomtest(correct, rows).proportion_ci(CONFIDENCE, method="wilson")
-    return float(found.low), float(found.high)
 
 
 def _chosen(features: Tensor, rows: ProbedRows, fractions: Sequence[float]) -> LinearProbe:

@@ -6,6 +6,7 @@ from reuse.reports.markup import Html, folded, joined, note, scrolled, table, ta
 from reuse.reports.outcome import Outcome
 from reuse.reports.predicted_numbers import numbers_beside
 from reuse.reports.subject import Section, Subject, absent, empty_section
+from reuse.runs.models import LIKELY
 
 MOST_CLASSES = 40  # of a matrix that can be read
 SHORT = 3  # letters of names that need not be turned
@@ -97,7 +98,7 @@ def _by_class(outcome: Outcome) -> Html:
 def given_and_labelled(outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
     """Return which classes or labels each row is given, and which it has, bool `(rows, classes)`."""
     if outcome.task == "multilabel":
-        return outcome.values > 0.5, outcome.targets > 0
+        return outcome.values > LIKELY, outcome.targets > 0
     every = np.arange(len(outcome.classes))
     return outcome.predicted[:, None] == every, outcome.targets[:, None] == every
 

@@ -15,6 +15,7 @@ from reuse.reports.markup import Html, joined, note, table, tag
 from reuse.reports.outcome import Outcome
 from reuse.reports.scores import row_losses
 from reuse.reports.subject import Section, Subject, empty_section
+from reuse.runs.models import LIKELY
 
 SHOWN = 24
 LARGEST = 96  # pixels of a side
@@ -161,7 +162,7 @@ def _predicted(outcome: Outcome, place: int) -> str:
         best = int(outcome.predicted[place])
         return f"{outcome.classes[best]} {values[best]:.0%}"
     if outcome.task == "multilabel":
-        return _labels(outcome, values > 0.5)
+        return _labels(outcome, values > LIKELY)
     return ", ".join(f"{value:.5g}" for value in values.tolist())
 
 

@@ -13,7 +13,7 @@ from reuse.inference.metrics import FurtherMetrics, Metric
 from reuse.inference.selecting import DataRequest, load_own, own_rows, run_rows
 from reuse.reporting import Reporter
 from reuse.reports.record import RunRecord
-from reuse.runs.models import SavedModel
+from reuse.runs.models import LIKELY, SavedModel
 from reuse.settings.uses import ReportArguments
 
 SPLIT_WORDS = {"train": "training", "valid": "validation", "test": "test", "all": "all"}
@@ -58,7 +58,7 @@ class Outcome:
     def right(self) -> np.ndarray:
         """Which rows are given their own class, or just the labels that they have, bool `(rows,)`."""
         if self.task == "multilabel":
-            return np.asarray(((self.values > 0.5) == (self.targets > 0)).all(1))
+            return np.asarray(((self.values > LIKELY) == (self.targets > 0)).all(1))
         return np.asarray(self.predicted == self.targets)
 
     @cached_property

@@ -1,6 +1,5 @@
 """How sure a score is: intervals in which it would lie for other rows of the same kind."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -24,21 +23,6 @@ class Interval:
     def excludes_zero(self) -> bool:
         """Whether 0 lies outside."""
         return self.low > 0 or self.high < 0
-
-
-def wilson_interval(right: int, rows: int) -> Interval:
-    """Return the score interval of a share (Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953).
-
-    Args:
-        right: how many rows are right.
-        rows: of how many, at least one.
-    """
-    from scipy.stats import norm  # type: ignore[import-untyped]
-
-    z, share = float(norm.ppf((1 + CONFIDENCE) / 2)), right / rows
-    middle = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
-    half = z / (1 + z**2 / rows) * math.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2))
-    return Interval(max(0.0, middle - half), min(1.0, middle + half))
 
 
 def bootstrap_intervals(score: Scorer, rows: int, resamples: int = RESAMPLES) -> dict[str, Interval]:
@@ -67,7 +51,7 @@ def mcnemar_probability(first_right: np.ndarray, second_right: np.ndarray) -> fl
         first_right: for each row, whether the first model is right.
         second_right: the same of the second, of the same rows.
     """
-    from scipy.stats import binomtest
+    from scipy.stats import binomtest  # type: ignore[import-untyped]
 
     only_first = int((first_right & ~second_right).sum())
     only_second = int((second_right & ~first_right).sum())

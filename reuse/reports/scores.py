@@ -3,8 +3,10 @@
 import numpy as np
 
 from reuse.inference.pooling import SMALLEST
+from reuse.intervals import wilson_interval
 from reuse.reports.outcome import Outcome
-from reuse.reports.row_intervals import RESAMPLES, Interval, Scorer, bootstrap_intervals, wilson_interval
+from reuse.reports.row_intervals import RESAMPLES, Interval, Scorer, bootstrap_intervals
+from reuse.runs.models import LIKELY
 
 FEW_RESAMPLES = 200
 MANY_ROWS = 50_000
@@ -32,7 +34,7 @@ def score_intervals(outcome: Outcome) -> dict[str, Interval]:
     score, rows = scorer_of(outcome), len(outcome.numbers)
     intervals = bootstrap_intervals(score, rows, resamples_of(outcome))
     if outcome.task == "classification":
-        intervals["accuracy"] = wilson_interval(int(outcome.right.sum()), rows)
+        intervals["accuracy"] = Interval(*wilson_interval(int(outcome.right.sum()), rows))
     return intervals
 
 
@@ -72,7 +74,7 @@ def _of_classes(outcome: Outcome) -> Scorer:
 
 
 def _of_labels(outcome: Outcome) -> Scorer:
-    losses, given, has = row_losses(outcome), outcome.values > 0.5, outcome.targets > 0
+    losses, given, has = row_losses(outcome), outcome.values > LIKELY, outcome.targets > 0
 
     def score(places: np.ndarray) -> dict[str, float]:
         some, true = given[places], has[places]

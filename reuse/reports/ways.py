@@ -5,9 +5,8 @@ from typing import Any
 
 from reuse.reports.markup import Html, joined, table, tag
 from reuse.reports.record import RunRecord
-from reuse.runs.results import with_intervals
+from reuse.runs.results import WAYS, with_intervals
 
-WORDS = {"scratch": "from scratch", "frozen": "reused and frozen", "unfrozen": "reused, unfrozen"}
 TOLD = {"gain": "gain over scratch"}
 
 
@@ -18,7 +17,7 @@ def ways_table(record: RunRecord) -> Html | None:
         return None
     rows = {way: with_intervals(row) for way, row in told.items()}
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    cells = [[WORDS.get(way, way), *(_cell(row.get(name)) for name in names)] for way, row in rows.items()]
+    cells = [[WAYS.get(way, way), *(_cell(row.get(name)) for name in names)] for way, row in rows.items()]
     draws = next(iter(told.values())).get("draws")
     means = f", means over {draws:.0f} draws of the labels ± 95 %" if draws else ""
     heading = tag("h4", f"The same training otherwise, on the test rows{means}")

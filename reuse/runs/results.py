@@ -57,6 +57,10 @@ class Result:
         return asdict(self)
 
 
+WAYS = {"scratch": "from scratch", "frozen": "reused and frozen", "unfrozen": "reused, unfrozen"}
+"""The rows of `Result.comparison`, as people read them."""
+
+
 def with_intervals(row: Mapping[str, float]) -> dict[str, Any]:
     """Return a row of a comparison as people read it: over several draws each metric with half its interval.
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from reuse.features.layer_taps import LayerTap
-from reuse.heads.layer_probing import LinearProbe, interval, probe_layer, probe_together
+from reuse.heads.layer_probing import LinearProbe, probe_layer, probe_together
+from reuse.intervals import wilson_interval
 from reuse.nn.sides import LinearBeside
 from reuse.nn.tapped import FEATURES
 from reuse.searching.layer_stage import LayerSweep
@@ -91,5 +92,5 @@ def _name(tap: LayerTap, whole: LinearBeside) -> str:
 
 
 def _half(correct: int, rows: int) -> float:
-    low, high = interval(correct, rows)
+    low, high = wilson_interval(correct, rows)
     return (high - low) / 2

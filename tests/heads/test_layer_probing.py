@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from reuse.errors import DataError
-from reuse.heads.layer_probing import ProbedRows, interval, probe_layer, probe_together
+from reuse.heads.layer_probing import ProbedRows, probe_layer, probe_together
+from reuse.intervals import wilson_interval
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(2, 3, size=(120, 30)).astype(np.float32)
@@ -68,4 +69,4 @@ def test_the_interval_is_wilsons() -> None:
     z, share, rows = norm.ppf(0.975), 45 / 60, 60
     middle = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
     half = z / (1 + z**2 / rows) * np.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2))
-    assert interval(45, 60) == pytest.approx((middle - half, middle + half))
+    assert wilson_interval(45, 60) == pytest.approx((middle - half, middle + half))

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from reuse.reports.row_intervals import bootstrap_intervals, mcnemar_probability, wilson_interval
+from reuse.intervals import wilson_interval
+from reuse.reports.row_intervals import bootstrap_intervals, mcnemar_probability
 
 
 @given(rows=st.integers(1, 500), share=st.floats(0, 1))
 def test_wilsons_interval_is_that_of_scipy(rows: int, share: float) -> None:
     right = round(share * rows)
     expected = binomtest(right, rows).proportion_ci(0.95, method="wilson")
-    interval = wilson_interval(right, rows)
-    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert wilson_interval(right, rows) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_the_bootstrap_of_a_mean_is_near_the_normal_interval() -> None:
