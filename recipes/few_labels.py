@@ -4,11 +4,14 @@ Beating a net from scratch proves little: a linear model of the inputs, the same
 k-means found, often do so too. So these four always stand in the table, and a gain is over the best of them.
 """
 
+import json
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from itertools import product
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -39,6 +42,7 @@ from reuse.data.dataset import Dataset
 DRAWS, PRETRAININGS, MINUTES = 10, 2, 10.0
 NETWORK: dict[str, Any] = {"model": "convnet:32,64", "activation": "relu"}
 LAYERS = "conv*"
+SOURCES = Path("runs") / "few_labels"
 METHODS = (
     *("autoencoder", "denoising_autoencoder", "variational", "masked", "gan", "bigan"),
     *("simclr", "simsiam", "byol", "barlow_twins", "vicreg", "moco", "dino"),
@@ -95,6 +99,9 @@ def main(
 ) -> dict[str, Any]:
     """Compare methods on ten draws; quick: two methods, the digits of scikit-learn for all cases, an epoch, two draws.
 
+    Hours that several calls may share: pretrainings stay in `runs/few_labels`, figures in the record, and a call goes
+    on where an earlier one was stopped.
+
     Args:
         quick: in seconds.
         methods: names of `reuse pretrain --list`, with their settings.
@@ -102,8 +109,9 @@ def main(
         sets: data to compare on now; what an earlier call has measured stays in the table.
         labels: numbers of labels a class to compare on now.
     """
-    with TemporaryDirectory() as folder:
-        comparison = Comparison(Path(folder), 0.0 if quick else minutes, {"epochs": UNFREEZE + 1} if quick else {})
+    with TemporaryDirectory() as folder, TemporaryDirectory() if quick else nullcontext(SOURCES) as sources:
+        few = {"epochs": UNFREEZE + 1} if quick else {}
+        comparison = Comparison(Path(folder), Path(sources), 0.0 if quick else minutes, few)
         digits = cache(lambda seed, way: comparison(seed, "digits", 5, way))
 
         def measure(seed: int, data: str, labels: int, way: str) -> dict[str, float]:
@@ -123,13 +131,14 @@ class Comparison:
     """Measures a way on a draw of labels; what draws share is computed once.
 
     Args:
-        folder: for runs and features.
+        folder: for fine-tuned runs and features.
+        sources: folder of the pretrained runs; those that it holds are not trained again.
         minutes: of the processor, for each pretraining.
         few: other settings of the training of everything.
     """
 
-    def __init__(self, folder: Path, minutes: float, few: dict[str, Any]) -> None:
-        self.folder, self.minutes, self.few = folder, minutes, few
+    def __init__(self, folder: Path, sources: Path, minutes: float, few: dict[str, Any]) -> None:
+        self.folder, self.sources, self.minutes, self.few = folder, sources, minutes, few
         self.source: Callable[[str, str, int], tuple[str, float]] = cache(self._source)
         self.features: Callable[[str, str, int], Features] = cache(self._features)
         self.whole: Callable[[str], Dataset] = cache(lambda data: reuse.load(data, split_seed=0))
@@ -183,9 +192,15 @@ class Comparison:
         return features_of(NETWORK, whole, run=run, seed=number)
 
     def _source(self, data: str, way: str, number: int) -> tuple[str, float]:
-        out, settings = self.folder / f"{data}-{way}-{number}", {"data": data, "seed": number, "split_seed": 0}
-        taken: tuple[str, float] = pretrain_within(self.minutes, way, out, **NETWORK, **SOURCE, **settings)
-        return taken
+        out = self.sources / f"{data}-{way}-{number}-{self.minutes:g}min"
+        kept = out / "pretrained.json"
+        if not kept.exists():
+            rmtree(out, ignore_errors=True)  # stopped on the way
+            settings = {"data": data, "seed": number, "split_seed": 0}
+            run, minutes = pretrain_within(self.minutes, way, out / "run", **NETWORK, **SOURCE, **settings)
+            kept.write_text(json.dumps({"run": run, "minutes": minutes}))
+        found = json.loads(kept.read_text())
+        return found["run"], found["minutes"]
 
 
 def compared(record: Record) -> Iterator[tuple[str, str, str, str]]:
