@@ -70,8 +70,8 @@ class LoadArguments(DataSettings):
         data: a name ("digits"), "openml:NAME", a data frame of pandas, polars or another library, a file
             (.npz .h5 .csv .parquet .tar), a folder (class folders of images,
             or IDX files), an image, a dict of arrays (`x`, `y`, or `x_train`, `y_train`, …), the pair `(x, y)`, y
-            None for no targets. `x` may be a list of images' files or of Pillow's images, which may also stand alone. A
-            Dataset of torch is read once, whole.
+            None for no targets, or `x` alone. `x` may be a list of images' files or of Pillow's images, which may also
+            stand alone. A Dataset of torch is read once, whole.
         labels: how many labelled rows in all (or "N/class"), a fifth of them for validation; the test split stays.
         classes: the classes to keep: "0-7", "5,6", names, a number.
         target: a table's target column, several separated by commas; "none": no targets, for any data but a
@@ -184,8 +184,8 @@ def _read_rows(given: Any, options: Options) -> RawData:
         given = [given]
     if options.kind == "several" and are_rows_of_several(given):
         given = {"x": given}
-    if isinstance(given, Sequence | np.ndarray | Tensor) and not isinstance(given, tuple):
-        given = (given, None) if options.without_targets or are_pictures(given) else given
+    if isinstance(given, np.ndarray | Tensor) or _are_inputs(given, options):
+        given = given, None
     if isinstance(given, tuple):
         if len(given) != 2:
             raise UsageError(f"a tuple of {len(given)} as data: give the pair (x, y), or a dict of arrays")
@@ -196,6 +196,13 @@ def _read_rows(given: Any, options: Options) -> RawData:
     raise UsageError(
         f"data of type {kind}: give a name or path, a pair (x, y), a data frame, a torch Dataset, or a dict of arrays"
     )
+
+
+def _are_inputs(given: Any, options: Options) -> bool:
+    """Return whether a sequence is one of inputs alone, and not the pair `(x, y)`."""
+    if not isinstance(given, Sequence) or isinstance(given, tuple):
+        return False
+    return options.without_targets or are_pictures(given)
 
 
 def _read_path(spec: str, options: Options) -> RawData:

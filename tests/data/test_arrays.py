@@ -1,6 +1,8 @@
 """Arrays in memory, .npz, HDF5 and IDX: shapes, tasks, statistics, what is refused."""
 
 import gzip
+from collections.abc import Callable
+from typing import Any
 
 import h5py
 import numpy as np
@@ -236,8 +238,16 @@ def test_an_unknown_spec_names_the_nearest_and_the_path():
         load("digit")
     with pytest.raises(DataError, match=r"there is no file or folder .*nowhere"):
         load("./nowhere")
-    with pytest.raises(UsageError, match="data of type ndarray"):
-        load(np.zeros((3, 3)))
+    with pytest.raises(UsageError, match="data of type set"):
+        load({1, 2})
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_an_array_alone_has_no_targets(kind: Callable[[np.ndarray], Any]):
+    x, _ = vectors()
+    alone, paired = load(kind(x)), load((x, None))
+    assert alone.task == paired.task == "unlabelled"
+    assert np.array_equal(alone.train.inputs.digests(), paired.train.inputs.digests())
 
 
 def test_digests_depend_on_content_type_and_shape_alone():
