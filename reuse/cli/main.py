@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +17,7 @@ from reuse import __version__
 from reuse.cli.failing import failure_of, one_line, print_error, tell, wants_json
 from reuse.cli.options import Group
 from reuse.cli.saying import say
+from reuse.cli.starting import command_start
 from reuse.menus import suggest
 
 # Commands and where they are; nothing of a command is imported before it is called or asked for help.
@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> None:
         if who is not None:
             _refuse_alone(given)
         with _warnings_as_lines():
-            began = _process_start() if arguments is None else time.perf_counter()
+            began = command_start() if arguments is None else time.perf_counter()
             code = cli(arguments, prog_name="reuse", standalone_mode=False, obj=began) or 0
             sys.stdout.flush()
     except BrokenPipeError:
@@ -137,16 +137,6 @@ def _leave(code: int) -> None:
     atexit._run_exitfuncs()
     sys.stderr.flush()
     os._exit(code)
-
-
-def _process_start() -> float:
-    """Return when this process began, in seconds of `time.perf_counter`; where the system does not say it, now."""
-    try:
-        ticks = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19]
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError, ValueError, IndexError):
-        age = 0.0
-    return time.perf_counter() - age
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import warnings
@@ -56,6 +58,16 @@ def test_the_total_begins_with_the_process() -> None:
     seconds = json.loads(done.stdout)["seconds"]
     assert seconds["start"] >= 0.5
     assert seconds["total"] >= seconds["start"] + seconds["load"] + seconds["train"]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None or not Path("/proc/self/stat").exists(), reason="for Linux")
+@pytest.mark.parametrize("waiting", ["sleep 3", "read -t 3 < <(sleep 4)"])
+def test_the_total_is_that_of_the_command_and_not_of_its_shell(waiting: str) -> None:
+    """A shell that becomes its last command leaves it a process that is as old as the shell."""
+    program = "import time; began = time.perf_counter(); from reuse.cli.starting import command_start; "
+    line = shlex.join([sys.executable, "-c", program + "print(began - command_start())"])
+    done = subprocess.run(["bash", "-c", f"{waiting}; exec {line}"], capture_output=True, text=True, check=True)
+    assert 0 < float(done.stdout) < 2.5
 
 
 def test_the_second_run_finds_its_activations(reuse: Any) -> None:
