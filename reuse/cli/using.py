@@ -47,7 +47,7 @@ def predict(context: click.Context, /, as_json: bool, out: str | None, raw: bool
 
     Example: reuse predict runs/finetune-20261121-090000 --data new/ --out predictions.csv
     """
-    announce(as_json=as_json)
+    announce(as_json=as_json or (out is None and not sys.stderr.isatty()))  # a program reads the lines
     from reuse.cli.printing import Printer, print_json
     from reuse.inference.predicting import predict_run
 

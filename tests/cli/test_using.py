@@ -54,6 +54,16 @@ def test_all_splits_together(reuse: Any, finetuned: Path) -> None:
         assert values["metrics"][name] == pytest.approx(mean, rel=1e-5)
 
 
+def test_a_program_that_reads_predictions_is_not_told_what_is_loading(
+    reuse: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    quiet = list[bool]()
+    monkeypatch.setattr("reuse.cli.using.announce", lambda *, as_json: quiet.append(as_json))
+    for others in ([], ["--out", tmp_path / "predictions.csv"]):
+        reuse("predict", tmp_path / "no-run", "--data", "digits", *others).is_refused("no-run")
+    assert quiet == [True, False]
+
+
 def test_classes_are_found_by_name(reuse: Any, finetuned: Path, few_digits: Path) -> None:
     """The file's classes 3, 5, 8 and the run's are the same; in the file of two they have other numbers."""
     arrays = arrays_of(few_digits)

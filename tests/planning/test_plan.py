@@ -15,6 +15,7 @@ from finished_runs import weights
 from reuse.features import choosing
 from reuse.finetuning.finetune import plan as plan_finetuning
 from reuse.planning.measuring import measure_bandwidths
+from reuse.planning.options import Work
 from reuse.runs.results import Result
 
 MODULE = """
@@ -123,12 +124,12 @@ def costly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def loses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every measurement say that the frozen layers cost nothing."""
+    """Have every measurement say that the frozen layers and reading cost nothing; a step behind them, a second."""
     measured = choosing.measure_work
 
     def free(*arguments: Any) -> Any:
-        work, nodes = measured(*arguments)
-        return replace(work, frozen=0.0, whole=work.suffix / 2), dict.fromkeys(nodes, 0.0)
+        _, nodes = measured(*arguments)
+        return Work(frozen=0.0, suffix=1.0, whole=0.5, measured=0.0), dict.fromkeys(nodes, 0.0)
 
     monkeypatch.setattr(choosing, "measure_work", free)
 
