@@ -1,5 +1,7 @@
 """`reuse inspect` and `reuse plan`."""
 
+import time
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -59,6 +61,7 @@ def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any)
 
     try:
         freezing, features = make_plan(**settings_of_call(context, config, PlanArguments))
+        features = replace(features, plan=replace(features.plan, elapsed=time.perf_counter() - context.find_root().obj))
     except CutError as error:
         if as_json:
             print_json(

@@ -163,6 +163,9 @@ def describe_plan(features: PlannedFeatures) -> list[str]:
         lines.append(f"computed every epoch though frozen, behind layers that train: {_few(features.parts.uncached)}")
     if not plan.cache:
         lines.append(f"no cache: {plan.reason}")
+    if plan.elapsed:
+        spent = f"of which {format_seconds(plan.elapsed)} went into starting, reading and planning"
+        lines.append(f"the command as a whole: about {format_seconds(plan.total)}, {spent}")
     return lines
 
 

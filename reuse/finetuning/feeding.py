@@ -1,5 +1,6 @@
 """The feed of a phase of a fine-tuning: activations as its plan has it, or the inputs."""
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -138,7 +139,9 @@ def plan_phase_features(needs: PhaseNeeds, began: CacheChoice | None = None) -> 
     features = plan_features(model, data, setup.compute, settings, upcoming, viewing, setup.task.hints)
     if settings.cutmix and [len(tensor.shape) for tensor in features.stored] != [3]:
         raise CutError("cutmix pastes patches of maps, and what the frozen layers compute is none: mixup takes it too")
-    return features
+    if len(setup.phases) > 1:
+        return features  # which other phases follow, and what they take, is not known yet
+    return replace(features, plan=replace(features.plan, elapsed=time.perf_counter() - setup.task.started))
 
 
 def _once(setup: FinetuneSetup) -> bool:

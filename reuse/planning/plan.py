@@ -55,6 +55,7 @@ class Plan:
         views: versions of each training row, as it is and changed, that are stored; 1 without any that are changed.
         stored_rows: rows of all splits and versions; 0: as `rows`.
         remembered: whether the frozen layers were measured by an earlier run, under the same conditions.
+        elapsed: seconds that the command had taken when the plan was made, imports and all.
     """
 
     cache: bool
@@ -75,9 +76,15 @@ class Plan:
     views: int = 1
     stored_rows: int = 0
     remembered: bool = False
+    elapsed: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stored_rows", self.stored_rows or self.rows)
+
+    @property
+    def total(self) -> float:
+        """Predicted seconds of the command, from its start to the end of the training."""
+        return self.elapsed + (self.with_cache if self.cache else self.without_cache)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""

@@ -22,7 +22,8 @@ from reuse.nn.selu import input_concerns
 from reuse.nn.specs import LAYER_NAMES, family_options, is_recurrent
 from reuse.nn.word_vectors import WordVectors, read_word_vectors
 from reuse.reporting import Reporter
-from reuse.settings.model import FreezingSettings, ModelSettings, ReusingSettings
+from reuse.settings.commands import FinetuneSettings
+from reuse.settings.model import ModelSettings, ReusingSettings
 from reuse.setup.hf import config_for, config_of
 from reuse.setup.sources import Source
 
@@ -164,7 +165,7 @@ def uppermost_layers(model: nn.Module) -> tuple[str, ...]:
     return (*summarize(model, others), *summarize(model, outputs))
 
 
-def freeze_layers(model: nn.Module, settings: FreezingSettings, fresh: Sequence[str], reporter: Reporter) -> Freezing:
+def freeze_layers(model: nn.Module, settings: FinetuneSettings, fresh: Sequence[str], reporter: Reporter) -> Freezing:
     """Freeze what the settings ask for and say what that is.
 
     Args:
@@ -179,7 +180,8 @@ def freeze_layers(model: nn.Module, settings: FreezingSettings, fresh: Sequence[
     reporter.line(f"frozen: {', '.join(freezing.layers)}")
     random = summarize(model, {name for name in freezing.parameters if _is_below(name, fresh)})
     if random:
-        reporter.line(f"warning: these frozen layers have random weights: {', '.join(random)}")
+        warning = "" if settings.random_weights else "warning: "
+        reporter.line(f"{warning}these frozen layers have random weights: {', '.join(random)}")
     return freezing
 
 

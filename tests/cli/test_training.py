@@ -119,6 +119,10 @@ def test_the_report_says_what_the_plan_foretold_and_what_views_there_were(reuse:
         answer.out,
         re.MULTILINE,
     )
+    assert re.search(
+        r"^the command as a whole: about .*, of which .* starting, reading and planning$", answer.err, re.M
+    )
+    assert re.search(r"^the command as a whole: predicted .*, took .*$", answer.out, re.MULTILINE)
 
 
 @pytest.mark.usefixtures("cached_however_small")

@@ -64,6 +64,15 @@ def test_what_a_long_check_of_the_cut_takes_is_said(prepared: PlannedFeatures) -
     assert f"{longer}later runs remember it" in describe_plan(replace(prepared, seconds={"cut": 12.0}))
 
 
+def test_what_the_command_takes_as_a_whole_counts_what_came_before_the_plan(prepared: PlannedFeatures) -> None:
+    whole = "the command as a whole: about {}, of which 5.0 s went into starting, reading and planning"
+    planned = replace(prepared.plan, elapsed=5.0)
+    assert describe_plan(replace(prepared, plan=planned))[-1] == whole.format("25.0 s")
+    plain = replace(planned, cache=False, reason="it costs too much")
+    assert describe_plan(replace(prepared, plan=plain))[-1] == whole.format("3.6 min")
+    assert not any("as a whole" in line for line in describe_plan(prepared))
+
+
 def test_rows_that_are_there_are_said(prepared: PlannedFeatures) -> None:
     some = describe_plan(replace(prepared, plan=replace(PAYS, missing=60)))
     every = describe_plan(replace(prepared, plan=replace(PAYS, missing=0)))

@@ -68,6 +68,10 @@ def test_layers_frozen_at_random_are_named(source: str, settings: dict[str, Any]
     lines = Listener()
     reuse.finetune(**{"source": source, **settings}, data=ARRAYS, compare=False, reporter=lines, **QUICK)
     assert lines.said(f"warning: these frozen layers have random weights: {layers}")
+    asked = Listener()
+    settings = {**settings, "random_weights": True, "restore": ()}
+    reuse.finetune(**{"source": source, **settings}, data=ARRAYS, compare=False, reporter=asked, **QUICK)
+    assert asked.said(f"these frozen layers have random weights: {layers}"), "who asked for it is not warned"
 
 
 def test_restored_layers_are_not_called_random(source: str) -> None:
