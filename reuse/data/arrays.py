@@ -184,9 +184,9 @@ def refuse_unusable(array: np.ndarray, name: str) -> None:
     if array.dtype.kind != "f":
         return
     for start in range(0, len(array), BLOCK_ROWS):
-        bad = np.argwhere(~np.isfinite(array[start : start + BLOCK_ROWS]))
-        if len(bad):
-            row, *place = bad[0].tolist()
+        finite = np.isfinite(array[start : start + BLOCK_ROWS])
+        if not finite.all():
+            row, *place = np.argwhere(~finite)[0].tolist()
             where = PLACES[len(place)].format(*place)
             value = array[(start + row, *place)]
             raise DataError(

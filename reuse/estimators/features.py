@@ -23,6 +23,7 @@ from reuse.seeding import seed_everything, untouched_random_state
 from reuse.settings.estimators import ExtractingSettings
 
 EXAMPLE_ROWS = 2
+SOME_ROWS = 32  # among which a few are looked for that are stored
 
 
 @parameters_of(ExtractingSettings)
@@ -47,10 +48,20 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     settings_class: type[ExtractingSettings] = ExtractingSettings
-    network_: LayerOutputs
     widths_: tuple[int, ...]
+    _network: LayerOutputs
     _extraction: Extraction | None
-    _state: bytes
+    _held: OpenedNetwork | None  # whose network this is as long as nobody has asked for one of their own
+    _state: str | None  # of the network since somebody has it, who may change it; None: nobody has
+
+    @property
+    def network_(self) -> LayerOutputs:
+        """The network, which is nobody else's and may be changed: what it gives then is computed anew."""
+        if self._held is not None:
+            self._network, self._held = copied(self._held), None
+        if self._state is None:
+            self._state = state_of(self._network, self._compute)
+        return self._network
 
     def fit(self, X: Any, y: Any = None) -> "FrozenFeatures":  # noqa: ARG002, N803 - scikit-learn's names
         """Open the network, and find its layers on a few rows.
@@ -69,10 +80,8 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             opened = open_network(settings, rows)
         self._adopt(LayerOutputs(opened.module, settings.layers, settings.pool), opened.preprocessing, rows)
         if made is not None and self._extraction is not None:
-            own = OpenedNetwork(made, self.network_, self._preprocessing, self.widths_, self._extraction)
-            if hold(own):
-                self.network_ = copied(self.network_)  # the one that is held is nobody's
-                self._state = state_of(self.network_)
+            own = OpenedNetwork(made, self._network, self._preprocessing, self.widths_, self._extraction)
+            self._held = own if hold(own) else None
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -100,39 +109,42 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Take what is held, as long as it computes what is stored; return whether it was taken."""
         if opened is None:
             return False
-        if not still_holds(opened, prepare(rows, opened.preprocessing)):
+        some = np.sort(np.random.default_rng().permutation(len(rows))[:SOME_ROWS])
+        if not still_holds(opened, prepare(rows[some], opened.preprocessing)):
             forget()
             return False
         self._preprocessing, self._compute = opened.preprocessing, Compute(choose_device(self.device), self.precision)
-        self.network_, self.widths_, self._extraction = copied(opened.outputs), opened.widths, opened.extraction
-        self._state = state_of(self.network_)
+        self._network, self._held, self._state = opened.outputs, opened, None
+        self.widths_, self._extraction = opened.widths, opened.extraction
         return True
 
     def _adopt(self, outputs: LayerOutputs, preprocessing: Preprocessing, rows: np.ndarray) -> None:
         """Take a network with its layers, on its device and in its type, and note what it gives."""
         self._preprocessing, self._compute = preprocessing, Compute(choose_device(self.device), self.precision)
-        self.network_ = outputs.requires_grad_(False).to(self._compute.device, self._compute.dtype).eval()
+        self._network = outputs.requires_grad_(False).to(self._compute.device, self._compute.dtype).eval()
         example = prepared(rows[:EXAMPLE_ROWS], preprocessing)
-        self.widths_ = self.network_.measure(example.to(self._compute.device, self._compute.dtype))
-        self._extraction, self._state = None, b""
+        self.widths_ = self._network.measure(example.to(self._compute.device, self._compute.dtype))
+        self._extraction = self._held = self._state = None
         if self.cache:
             self._open(prepare(rows[:SAMPLE_ROWS], preprocessing))
 
     def _computed(self, rows: Inputs) -> torch.Tensor:
         if not self.cache:
-            return compute_outputs(self.network_, rows, self._compute)
-        if self._extraction is None or self._state != state_of(self.network_):  # it was pickled, or was changed
+            return compute_outputs(self._network, rows, self._compute)
+        if self._extraction is None or self._is_changed():  # it was pickled, or somebody has changed it
             self._open(rows)
         assert self._extraction is not None
         return self._extraction(rows)
 
+    def _is_changed(self) -> bool:
+        return self._state is not None and self._state != state_of(self._network, self._compute)
+
     def _open(self, rows: Inputs) -> None:
         budget = settings_from(self, self.settings_class).cache_budget
         opened = ActivationCache(cache_folder(self.cache_dir), budget)
-        network = self.network_
         preparation, stored = self._preprocessing, self.cache_dtype
-        self._extraction = Extraction(network, rows, preparation, self._compute, opened, stored)
-        self._state = state_of(network)
+        self._extraction = Extraction(self._network, rows, preparation, self._compute, opened, stored)
+        self._state = None if self._state is None else state_of(self._network, self._compute)
 
     def __sklearn_tags__(self) -> Any:
         """Return what scikit-learn wants to know: columns are of the type that the network computes in."""
@@ -141,6 +153,8 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: not the opened cache."""
+        """Return what is pickled: not the opened cache, and a network of its own."""
+        if getattr(self, "_held", None) is not None:
+            _ = self.network_
         state: dict[str, Any] = super().__getstate__()
         return state | {"_extraction": None}

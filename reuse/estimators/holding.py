@@ -8,22 +8,20 @@ import copy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 from torch.nn.modules import module as of_all_modules
-from xxhash import xxh3_128_digest
 
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import Compute
-from reuse.features.extracting import Extraction
+from reuse.features.extracting import Extraction, graph_of
 from reuse.features.layer_outputs import LayerOutputs
 from reuse.fingerprinting.environment import numerics
+from reuse.fingerprinting.fingerprint import fingerprint
 from reuse.fingerprinting.modules import GLOBAL_HOOKS
 
 HELD_BYTES = 2**29  # of a network; a larger one would take its memory twice
@@ -98,9 +96,10 @@ def forget() -> None:
         _last.clear()
 
 
-def copied(outputs: LayerOutputs) -> LayerOutputs:
-    """Return a network of one's own."""
-    return copy.deepcopy(outputs)
+def copied(opened: OpenedNetwork) -> LayerOutputs:
+    """Return a copy of a network, to be somebody's own."""
+    with opened.extraction.lock:  # while a network runs, hooks that end its pass hang on it
+        return copy.deepcopy(opened.outputs)
 
 
 def still_holds(opened: OpenedNetwork, rows: Inputs) -> bool:
@@ -108,14 +107,7 @@ def still_holds(opened: OpenedNetwork, rows: Inputs) -> bool:
     return opened.extraction.still_holds(rows, COMPARED_ROWS)
 
 
-def state_of(network: nn.Module) -> bytes:
-    """Return a digest of a network's modes and tensors: of values on the processor, of versions elsewhere."""
-    modes = bytes(module.training for module in network.modules())
-    return xxh3_128_digest(b"".join([modes, *map(_state, chain[Tensor](network.parameters(), network.buffers()))]))
-
-
-def _state(tensor: Tensor) -> bytes:
-    if tensor.device.type != "cpu" or not tensor.numel():
-        return repr((tensor.data_ptr(), tensor._version)).encode()
-    values: Any = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
-    return xxh3_128_digest(values)
+def state_of(network: LayerOutputs, compute: Compute) -> str:
+    """Return a key of all that a network computes by: weights, modes, attributes, hooks and code."""
+    prefix = graph_of(network)
+    return fingerprint(prefix, preprocessing={}, dtype=compute.dtype, device=compute.device, cache_format=0).key

@@ -44,6 +44,9 @@ class Extraction:
         opened: the cache.
         dtype: in which type features are stored; None: as computed.
 
+    Attributes:
+        lock: held while the model runs, as it is called by one thread at a time.
+
     Raises:
         CutError: what the model gives for a row depends on more than the row; the message says on what.
     """
@@ -64,11 +67,11 @@ class Extraction:
             check_rows_alone(outputs, example, compute)
         self._streaming = Streaming(found.prefix, self._store, compute, Warner())
         self._prefix, self._compute = found.prefix, compute
-        self._lock = threading.Lock()  # a model is called by one thread at a time
+        self.lock = threading.Lock()
 
     def __call__(self, inputs: Inputs) -> Tensor:
         """Return the outputs for some rows, `(rows, columns)`, on the CPU."""
-        with self._lock, self._store.hold():
+        with self.lock, self._store.hold():
             rows = filled(self._streaming, self._store, inputs, torch.device("cpu"))
             return rows.gather(torch.arange(len(inputs)))[0]
 
@@ -79,7 +82,7 @@ class Extraction:
             few = moved(inputs.gather(torch.from_numpy(positions))[0], self._compute)
             return run_frozen(self._prefix, (few,), self._compute)
 
-        with self._lock, self._store.hold():
+        with self.lock, self._store.hold():
             if self._store.quarantined is not None:
                 return False
             return self._store.row_difference(inputs.digests(), compute, rows) is None
