@@ -52,7 +52,7 @@ def _shown(result: Any) -> list[dict[str, Any]]:
         scores = {score.title: own[name] for name, score in SCORES.items() if name in own}
         row = {name: own[name] for name in ("model", "layer", "width")} | {"bytes a row": own["row_bytes"]}
         row |= {result.metric: f"{own[result.metric]:.4f} ± {own['interval']:.4f}"}
-        row |= {"dropped": "" if own["dropped"] is None else f"fold {own['dropped']}"}
+        row |= {"dropped": f"fold {own['dropped']}" if own["dropped"] is not None else "tied" if own["tied"] else ""}
         rows.append(row | {title: DASH if value is None else value for title, value in scores.items()})
     return rows
 
@@ -71,6 +71,7 @@ def _told(result: Any) -> list[str]:
         *result.notes,
         *named,
         f"a static list ({STATIC}) would have chosen {_chosen(static, result)}",
+        *([result.tie] if result.tie else []),
         f"{solved}; rows computed: {computed}; seconds (of processor): {seconds}",
         f"best: {result.best['model']}, {result.best['layer']}"
         + (f"; next: {result.command}" if result.command else ""),
@@ -81,5 +82,7 @@ def _chosen(one: Any, result: Any) -> str:
     which = f"{one.model}, {one.layer}"
     if (one.model, one.layer) == (result.best["model"], result.best["layer"]):
         return f"{which}: the best"
+    if one.regret == 0:
+        return f"{which}: as good a probe"
     unit = f"{100 * one.regret:.1f} points" if result.metric == "accuracy" else f"{one.regret:.3f} of R²"
     return f"{which}: {unit} worse"

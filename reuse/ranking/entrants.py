@@ -45,6 +45,14 @@ class Entrant:
     is_random: bool
 
     @property
+    def is_untold(self) -> bool:
+        """Whether it is a module or a file of weights, which may tell classes and does not say so."""
+        source = self.named.found
+        return self.named.module is not None or (
+            source is not None and source.weights is not None and not _is_run(self.named)
+        )
+
+    @property
     def inputs(self) -> Inputs:
         """The labelled rows: those to train on, and then those that validate."""
         return JoinedInputs([self.data.train.inputs, self.data.valid.inputs])

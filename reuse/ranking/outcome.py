@@ -20,7 +20,7 @@ class ScoreChoice:
         by: name of the score, or the rule.
         model: of the contender.
         layer: of the contender.
-        regret: by how much its probe is worse than that of the best, on the rows that both were validated on.
+        regret: by how much its probe is worse than the best probe, on the rows that both were validated on.
     """
 
     by: str
@@ -39,7 +39,8 @@ class Ranking:
         metric: of the probes: accuracy, or r2 of numbers.
         folds: of the race.
         table: a row for each contender, best first: `model`, `layer`, `width`, `row_bytes` in the cache, the metric,
-            half the width of its 95 % `interval`, the fold after which it was `dropped` or None, each score or None.
+            half the width of its 95 % `interval`, the fold after which it was `dropped` or None, whether it is `tied`
+            with the best probe, each score or None.
         choices: what each score would have chosen, and a static list, with the regret.
         best: the first row, with `freeze`, the pattern that freezes the model up to that layer.
         command: to type next; None where the best model is a module.
@@ -47,6 +48,7 @@ class Ranking:
         probes: how many were `solved` of those that cross-validation of all contenders would have solved (`all`).
         seconds: `wall` and `processor` seconds of `load`, `pass`, `scores`, `race` and `total`.
         notes: lines worth reading.
+        tie: how many probes were within one standard error of the best, in words; None: there was no other.
     """
 
     data: str
@@ -61,6 +63,7 @@ class Ranking:
     probes: dict[str, int]
     seconds: dict[str, dict[str, float]]
     notes: tuple[str, ...]
+    tie: str | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -69,11 +72,19 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Judged:
-    """A contender with its standing in the race and its scores; None for a score that it has not."""
+    """A contender as it was judged.
+
+    Attributes:
+        contender: the layer of a model.
+        standing: in the race.
+        scores: by name; None for one that it has not.
+        evidence: breaks the tie of those whose probes are within one standard error of the best; None: it is not tied.
+    """
 
     contender: Contender
     standing: RaceOutcome
     scores: Mapping[str, float | None]
+    evidence: float | None = None
 
     def to_row(self, metric: str) -> dict[str, Any]:
         """Return its row of the table."""
@@ -84,13 +95,22 @@ class Judged:
             metric: standing.score,
             "interval": standing.interval,
             "dropped": standing.dropped,
+            "tied": self.evidence is not None,
             **self.scores,
         }
 
 
 def ordered(judged: Sequence[Judged]) -> list[Judged]:
-    """Return contenders, best first: those that stayed to the end, and then those that were dropped last."""
-    return sorted(judged, key=lambda one: (one.standing.folds, one.standing.score), reverse=True)
+    """Return contenders, best first: by evidence those that are tied with the best probe, and the others as they raced.
+
+    Of these come first those that stayed to the end, and then those that were dropped last.
+    """
+    return sorted(judged, key=_standing, reverse=True)
+
+
+def _standing(one: Judged) -> tuple[bool, float, int, float]:
+    is_tied = one.evidence is not None
+    return is_tied, one.evidence if one.evidence is not None else 0.0, one.standing.folds, one.standing.score
 
 
 def choices_of(judged: Sequence[Judged], scores: Mapping[str, Score]) -> list[ScoreChoice]:
@@ -102,13 +122,18 @@ def choices_of(judged: Sequence[Judged], scores: Mapping[str, Score]) -> list[Sc
         judged: best first.
         scores: by name; those that no contender has are left out.
     """
-    found = []
+    found, leader = [], leading(judged)
     for name in scores:
         scored = [one for one in judged if one.scores[name] is not None]
         if scored:
-            found.append(_choice(name, max(scored, key=lambda one: _key(one, name)), judged[0]))
+            found.append(_choice(name, max(scored, key=lambda one: _key(one, name)), leader))
     largest = max(judged, key=lambda one: (one.contender.parameters, one.contender.is_last))
-    return [*found, _choice(STATIC, largest, judged[0])]
+    return [*found, _choice(STATIC, largest, leader)]
+
+
+def leading(judged: Sequence[Judged]) -> Judged:
+    """Return the contender whose probe is best of those that stayed to the end."""
+    return max(judged, key=lambda one: (one.standing.folds, one.standing.score))
 
 
 def _key(one: Judged, name: str) -> tuple[float, bool]:

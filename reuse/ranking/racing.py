@@ -5,10 +5,13 @@ candidates are validated on the same rows, and each is compared with the leader 
 is dropped where the interval of the mean of these differences lies wholly on the leader's side. The level of the
 intervals is shared out over all comparisons (Bonferroni), so that the best one is dropped with a probability of at most
 5 %, as far as rows whose probes share training rows count as independent.
+
+A probe's penalty is the one of the greatest likelihood, in which the probability of each row counts: the best of
+several accuracies is by chance too good.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +35,8 @@ class RaceOutcome:
     """The outcome of a candidate in a race.
 
     Attributes:
-        gains: of each row it was validated on, for its best penalty: 1 or 0 for right or wrong, or for numbers 1 less
-            the squared error in units of the variance; NaN for the others. `(rows,)`
+        gains: of each row it was validated on, for its likeliest penalty: 1 or 0 for right or wrong, or for numbers 1
+            less the squared error in units of the variance; NaN for the others. `(rows,)`
         folds: it was validated on.
         dropped: the fold after which it was dropped; None: it stayed to the end.
     """
@@ -52,6 +55,10 @@ class RaceOutcome:
         """Half the width of the 95 % interval of the score."""
         own = self.gains[~self.gains.isnan()]
         return 1.96 * float(own.std()) / math.sqrt(len(own))
+
+    def errors_behind(self, best: "RaceOutcome") -> float:
+        """Return by how many standard errors of the difference it is worse than another."""
+        return _errors_above(best.gains - self.gains)
 
     def behind(self, best: "RaceOutcome") -> float:
         """Return by how much it is worse than another, on the rows that both were validated on."""
@@ -92,21 +99,26 @@ def race(
     """
     features = [standardised(some) for some in candidates]
     gains = torch.full((len(features), len(PENALTIES), len(rows)), torch.nan, dtype=torch.float64)
+    likelihoods = gains.clone()
     dropped: list[int | None] = [None] * len(features)
     for number, held_out in enumerate(parts, 1):
         racing = [place for place, after in enumerate(dropped) if after is None]
         for place in racing:
-            gains[place][:, held_out] = probe(features[place], rows, held_out)
+            gains[place][:, held_out], likelihoods[place][:, held_out] = probe(features[place], rows, held_out)
             advance(1)
         if number < len(parts):
-            for place in _beaten(gains, racing, len(parts)):
+            own = {place: _at_likeliest(gains[place], likelihoods[place]) for place in racing}
+            for place in _beaten(own, max(1, (len(features) - 1) * (len(parts) - 1))):
                 dropped[place] = number
                 advance(len(parts) - number)
-    return [RaceOutcome(_at_best(own), after or len(parts), after) for own, after in zip(gains, dropped, strict=True)]
+    each = zip(gains, likelihoods, dropped, strict=True)
+    return [RaceOutcome(_at_likeliest(own, likely), after or len(parts), after) for own, likely, after in each]
 
 
-def probe(features: Tensor, rows: JudgingRows, held_out: Tensor) -> Tensor:
-    """Return the gains of linear probes, one for each penalty, on the rows held out; they learn from all others.
+def probe(features: Tensor, rows: JudgingRows, held_out: Tensor) -> tuple[Tensor, Tensor]:
+    """Return gains and log likelihoods on the rows held out of linear probes, which learn from all other rows.
+
+    Each is `(penalties, rows)`; of numbers, for errors of a normal distribution, the gains tell the likelihood too.
 
     Args:
         features: standardised, float64 `(rows, features)`.
@@ -123,9 +135,11 @@ def probe(features: Tensor, rows: JudgingRows, held_out: Tensor) -> Tensor:
     told = features[held_out] @ heads.weight[0].mT + heads.bias[0].unsqueeze(1)  # (penalties, rows, outputs)
     wanted = rows.targets[held_out]
     if rows.num_classes:
-        return (told.argmax(2) == wanted).double()
+        likelihoods = told.log_softmax(2)[:, torch.arange(len(wanted)), wanted]
+        return (told.argmax(2) == wanted).double(), likelihoods
     spread = (rows.targets - rows.targets.mean(0)).square().mean(0).clamp_min(1e-12)
-    return (1 - (told - wanted).square() / spread).mean(2)
+    gains = (1 - (told - wanted).square() / spread).mean(2)
+    return gains, gains
 
 
 def standardised(features: Tensor) -> Tensor:
@@ -136,23 +150,29 @@ def standardised(features: Tensor) -> Tensor:
     return torch.where(varying, (precise - mean) / torch.where(varying, deviation, 1), 0)
 
 
-def _at_best(gains: Tensor) -> Tensor:
-    """Return the gains for the penalty with which a candidate is best so far, `(rows,)`."""
-    best: Tensor = gains[int(gains.nanmean(1).argmax())]
-    return best
+def _at_likeliest(gains: Tensor, likelihoods: Tensor) -> Tensor:
+    """Return the gains for the penalty under which what was seen so far is likeliest, `(rows,)`."""
+    likeliest: Tensor = gains[int(likelihoods.nanmean(1).argmax())]
+    return likeliest
 
 
-def _beaten(gains: Tensor, racing: Sequence[int], folds: int) -> list[int]:
-    """Return the candidates that are worse than the leader beyond what chance explains."""
-    own = {place: _at_best(gains[place]) for place in racing}
-    leader = max(own, key=lambda place: float(own[place].nanmean()))
-    comparisons = max(1, (len(gains) - 1) * (folds - 1))
-    return [place for place in racing if place != leader and _is_behind(own[leader] - own[place], comparisons)]
+def _beaten(gains: Mapping[int, Tensor], comparisons: int) -> list[int]:
+    """Return the candidates that are worse than the leader beyond what chance explains.
+
+    Args:
+        gains: of each that is racing.
+        comparisons: that are made in all.
+    """
+    leader = max(gains, key=lambda place: float(gains[place].nanmean()))
+    seen = int((~gains[leader].isnan()).sum())
+    allowed = float(student.ppf(1 - LEVEL / comparisons, seen - 1)) if seen > 1 else math.inf
+    return [place for place, own in gains.items() if _errors_above(gains[leader] - own) > allowed]
 
 
-def _is_behind(differences: Tensor, comparisons: int) -> bool:
+def _errors_above(differences: Tensor) -> float:
+    """Return by how many of its standard errors a mean difference is above 0; 0 where too little was seen to say."""
     seen = differences[~differences.isnan()]
-    if len(seen) < 2:
-        return False
-    error = float(seen.std()) / math.sqrt(len(seen))
-    return float(seen.mean()) > error * float(student.ppf(1 - LEVEL / comparisons, len(seen) - 1))
+    mean, spread = (float(seen.mean()), float(seen.std())) if len(seen) > 1 else (0.0, 1.0)
+    if spread == 0:
+        return math.copysign(math.inf, mean) if mean else 0.0
+    return mean / spread * math.sqrt(len(seen))

@@ -11,10 +11,11 @@ from reuse.ranking.contenders import Contender, contenders_of
 from reuse.ranking.entrants import Entrant, has_learned, open_entrant
 from reuse.ranking.loads import Loads, labelled_rows
 from reuse.ranking.naming import name_sources
-from reuse.ranking.outcome import Judged, Ranking, choices_of, ordered
+from reuse.ranking.outcome import Judged, Ranking, choices_of, leading, ordered
 from reuse.ranking.racing import divide_rows, race
-from reuse.ranking.scores import Score, choose_scores, compute_scores
+from reuse.ranking.scores import SCORES, Score, choose_scores, compute_scores
 from reuse.ranking.stages import named_layers
+from reuse.ranking.ties import BREAKS_TIES, evidence_of_tied
 from reuse.reporting import Reporter
 from reuse.settings.calling import takes
 from reuse.settings.ranking import RankArguments
@@ -81,7 +82,8 @@ def rank(arguments: RankArguments) -> Ranking:
     with clock.measuring("race"), reporter.rows(len(contenders) * len(parts), "probes", "probe") as progress:
         standings = race([one.features for one in contenders], rows, parts, progress.advance)
     metric = "accuracy" if rows.num_classes else "r2"
-    judged = ordered([Judged(*one) for one in zip(contenders, standings, scored, strict=True)])
+    evidence = evidence_of_tied(contenders, standings, scored, rows)
+    judged = ordered([Judged(*one) for one in zip(contenders, standings, scored, evidence, strict=True)])
     best = judged[0]
     source = next(one for one in entrants if one.named.name == best.contender.model)
     return Ranking(
@@ -97,6 +99,7 @@ def rank(arguments: RankArguments) -> Ranking:
         probes={"solved": sum(one.folds for one in standings), "all": len(standings) * len(parts)},
         seconds=clock.seconds(),
         notes=_notes(entrants, scores, arguments),
+        tie=_tie(judged),
     )
 
 
@@ -160,12 +163,24 @@ def _passed(
     return contenders, computed
 
 
+def _tie(judged: Sequence[Judged]) -> str | None:
+    """Return in words that several were to choose from; None where there was one."""
+    tied = sum(one.evidence is not None for one in judged)
+    if tied == 1:
+        return None
+    evidence, best = SCORES[BREAKS_TIES].title, leading(judged).contender.title
+    return f"{tied} are within one standard error of the best probe, that of {best}: {evidence} chose among them"
+
+
 def _notes(entrants: Sequence[Entrant], scores: dict[str, Score], arguments: RankArguments) -> tuple[str, ...]:
-    without = [one.named.name for one in entrants if not one.has_classes]
-    of_source = [score.title for score in scores.values() if score.of_source]
+    of_source = " and ".join(score.title for score in scores.values() if score.of_source)
+    untold = [one.named.name for one in entrants if one.is_untold]
+    without = [one.named.name for one in entrants if not one.has_classes and not one.is_untold]
     notes = []
     if of_source and without:
-        notes.append(f"–: no {' and '.join(of_source)}, as there are no classes of its own in {', '.join(without)}")
+        notes.append(f"–: no {of_source}, as there are no classes of its own in {', '.join(without)}")
+    if of_source and untold:
+        notes.append(f"–: no {of_source}, as weights alone do not say which classes they tell: {', '.join(untold)}")
     learned = has_learned(entrants, arguments.data)
     if learned:
         notes.append(f"careful: trained on labels of these data, so the figures are too good: {', '.join(learned)}")

@@ -147,7 +147,7 @@ def accuracy(learning: Contender, testing: Contender, rows: JudgingRows, others:
     """Return the accuracy on test rows of the probe with the penalty that cross-validates best."""
     both = standardised(torch.cat([learning.features, testing.features]))
     x, held = both[: len(rows)], both[len(rows) :]
-    gains = torch.cat([probe(x, rows, some) for some in divide_rows(rows, 5, 1)], dim=1)
+    gains = torch.cat([probe(x, rows, some)[0] for some in divide_rows(rows, 5, 1)], dim=1)
     penalty = PENALTIES[int(gains.mean(1).argmax())]
     heads = solve_logistic(x, rows.targets, [penalty], num_classes=rows.num_classes, tolerance=1e-5)
     told = (held @ heads.weight[0, 0].mT + heads.bias[0, 0]).argmax(1)

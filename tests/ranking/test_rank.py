@@ -92,7 +92,9 @@ def test_the_table_says_what_a_layer_is_worth(tmp_path: Path) -> None:
     assert (static.by, static.model, static.layer) == (STATIC, "Counted 2", "features")
     assert static.regret > 0
     assert not {"leep", "nce"} & {choice.by for choice in found.choices}
-    assert "no LEEP and NCE" in found.notes[0]
+    assert found.notes[0] == (
+        "–: no LEEP and NCE, as weights alone do not say which classes they tell: Counted 1, Counted 2"
+    )
     assert (
         found.seconds["wall"].keys() == {"load", "pass", "scores", "race", "total"} == found.seconds["processor"].keys()
     )
