@@ -39,3 +39,12 @@ def test_the_cache_folder_commits_nothing_but_its_readme() -> None:
         pytest.skip("no checkout: an unpacked source distribution has no index to ask")
     done = subprocess.run(["git", "ls-files", "cache"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["cache/.gitignore", "cache/README.md"]
+
+
+def test_the_lowest_versions_are_told_by_the_line_above_them() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("#   sed ")]
+    command = line.removeprefix("#   ").removesuffix(" > lowest.txt")
+    told = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    wanted = tomllib.loads(text)["project"]["dependencies"]
+    assert told.splitlines() == [bound.replace(">=", "==") for bound in wanted]

@@ -1,6 +1,7 @@
 """Everything outside a model that changes its results: versions of packages, and how exactly torch computes."""
 
 import sys
+import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -117,6 +118,8 @@ def _read(setting: Setting) -> str:
     # Old torch lacks the new settings; new torch refuses to read an old one that the new ones contradict, and these
     # then say what holds.
     try:
-        return str(setting())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch 2.9 warns whoever reads an old setting
+            return str(setting())
     except (AttributeError, RuntimeError):
         return UNKNOWN

@@ -195,6 +195,8 @@ class Description:
                 return self._class_text(value)
             case _ if isinstance(value, DESCRIPTORS):
                 return f"function {value.__objclass__.__module__}.{value.__qualname__}"
+            case np.ufunc():  # before numpy 2.2 nothing else of it tells it from others
+                return f"{self._container_or_object(value)} {value.__name__}"
             case ModuleType():
                 return self._package(value)
             case CodeType():

@@ -30,7 +30,14 @@ def preprocessing_of(model: nn.Module | str, channels: int | None = None) -> dic
     import timm.data  # a model of timm is there, so this costs nothing
 
     resolved = timm.data.resolve_model_data_config(model)
-    return _for_channels(resolved, channels or getattr(model, "in_chans", None))
+    return _for_channels(resolved, channels or _channels_of(model))
+
+
+def _channels_of(model: nn.Module) -> int | None:
+    """Return how many channels a model of timm takes, as it says itself, or its first layer where it does not."""
+    first = next((layer.in_channels for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
+    said: int | None = getattr(model, "in_chans", first)
+    return said
 
 
 def _of_spec(spec: str, channels: int | None) -> dict[str, Any] | None:

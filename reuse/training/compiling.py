@@ -81,6 +81,7 @@ class Compiling:
                 "several processes train together": together,
                 "several batches make a step": any(len(sizes) > 1 for sizes in eager.calls),
                 "the schedule moves the momentum": eager.pace.moves_momentum,
+                f"torch {torch.__version__} cannot compile gradients, newer ones can": not traces_gradients(),
                 **_obstacles(eager.step),
             }
             standing = [what for what, is_so in obstacles.items() if is_so]
@@ -160,6 +161,11 @@ class CompiledSteps(EagerSteps):
             return torch.stack(one_by_one)
         self.at += STEPS
         return losses
+
+
+def traces_gradients() -> bool:
+    """Return whether this torch compiles a step with its gradients."""
+    return hasattr(torch._dynamo.config, "trace_autograd_ops")
 
 
 class _Graph:

@@ -31,7 +31,8 @@ def test_all_rows_pretrain_and_labelled_rows_fine_tune(target: str | None) -> No
     pretrained = pretrain(data="t.csv", target=target, out="source", **SETTINGS)
     assert sum(pretrained.sizes.values()) == 300
     assert features("source") == list("abcd")
-    tuned = finetune("source", data="t.csv", target="label", freeze="hidden1", epochs=60, out="tuned")
+    how: dict[str, Any] = {"freeze": "hidden1", "epochs": 60, "learning_rate": 0.03}
+    tuned = finetune("source", data="t.csv", target="label", out="tuned", **how)
     assert sum(tuned.sizes.values()) == 90
     assert "210 of 300 rows have no label: they are left aside" in tuned.notes
     assert tuned.metrics["test"]["accuracy"] > 0.6

@@ -57,8 +57,8 @@ def test_shapes_there_and_back_and_gradient_everywhere(
     encoder = encoder_of(whole, pooled=pooled)
     assert set(encoder.state_dict()) < names
     autoencoder = Autoencoder(encoder, build_decoder(encoder, torch.zeros(1, *shape)))
-    x = torch.randn(2, *shape)
-    assert autoencoder.encode(x).shape == (2, *coding)
+    x = torch.randn(8, *shape)  # so many that each unit is met by a row that it is not zero for
+    assert autoencoder.encode(x).shape == (8, *coding)
     assert autoencoder(x).shape == x.shape
     autoencoder(x).square().sum().backward()
     assert all(p.grad is not None for p in autoencoder.parameters())

@@ -41,7 +41,11 @@ def stepped(make: Any, **settings: Any) -> tuple[Optimizer, list[torch.Tensor]]:
 @pytest.mark.usefixtures("import_of_the_compiler")
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_it_moves_and_keeps_what_torchs_own_does(name: str) -> None:
-    (own, moved), (theirs, expected) = stepped(uncompiled(OPTIMIZERS[name])), stepped(OPTIMIZERS[name])
+    try:
+        theirs, expected = stepped(OPTIMIZERS[name])
+    except KeyError as error:  # Adagrad, until it knew what `add_param_group` is
+        pytest.skip(f"torch's own takes no second group: {error!r}")
+    own, moved = stepped(uncompiled(OPTIMIZERS[name]))
     torch.testing.assert_close(moved, expected, rtol=0, atol=0)
     torch.testing.assert_close(own.state_dict()["state"], theirs.state_dict()["state"], rtol=0, atol=0)
     assert own.state_dict()["param_groups"] == theirs.state_dict()["param_groups"]

@@ -20,6 +20,7 @@ from reuse.training.compiling import Compiling
 from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer
 
+pytestmark = pytest.mark.skipif(not compiling.traces_gradients(), reason="this torch cannot compile gradients")
 DRAW = torch.Generator().manual_seed(0)
 ROWS = Resident(torch.randn(16 * 9 + 5, 6, generator=DRAW))  # an epoch: an eager step, two graphs of four, a rest of 5
 LABELS = torch.randint(3, (149,), generator=DRAW)

@@ -15,6 +15,7 @@ from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
 from reuse.optim.clipping import clip_by_norm
 from reuse.optim.groups import OptimizerSettings
+from reuse.training.compiling import traces_gradients
 from reuse.training.settings import LoopSettings
 from reuse.training.settling import Settling, changes, settled_blocks
 from reuse.training.step import Step, StepParts
@@ -167,6 +168,7 @@ def test_what_is_frozen_is_not_watched_and_its_state_is_left_behind() -> None:
     assert fewer.state_dict()["norms"].keys() == {"2", "4"}
 
 
+@pytest.mark.skipif(not traces_gradients(), reason="this torch cannot compile gradients")
 def test_compiled_steps_are_watched_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """The steps that are compiled call what watches as others do; the compiler itself is left out."""
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)

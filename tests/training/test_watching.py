@@ -90,7 +90,7 @@ def test_the_change_is_counted_from_the_weights_before() -> None:
 
 def test_dead_units_are_counted_for_every_row() -> None:
     with edited(network("mlp:10,10", activation="relu")) as model:
-        model.get_parameter("hidden1.linear.bias")[:] = 10.0
+        model.get_parameter("hidden1.linear.bias")[:] = 5.0
         model.get_parameter("hidden2.linear.weight").abs_()
         model.get_parameter("hidden2.linear.weight")[:4].neg_()
     seen = watched(model, learning_rate=1e-6)
