@@ -1,7 +1,9 @@
 """Cuts of torchvision's classification families: all but the classifier frozen, and the first 60 % of the weights."""
 
+import os
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -14,14 +16,48 @@ from reuse.nn.outputs import output_layers
 small_vit = partial(zoo.VisionTransformer, 32, 8, 3, 2, 48, 96)
 small_swin = partial(zoo.SwinTransformer, [4, 4], 24, [2, 2], [2, 4], [4, 4])
 maxvit = partial(zoo.MaxVit, (64, 64), 16, 4, [16, 32], [1, 1], 16, 0.1)
+small_convnext = partial(zoo.ConvNeXt, [zoo.convnext.CNBlockConfig(24, 48, 2), zoo.convnext.CNBlockConfig(48, None, 2)])
+small_efficientnet_v2 = partial(
+    zoo.EfficientNet,
+    [
+        zoo.efficientnet.FusedMBConvConfig(1, 3, 1, 24, 24, 1),
+        zoo.efficientnet.FusedMBConvConfig(4, 3, 2, 24, 48, 2),
+        zoo.efficientnet.MBConvConfig(4, 3, 2, 48, 64, 2),
+    ],
+    0.1,
+    last_channel=128,
+)
+bottlenecks = partial(zoo.ResNet, zoo.resnet.Bottleneck, [1, 2, 1, 1])
+WIDTH = 64
+# Inception's auxiliary head needs 299 pixels, and two minutes; GoogLeNet's takes small images.
+WITH_ALL = os.environ.get("REUSE_FAMILIES") == "all"
+
+
+def with_narrow_head(make: Callable[..., nn.Module], **settings: Any) -> nn.Module:
+    """Return a model with 64 units where its dense layers have 4,096, which are nine tenths of its weights."""
+    with torch.device("meta"):
+        model = make(**settings)
+    dense = [index for index, layer in enumerate(model.classifier) if isinstance(layer, nn.Linear)]
+    before = model.classifier[dense[0]].in_features
+    for index in dense[:-1]:
+        model.classifier[index] = nn.Linear(before, WIDTH)
+        before = WIDTH
+    model.classifier[dense[-1]] = nn.Linear(before, settings["num_classes"])
+    model.to_empty(device="cpu")
+    for module in model.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+    return model
+
+
 FAMILIES: dict[str, tuple[Callable[..., nn.Module], int]] = {
-    "alexnet": (zoo.alexnet, 64),
-    "convnext_tiny": (zoo.convnext_tiny, 32),
+    "alexnet": (partial(with_narrow_head, zoo.alexnet), 64),
+    "convnext": (small_convnext, 32),
     "densenet121": (zoo.densenet121, 32),
     "efficientnet_b0": (zoo.efficientnet_b0, 64),
-    "efficientnet_v2_s": (zoo.efficientnet_v2_s, 64),
+    "efficientnet_v2": (small_efficientnet_v2, 64),
     "googlenet": (partial(zoo.googlenet, init_weights=True), 64),
-    "inception_v3": (partial(zoo.inception_v3, init_weights=False), 299),
+    "inception_v3": (partial(zoo.inception_v3, init_weights=False, aux_logits=WITH_ALL), 299 if WITH_ALL else 96),
     "maxvit": (maxvit, 64),
     "mnasnet0_5": (zoo.mnasnet0_5, 32),
     "mobilenet_v2": (zoo.mobilenet_v2, 32),
@@ -29,15 +65,15 @@ FAMILIES: dict[str, tuple[Callable[..., nn.Module], int]] = {
     "regnet_x_400mf": (zoo.regnet_x_400mf, 96),
     "regnet_y_400mf": (zoo.regnet_y_400mf, 96),
     "resnet18": (zoo.resnet18, 32),
-    "resnext50_32x4d": (zoo.resnext50_32x4d, 32),
+    "resnext": (partial(bottlenecks, groups=32, width_per_group=4), 32),
     "shufflenet_v2_x0_5": (zoo.shufflenet_v2_x0_5, 32),
     "squeezenet1_1": (zoo.squeezenet1_1, 64),
     "swin": (small_swin, 32),
     "swin_v2": (partial(small_swin, block=zoo.swin_transformer.SwinTransformerBlockV2), 32),
-    "vgg11": (zoo.vgg11, 32),
-    "vgg11_bn": (zoo.vgg11_bn, 32),
+    "vgg11": (partial(with_narrow_head, zoo.vgg11), 32),
+    "vgg11_bn": (partial(with_narrow_head, zoo.vgg11_bn), 32),
     "vit": (small_vit, 32),
-    "wide_resnet50_2": (zoo.wide_resnet50_2, 32),
+    "wide_resnet": (partial(bottlenecks, width_per_group=128), 32),
 }
 QUICK = ("googlenet", "mobilenet_v3_small", "resnet18", "swin_v2", "vit")
 
