@@ -33,6 +33,7 @@ class Upcoming:
         comparable: whether steps are measured as they are trained, so that later runs may go by them.
         later: for each later phase that may read a cache, the frozen parameters that will train by then.
         began: where the activations were kept when the phase began, in a run that is resumed; None: what is best.
+        optional: whether it can go without: a cut is not looked for where that would cost more than it can spare.
     """
 
     epochs: int
@@ -41,6 +42,7 @@ class Upcoming:
     comparable: bool = True
     later: Sequence[Collection[nn.Parameter]] = ()
     began: CacheChoice | None = None
+    optional: bool = False
 
 
 def choose(

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from reuse.data.dataset import Dataset, Split, learned_targets
 from reuse.devices import Compute, dtype_name, moved_each
+from reuse.errors import CutError
 from reuse.fingerprinting.cuts import cut_key
 from reuse.hints import Hints
 from reuse.layers.cut_record import cut_record, cutting_version, read_cut
-from reuse.layers.cutting import Cut, cut
+from reuse.layers.cutting import ROWS_COMPUTED, Cut, cut
 from reuse.layers.earlier import EarlierCut
 from reuse.layout import Layout, as_arguments
 from reuse.training.precision import autocast
@@ -63,7 +64,13 @@ def sample_rows(data: Dataset, compute: Compute) -> Sample:
     return Sample(rows, some, data.train, compute)
 
 
-def cut_model(model: nn.Module, sample: Sample, keep: Collection[str] = (), hints: Hints | None = None) -> Cut:
+def cut_model(
+    model: nn.Module,
+    sample: Sample,
+    keep: Collection[str] = (),
+    hints: Hints | None = None,
+    most: int | None = None,
+) -> Cut:
     """Return the prefix and suffix of a model, checked on the sample, or by an earlier run on rows of that shape.
 
     Args:
@@ -71,11 +78,13 @@ def cut_model(model: nn.Module, sample: Sample, keep: Collection[str] = (), hint
         sample: rows to find and check the cut on.
         keep: signatures of the frontier of an earlier cut (see `reuse.layers.cutting.cut`); none: as deep as can be.
         hints: which know the cuts that were checked; None: none is known.
+        most: rows that may go through the frozen layers to find a cut that is not known; None: as many as it takes.
 
     Raises:
-        CutError: the model cannot be cut; the message says why.
+        CutError: the model cannot be cut, or not for so little; the message says why.
     """
-    return cut_on(model, lambda: as_arguments(sample.layout, sample.inputs), sample.layout, sample.compute, keep, hints)
+    layout, compute = sample.layout, sample.compute
+    return cut_on(model, lambda: as_arguments(layout, sample.inputs), layout, compute, keep, hints, most)
 
 
 def cut_on(
@@ -85,6 +94,7 @@ def cut_on(
     compute: Compute,
     keep: Collection[str] = (),
     hints: Hints | None = None,
+    most: int | None = None,
 ) -> Cut:
     """Return the prefix and suffix of a model that may take several inputs; see `cut_model`.
 
@@ -95,20 +105,24 @@ def cut_on(
         compute: where and in which types.
         keep: as for `cut_model`.
         hints: as for `cut_model`.
+        most: as for `cut_model`.
 
     Raises:
-        CutError: the model cannot be cut; the message says why.
+        CutError: the model cannot be cut, or not for so little; the message says why.
     """
     model.train()  # the key holds the modes of the prefix: always the same ones
     with autocast(compute.precision, compute.device):
-        if hints is None:
-            return cut(model, example(), keep=keep)
-        key = cut_key(model, layout, compute.device, keep, cutting_version())
-        known = None if key is None else _known_cut(model, key, hints)
+        key = None if hints is None else cut_key(model, layout, compute.device, keep, cutting_version())
+        known = None if hints is None or key is None else _known_cut(model, key, hints)
         if known is not None:
             return known
+        if most is not None and most < ROWS_COMPUTED:
+            raise CutError(
+                f"finding and checking a cut takes {ROWS_COMPUTED} rows through the frozen layers, and a cache would "
+                f"spare {most}; to have one for later runs, say cache_kind=disk"
+            )
         parts = cut(model, example(), keep=keep)
-        if key is not None:
+        if hints is not None and key is not None:
             _keep_cut(parts, key, hints)
         return parts
 

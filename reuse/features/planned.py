@@ -90,11 +90,11 @@ def plan_features(
         hints: which know the cuts that earlier runs checked; None: none is known.
 
     Raises:
-        CutError: the model cannot be cut; the message says why.
+        CutError: the model cannot be cut, or that costs more than it spares; the message says why.
     """
     begun = time.perf_counter()
     sample = sample_rows(data, compute)
-    parts = cut_model(model, sample, hints=hints)
+    parts = cut_model(model, sample, hints=hints, most=_spared(data, upcoming, viewing) if upcoming.optional else None)
     started = time.perf_counter()
     keys = key_rows(data, viewing)
     digest_seconds = time.perf_counter() - started
@@ -116,6 +116,14 @@ def plan_features(
     seconds = {"prepare": time.perf_counter() - begun - digest_seconds, "digest": digest_seconds}
     seconds["cut"] = started - begun
     return PlannedFeatures(parts, found, plan, later, viewing, measured, seconds)
+
+
+def _spared(data: Dataset, upcoming: Upcoming, viewing: Viewing | None) -> int:
+    """Return how many rows a cache would spare the frozen layers: in this training, or in the next if that is more."""
+    rows = len(data.train) + len(data.valid)
+    changed = 0 if viewing is None else len(viewing.changed) + len(viewing.later)
+    stored = rows + changed * len(data.train)
+    return max(rows * upcoming.epochs - stored, stored)
 
 
 def half_steps(objective: Objective, network: Network) -> Callable[[Batch], object]:

@@ -135,6 +135,7 @@ def plan_phase_features(needs: PhaseNeeds, began: CacheChoice | None = None) -> 
         comparable=alone,
         later=needs.later,
         began=began,
+        optional=began is None and settings.cache_kind == "auto" and not changes_features(settings),
     )
     features = plan_features(model, data, setup.compute, settings, upcoming, viewing, setup.task.hints)
     if settings.cutmix and [len(tensor.shape) for tensor in features.stored] != [3]:

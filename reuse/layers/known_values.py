@@ -62,8 +62,11 @@ def written_by(value: str | None, writer: str | None) -> str | None:
 
 
 def is_kept(node: fx.Node, targets: Mapping[str, Any]) -> bool:
-    """Return whether the value of a node is worth remembering: that of a frozen layer."""
-    return node.op == "call_module" and is_frozen(targets[str(node.target)])
+    """Return whether the value of a node is worth remembering: that of a frozen layer, or of what one is made of."""
+    if node.op == "call_module":
+        return is_frozen(targets[str(node.target)])
+    read = (targets[str(argument.target)] for argument in node.all_input_nodes if argument.op == "get_attr")
+    return any(isinstance(value, nn.Parameter) and not value.requires_grad for value in read)
 
 
 class _Text(str):

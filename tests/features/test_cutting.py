@@ -149,12 +149,19 @@ def test_the_second_time_nothing_is_traced_or_run(net_module: ModuleType, sample
         again.head.weight.normal_()  # type: ignore[union-attr, operator]
     sample = replace(sample)  # nothing of it is read yet
     with Calls() as calls:
-        known = cut_model(again, sample, hints=hints)
+        known = cut_model(again, sample, hints=hints, most=0)  # it takes no rows
     assert "linear" not in calls.names
     assert (known.frontier, known.engine, known.uncached) == (first.frontier, first.engine, first.uncached)
     assert [e.signatures for e in known.earlier] == [e.signatures for e in first.earlier]
     assert "inputs" not in vars(sample)
     assert_right(again, sample, hints)
+
+
+def test_a_cut_that_costs_too_much_is_refused_and_not_looked_for(net_module: ModuleType, sample: Sample) -> None:
+    with Calls() as calls, pytest.raises(CutError, match="takes 75 rows through the frozen layers, and a cache would"):
+        cut_model(made(net_module), sample, most=74)
+    assert "linear" not in calls.names
+    assert cut_model(made(net_module), sample, most=75).frontier
 
 
 def test_training_a_known_cut_trains_the_model(net_module: ModuleType, sample: Sample, tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from reuse.caching.cache import cache_folder
+from reuse.errors import CutError
 from reuse.features.planned import PlannedFeatures, describe_plan
 from reuse.finetuning.finetune import plan as plan_finetuning
 from reuse.planning.plan import Plan
@@ -43,7 +45,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> PlannedFeatures:
 def prepare(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> PlannedFeatures:
     Path("layered.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(str(Path.cwd()))
-    _, found = plan_finetuning(source="layered:network", data="digits", labels=100, **settings)
+    _, found = plan_finetuning(**({"source": "layered:network", "data": "digits", "labels": 100} | settings))
     return found
 
 
@@ -111,3 +113,15 @@ def test_the_folder_given_counts_more_than_the_environment(monkeypatch: pytest.M
     assert [cache_folder(f) for f in ("given", None, "")] == [Path("given"), *[Path("from-environment")] * 2]
     monkeypatch.delenv("REUSE_CACHE")
     assert cache_folder() == Path("cache")
+
+
+def test_a_cut_that_costs_more_than_it_spares_is_not_looked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = np.random.default_rng(0).standard_normal((24, 6)).astype(np.float32), np.arange(24) % 3
+    np.savez(tmp_path / "few.npz", x=rows[0], y=rows[1])
+    few = {"data": str(tmp_path / "few.npz"), "labels": None, "freeze": "1", "test_fraction": 0.25}
+    with pytest.raises(CutError, match=r"takes 75 rows through the frozen layers, and a cache would spare 36;.*disk"):
+        prepare(monkeypatch, epochs=3, **few)  # 18 rows, and 6 to test on
+    assert prepare(monkeypatch, epochs=6, **few).plan.missing == 24  # 90 are spared
+    assert prepare(monkeypatch, epochs=3, cache_kind="disk", **few).plan.missing == 24  # as it was asked for
