@@ -21,6 +21,7 @@ from reuse.layout import Layout, as_arguments
 from reuse.training.precision import autocast
 
 SAMPLE_ROWS = 64  # that a cut is found on and measured with
+MOST_TIMES = 3  # the rows that a cache spares in one training: as many may be computed to find a cut, once for all
 CUTS = "cut"  # a kind of hints
 LARGEST_RECORD = 4 * 2**20  # bytes of a cut that is remembered
 
@@ -69,7 +70,7 @@ def cut_model(
     sample: Sample,
     keep: Collection[str] = (),
     hints: Hints | None = None,
-    most: int | None = None,
+    spared: int | None = None,
 ) -> Cut:
     """Return the prefix and suffix of a model, checked on the sample, or by an earlier run on rows of that shape.
 
@@ -78,13 +79,14 @@ def cut_model(
         sample: rows to find and check the cut on.
         keep: signatures of the frontier of an earlier cut (see `reuse.layers.cutting.cut`); none: as deep as can be.
         hints: which know the cuts that were checked; None: none is known.
-        most: rows that may go through the frozen layers to find a cut that is not known; None: as many as it takes.
+        spared: rows that a cache would spare the frozen layers, which a cut that is not known must be worth; None: it
+            is wanted whatever it costs.
 
     Raises:
-        CutError: the model cannot be cut, or not for so little; the message says why.
+        CutError: the model cannot be cut, or it is not worth it; the message says why.
     """
     layout, compute = sample.layout, sample.compute
-    return cut_on(model, lambda: as_arguments(layout, sample.inputs), layout, compute, keep, hints, most)
+    return cut_on(model, lambda: as_arguments(layout, sample.inputs), layout, compute, keep, hints, spared)
 
 
 def cut_on(
@@ -94,7 +96,7 @@ def cut_on(
     compute: Compute,
     keep: Collection[str] = (),
     hints: Hints | None = None,
-    most: int | None = None,
+    spared: int | None = None,
 ) -> Cut:
     """Return the prefix and suffix of a model that may take several inputs; see `cut_model`.
 
@@ -105,10 +107,10 @@ def cut_on(
         compute: where and in which types.
         keep: as for `cut_model`.
         hints: as for `cut_model`.
-        most: as for `cut_model`.
+        spared: as for `cut_model`.
 
     Raises:
-        CutError: the model cannot be cut, or not for so little; the message says why.
+        CutError: the model cannot be cut, or it is not worth it; the message says why.
     """
     model.train()  # the key holds the modes of the prefix: always the same ones
     with autocast(compute.precision, compute.device):
@@ -116,10 +118,11 @@ def cut_on(
         known = None if hints is None or key is None else _known_cut(model, key, hints)
         if known is not None:
             return known
-        if most is not None and most < ROWS_COMPUTED:
+        if spared is not None and MOST_TIMES * spared < ROWS_COMPUTED:
             raise CutError(
-                f"finding and checking a cut takes {ROWS_COMPUTED} rows through the frozen layers, and a cache would "
-                f"spare {most}; to have one for later runs, say cache_kind=disk"
+                f"finding and checking a cut takes {ROWS_COMPUTED} rows through the frozen layers, more than "
+                f"{MOST_TIMES} times the {spared} that a cache would spare; to have one for later runs, say "
+                "cache_kind=disk"
             )
         parts = cut(model, example(), keep=keep)
         if hints is not None and key is not None:

@@ -94,7 +94,8 @@ def plan_features(
     """
     begun = time.perf_counter()
     sample = sample_rows(data, compute)
-    parts = cut_model(model, sample, hints=hints, most=_spared(data, upcoming, viewing) if upcoming.optional else None)
+    spared = _spared(data, upcoming, viewing) if upcoming.optional else None
+    parts = cut_model(model, sample, hints=hints, spared=spared)
     started = time.perf_counter()
     keys = key_rows(data, viewing)
     digest_seconds = time.perf_counter() - started

@@ -1,6 +1,6 @@
 """Comparing a cut with its model before it is used: on which rows, how, and leaving the model as it was."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -48,8 +48,7 @@ def check_cut(
     few, many = range(len(small.tensors[0])), range(len(stored[0]))
     model.train()
     check.compare(*rows(many), "training mode")
-    check.compare(*rows(few), "training mode")
-    check.compare_gradients(*rows(few))
+    check.compare_training(*rows(few))
     model.eval()
     check.compare(*rows(many), "evaluation mode")
     for first in (0, 1):  # an extreme of the whole batch lies in one half, so the other half would miss it
@@ -70,13 +69,13 @@ class _Check:
 
     def compare(self, batch: Example, frontier: list[Tensor], where: str) -> None:
         """Compare the suffix on rows of a frontier with the model on the same rows."""
-        if not _alike(self._run(self.model, batch), self._run(self.suffix, Example(tuple(frontier), {}))):
-            raise CutError(f"its two parts do not compute what it computes ({where})")
+        self._expect(self._run(self.model, batch), self._run(self.suffix, Example(tuple(frontier), {})), where)
 
-    def compare_gradients(self, batch: Example, frontier: list[Tensor]) -> None:
-        """Compare one backward pass: every gradient, and which parameters get one."""
-        expected = self._gradients(self.model, batch)
-        got = self._gradients(self.suffix, Example(tuple(frontier), {}))
+    def compare_training(self, batch: Example, frontier: list[Tensor]) -> None:
+        """Compare one forward and backward pass: every gradient, and which parameters get one."""
+        whole, expected = self._trained(self.model, batch)
+        parts, got = self._trained(self.suffix, Example(tuple(frontier), {}))
+        self._expect(whole, parts, "training mode")
         largest = max((g.abs().max().item() for g in expected.values() if g.numel()), default=0.0)
         for name, _ in self.model.named_parameters():
             if (name in got) != (name in expected):
@@ -85,27 +84,35 @@ class _Check:
             if name in got and not _close(got[name], expected[name], largest):
                 raise CutError(f"its two parts give {name!r} another gradient than the whole: its backward is its own")
 
+    def _expect(self, whole: tuple[Any, list[Any]], parts: tuple[Any, list[Any]], where: str) -> None:
+        if not _alike(whole, parts):
+            raise CutError(f"its two parts do not compute what it computes ({where})")
+
     def _run(self, module: nn.Module, inputs: Example) -> tuple[Any, list[Any]]:
         """Run a module from the same state each time; return its value, and the model's state then."""
         with unchanged_state(self.model, self.moving.parameters), torch.no_grad():
-            torch.manual_seed(0)
-            value = inputs.copy().call(module.forward if isinstance(module, torch.fx.GraphModule) else module)
-            state = [*self.moving.counting_tensors("", self.model), *self.moving.parameters]
-            places = [getattr(self.model.get_submodule(owner), name) for owner, name in self.places]
-            return value, [[tensor.detach().clone() for tensor in state], places]
+            return self._called(module.forward if isinstance(module, torch.fx.GraphModule) else module, inputs)
 
-    def _gradients(self, module: nn.Module, inputs: Example) -> dict[str, Tensor]:
+    def _called(self, module: Callable[..., Any], inputs: Example) -> tuple[Any, list[Any]]:
+        torch.manual_seed(0)
+        value = inputs.copy().call(module)
+        state = [*self.moving.counting_tensors("", self.model), *self.moving.parameters]
+        places = [getattr(self.model.get_submodule(owner), name) for owner, name in self.places]
+        return value, [[tensor.detach().clone() for tensor in state], places]
+
+    def _trained(self, module: nn.Module, inputs: Example) -> tuple[tuple[Any, list[Any]], dict[str, Tensor]]:
+        """Run a module as `_run` does, and backwards; return the gradients too."""
         named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         with unchanged_state(self.model, self.moving.parameters), torch.enable_grad():
-            torch.manual_seed(0)
-            value = inputs.copy().call(module)
-            outputs = [t for t in tensors_in(value) if t.requires_grad and (t.is_floating_point() or t.is_complex())]
+            called = self._called(module, inputs)
+            values = tensors_in(called[0])
+            outputs = [t for t in values if t.requires_grad and (t.is_floating_point() or t.is_complex())]
             if not outputs:
-                return {}
+                return called, {}
             weights = list(map(_weights, outputs))
             found = torch.autograd.grad(outputs, list(named.values()), weights, allow_unused=True)
         gradients = zip(named, found, strict=True)
-        return {name: g.detach().to_dense() if g.is_sparse else g.detach() for name, g in gradients if g is not None}
+        return called, {n: g.detach().to_dense() if g.is_sparse else g.detach() for n, g in gradients if g is not None}
 
 
 def _weights(output: Tensor) -> Tensor:

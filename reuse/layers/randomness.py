@@ -53,8 +53,13 @@ def same_states(before: States, after: States) -> bool:
 _OWN = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
 
 
+_TABLES = frozenset(vars(nn.Module()))
+
+
 def _attributes(module: nn.Module) -> Iterator[Any]:
-    for value in vars(module).values():
+    for name, value in vars(module).items():
+        if name in _TABLES:  # of parameters, modules and hooks: most of what there is, looked through for every call
+            continue
         yield value
         if isinstance(value, list | tuple):
             yield from value

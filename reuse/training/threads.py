@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from reuse.data.rows import Rows
 from reuse.objectives.objective import Network
@@ -31,20 +30,30 @@ def fitting_threads(
         precision: that of the training, a name of `reuse.training.precision.PRECISIONS`.
     """
     threads = torch.get_num_threads()
-    if (
-        source.device.type == "cpu"
-        and threads > 1
-        and _flops(network, model, source, batch_size, precision) < SMALL_FLOPS
-    ):
-        torch.set_num_threads(1)
+    if source.device.type == "cpu" and threads > 1:
+        most = _most_flops(model, source, batch_size)
+        if most < SMALL_FLOPS or _flops(network, model, source, batch_size, precision) < SMALL_FLOPS:
+            torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
 
 
+def _most_flops(model: nn.Module, source: Rows, batch_size: int) -> float:
+    """Return more operations than a forward pass can take, by the weights of layers that read a row once each."""
+    layers = [module for module in model.modules() if next(module.parameters(recurse=False), None) is not None]
+    if any(len(tensor.shape) > 2 for tensor in source.gather(torch.arange(1, device=source.device))):
+        return float("inf")
+    if not all(isinstance(layer, nn.Linear | nn.BatchNorm1d | nn.LayerNorm) for layer in layers):
+        return float("inf")
+    return 2 * batch_size * sum(parameter.numel() for parameter in model.parameters())
+
+
 def _flops(network: Network, model: nn.Module, source: Rows, batch_size: int, precision: str) -> int:
     """Return the operations of one forward pass on a batch: multiplications and additions of its matrix products."""
+    from torch.utils.flop_counter import FlopCounterMode  # its import and use bring Triton and torch's compiler
+
     device = next((p.device for p in model.parameters()), source.device)
     inputs = source.gather(torch.arange(min(batch_size, len(source)), device=source.device))
     with eval_mode(model), torch.no_grad(), autocast(precision, device), FlopCounterMode(display=False) as counter:

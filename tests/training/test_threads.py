@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -37,3 +38,14 @@ def test_threads_come_back_after_an_error() -> None:
     with pytest.raises(KeyboardInterrupt), fitting_threads(model, model, Resident(torch.zeros(4, 2)), 32):
         raise KeyboardInterrupt
     assert torch.get_num_threads() == 2
+
+
+def test_a_small_perceptron_needs_no_counting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting operations imports torch's compiler, which takes longer than such a training."""
+    monkeypatch.setitem(sys.modules, "torch.utils.flop_counter", None)  # its import would fail
+    model, rows = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Linear(16, 3)), torch.zeros(100, 8)
+    with fitting_threads(model, model, Resident(rows), 32):
+        assert torch.get_num_threads() == 1
+    maps = nn.Sequential(nn.Linear(8, 3), nn.Flatten())
+    with pytest.raises(ImportError), fitting_threads(maps, maps, Resident(rows.view(100, 1, 8)), 32):
+        pass  # a layer that reads each row several times
