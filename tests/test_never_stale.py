@@ -111,7 +111,7 @@ FOUND: dict[str, dict[str, Any]] = {
     "batch size": {"batch_size": 7},
     "order, split and fresh weights": {"seed": 5},
     "a subset": {"labels": 24},
-    "a head for fewer classes": {"classes": "1,2"},
+    "a head for fewer classes": {"classes": "1,2", "cache_kind": "disk"},  # so few rows are not cached unasked
     "another label set": {"data": "other labels"},
     "label smoothing, decay, clipping": {"label_smoothing": 0.1, "weight_decay": 0.1, "clip_norm": 1.0},
     "an added layer above": {"add_layers": "7"},

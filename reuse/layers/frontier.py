@@ -76,7 +76,7 @@ def find_crossing(side: DividedGraph, model: nn.Module) -> None:
     """Fill in what crosses on one side, pulling into the suffix what cannot cross or follows from the rest."""
     while True:
         unstorable = _fill_crossing(side)
-        redundant = set() if unstorable else _redundant(side, model)
+        redundant = set() if unstorable else _redundant(side, model) or _remade(side, model)
         for node in unstorable | redundant:
             side.prefix.discard(node)
             side.pulled.add(node)
@@ -163,6 +163,61 @@ def _redundant(side: DividedGraph, model: nn.Module) -> set[fx.Node]:
         if free and sources and (frontier - {node}).issuperset(sources):
             return {node}
     return set()
+
+
+def _remade(side: DividedGraph, model: nn.Module) -> set[fx.Node]:
+    """Return what leads to a frontier node from whole numbers of the inputs that are smaller, such as a mask's.
+
+    A mask of tokens is expanded to their pairs, and a bias of positions added, before attention reads it: that takes no
+    time, and is as large as the square of what it comes from, or as many times that as there are heads.
+    """
+    for node in sorted(side.frontier(), key=side.order.__getitem__, reverse=True):
+        try:
+            found, inputs = _traced_back(node, side, model)
+        except NotStorable:
+            continue
+        new = inputs - set(side.frontier())
+        if found and sum(_row_bytes(one, side) for one in new) < _row_bytes(node, side):
+            return found
+    return set()
+
+
+def _traced_back(node: fx.Node, side: DividedGraph, model: nn.Module) -> tuple[set[fx.Node], set[fx.Node]]:
+    """Return the nodes that compute a node without frozen layers, itself included, and the inputs that they read.
+
+    Raises:
+        NotStorable: other inputs than whole numbers lead there, frozen layers that see rows, or writes in place.
+    """
+    seen, written = side.observed.small, side.observed.small.written
+    found: set[fx.Node] = set()
+    inputs: set[fx.Node] = set()
+    todo = [node]
+    while todo:
+        one = todo.pop()
+        if one in found or one.op == "get_attr" or one not in side.prefix or _crosses_whole(one, side):
+            continue
+        if one.op == "placeholder":
+            if not isinstance(seen.values[one], Tensor) or seen.values[one].is_floating_point():
+                raise NotStorable
+            inputs.add(one)
+            continue
+        if holds_frozen(one, model) or one in seen.writes or one in written:
+            raise NotStorable
+        found.add(one)
+        todo += one.all_input_nodes
+    return found, inputs
+
+
+def _crosses_whole(node: fx.Node, side: DividedGraph) -> bool:
+    """Return whether a node's value is no row's own, so that nothing is stored of it row by row."""
+    try:
+        return not _holds_rows(_form(node, side.observed))
+    except NotStorable:
+        return False
+
+
+def _row_bytes(node: fx.Node, side: DividedGraph) -> int:
+    return stored(node, side.observed).row_bytes
 
 
 def _has_tensor(value: object) -> bool:

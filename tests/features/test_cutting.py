@@ -158,7 +158,7 @@ def test_the_second_time_nothing_is_traced_or_run(net_module: ModuleType, sample
 
 
 def test_a_cut_that_costs_too_much_is_refused_and_not_looked_for(net_module: ModuleType, sample: Sample) -> None:
-    with Calls() as calls, pytest.raises(CutError, match="takes 73 rows through .* more than 3 times the 24 "):
+    with Calls() as calls, pytest.raises(CutError, match=r"takes 73 rows through .* more than 3 times the 24 "):
         cut_model(made(net_module), sample, spared=24)
     assert "linear" not in calls.names
     assert cut_model(made(net_module), sample, spared=25).frontier

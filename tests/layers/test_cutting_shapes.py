@@ -13,6 +13,7 @@ GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(ROWS, 4, generator=GENERATOR).double()
 SEQUENCE = torch.randn(ROWS, 6, 4, generator=GENERATOR).double()
 LENGTHS = torch.tensor([3, 1, 6, 2, 5, 4, 6])
+MASK = (torch.arange(6) < LENGTHS[:, None]).long()
 IMAGES = torch.randn(ROWS, 3, 8, 8, generator=GENERATOR).double()
 
 
@@ -118,6 +119,21 @@ class RepeatedTable(ThreeLayers):
         return self.c(self.b(self.a(x)) + self.b(table))
 
 
+class PairsOfTokens(ThreeLayers):
+    """Attention behind the cut reads a mask of pairs with a frozen bias of places in it, as T5's does for each head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.randn(2, 6, 6).double())
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        pairs = mask[:, None, :, None].to(x.dtype) * mask[:, None, None, :]
+        bias = (self.place[None] + (1 - pairs) * -1e9).contiguous()
+        y = self.b(self.a(x))
+        weights = ((y @ y.transpose(1, 2))[:, None] + bias).softmax(-1).mean(1)
+        return self.c(weights @ y)
+
+
 class Attends(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -156,6 +172,9 @@ CASES = {
     "a state handed on": Case(StateHandedOn, "encoder", (SEQUENCE,)),
     "rows in the last place": Case(RowsInLastPlace, "a", (X,), frontier=[(4,)]),
     "a repeated table": Case(RepeatedTable, "a,place", (SEQUENCE,), frontier=[(6, 4)]),
+    "a mask of pairs": Case(PairsOfTokens, "a,place", (SEQUENCE, MASK), frontier=[(6,), (6, 4)]),
+    "a mask of pairs in one byte each": Case(PairsOfTokens, "a,place", (SEQUENCE, MASK == 1), frontier=[(6,), (6, 4)]),
+    "a mask of numbers": Case(PairsOfTokens, "a,place", (SEQUENCE, MASK.double()), frontier=[(2, 6, 6), (6, 4)]),
     "attention": Case(Attends, "layers.0,layers.1", (SEQUENCE,), frontier=[(6, 4)]),
     "rolled and chunked": Case(Rolls, "a", (IMAGES,)),
 }
