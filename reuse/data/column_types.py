@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pandas.api import types as kinds
 
 from reuse.errors import DataError
@@ -15,7 +16,6 @@ MISSING_SPELLINGS = {"", "na", "n/a", "nan", "null", "none", "?"}
 CODE = re.compile(r"[+-]?0\d+")
 ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
 TRUTH = {"true": "True", "false": "False"}
-BLANK_AROUND = "^[\\s\u00a0\u2000-\u200a\u3000]|[\\s\u00a0\u2000-\u200a\u3000]$"
 LONGEST_SPELLING = max(map(len, (*MISSING_SPELLINGS, *TRUTH)))
 SECONDS_A_DAY = 86_400.0
 
@@ -35,11 +35,18 @@ def typed(name: str, series: pd.Series, kind: str | None = None) -> pd.Series:
         DataError: a value is not of the kind, or of no kind that a table can hold; the message names row and value.
     """
     plain = _plain(name, series)
+    if kind_of(plain) == TEXT:
+        give_back()
     if kind is None:
         return plain if isinstance(series.dtype, pd.CategoricalDtype) else _inferred(plain)
     if kind == NUMBER:
         return as_number_column(name, plain)
     return as_text_column(plain) if kind == TEXT else _as_times(name, plain)
+
+
+def give_back() -> None:
+    """Give back to the system what arrow has freed and keeps, such as copies of a column of texts."""
+    pa.default_memory_pool().release_unused()
 
 
 def kind_of(series: pd.Series) -> str:
@@ -161,8 +168,9 @@ def _plain_objects(name: str, series: pd.Series) -> pd.Series:
 
 def _plain_strings(series: pd.Series) -> pd.Series:
     """Return strings without blanks around them, None where one is spelled as missing."""
-    # Only what has to be is copied: a column of identifiers is large.
-    stripped = series.str.strip() if series.str.contains(BLANK_AROUND, na=False).any() else series
+    stripped = series.str.strip()
+    if stripped.equals(series):
+        stripped = series  # only what has to be is kept twice: a column of identifiers is large
     short = stripped.str.len() <= LONGEST_SPELLING
     folded = stripped[short.fillna(False).astype(bool)].str.lower()
     missing = stripped.isna()

@@ -25,7 +25,7 @@ COMPRESSIONS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.
 QUOTED = re.compile(r'"[^"]*"')
 SEPARATOR_LINE = re.compile(r"\s*sep=(.)\s*$", re.IGNORECASE)  # Excel's
 CODE = r"\s*[+-]?0\d+\s*$"
-SCANNED_BYTES, CHUNK_ROWS = 1 << 22, 1 << 16
+SCANNED_BYTES, CHUNK_ROWS = 1 << 18, 1 << 14
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,13 @@ class CsvFile:
         return pd.DataFrame(columns, columns=list(self.names), copy=False)
 
     def _columns(self, types: dict[str, type], **how: Any) -> dict[str, pd.Series]:
-        """Return columns, read block by block and joined one after the other, so that no second copy is made."""
-        parts: dict[str, list[pd.Series]] = {}
+        """Return columns, read block by block; numbers go where the whole column has room, so that none is copied."""
+        columns: dict[str, _Column] = {}
+        room = sum(block.count(b"\n") for block in _blocks(self.path))  # a line at least for each row, but for the last
         for chunk in self._chunks(types, **how):
             for name, values in chunk.items():
-                parts.setdefault(name, []).append(values)
-        return {name: pd.concat(parts.pop(name), ignore_index=True) for name in list(parts)}
+                columns.setdefault(name, _Column(room)).extend(values)
+        return {name: columns.pop(name).whole() for name in list(columns)}
 
     def _chunks(self, types: dict[str, type], **how: Any) -> Iterator[pd.DataFrame]:
         settings: dict[str, Any] = {
@@ -142,6 +143,44 @@ class CsvFile:
             for _ in range(self.skipped):
                 file.readline()
             yield from (record for record in csv.reader(file, delimiter=self.delimiter) if record)
+
+
+class _Column:
+    """A column that is read block by block: one array as long as all of it is numbers of one type, else parts.
+
+    Args:
+        room: for how many rows there is to be room.
+    """
+
+    def __init__(self, room: int) -> None:
+        self.room, self.count = room, 0
+        self.numbers: np.ndarray | None = None
+        self.parts: list[pd.Series] = []
+
+    def extend(self, values: pd.Series) -> None:
+        """Take in the next rows."""
+        if not self.parts and values.dtype in (np.int64, np.float64):
+            self.numbers = np.empty(self.room, values.dtype) if self.numbers is None else self.numbers
+            if self.numbers.dtype == values.dtype:
+                self._append(self.numbers, values)
+                return
+        if self.numbers is not None:
+            self.parts, self.numbers = [self.whole()], None
+        self.parts.append(values)
+
+    def whole(self) -> pd.Series:
+        """Return all rows."""
+        if self.numbers is None:
+            return pd.concat(self.parts, ignore_index=True)
+        self.numbers.resize(self.count, refcheck=False)
+        return pd.Series(self.numbers, copy=False)
+
+    def _append(self, numbers: np.ndarray, values: pd.Series) -> None:
+        if self.count + len(values) > self.room:  # lines that end otherwise, or a packed file
+            self.room = 2 * (self.count + len(values))
+            numbers.resize(self.room, refcheck=False)
+        numbers[self.count : self.count + len(values)] = values
+        self.count += len(values)
 
 
 def _check_names(path: Path, names: list[str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reuse.data.column_types import CODE, NUMBER, TEXT, TIME, kind_of, numbers_of
+from reuse.data.column_types import CODE, NUMBER, TEXT, TIME, give_back, kind_of, numbers_of
 from reuse.data.preprocessing import Column
 from reuse.errors import DataError
 
@@ -15,7 +15,7 @@ MISSING = "(missing)"
 MOST_CATEGORIES = 100
 DIFFERENT_SHARE, FEW_ROWS = 0.9, 20
 BLOCK_VALUES = 1 << 18
-SAMPLED_TEXTS = 1000
+SAMPLED_TEXTS, HASHED_ROWS = 1000, 1 << 13
 SHAPED = re.compile(r"[-+]?[$€£¥]?\s?[-+]?(\d[\d.,' ]*|[.,]\d+)([eE][-+]?\d+)?\s?[$€£¥%]?")
 UNIT = r"[^\W\d_]{0,4}[²³]?(/[^\W\d_]{1,3})?"
 SHAPED_WITH_UNIT = re.compile(SHAPED.pattern + UNIT)
@@ -49,6 +49,7 @@ def fit_columns(
     for name, values in columns.items():
         if kind_of(values) == TEXT:
             _refuse_unread_numbers(name, values)
+            give_back()
     reasons = {name: _left_aside(name, values, rows) for name, values in columns.items()}
     kept = {name: values for name, values in columns.items() if reasons[name] is None}
     notes = [f"column {name!r} is left aside: {reason}" for name, reason in reasons.items() if reason]
@@ -67,15 +68,24 @@ def _left_aside(name: str, values: pd.Series, rows: np.ndarray) -> str | None:
         return "it has no name and numbers the rows" if values.notna().any() else "it has neither name nor values"
     if kind_of(values) != TEXT:
         return None
-    chosen = values.iloc[rows].dropna()
-    different = chosen.nunique()
-    every = different == len(chosen) >= FEW_ROWS
-    if every or (different > MOST_CATEGORIES and different >= DIFFERENT_SHARE * len(chosen)):
+    different, held = _count_texts(values, rows)
+    every = different == held >= FEW_ROWS
+    if every or (different > MOST_CATEGORIES and different >= DIFFERENT_SHARE * held):
         return (
-            f"{different} different texts in {len(chosen)} rows, an identifier or free text (text={name!r} reads it as "
-            "words)"
+            f"{different} different texts in {held} rows, an identifier or free text (text={name!r} reads it as words)"
         )
     return None
+
+
+def _count_texts(values: pd.Series, rows: np.ndarray) -> tuple[int, int]:
+    """Return how many different texts there are in `rows`, and how many texts; by hashes, as a copy might be large."""
+    hashes = [np.empty(0, np.uint64)]
+    for start in range(0, len(rows), HASHED_ROWS):
+        block = values.iloc[rows[start : start + HASHED_ROWS]].dropna().to_numpy(object)
+        hashes.append(pd.util.hash_array(block, categorize=False))
+    give_back()
+    found = np.concatenate(hashes)
+    return len(np.unique(found)), len(found)
 
 
 def _blocks(names: Sequence[str], num_rows: int) -> Iterator[list[str]]:

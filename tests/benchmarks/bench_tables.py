@@ -67,6 +67,7 @@ def main() -> None:
     lines = [
         Line("pandas.read_csv / reading", 0.5, ratios),
         Line("the numbers' own size / growth in reading", 1 / 1.5, [1 / largest["read"]]),
+        Line("the numbers' own size / growth in loading", 1 / 1.5, [1 / largest["load"]]),
         Line("growth of pandas.read_csv / growth in reading", 1, [largest["pandas"] / largest["read"]]),
         Line("growth of pandas.read_csv / growth in loading", 1, [largest["pandas"] / largest["load"]]),
     ]

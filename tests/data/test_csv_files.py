@@ -107,3 +107,26 @@ def test_compressed(tmp_path: Path) -> None:
     packed.write_bytes(packed.read_bytes()[:50])
     with pytest.raises(DataError, match="cannot be read as CSV"):
         load(str(packed))
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_a_column_may_change_its_type_from_block_to_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, ending: str
+) -> None:
+    """pandas, which reads the file as a whole, is the judge."""
+    monkeypatch.setattr("reuse.data.csv_files.CHUNK_ROWS", 3)
+    whole, gaps = list(range(1, 12)), [1, 2, 3, 4, None, 6, 7, 8, 9, 10, 11]
+    late = [1, 2, 3, 4, 5.5, 6, 7, None, 9, 10, 11]
+    texts = [None, None, None, "a", None, "b", "a", "a", None, None, "b"]
+    table = pd.DataFrame({"whole": whole, "gaps": gaps, "late": late, "texts": texts, "empty": [None] * 11})
+    table.loc[:, "last"] = whole
+    path = tmp_path / f"t{suffix}"
+    table.to_csv(path, index=False, lineterminator=ending)
+    read = CsvFile.open(path).read()
+    expected = pd.read_csv(path)
+    for name in ("whole", "gaps", "late", "last"):
+        np.testing.assert_array_equal(read[name].to_numpy(), expected[name].to_numpy())
+        assert read[name].dtype == expected[name].dtype
+    assert read["texts"].fillna("").tolist() == expected["texts"].fillna("").tolist()
+    assert read["empty"].isna().all()
