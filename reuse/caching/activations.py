@@ -9,9 +9,8 @@ import torch
 
 from reuse.caching.damage import DamageError
 from reuse.caching.holding import Hold
-from reuse.caching.load_checking import LoadCheck
 from reuse.caching.reading_ahead import ReadAhead, SpareMemory
-from reuse.caching.storage import row_bytes
+from reuse.caching.storage import empty, row_bytes
 from reuse.caching.stored_rows import StoredRows, Unpacker
 from reuse.data.windows import Windows, windows_for
 from reuse.devices import free_memory
@@ -262,15 +261,14 @@ def _load(
 ) -> tuple[torch.Tensor, ...]:
     """Return all rows on `device`, unpacked there if they are to be."""
     unpack = unpacker if unpacker is not None and unpacker.needed else None
-    targets = [torch.empty((len(stored), *t.shape), dtype=t.dtype, device=device) for t in frontier]
-    everything, check, rows = np.arange(len(stored)), LoadCheck(stored), _portion_rows(stored)
+    targets = [empty((len(stored), *tensor.shape), tensor.dtype, device) for tensor in frontier]
+    everything, rows = np.arange(len(stored)), _portion_rows(stored)
     for start in range(0, len(stored), rows):
         part = everything[start : start + rows]
         parts = [target[start : start + len(part)] for target in targets]
         straight = device.type == "cpu" and unpack is None
         staged = parts if straight else stored.empty(len(part), pinned=device.type == "cuda")
         stored.read(part, staged)
-        check.check(part, staged)
         if unpack is not None:
             moved = [values.to(device, non_blocking=True) for values in staged]
             values_of_part = unpack.unpack(moved, torch.from_numpy(part).to(device))
@@ -279,7 +277,7 @@ def _load(
         for target, values in zip(parts, values_of_part, strict=True):
             if target is not values:
                 target.copy_(values, non_blocking=True)
-    check.finish()
+    stored.check(everything)
     return tuple(targets)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reuse.caching.segment import read_run
 from reuse.caching.stored_rows import StoredRows
 from reuse.data.windows import Windows
 
@@ -143,15 +142,15 @@ class ReadAhead:
         return Portion(tensors, torch.from_numpy(places))
 
     def _read_span(self, span: Span, rows: np.ndarray, tensors: Sequence[Tensor]) -> None:
-        header, to = self._stored.headers[span.segment], slice(span.start, span.start + span.count)
-        straight = np.array_equal(rows[to], np.arange(span.first, span.stop))
-        for place, tensor in zip(header.tensors, tensors, strict=True):
-            target = tensor[to]
-            read = target if straight else target.new_empty((span.stop - span.first, *target.shape[1:]))
-            if read.numel():
-                read_run(header, place, span.first, read.reshape(-1).view(torch.uint8).numpy().data)
-            if not straight:
-                target.copy_(_selected(read, torch.from_numpy(rows[to] - span.first)))
+        to = slice(span.start, span.start + span.count)
+        targets = [tensor[to] for tensor in tensors]
+        if np.array_equal(rows[to], np.arange(span.first, span.stop)):
+            self._stored.read_run(span.segment, span.first, targets)
+            return
+        read = [target.new_empty((span.stop - span.first, *target.shape[1:])) for target in targets]
+        self._stored.read_run(span.segment, span.first, read)
+        for target, values in zip(targets, read, strict=True):
+            target.copy_(_selected(values, torch.from_numpy(rows[to] - span.first)))
 
 
 def _selected(tensor: Tensor, places: Tensor) -> Tensor:

@@ -3,10 +3,10 @@
     /frontier/<i>_<name>   (rows, …)        one a frontier tensor, uncompressed
     /row_key               (rows, 16)       digest of the content and the view of each row
     /scale/<i>_<name>      (blocks, 2, channels)  low and step of each block's codes, of tensors stored in 8 bits only
-    /unit_checksum         (blocks, units, tensors)  XXH3 (64 bits) of every unit of a block, about a page of rows
+    /unit_checksum         (blocks, units, tensors)  XXH3 (64 bits) of every unit of a block, 128 KB of rows or one row
     /block_checksum        (blocks, sets)   XXH3 (64 bits) of every block of rows of every data set in the order above
 
-Reading rows checks the units that they lie in, or whole blocks. Older segments have no units: a block is one there.
+Reading rows checks the units that they lie in. Older segments have units of a page, or none: a block is one there.
 
 HDF5 (1.10 format, whose metadata carries checksums of its own) describes the file; rows are written and read past it.
 No HDF5 handle outlives a call: one that is inherited by a forked process returns wrong data.
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 
 import h5py
@@ -41,7 +41,7 @@ from reuse.layers.frontier_tensor import FrontierTensor
 FORMAT = 1
 KEY_BYTES = 16
 PAGE = 4096
-UNIT_BYTES = PAGE  # a disk reads no less, so checking rows reads nothing that reading them does not
+UNIT_BYTES = 2**17  # a system that reads ahead reads no less from a disk, and calls for smaller ones cost more than XXH3
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Place:
     @property
     def row_bytes(self) -> int:
         """The bytes of one row (one step along the first dimension)."""
-        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.storage.itemsize
+        return prod(self.shape[1:]) * self.storage.itemsize
 
     @property
     def end(self) -> int:
@@ -116,8 +116,9 @@ class Header:
 
     def units_of(self, rows: np.ndarray) -> np.ndarray:
         """Return the numbers of the units that rows lie in, `(rows,)` int64."""
-        units: np.ndarray = rows // self.block_rows * self.block_units + rows % self.block_rows // self.unit_rows
-        return units
+        if self.block_rows % self.unit_rows == 0:
+            return np.asarray(rows // self.unit_rows)
+        return np.asarray(rows // self.block_rows * self.block_units + rows % self.block_rows // self.unit_rows)
 
     def bounds(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return first rows of units and those after the last ones, each `(units,)` int64."""
@@ -126,6 +127,26 @@ class Header:
         ends = np.minimum((blocks + 1) * self.block_rows, self.rows)
         stops: np.ndarray = np.minimum(starts + self.unit_rows, ends)
         return starts, stops
+
+    def whole_units(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Yield the units that lie within rows `start` to `stop` of one block: number, first row, row after the last."""
+        block, place = divmod(start, self.block_rows)
+        first_row, end = block * self.block_rows, min((block + 1) * self.block_rows, self.rows)
+        unit = -(-place // self.unit_rows)
+        first, number = first_row + unit * self.unit_rows, block * self.block_units + unit
+        while first < stop and min(first + self.unit_rows, end) <= stop:
+            yield number, first, min(first + self.unit_rows, end)
+            first, number = first + self.unit_rows, number + 1
+
+    def pieces(self, start: int, stop: int, num_bytes: int) -> Iterator[tuple[int, int]]:
+        """Yield rows `start` to `stop` in pieces of about `num_bytes`, each of one block, that end where a unit does."""
+        unit_bytes = self.unit_rows * sum(place.row_bytes for place in self.tensors)
+        step = self.unit_rows * max(1, num_bytes // max(1, unit_bytes))
+        while start < stop:
+            block = start - start % self.block_rows
+            end = min(block + (start - block) // step * step + step, block + self.block_rows, stop)
+            yield start, end
+            start = end
 
     def part(self, place: Place, start: int, stop: int) -> slice:
         """Return which rows of a data set belong to the block of rows `start` to `stop`."""
@@ -232,7 +253,7 @@ def rows_of(header: Header, place: Place) -> np.ndarray:
     """
     if place.end == place.offset:
         return np.empty(place.shape, place.storage)
-    with _same_file(header) as file:
+    with same_file(header) as file:
         # Copy-on-write: torch refuses to look at read-only memory without a warning; the file cannot be changed.
         return np.memmap(file, place.storage, "c", place.offset, place.shape)
 
@@ -245,13 +266,18 @@ def read_run(header: Header, place: Place, first: int, target: memoryview) -> No
     Raises:
         CacheError: the file is gone, shorter, or another has taken its name since the header was read.
     """
-    with _same_file(header) as file:
-        file.seek(place.offset + first * place.row_bytes)
-        while target:
-            count = file.readinto(target)
-            if not count:
-                raise damaged(header.path, "it ends before its last row")
-            target = target[count:]
+    with same_file(header) as file:
+        read_into(target, file, header, place, first)
+
+
+def read_into(target: memoryview, file: FileIO, header: Header, place: Place, first: int) -> None:
+    """Do what `read_run` does, from a file that `same_file` has opened."""
+    file.seek(place.offset + first * place.row_bytes)
+    while target:
+        count = file.readinto(target)
+        if not count:
+            raise damaged(header.path, "it ends before its last row")
+        target = target[count:]
 
 
 def row_keys(header: Header) -> np.ndarray:
@@ -272,7 +298,12 @@ def _errors_of_the_disk() -> Iterator[None]:
 
 
 @contextmanager
-def _same_file(header: Header) -> Iterator[FileIO]:
+def same_file(header: Header) -> Iterator[FileIO]:
+    """Open a segment's file for reading.
+
+    Raises:
+        CacheError: it cannot be read, or another has taken its name since the header was read.
+    """
     try:
         with FileIO(header.path) as file:
             if identity_of(os.fstat(file.fileno())) != header.identity:

@@ -11,13 +11,14 @@ from torch import Tensor
 from reuse.caching.checking import checksum
 from reuse.caching.damage import DamageError, block_damage
 from reuse.caching.packing import QuantizedTensor, dequantize, quantized
-from reuse.caching.segment import Header, read_run, rows_of
-from reuse.caching.storage import from_storage
+from reuse.caching.segment import Header, read_into, rows_of, same_file
+from reuse.caching.storage import empty, from_storage
 from reuse.caching.verifying import Verifier
 from reuse.layers.frontier_tensor import FrontierTensor
 
 SHORTEST_RUN = 32  # rows: where runs are shorter on average, rows are gathered one by one
 LONG_RUN_BYTES = 2**20
+PIECE_BYTES = 2**18  # of a long run, read and checked at once: they are in the processor's cache then
 PORTION_BYTES = 64 * 2**20
 BATCH_ROWS = 4096  # so many rows, or fewer, are a batch; more are a split on its way into memory
 
@@ -42,7 +43,7 @@ class StoredRows:
         self.segments = segments
         self.rows = rows
         maps = {segment: self._map(segment) for segment in np.unique(segments).tolist()}
-        self.verifier = Verifier(self.headers, segments, rows, maps)
+        self._verifier = Verifier(self.headers, segments, rows, maps)
         self._maps = {
             segment: [from_storage(rows, tensor.dtype) for rows, tensor in zip(tensors, self.frontier, strict=True)]
             for segment, tensors in maps.items()
@@ -52,17 +53,14 @@ class StoredRows:
         return len(self.rows)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in {"_maps", "verifier"}}
+        return {name: value for name, value in vars(self).items() if name not in {"_maps", "_verifier"}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
     def empty(self, rows: int, device: torch.device | str = "cpu", pinned: bool = False) -> list[Tensor]:
         """Return uninitialised tensors that hold `rows` rows; `pinned` ones are copied to a GPU without waiting."""
-        return [
-            torch.empty((rows, *tensor.shape), dtype=tensor.dtype, device=device, pin_memory=pinned)
-            for tensor in self.frontier
-        ]
+        return [empty((rows, *tensor.shape), tensor.dtype, torch.device(device), pinned) for tensor in self.frontier]
 
     def read(self, positions: np.ndarray, targets: Sequence[Tensor]) -> None:
         """Copy the rows at `positions` of this list, in that order, into `targets` (on the CPU, as many rows)."""
@@ -77,7 +75,7 @@ class StoredRows:
         if (len(starts) + 1) * SHORTEST_RUN <= len(positions):
             bounds = [0, *starts.tolist(), len(positions)]
             for start, stop in pairwise(bounds):
-                self._read_run(int(segments[start]), int(rows[start]), [target[start:stop] for target in targets])
+                self._copy_run(int(segments[start]), int(rows[start]), [target[start:stop] for target in targets])
         else:
             self._read_scattered(segments, rows, targets)
 
@@ -87,16 +85,34 @@ class StoredRows:
         Raises:
             DamageError: some are not what was written.
         """
-        if not self.verifier.is_done:
-            self.verifier.check(self.segments[positions], self.rows[positions])
+        if not self._verifier.is_done:
+            self._verifier.check(self.segments[positions], self.rows[positions])
 
-    def _read_run(self, segment: int, first: int, targets: Sequence[Tensor]) -> None:
-        header = self.headers[segment]
-        for place, source, target in zip(header.tensors, self._maps[segment], targets, strict=True):
-            if target.nbytes >= LONG_RUN_BYTES:
-                read_run(header, place, first, target.reshape(-1).view(torch.uint8).numpy().data)
-            else:
-                target.copy_(source[first : first + len(target)])
+    def read_run(self, segment: int, first: int, targets: Sequence[Tensor]) -> None:
+        """Copy neighbouring rows of a segment from row `first` on into `targets`, and check whole units meanwhile.
+
+        It passes by the map, which costs a page fault every few pages: longer than the copy. What is wrong `check`
+        raises, whatever it is asked for.
+        """
+        header, stop = self.headers[segment], first + len(targets[0])
+        contents = [target.reshape(-1).view(torch.uint8).numpy().data for target in targets]
+        sizes = [place.row_bytes for place in header.tensors]
+        with same_file(header) as file:
+            for start, end in header.pieces(first, stop, PIECE_BYTES):
+                parts = [
+                    content[(start - first) * size : (end - first) * size]
+                    for content, size in zip(contents, sizes, strict=True)
+                ]
+                for place, part in zip(header.tensors, parts, strict=True):
+                    read_into(part, file, header, place, start)
+                self._verifier.check_read(segment, start, end, parts)
+
+    def _copy_run(self, segment: int, first: int, targets: Sequence[Tensor]) -> None:
+        if sum(target.nbytes for target in targets) >= LONG_RUN_BYTES:
+            self.read_run(segment, first, targets)
+            return
+        for source, target in zip(self._maps[segment], targets, strict=True):
+            target.copy_(source[first : first + len(target)])
 
     def _read_scattered(self, segments: np.ndarray, rows: np.ndarray, targets: Sequence[Tensor]) -> None:
         used = np.unique(segments).tolist()

@@ -1,6 +1,7 @@
 """Checking the units that rows lie in when they are read, each once by each reader.
 
-To take checksums whenever rows are read would cost as much as reading them from memory; once costs a part of an epoch.
+Whole units of a long run are checked where they were just read to, as long as they are in the processor's cache: from
+memory a checksum takes four times as long. All others are checked in the file, through its map.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,23 @@ class Verifier:
             unchecked[header.units_of(rows if len(maps) == 1 else rows[segments == segment])] = True
             self._unchecked[segment] = unchecked
         self.is_done = not len(rows)
+        self._found: list[Damage] = []
+
+    def check_read(self, segment: int, start: int, stop: int, contents: Sequence[memoryview]) -> None:
+        """Check the whole units among rows of one block that were just read; what is wrong is raised by `check`.
+
+        Args:
+            segment: position of the segment among the headers.
+            start: the first of the rows.
+            stop: the row after the last.
+            contents: the bytes of the rows of each tensor.
+        """
+        wrong_columns, unchecked = self._checks[segment].wrong_columns, self._unchecked[segment]
+        for unit, first, end in self._headers[segment].whole_units(start, stop):
+            if unchecked[unit]:
+                wrong = wrong_columns(unit, first - start, end - start, contents)
+                unchecked[unit] = bool(wrong)
+                self._found += self._damage(segment, [(unit, column) for column in wrong]) if wrong else []
 
     def check(self, segments: np.ndarray, rows: np.ndarray) -> None:
         """Check the units of rows that were not checked yet.
@@ -48,39 +66,27 @@ class Verifier:
         Raises:
             DamageError: some are not what was written.
         """
-        found: list[Damage] = []
+        found = list(self._found)
         for segment, unchecked in self._unchecked.items():
+            if not unchecked.any():
+                continue
             header = self._headers[segment]
             units = header.units_of(rows if len(self._unchecked) == 1 else rows[segments == segment])
             units = units[unchecked[units]]
             if len(units):
                 found += self._wrong(segment, np.unique(units))
         if found:
-            raise DamageError(found)
+            raise DamageError(list(dict.fromkeys(found)))
         self.is_done = not any(unchecked.any() for unchecked in self._unchecked.values())
-
-    def wrong_units(self, segment: int, block: int) -> list[Damage] | None:
-        """Return what is wrong with the units of a block that rows of the split lie in; None: no unit is wrong at all.
-
-        Others may be: those whose rows were set aside.
-        """
-        header = self._headers[segment]
-        found = self._wrong(segment, np.unique(header.units_of(np.arange(*header.blocks[block]))))
-        needed = [self._unchecked[segment][header.units_of(np.array([damage.start]))[0]] for damage in found]
-        return [damage for damage, is_needed in zip(found, needed, strict=True) if is_needed] if found else None
-
-    def take_block(self, segment: int, block: int) -> None:
-        """Note that a whole block was found to be what was written."""
-        each = self._headers[segment].block_units
-        self._unchecked[segment][block * each : (block + 1) * each] = False
 
     def _wrong(self, segment: int, units: np.ndarray) -> list[Damage]:
         found = self._checks[segment].wrong(units)
+        self._unchecked[segment][units] = False
+        self._unchecked[segment][[unit for unit, _ in found]] = True
+        return self._damage(segment, found)
+
+    def _damage(self, segment: int, found: Sequence[tuple[int, int]]) -> list[Damage]:
         header = self._headers[segment]
-        unchecked, damaged = self._unchecked[segment], [unit for unit, _ in found]
-        as_before = unchecked[damaged]  # of those among them whose rows were set aside no row is needed
-        unchecked[units] = False
-        unchecked[damaged] = as_before
         starts, stops = header.bounds(np.array([unit for unit, _ in found], np.int64))
         return [
             Damage(header.path, unit // header.block_units, start, stop, header.frontier[column].name)
@@ -95,13 +101,22 @@ class _Checks:
         self._header = header
         self._recorded = np.asarray(unit_table(header)).reshape(-1, len(tensors))
         self._content = [np.asarray(tensor).reshape(-1).view(np.uint8).data for tensor in tensors]
+        self._take, self._sizes = checksum_of(header), [place.row_bytes for place in header.tensors]
+
+    def wrong_columns(self, unit: int, start: int, stop: int, contents: Sequence[memoryview]) -> list[int]:
+        """Return the tensors of which rows `start` to `stop` of what was read do not have the checksum of a unit."""
+        now = [
+            self._take(content[start * size : stop * size])
+            for content, size in zip(contents, self._sizes, strict=True)
+        ]
+        recorded = self._recorded[unit].tolist()
+        return [] if now == recorded else [at for at, found in enumerate(now) if found != recorded[at]]
 
     def wrong(self, units: np.ndarray) -> list[tuple[int, int]]:
         """Return the units, and of each the number of the tensor, that do not have their checksum."""
-        take, (starts, stops) = checksum_of(self._header), self._header.bounds(units)
+        take, (starts, stops) = self._take, self._header.bounds(units)
         found = []
-        for column, (place, content) in enumerate(zip(self._header.tensors, self._content, strict=True)):
-            size = place.row_bytes
+        for column, (size, content) in enumerate(zip(self._sizes, self._content, strict=True)):
             bounds = zip((starts * size).tolist(), (stops * size).tolist(), strict=True)
             now = np.array([take(content[start:stop]) for start, stop in bounds], self._recorded.dtype)
             found += [(unit, column) for unit in units[now != self._recorded[units, column]].tolist()]

@@ -1,26 +1,31 @@
 """What checking costs a first pass over cached rows that the page cache holds: with checksums beside without.
 
-Run: `python tests/benchmarks/bench_checking.py [--quick]`. Rows of three sizes are loaded into memory, where blocks are
-checked as wholes while more is read; and read window by window, as where they stay on disk, where the reading thread
-checks units of about a page. Later passes over the same rows check nothing. To leave checks out is no setting.
+Run: `python tests/benchmarks/bench_checking.py [--quick]`. Rows of three sizes are loaded into memory, in the order of
+the file and shuffled; read window by window, as where they stay on disk; and gathered from there in random batches.
+Later passes over the same rows check nothing. To leave checks out is no setting: they are patched away, and so is what
+is read in smaller pieces for them. A second line compares with reading as it was before there were checks on every path:
+without them, and into memory in small pages. Seconds are those of the processor, as a shared machine gives no others
+worth a limit.
 """
 
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import torch
-from measuring import Block, Line, alternate, begin, print_table, timed
+from measuring import Block, Line, alternate, begin, on_processor, print_table
 
+from reuse.caching import storage, stored_rows
 from reuse.caching.activations import MappedActivations
 from reuse.caching.cache import ActivationCache
-from reuse.caching.load_checking import LoadCheck
 from reuse.caching.store import PrefixCache
 from reuse.caching.stored_rows import StoredRows
+from reuse.caching.verifying import Verifier
 from reuse.data.rows import read_in_order
 from reuse.data.windows import windows_for
 from reuse.fingerprinting.fingerprint import Fingerprint
@@ -42,17 +47,24 @@ def filled(folder: Path, rows: torch.Tensor) -> tuple[PrefixCache, np.ndarray]:
 def unchecked() -> Iterator[None]:
     nothing = lambda *_: None  # noqa: E731
     with (
-        mock.patch.object(LoadCheck, "check", nothing),
-        mock.patch.object(LoadCheck, "finish", nothing),
+        mock.patch.object(Verifier, "__init__", nothing),
+        mock.patch.object(Verifier, "check_read", nothing),
         mock.patch.object(StoredRows, "check", nothing),
+        mock.patch.object(stored_rows, "PIECE_BYTES", 2**40),
     ):
         yield
 
 
-def without_checks(work: Callable[[], object]) -> Block:
+@contextmanager
+def as_before() -> Iterator[None]:
+    with unchecked(), mock.patch.object(storage, "HUGE_BYTES", 2**60):
+        yield
+
+
+def within(setting: Callable[[], AbstractContextManager[None]], work: Callable[[], object]) -> Block:
     def block() -> float:
-        with unchecked():
-            return timed(work)()
+        with setting():
+            return on_processor(work)()
 
     return block
 
@@ -65,6 +77,12 @@ def in_windows(cache: PrefixCache, keys: np.ndarray, order: torch.Tensor) -> Non
             opened.gather(some)
 
 
+def in_batches(cache: PrefixCache, keys: np.ndarray, order: torch.Tensor) -> None:
+    rows = cache.activations(keys, memory=0)
+    for some in order.split(BATCH):
+        rows.gather(some)
+
+
 def main() -> None:
     quick = begin(__doc__ or "")
     lines = []
@@ -73,13 +91,20 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             cache, keys = filled(Path(folder), torch.randn(num_rows, features))
             order = windows_for(4 * features).order(num_rows, torch.Generator().manual_seed(0))
-            passes = {"load": lambda: cache.activations(keys), "windows": lambda: in_windows(cache, keys, order)}  # noqa: B023
+            shuffled = np.random.default_rng(0).permutation(num_rows)
+            passes: dict[str, Callable[[], object]] = {
+                "load": partial(cache.activations, keys),
+                "shuffled load": partial(cache.activations, keys[shuffled]),
+                "windows": partial(in_windows, cache, keys, order),
+                "batches": partial(in_batches, cache, keys, torch.from_numpy(shuffled)),
+            }
             for name, work in passes.items():
-                times = alternate({"with": timed(work), "without": without_checks(work)}, rounds)
-                ratios = [b / a for a, b in zip(times["with"], times["without"], strict=True)]
-                seconds = {side: statistics.median(some) for side, some in times.items()}
-                remark = f"{seconds['with']:.3f} s, {seconds['without']:.3f} s without"
-                lines.append(Line(f"{name}, {num_rows} × {features}: without / with checks", TARGET, ratios, remark))
+                sides = {"with": on_processor(work), "without": within(unchecked, work), "before": within(as_before, work)}
+                times = alternate(sides, rounds)
+                for side in ("without", "before"):
+                    ratios = [b / a for a, b in zip(times["with"], times[side], strict=True)]
+                    remark = f"{statistics.median(times['with']):.3f} s, {statistics.median(times[side]):.3f} s {side}"
+                    lines.append(Line(f"{name}, {num_rows} × {features}: {side} / with checks", TARGET, ratios, remark))
     print_table("A first pass over rows in the page cache", lines)
 
 
