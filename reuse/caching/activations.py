@@ -10,14 +10,17 @@ import torch
 from reuse.caching.damage import DamageError
 from reuse.caching.holding import Hold
 from reuse.caching.reading_ahead import ReadAhead, SpareMemory
+from reuse.caching.segment import LostRowsError
 from reuse.caching.storage import empty, row_bytes
 from reuse.caching.stored_rows import StoredRows, Unpacker
 from reuse.data.windows import Windows, windows_for
 from reuse.devices import free_memory
 from reuse.layers.frontier_tensor import FrontierTensor
 
-Mend = Callable[[DamageError], StoredRows]
-"""Function that has damaged rows computed again, and returns all rows of the split with these."""
+Harm = DamageError | LostRowsError
+"""What can happen to rows that were published, and is mended by computing them again."""
+Mend = Callable[[Harm], StoredRows]
+"""Function that has damaged or lost rows computed again, and returns all rows of the split with these."""
 
 STAGING_BYTES = 64 * 2**20  # what is on its way to the device at once while a split is loaded
 
@@ -143,14 +146,14 @@ class MappedActivations(Activations):
                 self._stored.read(positions, targets)
                 self._stored.check(positions)
                 return self.handed_over(targets, indices)
-            except DamageError as damage:
-                self.mend(damage)
+            except (DamageError, LostRowsError) as harm:
+                self.mend(harm)
 
-    def mend(self, damage: DamageError) -> None:
-        """Go on with the same rows, those that are damaged computed again; raises where nobody can."""
+    def mend(self, harm: Harm) -> None:
+        """Go on with the same rows, those that are damaged or lost computed again; raises where nobody can."""
         if self._mend is None:
-            raise damage
-        self._take(self._mend(damage))
+            raise harm
+        self._take(self._mend(harm))
 
     def in_order(self, order: torch.Tensor) -> "OrderedActivations":
         """Return the same rows, which will be gathered in the order of the row numbers `order`, `(rows,)` int64."""
@@ -183,8 +186,8 @@ class OrderedActivations(Activations):
         """Return the rows `indices` on `device`; see `Activations.gather`."""
         try:
             read = None if self._mended else self._ahead.take(indices.cpu())
-        except DamageError as damage:
-            self._rows.mend(damage)
+        except (DamageError, LostRowsError) as harm:
+            self._rows.mend(harm)
             read, self._mended = None, True
         return self._rows.gather(indices) if read is None else self._rows.handed_over(read, indices)
 
@@ -225,7 +228,7 @@ def read_rows(
 
     Raises:
         DamageError: rows are not what was written.
-        CacheError: a file can no longer be read.
+        LostRowsError: a file can no longer be read.
     """
     found = _in_memory(stored, frontier, device, memory)
     if found is None:

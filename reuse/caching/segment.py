@@ -15,7 +15,7 @@ No HDF5 handle outlives a call: one that is inherited by a forked process return
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from math import ceil, prod
@@ -41,7 +41,7 @@ from reuse.layers.frontier_tensor import FrontierTensor
 FORMAT = 1
 KEY_BYTES = 16
 PAGE = 4096
-UNIT_BYTES = 2**17  # a system that reads ahead reads no less from a disk, and calls for smaller ones cost more than XXH3
+UNIT_BYTES = 2**17  # a system that reads ahead reads no less, and calls for smaller ones cost more than XXH3
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Header:
         return starts, stops
 
     def whole_units(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """Yield the units that lie within rows `start` to `stop` of one block: number, first row, row after the last."""
+        """Yield the units within rows `start` to `stop` of one block: number, first row, row after the last."""
         block, place = divmod(start, self.block_rows)
         first_row, end = block * self.block_rows, min((block + 1) * self.block_rows, self.rows)
         unit = -(-place // self.unit_rows)
@@ -139,7 +139,7 @@ class Header:
             first, number = first + self.unit_rows, number + 1
 
     def pieces(self, start: int, stop: int, num_bytes: int) -> Iterator[tuple[int, int]]:
-        """Yield rows `start` to `stop` in pieces of about `num_bytes`, each of one block, that end where a unit does."""
+        """Yield rows `start` to `stop` in pieces of about `num_bytes`, each of one block, that end where units do."""
         unit_bytes = self.unit_rows * sum(place.row_bytes for place in self.tensors)
         step = self.unit_rows * max(1, num_bytes // max(1, unit_bytes))
         while start < stop:
@@ -168,6 +168,10 @@ class UnreadableSegmentError(CacheError):
 
     def __reduce__(self) -> tuple[type["UnreadableSegmentError"], tuple[Path, str]]:
         return UnreadableSegmentError, (self.path, self.reason)
+
+
+class LostRowsError(CacheError):
+    """Rows that were published are no longer there as they were: their file is gone, cut off, or another one."""
 
 
 def identify(path: Path) -> tuple[int, ...]:
@@ -249,7 +253,7 @@ def rows_of(header: Header, place: Place) -> np.ndarray:
     """Map a data set into memory, read on access and never written; `(rows, …)` of its storage type.
 
     Raises:
-        CacheError: the file is gone or another has taken its name since the header was read.
+        LostRowsError: the file is gone or another has taken its name since the header was read.
     """
     if place.end == place.offset:
         return np.empty(place.shape, place.storage)
@@ -264,7 +268,7 @@ def read_run(header: Header, place: Place, first: int, target: memoryview) -> No
     For long runs: a map costs a page fault every few pages, which takes longer than the copy.
 
     Raises:
-        CacheError: the file is gone, shorter, or another has taken its name since the header was read.
+        LostRowsError: the file is gone, shorter, or another has taken its name since the header was read.
     """
     with same_file(header) as file:
         read_into(target, file, header, place, first)
@@ -276,8 +280,22 @@ def read_into(target: memoryview, file: FileIO, header: Header, place: Place, fi
     while target:
         count = file.readinto(target)
         if not count:
-            raise damaged(header.path, "it ends before its last row")
+            raise LostRowsError(str(damaged(header.path, "it ends before its last row")))
         target = target[count:]
+
+
+def require_whole(header: Header) -> None:
+    """Refuse a file that was cut off since its header was read: to touch what a map lacks would end the process.
+
+    A file that is gone stays readable through the maps that are open.
+
+    Raises:
+        LostRowsError: it is shorter than it was.
+    """
+    with suppress(FileNotFoundError):
+        status = header.path.stat()
+        if status.st_ino == header.identity[0] and status.st_size < header.identity[1]:
+            raise LostRowsError(f"cache file {header.path} was cut off while in use: open the cache again")
 
 
 def row_keys(header: Header) -> np.ndarray:
@@ -302,15 +320,17 @@ def same_file(header: Header) -> Iterator[FileIO]:
     """Open a segment's file for reading.
 
     Raises:
-        CacheError: it cannot be read, or another has taken its name since the header was read.
+        LostRowsError: it cannot be read, or another has taken its name since the header was read.
     """
     try:
         with FileIO(header.path) as file:
             if identity_of(os.fstat(file.fileno())) != header.identity:
-                raise CacheError(f"cache file {header.path} was replaced while in use: open the cache again")
+                raise LostRowsError(f"cache file {header.path} was replaced while in use: open the cache again")
             yield file
     except OSError as error:
-        raise CacheError(f"cache file {header.path} can no longer be read ({error}): open the cache again") from error
+        raise LostRowsError(
+            f"cache file {header.path} can no longer be read ({error}): open the cache again"
+        ) from error
 
 
 def _preallocated(file: h5py.File, name: str, shape: tuple[int, ...], storage: np.dtype[np.generic]) -> h5py.Dataset:

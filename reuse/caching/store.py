@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from reuse.caching import building, files
-from reuse.caching.activations import Activations, read_rows
+from reuse.caching.activations import Activations, Harm, read_rows
 from reuse.caching.computing import ComputeRows, checked, compute_blocks, needed_bytes, portion, write_segment
 from reuse.caching.damage import DamageError, set_aside
 from reuse.caching.holding import Hold
@@ -25,6 +25,7 @@ from reuse.caching.probing import Probe, RunPrefix
 from reuse.caching.probing import difference as probe_difference
 from reuse.caching.quarantine import read_quarantine, write_quarantine
 from reuse.caching.reading_ahead import SpareMemory
+from reuse.caching.segment import LostRowsError
 from reuse.caching.spot_checking import advice_on, difference
 from reuse.caching.stored_rows import StoredRows, Unpacker
 from reuse.errors import CacheError
@@ -166,32 +167,35 @@ class PrefixCache:
             memory: bytes that they may take on `device`; half of its free memory by default.
             windowed: whether epochs are shuffled window by window; None: where the rows stay on disk. A run that is
                 resumed says what it began with.
-            mend: fills in what is missing; called where rows turn out to be damaged, now or whenever they are first
+            mend: fills in what is missing; called where rows turn out to be damaged or lost, now or whenever they are
                 read, after these were set aside. None: they are an error.
 
         Raises:
             DamageError: rows are not what was written.
-            CacheError: a row is not published or was set aside, or a file is damaged.
+            LostRowsError: a row is not published, or no longer.
+            CacheError: the rows were set aside for good.
         """
         self._refuse_quarantined()
 
-        def mended(damage: DamageError) -> StoredRows:
+        def mended(harm: Harm) -> StoredRows:
             assert mend is not None
-            self.set_aside(damage)
+            if isinstance(harm, DamageError):
+                self.set_aside(harm)
             mend()
             return self._stored(keys)
 
+        again = None if mend is None else mended
         with Hold(self.path):
-            stored = self._stored(keys)
-            self._note_use()
-            again = None if mend is None else mended
+            stored: StoredRows | None = None
             while True:
                 try:
+                    stored = self._stored(keys) if stored is None else stored
+                    self._note_use()
                     return read_rows(stored, self.frontier, torch.device(device), memory, windowed, self._spare, again)
-                except DamageError as damage:
+                except (DamageError, LostRowsError) as harm:
                     if again is None:
                         raise
-                    stored = again(damage)
+                    stored = again(harm)
 
     def set_aside(self, damage: DamageError) -> None:
         """Leave damaged rows out from now on, here and in other processes, so that they count as missing."""
@@ -296,6 +300,8 @@ class PrefixCache:
                 return chosen, *self._unpacked(keys[chosen])
             except DamageError as damage:
                 self.set_aside(damage)
+            except LostRowsError:  # since it was looked at: look again
+                continue
 
     def _unpacked(self, keys: np.ndarray) -> tuple[tuple[Tensor, ...], list[Tensor | None]]:
         """Return rows as computed, on the CPU, and how far apart the values are that their codes can stand for."""
@@ -310,7 +316,7 @@ class PrefixCache:
         self._index.refresh()
         places = self._index.find(keys)
         if (places < 0).any():
-            raise CacheError(
+            raise LostRowsError(
                 f"{(places < 0).sum()} of {len(keys)} rows are not in the cache {self.path}: fill it first"
             )
         return StoredRows(self._index.headers, self.stored, *self._index.split(places))

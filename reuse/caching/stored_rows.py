@@ -11,7 +11,7 @@ from torch import Tensor
 from reuse.caching.checking import checksum
 from reuse.caching.damage import DamageError, block_damage
 from reuse.caching.packing import QuantizedTensor, dequantize, quantized
-from reuse.caching.segment import Header, read_into, rows_of, same_file
+from reuse.caching.segment import Header, read_into, require_whole, rows_of, same_file
 from reuse.caching.storage import empty, from_storage
 from reuse.caching.verifying import Verifier
 from reuse.layers.frontier_tensor import FrontierTensor
@@ -63,7 +63,12 @@ class StoredRows:
         return [empty((rows, *tensor.shape), tensor.dtype, torch.device(device), pinned) for tensor in self.frontier]
 
     def read(self, positions: np.ndarray, targets: Sequence[Tensor]) -> None:
-        """Copy the rows at `positions` of this list, in that order, into `targets` (on the CPU, as many rows)."""
+        """Copy the rows at `positions` of this list, in that order, into `targets` (on the CPU, as many rows).
+
+        Raises:
+            LostRowsError: a file was cut off, or is another.
+        """
+        self._require_whole()
         rows = self.rows[positions]
         if len(self._maps) == 1 and len(rows) <= BATCH_ROWS:
             # A batch out of one file: looking for runs would take as long as gathering.
@@ -84,8 +89,10 @@ class StoredRows:
 
         Raises:
             DamageError: some are not what was written.
+            LostRowsError: a file was cut off.
         """
         if not self._verifier.is_done:
+            self._require_whole()
             self._verifier.check(self.segments[positions], self.rows[positions])
 
     def read_run(self, segment: int, first: int, targets: Sequence[Tensor]) -> None:
@@ -106,6 +113,10 @@ class StoredRows:
                 for place, part in zip(header.tensors, parts, strict=True):
                     read_into(part, file, header, place, start)
                 self._verifier.check_read(segment, start, end, parts)
+
+    def _require_whole(self) -> None:
+        for segment in self._maps:
+            require_whole(self.headers[segment])
 
     def _copy_run(self, segment: int, first: int, targets: Sequence[Tensor]) -> None:
         if sum(target.nbytes for target in targets) >= LONG_RUN_BYTES:

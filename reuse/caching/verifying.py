@@ -99,15 +99,14 @@ class _Checks:
 
     def __init__(self, header: Header, tensors: Sequence[np.ndarray]) -> None:
         self._header = header
-        self._recorded = np.asarray(unit_table(header)).reshape(-1, len(tensors))
+        self._recorded = np.array(unit_table(header)).reshape(-1, len(tensors))  # in memory: it is small
         self._content = [np.asarray(tensor).reshape(-1).view(np.uint8).data for tensor in tensors]
         self._take, self._sizes = checksum_of(header), [place.row_bytes for place in header.tensors]
 
     def wrong_columns(self, unit: int, start: int, stop: int, contents: Sequence[memoryview]) -> list[int]:
         """Return the tensors of which rows `start` to `stop` of what was read do not have the checksum of a unit."""
         now = [
-            self._take(content[start * size : stop * size])
-            for content, size in zip(contents, self._sizes, strict=True)
+            self._take(content[start * size : stop * size]) for content, size in zip(contents, self._sizes, strict=True)
         ]
         recorded = self._recorded[unit].tolist()
         return [] if now == recorded else [at for at, found in enumerate(now) if found != recorded[at]]

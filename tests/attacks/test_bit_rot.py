@@ -277,3 +277,74 @@ def test_what_a_deeper_cut_goes_on_from_may_be_rotten(pretrained: Path, caplog: 
     )
     assert deep.metrics["test"]["loss"] == pytest.approx(alone.metrics["test"]["loss"], rel=1e-4)
     assert any("computed again" in record.getMessage() for record in caplog.records)
+
+
+HARM: dict[str, Callable[[Path], object]] = {
+    "emptied": lambda path: os.truncate(path, 0),
+    "cut in half": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "cut by a page": lambda path: os.truncate(path, path.stat().st_size - 4096),
+    "removed": Path.unlink,
+    "another file": lambda path: (path.unlink(), path.write_bytes(bytes(9000))),
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+@pytest.mark.parametrize("reading", READING)
+def test_a_file_that_is_cut_off_before_it_is_read_is_computed_again(
+    whole: tuple[Path, str | None], reading: str, harm: str, tmp_path: Path
+) -> None:
+    """By another process, between the filling and the reading of this one, which has the file's place in its memory."""
+    (root, dtype), (memory, read) = whole, READING[reading]
+    shutil.copytree(root, tmp_path / "cache")
+    expected = open_cache(root, dtype).activations(Rows(COUNT).keys).gather(torch.arange(COUNT))
+    cache, mend, data = cache_with_mending(tmp_path / "cache", dtype)
+    assert len(cache.missing(data.keys)) == 0
+    HARM[harm](published(tmp_path / "cache" / PREFIX.key)[1])
+    order = torch.randperm(COUNT)
+    for now, then in zip(read(cache.activations(data.keys, memory=memory, mend=mend), order), expected, strict=True):
+        assert torch.allclose(now.double(), then[order].double(), atol=0.05 if dtype else 0)  # codes of other blocks
+    assert 0 < len(data.computed) < COUNT / 2
+
+
+@pytest.mark.parametrize("harm", HARM)
+@pytest.mark.parametrize("reading", ["disk", "windows"])
+def test_a_file_that_is_cut_off_while_it_is_read_is_computed_again(
+    whole: tuple[Path, str | None], reading: str, harm: str, tmp_path: Path
+) -> None:
+    """To touch what a map has lost ends a process by a signal; what was removed stays there for who has it open."""
+    (root, dtype), (_, read) = whole, READING[reading]
+    shutil.copytree(root, tmp_path / "cache")
+    expected = open_cache(root, dtype).activations(Rows(COUNT).keys).gather(torch.arange(COUNT))
+    cache, mend, data = cache_with_mending(tmp_path / "cache", dtype)
+    rows, order = cache.activations(data.keys, memory=0, mend=mend), torch.randperm(COUNT)
+    read(rows, order[:100])
+    HARM[harm](published(tmp_path / "cache" / PREFIX.key)[1])
+    for now, then in zip(read(rows, order), expected, strict=True):
+        assert torch.allclose(now.double(), then[order].double(), atol=0.05 if dtype else 0)
+
+
+@pytest.mark.parametrize("kept", ["memory", "disk"])
+def test_a_training_goes_on_where_its_cache_is_cut_off_after_the_filling(
+    pretrained: Path, kept: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings: dict[str, Any] = {"data": "digits", "labels": 60, "epochs": 2, "cache_kind": "disk", "compare": False}
+    whole = finetune(pretrained, freeze="hidden1", **settings, precision="float64", out="whole")
+    assert whole.cache is not None
+    if kept == "disk":
+        monkeypatch.setattr("reuse.features.feeding.free_memory", lambda device: 8)
+        monkeypatch.setattr("reuse.caching.activations.free_memory", lambda device: 8)
+    (path,), read = published(Path(whole.cache["path"])), PrefixCache.activations
+    cuts = iter([5000])
+
+    def cut_first(*given: Any, **named: Any) -> Activations:
+        for size in cuts:
+            os.truncate(path, size)
+        return read(*given, **named)
+
+    monkeypatch.setattr(PrefixCache, "activations", cut_first)
+    again = finetune(pretrained, freeze="hidden1", **settings, precision="float64", out="again")
+    said = [record.getMessage() for record in caplog.records if "no whole cache file" in record.getMessage()]
+    assert len(said) == 1
+    for split, values in whole.metrics.items():
+        for name, value in values.items():
+            assert again.metrics[split][name] == pytest.approx(value, rel=1e-6 if kept == "memory" else 0.2)

@@ -3,9 +3,9 @@
 Run: `python tests/benchmarks/bench_checking.py [--quick]`. Rows of three sizes are loaded into memory, in the order of
 the file and shuffled; read window by window, as where they stay on disk; and gathered from there in random batches.
 Later passes over the same rows check nothing. To leave checks out is no setting: they are patched away, and so is what
-is read in smaller pieces for them. A second line compares with reading as it was before there were checks on every path:
-without them, and into memory in small pages. Seconds are those of the processor, as a shared machine gives no others
-worth a limit.
+is read in smaller pieces for them. A second line compares with reading as it was before each path was checked: without
+checks, and into memory in small pages. Seconds are those of the processor, as a shared machine gives no others worth a
+limit.
 """
 
 import statistics
@@ -99,9 +99,9 @@ def main() -> None:
                 "batches": partial(in_batches, cache, keys, torch.from_numpy(shuffled)),
             }
             for name, work in passes.items():
-                sides = {"with": on_processor(work), "without": within(unchecked, work), "before": within(as_before, work)}
-                times = alternate(sides, rounds)
-                for side in ("without", "before"):
+                sides = {"without": within(unchecked, work), "before": within(as_before, work)}
+                times = alternate({"with": on_processor(work), **sides}, rounds)
+                for side in sides:
                     ratios = [b / a for a, b in zip(times["with"], times[side], strict=True)]
                     remark = f"{statistics.median(times['with']):.3f} s, {statistics.median(times[side]):.3f} s {side}"
                     lines.append(Line(f"{name}, {num_rows} × {features}: {side} / with checks", TARGET, ratios, remark))
