@@ -2,9 +2,11 @@
 
 import errno
 import io
+import lzma
 import os
 import stat
 import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -135,8 +137,12 @@ class BoundedReader(io.RawIOBase):
 
         Raises:
             UnfitFileError: the stream holds more than memory does.
+            OSError: it is damaged, by whatever it was packed.
         """
-        content = self._stream.read(len(buffer))
+        try:
+            content = self._stream.read(len(buffer))
+        except (zlib.error, lzma.LZMAError, EOFError) as error:
+            raise OSError(f"it cannot be unpacked: {error}") from error
         buffer[: len(content)] = content
         self._left -= len(content)
         if self._left < 0:

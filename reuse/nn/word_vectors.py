@@ -1,6 +1,7 @@
 """Word vectors from files of word2vec (text or binary) and GloVe: read as a stream, only what is needed is kept."""
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
@@ -104,7 +105,7 @@ def _wanted(path: Path, words: set[bytes]) -> Iterator[tuple[bytes, np.ndarray]]
                     yield word, vector
                 if not left:
                     return
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"the word vectors {path} cannot be read ({error}): give a file of word2vec or GloVe"
         ) from error

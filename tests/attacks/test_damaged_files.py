@@ -86,8 +86,12 @@ def settings(path: Path) -> None:
     path.write_text('model = "mlp:4"\nepochs = 1\ndata = "digits"\nlabels = 40\n')
 
 
+def word_vectors(path: Path) -> None:
+    path.write_bytes(gzip.compress(b"".join(b"word%d 0.5 %d\n" % (number, number % 3) for number in range(60))))
+
+
 def weights(path: Path) -> None:
-    tensors = {"hidden1.weight": torch.ones(4, 64), "hidden1.bias": torch.zeros(4)}
+    tensors = {"hidden1.linear.weight": torch.ones(4, 64), "hidden1.linear.bias": torch.zeros(4)}
     (save_file if path.suffix == ".safetensors" else torch.save)(tensors, path)
 
 
@@ -96,12 +100,14 @@ GOOD: dict[str, tuple[Callable[[Path], None], tuple[object, ...]]] = {
         name: (make, (*TRAIN, "--data", "{}"))
         for name, make in {
             "arrays.npz": arrays, "packed.npz": packed_arrays, "a.h5": hdf5, "a.csv": csv, "a.csv.gz": csv,
-            "a.parquet": parquet, "a.tar": archive, "a.tar.gz": archive, "images": images, "idx": digits_of_mnist,
+            "a.csv.bz2": csv, "a.csv.xz": csv, "a.parquet": parquet,
+            "a.tar": archive, "a.tar.gz": archive, "images": images, "idx": digits_of_mnist,
         }.items()
     },
     "a.toml": (settings, ("pretrain", "supervised", "--config", "{}", "--out", "{} out")),
     "a.safetensors": (weights, REUSE),
     "a.pt": (weights, REUSE),
+    "a.vectors.gz": (word_vectors, (*TRAIN, "--data", "texts.csv", "--text", "text", "--embeddings", "{}")),
 }  # fmt: skip
 
 
@@ -154,7 +160,10 @@ def damaged(number: int, folder: Path) -> tuple[str, str, list[str]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("damaged")
+    made = tmp_path_factory.mktemp("damaged")
+    lines = "".join(f"word{row} word{row + 1},{row % 2}\n" for row in range(59))
+    (made / "texts.csv").write_text(f"text,y\n{lines}")
+    return made
 
 
 def test_good_files_are_read(folder: Path) -> None:
@@ -177,7 +186,10 @@ def test_a_damaged_file_is_one_line_or_a_result(folder: Path) -> None:
 
 
 def is_clear(answer: Answer) -> bool:
-    if answer.code != 0:
+    """Return whether an answer is a result or one line. Of damaged weights that may be that the loss is not finite."""
+    lines = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    diverged = answer.code == 1 and lines == answer.err.splitlines()[-1:] and "look for NaN in the data" in lines[0]
+    if answer.code != 0 and not diverged:
         try:
             answer.refusal()
         except AssertionError:
