@@ -36,6 +36,8 @@ class ModelRecipe:
         config: of a model of transformers, with which it is built again wherever it came from; None for any other.
         side: what trains beside the model, which is frozen then (`reuse.nn.sides`); None: nothing.
         side_layers: patterns of the layers that it takes in; none: the main ones.
+        side_repeats: those of the layers that gave the very features when it was put there, for with other weights
+            others may; None: they are measured.
         module: that Python gave, a copy of which is taken with a fresh output layer; no run keeps it; None: there is
             none.
     """
@@ -49,6 +51,7 @@ class ModelRecipe:
     config: Mapping[str, Any] | None = None
     side: str | None = None
     side_layers: tuple[str, ...] = ()
+    side_repeats: tuple[str, ...] | None = None
     module: nn.Module | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -108,13 +111,13 @@ class ModelRecipe:
     @property
     def bare(self) -> "ModelRecipe":
         """The recipe of the model alone, without what trains beside it."""
-        return replace(self, side=None, side_layers=())
+        return replace(self, side=None, side_layers=(), side_repeats=None)
 
     def with_side(self, model: nn.Module) -> nn.Module:
         """Return a model with what trains beside it, where there is something."""
         if self.side is None:
             return model
-        return stand_beside(model, self.side, self.side_layers, self.layout, self.num_outputs)
+        return stand_beside(model, self.side, self.side_layers, self.layout, self.num_outputs, self.side_repeats)
 
     def check_size(self) -> None:
         """Raise where a layered model would not fit in memory.
@@ -149,8 +152,9 @@ class ModelRecipe:
                 raise TypeError(f"config {config!r}")
             tensors = tuple(RowTensor(**{**t, "shape": tuple(t["shape"])}) for t in values.get("tensors", ()))
             side, layers = values.get("side"), tuple(values.get("side_layers", ()))
-            options_of_layers = LayerOptions(**options)
-            return cls(spec, tuple(shape), num_outputs, options_of_layers, num_tokens, tensors, config, side, layers)
+            repeats = None if values.get("side_repeats") is None else tuple(values["side_repeats"])
+            own = LayerOptions(**options)
+            return cls(spec, tuple(shape), num_outputs, own, num_tokens, tensors, config, side, layers, repeats)
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise RunError(f"the run does not say how its model is built ({error}): it is damaged") from error
 
@@ -164,6 +168,7 @@ class ModelRecipe:
             **({"tensors": [{**asdict(t), "shape": list(t.shape)} for t in self.tensors]} if self.tensors else {}),
             **({} if self.config is None else {"config": dict(self.config)}),
             **({} if self.side is None else {"side": self.side, "side_layers": list(self.side_layers)}),
+            **({} if self.side_repeats is None else {"side_repeats": list(self.side_repeats)}),
         }
 
 

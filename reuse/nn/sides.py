@@ -76,7 +76,14 @@ def check_side(side: str) -> None:
     choose(SIDES, side, "side network", hidden=HIDDEN)
 
 
-def stand_beside(network: nn.Module, side: str, layers: Sequence[str], layout: Layout, num_outputs: int) -> nn.Module:
+def stand_beside(
+    network: nn.Module,
+    side: str,
+    layers: Sequence[str],
+    layout: Layout,
+    num_outputs: int,
+    repeats: Sequence[str] | None = None,
+) -> nn.Module:
     """Return a network with a side network: `backbone`, which is to be frozen, and what trains, `output` last.
 
     Args:
@@ -85,6 +92,7 @@ def stand_beside(network: nn.Module, side: str, layers: Sequence[str], layout: L
         layers: patterns of the layers that the side network takes in; none: the main ones.
         layout: of a row of inputs.
         num_outputs: units of the new output layer.
+        repeats: the layers that give the very features; None: it is measured which do, with the weights as they are.
 
     Raises:
         UsageError, UnknownNameError: there is no such side network, or it cannot stand beside this one.
@@ -95,7 +103,10 @@ def stand_beside(network: nn.Module, side: str, layers: Sequence[str], layout: L
 
     def tap(grid: int) -> tuple[Tapped, list[tuple[int, ...]]]:
         tapped = Tapped(network, layers, grid)
-        return tapped, tapped.measure(_drawn(empty_rows(layout, EXAMPLE_ROWS, like)[0]))
+        shapes = tapped.measure(_drawn(empty_rows(layout, EXAMPLE_ROWS, like)[0]))
+        if repeats is not None:
+            tapped.repeats = frozenset(map(tapped.names.index, repeats))
+        return tapped, shapes
 
     like = next(network.parameters())
     made = choose(SIDES, side, "side network", hidden=HIDDEN)(tap, num_outputs)

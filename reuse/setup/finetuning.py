@@ -35,7 +35,7 @@ from reuse.setup.models import (
     reused_weights,
     uppermost_layers,
 )
-from reuse.setup.siding import stood_beside
+from reuse.setup.siding import measured, stood_beside
 from reuse.setup.tasks import Task
 from reuse.setup.trainers import (
     TuningParts,
@@ -111,7 +111,9 @@ def set_up(task: Task, reporter: Reporter, run: RunFolder | None = None) -> Fine
             "give fewer, or train longer"
         )
     from_labels(task.data, settings)  # refuses what cannot be minimised before a model is built
+    task = _as_it_was_measured(task, run)
     model, origins, compute = build_model(task, said, resumed=run is not None)
+    task = replace(task, recipe=measured(task.recipe, model))
     task = _with_learned_scale(task, model, origins, run)
     objective = from_labels(task.data, settings)
     freeze_layers(model, settings, () if run else origins.fresh, said)
@@ -189,6 +191,12 @@ def begin_manifest(task: Task, origins: Origins, data: Dataset) -> Manifest:
         fresh=origins.fresh,
         rows=data_digests(data),
     )
+
+
+def _as_it_was_measured(task: Task, run: RunFolder | None) -> Task:
+    """Return the task with what a run that is resumed has measured of the layers beside which it trains."""
+    known = run.manifest().model if run is not None else None
+    return task if known is None else replace(task, recipe=replace(task.recipe, side_repeats=known.side_repeats))
 
 
 def _with_learned_scale(task: Task, model: nn.Module, origins: Origins, run: RunFolder | None) -> Task:

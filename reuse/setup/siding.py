@@ -76,6 +76,23 @@ def stood_beside(
     return whole, Origins(restored, (*fresh, *own))
 
 
+def measured(recipe: ModelRecipe, whole: nn.Module) -> ModelRecipe:
+    """Return a recipe with what was measured when something was put beside a network.
+
+    A run is built again with fresh weights, under which blocks that begin as the identity would give other layers for
+    the very features.
+
+    Args:
+        recipe: of the whole.
+        whole: that was built by it, with the weights that are reused.
+    """
+    if recipe.side is None:
+        return recipe
+    backbone = whole.get_submodule(BACKBONE)
+    assert isinstance(backbone, Tapped)
+    return replace(recipe, side_repeats=tuple(backbone.names[place] for place in sorted(backbone.repeats)))
+
+
 def _describe(whole: nn.Module, recipe: ModelRecipe) -> str:
     backbone = whole.get_submodule(BACKBONE)
     assert isinstance(backbone, Tapped)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import reuse
@@ -89,6 +90,39 @@ def test_a_run_predicts_by_itself(source: str) -> None:
     assert float(accuracy) == pytest.approx(result.metrics["test"]["accuracy"])
     assert saved.network.backbone.names == ("conv2",)
     assert RunFolder(Path(result.run)).manifest().model.side == "ladder:2"
+
+
+class BeginsAsIdentity(nn.Module):
+    """A layer and a block that, until it is trained, gives what it takes: the layer then gives the very features."""
+
+    def __init__(self, scale: float = 0.0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.low, self.block, self.head = nn.Linear(144, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+        self.block.register_parameter("scale", nn.Parameter(torch.tensor(scale)))
+        self.block.register_forward_hook(lambda block, given, output: given[0] + block.scale * output)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.head(self.block(self.low(inputs.flatten(1))))
+        return outputs
+
+
+@pytest.mark.parametrize("side", ["linear", "ladder:2"])
+def test_a_run_keeps_which_layers_gave_the_very_features(side: str) -> None:
+    trained = BeginsAsIdentity(scale=1.0)
+    run = reuse.finetune(trained, side=side, epochs=2, out="run", **QUICK).run
+    recipe = RunFolder.open(run).manifest().model
+    assert recipe is not None
+    assert recipe.side_repeats == ("block",)
+    loaded = reuse.load_model(run, model=BeginsAsIdentity())
+    kept, rows = weights(run), torch.from_numpy(ROWS["x"])
+    assert {name: tensor.shape for name, tensor in loaded.network.state_dict().items()} == {
+        name: tensor.shape for name, tensor in kept.items()
+    }
+    with torch.no_grad():
+        low, features = trained.low(rows.flatten(1)), trained.block(trained.low(rows.flatten(1)))
+    given = loaded.network.backbone(rows)  # type: ignore[operator, union-attr]
+    torch.testing.assert_close((given[0].flatten(1), given[-1]), (low, features), rtol=1e-4, atol=1e-5)
 
 
 def test_the_plan_says_what_each_layer_takes(source: str) -> None:
