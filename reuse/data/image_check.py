@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from reuse.data.pictures import TooManyPixelsError, is_deep, opened, pixels_of, 
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import free_memory
 from reuse.errors import DataError, UnusableImagesError
+from reuse.reporting import Reporter
 
 DECODED_SHARE = 4  # one part in four of the free memory may hold decoded images
 LISTED = 5  # files named in an error
@@ -33,6 +34,7 @@ class ImageCheck:
         digesting: what is known of files.
         findings: what is known of images.
         is_late: whether images are decoded when they are asked for, and not at this first look.
+        reporter: told of the images that are looked at.
 
     Attributes:
         digests: uint8 `(n, 16)`, of the files' bytes.
@@ -48,7 +50,9 @@ class ImageCheck:
         digesting: FileDigests,
         findings: ImageFindings,
         is_late: bool = False,
+        reporter: Reporter | None = None,
     ) -> None:
+        self._reporter = Reporter() if reporter is None else reporter
         self.files, self.wanted, self.digesting, self.findings = files, wanted, digesting, findings
         self.is_late, self.found = is_late, list[ImageFinding]()
         self.digests, self.is_decoded = np.zeros((len(files), DIGEST_BYTES), np.uint8), np.zeros(len(files), bool)
@@ -76,10 +80,18 @@ class ImageCheck:
     def look_at_all(self) -> None:
         """Find out about each image; threads are for those of which nothing is known."""
         known = [row in self._looks or self._known(file)[1] is not None for row, file in enumerate(self.files)]
-        unknown = iter(in_threads(self.look, [row for row, is_known in enumerate(known) if not is_known]))
+        unknown = iter(self._told([row for row, is_known in enumerate(known) if not is_known]))
         self.found = [self.look(row) if is_known else next(unknown) for row, is_known in enumerate(known)]
+        next(unknown, None)  # lets go of the threads and of what is shown
         self.digesting.keep()
         self.findings.keep()
+
+    def _told(self, rows: Sequence[int]) -> Iterator[ImageFinding]:
+        """Yield what a look at some images shows, and tell of each."""
+        with self._reporter.rows(len(rows), "reading images", "image") as progress:
+            for finding in in_threads(self.look, rows):
+                progress.advance(1)
+                yield finding
 
     def refuse(self, *, skip_bad: bool = False) -> None:
         """Refuse images that cannot be used or are of another shape than the first.

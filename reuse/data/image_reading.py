@@ -25,7 +25,7 @@ def read_images(files: Sequence[ImageFile], name: str, options: Options) -> Imag
         name: what the user called the data set.
         options: `image_size`, `channels` (3 unless given), `preprocessing`, `max_pixels`, `skip_bad`: set broken
             images aside, `hints`, where what is known of files is remembered, and `decode_late`: read headers alone
-            at first, so that images are decoded while what was decoded before is computed with.
+            at first, so that images are decoded while what was decoded before is computed with; `reporter` is told.
 
     Raises:
         DataError: broken images, unless they are to be skipped; sizes that differ where no size is asked for.
@@ -37,7 +37,7 @@ def read_images(files: Sequence[ImageFile], name: str, options: Options) -> Imag
     most = options.max_pixels or MOST_PIXELS
     findings = ImageFindings(options.hints, wanted, most)
     is_late = options.decode_late and not options.skip_bad  # what is set aside is to be known at once
-    check = ImageCheck(files, wanted, FileDigests(options.hints, IMAGE_SEED), findings, is_late)
+    check = ImageCheck(files, wanted, FileDigests(options.hints, IMAGE_SEED), findings, is_late, options.reporter)
     with without_pillows_warnings():
         first = check.first_shape(name)
         check.look_at_all()

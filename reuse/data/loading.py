@@ -37,6 +37,7 @@ from reuse.data.torch_datasets import is_dataset, read_dataset
 from reuse.errors import DataError, UnknownNameError, UsageError
 from reuse.hints import Hints
 from reuse.menus import suggest
+from reuse.reporting import Reporter
 from reuse.settings.calling import carried, takes
 from reuse.settings.data import DataSettings
 from reuse.settings.setting import settings_of
@@ -102,6 +103,7 @@ class LoadArguments(DataSettings):
         tokenizing: how a model reads texts, by its own tokenizer; None: as words of the training split.
         decode_late: decode images when they are asked for, and not to see whether they can be; one that cannot is an
             error then. With `skip_bad` all are decoded at once.
+        reporter: told of images that are read; None: nobody is.
     """
 
     data: Any = field(kw_only=False)
@@ -113,6 +115,7 @@ class LoadArguments(DataSettings):
     hints: Hints | None = None
     tokenizing: Tokenizing | None = None
     decode_late: bool = False
+    reporter: Reporter | None = None
 
 
 @takes(LoadArguments)

@@ -11,6 +11,7 @@ from reuse.data.preprocessing import Preprocessing, as_image_size
 from reuse.data.tokenizers import Tokenizing
 from reuse.errors import DataError, UsageError
 from reuse.hints import Hints
+from reuse.reporting import Reporter
 from reuse.settings.data import ReaderSettings
 
 NO_TARGET = "none"
@@ -42,6 +43,7 @@ class Options(ReaderSettings):
         hints: what earlier runs found out about files; None: nothing.
         tokenizing: how the model reads texts; None: as words that the training rows are made of.
         decode_late: whether images may be decoded when they are asked for, and what is wrong with one be said then.
+        reporter: told of files that are read; None: nobody is.
     """
 
     preprocessing: Preprocessing | None = None
@@ -51,6 +53,7 @@ class Options(ReaderSettings):
     hints: Hints | None = None
     tokenizing: Tokenizing | None = None
     decode_late: bool = False
+    reporter: Reporter | None = None
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -60,6 +60,7 @@ class Loads:
             labels=own.labels,
             preprocessing=preprocessing,
             hints=hints,
+            reporter=self._reporter,
         )
 
 

@@ -16,6 +16,7 @@ from reuse.hints import Hints
 from reuse.nn.hf_specs import is_hf
 from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.specs import is_recurrent
+from reuse.reporting import Reporter
 from reuse.runs.folder import RunFolder
 from reuse.settings.calling import carried
 from reuse.settings.data import ReadingSettings
@@ -35,6 +36,7 @@ def load_data(
     supervised: bool = True,
     hints: Hints | None = None,
     decode_late: bool = False,
+    reporter: Reporter | None = None,
 ) -> Dataset:
     """Return the data of a command, split and preprocessed.
 
@@ -49,6 +51,7 @@ def load_data(
         supervised: whether labels are learned from.
         hints: what earlier runs found out about files; None: nothing.
         decode_late: whether images are decoded when they are asked for.
+        reporter: told of images that are read; None: nobody is.
     """
     own = preprocessing is None and is_hf(model)
     with main_first():  # what is downloaded is downloaded once
@@ -64,6 +67,7 @@ def load_data(
                 sequences=is_recurrent(model) or (own and reads_texts(model)),
                 hints=hints,
                 decode_late=decode_late,
+                reporter=reporter,
                 tokenizing=tokenizing_of(model) if own else None,
             )
         )

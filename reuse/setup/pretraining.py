@@ -86,7 +86,7 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     _refuse_unused(settings, needs_labels)
     compute = choose_compute(settings)
     seed_everything(settings.seed)
-    data = _load(settings, run, needs_labels, module)
+    data = _load(settings, run, needs_labels, module, reporter)
     seconds = {"start": called - started, "load": time.perf_counter() - called}
     for note in (data.summary, *data.notes):
         reporter.line(note)
@@ -116,7 +116,9 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     return PretrainSetup(settings, data, recipe, encoder, trained, objective, compute, started, seconds, notes)
 
 
-def _load(settings: PretrainSettings, run: RunFolder | None, needs_labels: bool, module: nn.Module | None) -> Dataset:
+def _load(
+    settings: PretrainSettings, run: RunFolder | None, needs_labels: bool, module: nn.Module | None, reporter: Reporter
+) -> Dataset:
     own = preprocessing_for(module or settings.model, settings.image_size, settings.channels)
     data = load_data(
         settings.data,
@@ -127,6 +129,7 @@ def _load(settings: PretrainSettings, run: RunFolder | None, needs_labels: bool,
         preprocessing=own if run is None else run.manifest().preprocessing,
         transductive=settings.transductive,
         supervised=needs_labels,
+        reporter=reporter,
     )
     if run is not None and data.task == "regression" and run.manifest().task is not None:
         data = replace(data, target_scale=run.manifest().target_scale)  # None in runs that learned numbers as they were

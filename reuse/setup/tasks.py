@@ -106,7 +106,7 @@ def new_task(
             resolved = replace(resolved, epochs=EPOCHS_WITHOUT_DATA)
         resolved, data = _with_few_labels(resolved, model, preprocessing, hints, reporter)
     else:
-        data = _load(resolved, model, preprocessing, resolved.labels, hints)
+        data = _load(resolved, model, preprocessing, resolved.labels, hints, reporter)
     seconds = {"start": called - started, "load": time.perf_counter() - begun}
     config = _config(source.manifest if source.weights is not None else None, resolved)
     task = _task(resolved, source, data, hints, reporter, started, seconds, config)
@@ -132,7 +132,7 @@ def resumed_task(settings: FinetuneSettings, run: RunFolder, reporter: Reporter)
     seed_everything(settings.seed)
     assert settings.model is not None
     hints = _hints(settings)
-    data = _load(settings, settings.model, run.manifest().preprocessing, settings.labels, hints)
+    data = _load(settings, settings.model, run.manifest().preprocessing, settings.labels, hints, reporter)
     check_same_data(run, data)
     seconds = {"start": called - started, "load": time.perf_counter() - called}
     task = _task(settings, None, data, hints, reporter, started, seconds, _config(run.manifest(), settings))
@@ -193,6 +193,7 @@ def _load(
     preprocessing: Preprocessing | None,
     labels: int | str | None,
     hints: Hints | None,
+    reporter: Reporter,
 ) -> Dataset:
     return load_data(
         settings.data,
@@ -203,6 +204,7 @@ def _load(
         preprocessing=preprocessing,
         hints=hints,
         decode_late=hints is not None,  # frozen layers take them one after the other, and later runs none
+        reporter=reporter,
     )
 
 
@@ -215,9 +217,9 @@ def _with_few_labels(
 ) -> tuple[FinetuneSettings, Dataset]:
     """Load the source's data with few labels, as none were named; with all of them where there are too few for that."""
     try:
-        data = _load(settings, model, preprocessing, LABELS_WITHOUT_DATA, hints)
+        data = _load(settings, model, preprocessing, LABELS_WITHOUT_DATA, hints, reporter)
     except (DataError, UsageError):
-        return settings, _load(settings, model, preprocessing, None, hints)
+        return settings, _load(settings, model, preprocessing, None, hints, reporter)
     sizes = f"{len(data.train)} train, {len(data.valid)} validation"
     reporter.line(
         f"No --data given: using {LABELS_WITHOUT_DATA} labels of {data.name} ({sizes}); --labels N draws others, "

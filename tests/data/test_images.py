@@ -2,6 +2,8 @@
 
 import io
 import tarfile
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +11,13 @@ import torch
 from PIL import Image
 from timm.data import create_transform
 
+from reuse.data import file_digests
 from reuse.data.loading import load, read
 from reuse.data.preprocessing import image_preprocessing
 from reuse.data.raw import Options
 from reuse.errors import DataError, UsageError
+from reuse.hints import Hints
+from reuse.reporting import Reporter
 
 RNG = np.random.default_rng(2)
 EVERY = {"valid_fraction": 0, "test_fraction": 0}
@@ -37,6 +42,32 @@ def test_class_folders(tmp_path):
     assert data.train.targets.tolist() == [0] * 5 + [1] * 5
     pixels = np.asarray(Image.open(tmp_path / "pets/dog/2.png")).transpose(2, 0, 1)
     assert torch.equal(data.train.inputs.gather(torch.tensor([7]))[0][0], torch.from_numpy(pixels.copy()).float() / 255)
+
+
+class Counting(Reporter):
+    """Counts what is told of work on images."""
+
+    def __init__(self):
+        self.total, self.done = 0, 0
+
+    @contextmanager
+    def rows(self, total, what, unit="row"):
+        assert (what, unit) == ("reading images", "image")
+        self.total += total
+        yield SimpleNamespace(advance=self.advance)
+
+    def advance(self, rows, note=""):
+        self.done += rows
+
+
+def test_the_reading_of_images_is_told_and_of_known_ones_there_is_nothing_to_tell(tmp_path, monkeypatch):
+    folder, hints = str(fill(tmp_path / "pets")), Hints(tmp_path / "cache")
+    monkeypatch.setattr(file_digests, "GRAIN", 0)  # else files that were written just now are read again
+    first, again = Counting(), Counting()
+    for told in (first, again):
+        load(folder, **EVERY, reporter=told, hints=hints, decode_late=True)
+    assert first.done == first.total == 9  # the one before them says how large all are
+    assert again.total == 0
 
 
 def test_the_users_splits_above_the_classes(tmp_path):
