@@ -1,6 +1,7 @@
 """What a run records beside its history, in one go, interrupted, and when a loss becomes NaN."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from reuse.training.trainer import Trainer
 
 DRAW = torch.Generator().manual_seed(0)
 TRAIN = (Resident(torch.randn(40, 5, generator=DRAW)), torch.randint(3, (40,), generator=DRAW))
-ALL = Recording(watch=True, tensorboard=True, snapshots=2)
+ALL = Recording(watch=True, tensorboard=find_spec("tensorboard") is not None, snapshots=2)
 
 
 def dying() -> nn.Module:
@@ -124,6 +125,7 @@ def test_a_loss_that_becomes_nan_names_the_layer() -> None:
 
 
 def test_the_settings_reach_the_run() -> None:
+    pytest.importorskip("tensorboard")
     settings: dict[str, Any] = {"data": "digits", "epochs": 4, "schedule": "cosine:2", "early_stopping": False}
     result = pretrain("supervised", model="mlp:12", watch=True, tensorboard=True, snapshots=1, out="first", **settings)
     run = RunFolder(Path(result.run))
