@@ -23,6 +23,7 @@ from reuse.data.rows import read_in_order
 from reuse.errors import CacheError
 from reuse.fingerprinting.fingerprint import Fingerprint
 
+KILLS = int(os.environ.get("REUSE_KILLS", "60"))
 SMALL = {"compute_rows": 2, "block_bytes": 1}  # a block is two rows
 
 
@@ -91,8 +92,8 @@ def test_a_power_failure_while_recovering_from_one(recorded, rows, open_cache, t
     [
         (None, 30),
         ("int8", 10),
-        pytest.param(None, 200, marks=pytest.mark.slow),
-        pytest.param("int8", 200, marks=pytest.mark.slow),
+        pytest.param(None, KILLS, marks=pytest.mark.slow),
+        pytest.param("int8", KILLS, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
