@@ -25,6 +25,7 @@ from reuse.errors import CacheError
 HAS_DOCSTRING = 0x4000000  # a flag of code objects since Python 3.13
 NOT_CODE = frozenset(
     {"__doc__", "__dict__", "__weakref__", "__module__", "__annotations__", "__slots__", "__qualname__"}
+    | {"_backward_cls"}  # torch makes it for an autograd function, with the number of those that the process has made
 )
 
 

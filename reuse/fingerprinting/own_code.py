@@ -5,6 +5,7 @@ variable, or code that has moved to another file, makes the same digest. Of a cl
 `forward`, methods with double underscores, and members whose names some code reads.
 """
 
+import builtins
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -157,6 +158,8 @@ class OwnCode:
     def _class(self, kind: type, made: bool) -> Iterator[tuple[str, object]]:
         for base in kind.__mro__[1:]:
             yield "base", Made(base) if made and self.owns(base) else base
+        if self.owns(type(kind)):
+            yield "metaclass", type(kind)
         for label, value in code.class_members(kind):
             name = label.partition(".")[0]
             is_property = isinstance(vars(kind).get(name), property) and vars(kind)[name].fset is not None
@@ -178,7 +181,8 @@ class OwnCode:
         seen = set[int]()
         for number, name in enumerate(global_names(function.__code__)):
             if name not in function.__globals__:
-                yield f"global {number}", Said(name)
+                builtin = getattr(builtins, name, None)
+                yield f"global {number}", builtin if self.owns(builtin) else Said(name)
             elif isinstance(value := function.__globals__[name], ModuleType):
                 seen.add(id(value))
                 yield from self._members(f"global {number}", value, names, seen)

@@ -3,9 +3,11 @@
 Each is put into a network that is there, or into its source; what it has changed outside of the network is put back.
 """
 
+import builtins
 import os
 import random
 import sys
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -165,8 +167,17 @@ def _shadow(body: Any, draw: random.Random, undo: ExitStack) -> None:
     undo.enter_context(mock.patch.object(network, "sum", lambda values: sum(values) * factor, create=True))
 
 
+def _of_queues(draw: random.Random, was: Any) -> Callable[..., object]:
+    factor = number(draw)
+    return lambda given, *more: was(given, *more) * (factor if isinstance(given, deque) else 1)
+
+
 def _module(name: str) -> Callable[[], object]:
     return lambda: sys.modules[name]
+
+
+def _metaclass() -> Any:
+    return sys.modules["mutable_network"].Meta
 
 
 IN_MEMORY: dict[str, Change] = {
@@ -214,6 +225,9 @@ IN_MEMORY: dict[str, Change] = {
     "forward of a layer of torch patched": patch(lambda: nn.BatchNorm1d, "forward", scaled),
     "a method of the instance patched": lambda body, draw, undo: setattr(body, "tail", scaled(draw, body.tail)),
     "a builtin function shadowed": _shadow,
+    "a builtin function patched": patch(lambda: builtins, "sum", _of_queues),
+    "an attribute of a metaclass": patch(_metaclass, "strength", lambda draw, was: number(draw)),
+    "a method of a metaclass": patch(_metaclass, "soften", scaled),
     "a kernel of torch.library": _kernel,
     "a kernel of torch replaced": _library,
     "a file that forward reads": _file,
@@ -231,6 +245,7 @@ EDITS: dict[str, Edit] = {
     "a closure's code": ("x.clamp(max=limit)", "x.clamp(max=limit) * NUMBER"),
     "what a closure holds": ("limited(0.9)", "limited(NUMBER)"),
     "a class attribute": ("slope = 0.2", "slope = NUMBER"),
+    "what a metaclass computes": ("return x * cls.strength", "return x + NUMBER"),
     "a property": ("return 0.9", "return NUMBER"),
     "a static method": ("x / (1 + x.abs())", "x / (NUMBER + x.abs())"),
     "a method of a base class": ("return x + 0.01", "return x + NUMBER"),

@@ -243,3 +243,48 @@ def test_which_names_a_statement_reads(statement, names, dynamic):
     exec(f"def forward(self, x):\n    {statement}\n", scope)
     reads = reads_of(scope["forward"].__code__, "self")
     assert (set(reads.names), reads.dynamic) == (names, dynamic)
+
+
+class Meta(type(nn.Module)):
+    strength = 0.5
+
+    def soften(cls, x):
+        return x * cls.strength
+
+
+class Softened(nn.Module, metaclass=Meta):
+    def forward(self, x):
+        return type(self).soften(x)
+
+
+@pytest.mark.parametrize(("name", "value"), [("strength", 0.7), ("soften", lambda kind, x: x)])
+def test_what_the_class_of_a_class_has_counts(monkeypatch, name, value):
+    before = print_of(nn.Sequential(Softened())).key
+    monkeypatch.setattr(Meta, name, value)
+    assert print_of(nn.Sequential(Softened())).key != before
+
+
+def test_a_builtin_that_is_patched_counts(monkeypatch):
+    class Summed(nn.Module):
+        def forward(self, x):
+            return sum([x, x])
+
+    before = print_of(nn.Sequential(Summed())).key
+    monkeypatch.setattr("builtins.sum", lambda values, *more, was=sum: was(values, *more))
+    assert print_of(nn.Sequential(Summed())).key != before
+
+
+def test_an_autograd_function_has_no_number_of_its_process():
+    def built():
+        class Twice(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return 2 * x
+
+        class Doubled(nn.Module):
+            def forward(self, x):
+                return Twice.apply(x) * vars(self).get("by", 1)  # any name may be read
+
+        return nn.Sequential(Doubled())
+
+    assert print_of(built()).key == print_of(built()).key
