@@ -2,6 +2,7 @@
 
 import math
 import re
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -159,11 +160,19 @@ def _plain_objects(name: str, series: pd.Series) -> pd.Series:
         return pd.Series(np.nan, index=series.index, dtype=np.float64)
     missing = series.isna()
     held = series[~missing]
-    strange = [value for value in held if isinstance(value, dict | set | list | tuple | np.ndarray | complex)]
+    strange = [value for value in held if _has_no_text(value)]
     if strange:
         raise DataError(f"column {name!r} holds a {type(strange[0]).__name__}: expected numbers or texts")
     texts = [None if gone else _decoded(name, value) for value, gone in zip(series, missing, strict=True)]
     return _plain_strings(pd.Series(texts, index=series.index, dtype=object))
+
+
+def _has_no_text(value: Any) -> bool:
+    """Return whether a value is neither number nor text: a container, or what Python shows as an object somewhere."""
+    if isinstance(value, dict | set | list | tuple | np.ndarray | complex):
+        return True
+    is_spelled = any("__str__" in vars(kind) for kind in type(value).__mro__[:-1])
+    return not (is_spelled or isinstance(value, Number))
 
 
 def _plain_strings(series: pd.Series) -> pd.Series:

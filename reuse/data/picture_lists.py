@@ -1,6 +1,6 @@
-"""Pictures in a list: files by their paths, or Pillow's images."""
+"""Pictures in a list or a column: files by their paths, their bytes, or Pillow's images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from reuse.data.image_formats import image_suffixes, suffix_of
+from reuse.data.image_formats import image_suffixes, is_image, suffix_of
 from reuse.data.images import ImageFile
 
 
@@ -18,10 +18,18 @@ def are_pictures(x: Any) -> bool:
         return False
     if isinstance(x, np.ndarray) and (x.ndim != 1 or x.dtype.kind not in "UO"):
         return False
-    return all(
-        isinstance(item, Image.Image) or (isinstance(item, str | Path) and suffix_of(str(item)) in image_suffixes())
-        for item in x
-    )
+    return all(is_embedded(item) or (isinstance(item, str | Path) and _is_called_like_one(str(item))) for item in x)
+
+
+def is_embedded(item: Any) -> bool:
+    """Return whether something is itself a picture: Pillow's, the bytes of a file, or a mapping as `datasets` has it.
+
+    Such a mapping has the `bytes` of a file, or where they are None its `path`.
+    """
+    if isinstance(item, Mapping) and set(item) == {"bytes", "path"}:
+        content, path = item["bytes"], item["path"]
+        return is_embedded(content) if content is not None else path is not None and _is_called_like_one(path)
+    return isinstance(item, Image.Image) or (isinstance(item, bytes) and is_image("", item))
 
 
 def as_image_files(x: Sequence[Any], folder: Path | None = None) -> list[ImageFile]:
@@ -37,6 +45,11 @@ def as_image_files(x: Sequence[Any], folder: Path | None = None) -> list[ImageFi
 def _file(item: Any, number: int, folder: Path | None) -> ImageFile:
     if isinstance(item, Image.Image):
         return ImageFile(f"image {number}", _encoded(item))
+    if isinstance(item, bytes):
+        return ImageFile(f"image {number}", item)
+    if isinstance(item, Mapping):
+        name = str(item["path"] or f"image {number}")
+        return _file(name, number, folder) if item["bytes"] is None else ImageFile(name, item["bytes"])
     path = Path(item).expanduser()
     beside = path if folder is None else folder / path
     return ImageFile(str(item), beside if beside.exists() else path)
@@ -47,3 +60,7 @@ def _encoded(image: Image.Image) -> bytes:
     buffer = BytesIO()
     image.save(buffer, "TIFF" if image.mode in ("F", "CMYK") else "PNG")
     return buffer.getvalue()
+
+
+def _is_called_like_one(name: str) -> bool:
+    return suffix_of(name) in image_suffixes()

@@ -1,4 +1,4 @@
-"""Tables of pictures: a column of paths to image files, beside columns of labels."""
+"""Tables of pictures: a column of paths to image files, or of the pictures themselves, beside columns of labels."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +11,7 @@ from reuse.data.column_types import TEXT, typed
 from reuse.data.image_formats import is_image
 from reuse.data.image_reading import read_images
 from reuse.data.images import ImageFile, ImageSamples
-from reuse.data.picture_lists import are_pictures, as_image_files
+from reuse.data.picture_lists import are_pictures, as_image_files, is_embedded
 from reuse.data.raw import Options
 from reuse.data.table_roles import named_columns
 from reuse.data.tables import as_texts
@@ -21,7 +21,7 @@ Columns = Mapping[str, pd.Series]
 
 
 def picture_column(columns: Columns, options: Options, name: str) -> str | None:
-    """Return the column whose values are called like image files; None without one, or where none is wanted.
+    """Return the column whose values are pictures or called like some; None without one, or where none is wanted.
 
     Raises:
         DataError: there are several.
@@ -56,14 +56,15 @@ def read_pictures(columns: Columns, pictures: str, name: str, options: Options) 
     Raises:
         DataError: a row without a picture, or pictures that cannot be read.
     """
-    paths = as_texts(typed(pictures, columns[pictures], TEXT))
-    missing = [row for row, path in enumerate(paths) if path is None]
+    values = columns[pictures]
+    held = list(values) if _holds_embedded(values) else list(as_texts(typed(pictures, values, TEXT)))
+    missing = [row for row, picture in enumerate(held) if _is_missing(picture)]
     if missing:
         raise DataError(
             f"{name}: column {pictures!r} has no picture in row {missing[0]} (from 0; {len(missing)} such rows): fill "
             "it in or remove the row"
         )
-    return read_images(as_image_files(list(paths), _folder_of(name)), name, options)
+    return read_images(as_image_files(held, _folder_of(name)), name, options)
 
 
 def _folder_of(table: str) -> Path | None:
@@ -71,7 +72,9 @@ def _folder_of(table: str) -> Path | None:
 
 
 def _holds_pictures(values: pd.Series, folder: Path | None) -> bool:
-    """Return whether values are called like image files, or name files that are images, whatever they are called."""
+    """Return whether values are pictures, or name files that are images: by how they are called, or by content."""
+    if _holds_embedded(values):
+        return True
     if values.dtype.kind not in "OUT" and not isinstance(values.dtype, pd.StringDtype | pd.CategoricalDtype):
         return False
     held = values.dropna()
@@ -84,6 +87,20 @@ def _holds_pictures(values: pd.Series, folder: Path | None) -> bool:
         and all(isinstance(value, str) for value in held)
         and all(_is_image_file(file) for file in as_image_files(held.tolist(), folder))
     )
+
+
+def _holds_embedded(values: pd.Series) -> bool:
+    """Return whether values are pictures themselves; the first tells, so that a damaged one is named by its row."""
+    if values.dtype != object:
+        return False
+    held = values[[not _is_missing(value) for value in values]]
+    return len(held) > 0 and is_embedded(held.iloc[0]) and all(isinstance(v, type(held.iloc[0])) for v in held)
+
+
+def _is_missing(picture: object) -> bool:
+    if isinstance(picture, Mapping):
+        return picture.get("bytes") is None and picture.get("path") is None
+    return picture is None or (isinstance(picture, float) and picture != picture)
 
 
 def _is_image_file(file: ImageFile) -> bool:

@@ -1,5 +1,6 @@
 """Tables with a column of paths to pictures."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,46 @@ def test_files_without_an_ending_are_pictures_by_their_content(pool: Path) -> No
         names.append(path.removesuffix(".png"))
         (pool / path).rename(pool / names[-1])
     assert reuse.load(write(pool, image=names, label=LABELS), **EVERY).input_shape == (3, 6, 6)
+
+
+def as_stored(form: str, content: bytes, number: int) -> Any:
+    """Return a picture as a column may hold it."""
+    if form == "pillow":
+        return Image.open(BytesIO(content))
+    return content if form == "bytes" else {"bytes": content, "path": None if form == "unnamed" else f"{number}.png"}
+
+
+@pytest.mark.parametrize(
+    ("form", "is_file"),
+    [("bytes", True), ("bytes", False), ("named", True), ("named", False), ("unnamed", True), ("pillow", False)],
+)
+def test_pictures_that_the_table_holds_itself(pool: Path, form: str, is_file: bool) -> None:
+    """They are those of the files that they were made of, down to their digests."""
+    contents = [(pool / path).read_bytes() for path in PATHS]
+    frame = pd.DataFrame({"image": [as_stored(form, c, n) for n, c in enumerate(contents)], "label": LABELS})
+    if is_file:
+        frame.to_parquet(pool / "t.parquet")
+    held = reuse.load(str(pool / "t.parquet") if is_file else frame, **EVERY)
+    named = reuse.load(write(pool, image=PATHS, label=LABELS), **EVERY)
+    assert (held.task, held.classes) == (named.task, named.classes)
+    torch.testing.assert_close(held.train.inputs.resident(), named.train.inputs.resident(), rtol=0, atol=0)
+    if form != "pillow":
+        assert (held.train.inputs.digests() == named.train.inputs.digests()).all()
+
+
+def test_a_picture_in_a_table_that_is_damaged_or_missing_is_named(pool: Path) -> None:
+    contents: list[Any] = [{"bytes": (pool / path).read_bytes(), "path": path} for path in PATHS]
+    frame = pd.DataFrame({"image": contents, "label": LABELS})
+    frame.at[3, "image"] = {"bytes": b"nothing", "path": "pool/03.png"}
+    with pytest.raises(DataError, match=r"1 broken images \(pool/03.png: not an image\)"):
+        reuse.load(frame, **EVERY)
+    assert reuse.load(frame, skip_bad=True, **EVERY).sizes["train"] == 11
+    frame.at[3, "image"] = {"bytes": None, "path": None}
+    with pytest.raises(DataError, match=r"column 'image' has no picture in row 3"):
+        reuse.load(frame, **EVERY)
+
+
+def test_objects_that_are_no_values_are_refused() -> None:
+    frame = pd.DataFrame({"a": [object() for _ in range(12)], "label": LABELS})
+    with pytest.raises(DataError, match="column 'a' holds a object: expected numbers or texts"):
+        reuse.load(frame, **EVERY)
