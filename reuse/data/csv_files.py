@@ -212,7 +212,8 @@ def _binary(path: Path) -> BufferedReader:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path} cannot be read as CSV in UTF-8 ({' '.join(str(error).split())})")
+    advice = ": save it as UTF-8" if isinstance(error, UnicodeError) else ""
+    return DataError(f"{path} cannot be read as CSV in UTF-8 ({' '.join(str(error).split())}){advice}")
 
 
 def _is_mixed(series: pd.Series) -> bool:

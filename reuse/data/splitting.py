@@ -1,5 +1,6 @@
 """Drawing training, validation and test rows: stratified by class, whole groups together, seeded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -12,6 +13,7 @@ from reuse.errors import DataError, UsageError
 
 VALID_FRACTION, TEST_FRACTION = 0.2, 0.2
 NO_ROWS = np.empty(0, np.int64)
+LISTED = 5  # names in a line
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,12 @@ def split_rows(source: RawData, valid_fraction: float | None, test_fraction: flo
     return ordered
 
 
+def listed(names: Sequence[str]) -> str:
+    """Return names in words, the first of many and how many more there are."""
+    more = len(names) - LISTED
+    return ", ".join(names if more <= 0 else names[:LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
 def check_parts(source: RawData, parts: Parts) -> None:
     """Raise a `DataError` where there is nothing to train on, or a class is missing from the training split."""
     if len(parts.train) == 0:
@@ -76,7 +84,7 @@ def check_parts(source: RawData, parts: Parts) -> None:
         missing = [source.classes[i] for i in np.flatnonzero(counts == 0)]
         if missing:
             raise DataError(
-                f"{source.name}: class {', '.join(missing)} is missing from the training split: "
+                f"{source.name}: class {listed(missing)} is missing from the training split: "
                 "give more rows, another seed, or leave the class out with classes"
             )
 
@@ -105,7 +113,7 @@ def _take_stratified(
     counts = np.bincount(strata, minlength=len(classes))
     is_single = counts[strata] < 2
     singles, names = rows[is_single], [classes[i] for i in strata[is_single]]
-    notes = (f"{part}: no row of class {', '.join(names)}, whose only row stays in training",) if names else ()
+    notes = (f"{part}: no row of class {listed(names)}, whose only row stays in training",) if names else ()
     rows, strata = rows[~is_single], strata[~is_single]
     if len(rows) == 0:
         return singles, NO_ROWS, notes

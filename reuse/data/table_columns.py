@@ -19,6 +19,7 @@ SAMPLED_TEXTS, HASHED_ROWS = 1000, 1 << 13
 SHAPED = re.compile(r"[-+]?[$€£¥]?\s?[-+]?(\d[\d.,' ]*|[.,]\d+)([eE][-+]?\d+)?\s?[$€£¥%]?")
 UNIT = r"[^\W\d_]{0,4}[²³]?(/[^\W\d_]{1,3})?"
 SHAPED_WITH_UNIT = re.compile(SHAPED.pattern + UNIT)
+DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-](\d{2}|\d{4})")
 UNNAMED = ("", "Unnamed: 0")  # what pandas' index is called in a file, and what pandas calls it there
 
 
@@ -130,6 +131,11 @@ def _refuse_unread_numbers(name: str, values: pd.Series) -> None:
     found = unread_number(values)
     if found is not None:
         row, text, count, total = found
+        if DATE.fullmatch(text):
+            raise DataError(
+                f"column {name!r} holds {text!r} in row {row} (from 0), a date as it seems: write dates as 2024-01-31, "
+                "or leave the column out with ignore"
+            )
         raise DataError(
             f"column {name!r} holds {text!r} in row {row} (from 0), and {count} of its {total} values look "
             "like numbers: write missing values as empty and decimals with a point; put a letter before categories"

@@ -62,7 +62,7 @@ def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[F
             image_size=theirs.image_size if settings.image_size is None else settings.image_size,
             channels=theirs.channels if settings.channels is None else settings.channels,
         )
-    if theirs is not None and _is_same_data(settings, source):
+    if theirs is not None and is_same_data(settings, source):
         filled = replace(
             filled,
             test_fraction=theirs.test_fraction if settings.test_fraction is None else settings.test_fraction,
@@ -133,12 +133,13 @@ def _split_seed(settings: FinetuneSettings, source: Source) -> int:
     theirs = source.settings
     if settings.split_seed is not None:
         return settings.split_seed
-    if not _is_same_data(settings, source) or theirs is None:
+    if not is_same_data(settings, source) or theirs is None:
         return settings.seed
     return theirs.seed if theirs.split_seed is None else theirs.split_seed
 
 
-def _is_same_data(settings: FinetuneSettings, source: Source) -> bool:
+def is_same_data(settings: FinetuneSettings, source: Source) -> bool:
+    """Return whether the source was trained on the very data that are asked for."""
     theirs = source.settings
     return theirs is not None and (settings.data is None or _is_same(theirs.data, settings.data))
 

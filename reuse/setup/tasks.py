@@ -33,6 +33,7 @@ from reuse.setup.models import (
     read_embeddings,
 )
 from reuse.setup.modules import module_in, refuse_building, spec_of
+from reuse.setup.seen_rows import note_seen_rows
 from reuse.setup.siding import refuse_side, with_side
 from reuse.setup.sources import Source, find_source, module_source
 from reuse.setup.trainers import check_settings
@@ -107,6 +108,7 @@ def new_task(
         resolved, data = _with_few_labels(resolved, model, preprocessing, hints, reporter)
     else:
         data = _load(resolved, model, preprocessing, resolved.labels, hints, reporter)
+    data = replace(data, notes=(*data.notes, *note_seen_rows(resolved, source, data)))
     seconds = {"start": called - started, "load": time.perf_counter() - begun}
     config = _config(source.manifest if source.weights is not None else None, resolved)
     task = _task(resolved, source, data, hints, reporter, started, seconds, config)

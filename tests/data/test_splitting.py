@@ -8,6 +8,7 @@ import torch
 from sklearn.model_selection import train_test_split
 
 from reuse.data.loading import load
+from reuse.data.splitting import listed
 from reuse.errors import DataError, UsageError
 
 
@@ -124,3 +125,8 @@ def test_two_rows_a_class_give_training_and_test_and_no_validation():
 def test_a_data_set_survives_pickling():
     data = load("digits")
     assert torch.equal(pickle.loads(pickle.dumps(data)).test.inputs.resident(), data.test.inputs.resident())
+
+
+def test_of_many_classes_a_few_are_named() -> None:
+    assert listed(["a", "b"]) == "a, b"
+    assert listed([f"c{number}" for number in range(3000)]) == "c0, c1, c2, c3, c4 and 2995 more"

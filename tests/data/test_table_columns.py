@@ -1,5 +1,6 @@
 """Feature columns of a table: what is left aside, grouped, or said."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,3 +111,10 @@ def test_many_numbers_are_fitted_in_blocks(monkeypatch: pytest.MonkeyPatch) -> N
     whole = fit_columns(columns, np.arange(N), "t.csv")
     monkeypatch.setattr("reuse.data.table_columns.BLOCK_VALUES", 2 * N)
     assert fit_columns(columns, np.arange(N), "t.csv") == whole
+
+
+def test_dates_of_another_form_are_called_so(tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=30).strftime("%d.%m.%Y")
+    pd.DataFrame({"day": days, "a": range(30), "y": ["u", "v"] * 15}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=r"'01.01.2024' in row 0 .* a date as it seems: write dates as 2024-01-31"):
+        load(str(tmp_path / "t.csv"))
