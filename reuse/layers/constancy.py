@@ -5,7 +5,7 @@ buffer, and treats each row by itself. A write in place taints what it writes an
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
@@ -34,6 +34,7 @@ class ObservedGraph:
         targets: modules and tensors that its nodes call and read, taken once modules had prepared what they prepare on
             their first call.
         moving: what calls of the model move.
+        forms: in which values cross a cut, of those that were asked for; None where they cannot.
     """
 
     traced: TracedModel
@@ -42,9 +43,11 @@ class ObservedGraph:
     rows: tuple[int, int]
     targets: dict[str, Any]
     moving: Moving = NOTHING
+    forms: dict[fx.Node, Any] = field(default_factory=dict)
 
     def forget_order(self) -> None:
         """Derive what is derived of the graph anew: nodes were added to it."""
+        self.forms.clear()
         for name in ("order", "signatures", "without_values"):
             vars(self).pop(name, None)
 

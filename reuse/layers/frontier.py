@@ -132,6 +132,19 @@ def _can_be_unpacked(node: fx.Node, side: DividedGraph) -> bool:
 
 
 def _form(node: fx.Node, observed: ObservedGraph) -> Form:
+    """Return the crossing form of a node, compared once: it is asked for at every place where a model could be cut."""
+    if node not in observed.forms:
+        try:
+            observed.forms[node] = _compared(node, observed)
+        except NotStorable:
+            observed.forms[node] = None
+    form: Form | None = observed.forms[node]
+    if form is None:
+        raise NotStorable
+    return form
+
+
+def _compared(node: fx.Node, observed: ObservedGraph) -> Form:
     """Return the crossing form of a node; a list of stored tensors does not cross whole, its items do."""
     large = observed.large.values[node]
     form = crossing_form(observed.small.values[node], large, observed.rows)
