@@ -84,7 +84,8 @@ def test_traditional_models_are_members_too(runs: list[str]) -> None:
     test = data.test.inputs.resident()
     assert test is not None
     for member, model in ((found.members[0], forest), (found.members[2], backwards)):
-        truth = data.test.targets if model is forest else np.array(data.classes)[data.test.targets]
+        truth = np.asarray(data.test.targets)
+        truth = truth if model is forest else np.array(data.classes)[truth]
         assert member["metrics"]["accuracy"] == pytest.approx(model.score(test.numpy(), truth))
     assert [member["run"] for member in found.members] == ["RandomForestClassifier", runs[0], "LogisticRegression"]
     strange = LogisticRegression().fit(x.numpy(), y.numpy() + 7)

@@ -48,7 +48,7 @@ def test_the_saved_model_gives_numbers_in_the_targets_units() -> None:
     predicted = model.values(test.inputs)
     assert predicted.dtype == torch.float64
     torch.testing.assert_close(model(inputs).double(), predicted, rtol=1e-5, atol=1e-3)
-    assert reference.r2_score(y[test.rows], predicted) > 0.9
+    assert reference.r2_score(y[test.rows], predicted.numpy()) > 0.9
 
 
 def test_a_resumed_training_ends_as_an_uninterrupted_one() -> None:
