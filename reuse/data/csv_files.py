@@ -245,9 +245,12 @@ def _may_hold_codes(path: Path, delimiter: str) -> bool:
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    with _binary(path) as file:
-        while block := file.read(SCANNED_BYTES):
-            yield block
+    try:
+        with _binary(path) as file:
+            while block := file.read(SCANNED_BYTES):
+                yield block
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def _missing_spellings() -> list[str]:
