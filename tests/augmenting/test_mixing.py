@@ -42,6 +42,10 @@ def test_mixup_is_timms() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.83, 1.0])
 @pytest.mark.parametrize("centre", [(0, 0), (5, 7), (9, 13), (2, 12)])
 def test_the_patch_is_timms_box(share: float, centre: tuple[int, int]) -> None:
+    with replaced.object(np.random, "randint", side_effect=[5, 7]):
+        (first, last, *_), _ = reference.cutmix_bbox_and_lam(IMAGES.shape, 0.5)
+    if last - first != 7:
+        pytest.skip("older timm leaves a line out of patches of odd sizes")
     with replaced.object(np.random, "randint", side_effect=list(centre)):
         (top, bottom, left, right), area = reference.cutmix_bbox_and_lam(IMAGES.shape, share)
     expected = torch.zeros(10, 14, dtype=torch.bool)
