@@ -81,8 +81,8 @@ class Compiling:
                 "several processes train together": together,
                 "several batches make a step": any(len(sizes) > 1 for sizes in eager.calls),
                 "the schedule moves the momentum": eager.pace.moves_momentum,
-                f"torch {torch.__version__} cannot compile gradients, newer ones can": not traces_gradients(),
                 **_obstacles(eager.step),
+                f"torch {torch.__version__} cannot compile gradients, newer ones can": not traces_gradients(),
             }
             standing = [what for what, is_so in obstacles.items() if is_so]
             if standing:
