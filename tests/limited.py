@@ -72,7 +72,13 @@ def answers(
     parts = [[str(part) for part in one] for one in commands]
     told = json.dumps({"commands": parts, "headroom": headroom, "largest_file": largest_file})
     done = subprocess.run(
-        [*inside, sys.executable, __file__], input=told, cwd=folder, capture_output=True, text=True, check=False
+        [*inside, sys.executable, __file__],
+        input=told,
+        cwd=folder,
+        env={**os.environ, "MALLOC_ARENA_MAX": "1"},  # each thread's heap reserves 64 MB of addresses, used or not
+        capture_output=True,
+        text=True,
+        check=False,
     )
     found = [Answer(**json.loads(line)) for line in done.stdout.splitlines()]
     assert len(found) == len(commands), f"{commands[len(found)]} ended the process ({done.returncode}): {done.stderr}"
