@@ -34,6 +34,14 @@ def test_version_is_said_once() -> None:
     assert reuse.__version__.count(".") == 2
 
 
+def test_the_changelog_says_each_thing_once_and_under_a_heading() -> None:
+    lines = (ROOT / "CHANGELOG.md").read_text().splitlines()
+    entries = [line for line in lines if line.startswith("- ")]
+    versions = [number for number, line in enumerate(lines) if line.startswith("## ")]
+    assert not any(line.startswith("- ") for line in lines[: versions[0]])
+    assert [entry for entry in set(entries) if entries.count(entry) > 1] == []
+
+
 def test_the_cache_folder_commits_nothing_but_its_readme() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("no checkout: an unpacked source distribution has no index to ask")
