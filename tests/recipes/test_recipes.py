@@ -39,7 +39,7 @@ def test_every_recipe_runs(name: str) -> None:
 
 
 def test_a_second_frozen_finetuning_computes_no_row() -> None:
-    outcome = frozen_finetune(epochs=2)
+    outcome = frozen_finetune(epochs=4)
     rows = sum(outcome["first_rows"].values())
     assert outcome["first_rows"] == {"computed": rows, "found": 0}
     assert outcome["second_rows"] == {"computed": 0, "found": rows}
