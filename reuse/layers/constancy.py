@@ -67,14 +67,23 @@ class ObservedGraph:
 
     @cached_property
     def without_values(self) -> frozenset[fx.Node]:
-        """Nodes that depend on the shapes and types of the inputs, and on nothing else of them."""
+        """Nodes that depend on the shapes and types of the inputs, and on nothing else of them, whatever is written."""
+        barred: set[fx.Node] = set()
+        while True:
+            free = self._free_of_values(barred)
+            told = {node for writer, nodes in self.small.writes.items() if writer not in free for node in nodes}
+            if not told & free:
+                return frozenset(free)
+            barred |= told
+
+    def _free_of_values(self, barred: set[fx.Node]) -> set[fx.Node]:
         free: set[fx.Node] = set()
         for node in self.order:
             reads = [a for a in node.all_input_nodes if a not in free]
-            drawn = node in self.small.random or node in self.small.stateful
+            drawn = node in self.small.random or node in self.small.stateful or node in barred
             if node.op not in ("placeholder", "output") and not drawn and (not reads or _reads_shape(node)):
                 free.add(node)
-        return frozenset(free)
+        return free
 
 
 def constant_nodes(observed: ObservedGraph, model: nn.Module, besides: Iterable[fx.Node] = ()) -> set[fx.Node]:

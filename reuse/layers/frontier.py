@@ -81,7 +81,17 @@ def find_crossing(side: DividedGraph, model: nn.Module) -> None:
             side.prefix.discard(node)
             side.pulled.add(node)
         if not (unstorable or redundant):
+            _refuse_early_readers(side)
             return
+
+
+def _refuse_early_readers(side: DividedGraph) -> None:
+    """Raise where the suffix reads what the prefix writes into later: it crosses as the prefix leaves it."""
+    suffix = set(side.needed_suffix())
+    for writer, written in side.observed.small.writes.items():
+        early = {user for node in written for user in node.users if side.order[user] < side.order[writer]}
+        if writer in side.prefix and early & suffix:
+            raise NotStorable(f"{writer.name!r} writes in place into what is read behind the cut as it was before")
 
 
 def batch_dimension(node: fx.Node, observed: ObservedGraph) -> BatchDimension:
@@ -168,12 +178,13 @@ def _identity(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def _redundant(side: DividedGraph, model: nn.Module) -> set[fx.Node]:
-    """Return frontier nodes without parameters that follow in one step from other frontier tensors."""
+    """Return frontier nodes without parameters that follow in one step from other frontier tensors as they are left."""
+    seen = side.observed.small
     frontier = set(side.frontier())
     for node in sorted(frontier, key=side.order.__getitem__, reverse=True):
-        sources = [a for a in node.all_input_nodes if a.op != "get_attr" and _has_tensor(side.observed.small.values[a])]
-        free = node.op != "placeholder" and not holds_frozen(node, model) and node not in side.observed.small.writes
-        if free and sources and (frontier - {node}).issuperset(sources):
+        sources = [a for a in node.all_input_nodes if a.op != "get_attr" and _has_tensor(seen.values[a])]
+        free = node.op != "placeholder" and not holds_frozen(node, model) and node not in seen.writes
+        if free and sources and (frontier - seen.written - {node}).issuperset(sources):
             return {node}
     return set()
 
@@ -207,6 +218,8 @@ def _traced_back(node: fx.Node, side: DividedGraph, model: nn.Module) -> tuple[s
     todo = [node]
     while todo:
         one = todo.pop()
+        if one in written:  # what crosses is as it was left, or as it began: not as it was when it was read
+            raise NotStorable
         if one in found or one.op == "get_attr" or one not in side.prefix or _crosses_whole(one, side):
             continue
         if one.op == "placeholder":
@@ -214,7 +227,7 @@ def _traced_back(node: fx.Node, side: DividedGraph, model: nn.Module) -> tuple[s
                 raise NotStorable
             inputs.add(one)
             continue
-        if holds_frozen(one, model) or one in seen.writes or one in written:
+        if holds_frozen(one, model) or one in seen.writes:
             raise NotStorable
         found.add(one)
         todo += one.all_input_nodes

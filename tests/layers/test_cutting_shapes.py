@@ -134,6 +134,46 @@ class PairsOfTokens(ThreeLayers):
         return self.c(weights @ y)
 
 
+class WritesBehindPairs(ThreeLayers):
+    """A mask is made of tokens before these are written into, which the first rows have no need of."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        kept = mask != 0
+        pairs = (kept[:, None, :] & kept[:, :, None]).to(x.dtype)
+        mask.masked_fill_(mask == 0, 1)
+        y = self.b(self.a(x) * mask.unsqueeze(2))
+        return self.c((y @ y.transpose(1, 2) * pairs) @ y)
+
+
+class WritesIntoZeros(ThreeLayers):
+    """Zeros, the same in every row, are written into where a row asks for it, which the first rows do not."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        hidden = x.new_zeros((x.shape[0], 6, 4))
+        hidden.masked_fill_((mask == 0).unsqueeze(2), 1.0)
+        return self.c(self.b(self.a(x)) * (1 - hidden))
+
+
+class WritesBehindSize(ThreeLayers):
+    """The sizes of activations are taken before these are cut off, which those of the first rows need not be."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        sizes = y.abs()
+        y.view(-1).clamp_(max=5)
+        return self.c(self.b(y) * sizes)
+
+
+class WritesBehindCopies(WritesBehindSize):
+    """Rows are folded so that they cannot be stored, before their activations are cut off."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        copies = y.unsqueeze(0).expand(3, -1, -1).reshape(-1, 4)
+        y.view(-1).clamp_(max=5)
+        return self.c(self.b(y) + self.b(copies).view(3, -1, 4).sum(0))
+
+
 class Attends(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -194,3 +234,31 @@ def test_rows_of_another_shape_are_refused() -> None:
 def test_exact_or_refused(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     hold_to_model(CASES[name])
     assert capfd.readouterr() == ("", "")  # no graphs, no notes of torch's
+
+
+WRITES = {
+    "a mask before its tokens": (WritesBehindPairs, (SEQUENCE, torch.ones(ROWS, 6).long()), (SEQUENCE, MASK)),
+    "zeros": (WritesIntoZeros, (SEQUENCE, torch.ones(ROWS, 6).long()), (SEQUENCE, MASK)),
+    "activations that were read": (WritesBehindSize, (X,), (100 * X,)),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_writes_in_place_that_the_first_rows_do_not_need_are_made(name: str) -> None:
+    make, given, later = WRITES[name]
+    torch.manual_seed(0)
+    model = make()
+    freeze(model, "a")
+    parts = cut(model, given)
+    for mode in (True, False):
+        model.train(mode)
+        expected = model(*(tensor.clone() for tensor in later))
+        got = parts.suffix(*parts.prefix(*(tensor.clone() for tensor in later)))
+        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_what_cannot_be_stored_before_it_is_written_into_is_refused() -> None:
+    model = WritesBehindCopies()
+    freeze(model, "a")
+    with pytest.raises(CutError, match="writes in place into what is read behind the cut as it was before"):
+        cut(model, X)
