@@ -85,6 +85,9 @@ def source_of_arrays(
         DataError: names, lengths or values that cannot be a data set.
     """
     arrays = gathered(arrays)
+    masked = [called for called, array in arrays.items() if np.ma.is_masked(array)]
+    if masked:
+        raise DataError(f"{name}: {', '.join(masked)} has masked values: fill them in, or leave their rows out")
     pairs = _pairs({called: _without_torch(array) for called, array in arrays.items()}, name)
     parts = {} if "" in pairs else _numbered({suffix[1:]: _num_rows(x, suffix) for suffix, (x, _) in pairs.items()})
     if all(is_frame(x) for x, _ in pairs.values()):

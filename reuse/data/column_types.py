@@ -150,8 +150,8 @@ def _plain_objects(name: str, series: pd.Series) -> pd.Series:
     inferred = kinds.infer_dtype(series, skipna=True)
     if inferred in ("integer", "floating", "mixed-integer-float", "decimal"):
         numbers = pd.to_numeric(series.where(series.notna(), np.nan).astype(np.float64))
-        whole = inferred == "integer" and not numbers.isna().any() and (numbers.abs() < 2**53).all()
-        return numbers.astype(np.int64) if whole else numbers
+        whole = inferred == "integer" and not numbers.isna().any() and (numbers.abs() < 2**63).all()
+        return series.astype(np.int64) if whole else numbers
     if inferred in ("datetime", "datetime64", "date"):
         return _without_zone(pd.to_datetime(series, utc=True))
     if inferred in ("timedelta", "timedelta64"):
@@ -222,11 +222,13 @@ def _as_times(name: str, series: pd.Series) -> pd.Series:
 
 
 def _without_zone(times: pd.Series) -> pd.Series:
+    if isinstance(times.dtype, pd.ArrowDtype):  # whose dates have no zone to ask for
+        times = pd.to_datetime(pd.Series(times.to_numpy(object, na_value=None), index=times.index), utc=True)
     return times.dt.tz_convert("UTC").dt.tz_localize(None) if times.dt.tz is not None else times
 
 
 def _decoded(name: str, value: Any) -> str:
-    if not isinstance(value, bytes):
+    if not isinstance(value, bytes | bytearray):
         return str(value)
     try:
         return value.decode()

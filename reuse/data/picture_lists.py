@@ -28,7 +28,7 @@ def is_embedded(item: Any) -> bool:
     """
     if isinstance(item, Mapping) and set(item) == {"bytes", "path"}:
         content, path = item["bytes"], item["path"]
-        return is_embedded(content) if content is not None else path is not None and _is_called_like_one(path)
+        return is_embedded(content) if content is not None else path is not None and _is_called_like_one(str(path))
     return isinstance(item, Image.Image) or (isinstance(item, bytes) and is_image("", item))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from reuse.data.column_types import TEXT, typed
 from reuse.data.image_formats import is_image
@@ -77,30 +78,33 @@ def _holds_pictures(values: pd.Series, folder: Path | None) -> bool:
         return True
     if values.dtype.kind not in "OUT" and not isinstance(values.dtype, pd.StringDtype | pd.CategoricalDtype):
         return False
-    held = values.dropna()
-    if len(held) == 0 or not isinstance(held.iloc[0], str):
+    held = [str(value) if isinstance(value, Path) else value for value in values.dropna()]
+    if not held or not isinstance(held[0], str):
         return False
-    if are_pictures([held.iloc[0]]):
-        return are_pictures(held.tolist())
+    if are_pictures(held[:1]):
+        return are_pictures(held)
     return (
-        "/" in held.iloc[0]
+        "/" in held[0]
         and all(isinstance(value, str) for value in held)
-        and all(_is_image_file(file) for file in as_image_files(held.tolist(), folder))
+        and all(_is_image_file(file) for file in as_image_files(held, folder))
     )
 
 
 def _holds_embedded(values: pd.Series) -> bool:
     """Return whether values are pictures themselves; the first tells, so that a damaged one is named by its row."""
-    if values.dtype != object:
+    if values.dtype.kind != "O" or isinstance(values.dtype, pd.StringDtype | pd.CategoricalDtype):
         return False
-    held = values[[not _is_missing(value) for value in values]]
-    return len(held) > 0 and is_embedded(held.iloc[0]) and all(isinstance(v, type(held.iloc[0])) for v in held)
+    first = next((value for value in values if not _is_missing(value)), None)
+    if not is_embedded(first):
+        return False
+    form = Image.Image if isinstance(first, Image.Image) else type(first)  # Pillow has a class for each format
+    return all(isinstance(value, form) for value in values if not _is_missing(value))
 
 
 def _is_missing(picture: object) -> bool:
     if isinstance(picture, Mapping):
         return picture.get("bytes") is None and picture.get("path") is None
-    return picture is None or (isinstance(picture, float) and picture != picture)
+    return picture is None or picture is pd.NA or (isinstance(picture, float) and picture != picture)
 
 
 def _is_image_file(file: ImageFile) -> bool:

@@ -376,3 +376,13 @@ def test_numbers_that_no_picture_has_are_sequences(shape, low, high, kind):
     data = load((x, np.arange(30) % 2))
     assert data.preprocessing.kind == kind
     assert any("no picture has" in note for note in data.notes) == (kind == "sequences")
+
+
+def test_masked_values_are_not_taken_for_what_stands_below_the_mask():
+    x, y = vectors()
+    hidden = np.ma.masked_array(x, mask=np.arange(x.size).reshape(x.shape) == 3)
+    target = np.ma.masked_array(y, mask=np.arange(len(y)) == 3)
+    for data, name in [(hidden, "x"), ((hidden, y), "x"), ((x, target), "y"), ({"x": x, "y": target}, "y")]:
+        with pytest.raises(DataError, match=f"{name}.* has masked values"):
+            load(data)
+    assert load(np.ma.masked_array(x)).input_shape == x.shape[1:]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from reuse.data.column_types import NUMBER, TEXT, TIME, kind_of, numbers_of, typed
@@ -110,3 +111,20 @@ def test_a_file_and_a_frame_are_typed_alike(tmp_path: Path) -> None:
         one, other = typed(name, frame[name]), typed(name, written[name])
         assert kind_of(one) == kind_of(other), name
         assert [v if v == v else None for v in one] == [v if v == v else None for v in other], name
+
+
+def test_whole_numbers_that_float64_cannot_tell_apart_stay_apart() -> None:
+    """Such as the identifiers of a network of people, which may be targets or groups."""
+    column = typed("a", pd.Series([2**60 + 1, 2**60 + 3], dtype=object))
+    assert column.tolist() == [2**60 + 1, 2**60 + 3]
+
+
+def test_dates_of_arrow_are_times() -> None:
+    column = typed("a", pd.Series([DAY, None], dtype=pd.ArrowDtype(pa.date32())))
+    assert kind_of(column) == TIME
+    assert column[0] == pd.Timestamp(DAY)
+    assert column.isna().tolist() == [False, True]
+
+
+def test_bytes_that_can_change_are_texts_too() -> None:
+    assert typed("a", pd.Series([bytearray(b"x"), b"y"])).tolist() == ["x", "y"]

@@ -155,3 +155,27 @@ def test_objects_that_are_no_values_are_refused() -> None:
     frame = pd.DataFrame({"a": [object() for _ in range(12)], "label": LABELS})
     with pytest.raises(DataError, match="column 'a' holds a object: expected numbers or texts"):
         reuse.load(frame, **EVERY)
+
+
+@pytest.mark.parametrize("form", ["formats", "paths", "arrow-mappings", "arrow-bytes", "pathlib"])
+def test_pictures_in_a_frame_whatever_holds_them(pool: Path, form: str) -> None:
+    files = [pool / path for path in PATHS]
+    contents: list[Any] = [path.read_bytes() for path in files]
+    if form == "formats":
+        for path in files[::2]:
+            Image.open(path).save(path.with_suffix(".bmp"))
+        contents = [Image.open(path.with_suffix(".bmp") if n % 2 == 0 else path) for n, path in enumerate(files)]
+    elif form == "paths":
+        contents = [{"bytes": None, "path": path} for path in files]
+    elif form == "arrow-mappings":
+        contents = [{"bytes": content, "path": None} for content in contents]
+    elif form == "pathlib":
+        contents = list(files)
+    frame = pd.DataFrame({"image": contents, "label": LABELS})
+    if form.startswith("arrow"):
+        frame.to_parquet(pool / "t.parquet")
+        frame = pd.read_parquet(pool / "t.parquet", dtype_backend="pyarrow")
+    held = reuse.load(frame, **EVERY)
+    named = reuse.load(write(pool, image=PATHS, label=LABELS), **EVERY)
+    torch.testing.assert_close(held.train.inputs.resident(), named.train.inputs.resident(), rtol=0, atol=0)
+    assert held.classes == named.classes
