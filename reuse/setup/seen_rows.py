@@ -12,7 +12,8 @@ from reuse.setup.sources import Source
 def note_seen_rows(settings: FinetuneSettings, source: Source, data: Dataset) -> tuple[str, ...]:
     """Return a note where test rows are among those that a pretraining was trained on, else none.
 
-    With the same target both draw the same test rows; with another, or none, classes are spread over others.
+    With the same target both draw the same test rows; with another, or none, classes are spread over others. Of a
+    transductive pretraining it was asked for.
 
     Args:
         settings: filled in.
@@ -20,15 +21,19 @@ def note_seen_rows(settings: FinetuneSettings, source: Source, data: Dataset) ->
         data: that were loaded for them.
     """
     theirs, is_table = source.settings, data.preprocessing is not None and data.preprocessing.kind in ("table", "text")
-    if not isinstance(theirs, PretrainSettings) or not is_table or not isinstance(settings.data, str):
+    if not isinstance(theirs, PretrainSettings) or theirs.transductive:
+        return ()
+    if not is_table or not isinstance(settings.data, str):
         return ()
     if theirs.target == settings.target or settings.test_data is not None or not is_same_data(settings, source):
         return ()
-    seen = load_data(theirs.data, theirs, model=source.spec or "", seed=theirs.seed, supervised=False).train.rows
-    count = int(np.isin(data.test.rows, seen).sum())
+    whole = load_data(
+        theirs.data, theirs, model=source.spec or "", seed=theirs.seed, labels=theirs.labels, supervised=False
+    )
+    count = int(np.isin(data.test.rows, whole.train.rows).sum())
     target = "the same target" if settings.target is None else f"--target {settings.target}"
     note = (
-        f"{count} of {len(data.test)} test rows are among those that {source.name} was trained on, as it drew rows by "
-        f"another target: pretrain with {target}, which is no feature then, and none will be"
+        f"{count} of {len(data.test)} test rows are among those that {source.name} was trained on, because it drew its "
+        f"rows by another target: pretrain with {target}, which keeps them apart, and that column out of the features"
     )
     return (note,) if count else ()
