@@ -61,7 +61,9 @@ def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any)
 
     try:
         freezing, features = make_plan(**settings_of_call(context, config, PlanArguments))
-        features = replace(features, plan=replace(features.plan, elapsed=time.perf_counter() - context.find_root().obj))
+        if features.plan.elapsed:  # not known of a training in phases, or one that is compared
+            since = time.perf_counter() - context.find_root().obj
+            features = replace(features, plan=replace(features.plan, elapsed=since))
     except CutError as error:
         if as_json:
             print_json(

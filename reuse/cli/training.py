@@ -142,7 +142,7 @@ def _came_of_plan(result: Any) -> list[str]:
     if planned != done:
         told = f"predicted {cached} for {planned}, took {took} for {done}"
     lines = [f"{told} (without the cache predicted {plain}){versions}"]
-    if planned == done and not result.comparison:
+    if planned == done and result.plan["elapsed"] and not result.comparison:
         total = format_seconds(result.plan["elapsed"] + result.plan["with_cache"])
         lines.append(f"the command as a whole: predicted {total}, took {format_seconds(result.seconds['total'])}")
     return lines

@@ -140,8 +140,8 @@ def plan_phase_features(needs: PhaseNeeds, began: CacheChoice | None = None) -> 
     features = plan_features(model, data, setup.compute, settings, upcoming, viewing, setup.task.hints)
     if settings.cutmix and [len(tensor.shape) for tensor in features.stored] != [3]:
         raise CutError("cutmix pastes patches of maps, and what the frozen layers compute is none: mixup takes it too")
-    if len(setup.phases) > 1:
-        return features  # which other phases follow, and what they take, is not known yet
+    if len(setup.phases) > 1 or settings.compare:
+        return features  # what the other phases, or the trainings beside it, take is not known yet
     return replace(features, plan=replace(features.plan, elapsed=time.perf_counter() - setup.task.started))
 
 

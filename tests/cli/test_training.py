@@ -101,6 +101,7 @@ def test_what_the_user_says_counts_more_than_the_file(reuse: Any, tmp_path: Path
 def test_the_comparison_is_a_table_of_three(reuse: Any, pretrained: Path) -> None:
     answer = reuse("finetune", pretrained, "--freeze", "hidden1", "--epochs", 2)
     assert answer.code == 0
+    assert "the command as a whole" not in answer.err + answer.out  # nobody has planned the trainings beside it
     labels = ("from scratch", "reused and frozen", "reused, unfrozen")
     for label in labels:
         assert len(re.findall(rf"^{label}  ", answer.out, re.MULTILINE)) == 1
