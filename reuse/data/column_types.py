@@ -162,7 +162,7 @@ def _plain_objects(name: str, series: pd.Series) -> pd.Series:
     held = series[~missing]
     strange = [value for value in held if _has_no_text(value)]
     if strange:
-        raise DataError(f"column {name!r} holds a {type(strange[0]).__name__}: expected numbers or texts")
+        raise DataError(f"column {name!r} holds values of type {type(strange[0]).__name__}: expected numbers or texts")
     texts = [None if gone else _decoded(name, value) for value, gone in zip(series, missing, strict=True)]
     return _plain_strings(pd.Series(texts, index=series.index, dtype=object))
 

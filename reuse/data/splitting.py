@@ -83,9 +83,10 @@ def check_parts(source: RawData, parts: Parts) -> None:
         counts = np.bincount(source.targets[parts.train], minlength=len(source.classes))
         missing = [source.classes[i] for i in np.flatnonzero(counts == 0)]
         if missing:
+            are = "class {} is" if len(missing) == 1 else "classes {} are"
             raise DataError(
-                f"{source.name}: class {listed(missing)} is missing from the training split: "
-                "give more rows, another seed, or leave the class out with classes"
+                f"{source.name}: {are.format(listed(missing))} missing from the training split: give more rows or "
+                "another seed, or keep only the other ones with classes"
             )
 
 

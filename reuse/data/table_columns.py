@@ -133,8 +133,8 @@ def _refuse_unread_numbers(name: str, values: pd.Series) -> None:
         row, text, count, total = found
         if DATE.fullmatch(text):
             raise DataError(
-                f"column {name!r} holds {text!r} in row {row} (from 0), a date as it seems: write dates as 2024-01-31, "
-                "or leave the column out with ignore"
+                f"column {name!r} holds {text!r} in row {row} (from 0), which looks like a date: write dates as "
+                "2024-01-31, put a letter before categories, or leave the column out with ignore"
             )
         raise DataError(
             f"column {name!r} holds {text!r} in row {row} (from 0), and {count} of its {total} values look "

@@ -81,7 +81,7 @@ def test_a_kind_that_was_decided_before_is_kept() -> None:
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ([{"x": 1}, {"x": 2}], "column 'a' holds a dict"),
+    ([{"x": 1}, {"x": 2}], "column 'a' holds values of type dict"),
     ([1 + 2j, 2], "complex numbers"),
     ([b"\xff\xfe", b"x"], "bytes that are no text"),
 ])  # fmt: skip

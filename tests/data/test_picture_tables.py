@@ -153,7 +153,7 @@ def test_a_picture_in_a_table_that_is_damaged_or_missing_is_named(pool: Path) ->
 
 def test_objects_that_are_no_values_are_refused() -> None:
     frame = pd.DataFrame({"a": [object() for _ in range(12)], "label": LABELS})
-    with pytest.raises(DataError, match="column 'a' holds a object: expected numbers or texts"):
+    with pytest.raises(DataError, match="column 'a' holds values of type object: expected numbers or texts"):
         reuse.load(frame, **EVERY)
 
 

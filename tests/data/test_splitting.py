@@ -102,6 +102,8 @@ def test_what_cannot_be_learned_is_refused():
         load((x[:2], np.array([0.5, 1.5])), test_fraction=0.6)
     with pytest.raises(DataError, match="class b is missing from the training split"):
         load({"x_train": x, "y_train": list("aaaccc"), "x_test": x, "y_test": list("aabbcc")})
+    with pytest.raises(DataError, match="classes b, c are missing from the training split"):
+        load({"x_train": x, "y_train": list("aaaddd"), "x_test": x, "y_test": list("aabbcc")})
     with pytest.raises(DataError, match="1 group is too few"):
         load({"x": x, "y": [0, 1] * 3, "g": [1] * 6}, group_by="g")
 

@@ -116,5 +116,5 @@ def test_many_numbers_are_fitted_in_blocks(monkeypatch: pytest.MonkeyPatch) -> N
 def test_dates_of_another_form_are_called_so(tmp_path: Path) -> None:
     days = pd.date_range("2024-01-01", periods=30).strftime("%d.%m.%Y")
     pd.DataFrame({"day": days, "a": range(30), "y": ["u", "v"] * 15}).to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(DataError, match=r"'01.01.2024' in row 0 .* a date as it seems: write dates as 2024-01-31"):
+    with pytest.raises(DataError, match=r"'01.01.2024' in row 0 .* which looks like a date: write dates as 2024-01-31"):
         load(str(tmp_path / "t.csv"))
