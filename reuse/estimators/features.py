@@ -57,6 +57,7 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def network_(self) -> LayerOutputs:
         """The network, which is nobody else's and may be changed: what it gives then is computed anew."""
+        check_is_fitted(self)
         if self._held is not None:
             self._network, self._held = copied(self._held), None
         if self._state is None:
@@ -98,7 +99,7 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:  # noqa: ARG002 - scikit-learn's
         """Return the name of each column: that of its layer, and its number there."""
         check_is_fitted(self)
-        layers = zip(self.network_.names, self.widths_, strict=True)
+        layers = zip(self._network.names, self.widths_, strict=True)
         return np.array([f"{name}_{number}" for name, width in layers for number in range(width)], dtype=object)
 
     def _validated(self, x: Any, *, reset: bool) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The network that was opened last in this process, kept with its cache, as a search over heads opens it for each fit.
 
-Its layers are what they were: nobody else has that copy. That they still compute what is stored is seen by a few random
-rows each time; if they do not (a patched function, another kernel), all is opened and checked anew.
+Its layers are what they were: nobody else has that copy. That they still compute what they did is seen by the rows
+that they were opened with, and by a few random ones that are stored; if they do not (a patched function, another
+kernel), all is opened and checked anew.
 """
 
 import copy
@@ -103,7 +104,7 @@ def copied(opened: OpenedNetwork) -> LayerOutputs:
 
 
 def still_holds(opened: OpenedNetwork, rows: Inputs) -> bool:
-    """Return whether a network computes what is stored of a few of some rows."""
+    """Return whether a network computes what it did when it was opened, and what is stored of a few of some rows."""
     return opened.extraction.still_holds(rows, COMPARED_ROWS)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from reuse.caching.cache import ActivationCache
 from reuse.caching.chaining import PrefixCaches
+from reuse.caching.spot_checking import difference
 from reuse.caching.store import PrefixCache
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
@@ -66,7 +67,7 @@ class Extraction:
         if not self._store.path.is_dir():  # else it was checked by whoever stored what is there
             check_rows_alone(outputs, example, compute)
         self._streaming = Streaming(found.prefix, self._store, compute, Warner())
-        self._prefix, self._compute = found.prefix, compute
+        self._prefix, self._compute, self._given, self._gave = found.prefix, compute, found.given, found.gave
         self.lock = threading.Lock()
 
     def __call__(self, inputs: Inputs) -> Tensor:
@@ -76,24 +77,37 @@ class Extraction:
             return rows.gather(torch.arange(len(inputs)))[0]
 
     def still_holds(self, inputs: Inputs, rows: int) -> bool:
-        """Return whether a few random rows of these are stored as the model gives them now; true of none."""
+        """Return whether the model gives what it gave of its first rows, and of a few random ones of these what is stored.
+
+        None of these need be stored.
+        """
 
         def compute(positions: np.ndarray) -> tuple[Tensor, ...]:
             few = moved(inputs.gather(torch.from_numpy(positions))[0], self._compute)
             return run_frozen(self._prefix, (few,), self._compute)
 
         with self.lock, self._store.hold():
-            if self._store.quarantined is not None:
+            first = run_frozen(self._prefix, (self._given,), self._compute)
+            if self._store.quarantined is not None or difference(self._store.frontier, self._gave, first) is not None:
                 return False
             return self._store.row_difference(inputs.digests(), compute, rows) is None
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """Outputs of layers as a prefix of which nothing is left over, and its cache."""
+    """Outputs of layers as a prefix of which nothing is left over, and its cache.
+
+    Attributes:
+        prefix: the outputs.
+        store: their cache.
+        given: the first few rows, on the device.
+        gave: the outputs for these when the cache was opened, on the CPU.
+    """
 
     prefix: fx.GraphModule
     store: PrefixCache
+    given: Tensor
+    gave: tuple[Tensor, ...]
 
 
 def find_prefix(
@@ -116,11 +130,12 @@ def find_prefix(
     """
     freeze(Ended(outputs), "outputs")
     prefix = graph_of(outputs.eval())
-    (output,) = run_frozen(prefix, (example[:FEW],), compute)
+    given = example[:FEW].clone()
+    (output,) = run_frozen(prefix, (given,), compute)
     frontier = (FrontierTensor("outputs", tuple(output.shape[1:]), output.dtype),)
     about = {"model": type(outputs.model if isinstance(outputs, LayerOutputs) else outputs).__name__, "data": "rows"}
     caches = PrefixCaches(opened, preprocessing.to_dict(), compute, about)
-    return Prefix(prefix, caches.of(prefix, frontier, dtype))
+    return Prefix(prefix, caches.of(prefix, frontier, dtype), given, (output.cpu(),))
 
 
 def filled(streaming: Streaming, store: PrefixCache, inputs: Inputs, device: torch.device) -> Rows:

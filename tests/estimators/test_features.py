@@ -10,6 +10,7 @@ import timm
 import torch
 from joblib import parallel_config
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
@@ -282,6 +283,22 @@ class TestSearches:
             assert np.abs(between.transform(pictures) - before).max() > 1e-3
         np.testing.assert_array_equal(clone(features).fit_transform(pictures), before)
         assert [entry.damage for entry in ActivationCache(cache_folder()).entries()] == [(), ()]
+
+    def test_a_function_that_is_patched_is_seen_by_rows_of_which_none_is_stored(self, features, pictures, opened):
+        clone(features).fit_transform(pictures[:4])
+        own = nn.functional.relu
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(nn.functional, "relu", lambda *given, **named: own(*given, **named) * 0.5)
+            found = clone(features).fit(pictures[4:]).transform(pictures)
+            expected = clone(features).set_params(cache=False).fit_transform(pictures)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+    def test_names_of_columns_need_no_network_of_ones_own(self, features, pictures, opened, monkeypatch):
+        monkeypatch.setattr("reuse.estimators.features.copied", None)
+        with pytest.raises(NotFittedError):
+            _ = features.network_
+        one = features.fit(pictures)
+        assert len(one.get_feature_names_out()) == one.transform(pictures).shape[1]
 
     def test_a_hook_on_all_modules_is_seen(self, features, pictures, opened):
         before = clone(features).fit_transform(pictures)
