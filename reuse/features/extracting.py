@@ -77,9 +77,9 @@ class Extraction:
             return rows.gather(torch.arange(len(inputs)))[0]
 
     def still_holds(self, inputs: Inputs, rows: int) -> bool:
-        """Return whether the model gives what it gave of its first rows, and of a few random ones of these what is stored.
+        """Return whether the model gives for its first rows what it gave, and for a few of these what is stored.
 
-        None of these need be stored.
+        These are random ones of those that are stored; there may be none.
         """
 
         def compute(positions: np.ndarray) -> tuple[Tensor, ...]:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.autograd.function import BackwardCFunction
 from xxhash import xxh3_64_hexdigest, xxh3_128_hexdigest
 
 from reuse.devices import dtype_name
@@ -25,7 +26,6 @@ from reuse.errors import CacheError
 HAS_DOCSTRING = 0x4000000  # a flag of code objects since Python 3.13
 NOT_CODE = frozenset(
     {"__doc__", "__dict__", "__weakref__", "__module__", "__annotations__", "__slots__", "__qualname__"}
-    | {"_backward_cls"}  # torch makes it for an autograd function, with the number of those that the process has made
 )
 
 
@@ -204,6 +204,8 @@ def class_members(kind: type) -> Iterator[tuple[str, object]]:
     for name, value in sorted(vars(kind).items()):
         if name in NOT_CODE or (_is_dunder(name) and not isinstance(value, FunctionType | staticmethod | classmethod)):
             continue
+        if isinstance(value, type) and issubclass(value, BackwardCFunction):
+            continue  # torch makes it for an autograd function, with the number of those that the process has made
         yield from _functions_in(name, value)
 
 

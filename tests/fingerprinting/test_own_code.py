@@ -288,3 +288,23 @@ def test_an_autograd_function_has_no_number_of_its_process():
         return nn.Sequential(Doubled())
 
     assert print_of(built()).key == print_of(built()).key
+
+
+def test_a_class_of_ones_own_counts_though_it_has_the_name_of_one_that_torch_makes(monkeypatch):
+    class Scaled(nn.Module):
+        _backward_cls: type = Once
+
+        def forward(self, x):
+            return x * self._backward_cls.rate
+
+    before = print_of(nn.Sequential(Scaled())).key
+    monkeypatch.setattr(Scaled, "_backward_cls", Twofold)
+    assert print_of(nn.Sequential(Scaled())).key != before
+
+
+class Once:
+    rate = 1.0
+
+
+class Twofold:
+    rate = 2.0
