@@ -14,6 +14,8 @@ from reuse.training.precision import autocast
 # Below this many operations a forward pass, a second thread gains nothing, and costs seconds an epoch where other
 # programs want the processor too: the threads then wait for each other longer than they compute.
 SMALL_FLOPS = 5_000_000
+# Besides activations, the layers whose operations follow from their weights.
+ROW_LAYERS = (nn.Linear, nn.BatchNorm1d, nn.LayerNorm, nn.Dropout, nn.Flatten, nn.Identity)
 
 
 @contextmanager
@@ -41,13 +43,17 @@ def fitting_threads(
 
 
 def _most_flops(model: nn.Module, source: Rows, batch_size: int) -> float:
-    """Return more operations than a forward pass can take, by the weights of layers that read a row once each."""
-    layers = [module for module in model.modules() if next(module.parameters(recurse=False), None) is not None]
-    if any(len(tensor.shape) > 2 for tensor in source.gather(torch.arange(1, device=source.device))):
-        return float("inf")
-    if not all(isinstance(layer, nn.Linear | nn.BatchNorm1d | nn.LayerNorm) for layer in layers):
+    """Return more operations than a forward pass can take, where layers stand in a row and read each row once."""
+    flat = all(len(tensor.shape) == 2 for tensor in source.gather(torch.arange(1, device=source.device)))
+    if not flat or not all(map(_reads_rows_once, model.modules())):
         return float("inf")
     return 2 * batch_size * sum(parameter.numel() for parameter in model.parameters())
+
+
+def _reads_rows_once(module: nn.Module) -> bool:
+    if any(module.children()):  # a forward of its own may call its layers as often as it likes
+        return type(module).forward is nn.Sequential.forward
+    return isinstance(module, ROW_LAYERS) or type(module).__module__ == nn.ReLU.__module__
 
 
 def _flops(network: Network, model: nn.Module, source: Rows, batch_size: int, precision: str) -> int:

@@ -49,3 +49,21 @@ def test_a_small_perceptron_needs_no_counting(monkeypatch: pytest.MonkeyPatch) -
     maps = nn.Sequential(nn.Linear(8, 3), nn.Flatten())
     with pytest.raises(ImportError), fitting_threads(maps, maps, Resident(rows.view(100, 1, 8)), 32):
         pass  # a layer that reads each row several times
+
+
+def test_a_layer_that_is_called_again_and_again_is_counted_as_often() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.read, self.hidden = nn.Linear(1, 64), nn.Linear(64, 64)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            state = self.read(x[:, :1])
+            for step in x.unbind(1):
+                state = torch.tanh(self.read(step.unsqueeze(1)) + self.hidden(state))
+            return state
+
+    steps = nn.Sequential(nn.Unflatten(1, (100, 1)), nn.Linear(1, 256), nn.Linear(256, 16))
+    for model in (Recurrent(), steps):
+        with fitting_threads(model, model, Resident(torch.zeros(64, 100)), 64):
+            assert torch.get_num_threads() == 2
