@@ -8,7 +8,7 @@ Behind the colon stand values, and keys with values, separated by commas. A valu
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any, TypeGuard, TypeVar
 
 from reuse.errors import UnknownNameError, UsageError
@@ -198,11 +198,14 @@ def suggest(name: str, names: Iterable[str], longest_list: int = 12) -> str:
 
 
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
-    """Return up to `count` of `names` that resemble `name`, best first; letter case and `-`/`_` do not matter."""
+    """Return up to `count` of `names` that resemble `name`, best first, equals as they come; `-` is `_`, `A` is `a`."""
     folded: dict[str, str] = {}
     for candidate in names:
         folded.setdefault(_fold(candidate), candidate)
-    return [folded[match] for match in get_close_matches(_fold(name), folded, n=count, cutoff=0.5)]
+    word = _fold(name)
+    near = set(get_close_matches(word, folded, n=len(folded) or 1, cutoff=0.5))
+    likeness = {match: SequenceMatcher(None, match, word).ratio() for match in folded if match in near}
+    return [folded[match] for match in sorted(likeness, key=likeness.__getitem__, reverse=True)[:count]]
 
 
 def _fold(name: str) -> str:

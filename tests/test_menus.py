@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reuse.errors import UnknownNameError, UsageError
-from reuse.menus import Named, arguments_for, choose, lookup, name_of, parse_named, parse_several, read_value
+from reuse.menus import Named, arguments_for, choose, lookup, name_of, nearest, parse_named, parse_several, read_value
 
 WORDS = st.text(string.ascii_letters + string.digits + "_.-", min_size=1, max_size=12)
 NAMES = WORDS.filter(lambda word: isinstance(read_value(word), str))
@@ -152,6 +152,13 @@ def test_what_needs_an_argument_says_so() -> None:
 def test_an_unknown_name_gets_the_nearest_or_all_of_a_short_menu(name: str, said: str) -> None:
     with pytest.raises(UnknownNameError, match=f"^unknown optimizer {name!r}: {said}"):
         lookup({"nesterov": 1, "ada_grad": 2}, name, "optimizer")
+
+
+def test_names_that_are_equally_near_come_in_their_own_order() -> None:
+    layers = [f"hidden{number}" for number in (1, 2, 3, 4)]
+    assert nearest("hidn", layers) == layers[:3]
+    assert nearest("hidn3", layers) == ["hidden3", "hidden1", "hidden2"]
+    assert nearest("hidden", []) == []
 
 
 def test_a_long_menu_is_not_listed() -> None:
