@@ -53,7 +53,7 @@ def trace_by_export(model: nn.Module, example: Example, moving: Moving = NOTHING
         program = torch.export.export(
             model, example.arguments, example.keywords, dynamic_shapes=_shapes(model, example, batch), strict=False
         )
-        module = _without_guards(program)
+        module = program.module(check_guards=False)  # of sizes
         if not same_states(states, random.states()):
             raise Untraceable("its forward draws random numbers to decide what to do")
     if any("functorch" in getattr(node.target, "__module__", "") for node in module.graph.nodes):
@@ -67,13 +67,6 @@ def trace_by_export(model: nn.Module, example: Example, moving: Moving = NOTHING
     _give_back_structure(module.graph)
     _take_arguments(module.graph, model, example)
     return TracedModel(module.graph, constants)
-
-
-def _without_guards(program: "torch.export.ExportedProgram") -> fx.GraphModule:
-    """Return an exported module that does not check sizes; before torch 2.8 none does."""
-    if "check_guards" not in inspect.signature(program.module).parameters:
-        return program.module()
-    return program.module(check_guards=False)
 
 
 def _take_arguments(graph: fx.Graph, model: nn.Module, example: Example) -> None:

@@ -34,11 +34,9 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adafactor": torch.optim.Adafactor,  # little memory: for matrices, sums of rows and columns
     "asgd": torch.optim.ASGD,  # its average is not used: average with swa or ema
     "rprop": torch.optim.Rprop,  # for gradients of all rows at once, not of batches
+    "muon": torch.optim.Muon,  # moves matrices only; timm's nmuon moves all, the rest by NAdamW
 }
 """Names and what makes the optimizer, of parameter groups; what else it takes stands in its signature."""
-
-if hasattr(torch.optim, "Muon"):  # since torch 2.9
-    OPTIMIZERS["muon"] = torch.optim.Muon  # moves matrices only; timm's nmuon moves all, the rest by NAdamW
 
 REFUSED = {
     "lbfgs": "it computes the loss many times a step, always of the same rows, while a training step here computes the "

@@ -216,7 +216,7 @@ def _replicate(network: nn.Module) -> Network:
     Buffers are averaged once an epoch (see `average_buffers`), not sent at each step. A parameter without a gradient is
     an error here as everywhere, so unused ones are not sought (lightly #1434).
     """
-    # The argument has changed its name since torch 2.6, and its old one warns.
+    # The argument has changed its name since torch 2.9, and its old one warns.
     new = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
     options: dict[str, Any] = {"forward_sync_buffers" if new else "broadcast_buffers": False}
     return DistributedDataParallel(network, **options)
