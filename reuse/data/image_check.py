@@ -18,6 +18,7 @@ from reuse.data.pictures import TooManyPixelsError, is_deep, opened, pixels_of, 
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import free_memory
 from reuse.errors import DataError, UnusableImagesError
+from reuse.listing import some_of
 from reuse.reporting import Reporter
 
 DECODED_SHARE = 4  # one part in four of the free memory may hold decoded images
@@ -215,15 +216,13 @@ def _refuse_broken(files: Sequence[ImageFile], broken: Mapping[int, ImageFinding
 
 
 def _listed(files: Sequence[ImageFile], broken: Mapping[int, ImageFinding], rows: Sequence[int]) -> str:
-    listed = "; ".join(f"{files[row].name}: {broken[row].reason}" for row in rows[:LISTED])
-    return listed + (f" and {len(rows) - LISTED} more" if len(rows) > LISTED else "")
+    return some_of([f"{files[row].name}: {broken[row].reason}" for row in rows], LISTED, "; ")
 
 
 def _refuse_odd(files: Sequence[ImageFile], odd: Mapping[int, Shape], expected: Shape) -> None:
     if odd:
-        listed = ", ".join(f"{files[row].name} is {odd[row][1]}×{odd[row][2]}" for row in sorted(odd)[:LISTED])
-        more = f" and {len(odd) - LISTED} more" if len(odd) > LISTED else ""
+        listed = some_of([f"{files[row].name} is {odd[row][1]}×{odd[row][2]}" for row in sorted(odd)], LISTED)
         raise UnusableImagesError(
-            f"images differ in height×width: the first is {expected[1]}×{expected[2]}, {listed}{more}: "
+            f"images differ in height×width: the first is {expected[1]}×{expected[2]}, {listed}: "
             "say with --image-size which size all shall have"
         )

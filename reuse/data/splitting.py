@@ -1,6 +1,5 @@
 """Drawing training, validation and test rows: stratified by class, whole groups together, seeded."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -10,6 +9,7 @@ from reuse.data.dataset import SPLITS
 from reuse.data.drawing import draw_rows
 from reuse.data.raw import RawData
 from reuse.errors import DataError, UsageError
+from reuse.listing import some_of
 
 VALID_FRACTION, TEST_FRACTION = 0.2, 0.2
 NO_ROWS = np.empty(0, np.int64)
@@ -69,12 +69,6 @@ def split_rows(source: RawData, valid_fraction: float | None, test_fraction: flo
     return ordered
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return names in words, the first of many and how many more there are."""
-    more = len(names) - LISTED
-    return ", ".join(names if more <= 0 else names[:LISTED]) + (f" and {more} more" if more > 0 else "")
-
-
 def check_parts(source: RawData, parts: Parts) -> None:
     """Raise a `DataError` where there is nothing to train on, or a class is missing from the training split."""
     if len(parts.train) == 0:
@@ -85,8 +79,8 @@ def check_parts(source: RawData, parts: Parts) -> None:
         if missing:
             are = "class {} is" if len(missing) == 1 else "classes {} are"
             raise DataError(
-                f"{source.name}: {are.format(listed(missing))} missing from the training split: give more rows or "
-                "another seed, or keep only the other ones with classes"
+                f"{source.name}: {are.format(some_of(missing, LISTED))} missing from the training split: give more "
+                "rows or another seed, or keep only the other ones with classes"
             )
 
 
@@ -114,7 +108,7 @@ def _take_stratified(
     counts = np.bincount(strata, minlength=len(classes))
     is_single = counts[strata] < 2
     singles, names = rows[is_single], [classes[i] for i in strata[is_single]]
-    notes = (f"{part}: no row of class {listed(names)}, whose only row stays in training",) if names else ()
+    notes = (f"{part}: no row of class {some_of(names, LISTED)}, whose only row stays in training",) if names else ()
     rows, strata = rows[~is_single], strata[~is_single]
     if len(rows) == 0:
         return singles, NO_ROWS, notes

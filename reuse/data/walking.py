@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # What network drives, archives of a Mac and other systems put between people's files, in lower case.
+from reuse.listing import some_of
+
 SYSTEM_FOLDERS = {
     "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "__macosx",
     "lost+found", "system volume information",
 }  # fmt: skip
 SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
+LISTED = 5  # paths in a line
 
 
 @dataclass(frozen=True)
@@ -117,5 +120,5 @@ class _Walk:
 
 
 def _listed(paths: list[str], reason: str) -> str:
-    named = ", ".join(sorted(paths)[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
+    named = some_of(sorted(paths), LISTED)
     return f"{named}: each {reason} left aside" if len(paths) > 1 else f"{named} {reason} left aside"

@@ -21,12 +21,14 @@ from reuse.features.lookup import Lookup, key_rows, look_up, open_caches
 from reuse.hints import Hints
 from reuse.layers.cutting import Cut
 from reuse.layers.earlier import EarlierCut
+from reuse.listing import some_of
 from reuse.objectives.objective import Network, Objective
 from reuse.planning.plan import Plan
 from reuse.planning.workload import Timings
 from reuse.settings.caching import StoringSettings
 from reuse.units import format_bytes, format_epochs, format_seconds
 
+SHOWN = 4  # layers in a line
 LONG_CUT = 1.0  # seconds from which on a plan says what the cut cost
 
 
@@ -167,9 +169,13 @@ def describe_plan(features: PlannedFeatures) -> list[str]:
     if plan.cache and plan.kind == "memory":
         lines.append("the activations are kept in memory alone")
     if plan.cache and plan.behind:
-        lines.append(f"computed every epoch though frozen, as less is stored before them: {_few(plan.behind)}")
+        lines.append(
+            f"computed every epoch though frozen, as less is stored before them: {some_of(plan.behind, SHOWN)}"
+        )
     elif features.parts.uncached:
-        lines.append(f"computed every epoch though frozen, behind layers that train: {_few(features.parts.uncached)}")
+        lines.append(
+            f"computed every epoch though frozen, behind layers that train: {some_of(features.parts.uncached, SHOWN)}"
+        )
     if not plan.cache:
         lines.append(f"no cache: {plan.reason}")
     if plan.elapsed:
@@ -192,7 +198,3 @@ def _cut_line(seconds: float, frozen_seconds: float) -> str:
     elif frozen_seconds:
         share = f", {seconds / frozen_seconds:.0%} of what the frozen layers take for all rows"
     return f"checking the cut: about {format_seconds(seconds)} the first time{share}; later runs remember it"
-
-
-def _few(names: Sequence[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -11,6 +11,7 @@ from torch.nn import Parameter
 
 from reuse.errors import ReuseError
 from reuse.layers.randomness import RandomSources, States, same_states
+from reuse.listing import some_of
 from reuse.objectives.objective import Network
 from reuse.training.turns import BoundTurn
 
@@ -82,8 +83,7 @@ class GradientWatch:
 
 def _refuse(names: Sequence[str], when: str) -> None:
     if names:
-        shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
         raise ReuseError(
-            f"no gradient reached {shown}{when}, so training would leave them as they are: "
+            f"no gradient reached {some_of(names, _SHOWN)}{when}, so training would leave them as they are: "
             "freeze them if the network does not use them, or look for what cuts them off (detach, no_grad)"
         )

@@ -8,8 +8,9 @@ import torch
 from sklearn.model_selection import train_test_split
 
 from reuse.data.loading import load
-from reuse.data.splitting import listed
+from reuse.data.splitting import LISTED
 from reuse.errors import DataError, UsageError
+from reuse.listing import some_of
 
 
 def arrays(num_rows: int = 60, num_classes: int = 3) -> dict[str, np.ndarray]:
@@ -130,5 +131,5 @@ def test_a_data_set_survives_pickling():
 
 
 def test_of_many_classes_a_few_are_named() -> None:
-    assert listed(["a", "b"]) == "a, b"
-    assert listed([f"c{number}" for number in range(3000)]) == "c0, c1, c2, c3, c4 and 2995 more"
+    assert some_of(["a", "b"], LISTED) == "a, b"
+    assert some_of([f"c{number}" for number in range(3000)], LISTED) == "c0, c1, c2, c3, c4 and 2995 more"
