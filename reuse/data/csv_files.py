@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -86,11 +87,16 @@ class CsvFile:
     def _columns(self, types: dict[str, type], **how: Any) -> dict[str, pd.Series]:
         """Return columns, read block by block; numbers go where the whole column has room, so that none is copied."""
         columns: dict[str, _Column] = {}
-        room = sum(block.count(b"\n") for block in _blocks(self.path))  # a line at least for each row, but for the last
+        room = self._num_lines
         for chunk in self._chunks(types, **how):
             for name, values in chunk.items():
                 columns.setdefault(name, _Column(room)).extend(values)
         return {name: columns.pop(name).whole() for name in list(columns)}
+
+    @cached_property
+    def _num_lines(self) -> int:
+        """The lines of the file, of which each row has one at least, but for the last."""
+        return sum(block.count(b"\n") for block in _blocks(self.path))
 
     def _chunks(self, types: dict[str, type], **how: Any) -> Iterator[pd.DataFrame]:
         settings: dict[str, Any] = {
