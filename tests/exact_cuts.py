@@ -4,6 +4,7 @@ A model is made twice from one seed: one copy is cut and trained behind the cut,
 """
 
 import copy
+import os
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from reuse.errors import CutError
 from reuse.layers.cutting import Cut, cut
 from reuse.layers.freezing import freeze
 
+ALL_FAMILIES = os.environ.get("REUSE_FAMILIES") == "all"  # what takes minutes too
 ROWS = 7  # that inputs hold at least; each test takes 1, 2 and 5 of them
 
 

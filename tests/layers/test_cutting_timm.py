@@ -4,7 +4,6 @@ Two ways to freeze: all but the classifier, and the first 60 % of the parameters
 (dropout at 0) and in evaluation mode, and gradients, on two batch sizes that the cut has not seen.
 """
 
-import os
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ import timm
 import torch
 from torch import Tensor, fx, nn
 
+from exact_cuts import ALL_FAMILIES
 from reuse.layers.cutting import Cut, cut
 from reuse.layers.freezing import freeze
 from reuse.nn.outputs import output_layers
@@ -38,11 +38,10 @@ xcit_nano_12_p8_224
 SLOW_NAMES = SLOW.split()
 SHARES = ("head", "60 %")
 # The slow ones are frozen in one of the two ways, in turn; in both with REUSE_FAMILIES=all.
-ALL = os.environ.get("REUSE_FAMILIES") == "all"
 CASES = [pytest.param(name, share, id=f"{name}-{share}") for name in QUICK for share in SHARES] + [
     pytest.param(name, share, id=f"{name}-{share}", marks=pytest.mark.slow)
     for number, name in enumerate(SLOW_NAMES)
-    for share in (SHARES if ALL else SHARES[number % 2 : number % 2 + 1])
+    for share in (SHARES if ALL_FAMILIES else SHARES[number % 2 : number % 2 + 1])
 ]
 
 

@@ -1,6 +1,5 @@
 """Cuts of torchvision's classification families: all but the classifier frozen, and the first 60 % of the weights."""
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 import torchvision.models as zoo
 from torch import nn
 
-from exact_cuts import ROWS, Case, hold_to_model
+from exact_cuts import ALL_FAMILIES, ROWS, Case, hold_to_model
 from reuse.nn.outputs import output_layers
 
 small_vit = partial(zoo.VisionTransformer, 32, 8, 3, 2, 48, 96)
@@ -30,7 +29,6 @@ small_efficientnet_v2 = partial(
 bottlenecks = partial(zoo.ResNet, zoo.resnet.Bottleneck, [1, 2, 1, 1])
 WIDTH = 64
 # Inception's auxiliary head needs 299 pixels, and two minutes; GoogLeNet's takes small images.
-WITH_ALL = os.environ.get("REUSE_FAMILIES") == "all"
 
 
 def with_narrow_head(make: Callable[..., nn.Module], **settings: Any) -> nn.Module:
@@ -57,7 +55,10 @@ FAMILIES: dict[str, tuple[Callable[..., nn.Module], int]] = {
     "efficientnet_b0": (zoo.efficientnet_b0, 64),
     "efficientnet_v2": (small_efficientnet_v2, 64),
     "googlenet": (partial(zoo.googlenet, init_weights=True), 64),
-    "inception_v3": (partial(zoo.inception_v3, init_weights=False, aux_logits=WITH_ALL), 299 if WITH_ALL else 96),
+    "inception_v3": (
+        partial(zoo.inception_v3, init_weights=False, aux_logits=ALL_FAMILIES),
+        299 if ALL_FAMILIES else 96,
+    ),
     "maxvit": (maxvit, 64),
     "mnasnet0_5": (zoo.mnasnet0_5, 32),
     "mobilenet_v2": (zoo.mobilenet_v2, 32),

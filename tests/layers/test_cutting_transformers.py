@@ -4,7 +4,6 @@ Each is frozen in three ways: all but the head, the embeddings and the first hal
 LoRA adapters of `peft` in the last layer.
 """
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from exact_cuts import ROWS, Case, hold_to_model
+from exact_cuts import ALL_FAMILIES, ROWS, Case, hold_to_model
 
 transformers = pytest.importorskip("transformers")
 
@@ -269,7 +268,7 @@ def cases(name: str, share: str) -> Case:
 
 QUICK = {("bert", "head"), ("bert", "half"), ("gpt2", "adapters"), ("vit", "half")}
 # A head and one of the two others, in turn; all three with REUSE_FAMILIES=all.
-LEFT_OUT = {} if os.environ.get("REUSE_FAMILIES") == "all" else {n: SHARES[1 + i % 2] for i, n in enumerate(FAMILIES)}
+LEFT_OUT = {} if ALL_FAMILIES else {n: SHARES[1 + i % 2] for i, n in enumerate(FAMILIES)}
 WANTED = [(n, s) for n in FAMILIES for s in SHARES if s != LEFT_OUT.get(n) or (n, s) in QUICK]
 TRIED = [pytest.param(n, s, marks=[] if (n, s) in QUICK else pytest.mark.slow) for n, s in WANTED]
 
