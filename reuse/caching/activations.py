@@ -7,19 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from reuse.caching.damage import DamageError
 from reuse.caching.holding import Hold
 from reuse.caching.reading_ahead import ReadAhead, SpareMemory
-from reuse.caching.segment import LostRowsError
+from reuse.caching.segment_rows import HarmedRowsError
 from reuse.caching.storage import empty, row_bytes
 from reuse.caching.stored_rows import StoredRows, Unpacker
 from reuse.data.windows import Windows, windows_for
 from reuse.devices import free_memory
 from reuse.layers.frontier_tensor import FrontierTensor
 
-Harm = DamageError | LostRowsError
-"""What can happen to rows that were published, and is mended by computing them again."""
-Mend = Callable[[Harm], StoredRows]
+Mend = Callable[[HarmedRowsError], StoredRows]
 """Function that has damaged or lost rows computed again, and returns all rows of the split with these."""
 
 STAGING_BYTES = 64 * 2**20  # what is on its way to the device at once while a split is loaded
@@ -146,10 +143,10 @@ class MappedActivations(Activations):
                 self._stored.read(positions, targets)
                 self._stored.check(positions)
                 return self.handed_over(targets, indices)
-            except (DamageError, LostRowsError) as harm:
+            except HarmedRowsError as harm:
                 self.mend(harm)
 
-    def mend(self, harm: Harm) -> None:
+    def mend(self, harm: HarmedRowsError) -> None:
         """Go on with the same rows, those that are damaged or lost computed again; raises where nobody can."""
         if self._mend is None:
             raise harm
@@ -186,7 +183,7 @@ class OrderedActivations(Activations):
         """Return the rows `indices` on `device`; see `Activations.gather`."""
         try:
             read = None if self._mended else self._ahead.take(indices.cpu())
-        except (DamageError, LostRowsError) as harm:
+        except HarmedRowsError as harm:
             self._rows.mend(harm)
             read, self._mended = None, True
         return self._rows.gather(indices) if read is None else self._rows.handed_over(read, indices)

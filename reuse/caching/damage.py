@@ -14,10 +14,12 @@ from pathlib import Path
 from reuse.caching import files
 from reuse.caching.ownership import ASIDE, own_files
 from reuse.caching.segment import Header, UnreadableSegmentError, damaged
-from reuse.errors import CacheError
+from reuse.caching.segment_rows import HarmedRowsError
+from reuse.listing import some_of
 
 log = logging.getLogger(__name__)
 
+SHOWN = 3  # ranges of rows in a line
 Ranges = frozenset[tuple[int, int]]
 """First rows, and rows after the last."""
 
@@ -36,7 +38,7 @@ class Damage:
         return f"block {self.block}, rows {self.start} to {self.stop - 1} of {self.tensor}, is not what was written"
 
 
-class DamageError(CacheError):
+class DamageError(HarmedRowsError):
     """Rows that were to be read are not what was written.
 
     Attributes:
@@ -65,9 +67,8 @@ def set_aside(found: Iterable[Damage]) -> None:
     found = list(found)
     for path in dict.fromkeys(damage.path for damage in found):
         ranges = _joined({(damage.start, damage.stop) for damage in found if damage.path == path})
-        rows = ", ".join(f"{start} to {stop - 1}" for start, stop in ranges[:3])
-        more = f" and {len(ranges) - 3} more" if len(ranges) > 3 else ""
-        log.warning("rows %s%s of %s are not what was written: set aside, and computed again", rows, more, path)
+        rows = some_of([f"{start} to {stop - 1}" for start, stop in ranges], SHOWN)
+        log.warning("rows %s of %s are not what was written: set aside, and computed again", rows, path)
         with suppress(OSError):
             for start, stop in ranges:
                 files.touch(path.with_name(f"{path.name}.aside-{start}-{stop}"))

@@ -15,9 +15,8 @@ No HDF5 handle outlives a call: one that is inherited by a forked process return
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import FileIO
 from math import ceil, prod
 from pathlib import Path
 
@@ -170,10 +169,6 @@ class UnreadableSegmentError(CacheError):
         return UnreadableSegmentError, (self.path, self.reason)
 
 
-class LostRowsError(CacheError):
-    """Rows that were published are no longer there as they were: their file is gone, cut off, or another one."""
-
-
 def identify(path: Path) -> tuple[int, ...]:
     """Return what changes when another file takes the name `path`: inode, size and time of the last change."""
     return identity_of(path.stat())
@@ -249,60 +244,6 @@ def damaged(path: Path, reason: str) -> CacheError:
     )
 
 
-def rows_of(header: Header, place: Place) -> np.ndarray:
-    """Map a data set into memory, read on access and never written; `(rows, …)` of its storage type.
-
-    Raises:
-        LostRowsError: the file is gone or another has taken its name since the header was read.
-    """
-    if place.end == place.offset:
-        return np.empty(place.shape, place.storage)
-    with same_file(header) as file:
-        # Copy-on-write: torch refuses to look at read-only memory without a warning; the file cannot be changed.
-        return np.memmap(file, place.storage, "c", place.offset, place.shape)
-
-
-def read_run(header: Header, place: Place, first: int, target: memoryview) -> None:
-    """Fill `target`, bytes of whole rows, with the rows of a data set from row `first` on.
-
-    For long runs: a map costs a page fault every few pages, which takes longer than the copy.
-
-    Raises:
-        LostRowsError: the file is gone, shorter, or another has taken its name since the header was read.
-    """
-    with same_file(header) as file:
-        read_into(target, file, header, place, first)
-
-
-def read_into(target: memoryview, file: FileIO, header: Header, place: Place, first: int) -> None:
-    """Do what `read_run` does, from a file that `same_file` has opened."""
-    file.seek(place.offset + first * place.row_bytes)
-    while target:
-        count = file.readinto(target)
-        if not count:
-            raise LostRowsError(str(damaged(header.path, "it ends before its last row")))
-        target = target[count:]
-
-
-def require_whole(header: Header) -> None:
-    """Refuse a file that was cut off since its header was read: to touch what a map lacks would end the process.
-
-    A file that is gone stays readable through the maps that are open.
-
-    Raises:
-        LostRowsError: it is shorter than it was.
-    """
-    with suppress(FileNotFoundError):
-        status = header.path.stat()
-        if status.st_ino == header.identity[0] and status.st_size < header.identity[1]:
-            raise LostRowsError(f"cache file {header.path} was cut off while in use: open the cache again")
-
-
-def row_keys(header: Header) -> np.ndarray:
-    """Return the segment's row keys, `(rows, 16)` uint8, in memory."""
-    return np.array(rows_of(header, header.row_key))
-
-
 @contextmanager
 def _errors_of_the_disk() -> Iterator[None]:
     """Raise an `OSError` where HDF5 wraps one, as when the disk is full while it closes a file."""
@@ -313,24 +254,6 @@ def _errors_of_the_disk() -> Iterator[None]:
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
-
-
-@contextmanager
-def same_file(header: Header) -> Iterator[FileIO]:
-    """Open a segment's file for reading.
-
-    Raises:
-        LostRowsError: it cannot be read, or another has taken its name since the header was read.
-    """
-    try:
-        with FileIO(header.path) as file:
-            if identity_of(os.fstat(file.fileno())) != header.identity:
-                raise LostRowsError(f"cache file {header.path} was replaced while in use: open the cache again")
-            yield file
-    except OSError as error:
-        raise LostRowsError(
-            f"cache file {header.path} can no longer be read ({error}): open the cache again"
-        ) from error
 
 
 def _preallocated(file: h5py.File, name: str, shape: tuple[int, ...], storage: np.dtype[np.generic]) -> h5py.Dataset:

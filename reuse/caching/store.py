@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from reuse.caching import building, files
-from reuse.caching.activations import Activations, Harm, read_rows
+from reuse.caching.activations import Activations, read_rows
 from reuse.caching.computing import ComputeRows, checked, compute_blocks, needed_bytes, portion, write_segment
 from reuse.caching.damage import DamageError, set_aside
 from reuse.caching.holding import Hold
@@ -25,7 +25,7 @@ from reuse.caching.probing import Probe, RunPrefix
 from reuse.caching.probing import difference as probe_difference
 from reuse.caching.quarantine import read_quarantine, write_quarantine
 from reuse.caching.reading_ahead import SpareMemory
-from reuse.caching.segment import LostRowsError
+from reuse.caching.segment_rows import HarmedRowsError, LostRowsError
 from reuse.caching.spot_checking import advice_on, difference
 from reuse.caching.stored_rows import StoredRows, Unpacker
 from reuse.errors import CacheError
@@ -177,7 +177,7 @@ class PrefixCache:
         """
         self._refuse_quarantined()
 
-        def mended(harm: Harm) -> StoredRows:
+        def mended(harm: HarmedRowsError) -> StoredRows:
             assert mend is not None
             if isinstance(harm, DamageError):
                 self.set_aside(harm)
@@ -192,7 +192,7 @@ class PrefixCache:
                     stored = self._stored(keys) if stored is None else stored
                     self._note_use()
                     return read_rows(stored, self.frontier, torch.device(device), memory, windowed, self._spare, again)
-                except (DamageError, LostRowsError) as harm:
+                except HarmedRowsError as harm:
                     if again is None:
                         raise
                     stored = again(harm)

@@ -9,7 +9,8 @@ import torch
 
 from reuse.caching import activations, checking, stored_rows
 from reuse.caching.cache import ActivationCache
-from reuse.caching.segment import read_header, rows_of
+from reuse.caching.segment import read_header
+from reuse.caching.segment_rows import rows_of
 from reuse.errors import CacheError
 
 
