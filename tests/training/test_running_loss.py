@@ -1,5 +1,7 @@
 """The mean over rows, however many steps there are."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -24,3 +26,12 @@ def test_the_first_step_that_is_not_finite_is_named() -> None:
         running.add(torch.tensor(float("nan") if number >= 1200 else 1.0))
     with pytest.raises(ReuseError, match="nan in epoch 4, step 1201 of 1500"):
         running.mean([2] * 1500, 4)
+
+
+def test_no_tensor_of_a_step_is_kept_on_the_cpu() -> None:
+    running, loss = RunningLoss(), torch.tensor(1.5)
+    kept = weakref.ref(loss)
+    running.add(loss)
+    del loss
+    assert kept() is None
+    assert running.recent() == running.mean([1], 1) == 1.5
