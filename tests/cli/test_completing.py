@@ -25,7 +25,7 @@ from reuse.training.precision import PRECISIONS
 
 IMPORTED = {
     "activation": {*ACTIVATIONS},
-    "optimizer": {*OPTIMIZERS} - {"muon"},
+    "optimizer": {*OPTIMIZERS},
     "schedule": {*SCHEDULES},
     "init": {*INITIALIZERS},
     "norm": {*VECTOR_NORMS, *MAP_NORMS, *WEIGHT_NORMS},
