@@ -19,6 +19,7 @@ from torch import fx, nn
 from reuse.fingerprinting.keeping import Place
 from reuse.layers.attributes import AssignAttribute, ReadAttribute
 from reuse.layers.example import Example
+from reuse.layers.meta_values import MetaValues, Returned
 from reuse.layers.preserving import untouched_attributes
 from reuse.layers.probing import Moving, State, changed, state_of
 from reuse.layers.randomness import RandomSources, same_states
@@ -54,6 +55,11 @@ class _WritingProxy(fx.Proxy):
     def __setitem__(self, index: Any, value: Any) -> None:
         self._write(operator.setitem, index, value)
 
+    def __len__(self) -> int:
+        """Return how much a tuple or list holds, which Python asks before it takes one apart."""
+        parts = self.tracer.parts(self)  # type: ignore[attr-defined]
+        return super().__len__() if parts is None else len(parts)
+
     def register_hook(self, hook: Any) -> None:  # noqa: ARG002
         """Refuse."""
         raise Untraceable("its forward registers a hook on a tensor")
@@ -67,7 +73,14 @@ class MixedTracer(fx.Tracer):
 
     proxy_buffer_attributes = True  # a buffer read by glue is the model's own, not a copy of its present value
 
-    def __init__(self, model: nn.Module, example: Example | None, entered: frozenset[str], moving: Moving):
+    def __init__(
+        self,
+        model: nn.Module,
+        example: Example | None,
+        entered: frozenset[str],
+        moving: Moving,
+        returned: Returned | None = None,
+    ):
         super().__init__(autowrap_functions=_calls_of_timm())
         self.model = model
         self.example = example
@@ -79,6 +92,8 @@ class MixedTracer(fx.Tracer):
         self.attribute_calls: dict[str, nn.Module] = {}
         self.cached_parameters: dict[str, Any] = {}
         self.assigned: set[Place] = set()
+        self.values = None if example is None or returned is None else MetaValues(model, example, returned)
+        self.asks_for_values = False
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -118,6 +133,22 @@ class MixedTracer(fx.Tracer):
                 return self.create_node("call_function", type(a), (), {key: self.create_arg(a[key]) for key in a})
             raise Untraceable(f"its forward makes a {type(a).__name__}")
         return super().create_arg(a)
+
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        """Return the parts of a tuple or list, as many as the example has."""
+        parts = self.parts(obj)
+        return super().iter(obj) if parts is None else iter([obj[number] for number in range(len(parts))])  # type: ignore[index]
+
+    def parts(self, proxy: fx.Proxy) -> tuple[Any, ...] | list[Any] | None:
+        """Return what a tuple or list holds, without numbers; None where that is not known, or for rows of a tensor."""
+        if self.values is None:
+            self.asks_for_values = self.example is not None
+            return None
+        try:
+            value = self.values.value(proxy.node)
+        except Exception:  # noqa: BLE001 - a user's own functions raise anything where tensors hold no numbers
+            return None
+        return value if isinstance(value, tuple | list) else None
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         """Remember where torch.fx keeps the parameters that were read."""

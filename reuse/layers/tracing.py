@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 
 from reuse.layers.example import Example
+from reuse.layers.meta_values import Returned, returned_values
 from reuse.layers.preserving import untouched_attributes
 from reuse.layers.probing import NOTHING, Moving
 from reuse.layers.tracer import MixedTracer
@@ -49,17 +50,20 @@ def trace(
         Exception: whatever the control flow of the model's own `forward` raises when it meets proxies; a module further
             down that cannot be traced becomes one call instead.
     """
+    returned: Returned | None = None
     while True:
-        tracer = MixedTracer(model, example, entered, moving)
+        tracer = MixedTracer(model, example, entered, moving, returned)
         try:
             traced = _traced(model, tracer)
         except Exception:
-            if not tracer.assigned:
+            if not (tracer.assigned or tracer.asks_for_values):
                 raise
         else:
-            if not tracer.assigned:
+            if not (tracer.assigned or tracer.asks_for_values):
                 return traced
         moving = moving.with_attributes(tracer.assigned)  # found while tracing: known from the start the next time
+        if tracer.asks_for_values and example is not None:
+            returned = returned_values(model, example)
 
 
 def _traced(model: nn.Module, tracer: MixedTracer) -> TracedModel:

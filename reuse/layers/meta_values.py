@@ -1,0 +1,90 @@
+"""Values of the nodes of a graph without their numbers: on the meta device, as far as somebody asks for them.
+
+A forward that iterates over a value (`reshape(rows, *size)`, `for level in encoder(x)`) asks a tracer how much it
+holds. Calls of modules are looked up, in what the model's own call has shown; all else is computed again, of what the
+nodes before it hold.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from reuse.layers.example import Example
+from reuse.layers.structure import map_tensors
+
+Returned = Mapping[str, Sequence[Any]]
+"""What each module returned, by its name, call by call, its tensors on the meta device."""
+
+
+def returned_values(model: nn.Module, example: Example) -> Returned:
+    """Call a model in its present mode, and return what its modules returned."""
+    names = {id(module): name for name, module in reversed(list(model.named_modules()))}
+    found: defaultdict[str, list[Any]] = defaultdict(list)
+
+    def note(module: nn.Module, _: Any, value: Any) -> None:
+        if id(module) in names:
+            found[names[id(module)]].append(map_tensors(_on_meta, value))
+
+    hook = nn.modules.module.register_module_forward_hook(note)
+    try:
+        with torch.no_grad():
+            example.copy().call(model)
+    finally:
+        hook.remove()
+    return found
+
+
+class MetaValues:
+    """Values of the nodes of a graph that is being traced, computed when they are asked for, once.
+
+    Args:
+        model: whose graph it is.
+        example: its inputs.
+        returned: what its modules return.
+    """
+
+    def __init__(self, model: nn.Module, example: Example, returned: Returned) -> None:
+        self._model, self._returned = model, returned
+        self._inputs = [*example.arguments, *example.keywords.values()]
+        self._found: dict[fx.Node, Any] = {}
+
+    def value(self, node: fx.Node) -> Any:
+        """Return what a node holds.
+
+        Raises:
+            Exception: it cannot be known without numbers.
+        """
+        if node not in self._found:
+            self._found[node] = self._computed(node)
+        return self._found[node]
+
+    def _computed(self, node: fx.Node) -> Any:
+        if node.op == "placeholder":
+            return map_tensors(_on_meta, self._inputs[_number(node)])
+        if node.op == "call_module":
+            return self._returned[str(node.target)][_number(node)]
+        if node.op == "get_attr":
+            return map_tensors(_on_meta, _attribute(self._model, str(node.target)))
+        arguments, keywords = fx.node.map_arg((node.args, node.kwargs), self.value)
+        if node.op == "call_method":
+            return getattr(arguments[0], str(node.target))(*arguments[1:], **keywords)
+        return node.target(*arguments, **keywords)  # type: ignore[operator]
+
+
+def _number(node: fx.Node) -> int:
+    """Return how many nodes of its kind stand before a node: placeholders, or calls of the same module."""
+    kind = ("op",) if node.op == "placeholder" else ("op", "target")
+    alike = [n for n in node.graph.nodes if all(getattr(n, name) == getattr(node, name) for name in kind)]
+    return alike.index(node)
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    return torch.empty_like(tensor, device="meta")
+
+
+def _attribute(model: nn.Module, name: str) -> Any:
+    owner, _, attribute = name.rpartition(".")
+    return getattr(model.get_submodule(owner), attribute)
