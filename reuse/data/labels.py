@@ -11,6 +11,7 @@ from reuse.data.splitting import Parts
 from reuse.errors import DataError, UsageError
 from reuse.menus import suggest
 
+ALL_LABELS = "all"
 VALID_SHARE = 0.2
 
 

@@ -1,7 +1,7 @@
 """Raw samples with encoded targets, as readers hand them over: not yet split or preprocessed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -116,6 +116,10 @@ class RawData:
         assert self.targets is not None
         known: np.ndarray = self.targets >= 0 if self.targets.dtype.kind == "i" else ~np.isnan(self.targets).any(1)
         return known
+
+    def without_targets(self) -> "RawData":
+        """Return the same rows, of which no target is looked at."""
+        return replace(self, targets=None, task="unlabelled", classes=())
 
 
 def refuse_other_kind(preprocessing: Preprocessing, kind: str, name: str) -> None:

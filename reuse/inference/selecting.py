@@ -11,9 +11,10 @@ from torch import Tensor
 from reuse.data.dataset import SPLITS, Dataset
 from reuse.data.inputs import Inputs, JoinedInputs
 from reuse.data.labels import labelled_rows
-from reuse.data.loading import LoadArguments, load_rows, read
+from reuse.data.loading import LoadArguments, load_rows
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, RawData
+from reuse.data.reading import read
 from reuse.data.scales import with_white
 from reuse.data.splitting import split_rows
 from reuse.errors import DataError, RunError, UsageError

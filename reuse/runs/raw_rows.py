@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from reuse.data.inputs import Inputs
-from reuse.data.loading import read
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options
+from reuse.data.reading import read
 from reuse.data.scales import with_white
 from reuse.errors import UsageError
 

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from measuring import Line, alternate, begin, print_table, timed
 
-from reuse.data.loading import load, read
+from reuse.data.loading import load
 from reuse.data.raw import Options
+from reuse.data.reading import read
 
 COLUMNS, IDENTIFIERS = 30, 2
 LARGEST = "largest"  # beside a file: read it once, and print by how many bytes this process has grown

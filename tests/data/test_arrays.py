@@ -10,8 +10,9 @@ import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from reuse.data.loading import load, read
+from reuse.data.loading import load
 from reuse.data.raw import Options
+from reuse.data.reading import read
 from reuse.errors import DataError, UnknownNameError, UsageError
 
 RNG = np.random.default_rng(0)

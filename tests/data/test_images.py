@@ -12,9 +12,10 @@ from PIL import Image
 from timm.data import create_transform
 
 from reuse.data import file_digests
-from reuse.data.loading import load, read
+from reuse.data.loading import load
 from reuse.data.preprocessing import image_preprocessing
 from reuse.data.raw import Options
+from reuse.data.reading import read
 from reuse.errors import DataError, UsageError
 from reuse.hints import Hints
 from reuse.reporting import Reporter

@@ -9,8 +9,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from reuse.data.loading import load, read
+from reuse.data.loading import load
 from reuse.data.raw import Options
+from reuse.data.reading import read
 from reuse.errors import DataError, UsageError
 
 RNG = np.random.default_rng(1)

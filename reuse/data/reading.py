@@ -1,0 +1,115 @@
+"""Reading: from a spec or rows in memory to raw data, neither split nor preprocessed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+from torch import Tensor
+
+from reuse.data.array_files import read_h5, read_npz, source_of_arrays
+from reuse.data.catalogue import NAMED, read_openml
+from reuse.data.csv_files import COMPRESSIONS
+from reuse.data.frame_pairs import FRAME
+from reuse.data.frames import is_frame
+from reuse.data.idx import find_idx, read_idx_folder
+from reuse.data.image_files import read_image_archive, read_image_files, read_image_folder
+from reuse.data.image_formats import is_image
+from reuse.data.labels import ALL_LABELS
+from reuse.data.picture_lists import are_pictures
+from reuse.data.raw import Options, RawData
+from reuse.data.several import are_rows_of_several
+from reuse.data.table_files import read_csv, read_parquet, source_of_table
+from reuse.data.torch_datasets import is_dataset, read_dataset
+from reuse.errors import DataError, UnknownNameError, UsageError
+from reuse.menus import suggest
+
+READERS: dict[str, Callable[[Path, Options], RawData]] = {
+    ".npz": read_npz,
+    ".h5": read_h5,
+    ".hdf5": read_h5,
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".parquet": read_parquet,
+    ".tar": read_image_archive,
+    ".tgz": read_image_archive,
+    ".gz": read_image_archive,
+    ".xz": read_image_archive,
+    ".bz2": read_image_archive,
+}
+OPENML = "openml:"
+
+
+def read(spec: Any, options: Options) -> RawData:
+    """Return what `spec` names or holds, neither split nor preprocessed.
+
+    Raises:
+        UsageError: nothing of this type is read.
+        UnknownNameError: no data set, file or folder has this name.
+        DataError: what is there cannot be read.
+    """
+    if not isinstance(spec, (str, Path)):
+        return _read_rows(spec, options)
+    if str(spec) in NAMED:
+        return NAMED[str(spec)](options)
+    if str(spec).startswith(OPENML):
+        return read_openml(str(spec).removeprefix(OPENML), options)
+    return _read_path(str(spec), options)
+
+
+def _read_rows(given: Any, options: Options) -> RawData:
+    """Return rows that are in memory: arrays, frames or images."""
+    if is_frame(given):
+        return source_of_table(given, FRAME, options)
+    if is_dataset(given):
+        return read_dataset(given, options)
+    if isinstance(given, Image):
+        given = [given]
+    if options.kind == "several" and are_rows_of_several(given):
+        given = {"x": given}
+    if isinstance(given, np.ndarray | Tensor) or _are_inputs(given, options):
+        given = given, None
+    if isinstance(given, tuple):
+        if len(given) != 2:
+            raise UsageError(f"a tuple of {len(given)} as data: give the pair (x, y), or a dict of arrays")
+        given = {name: array for name, array in zip("xy", given, strict=True) if array is not None}
+    if isinstance(given, Mapping):
+        return source_of_arrays(given, "arrays", options)
+    kind = type(given).__name__
+    raise UsageError(
+        f"data of type {kind}: give a name or path, a pair (x, y), a data frame, a torch Dataset, or a dict of arrays"
+    )
+
+
+def _are_inputs(given: Any, options: Options) -> bool:
+    """Return whether a sequence is one of inputs alone, and not the pair `(x, y)`."""
+    if not isinstance(given, Sequence) or isinstance(given, tuple):
+        return False
+    return options.without_targets or are_pictures(given)
+
+
+def _read_path(spec: str, options: Options) -> RawData:
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        if not any(path.iterdir()):
+            raise DataError(f"{path} is an empty folder: expected class folders of images, or IDX files")
+        if "x_train" in find_idx(path):
+            return source_of_arrays(read_idx_folder(path), spec, options)
+        return read_image_folder(path, options)
+    if not path.exists() and ("/" in spec or path.suffix.lower() in READERS):
+        raise DataError(f"there is no file or folder {path.absolute()}")
+    if not path.exists():
+        if spec == ALL_LABELS:
+            raise UnknownNameError("'all' names no data: name the data set, and leave --labels out or say --labels all")
+        raise UnknownNameError(
+            f"unknown data set {spec!r}: {suggest(spec, NAMED)}; there is no file or folder {path.absolute()} either"
+        )
+    inner = Path(path.stem).suffix.lower()  # table.csv.gz
+    if path.suffix.lower() in COMPRESSIONS and READERS.get(inner) is read_csv:
+        return read_csv(path, options)
+    if path.suffix.lower() not in READERS and is_image(path.name, path):
+        return read_image_files([path], options, name=spec)
+    if path.suffix.lower() not in READERS:
+        raise DataError(f"{path}: a file of this kind is not read; expected {', '.join(READERS)} or a folder")
+    return READERS[path.suffix.lower()](path, options)
