@@ -97,7 +97,8 @@ def _compared(result: Any) -> list[str]:
     from reuse.runs.results import WAYS, with_intervals
 
     sizes, draws = result.sizes, result.comparison["scratch"].get("draws", 1)
-    same = f"on the test split, after training on the same {sizes['train']} + {sizes['valid']} labels"
+    split = "test" if result.metrics["test"] else "validation"
+    same = f"on the {split} split, after training on the same {sizes['train']} + {sizes['valid']} labels"
     if draws == 1:
         rows = [{"layers": WAYS[way], **row} for way, row in result.comparison.items()]
         return [f"{same}:", table(rows)]

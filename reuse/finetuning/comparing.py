@@ -62,6 +62,8 @@ class Draw:
 def compare(task: Task, result: Result, reporter: Reporter, train: Train) -> Result:
     """Train from scratch and unfrozen on the same rows, for each draw of labels, and put the test metrics side by side.
 
+    Without test rows they are the metrics of the validation rows.
+
     Over several draws a row of the table holds means, half their 95 % intervals as `NAME_interval`, and as `gain` and
     `gain_interval` by how much the way is better than from scratch, paired over the draws.
 
@@ -143,8 +145,8 @@ def _clear(folder: Path) -> None:
 
 
 def _row(result: Mapping[str, Any]) -> Row:
-    seconds = result["seconds"]["train"] + result["seconds"]["cache"]
-    return {"epochs": result["epochs"], "seconds": seconds, **result["metrics"]["test"]}
+    seconds, metrics = result["seconds"]["train"] + result["seconds"]["cache"], result["metrics"]
+    return {"epochs": result["epochs"], "seconds": seconds, **(metrics["test"] or metrics["valid"])}
 
 
 def _over_draws(drawn: Sequence[Mapping[str, Row]]) -> dict[str, Row]:

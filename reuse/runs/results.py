@@ -31,7 +31,8 @@ class Result:
             checkpoints) and `total`, all of the command's.
         plan: what was measured beforehand, None without a cut.
         notes: lines worth reading: what was imputed, set aside, assumed, why nothing was cached.
-        comparison: metrics of the same training from `scratch`, `frozen` and `unfrozen`; empty unless compared.
+        comparison: metrics of the same training from `scratch`, `frozen` and `unfrozen`, of the test rows or, where
+            there are none, of the validation rows; empty unless compared.
     """
 
     run: str

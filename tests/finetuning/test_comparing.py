@@ -1,12 +1,16 @@
 """Comparisons over several draws of labels: the table is what the trainings one by one would give."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 from scipy import stats
 from sklearn.datasets import load_digits
 
 import reuse
+from reuse.cli.main import cli
 from reuse.errors import UsageError
 from reuse.runs.results import with_intervals
 
@@ -76,3 +80,16 @@ def test_a_row_is_read_with_its_intervals() -> None:
     row = {"draws": 3, "epochs": 12.6, "seconds": 1.5, "accuracy": 0.84167, "accuracy_interval": 0.02302}
     assert with_intervals(row) == {"epochs": 13, "seconds": 1.5, "accuracy": "0.842 ± 0.023"}
     assert with_intervals({"epochs": 2, "accuracy": 0.5}) == {"epochs": 2, "accuracy": 0.5}
+
+
+def test_without_test_rows_it_is_of_the_validation_rows(source: str) -> None:
+    x, y = load_digits(return_X_y=True)
+    np.savez("rows.npz", x_train=x[:60], y_train=y[:60], x_val=x[60:90], y_val=y[60:90])
+    of_arrays = reuse.pretrain("autoencoder", data="rows.npz", model="mlp:8", epochs=1, out="of-arrays").run
+    words = ["finetune", of_arrays, "--freeze", "hidden1", "--data", "rows.npz", "--epochs", "2", "--out", "run"]
+    shown = CliRunner().invoke(cli, [*words, "--compare"], catch_exceptions=False)
+    assert "on the validation split, after training on the same 60 + 30 labels:" in shown.output
+    result = json.loads(Path("run/result.json").read_text())
+    assert result["metrics"]["test"] == {}
+    assert result["comparison"]["frozen"]["loss"] == result["metrics"]["valid"]["loss"]
+    assert all("accuracy" in row for row in result["comparison"].values())
