@@ -45,10 +45,15 @@ class Hints:
         """The file."""
         return self.folder / HINTS
 
+    @property
+    def _is_linked(self) -> bool:
+        """Whether the file is somebody's link, which is neither followed nor removed."""
+        return any(path.is_symlink() for path in self._files())
+
     def find(self, kind: str, names: Sequence[str]) -> dict[str, bytes]:
         """Return what is known of some names of a kind, by name; what is not known is left out."""
         found: dict[str, bytes] = {}
-        if kind in self.anew or not self.path.is_file():
+        if kind in self.anew or self._is_linked or not self.path.is_file():
             return found
         try:
             with closing(self._connect("ro")) as connection:
@@ -64,7 +69,7 @@ class Hints:
 
     def keep(self, kind: str, found: Mapping[str, bytes]) -> None:
         """Note what was found out, by name; where that cannot be written, it makes no difference."""
-        if not found or not (self.begins or self.folder.is_dir()):
+        if not found or self._is_linked or not (self.begins or self.folder.is_dir()):
             return
         rows = [(kind, name, value, _checksum(kind, name, value)) for name, value in found.items()]
         with suppress(OSError):
@@ -81,8 +86,9 @@ class Hints:
         size = 0
         for path in self._files():
             with suppress(FileNotFoundError):
-                size += path.stat().st_size
-                path.unlink()
+                if not path.is_symlink():
+                    size += path.stat().st_size
+                    path.unlink()
         return size
 
     def _write(self, rows: list[tuple[str, str, bytes, bytes]]) -> None:

@@ -5,6 +5,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,17 @@ def test_clearing_forgets_everything(hints: Hints) -> None:
     (hints.folder / f"{HINTS}-journal").write_bytes(b"of a write that was killed")
     assert hints.clear() == size + 26
     assert list(hints.folder.iterdir()) == []
+
+
+def test_a_link_is_neither_followed_nor_removed(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.sqlite"
+    with closing(sqlite3.connect(mine)) as connection, connection:
+        connection.execute("create table notes (text)")
+    before, hints = mine.read_bytes(), Hints(tmp_path / "cache")
+    hints.folder.mkdir()
+    hints.path.symlink_to(mine)
+    hints.keep("file", {"a": b"1"})
+    assert hints.find("file", ["a"]) == {}
+    assert hints.clear() == 0
+    assert hints.path.is_symlink()
+    assert mine.read_bytes() == before

@@ -63,6 +63,11 @@ class Index:
         segments = np.searchsorted(self._starts, rows, side="right") - 1
         return segments, rows - np.asarray(self._starts, np.int64)[segments]
 
+    def segments_within(self, keys: np.ndarray) -> list[Path]:
+        """Return the segments that hold nothing but rows of `keys`, (n, 16) uint8."""
+        known = set(as_bytes(keys))
+        return [header.path for header in self.headers if known.issuperset(as_bytes(row_keys(header)))]
+
     def _clear(self) -> None:
         self.headers: list[Header] = []
         self._seen: dict[Path, tuple[int, ...]] = {}

@@ -94,12 +94,17 @@ def removing(folder: Path) -> Iterator[bool]:
 
     So it is where links stand in the way, through which nothing is locked.
     """
-    if link_among(folder) is not None:
-        yield False
-        return
     with ExitStack() as held:
-        free = held.enter_context(unheld(folder))
-        for rank in sorted({0, *ranks_of(folder)}) if free else []:
+        free = link_among(folder) is None and held.enter_context(unheld(folder))
+        yield free and held.enter_context(alone(folder))
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[bool]:
+    """Be the only writer of the existing prefix in `folder`, or give False at once where somebody writes it."""
+    with ExitStack() as held:
+        free = True
+        for rank in sorted({0, *ranks_of(folder)}):
             with disk_errors(folder):
                 lock = _lock(folder / _name(rank))
                 free = free and _acquired(lock)

@@ -15,9 +15,10 @@ from reuse.caching import building, files
 from reuse.caching.activations import Activations, read_rows
 from reuse.caching.computing import ComputeRows, checked, compute_blocks, needed_bytes, portion, write_segment
 from reuse.caching.damage import DamageError, set_aside
+from reuse.caching.discarding import discard_segment
 from reuse.caching.holding import Hold
 from reuse.caching.index import Index, first_places
-from reuse.caching.locking import FillShare, disk_errors, ranks_of, writing
+from reuse.caching.locking import FillShare, alone, disk_errors, ranks_of, writing
 from reuse.caching.packing import StorageError, errors_between
 from reuse.caching.prefix_record import USED, PrefixRecord, read_record, write_record
 from reuse.caching.probe_record import read_probe, write_probe
@@ -196,6 +197,21 @@ class PrefixCache:
                     if again is None:
                         raise
                     stored = again(harm)
+
+    def discard(self, keys: np.ndarray) -> bool:
+        """Remove the segments that hold nothing but these rows, which are not read again; False where that has to wait.
+
+        Who reads them all the same has them in memory, or has them computed again.
+
+        Args:
+            keys: digests of the rows, (n, 16) uint8.
+        """
+        self._index.refresh()
+        segments = self._index.segments_within(keys)
+        if not segments:
+            return True
+        with disk_errors(self.path), alone(self.path) as free:
+            return free and all(map(discard_segment, segments))
 
     def set_aside(self, damage: DamageError) -> None:
         """Leave damaged rows out from now on, here and in other processes, so that they count as missing."""

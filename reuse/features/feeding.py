@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -183,15 +184,21 @@ def _on_disk(
             train = partial(train, windowed=windows_of(splits["train"]) is not None)
             versions = {0: splits["train"], **{n: train(inputs.digests()) for n, inputs in changed.items()}}
 
+            keys_of = dict[int, np.ndarray]()
+
             def version(number: int, advance: Advance) -> Rows:
                 rows = viewing.version(number)
+                keys_of[number] = rows.digests()
                 with features.store.hold():
                     own = Filling(features, [rows], compute, reporter)
                     own.fill_alone(features.parts.prefix, features.store, advance)
                     again = partial(own.mend, features.parts.prefix, features.store)
                     return train(rows.digests(), mend=again)
 
-            splits["train"] = Rotating(viewing, versions, version)
+            def discard(number: int) -> bool:
+                return features.store.discard(keys_of[number])
+
+            splits["train"] = Rotating(viewing, versions, version, discard)
     found = {"computed": filled.computed, "found": filled.found}
     return splits, {
         "kind": "disk",

@@ -27,17 +27,26 @@ class Rotating:
         viewing: which version an epoch reads.
         versions: what is there, by number; 0 is the rows as they are.
         compute: computes another version, in another thread.
+        discard: removes a version that was computed so and is not read again; False where that has to wait. None: they
+            are nowhere but in memory.
 
     Attributes:
         plain: the rows as they are.
         computed: how many versions were computed later.
     """
 
-    def __init__(self, viewing: Viewing, versions: Mapping[int, Rows], compute: Callable[[int, Advance], Rows]) -> None:
+    def __init__(
+        self,
+        viewing: Viewing,
+        versions: Mapping[int, Rows],
+        compute: Callable[[int, Advance], Rows],
+        discard: Callable[[int], bool] | None = None,
+    ) -> None:
         self.plain, self.computed = versions[0], 0
         self.device, self.windows = self.plain.device, windows_of(self.plain)
-        self._viewing, self._compute = viewing, compute
+        self._viewing, self._compute, self._discard = viewing, compute, discard
         self._versions = dict(versions)
+        self._first, self._done = frozenset(versions), list[int]()
         self._pending: dict[int, Future[Rows]] = {}
         self._background = ThreadPoolExecutor(1, "views")
         self._stopped = Event()
@@ -60,10 +69,12 @@ class Rotating:
         for version in [version for version in self._versions if version and version not in to_read]:
             del self._versions[version]
             self._viewing.forget(version)
+            self._done += [] if version in self._first else [version]
         now, following = views.of_epoch(number), views.next_change(number)
         self._begin(now)
         soon = views.versions(number) if following is None else [*views.versions(number), *views.versions(following)]
         source = self._wait_for(now)
+        self._discard_done()  # now that nothing is being computed
         coming = [version for version in to_read if version in soon and version not in self._versions]
         if coming:
             self._begin(coming[0])
@@ -80,6 +91,17 @@ class Rotating:
             for failure in failures
             if failure is not None and not isinstance(failure, StoppedError)
         ]
+
+    def _discard_done(self) -> None:
+        """Let what is not read again go, but for as many versions as there are at a time.
+
+        So a short training is repeated, or gone on with, as cheaply as before, and one that goes on for ever takes no
+        more disk than two sets of versions.
+        """
+        while self._discard is not None and len(self._done) > self._viewing.views.count:
+            if not self._discard(self._done[0]):
+                return
+            del self._done[0]
 
     def _begin(self, version: int) -> None:
         if version not in self._versions and version not in self._pending:
