@@ -13,21 +13,18 @@ from torch import Tensor
 
 from reuse.caching import building, files
 from reuse.caching.activations import Activations, read_rows
-from reuse.caching.computing import ComputeRows, checked, compute_blocks, needed_bytes, portion, write_segment
+from reuse.caching.computing import ComputeRows, compute_blocks, needed_bytes, portion, write_segment
 from reuse.caching.damage import DamageError, set_aside
 from reuse.caching.discarding import discard_segment
 from reuse.caching.holding import Hold
 from reuse.caching.index import Index, first_places
 from reuse.caching.locking import FillShare, alone, disk_errors, ranks_of, writing
-from reuse.caching.packing import StorageError, errors_between
 from reuse.caching.prefix_record import USED, PrefixRecord, read_record, write_record
 from reuse.caching.probe_record import read_probe, write_probe
-from reuse.caching.probing import Probe, RunPrefix
-from reuse.caching.probing import difference as probe_difference
+from reuse.caching.probing import Probe
 from reuse.caching.quarantine import read_quarantine, write_quarantine
 from reuse.caching.reading_ahead import SpareMemory
 from reuse.caching.segment_rows import HarmedRowsError, LostRowsError
-from reuse.caching.spot_checking import advice_on, difference
 from reuse.caching.stored_rows import StoredRows, Unpacker
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
@@ -45,6 +42,21 @@ class Filled:
     found: int
     bytes: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class SomeRows:
+    """Some published rows, as they were computed, on the CPU.
+
+    Attributes:
+        positions: among the keys that were asked for, ascending.
+        values: each `(rows, …)`; none without any rows.
+        steps: for each tensor how far apart the values are that its codes can stand for; None without codes.
+    """
+
+    positions: np.ndarray
+    values: tuple[Tensor, ...]
+    steps: tuple[Tensor | None, ...]
 
 
 class PrefixCache:
@@ -223,78 +235,6 @@ class PrefixCache:
         if read_probe(self.path) is None:
             write_probe(self.path, probe())
 
-    def mismatch(
-        self,
-        keys: np.ndarray,
-        compute: ComputeRows,
-        run: RunPrefix,
-        *,
-        device: torch.device = CPU,
-        rows: int = 4,
-        seed: int | None = None,
-    ) -> str | None:
-        """Return in words how what is stored differs from what the prefix computes now, None where it does not.
-
-        The probe is computed again, and a few random rows.
-
-        Args:
-            keys: digests of the rows of a split, (n, 16) uint8; those that are not published are left out.
-            compute: as for `fill`.
-            run: computes the prefix of any inputs.
-            device: where it does.
-            rows: how many rows to compare.
-            seed: which; drawn anew each time by default.
-        """
-        kept = read_probe(self.path)
-        found = None if kept is None else probe_difference(kept, run, device)
-        return found or self.row_difference(keys, compute, rows, seed)
-
-    def spot_check(self, keys: np.ndarray, compute: ComputeRows, *, rows: int = 4, seed: int | None = None) -> None:
-        """Compute a few random stored rows again and compare.
-
-        Args:
-            keys: digests of the rows of a split, (n, 16) uint8; those that are not published are left out.
-            compute: as for `fill`.
-            rows: how many rows to compare.
-            seed: which; drawn anew each time by default.
-
-        Raises:
-            CacheError: a stored row is not what the prefix computes now; all of them are set aside for good.
-        """
-        found = self.row_difference(keys, compute, rows, seed)
-        if found is not None:
-            self.quarantine(found)
-            raise CacheError(advice_on(found, self.key))
-
-    def storage_errors(
-        self, keys: np.ndarray, compute: ComputeRows, *, rows: int = 32, seed: int | None = None
-    ) -> list[StorageError]:
-        """Compute a few random stored rows again and return the errors of what is stored.
-
-        Args:
-            keys: digests of the rows of a split, (n, 16) uint8; those that are not published are left out.
-            compute: as for `fill`.
-            rows: how many rows are computed.
-            seed: which; drawn anew each time by default.
-
-        Returns:
-            One error for each tensor that is stored in another type than it is computed in; none without any rows.
-        """
-        if self.stored == self.frontier:
-            return []
-        chosen, unpacked, _ = self._some_unpacked(keys, rows, seed)
-        if not len(chosen):
-            return []
-        values = checked(compute(chosen), self.frontier, len(chosen))
-        return errors_between(values, unpacked, self.frontier, self.stored)
-
-    def row_difference(self, keys: np.ndarray, compute: ComputeRows, rows: int, seed: int | None = None) -> str | None:
-        """Return in words how a few random stored rows differ from what `compute` gives now, None where they do not."""
-        chosen, unpacked, steps = self._some_unpacked(keys, rows, seed)
-        if not len(chosen):
-            return None
-        return difference(self.frontier, unpacked, compute(chosen), self.stored, steps)
-
     def _refuse_quarantined(self) -> None:
         if (reason := self.quarantined) is not None:
             raise CacheError(
@@ -302,31 +242,34 @@ class PrefixCache:
                 f"or remove it with `reuse cache clear {self.key}` if the cause is gone"
             )
 
-    def _some_unpacked(
-        self, keys: np.ndarray, rows: int, seed: int | None
-    ) -> tuple[np.ndarray, tuple[Tensor, ...], list[Tensor | None]]:
-        """Return positions in `keys` of some random published rows, and these rows; damaged ones are set aside."""
+    def some_rows(self, keys: np.ndarray, rows: int, seed: int | None = None) -> SomeRows:
+        """Return a few random ones of the rows of `keys` that are published; damaged ones are set aside.
+
+        Args:
+            keys: digests of rows, (n, 16) uint8.
+            rows: at most how many.
+            seed: which; drawn anew each time by default.
+        """
         while True:
             self._index.refresh()
             present = np.flatnonzero(self._index.find(keys) >= 0)
             chosen = np.sort(np.random.default_rng(seed).permutation(present)[:rows])
             if not len(chosen):
-                return chosen, (), []
+                return SomeRows(chosen, (), ())
             try:
-                return chosen, *self._unpacked(keys[chosen])
+                return self._unpacked(chosen, keys[chosen])
             except DamageError as damage:
                 self.set_aside(damage)
             except LostRowsError:  # since it was looked at: look again
                 continue
 
-    def _unpacked(self, keys: np.ndarray) -> tuple[tuple[Tensor, ...], list[Tensor | None]]:
-        """Return rows as computed, on the CPU, and how far apart the values are that their codes can stand for."""
+    def _unpacked(self, positions: np.ndarray, keys: np.ndarray) -> SomeRows:
         stored, every = self._stored(keys), np.arange(len(keys))
         unpacker, indices = Unpacker(stored, self.frontier, CPU), torch.from_numpy(every)
         values = stored.empty(len(keys))
         stored.read(every, values)
         stored.check(every)
-        return unpacker.unpack(values, indices), unpacker.steps(indices)
+        return SomeRows(positions, unpacker.unpack(values, indices), tuple(unpacker.steps(indices)))
 
     def _stored(self, keys: np.ndarray) -> StoredRows:
         self._index.refresh()

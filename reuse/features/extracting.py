@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from reuse.caching.cache import ActivationCache
 from reuse.caching.chaining import PrefixCaches
+from reuse.caching.recomputing import row_difference
 from reuse.caching.spot_checking import difference
 from reuse.caching.store import PrefixCache
 from reuse.data.inputs import Inputs
@@ -90,7 +91,7 @@ class Extraction:
             first = run_frozen(self._prefix, (self._given,), self._compute)
             if self._store.quarantined is not None or difference(self._store.frontier, self._gave, first) is not None:
                 return False
-            return self._store.row_difference(inputs.digests(), compute, rows) is None
+            return row_difference(self._store, inputs.digests(), compute, rows) is None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Tensor, fx
 
 from reuse.caching.chaining import Link, fill_from, find_link
 from reuse.caching.locking import FillShare
+from reuse.caching.recomputing import spot_check, storage_errors
 from reuse.caching.segment import KEY_BYTES
 from reuse.caching.storage import row_bytes
 from reuse.caching.store import BLOCK_BYTES, Filled, PrefixCache
@@ -87,7 +88,7 @@ class Filling:
             counts = sum_over_processes(counts)
             filled = replace(filled, computed=int(counts["computed"]), found=int(counts["found"]))
         if missing:
-            for error in store.storage_errors(keys, run):
+            for error in storage_errors(store, keys, run):
                 self._reporter.line(f"stored {error}")
         return replace(filled, computed=filled.computed + linked, found=filled.found - linked)
 
@@ -98,7 +99,7 @@ class Filling:
         """
         run = partial(self._run, prefix)
         if len(store.missing(self._keys)) < len(self._keys):
-            store.spot_check(self._keys, run, rows=COMPARED_ROWS)
+            spot_check(store, self._keys, run, rows=COMPARED_ROWS)
         store.fill(self._keys, run, compute_rows=rows_at_once(self._rows, self._compute), progress=advance)
 
     def mend(self, prefix: fx.GraphModule, store: PrefixCache) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from reuse.caching.probing import ORDINARY_ROWS, Probe, take_probe
+from reuse.caching.recomputing import mismatch
 from reuse.caching.store import PrefixCache
 from reuse.data.inputs import Inputs
 from reuse.devices import Compute, moved_each
@@ -77,7 +78,7 @@ class Opening:
         def compute(positions: np.ndarray) -> Sequence[Tensor]:
             return run(*self._rows.gather(torch.from_numpy(positions)))
 
-        return store.mismatch(self._rows.digests(), compute, run, device=device, rows=COMPARED_ROWS)
+        return mismatch(store, self._rows.digests(), compute, run, device=device, rows=COMPARED_ROWS)
 
     def _run(self, prefix: fx.GraphModule, *inputs: Tensor) -> tuple[Tensor, ...]:
         return run_frozen(prefix, moved_each(inputs, self._compute), self._compute)

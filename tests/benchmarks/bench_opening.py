@@ -19,6 +19,7 @@ from torch import Tensor
 from reuse.caching.cache import ActivationCache
 from reuse.caching.chaining import PrefixCaches
 from reuse.caching.probing import probe_rows, take_probe
+from reuse.caching.recomputing import mismatch
 from reuse.caching.store import PrefixCache
 from reuse.devices import Compute
 from reuse.features.opening import COMPARED_ROWS
@@ -52,7 +53,9 @@ def main() -> None:
         def open_whole(store: PrefixCache | None = None) -> None:
             store = store or opened()
             assert not len(store.missing(keys))
-            found = store.mismatch(keys, lambda positions: [v[positions] for v in values], computed, rows=COMPARED_ROWS)
+            found = mismatch(
+                store, keys, lambda positions: [v[positions] for v in values], computed, rows=COMPARED_ROWS
+            )
             assert found is None, found
 
         sides: dict[str, Any] = {

@@ -11,6 +11,7 @@ from reuse.caching.activations import MappedActivations, PackedActivations, Resi
 from reuse.caching.building import published
 from reuse.caching.cache import ActivationCache
 from reuse.caching.packing import QuantizedTensor, channel_axis, dequantize, packed, quantize
+from reuse.caching.recomputing import spot_check, storage_errors
 from reuse.caching.segment import read_header
 from reuse.errors import CacheError, UnknownNameError
 from reuse.fingerprinting.fingerprint import Fingerprint
@@ -217,18 +218,18 @@ def test_spot_checks_allow_the_rounding_of_the_type_and_nothing_more(maps, tmp_p
     maps.tensors = (maps.tensors[0] / 1000, maps.tensors[1])
     cache = maps.open(tmp_path, dtype)
     cache.fill(maps.keys, maps.compute, **SIZES)
-    cache.spot_check(maps.keys, maps.compute, rows=30)
+    spot_check(cache, maps.keys, maps.compute, rows=30)
     maps.tensors[0][:, 2] += 0.03 * maps.tensors[0].abs().max()
     with pytest.raises(CacheError, match=r"'map' .* differ"):
-        cache.spot_check(maps.keys, maps.compute, rows=30)
+        spot_check(cache, maps.keys, maps.compute, rows=30)
 
 
 def test_errors_are_those_of_the_formula(maps, tmp_path):
     as_computed, cache = maps.open(tmp_path, "float32"), maps.open(tmp_path, "bfloat16")
     for opened in (as_computed, cache):
         opened.fill(maps.keys, maps.compute, **SIZES)
-    assert as_computed.storage_errors(maps.keys, maps.compute, rows=30) == []
-    (error,) = cache.storage_errors(maps.keys, maps.compute, rows=30)
+    assert storage_errors(as_computed, maps.keys, maps.compute, rows=30) == []
+    (error,) = storage_errors(cache, maps.keys, maps.compute, rows=30)
     exact = maps.tensors[0].double().flatten(1)
     off = (maps.tensors[0].bfloat16().double().flatten(1) - exact).norm(dim=1)
     assert error.relative == pytest.approx(float(off.norm() / exact.norm()))
@@ -242,14 +243,14 @@ def test_errors_are_those_of_the_formula(maps, tmp_path):
 
 def test_errors_of_stored_rows_are_those_of_what_is_read(maps, tmp_path):
     cache = maps.open(tmp_path)
-    assert cache.storage_errors(maps.keys, maps.compute) == []  # nothing is stored
+    assert storage_errors(cache, maps.keys, maps.compute) == []  # nothing is stored
     cache.fill(maps.keys, maps.compute, **SIZES)
-    (error,) = cache.storage_errors(maps.keys, maps.compute, rows=30)
+    (error,) = storage_errors(cache, maps.keys, maps.compute, rows=30)
     served = cache.activations(maps.keys).resident()[0].double()
     expected = float((served - maps.tensors[0].double()).norm() / maps.tensors[0].double().norm())
     assert error.relative == pytest.approx(expected)
     assert 0 < error.relative < 0.01
-    assert maps.open(tmp_path, None).storage_errors(maps.keys, maps.compute) == []
+    assert storage_errors(maps.open(tmp_path, None), maps.keys, maps.compute) == []
 
 
 def test_what_overflows_is_refused_and_unknown_types_are_named(maps, tmp_path):

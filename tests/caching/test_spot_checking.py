@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from reuse.caching.recomputing import spot_check
 from reuse.caching.spot_checking import advice_on, difference
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
@@ -64,23 +65,23 @@ def test_a_prefix_that_changed_behind_the_keys_back_is_found(rows, open_cache):
     data = rows(20)
     open_cache().fill(data.keys, data.compute)
     data.calls.clear()
-    open_cache().spot_check(data.keys, data.compute, rows=3, seed=1)
+    spot_check(open_cache(), data.keys, data.compute, rows=3, seed=1)
     first = data.computed
     assert len(set(first)) == 3
     data.calls.clear()
-    open_cache().spot_check(data.keys, data.compute, rows=3, seed=2)
+    spot_check(open_cache(), data.keys, data.compute, rows=3, seed=2)
     assert data.computed != first
     with pytest.raises(CacheError, match="'mask/in' \\(bfloat16\\) differ"):
-        open_cache().spot_check(
-            data.keys, lambda positions: (data.tensors[0][positions], 1 - data.tensors[1][positions])
+        spot_check(
+            open_cache(), data.keys, lambda positions: (data.tensors[0][positions], 1 - data.tensors[1][positions])
         )
 
 
 def test_rows_that_are_not_stored_are_not_asked_for(rows, open_cache):
     data = rows(20)
-    open_cache().spot_check(data.keys, data.compute)
+    spot_check(open_cache(), data.keys, data.compute)
     assert data.calls == []
     open_cache().fill(data.keys[:2], data.compute)
     data.calls.clear()
-    open_cache().spot_check(data.keys, data.compute, rows=10)
+    spot_check(open_cache(), data.keys, data.compute, rows=10)
     assert data.computed == [0, 1]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from reuse.caching import files, segment
 from reuse.caching.cache import ActivationCache
+from reuse.caching.recomputing import spot_check
 from reuse.caching.storage import STORAGE
 from reuse.errors import CacheError
 from reuse.fingerprinting.fingerprint import Fingerprint
@@ -96,7 +97,7 @@ def test_every_type_comes_back_bit_for_bit(tmp_path, rows, dtype):
     (served,) = cache.activations(keys).resident()
     assert served.dtype == dtype
     assert torch.equal(served.view(torch.uint8) if dtype != torch.bool else served, _bits(values))
-    cache.spot_check(keys, lambda positions: (values[positions],))
+    spot_check(cache, keys, lambda positions: (values[positions],))
 
 
 def test_float_specials_and_scalar_and_empty_rows_come_back(tmp_path, rows):
@@ -108,7 +109,7 @@ def test_float_specials_and_scalar_and_empty_rows_come_back(tmp_path, rows):
     scalar, empty = cache.activations(keys[::-1]).resident()
     assert torch.equal(scalar.view(torch.int32), tensors[0].flip(0).view(torch.int32))
     assert empty.shape == (4, 0, 3)
-    cache.spot_check(keys, lambda positions: tuple(tensor[positions] for tensor in tensors))
+    spot_check(cache, keys, lambda positions: tuple(tensor[positions] for tensor in tensors))
 
 
 def test_a_type_that_cannot_be_stored_is_refused_when_opened(tmp_path):

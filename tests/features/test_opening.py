@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from listening import Listener
 from reuse.caching.cache import ActivationCache
 from reuse.caching.probe_record import PROBE, read_probe, write_probe
+from reuse.caching.recomputing import spot_check
 from reuse.data.loading import load
 from reuse.devices import Compute
 from reuse.errors import CacheError
@@ -163,7 +164,7 @@ def test_a_failed_spot_check_is_not_forgotten(rows_of, monkeypatch):
     opened()
     store = rows_of.store
     with pytest.raises(CacheError, match="differ"):
-        store.spot_check(rows_of.keys, lambda positions: [torch.full((len(positions), 5), 9.0)])
+        spot_check(store, rows_of.keys, lambda positions: [torch.full((len(positions), 5), 9.0)])
     assert "differ" in store.quarantined
     assert opened()[0].cache["kind"] == "memory"
 
