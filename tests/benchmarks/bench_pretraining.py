@@ -23,6 +23,7 @@ import reuse
 from reuse.objectives.autoencoder import Denoising
 from reuse.objectives.barlow_twins import BarlowTwins
 from reuse.objectives.byol import Byol
+from reuse.objectives.masked import Masked
 from reuse.objectives.objective import Objective
 from reuse.objectives.simclr import SimClr
 
@@ -62,6 +63,26 @@ def byol_by(augment: Callable[[Tensor], Tensor], target: nn.Module) -> HandLoss:
 
 def denoising(network: nn.Module, rows: Tensor) -> Tensor:
     return functional.mse_loss(network(rows * (torch.rand_like(rows) >= 0.25)), rows)
+
+
+def masked(network: nn.Module, rows: Tensor) -> Tensor:
+    """The loss of a masked autoencoder as its paper tells it: shuffle, keep the first quarter, put the rest back."""
+    encoder, decoder, side = network.encoder, network.decoder, 16
+    count = (rows.shape[2] // side) * (rows.shape[3] // side)
+    order = torch.rand(len(rows), count).argsort(1)
+    back, kept = order.argsort(1), count - round(0.75 * count)
+    tokens = encoder.patch_embed(rows).flatten(1, 2) + encoder.pos_embed[:, 1:]  # type: ignore[operator, union-attr, index]
+    seen = tokens.gather(1, order[:, :kept, None].expand(-1, -1, tokens.size(2)))
+    first = (encoder.cls_token + encoder.pos_embed[:, :1]).expand(len(rows), -1, -1)  # type: ignore[operator, union-attr, index]
+    coded = decoder.embed(encoder.norm(encoder.blocks(torch.cat([first, seen], 1))))  # type: ignore[operator, union-attr]
+    blanks = decoder.mask_token.expand(len(rows), count - kept, -1)  # type: ignore[operator, union-attr]
+    shuffled = torch.cat([coded[:, 1:], blanks], 1)
+    placed = shuffled.gather(1, back[:, :, None].expand(-1, -1, shuffled.size(2))) + decoder.positions
+    told = decoder.told(decoder.norm(decoder.blocks(torch.cat([coded[:, :1], placed], 1))[:, 1:]))  # type: ignore[operator, union-attr]
+    patches = rows.unfold(2, side, side).unfold(3, side, side).permute(0, 2, 3, 1, 4, 5).reshape(len(rows), count, -1)
+    truth = (patches - patches.mean(2, keepdim=True)) / (patches.var(2, keepdim=True) + 1e-6).sqrt()
+    hidden = (back >= kept).float()
+    return ((told - truth).square().mean(2) * hidden).sum() / hidden.sum()
 
 
 def by_hand(network: nn.Module, loss: HandLoss, rows: Tensor, after: Callable[[], None] | None = None) -> Block:
@@ -113,9 +134,11 @@ def sides_of(name: str, objective: Objective, images: np.ndarray) -> dict[str, B
     data = reuse.load((images, None))
     rows = data.train.inputs.resident()
     assert rows is not None
-    network = objective.build(reuse.build("convnet:16,32", data.input_shape, 2), data)
+    model = "timm:test_vit" if isinstance(objective, Masked) else "convnet:16,32"
+    network = objective.build(reuse.build(model, data.input_shape, 2), data)
     hand = copy.deepcopy(network)
-    after, losses = None, {"simclr": simclr, "barlow_twins": barlow_twins, "denoising": denoising}
+    losses = {"simclr": simclr, "barlow_twins": barlow_twins, "denoising": denoising, "masked": masked}
+    after = None
     if isinstance(objective, Byol):
         target = copy.deepcopy(nn.Sequential(hand.encoder, hand.projector))  # type: ignore[arg-type]
         losses["byol"], after = byol_by(objective._augment, target), following(hand, target)
@@ -125,10 +148,18 @@ def sides_of(name: str, objective: Objective, images: np.ndarray) -> dict[str, B
 
 def main() -> None:
     quick = begin(__doc__ or "")
-    images = np.random.default_rng(0).random((600 if quick else 4000, 1, 28, 28), dtype=np.float32)
+    draw, small, large = np.random.default_rng(0), (1, 28, 28), (3, 96, 96)
     lines = []
-    methods = {"simclr": SimClr(), "byol": Byol(), "barlow_twins": BarlowTwins(), "denoising": Denoising()}
+    methods = {
+        "simclr": SimClr(),
+        "byol": Byol(),
+        "barlow_twins": BarlowTwins(),
+        "denoising": Denoising(),
+        "masked": Masked(),
+    }
     for name, objective in methods.items():
+        rows, shape = (300, large) if name == "masked" else (600, small)
+        images = draw.random((rows if quick else 6 * rows, *shape), dtype=np.float32)
         times = alternate(sides_of(name, objective, images), 3 if quick else 9)
         ratios = [hand / ours for hand, ours in zip(times["hand"], times["ours"], strict=True)]
         lines.append(Line(f"by hand / {name}", TARGET, ratios))
