@@ -8,12 +8,14 @@ import torch
 
 from reuse.data.dataset import SPLITS, Dataset, Split
 from reuse.data.images import ImageSamples
+from reuse.data.inputs import Inputs
 from reuse.data.labels import labelled_rows
 from reuse.data.matching import Found, targets_for
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, RawData
 from reuse.data.reading import read
 from reuse.data.splitting import Parts
+from reuse.data.tables import TableSamples
 from reuse.data.targets import TargetScale
 
 LISTED_FEATURES = 30
@@ -45,8 +47,8 @@ def assemble(source: RawData, parts: Parts, options: Options, test_data: str | N
     if preprocessing.columns:
         notes.append(_features(preprocessing))
     splits = {}
-    for name in SPLITS:
-        splits[name], split_notes = _split(source, getattr(parts, name), preprocessing)
+    for name, (inputs, split_notes) in _inputs(source, parts, preprocessing).items():
+        splits[name] = _split(source, getattr(parts, name), inputs)
         notes += [f"{name}: {note}" for note in split_notes]
     if test_data is not None:
         splits["test"], split_notes = _other_test(source, replace(options, preprocessing=preprocessing), test_data)
@@ -73,11 +75,18 @@ def _features(preprocessing: Preprocessing) -> str:
     return f"{len(names)} feature{'s' if len(names) > 1 else ''}: {listed}"
 
 
-def _split(source: RawData, rows: np.ndarray, preprocessing: Preprocessing) -> tuple[Split, tuple[str, ...]]:
-    inputs, notes = source.samples.inputs(rows, preprocessing)
+def _inputs(source: RawData, parts: Parts, preprocessing: Preprocessing) -> dict[str, tuple[Inputs, tuple[str, ...]]]:
+    """Return the preprocessed samples of each split, and notes on them; a table is empty afterwards."""
+    rows = {name: getattr(parts, name) for name in SPLITS}
+    if isinstance(source.samples, TableSamples):
+        return source.samples.splits(rows, preprocessing)
+    return {name: source.samples.inputs(some, preprocessing) for name, some in rows.items()}
+
+
+def _split(source: RawData, rows: np.ndarray, inputs: Inputs) -> Split:
     targets = None if source.targets is None else torch.from_numpy(source.targets[rows])
     weights = None if source.weights is None else torch.from_numpy(source.weights[rows])
-    return Split(inputs, targets, rows, weights), notes
+    return Split(inputs, targets, rows, weights)
 
 
 def _other_test(source: RawData, options: Options, test_data: str) -> tuple[Split, tuple[str, ...]]:
@@ -87,7 +96,8 @@ def _other_test(source: RawData, options: Options, test_data: str) -> tuple[Spli
         test_data, replace(options, task=task, group_by=None, split_column=None, sample_weight=None, ignore=())
     )
     given = labelled_rows(given) if task else given.without_targets()
-    split, notes = _split(given, given.rows, _given(options.preprocessing))
+    inputs, notes = given.samples.inputs(given.rows, _given(options.preprocessing))
+    split = _split(given, given.rows, inputs)
     targets = None
     if task is not None:
         found = Found(given.name, split.targets, given.task, given.classes)

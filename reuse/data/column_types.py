@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from pandas.api import types as kinds
 
+from reuse.data.freed_memory import give_back
 from reuse.errors import DataError
 
 NUMBER, TEXT, TIME = "number", "text", "time"
@@ -43,11 +43,6 @@ def typed(name: str, series: pd.Series, kind: str | None = None) -> pd.Series:
     if kind == NUMBER:
         return as_number_column(name, plain)
     return as_text_column(plain) if kind == TEXT else _as_times(name, plain)
-
-
-def give_back() -> None:
-    """Give back to the system what arrow has freed and keeps, such as copies of a column of texts."""
-    pa.default_memory_pool().release_unused()
 
 
 def kind_of(series: pd.Series) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from reuse.data.column_types import MISSING_SPELLINGS, is_number
+from reuse.data.freed_memory import give_back
 from reuse.errors import DataError
 from reuse.files import BoundedReader, check_regular
 
@@ -91,7 +92,9 @@ class CsvFile:
         for chunk in self._chunks(types, **how):
             for name, values in chunk.items():
                 columns.setdefault(name, _Column(room)).extend(values)
-        return {name: columns.pop(name).whole() for name in list(columns)}
+        whole = {name: columns.pop(name).whole() for name in list(columns)}
+        give_back()
+        return whole
 
     @cached_property
     def _num_lines(self) -> int:

@@ -78,16 +78,14 @@ def _holds_pictures(values: pd.Series, folder: Path | None) -> bool:
         return True
     if values.dtype.kind not in "OUT" and not isinstance(values.dtype, pd.StringDtype | pd.CategoricalDtype):
         return False
-    held = [str(value) if isinstance(value, Path) else value for value in values.dropna()]
-    if not held or not isinstance(held[0], str):
-        return False
-    if are_pictures(held[:1]):
+    known = values.notna().to_numpy()
+    first = values.iloc[int(known.argmax())] if known.any() else None
+    if not isinstance(first, str | Path) or not (are_pictures([str(first)]) or "/" in str(first)):
+        return False  # most columns of texts: nothing of them is copied
+    held = [str(value) if isinstance(value, Path) else value for value in values[known]]
+    if are_pictures([str(first)]):
         return are_pictures(held)
-    return (
-        "/" in held[0]
-        and all(isinstance(value, str) for value in held)
-        and all(_is_image_file(file) for file in as_image_files(held, folder))
-    )
+    return all(isinstance(value, str) for value in held) and all(map(_is_image_file, as_image_files(held, folder)))
 
 
 def _holds_embedded(values: pd.Series) -> bool:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reuse.data.column_types import CODE, NUMBER, TEXT, TIME, give_back, kind_of, numbers_of
+from reuse.data.column_types import CODE, NUMBER, TEXT, TIME, kind_of, numbers_of
+from reuse.data.freed_memory import give_back
 from reuse.data.preprocessing import Column
 from reuse.errors import DataError
 
 MISSING = "(missing)"
 MOST_CATEGORIES = 100
 DIFFERENT_SHARE, FEW_ROWS = 0.9, 20
-BLOCK_VALUES = 1 << 18
+BLOCK_VALUES = 1 << 17
 SAMPLED_TEXTS, HASHED_ROWS = 1000, 1 << 13
 SHAPED = re.compile(r"[-+]?[$€£¥]?\s?[-+]?(\d[\d.,' ]*|[.,]\d+)([eE][-+]?\d+)?\s?[$€£¥%]?")
 UNIT = r"[^\W\d_]{0,4}[²³]?(/[^\W\d_]{1,3})?"
@@ -47,6 +48,7 @@ def fit_columns(
     Raises:
         DataError: a column has no value in `rows`, looks like numbers and holds other texts too, or none is left.
     """
+    give_back()
     for name, values in columns.items():
         if kind_of(values) == TEXT:
             _refuse_unread_numbers(name, values)
@@ -80,12 +82,12 @@ def _left_aside(name: str, values: pd.Series, rows: np.ndarray) -> str | None:
 
 def _count_texts(values: pd.Series, rows: np.ndarray) -> tuple[int, int]:
     """Return how many different texts there are in `rows`, and how many texts; by hashes, as a copy might be large."""
-    hashes = [np.empty(0, np.uint64)]
-    for start in range(0, len(rows), HASHED_ROWS):
-        block = values.iloc[rows[start : start + HASHED_ROWS]].dropna().to_numpy(object)
-        hashes.append(pd.util.hash_array(block, categorize=False))
+    hashes = np.empty(len(values), np.uint64)
+    for start in range(0, len(values), HASHED_ROWS):  # slices, as arrow copies a whole column to take rows from it
+        block = values.iloc[start : start + HASHED_ROWS].to_numpy(object)
+        hashes[start : start + len(block)] = pd.util.hash_array(block, categorize=False)
     give_back()
-    found = np.concatenate(hashes)
+    found = hashes[rows[values.notna().to_numpy()[rows]]]
     return len(np.unique(found)), len(found)
 
 
@@ -175,7 +177,7 @@ def _notes(fitted: FittedColumn, values: pd.Series, rows: np.ndarray) -> Iterato
     name = f"column {column.name!r}"
     if column.is_time:
         yield f"{name}: times, read as days since 1970"
-    if column.is_numeric and values.iloc[rows].nunique() == 1 and not values.iloc[rows].isna().any():
+    if column.is_numeric and _is_constant(values, rows):
         yield f"{name} is {values.iloc[rows[0]]} in every training row: it tells nothing"
     elif column.is_numeric and _numbers_rows(values):
         yield f"{name} numbers the rows: is it a feature? ignore={column.name!r} leaves it out"
@@ -188,6 +190,11 @@ def _notes(fitted: FittedColumn, values: pd.Series, rows: np.ndarray) -> Iterato
     elif not column.is_numeric:
         alone = ": it tells nothing" if len(column.categories) == 1 else ""
         yield f"{name}: text, {len(column.categories)} categories{alone}"
+
+
+def _is_constant(values: pd.Series, rows: np.ndarray) -> bool:
+    held = values.to_numpy()[rows]
+    return bool((held == held[:1]).all())
 
 
 def _numbers_rows(values: pd.Series) -> bool:

@@ -12,6 +12,7 @@ from reuse.data.arrays import ArraySamples, as_samples
 from reuse.data.column_types import NUMBER, TEXT, TIME, as_number_column, kind_of, typed
 from reuse.data.csv_files import CsvFile
 from reuse.data.frames import as_frame, laid_out
+from reuse.data.freed_memory import give_back
 from reuse.data.images import ImageSamples
 from reuse.data.picture_tables import options_of_pictures, picture_column, read_pictures
 from reuse.data.preprocessing import Column
@@ -103,6 +104,8 @@ def _encoded(
         if options.supervised and (options.target is not None or options.preprocessing is None):
             raise
         return None, (f"labels are not looked at: {error}",)
+    finally:
+        give_back()
     return encoded, (encoded.note,) if encoded.note else ()
 
 

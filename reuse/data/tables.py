@@ -1,6 +1,6 @@
 """Tables: columns of numbers, times and strings become float32 inputs by what was fitted on the training rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reuse.data.column_types import TRUTH, as_text_column, numbers_of
 from reuse.data.digests import digest_table
+from reuse.data.freed_memory import give_back
 from reuse.data.inputs import BLOCK_ROWS, Inputs
 from reuse.data.preprocessing import Column, Preprocessing
 from reuse.data.raw import Options, refuse_image_options, refuse_other_kind
@@ -23,11 +24,11 @@ class TableSamples:
     """The feature columns of a table.
 
     Attributes:
-        columns: `(n,)` each, by name, as `reuse.data.column_types.typed` returns them.
+        columns: `(n,)` each, by name, as `reuse.data.column_types.typed` returns them; none after `splits`.
         name: what the user called the table, for messages.
     """
 
-    columns: Mapping[str, pd.Series]
+    columns: dict[str, pd.Series]
     name: str = ""
 
     def fit(self, rows: np.ndarray, options: Options) -> tuple[Preprocessing, tuple[str, ...]]:
@@ -57,15 +58,43 @@ class TableSamples:
 
     def inputs(self, rows: np.ndarray, preprocessing: Preprocessing) -> tuple[Inputs, tuple[str, ...]]:
         """Return `rows` preprocessed, and a note on each category that was not there when it was fitted."""
+        used = self._used(preprocessing)
+        inputs = TableInputs(used, rows, preprocessing)
+        inputs.resident()
+        return inputs, _unseen_notes(used, rows, preprocessing)
+
+    def splits(
+        self, parts: Mapping[str, np.ndarray], preprocessing: Preprocessing
+    ) -> dict[str, tuple[Inputs, tuple[str, ...]]]:
+        """Return the rows of each part as `inputs` does, for which this table gives up its columns, one by one.
+
+        So a table and its inputs never stand in memory together.
+
+        Args:
+            parts: the rows of each split, by its name.
+            preprocessing: fitted.
+        """
+        used = self._used(preprocessing)
+        found = {name: TableInputs(used, rows, preprocessing) for name, rows in parts.items()}
+        notes = {name: _unseen_notes(used, rows, preprocessing) for name, rows in parts.items()}
+        self.columns.clear()
+        give_back()
+        for inputs in found.values():
+            inputs.digests()  # of what the columns hold, so before they go
+            give_back()
+        if all(inputs.fits() for inputs in found.values()):
+            _encode_together(list(found.values()), used, preprocessing)
+            give_back()
+        return {name: (inputs, notes[name]) for name, inputs in found.items()}
+
+    def _used(self, preprocessing: Preprocessing) -> dict[str, pd.Series]:
+        """Return the columns that were fitted."""
         refuse_other_kind(preprocessing, "table", self.name)
         for column in preprocessing.columns:
             if column.name not in self.columns:
                 near = suggest(column.name, self.columns)
                 raise DataError(f"column {column.name!r}, which the preprocessing expects, is not in the table: {near}")
-        texts = [column for column in preprocessing.columns if not column.is_numeric and not column.others]
-        notes = tuple(note for column in texts for note in _unseen(column, self.columns[column.name], rows))
-        used = {column.name: self.columns[column.name] for column in preprocessing.columns}
-        return TableInputs(used, rows, preprocessing), notes
+        return {column.name: self.columns[column.name] for column in preprocessing.columns}
 
 
 class TableInputs(Inputs):
@@ -73,19 +102,22 @@ class TableInputs(Inputs):
 
     def __init__(self, columns: Mapping[str, pd.Series], rows: np.ndarray, preprocessing: Preprocessing) -> None:
         super().__init__(len(rows))
-        self._columns, self._rows, self._preprocessing = columns, rows, preprocessing
+        self.rows, self._columns, self._preprocessing = rows, columns, preprocessing
         self.shape = (sum(column.width for column in preprocessing.columns),)
-        self.resident()
+
+    def hold(self, encoded: np.ndarray) -> None:
+        """Take all samples, float32 `(n, *shape)`, as somebody else has encoded them."""
+        self._resident = (torch.from_numpy(encoded),)
 
     def _prepare(self, indices: np.ndarray) -> Tensor:
-        return torch.from_numpy(_encode(self._columns, self._preprocessing, self._rows[indices]))
+        return torch.from_numpy(_encode(self._columns, self._preprocessing, self.rows[indices]))
 
     def _prepare_all(self) -> tuple[Tensor, ...]:
         return (self._prepare(np.arange(len(self))),)  # a column at a time, so that no second copy is made
 
     def _digest(self) -> np.ndarray:
-        blocks = [self._rows[start : start + BLOCK_ROWS] for start in range(0, len(self), BLOCK_ROWS)]
-        digests = np.concatenate([self._digest_block(rows) for rows in blocks or [self._rows]])
+        blocks = [self.rows[start : start + BLOCK_ROWS] for start in range(0, len(self), BLOCK_ROWS)]
+        digests = np.concatenate([self._digest_block(rows) for rows in blocks or [self.rows]])
         if self._resident is not None:
             self._columns = {}  # nothing is asked of them any more
         return digests
@@ -106,23 +138,54 @@ def as_texts(values: pd.Series) -> np.ndarray:
     return held
 
 
+def _encode_together(inputs: Sequence[TableInputs], columns: dict[str, pd.Series], fitted: Preprocessing) -> None:
+    """Encode all rows of some inputs, and drop each of `columns` as soon as all of them have it."""
+    narrow: list[list[np.ndarray]] = [[] for _ in inputs]
+    for place, column in enumerate(fitted.columns):
+        values = columns[column.name]
+        for own, one in zip(narrow, inputs, strict=True):
+            own.append(_narrow(fitted, place, values, one.rows))
+        del columns[column.name], values
+    for own, one in zip(narrow, inputs, strict=True):
+        encoded = np.zeros((len(one), *one.shape), np.float32)
+        for place in reversed(range(len(own))):
+            _lay_out(encoded, fitted, place, own.pop())
+        one.hold(encoded)
+
+
 def _encode(table: Mapping[str, pd.Series], fitted: Preprocessing, rows: np.ndarray) -> np.ndarray:
     """Return `rows` as float32 `(len(rows), inputs)`: missing numbers filled in, categories as 0 or 1."""
     encoded = np.zeros((len(rows), sum(column.width for column in fitted.columns)), np.float32)
-    start = 0
-    for column in fitted.columns:
-        values = table[column.name]
-        if column.is_numeric:
-            numbers = numbers_of(column.name, values, rows)
-            filled = np.where(np.isnan(numbers), column.fill, numbers)
-            # In float64: a year or a coordinate has a small spread around a large mean.
-            encoded[:, start] = (filled - fitted.mean[start]) / fitted.std[start] if fitted.mean else filled
-        else:
-            codes = _codes(column, values.iloc[rows])
-            known = np.flatnonzero(codes >= 0)
-            encoded[known, start + codes[known]] = 1
-        start += column.width
+    for place, column in enumerate(fitted.columns):
+        _lay_out(encoded, fitted, place, _narrow(fitted, place, table[column.name], rows))
     return encoded
+
+
+def _narrow(fitted: Preprocessing, place: int, values: pd.Series, rows: np.ndarray) -> np.ndarray:
+    """Return a column at `rows` with one value a row: float32 numbers as they are learned, or places of categories."""
+    column = fitted.columns[place]
+    if not column.is_numeric:
+        return _codes(column, values.iloc[rows]).astype(np.int32)
+    numbers = numbers_of(column.name, values, rows)
+    filled = np.where(np.isnan(numbers), column.fill, numbers)
+    if fitted.mean:  # in float64: a year or a coordinate has a small spread around a large mean
+        first = _first_input(fitted, place)
+        filled = (filled - fitted.mean[first]) / fitted.std[first]
+    return filled.astype(np.float32)
+
+
+def _lay_out(encoded: np.ndarray, fitted: Preprocessing, place: int, narrow: np.ndarray) -> None:
+    """Write a column into the inputs, which are zeros there."""
+    first = _first_input(fitted, place)
+    if fitted.columns[place].is_numeric:
+        encoded[:, first] = narrow
+    else:
+        known = np.flatnonzero(narrow >= 0)
+        encoded[known, first + narrow[known]] = 1
+
+
+def _first_input(fitted: Preprocessing, place: int) -> int:
+    return sum(column.width for column in fitted.columns[:place])
 
 
 def _codes(column: Column, values: pd.Series) -> np.ndarray:
@@ -132,6 +195,11 @@ def _codes(column: Column, values: pd.Series) -> np.ndarray:
     index = pd.Index(categories if len(set(categories)) == len(categories) else column.categories, dtype=object)
     codes = index.get_indexer(texts.where(texts.notna(), MISSING))
     return np.where(codes < 0, len(column.categories), codes) if column.others else codes
+
+
+def _unseen_notes(columns: Mapping[str, pd.Series], rows: np.ndarray, preprocessing: Preprocessing) -> tuple[str, ...]:
+    texts = [column for column in preprocessing.columns if not column.is_numeric and not column.others]
+    return tuple(note for column in texts for note in _unseen(column, columns[column.name], rows))
 
 
 def _unseen(column: Column, values: pd.Series, rows: np.ndarray) -> list[str]:

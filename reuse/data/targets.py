@@ -115,7 +115,7 @@ def encode_targets(raw: np.ndarray, names: tuple[str, ...] = ("y",), task: str |
     if missing.all():
         raise DataError(f"target {names[0]!r} has no value in any row: name another column with target")
     held = raw[~missing]
-    if held.dtype.kind == "O":
+    if held.dtype.kind == "O" and not all(isinstance(value, str) for value in held.flat):
         held = np.array(held.tolist())  # numbers that came as objects are numbers again
     if missing.any() and held.dtype.kind == "f" and (held % 1 == 0).all() and (np.abs(held) < 2**53).all():
         held = held.astype(np.int64)

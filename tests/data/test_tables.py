@@ -1,5 +1,7 @@
 """Tables: columns, targets, missing values, categories."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +11,12 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from reuse.data.column_types import typed
 from reuse.data.loading import load
+from reuse.data.preprocessing import Column, Preprocessing
 from reuse.data.raw import Options
 from reuse.data.reading import read
+from reuse.data.tables import TableSamples
 from reuse.errors import DataError, UsageError
 
 RNG = np.random.default_rng(1)
@@ -261,3 +266,46 @@ def test_a_table_for_a_model_of_images_and_back(csv):
         load(str(csv), preprocessing=images)
     with pytest.raises(DataError, match="digits holds images, and the model was made for tables"):
         load("digits", preprocessing=table)
+
+
+def mixed_columns(rows: int = 5000) -> dict[str, pd.Series]:
+    draw = np.random.default_rng(2)
+    table = pd.DataFrame(draw.normal(size=(rows, 20)) * 1e6, columns=[f"n{place}" for place in range(20)])
+    table.loc[::7, "n3"] = np.nan
+    table["town"] = pd.Series(draw.choice(["a", "b", "c"], rows)).where(draw.random(rows) < 0.9, None)
+    table["who"] = [f"c{number}" for number in range(rows)]
+    return {name: typed(name, values.copy()) for name, values in table.items()}
+
+
+def test_splits_that_give_up_a_table_hold_what_each_alone_holds():
+    parts = {"train": np.arange(0, 5000, 2), "valid": np.arange(1, 5000, 4), "test": np.array([7, 3])}
+    whole, given = TableSamples(mixed_columns(), "t"), TableSamples(mixed_columns(), "t")
+    preprocessing, _ = whole.fit(parts["train"][:50], Options())
+    splits = given.splits(parts, preprocessing)
+    for name, rows in parts.items():
+        (inputs, notes), (alone, alone_notes) = splits[name], whole.inputs(rows, preprocessing)
+        assert torch.equal(inputs.resident(), alone.resident())
+        assert np.array_equal(inputs.digests(), alone.digests())
+        assert notes == alone_notes
+    assert not given.columns
+    assert len(whole.columns) == 22
+
+
+def test_a_table_and_its_inputs_never_stand_in_memory_together():
+    rows = np.arange(50_000)
+    draw = np.random.default_rng(0)
+    fitted = tuple(Column(f"n{place}", 0.0) for place in range(20))
+    preprocessing = Preprocessing("table", mean=(0.0,) * 20, std=(1.0,) * 20, columns=fitted)
+    tracemalloc.start()
+    columns = {f"n{place}": pd.Series(draw.normal(size=len(rows))) for place in range(20)}
+    TableSamples(columns, "t").splits({"train": rows[:30_000], "test": rows[30_000:]}, preprocessing)
+    _, largest = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert largest < 1.3 * 20 * rows.nbytes
+
+
+def test_a_frame_that_is_loaded_stays_as_it_was():
+    given = frame()
+    before = given.copy()
+    load(given, target="label")
+    pd.testing.assert_frame_equal(given, before)

@@ -62,3 +62,7 @@ def test_several_ones_a_row_are_labels_whatever_their_type(kind: type) -> None:
 
 def test_shares_are_numbers() -> None:
     assert encode_targets(np.array([[0.5, 0.5], [0.25, 0.75]])).task == "regression"
+
+
+def test_class_names_that_differ_in_a_last_zero_byte_are_two():
+    assert encode_targets(np.array(["a", "a\0", "a", None], object)).classes == ("a", "a\0")
