@@ -164,7 +164,8 @@ def _classes(raw: np.ndarray, names: tuple[str, ...], rows: np.ndarray | None = 
             return _one_hot(numbers, names)
         raise DataError(f"{raw.shape[1]} targets ({', '.join(names[:3])}) and task='classification': name one")
     codes, different = pd.factorize(raw)
-    values, numbers = np.unique([_class_name(value) for value in different.tolist()], return_inverse=True)
+    called = np.array([_class_name(value) for value in different.tolist()], object)
+    values, numbers = np.unique(called, return_inverse=True)
     numbers = numbers[codes]
     if all(WHOLE_NUMBER.fullmatch(text) for text in values):
         order = np.argsort(values.astype(np.int64), kind="stable")
