@@ -76,7 +76,7 @@ def find_crossing(side: DividedGraph, model: nn.Module) -> None:
     """Fill in what crosses on one side, pulling into the suffix what cannot cross or follows from the rest."""
     while True:
         unstorable = _fill_crossing(side)
-        redundant = set() if unstorable else _redundant(side, model) or _remade(side, model)
+        redundant = set() if unstorable else _redundant(side, model) or _pieces(side, model) or _remade(side, model)
         for node in unstorable | redundant:
             side.prefix.discard(node)
             side.pulled.add(node)
@@ -187,6 +187,53 @@ def _redundant(side: DividedGraph, model: nn.Module) -> set[fx.Node]:
         if free and sources and (frontier - seen.written - {node}).issuperset(sources):
             return {node}
     return set()
+
+
+def _pieces(side: DividedGraph, model: nn.Module) -> set[fx.Node]:
+    """Return frontier nodes that one step makes of a tensor that is smaller than they are together.
+
+    A map is stored before it is drawn larger or repeated, and a sequence that is gone through step by step as a whole.
+    """
+    pieces: dict[fx.Node, list[tuple[fx.Node, set[fx.Node]]]] = {}
+    for node in side.frontier():
+        source, between = _taken_from(node, side, model)
+        if source is not None:
+            pieces.setdefault(source, []).append((node, between))
+    for source, some in pieces.items():
+        size = sum(_row_bytes(node, side) for node, _ in some)
+        if _is_storable(source, side) and _row_bytes(source, side) < size + (len(some) > 1):
+            return set().union(*(between for _, between in some))
+    return set()
+
+
+def _taken_from(node: fx.Node, side: DividedGraph, model: nn.Module) -> tuple[fx.Node | None, set[fx.Node]]:
+    """Return the one tensor of the prefix that a node is made of by a step of torch's, and the nodes up to it."""
+    seen, found = side.observed.small, {node}
+    while _is_light(node, model) and node not in {*seen.writes, *seen.written}:
+        sources = [a for a in node.all_input_nodes if _has_tensor(seen.values[a])]
+        if len(sources) != 1 or sources[0] not in side.prefix or sources[0].op == "get_attr":
+            break
+        (node,) = sources
+        if isinstance(seen.values[node], Tensor):
+            return (None if node in seen.written else node), found
+        found.add(node)  # a container of what was split
+    return None, set()
+
+
+def _is_light(node: fx.Node, model: nn.Module) -> bool:
+    """Return whether a node takes little time: no parameters, and no module of the user's, which may do anything."""
+    if holds_frozen(node, model):
+        return False
+    if node.op == "call_module":
+        return type(dict(model.named_modules()).get(str(node.target))).__module__.startswith("torch.nn.")
+    return node.op in ("call_function", "call_method")
+
+
+def _is_storable(node: fx.Node, side: DividedGraph) -> bool:
+    try:
+        return isinstance(_form(node, side.observed), BatchDimension)
+    except NotStorable:
+        return False
 
 
 def _remade(side: DividedGraph, model: nn.Module) -> set[fx.Node]:

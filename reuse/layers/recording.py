@@ -75,16 +75,17 @@ def applied(kind: type[Function]) -> Callable[..., Any]:
 
 
 @contextmanager
-def recorded_names(tracer: fx.Tracer, names: dict[str, Any]) -> Iterator[None]:
-    """Replace, among the names that a forward uses, `len` and functions that were taken from an autograd function.
+def recorded_names(tracer: fx.Tracer, names: dict[str, Any], number: Callable[[fx.Proxy], int]) -> Iterator[None]:
+    """Replace, among the names that a forward uses, `len`, `range` and functions taken from an autograd function.
 
     Args:
         tracer: records them.
         names: the globals of the forward's file.
+        number: returns a whole number as the example has it.
     """
     new = {name: _recorded(tracer, value) for name, value in names.items() if _is_applied(value)}
-    if "len" not in names:
-        new["len"] = _length(tracer)
+    own = {"len": _length(tracer), "range": _range(number)}
+    new |= {name: function for name, function in own.items() if name not in names}
     old = {name: names[name] for name in new if name in names}
     names.update(new)
     try:
@@ -138,6 +139,13 @@ def _length(tracer: fx.Tracer) -> Callable[[Any], Any]:
         return tracer.create_proxy("call_function", len, (value,), {}) if is_traced else builtins.len(value)
 
     return length
+
+
+def _range(number: Callable[[fx.Proxy], int]) -> Callable[..., range]:
+    def counted(*bounds: Any) -> range:
+        return range(*(number(bound) if isinstance(bound, fx.Proxy) else bound for bound in bounds))
+
+    return counted
 
 
 def _modes() -> tuple[bool, ...]:

@@ -37,8 +37,23 @@ from reuse.layers.structure import children
 from reuse.layers.trainability import has_hooks, is_mixed
 
 
-class _WritingProxy(fx.Proxy):
+class _CountedProxy(fx.Proxy):
+    """A proxy of which Python may ask how much it holds, before it takes it apart."""
+
+    def __len__(self) -> int:
+        parts = self.tracer.parts(self)  # type: ignore[attr-defined]
+        return super().__len__() if parts is None else len(parts)
+
+
+class _CountedAttribute(_CountedProxy, fx.proxy.Attribute):
+    """An attribute of a value, such as its shape."""
+
+
+class _WritingProxy(_CountedProxy):
     """A proxy that records writes in place as what they are: torch.fx takes `x += y` for `x = x + y`."""
+
+    def __getattr__(self, k: str) -> fx.proxy.Attribute:
+        return _CountedAttribute(self, k)
 
     def __iadd__(self, other: Any) -> fx.Proxy:
         return self._write(operator.iadd, other)
@@ -54,11 +69,6 @@ class _WritingProxy(fx.Proxy):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._write(operator.setitem, index, value)
-
-    def __len__(self) -> int:
-        """Return how much a tuple or list holds, which Python asks before it takes one apart."""
-        parts = self.tracer.parts(self)  # type: ignore[attr-defined]
-        return super().__len__() if parts is None else len(parts)
 
     def register_hook(self, hook: Any) -> None:  # noqa: ARG002
         """Refuse."""
@@ -105,7 +115,7 @@ class MixedTracer(fx.Tracer):
             self.check_modes = stack.enter_context(one_mode())
             stack.enter_context(recorded_assignments(self._record_assignment))
             stack.enter_context(recorded_functions(self))
-            stack.enter_context(recorded_names(self, names_of(self.model.forward)))
+            stack.enter_context(recorded_names(self, names_of(self.model.forward), self.number))
             stack.enter_context(self._repeatable(""))
             yield
 
@@ -139,16 +149,27 @@ class MixedTracer(fx.Tracer):
         parts = self.parts(obj)
         return super().iter(obj) if parts is None else iter([obj[number] for number in range(len(parts))])  # type: ignore[index]
 
+    def number(self, proxy: fx.Proxy) -> int:
+        """Return a whole number as the example has it: how often a forward goes round a loop."""
+        value = self._known(proxy)
+        if not isinstance(value, int):
+            raise Untraceable("its forward counts to a number that it computes")
+        return value
+
     def parts(self, proxy: fx.Proxy) -> tuple[Any, ...] | list[Any] | None:
         """Return what a tuple or list holds, without numbers; None where that is not known, or for rows of a tensor."""
+        value = self._known(proxy)
+        return value if isinstance(value, tuple | list) else None
+
+    def _known(self, proxy: fx.Proxy) -> Any:
+        """Return a value of the example without its numbers; None where it is not known, as at the first try."""
         if self.values is None:
             self.asks_for_values = self.example is not None
             return None
         try:
-            value = self.values.value(proxy.node)
+            return self.values.value(proxy.node)
         except Exception:  # noqa: BLE001 - a user's own functions raise anything where tensors hold no numbers
             return None
-        return value if isinstance(value, tuple | list) else None
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         """Remember where torch.fx keeps the parameters that were read."""
@@ -216,7 +237,7 @@ class MixedTracer(fx.Tracer):
     def _entered(self, module: nn.Module, name: str) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(untouched_attributes(module, unless_finished=True))
-            stack.enter_context(recorded_names(self, names_of(module.forward)))
+            stack.enter_context(recorded_names(self, names_of(module.forward), self.number))
             stack.enter_context(self._repeatable(name))
             yield
 

@@ -199,6 +199,26 @@ class Rolls(nn.Module):
         return self.head(self.b(torch.cat(parts[::-1], 2)).mean((2, 3)))
 
 
+class DrawsLarger(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 2, 3, stride=2).double(), nn.Conv2d(2, 2, 3).double()
+        self.up = nn.Upsample(scale_factor=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.up(self.a(x)))
+
+
+class Repeats(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.a(x).chunk(2, dim=1)[1].repeat(1, 2))
+
+
+class Widens(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.b(self.a(x).float().double()))
+
+
 CASES = {
     "a branch on one row": Case(BatchOfOne, "a", (X,), "one row alone"),
     "a branch on one row in front": Case(BatchOfOneInFront, "a", (X,), "some numbers of rows"),
@@ -216,6 +236,9 @@ CASES = {
     "a mask of pairs in one byte each": Case(PairsOfTokens, "a,place", (SEQUENCE, MASK == 1), frontier=[(6,), (6, 4)]),
     "a mask of numbers": Case(PairsOfTokens, "a,place", (SEQUENCE, MASK.double()), frontier=[(2, 6, 6), (6, 4)]),
     "attention": Case(Attends, "layers.0,layers.1", (SEQUENCE,), frontier=[(6, 4)]),
+    "drawn larger": Case(DrawsLarger, "a", (IMAGES,), frontier=[(2, 3, 3)]),
+    "repeated": Case(Repeats, "a", (X,), frontier=[(2,)]),
+    "of a wider type": Case(Widens, "a", (X,), frontier=[(4,)]),
     "rolled and chunked": Case(Rolls, "a", (IMAGES,)),
 }
 
@@ -234,6 +257,12 @@ def test_rows_of_another_shape_are_refused() -> None:
 def test_exact_or_refused(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     hold_to_model(CASES[name])
     assert capfd.readouterr() == ("", "")  # no graphs, no notes of torch's
+
+
+def test_what_is_brought_to_a_wider_type_is_stored_before() -> None:
+    model = Widens()
+    freeze(model, "a")
+    assert cut(model, X).bytes_per_sample == 4 * 4
 
 
 WRITES = {

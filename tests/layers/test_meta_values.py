@@ -11,6 +11,7 @@ from reuse.layers.meta_values import returned_values
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(ROWS, 4, generator=GENERATOR).double()
+SEQUENCE = torch.randn(ROWS, 6, 4, generator=GENERATOR).double()
 IMAGES = torch.randn(ROWS, 3, 8, 6, generator=GENERATOR).double()
 
 
@@ -40,7 +41,8 @@ class UnpacksSizes(nn.Module):
 class UnpacksShapes(ThreeLayers):
     def forward(self, x: Tensor) -> Tensor:
         y = self.a(x)
-        return self.c(self.b(y).reshape(*y.shape[:1], *x.shape[1:]))
+        sizes = tuple(y.shape)
+        return self.c(self.b(y).reshape(*y.shape[:1], *x.shape[1:]).view(*y.shape).reshape(sizes))
 
 
 class Pyramid(nn.Module):
@@ -72,6 +74,33 @@ class Chunks(ThreeLayers):
         return self.c(torch.cat([part.flip(1) for part in self.b(self.a(x)).chunk(2, dim=1)], 1))
 
 
+class ChunksOfFrozen(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.a(x).chunk(2, dim=1)
+        return self.c(torch.cat([second * 2, first], 1))
+
+
+class CountsSteps(nn.Module):
+    """A cell behind a frozen layer goes along the steps of a sequence, and over its levels by their number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.cell = nn.Linear(4, 4).double(), nn.GRUCell(4, 4).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, state = self.a(x), x.new_zeros(len(x), 4)
+        for step in range(y.shape[1]):
+            state = self.cell(y[:, step], state)
+        halves = state.chunk(2, 1)
+        return torch.stack([halves[number] * (number + 1) for number in range(len(halves))], 1)
+
+
+class CountsRows(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.b(self.a(x))
+        return torch.stack([self.c(y[row]) for row in range(x.shape[0])])
+
+
 class UnbindsRows(ThreeLayers):
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([self.c(row) for row in self.b(self.a(x)).unbind()])
@@ -86,7 +115,9 @@ CASES = {
     "sizes": Case(UnpacksSizes, "a", (IMAGES,)),
     "shapes": Case(UnpacksShapes, "a", (X,), frontier=[(4,)]),
     "levels": Case(SumsLevels, "a", (X,)),
+    "steps": Case(CountsSteps, "a", (SEQUENCE,), frontier=[(6, 4)]),
     "chunks": Case(Chunks, "a", (X,), frontier=[(4,)]),
+    "frozen chunks": Case(ChunksOfFrozen, "a", (X,), frontier=[(4,)]),
 }
 
 
@@ -97,7 +128,7 @@ def test_what_is_taken_apart_is_followed(name: str) -> None:
     assert cut(build(case), case.inputs).engine == "torch.fx"
 
 
-@pytest.mark.parametrize("kind", [UnbindsRows, IteratesRows])
+@pytest.mark.parametrize("kind", [UnbindsRows, IteratesRows, CountsRows])
 def test_rows_are_never_counted(kind: type[nn.Module]) -> None:
     hold_to_model(Case(kind, "a", (X,), refusal="some numbers of rows|cannot be cut"))
 
