@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import pandas as pd
@@ -141,51 +142,66 @@ def as_texts(values: pd.Series) -> np.ndarray:
 def _encode_together(inputs: Sequence[TableInputs], columns: dict[str, pd.Series], fitted: Preprocessing) -> None:
     """Encode all rows of some inputs, and drop each of `columns` as soon as all of them have it."""
     narrow: list[list[np.ndarray]] = [[] for _ in inputs]
-    for place, column in enumerate(fitted.columns):
-        values = columns[column.name]
+    places = _places(fitted)
+    for place in places:
+        values = columns[place.column.name]
         for own, one in zip(narrow, inputs, strict=True):
-            own.append(_narrow(fitted, place, values, one.rows))
-        del columns[column.name], values
+            own.append(_narrow(place, values, one.rows))
+        del columns[place.column.name], values
     for own, one in zip(narrow, inputs, strict=True):
         encoded = np.zeros((len(one), *one.shape), np.float32)
-        for place in reversed(range(len(own))):
-            _lay_out(encoded, fitted, place, own.pop())
+        for place in reversed(places):
+            _lay_out(encoded, place, own.pop())
         one.hold(encoded)
 
 
 def _encode(table: Mapping[str, pd.Series], fitted: Preprocessing, rows: np.ndarray) -> np.ndarray:
     """Return `rows` as float32 `(len(rows), inputs)`: missing numbers filled in, categories as 0 or 1."""
     encoded = np.zeros((len(rows), sum(column.width for column in fitted.columns)), np.float32)
-    for place, column in enumerate(fitted.columns):
-        _lay_out(encoded, fitted, place, _narrow(fitted, place, table[column.name], rows))
+    for place in _places(fitted):
+        _lay_out(encoded, place, _narrow(place, table[place.column.name], rows))
     return encoded
 
 
-def _narrow(fitted: Preprocessing, place: int, values: pd.Series, rows: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True)
+class _PlacedColumn:
+    """A fitted column, the first of its inputs, and the mean and deviation of its numbers."""
+
+    column: Column
+    first: int
+    mean: float = 0.0
+    std: float = 1.0
+
+
+def _places(fitted: Preprocessing) -> list[_PlacedColumn]:
+    firsts = [0, *accumulate(column.width for column in fitted.columns)]
+    if not fitted.mean:
+        return [_PlacedColumn(column, first) for column, first in zip(fitted.columns, firsts, strict=False)]
+    return [
+        _PlacedColumn(c, first, fitted.mean[first], fitted.std[first])
+        for c, first in zip(fitted.columns, firsts, strict=False)
+    ]
+
+
+def _narrow(place: _PlacedColumn, values: pd.Series, rows: np.ndarray) -> np.ndarray:
     """Return a column at `rows` with one value a row: float32 numbers as they are learned, or places of categories."""
-    column = fitted.columns[place]
+    column = place.column
     if not column.is_numeric:
         return _codes(column, values.iloc[rows]).astype(np.int32)
     numbers = numbers_of(column.name, values, rows)
     filled = np.where(np.isnan(numbers), column.fill, numbers)
-    if fitted.mean:  # in float64: a year or a coordinate has a small spread around a large mean
-        first = _first_input(fitted, place)
-        filled = (filled - fitted.mean[first]) / fitted.std[first]
-    return filled.astype(np.float32)
+    # In float64: a year or a coordinate has a small spread around a large mean.
+    narrow: np.ndarray = ((filled - place.mean) / place.std).astype(np.float32)
+    return narrow
 
 
-def _lay_out(encoded: np.ndarray, fitted: Preprocessing, place: int, narrow: np.ndarray) -> None:
+def _lay_out(encoded: np.ndarray, place: _PlacedColumn, narrow: np.ndarray) -> None:
     """Write a column into the inputs, which are zeros there."""
-    first = _first_input(fitted, place)
-    if fitted.columns[place].is_numeric:
-        encoded[:, first] = narrow
+    if place.column.is_numeric:
+        encoded[:, place.first] = narrow
     else:
         known = np.flatnonzero(narrow >= 0)
-        encoded[known, first + narrow[known]] = 1
-
-
-def _first_input(fitted: Preprocessing, place: int) -> int:
-    return sum(column.width for column in fitted.columns[:place])
+        encoded[known, place.first + narrow[known]] = 1
 
 
 def _codes(column: Column, values: pd.Series) -> np.ndarray:
