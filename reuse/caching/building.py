@@ -23,9 +23,10 @@ import numpy as np
 
 from reuse.caching import files, journal
 from reuse.caching.checking import block_checksums, checksum, unit_checksums
+from reuse.caching.header import Header
 from reuse.caching.journal import Block
 from reuse.caching.ownership import ASIDE, SEGMENT, own_files
-from reuse.caching.segment import Header, lay_out, read_header
+from reuse.caching.segment import lay_out, read_header
 from reuse.caching.segment_rows import row_keys, rows_of
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from reuse.caching.segment import Header, read_header
+from reuse.caching.header import Header
+from reuse.caching.segment import read_header
 from reuse.caching.segment_rows import read_run, rows_of
 from reuse.errors import CacheError
 

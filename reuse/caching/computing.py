@@ -10,9 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from reuse.caching import building
+from reuse.caching.header import Header
 from reuse.caching.locking import disk_errors
 from reuse.caching.packing import QuantizedTensor, narrow, quantize, quantized
-from reuse.caching.segment import KEY_BYTES, Header, unit_bytes
+from reuse.caching.segment import KEY_BYTES, unit_bytes
 from reuse.caching.storage import describe, from_storage, row_bytes, storage_of, to_storage
 from reuse.devices import dtype_name
 from reuse.errors import CacheError

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reuse.caching import files
+from reuse.caching.header import Header
 from reuse.caching.ownership import ASIDE, own_files
-from reuse.caching.segment import Header, UnreadableSegmentError, damaged
+from reuse.caching.segment import UnreadableSegmentError, damaged
 from reuse.caching.segment_rows import HarmedRowsError
 from reuse.listing import some_of
 

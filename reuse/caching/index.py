@@ -8,7 +8,8 @@ import numpy as np
 
 from reuse.caching.building import published
 from reuse.caching.damage import Damage, Ranges, rows_aside, set_file_aside
-from reuse.caching.segment import KEY_BYTES, Header, UnreadableSegmentError, identify, read_header
+from reuse.caching.header import Header
+from reuse.caching.segment import KEY_BYTES, UnreadableSegmentError, identify, read_header
 from reuse.caching.segment_rows import row_keys
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor

@@ -7,7 +7,8 @@ from io import FileIO
 
 import numpy as np
 
-from reuse.caching.segment import Header, Place, identity_of
+from reuse.caching.header import Header, Place
+from reuse.caching.segment import identity_of
 from reuse.errors import CacheError
 
 

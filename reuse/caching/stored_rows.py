@@ -10,8 +10,8 @@ from torch import Tensor
 
 from reuse.caching.checking import checksum
 from reuse.caching.damage import DamageError, block_damage
+from reuse.caching.header import Header
 from reuse.caching.packing import QuantizedTensor, dequantize, quantized
-from reuse.caching.segment import Header
 from reuse.caching.segment_rows import read_into, require_whole, rows_of, same_file
 from reuse.caching.storage import empty, from_storage
 from reuse.caching.verifying import Verifier

@@ -10,7 +10,7 @@ import numpy as np
 
 from reuse.caching.checking import checksum_of, unit_table
 from reuse.caching.damage import Damage, DamageError
-from reuse.caching.segment import Header
+from reuse.caching.header import Header
 
 
 class Verifier:
