@@ -3,21 +3,18 @@
 A cut must bind such state by name when it is called, keep it out of the prefix, and leave it alone while it is made.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from reuse.fingerprinting.keeping import ModelCode, Place
 from reuse.layers.example import Example
+from reuse.layers.parameter_writes import written_parameters
 from reuse.layers.preserving import contents
 from reuse.layers.randomness import RandomSources
-from reuse.layers.structure import tensors_in
 from reuse.layers.trainability import is_trainable
 
 
@@ -80,7 +77,7 @@ def probe(model: nn.Module, small: Example, like: Example, large: Example) -> Mo
         large: more rows.
     """
     found, code = _Places(), None
-    with _written_parameters(model) as parameters:
+    with written_parameters(model) as parameters:
         for mode in (True, False):
             model.train(mode)
             other = _left_behind(model, large)  # what is prepared on the first call does not move
@@ -245,64 +242,3 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 def _is_below(name: str, other: str) -> bool:
     return not other or name == other or name.startswith(f"{other}.")
-
-
-@contextmanager
-def _written_parameters(model: nn.Module) -> Iterator[list[nn.Parameter]]:
-    """Yield a list that holds, at the end of the block, the parameters that it moved; their values are put back."""
-    watching = _CopyOnWrite(model)
-    memory = [(parameter, parameter.data) for parameter in model.parameters()]
-    found: list[nn.Parameter] = []
-    with watching:
-        yield found
-    for parameter, data in memory:
-        if parameter.data_ptr() != data.data_ptr():
-            parameter.data = data
-            found.append(parameter)
-    for parameter, value in watching.copies.values():
-        parameter.data.copy_(value)
-        found.append(parameter)
-    found[:] = list({id(parameter): parameter for parameter in found}.values())
-
-
-class _CopyOnWrite(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Watch over the parameters of a model: the first operation that writes into one has its values copied before.
-
-    Writes through `.data` do not count in a tensor's version, so only the operations themselves tell.
-    """
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Return that torch need not import its compiler to keep it out of here: where it is there, `__init__` does."""
-        return False
-
-    def __init__(self, model: nn.Module):
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.run: Callable[..., Any] = self._run
-        if "torch._dynamo" in sys.modules:
-            self.run = torch.compiler.disable(self._run)  # type: ignore[no-untyped-call]
-        self.parameters = {_memory(parameter): parameter for parameter in model.parameters()}
-        self.copies: dict[int, tuple[nn.Parameter, Tensor]] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation."""
-        return self.run(func, args, kwargs or {})
-
-    def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if func._schema.is_mutable:
-            for number, argument in enumerate(func._schema.arguments):
-                if argument.alias_info is not None and argument.alias_info.is_write:
-                    given = args[number] if number < len(args) else kwargs.get(argument.name)
-                    self._copy(given)
-        return func(*args, **kwargs)
-
-    def _copy(self, given: Any) -> None:
-        for tensor in tensors_in(given):
-            key = _memory(tensor)
-            parameter = self.parameters.get(key)
-            if parameter is not None and key not in self.copies:
-                self.copies[key] = parameter, parameter.data.clone()
-
-
-def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr() or id(tensor)
