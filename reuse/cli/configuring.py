@@ -41,7 +41,7 @@ def read_config(path: str, arguments: type[Settings]) -> dict[str, Any]:
         RunError: the file cannot be read or is no TOML.
         UsageError: it holds another command's settings, an unknown one, or a value of a wrong kind.
     """
-    from reuse.runs.folder import read_toml
+    from reuse.runs.record_files import read_toml
 
     saved, command = read_toml(Path(path)), getattr(arguments, "command", "")
     theirs = saved.pop("command", command)

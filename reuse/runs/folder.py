@@ -15,7 +15,6 @@ pictures/            what there is to see of a pretraining on images
 
 import json
 import shutil
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,8 +29,9 @@ from reuse.data.tokenizers import keep_tokenizer
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.files import read_text
-from reuse.runs.disk import drafted, saving
+from reuse.runs.disk import saving
 from reuse.runs.manifest import Manifest
+from reuse.runs.record_files import json_text, read_json, read_toml, write_text
 from reuse.runs.result_schema import check_result
 from reuse.runs.schema import check_line
 from reuse.settings.commands import FinetuneSettings, PretrainSettings, TrainedSettings
@@ -107,7 +107,7 @@ class RunFolder:
                 f"{self.path} is of a run that ended before its first record, and there is nothing to go on with: "
                 "remove that folder and begin the run anew, or give another --out"
             )
-        values = _read_json(self.path / MANIFEST)
+        values = read_json(self.path / MANIFEST)
         if values.get("format") != FORMAT:
             raise RunError(
                 f"{self.path} was written in format {values.get('format')!r} (reuse {values.get('reuse')!r}); this "
@@ -125,7 +125,7 @@ class RunFolder:
         manifest = self._with_tokenizer(manifest, TOKENIZER)
         manifest = replace(manifest, folder=manifest.folder or str(Path.cwd()))
         about = {"format": FORMAT, "reuse": manifest.version or __version__, "created": created}
-        write_text(self.path / MANIFEST, _json({**about, **manifest.to_dict()}))
+        write_text(self.path / MANIFEST, json_text({**about, **manifest.to_dict()}))
 
     def _with_tokenizer(self, manifest: Manifest, place: str) -> Manifest:
         """Return a manifest that says where the run keeps the model's tokenizer, where there is one."""
@@ -178,7 +178,7 @@ class RunFolder:
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write result.json."""
-        write_text(self.path / RESULT, _json(result))
+        write_text(self.path / RESULT, json_text(result))
 
     def result(self) -> dict[str, Any] | None:
         """Return what the run came to, or None while it is not finished.
@@ -189,7 +189,7 @@ class RunFolder:
         path = self.path / RESULT
         if not path.exists():
             return None
-        values, manifest = _read_json(path), self.manifest()
+        values, manifest = read_json(path), self.manifest()
         try:
             check_result(values, manifest.kind, manifest.task)
         except ValueError as error:
@@ -252,49 +252,6 @@ def newest_run(kind: str, root: Path = Path("runs")) -> RunFolder | None:
             if manifest.kind == kind:
                 found.append((manifest.created, path))
     return RunFolder(max(found)[1]) if found else None
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return a TOML file as a dict.
-
-    Raises:
-        RunError: it cannot be read or is no TOML.
-    """
-    try:
-        return tomllib.loads(read_text(path))
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{path} is no TOML: {error}") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that it holds the old text or the new, never a part.
-
-    That holds for a kill, not for a power cut: the disk is not waited for. Of several processes the first one writes.
-    """
-    if not is_main():
-        return
-    draft = path.with_name(f".{path.name}.draft")
-    with saving(path), drafted(draft):
-        draft.write_text(text)
-        draft.replace(path)
-
-
-def _json(values: Mapping[str, Any]) -> str:
-    return json.dumps(without_infinities(values), indent=2, default=str) + "\n"
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(read_text(path))
-    except OSError as error:
-        raise RunError(f"{path.parent} is no run folder, or damaged: {path.name}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{path} is damaged: {error}; restore it or train again") from error
-    if not isinstance(values, dict):
-        raise RunError(f"{path} is damaged: expected an object, found {type(values).__name__}")
-    return values
 
 
 def _make_unused(root: Path, kind: str) -> Path:

@@ -16,8 +16,9 @@ from reuse.errors import RunError, UsageError
 from reuse.menus import parse_named
 from reuse.reporting import Epoch
 from reuse.runs.disk import saving
-from reuse.runs.folder import RunFolder, write_text
+from reuse.runs.folder import RunFolder
 from reuse.runs.models import SavedModel, load_model, load_whole
+from reuse.runs.record_files import write_text
 from reuse.runs.tensor_files import load_tensors_file, save_tensors
 
 FOLDER, SUFFIX = "snapshots", ".safetensors"

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from reuse.errors import RunError, UsageError
-from reuse.runs.folder import FORMAT, RunFolder, newest_run, write_text
+from reuse.runs.folder import FORMAT, RunFolder, newest_run
 from reuse.runs.manifest import CacheChoice, Manifest
+from reuse.runs.record_files import write_text
 from reuse.settings.commands import FinetuneSettings, PretrainSettings
 
 RESULT = {
