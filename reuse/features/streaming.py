@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from reuse.caching.segment import KEY_BYTES
 from reuse.caching.store import PrefixCache
 from reuse.data.sample_keys import KnownRows
 from reuse.data.samples import SampleInputs
@@ -21,6 +22,7 @@ from reuse.features.running import run_frozen
 from reuse.reporting import Reporter
 
 CHECKED_ROWS = 8  # that are read where all are in the cache: the cut is made and what is stored checked on them
+NO_KEYS = np.empty((0, KEY_BYTES), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class Streaming:
         self._prefix, self._store, self._compute, self._reporter = prefix, store, compute, reporter
         self._opening: Opening | None = None
 
+    @property
+    def is_checked(self) -> bool:
+        """Whether it is known if the cache may serve."""
+        return self._opening is not None
+
     def fill(self, chunks: Iterable[Chunk]) -> Streamed:
         """Return the keys and targets of all rows of some chunks, once they are in the cache."""
         keys: list[np.ndarray] = []
@@ -73,7 +80,7 @@ class Streaming:
                 every = [run(some.numpy()) for some in torch.arange(len(chunk.inputs)).split(COMPUTE_ROWS)]  # type: ignore[no-untyped-call]
                 kept += [tuple([tensor.cpu() for tensor in tensors]) for tensors in every]
                 computed += len(chunk.inputs)
-        return Streamed(np.concatenate(keys), targets, computed, _joined(kept) if kept else None)
+        return Streamed(np.concatenate(keys) if keys else NO_KEYS, targets, computed, _joined(kept) if kept else None)
 
     def missing(self, keys: np.ndarray) -> np.ndarray:
         """Return the positions of rows that are not in the cache; of all, where it may not serve."""

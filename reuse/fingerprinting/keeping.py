@@ -55,7 +55,7 @@ class ModelCode:
         if self._own is None:
             return {}
         try:
-            components = self._described(reading_description(self._own.names))
+            components = dict(module_components("", self._model, reading_description(self._own.names)))
         except (CacheError, RecursionError):
             return {}
         return {_place(name): text for name, text in components.items() if name.startswith(("attributes/", "weights/"))}

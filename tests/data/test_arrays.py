@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 
+from reuse.data.arrays import refuse_unusable
 from reuse.data.loading import load
 from reuse.data.raw import Options
 from reuse.data.reading import read
@@ -193,6 +194,17 @@ def test_idx_of_wide_integers_comes_in_native_order(tmp_path):
     write_idx(tmp_path / "a", np.array([1, 256, -3], ">i4"), code=0x0C)
     assert read_idx(tmp_path / "a").tolist() == [1, 256, -3]
     assert read_idx(tmp_path / "a").dtype.isnative
+
+
+def test_finite_values_whose_sum_is_infinite_are_taken():
+    x, y = vectors()
+    x = x.astype(np.float32)
+    x[:, 1] = np.finfo(np.float32).max
+    x[0, 1], x[1, 2] = -x[0, 1], x[0, 1]
+    refuse_unusable(x, "x")
+    x[3, 2] = -np.inf
+    with pytest.raises(DataError, match=r"x holds -inf in row 3 \(from 0\), column 2"):
+        load((x, y))
 
 
 def test_missing_and_infinite_values_name_row_and_column():

@@ -22,6 +22,7 @@ import reuse
 from reuse.caching.cache import ActivationCache, cache_folder
 from reuse.errors import CutError, UnknownNameError, UsageError
 from reuse.estimators.rows import prepared
+from reuse.features import extracting
 from reuse.features.extracting import Extraction
 
 
@@ -239,6 +240,13 @@ class TestSearches:
         again = pickle.loads(pickle.dumps(every[1])).transform(pictures)
         np.testing.assert_array_equal(again, found[0])
         assert sum(computed) == len(pictures)
+
+    def test_a_fit_whose_rows_are_stored_runs_the_network_once(self, features, pictures, opened, computed, monkeypatch):
+        clone(features).fit_transform(pictures)
+        passes, own = [], extracting.run_frozen
+        monkeypatch.setattr(extracting, "run_frozen", lambda *given: (passes.append(1), own(*given))[1])
+        clone(features).fit_transform(pictures)
+        assert (len(opened), len(passes), sum(computed)) == (1, 1, len(pictures))
 
     def test_another_setting_is_another_network(self, features, pictures, opened):
         features.fit(pictures)
