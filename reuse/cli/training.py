@@ -129,9 +129,14 @@ def _phases(result: Any) -> list[str]:
 
 
 def _came_of_plan(result: Any) -> list[str]:
-    """Return what the plan of a single phase predicted, and what it took."""
-    if not result.plan or not result.cache or len(result.phases) > 1:
+    """Return what the plan of a single phase predicted and what it took, and both of the command as a whole."""
+    if not result.plan or not result.cache:
         return []
+    lines = [_came_of_cache(result)] if len(result.phases) == 1 else []
+    return [*lines, _came_of_all(result)] if result.plan["elapsed"] else lines
+
+
+def _came_of_cache(result: Any) -> str:
     from reuse.units import format_epochs, format_seconds
 
     cached, plain = (format_seconds(result.plan[name]) for name in ("with_cache", "without_cache"))
@@ -142,11 +147,17 @@ def _came_of_plan(result: Any) -> list[str]:
     told = f"{done}: predicted {cached}, took {took}"
     if planned != done:
         told = f"predicted {cached} for {planned}, took {took} for {done}"
-    lines = [f"{told} (without the cache predicted {plain}){versions}"]
-    if planned == done and result.plan["elapsed"] and not result.comparison:
-        total = format_seconds(result.plan["elapsed"] + result.plan["with_cache"])
-        lines.append(f"the command as a whole: predicted {total}, took {format_seconds(result.seconds['total'])}")
-    return lines
+    return f"{told} (without the cache predicted {plain}){versions}"
+
+
+def _came_of_all(result: Any) -> str:
+    from reuse.units import format_epochs, format_seconds
+
+    planned, done = result.settings["epochs"], [result.epochs]
+    done += [row["epochs"] for row in (result.comparison or {}).values()]
+    fewer = f" for {format_epochs(planned)}, of which not all were trained" if min(done) < planned else ""
+    total, took = format_seconds(result.plan["total"]), format_seconds(result.seconds["total"])
+    return f"the command as a whole: predicted {total}{fewer}, took {took}"
 
 
 def _summary(result: Any) -> str:

@@ -1,6 +1,6 @@
 """The choice of a cache: what each cut and each kind of cache would cost, measured, and the best of them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,15 +8,15 @@ from torch import nn
 
 from reuse.data.dataset import Dataset
 from reuse.devices import free_memory
-from reuse.features.cutting import SAMPLE_ROWS, Sample
+from reuse.features.cutting import SAMPLE_ROWS, Sample, cuts_of_phases
 from reuse.features.lookup import Lookup, RowKeys
 from reuse.layers.cutting import Cut
 from reuse.menus import lookup
 from reuse.nn.by_name import by_position
-from reuse.planning.options import Run, Work
-from reuse.planning.places import weighed_places
+from reuse.planning.options import Run, Work, thawed_epoch, through_frozen
+from reuse.planning.places import seconds_before, weighed_places
 from reuse.planning.plan import CACHE_KINDS, Plan, PlanConstraints, make_plan
-from reuse.planning.workload import MakeStep, Timings, conditions, describe_rest, find_timings, measure_work
+from reuse.planning.workload import MakeStep, Tally, Timings, conditions, describe_rest, find_timings, measure_work
 from reuse.runs.manifest import CacheChoice
 from reuse.settings.caching import StoringSettings
 from reuse.training.precision import autocast
@@ -34,6 +34,7 @@ class Upcoming:
         later: for each later phase that may read a cache, the frozen parameters that will train by then.
         began: where the activations were kept when the phase began, in a run that is resumed; None: what is best.
         optional: whether it can go without: a cut is not looked for where that would cost more than it can spare.
+        tally: measures a network on a batch, as validation does; None: nobody says how.
     """
 
     epochs: int
@@ -43,6 +44,7 @@ class Upcoming:
     later: Sequence[Collection[nn.Parameter]] = ()
     began: CacheChoice | None = None
     optional: bool = False
+    tally: Tally | None = None
 
 
 def choose(
@@ -74,14 +76,22 @@ def choose(
     places = weighed_places(parts, work, nodes, found.caches, found.keys.all, found.link, storing.cache_dtype)
     kind = lookup(CACHE_KINDS, storing.cache_kind, "cache kind")
     constraints = PlanConstraints(storing.cache_dtype, kind, found.caches.opened.root)
-    plan = make_plan(places, work, _run(found.keys, data, compute.device, storing, upcoming.epochs), constraints)
-    plan = replace(plan, remembered=known is not None)
+    run = _run(found.keys, data, compute.device, storing, upcoming.epochs)
+    plan = make_plan(places, work, run, constraints)
+    later = tuple(thawed_epoch(work, run, _thawed(parts, training, work, nodes)) for training in upcoming.later)
+    plan = replace(plan, remembered=known is not None, later_epochs=later)
     if (began := upcoming.began) is not None:
         plan = replace(plan, cache=began.kind != "none", kind=began.kind, behind=began.behind)
     if here is None or plan.behind or (known is not None and known.rest == rest):
         return plan, None
     through = max(0.0, work.whole - work.suffix)
     return plan, Timings(here, through, list(nodes.values()), rest, work.suffix, work.measured, work.reading)
+
+
+def _thawed(parts: Cut, training: Collection[nn.Parameter], work: Work, nodes: Mapping[str, float]) -> float:
+    """Return seconds a row, without gradients, of the frozen layers that train or lie behind those that do."""
+    cuts = cuts_of_phases(parts, [training])
+    return work.frozen - seconds_before(cuts[0], nodes) if cuts else through_frozen(work)
 
 
 def _measured(parts: Cut, sample: Sample, upcoming: Upcoming, known: Timings | None) -> tuple[Work, dict[str, float]]:
@@ -98,6 +108,7 @@ def _measured(parts: Cut, sample: Sample, upcoming: Upcoming, known: Timings | N
             sample.read,
             known,
             by_position(parts.suffix.model, sample.layout),
+            upcoming.tally,
         )
 
 

@@ -180,7 +180,8 @@ def describe_plan(features: PlannedFeatures) -> list[str]:
         lines.append(f"no cache: {plan.reason}")
     if plan.elapsed:
         spent = f"of which {format_seconds(plan.elapsed)} went into starting, reading and planning"
-        lines.append(f"the command as a whole: about {format_seconds(plan.total)}, {spent}")
+        beside = f", and {format_seconds(plan.beside)} go into what is trained after this" if plan.beside else ""
+        lines.append(f"the command as a whole: about {format_seconds(plan.total)}, {spent}{beside}")
     return lines
 
 

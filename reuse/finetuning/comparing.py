@@ -73,7 +73,7 @@ def compare(task: Task, result: Result, reporter: Reporter, train: Train) -> Res
         reporter: told of what is trained, and of the draws after the first only how far they are.
         train: trains another task in a folder.
     """
-    ways = _ways(task.settings, restores=bool(result.restored))
+    ways = ways_of(task.settings, restores=bool(result.restored))
     own, folder, others = _row(result.to_dict()), Path(result.run), (task.settings.draws or 1) - 1
     drawn = [_rows(ways, Draw(0, task, folder), reporter, train, {"frozen": own})]
     if others:
@@ -89,7 +89,7 @@ def compare(task: Task, result: Result, reporter: Reporter, train: Train) -> Res
     return compared
 
 
-def _ways(settings: FinetuneSettings, *, restores: bool) -> tuple[Way, ...]:
+def ways_of(settings: FinetuneSettings, *, restores: bool) -> tuple[Way, ...]:
     """Return the ways in the order in which they train.
 
     Where nothing was restored, all begins from scratch; where nothing is frozen, the training itself is the unfrozen

@@ -14,6 +14,7 @@ from reuse.errors import CutError, UsageError
 from reuse.features.choosing import Upcoming
 from reuse.features.feeding import feed_activations, feed_computed, feed_inputs, too_large
 from reuse.features.planned import PlannedFeatures, describe_plan, half_steps, plan_features
+from reuse.finetuning.foretelling import seconds_beside
 from reuse.layers.freezing import Freezing
 from reuse.layers.suffix import Suffix
 from reuse.planning.plan import Plan
@@ -136,13 +137,15 @@ def plan_phase_features(needs: PhaseNeeds, began: CacheChoice | None = None) -> 
         later=needs.later,
         began=began,
         optional=began is None and settings.cache_kind == "auto" and not changes_features(settings),
+        tally=setup.objective.tally,
     )
     features = plan_features(model, data, setup.compute, settings, upcoming, viewing, setup.task.hints)
     if settings.cutmix and [len(tensor.shape) for tensor in features.stored] != [3]:
         raise CutError("cutmix pastes patches of maps, and what the frozen layers compute is none: mixup takes it too")
-    if len(setup.phases) > 1 or settings.compare:
-        return features  # what the other phases, or the trainings beside it, take is not known yet
-    return replace(features, plan=replace(features.plan, elapsed=time.perf_counter() - setup.task.started))
+    if needs.phase.last != setup.phases[0].last:
+        return features  # what was said of the whole at the beginning stands
+    elapsed, beside = time.perf_counter() - setup.task.started, seconds_beside(setup, features.plan)
+    return replace(features, plan=replace(features.plan, elapsed=elapsed, beside=beside))
 
 
 def _once(setup: FinetuneSetup) -> bool:

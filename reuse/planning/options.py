@@ -7,8 +7,9 @@ from typing import Any
 
 from reuse.planning.measuring import Bandwidths
 
-EPOCH_SECONDS = 0.002  # what an epoch takes beside its batches: a line of history, the weights of the best epoch
+EPOCH_SECONDS = 0.004  # what an epoch takes beside its batches: a line of history, the weights of the best epoch
 BUILD_SECONDS = 0.03  # what making a cache on disk takes beside its rows
+BACKWARD = 2.0  # times as long as a forward pass: the gradients of what comes in, and of the weights
 LOADING = 1.5e9  # bytes a second at which a cache is read into memory and checked
 NEARLY = 1.1  # an option that helps later runs may take so many times as long as the fastest,
 UNNOTICED = 0.05  # or so many seconds longer: nothing is to be computed twice for what nobody notices
@@ -130,6 +131,21 @@ def without_cache(work: Work, run: Run) -> Option:
     """Return the option of computing the frozen layers anew in every epoch."""
     seconds = run.epochs * _epoch_without(work, run) + run.all_rows * (work.reading + work.frozen + work.measured)
     return Option("none", first=seconds, later=seconds)
+
+
+def measuring_seconds(work: Work, run: Run) -> float:
+    """Return the predicted seconds of reading and measuring all rows once with the whole model."""
+    return run.all_rows * (work.reading + work.measured + through_frozen(work))
+
+
+def thawed_epoch(work: Work, run: Run, again: float) -> float:
+    """Return the seconds of an epoch in which layers train too that take `again` seconds a row without gradients."""
+    return epoch_seconds(work, run, again) + run.rows["train"] * BACKWARD * again
+
+
+def through_frozen(work: Work) -> float:
+    """Return seconds a row of all frozen layers as a training step computes them, on few rows at a time."""
+    return max(work.frozen, work.whole - work.suffix)
 
 
 def with_caches(candidate: Candidate, work: Work, run: Run, speeds: Bandwidths) -> list[Option]:

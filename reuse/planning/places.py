@@ -45,17 +45,21 @@ def weighed_places(
         if min(bytes_of.values()) >= smallest:
             continue
         smallest = min(bytes_of.values())
-        frozen = sum(nodes.get(node.name, 0.0) for node in cut_at.prefix.graph.nodes)
+        frozen = seconds_before(cut_at, nodes)
         missing = distinct
         if caches.known:
             missing = len(caches.of(cut_at.prefix, cut_at.frontier, dtype).missing(keys))
         spared = 0.0
         if link is not None and cut_at is parts:
-            before = sum(nodes.get(node.name, 0.0) for node in link.earlier.prefix.graph.nodes)
-            spared = link.rows * (work.reading + before)
+            spared = link.rows * (work.reading + seconds_before(link.earlier, nodes))
         behind, computing = cut_at.behind if isinstance(cut_at, EarlierCut) else (), missing * (work.reading + frozen)
         found.append(Candidate(behind, min(frozen, work.frozen), bytes_of, missing, computing - spared))
     return found
+
+
+def seconds_before(cut_at: Cut | EarlierCut, nodes: Mapping[str, float]) -> float:
+    """Return the seconds of a row in front of a cut, by those of each node of the deepest one's prefix."""
+    return sum(nodes.get(node.name, 0.0) for node in cut_at.prefix.graph.nodes)
 
 
 def _bytes_of(frontier: Stored) -> dict[str, int]:

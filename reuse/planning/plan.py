@@ -19,6 +19,9 @@ from reuse.planning.options import (
     choose,
     epoch_seconds,
     fastest_first,
+    measuring_seconds,
+    thawed_epoch,
+    through_frozen,
     with_caches,
     without_cache,
 )
@@ -55,7 +58,11 @@ class Plan:
         views: versions of each training row, as it is and changed, that are stored; 1 without any that are changed.
         stored_rows: rows of all splits and versions; 0: as `rows`.
         remembered: whether the frozen layers were measured by an earlier run, under the same conditions.
-        elapsed: seconds that the command had taken when the plan was made, imports and all.
+        elapsed: seconds that the command had taken when the plan was made, imports and all; 0: nobody has said.
+        whole_epoch: predicted seconds of an epoch in which all layers train.
+        whole_measuring: predicted seconds of reading and measuring all rows once with the whole model.
+        later_epochs: predicted seconds of an epoch of each later phase of several epochs.
+        beside: predicted seconds of what comes after it: later phases, and the trainings that it is compared with.
     """
 
     cache: bool
@@ -77,18 +84,27 @@ class Plan:
     stored_rows: int = 0
     remembered: bool = False
     elapsed: float = 0.0
+    whole_epoch: float = 0.0
+    whole_measuring: float = 0.0
+    later_epochs: tuple[float, ...] = ()
+    beside: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stored_rows", self.stored_rows or self.rows)
 
     @property
     def total(self) -> float:
-        """Predicted seconds of the command, from its start to the end of the training."""
-        return self.elapsed + (self.with_cache if self.cache else self.without_cache)
+        """Predicted seconds of the command, from its start to the end of all that it trains."""
+        return self.elapsed + self.own + self.beside
+
+    @property
+    def own(self) -> float:
+        """Predicted seconds of the training, as it is cached or not."""
+        return self.with_cache if self.cache else self.without_cache
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return asdict(self)
+        return {**asdict(self), "total": self.total}
 
 
 CACHE_KINDS: dict[str, str | None] = {"auto": None, "disk": "disk", "memory": "memory"}
@@ -146,6 +162,8 @@ def make_plan(candidates: Sequence[Candidate], work: Work, run: Run, constraints
         options=tuple(options),
         views=run.views,
         stored_rows=run.stored_rows,
+        whole_epoch=thawed_epoch(work, run, through_frozen(work)),
+        whole_measuring=measuring_seconds(work, run),
     )
 
 

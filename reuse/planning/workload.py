@@ -21,6 +21,9 @@ from reuse.training.threads import fitting_threads
 MakeStep = Callable[[nn.Module], Callable[[Batch], object]]
 """Function that takes a network and returns its training step, which takes a batch."""
 
+Tally = Callable[[nn.Module, Batch], object]
+"""Function that measures a network on a batch, as validation does."""
+
 Tensors = tuple[Tensor, ...]
 KEPT = 8  # records of one prefix, under different conditions
 
@@ -93,6 +96,7 @@ def measure_work(
     read: Callable[[], object] | None = None,
     timings: Timings | None = None,
     whole: nn.Module | None = None,
+    tally: Tally | None = None,
 ) -> tuple[Work, dict[str, float]]:
     """Measure both parts of a cut, and the whole model, on a sample of rows; the model stays as it was.
 
@@ -106,6 +110,7 @@ def measure_work(
         read: reads and prepares the inputs of the sample; None: they lie ready.
         timings: spares measuring the frozen layers, and the whole model; None: they are measured.
         whole: the model as it is called by position; None: itself.
+        tally: measures a batch as validation does; None: the layers behind the cut are called alone.
 
     Returns:
         Seconds a row, and those of each node of the prefix, by name.
@@ -117,13 +122,16 @@ def measure_work(
         inputs = tuple(tensor[:size] for tensor in sample)
         with torch.no_grad():
             frontier = parts.prefix(*inputs)
-        suffix, measured = _behind(parts, make_step, frontier, targets, batch_size, precision)
+        suffix = _step_seconds(parts.suffix, model, make_step, frontier, targets, batch_size, precision)
+        measured = _measuring_seconds(parts, tally, frontier, targets, batch_size, precision)
         if timings is not None:
             work = Work(sum(timings.nodes), suffix, suffix + timings.through, measured, reading)
             return work, dict(zip(names, timings.nodes, strict=True))
         nodes = _in_front(parts, inputs)
         rows = min(batch_size, size)
-        same = suffix if rows == batch_size else _behind(parts, make_step, frontier, targets, rows, precision)[0]
+        same = suffix
+        if rows != batch_size:
+            same = _step_seconds(parts.suffix, model, make_step, frontier, targets, rows, precision)
         through = max(0.0, _step_seconds(whole or model, model, make_step, inputs, targets, rows, precision) - same)
     return Work(sum(nodes.values()), suffix, suffix + through, measured, reading), nodes
 
@@ -138,15 +146,16 @@ def _repeated(tensor: Tensor, rows: int) -> Tensor:
     return tensor if len(tensor) == rows else tensor[torch.arange(rows, device=tensor.device) % len(tensor)]
 
 
-def _behind(
-    parts: Cut, make_step: MakeStep, frontier: Tensors, targets: Tensor | None, rows: int, precision: str
-) -> tuple[float, float]:
-    """Return the seconds a row of a training step, and of measuring, behind the cut, in batches of `rows` rows."""
-    model, batch = parts.suffix.model, tuple(_repeated(tensor, rows) for tensor in frontier)
-    with fitting_threads(parts.suffix, model, Resident(*batch), rows, precision), torch.no_grad():
+def _measuring_seconds(
+    parts: Cut, tally: Tally | None, frontier: Tensors, targets: Tensor | None, rows: int, precision: str
+) -> float:
+    """Return the seconds a row of measuring behind the cut, in batches of `rows` rows."""
+    model, batch = parts.suffix.model, _batch(frontier, targets, rows)
+    with fitting_threads(parts.suffix, model, Resident(*batch.inputs), rows, precision), torch.no_grad():
         parts.suffix.eval()
-        measured = typical(lambda: parts.suffix(*batch), batch[0].device) / rows
-    return _step_seconds(parts.suffix, model, make_step, frontier, targets, rows, precision), measured
+        read = _reading(batch)
+        once = (lambda: parts.suffix(*read().inputs)) if tally is None else (lambda: tally(parts.suffix, read()))
+        return typical(once, batch.inputs[0].device) / rows
 
 
 def _step_seconds(
@@ -159,13 +168,23 @@ def _step_seconds(
     precision: str,
 ) -> float:
     """Return the seconds a row of a training step on `rows` rows."""
-    batch = Batch(
-        tuple(_repeated(tensor, rows) for tensor in given), None if targets is None else _repeated(targets, rows)
-    )
+    batch = _batch(given, targets, rows)
     with fitting_threads(network, model, Resident(*batch.inputs), rows, precision):
         network.train()
-        step = make_step(network)
-        return typical(lambda: step(batch), batch.inputs[0].device) / rows
+        step, read = make_step(network), _reading(batch)
+        return typical(lambda: step(read()), batch.inputs[0].device) / rows
+
+
+def _batch(given: Tensors, targets: Tensor | None, rows: int) -> Batch:
+    """Return a batch of `rows` rows made of those that are given."""
+    return Batch(tuple(_repeated(t, rows) for t in given), None if targets is None else _repeated(targets, rows))
+
+
+def _reading(batch: Batch) -> Callable[[], Batch]:
+    """Return what gathers a batch anew, as a training does for each step."""
+    rows = Resident(*batch.inputs)
+    order = torch.arange(len(rows), device=rows.device)
+    return lambda: Batch(rows.gather(order), batch.targets)
 
 
 def _in_front(parts: Cut, inputs: Tensors) -> dict[str, float]:

@@ -101,7 +101,8 @@ def test_what_the_user_says_counts_more_than_the_file(reuse: Any, tmp_path: Path
 def test_the_comparison_is_a_table_of_three(reuse: Any, pretrained: Path) -> None:
     answer = reuse("finetune", pretrained, "--freeze", "hidden1", "--epochs", 2)
     assert answer.code == 0
-    assert "the command as a whole" not in answer.err + answer.out  # nobody has planned the trainings beside it
+    assert re.search(r"^the command as a whole: about .*, and .* go into what is trained after this$", answer.err, re.M)
+    assert re.search(r"^the command as a whole: predicted .*, took .*$", answer.out, re.M)
     labels = ("from scratch", "reused and frozen", "reused, unfrozen")
     for label in labels:
         assert len(re.findall(rf"^{label}  ", answer.out, re.MULTILINE)) == 1
@@ -136,7 +137,8 @@ def test_the_report_has_a_line_for_each_phase(reuse: Any, pretrained: Path) -> N
         "epoch 3: hidden1 frozen, cut behind hidden1",
         "epochs 4 to 5: nothing frozen",
     ]
-    assert not [line for line in answer.out.splitlines() if "predicted" in line]
+    (told,) = [line for line in answer.out.splitlines() if "predicted" in line]
+    assert re.fullmatch(r"the command as a whole: predicted .*, took .*", told)
 
 
 def test_progress_goes_to_standard_error_as_lines(reuse: Any) -> None:
