@@ -12,6 +12,7 @@ from reuse.data.rows import Batch
 from reuse.errors import UsageError
 
 Transform = Callable[[Batch], Batch]
+LEAST = 1e-12  # a weight of 0, where it is divided by
 
 
 def augmented(augment: Callable[[Tensor], Tensor]) -> Transform:
@@ -118,17 +119,21 @@ class CutMix:
         )
 
 
-def mixing(mixup: float, cutmix: float, num_classes: int | None) -> Transform | None:
+def mixing(mixup: float, cutmix: float, num_classes: int | None, *, weighted: bool = False) -> Transform | None:
     """Return mixup, cutmix, for each batch one of them at random where both are wanted, or None.
 
     Args:
         mixup: alpha of `Mixup`; 0 for none.
         cutmix: alpha of `CutMix`; 0 for none.
         num_classes: for classification; None where targets are numbers, or zeros and ones.
+        weighted: whether targets have one column more, the weights of rows (see `mixed_by_weight`).
 
     Raises:
         UsageError: an alpha that is negative or not finite.
     """
+    if weighted:
+        mix = mixing(mixup, cutmix, None)
+        return None if mix is None else mixed_by_weight(mix, num_classes)
     chosen: list[Transform] = []
     if mixup:
         chosen.append(Mixup(mixup, num_classes))
@@ -138,6 +143,30 @@ def mixing(mixup: float, cutmix: float, num_classes: int | None) -> Transform | 
         return chosen[0] if chosen else None
     # Drawn on the CPU, where looking at it waits for nothing.
     return lambda batch: chosen[int(torch.randint(2, ()))](batch)
+
+
+def mixed_by_weight(mix: Transform, num_classes: int | None) -> Transform:
+    """Return a mixing of rows that count wᵢ each, so that the loss of a mixed one is λ wᵢ L(yᵢ) + (1 − λ) wⱼ L(yⱼ).
+
+    It counts w = λ wᵢ + (1 − λ) wⱼ, and its target is (λ wᵢ yᵢ + (1 − λ) wⱼ yⱼ) / w, of which cross-entropies make just
+    this loss, and squared errors this gradient.
+
+    Args:
+        mix: mixes inputs and targets.
+        num_classes: for targets of class numbers, which become `(batch, classes)`; None: they stay as they are.
+    """
+
+    def mixed(batch: Batch) -> Batch:
+        assert batch.targets is not None
+        weights, targets = batch.targets[:, -1:], batch.targets[:, :-1]
+        if num_classes is not None:
+            targets = functional.one_hot(targets[:, 0].long(), num_classes).to(weights.dtype)
+        done = mix(replace(batch, targets=torch.cat([weights * targets, weights], 1)))
+        assert done.targets is not None
+        sums, weights = done.targets[:, :-1], done.targets[:, -1:]
+        return replace(done, targets=torch.cat([sums / weights.clamp(min=LEAST), weights], 1))
+
+    return mixed
 
 
 def patch(images: Tensor, share: Tensor, centre: tuple[Tensor, Tensor] | None = None) -> Tensor:

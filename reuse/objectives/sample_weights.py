@@ -21,7 +21,8 @@ class Weighted(Objective):
     Weights of rows and of classes are multiplied. They belong to training: metrics are measured without them.
 
     Attributes:
-        objective: a supervised one. Targets are its own, with one column more: the weight of the row.
+        objective: a supervised one. Targets are its own, with one column more: the weight of the row. Of classes they
+            are numbers, or shares `(batch, classes)` where rows are mixed.
     """
 
     objective: Classification | MultiLabel | Regression
@@ -33,7 +34,8 @@ class Weighted(Objective):
         outputs, labels = network(*plain.inputs), labels_of(plain)
         losses = self._of_rows(outputs, labels) * weights
         if isinstance(self.objective, Classification) and self.objective.class_weights is not None:
-            weights = weights * outputs.new_tensor(self.objective.class_weights)[labels]
+            of_classes = outputs.new_tensor(self.objective.class_weights)
+            weights = weights * (labels @ of_classes if labels.ndim == 2 else of_classes[labels])
         return {"loss": losses.sum() / weights.sum().clamp(min=LEAST)}
 
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
@@ -51,7 +53,10 @@ class Weighted(Objective):
     def parted(self, batch: Batch) -> tuple[Batch, Tensor]:
         """Return a batch as the objective takes it, and the weights of its rows, `(batch,)`."""
         packed = labels_of(batch)
-        targets = packed[:, 0].long() if isinstance(self.objective, Classification) else packed[:, :-1]
+        are_numbers = (
+            isinstance(self.objective, Classification) and packed.shape[1] == 2
+        )  # there are two classes at least
+        targets = packed[:, 0].long() if are_numbers else packed[:, :-1]
         return Batch(batch.inputs, targets), packed[:, -1]
 
     def _of_rows(self, outputs: Tensor, labels: Tensor) -> Tensor:

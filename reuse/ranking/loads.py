@@ -74,7 +74,10 @@ def labelled_rows(data: Dataset) -> JudgingRows:
         what = "no labels" if data.task == "unlabelled" else "several labels a row"
         raise UsageError(f"{data.name} has {what}, and a ranking needs one class or numbers a row: give other targets")
     if data.train.weights is not None:
-        raise UsageError("a ranking counts all rows alike: leave sample_weight out")
+        raise UsageError(
+            "the scores of a ranking count all rows alike: leave sample_weight out here, and its column with ignore, "
+            "and give it to `reuse finetune` with the model that is best"
+        )
     parts = [split.targets for split in (data.train, data.valid) if split.targets is not None]
     targets = torch.cat(parts)
     if data.task == "regression":

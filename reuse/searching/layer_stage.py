@@ -77,7 +77,10 @@ def begin_layers(arguments: SweepArguments, given: Given, reporter: Reporter, st
     if task.data.task != "classification":
         raise UsageError(f"probes of layers tell classes apart, and the task is {task.data.task}: take no probe_layers")
     if task.data.train.weights is not None:
-        raise UsageError("probes of layers count all rows alike: leave sample_weight out")
+        raise UsageError(
+            "probes of layers are solved with all rows alike: leave sample_weight out here, and give it to "
+            "`reuse finetune` with the layers that are best"
+        )
     labels = task.settings.labels
     drawn = {labels: (task.data.train.rows, task.data.valid.rows)}
     data, divisions = divide(task.data, drawn, arguments.folds, task.settings.seed)

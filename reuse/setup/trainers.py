@@ -213,9 +213,8 @@ def make_transforms(settings: TrainedSettings, data: Dataset, feature_noise: flo
         transforms.append(FeatureNoise(feature_noise))
     if settings.cutmix and len(data.input_shape) != 3:  # channels, height, width
         raise UsageError(f"cutmix is for images, and the rows of {data.name} are {data.input_shape}: take mixup")
-    if (settings.mixup or settings.cutmix) and data.train.weights is not None:
-        raise UsageError("mixup and cutmix mix rows, and sample_weight weighs them one by one: leave one of them out")
-    mixed = mixing(settings.mixup, settings.cutmix, data.num_outputs if data.task == "classification" else None)
+    num_classes = data.num_outputs if data.task == "classification" else None
+    mixed = mixing(settings.mixup, settings.cutmix, num_classes, weighted=data.train.weights is not None)
     return transforms if mixed is None else [*transforms, mixed]
 
 

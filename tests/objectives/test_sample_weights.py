@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import reuse
+from reuse.augmenting.mixing import mixed_by_weight
 from reuse.data.loading import load
 from reuse.data.rows import Batch
 from reuse.errors import DataError, UsageError
@@ -44,6 +45,33 @@ def test_a_weight_of_2_is_a_row_that_stands_twice(kind: str, objective: Any) -> 
     alike = Weighted(objective).tally(nn.Identity(), Batch((outputs,), packed))
     for name, total in objective.tally(nn.Identity(), Batch((outputs,), labels)).items():
         torch.testing.assert_close(alike[name], total)
+
+
+def losses_of_rows(objective: Any, outputs: Tensor, labels: Tensor) -> Tensor:
+    each = [Batch((outputs[row : row + 1],), labels[row : row + 1]) for row in range(len(outputs))]
+    return torch.stack([objective.losses(nn.Identity(), one)["loss"] for one in each])
+
+
+@pytest.mark.parametrize(("kind", "objective"), [OBJECTIVES[place] for place in (0, 1, 3, 4, 5)])
+def test_a_mixed_row_learns_from_both_rows_as_much_as_they_count(kind: str, objective: Any) -> None:
+    inputs = torch.randn(5, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    order, share, labels, weights = torch.tensor([1, 0, 4, 2, 3]), 0.3, LABELS[kind], COUNTS.double()
+
+    def mix(batch: Batch) -> Batch:
+        assert batch.targets is not None
+        pairs = [share * some + (1 - share) * some[order] for some in (batch.inputs[0], batch.targets)]
+        return Batch((pairs[0],), pairs[1])
+
+    packed = torch.cat([labels.reshape(5, -1).double(), weights[:, None]], dim=1)
+    batch = mixed_by_weight(mix, 3 if kind == "classes" else None)(Batch((inputs,), packed))
+    outputs = batch.inputs[0].requires_grad_()
+    loss = Weighted(objective).losses(nn.Identity(), batch)["loss"]
+    each = [share * weights, (1 - share) * weights[order]]
+    halves = zip(each, (labels, labels[order]), strict=True)
+    expected = sum(count @ losses_of_rows(objective, outputs, of) for count, of in halves) / sum(map(torch.sum, each))
+    if kind != "numbers":  # of which the squared error of a mean is less by what does not depend on the network
+        torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(value, outputs)[0] for value in (loss, expected)))
 
 
 @pytest.fixture
@@ -88,7 +116,13 @@ def test_what_is_no_weight_is_refused(table: pd.DataFrame) -> None:
     settings: dict[str, Any] = {"data": table, "target": "label", "sample_weight": "weight", "model": "mlp:4"}
     with pytest.raises(UsageError, match="leave sample_weight out, and its column with ignore"):
         reuse.pretrain("autoencoder", **settings)
-    with pytest.raises(UsageError, match="mixup and cutmix mix rows"):
-        reuse.pretrain("supervised", mixup=0.2, **settings)
+    with pytest.raises(UsageError, match="or take `reuse finetune --sample-weight` for each setting"):
+        reuse.sweep("mlp:4", data=table, target="label", sample_weight="weight", freeze="hidden1")
     with pytest.raises(UsageError, match="names a column"):
         load("iris", sample_weight="weight")
+
+
+@pytest.mark.parametrize("mixing", [{"mixup": 0.4}, {"mixup": 0.4, "freeze": "hidden1"}])
+def test_rows_with_weights_are_mixed(table: pd.DataFrame, mixing: dict[str, Any]) -> None:
+    result = reuse.finetune("mlp:8", data=table, target="label", sample_weight="weight", epochs=2, **mixing)
+    assert np.isfinite(result.metrics["test"]["loss"])
