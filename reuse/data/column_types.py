@@ -10,6 +10,7 @@ import pandas as pd
 from pandas.api import types as kinds
 
 from reuse.data.freed_memory import give_back
+from reuse.data.large_numbers import are_large, as_floats, has_gaps
 from reuse.errors import DataError
 
 NUMBER, TEXT, TIME = "number", "text", "time"
@@ -19,10 +20,13 @@ ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
 TRUTH = {"true": "True", "false": "False"}
 LONGEST_SPELLING = max(map(len, (*MISSING_SPELLINGS, *TRUTH)))
 SECONDS_A_DAY = 86_400.0
+WHOLE = r"[+-]?\d{1,19}"
 
 
 def typed(name: str, series: pd.Series, kind: str | None = None) -> pd.Series:
     """Return a column as int64 or float64 with NaN, as strings with None, or as times (datetime64 in UTC).
+
+    Whole numbers with gaps are float64 as far as that tells them apart, else pandas' Int64.
 
     Strings that are all numbers are numbers, as a .csv file has no others, unless one is a code such as `007`. Strings
     that are all ISO dates are times. Truth values and categories of a frame are texts.
@@ -59,7 +63,7 @@ def as_number_column(name: str, series: pd.Series) -> pd.Series:
         DataError: a value is none.
     """
     if kind_of(series) == NUMBER:
-        return series
+        return pd.Series(as_floats(series), index=series.index) if has_gaps(series) else series
     if kind_of(series) == TIME:
         raise DataError(f"column {name!r} holds times, such as {series.dropna().iloc[0]}: expected a number")
     numbers = pd.to_numeric(series, errors="coerce").astype(np.float64)
@@ -75,7 +79,7 @@ def as_text_column(series: pd.Series) -> pd.Series:
         return series
     if kind_of(series) == TIME:
         return series.astype(str).where(series.notna(), None)
-    values = [None if value != value else _spelled(value) for value in series.tolist()]
+    values = [None if value is pd.NA or value != value else _spelled(value) for value in series.tolist()]
     return pd.Series(values, index=series.index, dtype=object)
 
 
@@ -85,7 +89,7 @@ def numbers_of(name: str, series: pd.Series, rows: np.ndarray) -> np.ndarray:
     Raises:
         DataError: a value is infinite, or beyond float32, in which networks compute.
     """
-    values = series.to_numpy()[rows]
+    values = (as_floats(series) if has_gaps(series) else series.to_numpy())[rows]
     if values.dtype.kind == "M":
         missing = np.isnat(values)
         seconds = values.astype("datetime64[us]").astype(np.int64) / 1e6
@@ -138,13 +142,16 @@ def _plain_numbers(name: str, series: pd.Series) -> pd.Series:
         return series
     if kinds.is_integer_dtype(series.dtype) and not series.isna().any() and series.max() < 2**63:
         return series.astype(np.int64)
-    return pd.Series(series.to_numpy(np.float64, na_value=np.nan), index=series.index)
+    floats = pd.Series(series.to_numpy(np.float64, na_value=np.nan), index=series.index)
+    return series.astype("Int64") if kinds.is_integer_dtype(series.dtype) and are_large(floats) else floats
 
 
 def _plain_objects(name: str, series: pd.Series) -> pd.Series:
     inferred = kinds.infer_dtype(series, skipna=True)
     if inferred in ("integer", "floating", "mixed-integer-float", "decimal"):
         numbers = pd.to_numeric(series.where(series.notna(), np.nan).astype(np.float64))
+        if inferred == "integer" and numbers.isna().any() and are_large(numbers):
+            return series.where(series.notna(), pd.NA).astype("Int64")
         whole = inferred == "integer" and not numbers.isna().any() and (numbers.abs() < 2**63).all()
         return series.astype(np.int64) if whole else numbers
     if inferred in ("datetime", "datetime64", "date"):
@@ -203,6 +210,9 @@ def _inferred(series: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(series, errors="coerce")
     if numbers.notna().sum() < len(held):
         return series
+    if len(held) < len(series) and are_large(numbers) and held.str.fullmatch(WHOLE).all():
+        whole = [int(text) if isinstance(text, str) else pd.NA for text in series]
+        return pd.Series(whole, series.index, "Int64")
     return numbers if numbers.dtype in (np.int64, np.float64) else numbers.astype(np.float64)
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 
 from reuse.data.column_types import MISSING_SPELLINGS, is_number
 from reuse.data.freed_memory import give_back
+from reuse.data.large_numbers import EXACT
 from reuse.errors import DataError
 from reuse.files import BoundedReader, check_regular
 
@@ -77,7 +78,7 @@ class CsvFile:
             DataError: not text in UTF-8, or a row of another length.
         """
         columns = self._columns({name: str for name in self.names if name in texts})
-        raw = [name for name, values in columns.items() if _is_mixed(values)]
+        raw = [name for name, values in columns.items() if _is_mixed(values) or _has_lost_digits(values)]
         raw += self._codes([name for name, values in columns.items() if _may_be_codes(values)])
         if raw:  # what pandas took for numbers, and is none for all of the rows
             columns |= self._columns(dict.fromkeys(raw, str), usecols=raw)
@@ -228,6 +229,12 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 def _is_mixed(series: pd.Series) -> bool:
     """Return whether pandas gave one column several types, or truth values, which are texts with one spelling here."""
     return series.dtype == bool or (series.dtype == object and not series.isna().all())
+
+
+def _has_lost_digits(values: pd.Series) -> bool:
+    """Return whether pandas may have read whole numbers as floats, as some are missing, that floats do not hold."""
+    is_float = values.dtype.kind == "f" and bool(values.abs().max() > EXACT)
+    return is_float and bool(values.isna().any()) and bool((values.dropna() % 1 == 0).all())
 
 
 def _may_be_codes(values: pd.Series) -> bool:

@@ -9,8 +9,10 @@ import pandas as pd
 
 from reuse.data.column_types import CODE, NUMBER, TEXT, TIME, kind_of, numbers_of
 from reuse.data.freed_memory import give_back
+from reuse.data.large_numbers import fall_together
 from reuse.data.preprocessing import Column
 from reuse.errors import DataError
+from reuse.listing import differ_in_case
 
 MISSING = "(missing)"
 MOST_CATEGORIES = 100
@@ -177,6 +179,9 @@ def _notes(fitted: FittedColumn, values: pd.Series, rows: np.ndarray) -> Iterato
     name = f"column {column.name!r}"
     if column.is_time:
         yield f"{name}: times, read as days since 1970"
+    if fall_together(values, rows):
+        advice = f"put a letter before names, or leave it out with ignore={column.name!r}"
+        yield f"{name} holds whole numbers beyond 2^53, of which neighbours are one as inputs: {advice}"
     if column.is_numeric and _is_constant(values, rows):
         yield f"{name} is {values.iloc[rows[0]]} in every training row: it tells nothing"
     elif column.is_numeric and _numbers_rows(values):
@@ -190,11 +195,13 @@ def _notes(fitted: FittedColumn, values: pd.Series, rows: np.ndarray) -> Iterato
     elif not column.is_numeric:
         alone = ": it tells nothing" if len(column.categories) == 1 else ""
         yield f"{name}: text, {len(column.categories)} categories{alone}"
+    if not column.is_numeric and (note := differ_in_case(column.categories)):
+        yield f"{name}: {note}"
 
 
 def _is_constant(values: pd.Series, rows: np.ndarray) -> bool:
-    held = values.to_numpy()[rows]
-    return bool((held == held[:1]).all())
+    held = values.iloc[rows]
+    return bool(held.notna().all() and (held == held.iloc[0]).all())
 
 
 def _numbers_rows(values: pd.Series) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reuse.data.column_types import is_number
 from reuse.errors import DataError
+from reuse.listing import differ_in_case
 from reuse.menus import lookup
 
 WHOLE_NUMBER = re.compile(r"-?(0|[1-9]\d{0,15})")
@@ -128,7 +129,9 @@ def encode_targets(raw: np.ndarray, names: tuple[str, ...] = ("y",), task: str |
 
 def _encode_one(raw: np.ndarray, name: str) -> Targets:
     if raw.dtype.kind in "OUSb":
-        return _classes(raw, (name,))
+        encoded = _classes(raw, (name,))
+        alike = differ_in_case(encoded.classes)
+        return replace(encoded, note=f"target {name!r}: {alike}" if alike else "")
     values = np.unique(raw)
     if raw.dtype.kind in "iu" and len(values) <= MOST_INTEGER_CLASSES:
         note = (

@@ -12,6 +12,7 @@ import pytest
 
 from reuse.data.column_types import NUMBER, TEXT, TIME, kind_of, numbers_of, typed
 from reuse.data.csv_files import CsvFile
+from reuse.data.loading import load
 from reuse.errors import DataError
 
 NAN = np.nan
@@ -128,3 +129,39 @@ def test_dates_of_arrow_are_times() -> None:
 
 def test_bytes_that_can_change_are_texts_too() -> None:
     assert typed("a", pd.Series([bytearray(b"x"), b"y"])).tolist() == ["x", "y"]
+
+
+LARGE = [2**53 + number for number in range(30)]
+FRAMES = {
+    "nullable": pd.array([*LARGE, pd.NA], dtype="Int64"),
+    "objects": pd.Series([*LARGE, None], dtype=object),
+    "texts": [*map(str, LARGE), None],
+}
+
+
+@pytest.mark.parametrize("kind", [*FRAMES, "csv"])
+def test_large_whole_numbers_beside_gaps_stay_apart(kind: str, tmp_path: Path) -> None:
+    frame: Any = pd.DataFrame({"x": np.arange(31.0), "who": FRAMES.get(kind, FRAMES["nullable"])})
+    if kind == "csv":
+        frame.to_csv(tmp_path / "large.csv", index=False)
+        frame = str(tmp_path / "large.csv")
+    every: dict[str, Any] = {"valid_fraction": 0, "test_fraction": 0}
+    named = load(frame, target="who", task="classification", **every)
+    assert named.classes == tuple(map(str, LARGE))
+    assert load(frame, target="x", **every).preprocessing.columns[0].is_numeric
+    notes = "\n".join(load(frame, target="x", **every).notes)
+    assert "column 'who' holds whole numbers beyond 2^53, of which neighbours are one as inputs" in notes
+
+
+def test_large_whole_numbers_that_stay_apart_as_inputs_are_not_spoken_of() -> None:
+    spread = pd.DataFrame({"when": [2**53 + 4096 * number for number in range(30)], "y": np.arange(30.0)})
+    assert not any("2^53" in note for note in load(spread, target="y").notes)
+
+
+def test_names_that_differ_in_case_alone_are_kept_apart_and_said() -> None:
+    frame = pd.DataFrame({"town": ["Bern", "bern", "BASEL", "Chur"] * 10, "y": ["Yes", "no", "yes", "no"] * 10})
+    data = load(frame, target="y")
+    assert data.preprocessing.columns[0].categories == ("BASEL", "Bern", "Chur", "bern")
+    assert data.classes == ("Yes", "no", "yes")
+    for names in ("column 'town': 'Bern' and 'bern'", "target 'y': 'Yes' and 'yes'"):
+        assert f"{names} differ in letter case alone, and are kept apart" in data.notes
