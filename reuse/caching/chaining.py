@@ -17,6 +17,7 @@ from reuse.caching.probing import Probe
 from reuse.caching.segment import FORMAT
 from reuse.caching.store import Filled, PrefixCache
 from reuse.devices import Compute
+from reuse.fingerprinting.blocks import Blocks
 from reuse.fingerprinting.fingerprint import Fingerprint, fingerprint
 from reuse.layers.earlier import EarlierCut, bridge_between
 from reuse.layers.frontier_tensor import FrontierTensor
@@ -54,13 +55,24 @@ class PrefixCaches:
         self.opened, self.known = opened, opened.root.is_dir()
         self._preprocessing, self._compute, self._description = preprocessing, compute, description
 
-    def print_of(self, prefix: fx.GraphModule, frontier: Stored, stored_as: str | None = None) -> Fingerprint:
-        """Return what the key of a prefix is made of; `stored_as`: the type in which its frontier is stored."""
+    def print_of(
+        self, prefix: fx.GraphModule, frontier: Stored, stored_as: str | None = None, blocks: Blocks | None = None
+    ) -> Fingerprint:
+        """Return what the key of a prefix is made of.
+
+        Args:
+            prefix: the prefix.
+            frontier: what it hands on.
+            stored_as: the type in which that is stored; None: as computed.
+            blocks: parts that it shares with other prefixes.
+        """
         types = {f"stored/{tensor.name}": str(tensor.dtype) for tensor in packed(frontier, stored_as)}
         dtype = torch.bfloat16 if self._compute.precision == "bfloat16" else self._compute.dtype
         preprocessing = {**self._preprocessing, **types}
         device = self._compute.device
-        return fingerprint(prefix, preprocessing=preprocessing, dtype=dtype, device=device, cache_format=FORMAT)
+        return fingerprint(
+            prefix, preprocessing=preprocessing, dtype=dtype, device=device, cache_format=FORMAT, blocks=blocks
+        )
 
     def with_print(self, prints: Fingerprint, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
         """Return the cache of the prefix with this fingerprint."""

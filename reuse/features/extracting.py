@@ -1,7 +1,7 @@
 """The outputs of layers for rows in memory: computed once and for all, whoever asks for them and in what order."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,8 @@ from reuse.features.layer_outputs import LayerOutputs
 from reuse.features.reading import Chunk
 from reuse.features.running import run_frozen
 from reuse.features.streaming import CHECKED_ROWS, Streamed, Streaming
+from reuse.fingerprinting.blocks import Blocks
+from reuse.fingerprinting.environment import OURS
 from reuse.layers.freezing import freeze
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layout import one_tensor
@@ -123,24 +125,49 @@ def find_prefix(
     opened: ActivationCache,
     dtype: str | None,
 ) -> Prefix:
-    """Return outputs of layers as a prefix, and where they are kept.
+    """Return outputs of layers as a prefix, and where they are kept; see `find_prefixes`."""
+    return find_prefixes([outputs], None, example, preprocessing, compute, opened, dtype)[0]
+
+
+def find_prefixes(
+    layers: Sequence[nn.Module],
+    each: Callable[[Tensor], Sequence[Tensor]] | None,
+    example: Tensor,
+    preprocessing: Preprocessing,
+    compute: Compute,
+    opened: ActivationCache,
+    dtype: str | None,
+) -> list[Prefix]:
+    """Return outputs of several layers of one network, each as a prefix, and where they are kept.
 
     Args:
-        outputs: what gives them of rows, `(rows, columns)`, on its device; it is frozen.
+        layers: what gives them of rows, each `(rows, columns)`, on its device; they are frozen.
+        each: gives all of them of a few rows, in one pass; None: they are run one by one.
         example: a few rows, on the device.
         preprocessing: of all rows.
         compute: where and in which types.
         opened: the cache.
         dtype: in which type they are stored; None: as computed.
     """
-    freeze(Ended(outputs), "outputs")
-    prefix = graph_of(outputs.eval())
-    given = example[:FEW].clone()
-    (output,) = run_frozen(prefix, (given,), compute)
-    frontier = (FrontierTensor("outputs", tuple(output.shape[1:]), output.dtype),)
-    about = {"model": type(outputs.model if isinstance(outputs, LayerOutputs) else outputs).__name__, "data": "rows"}
-    caches = PrefixCaches(opened, preprocessing.to_dict(), compute, about)
-    return Prefix(prefix, caches.of(prefix, frontier, dtype), given, (output.cpu(),))
+    freeze(Ended(nn.ModuleList(layers)), "outputs")
+    graphs, given = [graph_of(layer.eval()) for layer in layers], example[:FEW].clone()
+    gave = [run_frozen(graph, (given,), compute)[0] for graph in graphs] if each is None else each(given)
+    blocks = Blocks(map(network_within, layers))  # described once: nothing runs from here on until all have their keys
+    found = []
+    for layer, graph, output in zip(layers, graphs, gave, strict=True):
+        frontier = (FrontierTensor("outputs", tuple(output.shape[1:]), output.dtype),)
+        about = {"model": type(layer.model if isinstance(layer, LayerOutputs) else layer).__name__, "data": "rows"}
+        caches = PrefixCaches(opened, preprocessing.to_dict(), compute, about)
+        prints = caches.print_of(graph, frontier, dtype, blocks)
+        found.append(Prefix(graph, caches.with_print(prints, frontier, dtype), given, (output.cpu(),)))
+    return found
+
+
+def network_within(outputs: nn.Module) -> nn.Module:
+    """Return the network inside of modules of ours that only choose among its outputs."""
+    inside = list(outputs.children())
+    is_ours = type(outputs).__module__.partition(".")[0] == OURS
+    return network_within(inside[0]) if is_ours and len(inside) == 1 else outputs
 
 
 def filled(streaming: Streaming, store: PrefixCache, inputs: Inputs, device: torch.device) -> Rows:

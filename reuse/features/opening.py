@@ -14,7 +14,7 @@ from reuse.caching.store import PrefixCache
 from reuse.data.inputs import Inputs
 from reuse.devices import Compute, moved_each
 from reuse.distributed import from_main
-from reuse.features.running import run_frozen
+from reuse.features.running import RunFrozen, run_frozen
 from reuse.fingerprinting.compiled import is_compiled
 from reuse.layers.cutting import ROWS
 from reuse.reporting import Reporter
@@ -29,10 +29,11 @@ class Opening:
         rows: all that will be read.
         compute: where and in which types.
         reporter: told of what is set aside.
+        running: runs a prefix.
     """
 
-    def __init__(self, rows: Inputs, compute: Compute, reporter: Reporter) -> None:
-        self._rows, self._compute, self._reporter = rows, compute, reporter
+    def __init__(self, rows: Inputs, compute: Compute, reporter: Reporter, running: RunFrozen = run_frozen) -> None:
+        self._rows, self._compute, self._reporter, self._running = rows, compute, reporter, running
         self._checked: dict[str, bool] = {}
 
     def may_serve(self, prefix: fx.GraphModule, store: PrefixCache) -> bool:
@@ -81,4 +82,4 @@ class Opening:
         return mismatch(store, self._rows.digests(), compute, run, device=device, rows=COMPARED_ROWS)
 
     def _run(self, prefix: fx.GraphModule, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return run_frozen(prefix, moved_each(inputs, self._compute), self._compute)
+        return self._running(prefix, moved_each(inputs, self._compute), self._compute)

@@ -69,7 +69,7 @@ class Streaming:
         computed = 0
         for chunk in chunks:
             if self._opening is None:
-                self._opening = Opening(chunk.inputs, self._compute, self._reporter)
+                self._opening = Opening(chunk.inputs, self._compute, self._reporter, self._run_few)
             keys.append(chunk.inputs.digests())
             targets += chunk.targets
             run = partial(self._run, chunk)
@@ -85,6 +85,10 @@ class Streaming:
     def missing(self, keys: np.ndarray) -> np.ndarray:
         """Return the positions of rows that are not in the cache; of all, where it may not serve."""
         return np.arange(len(keys)) if self._store.quarantined else self._store.missing(keys)
+
+    def _run_few(self, prefix: fx.GraphModule, inputs: tuple[Tensor, ...], compute: Compute) -> tuple[Tensor, ...]:
+        """Return what frozen layers compute of the rows that show whether the cache may serve."""
+        return run_frozen(prefix, inputs, compute)
 
     def _run(self, chunk: Chunk, positions: np.ndarray) -> tuple[Tensor, ...]:
         inputs = chunk.inputs.gather(torch.from_numpy(positions))

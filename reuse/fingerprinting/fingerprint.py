@@ -10,6 +10,7 @@ import torch
 
 from reuse.devices import dtype_name
 from reuse.errors import CacheError
+from reuse.fingerprinting.blocks import Blocks
 from reuse.fingerprinting.digests import digest
 from reuse.fingerprinting.environment import base_versions, numerics
 from reuse.fingerprinting.modules import describe_module, graph_components, hook_components
@@ -64,6 +65,7 @@ def fingerprint(
     dtype: torch.dtype,
     device: torch.device,
     cache_format: int,
+    blocks: Blocks | None = None,
 ) -> Fingerprint:
     """Return the fingerprint of a prefix: the same in every process for the same computation, another for any other.
 
@@ -83,12 +85,13 @@ def fingerprint(
         dtype: type of the computation.
         device: where it runs; its kind counts.
         cache_format: number of the format in which its outputs are stored.
+        blocks: parts of it that are described once for several fingerprints, between which nothing may run.
 
     Raises:
         CacheError: something that cannot be described (TorchScript modules, meta tensors, endless nesting).
     """
     try:
-        components = _components(prefix, preprocessing, cache_format)
+        components = _components(prefix, preprocessing, cache_format, blocks)
     except RecursionError as error:
         raise CacheError(
             "the frozen layers hold objects nested too deeply to be described for a cache key: train without a cache "
@@ -98,7 +101,9 @@ def fingerprint(
     return Fingerprint(components | numerics(kind) | {"dtype": dtype_name(dtype), "device": kind})
 
 
-def _components(prefix: torch.fx.GraphModule, preprocessing: Mapping[str, Any], cache_format: int) -> Components:
+def _components(
+    prefix: torch.fx.GraphModule, preprocessing: Mapping[str, Any], cache_format: int, blocks: Blocks | None
+) -> Components:
     def described(description: Description) -> Components:
         components = dict(graph_components("", prefix, description))
         components |= {f"preprocessing/{name}": description.text(value) for name, value in preprocessing.items()}
@@ -108,7 +113,7 @@ def _components(prefix: torch.fx.GraphModule, preprocessing: Mapping[str, Any], 
         versions = description.packages | base_versions(cache_format)
         return components | {f"versions/{name}": text for name, text in versions.items()}
 
-    plain = Description(describe_module)
+    plain = Description(describe_module, blocks=blocks)
     components = described(plain)
     if not plain.met_own:
         return components
@@ -128,7 +133,7 @@ def described_by_reads(described: Describe, plain: Description) -> tuple[Compone
     """
     names: Names = frozenset()
     while True:
-        description = reading_description(names, plain.tensors)
+        description = reading_description(names, plain.tensors, plain.blocks)
         components = described(description)
         assert description.own is not None
         read = description.own.read()
@@ -137,14 +142,15 @@ def described_by_reads(described: Describe, plain: Description) -> tuple[Compone
         names = None if read is None else names | read
 
 
-def reading_description(names: Names, tensors: Tensors | None = None) -> Description:
+def reading_description(names: Names, tensors: Tensors | None = None, blocks: Blocks | None = None) -> Description:
     """Return a description in which the user's own code counts by what it does and reads.
 
     Args:
         names: that are read; None: any may be.
         tensors: texts of tensors that are known.
+        blocks: parts that are described already.
     """
-    return Description(describe_module, partial(_own_code, names), tensors)
+    return Description(describe_module, partial(_own_code, names), tensors, blocks)
 
 
 def _own_code(names: Names, description: Description) -> OwnCode:

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import Module
 
 from reuse.errors import CacheError
+from reuse.fingerprinting.blocks import Block
 from reuse.fingerprinting.compiled import describe_wrapper, is_compiled, is_wrapper
 from reuse.fingerprinting.digests import digest
 from reuse.fingerprinting.values import Description
@@ -44,6 +45,10 @@ def module_components(path: str, module: Module, description: Description) -> It
     if isinstance(module, torch.fx.GraphModule):
         yield from graph_components(path, module, description)
         return
+    block = description.blocks.of(path, module, _block)
+    if block is not None:
+        yield from description.take(block).items()
+        return
     yield f"attributes/{path}/class", _class(module, description)
     if is_compiled(module):
         yield f"attributes/{path}/compiled", "yes"
@@ -61,6 +66,17 @@ def module_components(path: str, module: Module, description: Description) -> It
     for name, child in module._modules.items():
         if child is not None:
             yield from module_components(_join(path, name), child, description)
+
+
+def _block(path: str, module: Module) -> Block | None:
+    """Return the description of a module by itself; None where it is not the same whatever other code reads."""
+    description = Description(describe_module)
+    if description.is_own(type(module).__module__):
+        return None
+    components = dict(module_components(path, module, description))
+    code, patches = description.code(), description.patches()
+    written_on = any(vars(tensor) for tensor, _ in description.tensors.values())
+    return None if description.met_own or written_on else Block(components, code, patches, description.packages)
 
 
 def graph_components(path: str, graph_module: torch.fx.GraphModule, description: Description) -> Iterator[Component]:

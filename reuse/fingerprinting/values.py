@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from reuse.fingerprinting import digests as code
+from reuse.fingerprinting.blocks import Block, Blocks
 from reuse.fingerprinting.digests import array_text, digest, qualified_name, short, tensor_text
 from reuse.fingerprinting.environment import pinned_version
 from reuse.fingerprinting.kernels import constants_of, kernels_of
@@ -39,6 +40,7 @@ from reuse.fingerprinting.patches import patches_below
 # Classes that stand for themselves: the version of torch or Python pins them.
 FOUNDATIONS: frozenset[type] = frozenset({object, torch.nn.Module, dict, list, tuple, set, str, int, float})
 CYCLE = "<itself>"
+SEVERAL = "+"  # between digests of things of one name
 NUMBERS = (int, float, complex, str, bytes)
 REPR_TYPES = (
     type(None),
@@ -71,6 +73,7 @@ class Description:
         describe_module: describes an `nn.Module` that is found as a plain value.
         own: describes the user's own code by what it does; None: by names, for people.
         tensors: texts of tensors that another description has made already, by id.
+        blocks: parts of the model that other descriptions share; None: there are none.
 
     Attributes:
         packages: versions of the installed packages that were met.
@@ -83,11 +86,14 @@ class Description:
         describe_module: Callable[["Description", torch.nn.Module], str],
         own: Callable[["Description"], OwnCode] | None = None,
         tensors: dict[int, tuple[torch.Tensor, str]] | None = None,
+        blocks: Blocks | None = None,
     ) -> None:
         self.packages: dict[str, str] = {}
         self.met_own = False
         self.tensors = {} if tensors is None else tensors
         self.own = None if own is None else own(self)
+        self.blocks = Blocks(()) if blocks is None else blocks
+        self._blocks: list[Block] = []  # that were met
         self._describe_module = describe_module
         self._known: dict[int, tuple[object, str]] = {}  # holding the object keeps its id from being used again
         self._pending: list[FunctionType | type] = []
@@ -112,9 +118,15 @@ class Description:
         """Return what lies in the place of functions of packages that the described classes reach, by class."""
         found = {}
         for kind in [thing for thing in self._classes if not self._is_users(thing)]:
+            if kind in self.blocks.unpatched:
+                continue
             lines = sorted({f"{place}: {self.text(value)}" for place, value in patches_below(kind, self._is_patch)})
             if lines:
                 found[qualified_name(kind)] = short("\n".join(lines))
+            else:
+                self.blocks.unpatched.add(kind)
+        for block in self._blocks:
+            found |= block.patches
         return found
 
     def code(self) -> dict[str, str]:
@@ -124,8 +136,10 @@ class Description:
             thing = self._pending.pop()
             own = self.function(thing) if isinstance(thing, FunctionType) else self._class_digest(thing)
             digests.setdefault(qualified_name(thing), set()).add(own)
+        for name, text in (pair for block in self._blocks for pair in block.code.items()):
+            digests.setdefault(name, set()).update(text.split(SEVERAL))
         # Two different things of one name: both digests count.
-        return {name: "+".join(sorted(found)) for name, found in digests.items()}
+        return {name: SEVERAL.join(sorted(found)) for name, found in digests.items()}
 
     def function(self, function: FunctionType) -> str:
         """Return a digest of what a function computes: code, defaults, closure, and the globals it refers to."""
@@ -152,6 +166,12 @@ class Description:
             return False
         self.met_own = True
         return True
+
+    def take(self, block: Block) -> Mapping[str, str]:
+        """Return the components of a part that another description made, and count what it met."""
+        self.packages |= block.packages
+        self._blocks.append(block)
+        return block.components
 
     def refer(self, thing: FunctionType | type) -> None:
         """Have `code` return a digest of a function or class too."""

@@ -1,10 +1,12 @@
 """Several layers of a model in one pass, each cached by itself: what each gives by hand, and no row twice."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -13,8 +15,9 @@ from reuse.data.arrays import ArrayInputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import Compute
 from reuse.errors import CutError
-from reuse.features.layer_caches import LayerRows, rows_of_layers
-from reuse.features.layer_outputs import LayerOutputs
+from reuse.features.extracting import find_prefixes
+from reuse.features.layer_caches import LayerRows, SharedPass, rows_of_layers
+from reuse.features.layer_outputs import LayerOutputs, LayersTogether
 from reuse.reporting import Reporter
 
 PREPROCESSING, COMPUTE = Preprocessing("vectors"), Compute(torch.device("cpu"), "float32")
@@ -32,6 +35,13 @@ class Layers(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = self.head(self.high(self.low(inputs).relu()).relu())
         return found
+
+
+class Shifted(nn.Linear):
+    """A layer that adds what the environment says, which no key sees."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs) + float(os.environ.get(f"SHIFT_OF_{self.out_features}", "0"))
 
 
 def passed(model: nn.Module, names: Sequence[str | None], cache: Path | None, rows: slice = slice(None)) -> LayerRows:
@@ -91,3 +101,64 @@ def test_a_layer_whose_output_is_changed_in_place_gives_what_it_gives_alone(tmp_
     together = LayerOutputs(model, "0,2")
     together.measure(torch.from_numpy(X[:2]))
     torch.testing.assert_close(together(torch.from_numpy(X))[:, :5], own)
+
+
+def test_a_probe_of_each_layer_takes_the_passes_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes, plain = [], SharedPass.run
+    monkeypatch.setattr(SharedPass, "run", lambda self, inputs: (passes.append(len(inputs)), plain(self, inputs))[1])
+    rows = slice(0, 100)
+    passed(Layers(), ["low", "high", "head"], tmp_path, rows)
+    few = [count for count in passes if count not in (64, 36)]
+    assert len(few) == 4  # two rows to see what layers give, and three times those of the probe
+    assert passes.count(64) == passes.count(36) == 1
+
+
+def test_each_layer_is_asked_again_by_a_pass_of_its_own() -> None:
+    model, rows = Layers(), torch.from_numpy(X[:4])
+    layers = [LayerOutputs(model, name) for name in ("low", "high")]
+    for layer in layers:
+        layer.measure(rows)
+    shared = SharedPass(LayersTogether(layers), COMPUTE)
+    before = [shared.of_few(rows, place) for place in (0, 1)]
+    with torch.no_grad():
+        model.low.weight.add_(1)
+    after = shared.of_few(rows, 0), shared.of_few(rows, 1)
+    torch.testing.assert_close(after[0], model.low(rows).detach())
+    torch.testing.assert_close(after[1], model.high(model.low(rows).relu()).detach())
+    assert not torch.equal(before[0], after[0])
+
+
+@pytest.mark.parametrize(("width", "set_aside"), [(5, 2), (4, 1)])
+def test_layers_that_compute_otherwise_are_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, set_aside: int
+) -> None:
+    model = Layers()
+    model.low, model.high = Shifted(6, 5), Shifted(5, 4)
+    passed(model, ["low", "high"], tmp_path, slice(0, 40))
+    monkeypatch.setenv(f"SHIFT_OF_{width}", "0.5")
+    found = passed(model, ["low", "high"], tmp_path, slice(0, 40))
+    low = model.low(torch.from_numpy(X[:40])).detach()
+    torch.testing.assert_close(found.outputs[0], low)
+    torch.testing.assert_close(found.outputs[1], model.high(low.relu()).detach())
+    assert sum(bool(one.damage) for one in ActivationCache(tmp_path).entries()) == set_aside
+
+
+def test_a_key_is_the_same_alone_and_beside_other_layers(tmp_path: Path) -> None:
+    def keys(folder: str, names: Sequence[str | None], model: nn.Module) -> set[str]:
+        pixels, layers = torch.rand(8, 3, 32, 32), [LayerOutputs(model, name) for name in names]
+        for layer in layers:
+            layer.measure(pixels[:2])
+        found = find_prefixes(layers, None, pixels, PREPROCESSING, COMPUTE, ActivationCache(tmp_path / folder), None)
+        return {one.store.key for one in found}
+
+    model = timm.create_model("test_resnet").eval()
+    together = keys("a", ["layer1", "layer3", None], model)
+    assert together == {key for name in ("layer1", "layer3", None) for key in keys("b", [name], model)}
+    assert len(together) == 3
+    handle = model.layer1.register_forward_hook(lambda _, __, given: given * 2)  # somebody's own code is in it now
+    hooked = keys("c", ["layer1", "layer3", None], model)
+    assert hooked == {key for name in ("layer1", "layer3", None) for key in keys("d", [name], model)}
+    handle.remove()
+    with torch.no_grad():
+        model.layer4[0].conv1.weight[0] += 1
+    assert together.isdisjoint(hooked | keys("e", ["layer1", "layer3", None], model))
