@@ -147,7 +147,7 @@ class Comparison:
     def __call__(self, seed: int, data: str, labels: int, way: str) -> dict[str, float]:
         """Return accuracies on the test rows, and the minutes of pretraining."""
         drawn: dict[str, Any] = {"data": data, "labels": f"{labels}/class", "seed": seed, "split_seed": 0}
-        name, number = f"{data}-{labels}-{way}-{seed}", seed % PRETRAININGS
+        name, number = f"{data}-{labels}-{_in_a_path(way)}-{seed}", seed % PRETRAININGS
         if way == "from scratch":
             return {"unfrozen": self.trained(name, None, drawn)}
         frozen = {"frozen": self.frozen(data, way, number, reuse.load(**drawn))}
@@ -173,9 +173,8 @@ class Comparison:
     def frozen(self, data: str, way: str, number: int, drawn: Dataset) -> float:
         """Return the accuracy of a linear head on frozen features."""
         features, (test, truth) = self.features(data, way, number), rows_of(self.whole(data).test)
-        path = (
-            self.folder / f"{data}-{way}-{number}.npy"
-        )  # of all test rows, too large to be kept in memory for all ways
+        # Of all test rows, too large to be kept in memory for all ways.
+        path = self.folder / f"{data}-{_in_a_path(way)}-{number}.npy"
         if not path.exists():
             np.save(path, features(test))
         (x, y), (x_valid, y_valid) = rows_of(drawn.train), rows_of(drawn.valid)
@@ -193,7 +192,7 @@ class Comparison:
         return features_of(NETWORK, whole, run=run, seed=number)
 
     def _source(self, data: str, way: str, number: int) -> tuple[str, float]:
-        out = self.sources / f"{data}-{way}-{number}-{self.minutes:g}min"
+        out = self.sources / f"{data}-{_in_a_path(way)}-{number}-{self.minutes:g}min"
         kept = out / "pretrained.json"
         if not kept.exists():
             rmtree(out, ignore_errors=True)  # stopped on the way
@@ -202,6 +201,11 @@ class Comparison:
             kept.write_text(json.dumps({"run": run, "minutes": minutes}))
         found = json.loads(kept.read_text())
         return found["run"], found["minutes"]
+
+
+def _in_a_path(way: str) -> str:
+    """Return a way in the name of a file: settings of a method, such as its views, may hold slashes."""
+    return way.replace("/", "+")
 
 
 def compared(record: Record) -> Iterator[tuple[str, str, str, str]]:
