@@ -9,6 +9,7 @@ import click
 from reuse.cli.configuring import settings_of_call
 from reuse.cli.options import CONFIG, JSON, PATTERNS, Command, given, refusing, with_settings
 from reuse.cli.saying import announce, say
+from reuse.cli.wording import as_typed
 from reuse.settings.commands import PlanArguments
 from reuse.settings.uses import InspectArguments
 
@@ -70,14 +71,14 @@ def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any)
                 {"cut": False, "reason": str(error), "frozen": None, "frontier": [], "cache": None, "plan": None}
             )
         else:
-            say(f"no cache: {error}")
+            say(as_typed(f"no cache: {error}"))
         return
     if as_json:
         print_json(_plan_values(freezing, features))
         return
     say(f"frozen: {', '.join(freezing.layers)}")
     for line in (*describe_plan(features), *plan_table(features.plan)):
-        say(line)
+        say(as_typed(line))
 
 
 def _plan_values(freezing: Any, features: Any) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reuse.cli.completing import completing
-from reuse.errors import UsageError
+from reuse.cli.wording import as_typed
+from reuse.errors import ReuseError, UsageError
 from reuse.settings.calling import refuse_others
 from reuse.settings.group import Settings
 from reuse.settings.run import ListenerSettings
@@ -70,6 +71,14 @@ class Command(click.Command):
         except click.MissingParameter as error:
             if error.param is not None and error.param.name in ("run", "runs"):
                 raise UsageError(f"no run is named: {ctx.command_path} RUN, one of `reuse runs list`") from error
+            raise
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what its errors say of settings names options."""
+        try:
+            return super().invoke(ctx)
+        except ReuseError as error:
+            error.args = tuple(as_typed(part) if isinstance(part, str) else part for part in error.args)
             raise
 
     def _refuse_as_option(self, option: str, ctx: click.Context) -> None:

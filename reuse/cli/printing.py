@@ -11,6 +11,7 @@ import click
 
 from reuse.cli.progress import RowBar, RowLines, TrainingBar, TrainingLines
 from reuse.cli.saying import say
+from reuse.cli.wording import as_typed
 from reuse.escaping import escaped
 from reuse.reporting import Epoch, Progress, Reporter, Underway
 from reuse.settings.files import without_infinities
@@ -28,8 +29,8 @@ class Printer(Reporter):
         self.training: TrainingBar | TrainingLines | None = None
 
     def line(self, text: str) -> None:
-        """Print one line."""
-        say(text, err=True)
+        """Print one line, which names settings as they are typed."""
+        say(as_typed(text), err=True)
 
     def batch(self, underway: Underway, loss: Callable[[], float]) -> None:
         """Show a batch."""

@@ -88,7 +88,7 @@ def test_a_plan_is_that_of_the_first_phase_and_refuses_what_the_training_would(r
     reuse(*options, "--out", "anywhere").is_refused("a plan writes and resumes nothing, and takes no out")
     values = reuse(*options, "--unfreeze", "5:hidden2", "--json").json
     assert values["plan"]["epochs"] == 5
-    reason = "augmentation gives the frozen layers other inputs each epoch; views=5 stores five versions of each row"
+    reason = "augmentation gives the frozen layers other inputs each epoch; --views 5 stores five versions of each row"
     assert reuse(*options, "--augment", "shift:1").out == f"no cache: {reason}\n"
     reuse(*options, "--learning-rate", -1).is_refused("learning rate is -1")
     reuse(*options, "--unfreeze", "5:output").is_refused("output", "not frozen")
