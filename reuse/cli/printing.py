@@ -18,6 +18,8 @@ from reuse.settings.files import without_infinities
 
 DASH = "–"  # in place of a number that there cannot be
 
+WARNING = "warning: "  # how a line begins that is to be read in any case
+
 
 class Printer(Reporter):
     """Prints lines and progress to standard error: a bar on a terminal, plain lines elsewhere."""
@@ -72,6 +74,22 @@ class Printer(Reporter):
 def is_before(underway: Underway, shown: TrainingBar | TrainingLines) -> bool:
     """Return whether an epoch is of another training than what is shown, which is further."""
     return underway.number < shown.number
+
+
+class QuietPrinter(Reporter):
+    """Prints warnings alone."""
+
+    def __init__(self) -> None:
+        context = click.get_current_context(silent=True)
+        self.began = context.find_root().obj if context else None
+
+    def line(self, text: str) -> None:
+        """Print a line that warns."""
+        if text.startswith(WARNING):
+            say(as_typed(text), err=True)
+
+    def close(self) -> None:
+        """There is no bar to take away."""
 
 
 def print_json(values: Mapping[str, Any] | Sequence[Any]) -> None:

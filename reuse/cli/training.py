@@ -8,7 +8,7 @@ import click
 
 from reuse.cli.configuring import settings_of_call
 from reuse.cli.objectives import list_objectives, with_own
-from reuse.cli.options import CONFIG, JSON, PATTERNS, Command, with_settings
+from reuse.cli.options import CONFIG, JSON, PATTERNS, QUIET, Command, with_settings
 from reuse.cli.saying import announce, say
 from reuse.settings.commands import FinetuneArguments, PretrainArguments
 
@@ -19,6 +19,7 @@ SPLITS = ("train", "valid", "test")  # in the order in which they are shown
 @with_settings(PretrainArguments)
 @CONFIG
 @JSON
+@QUIET
 @click.option("--list", "list_objectives", is_flag=True, help="Name the objectives and what they do.")
 @click.option(
     "--set", "own", multiple=True, metavar="NAME=VALUE", help="A setting of the objective's own, as behind its colon."
@@ -34,19 +35,21 @@ def pretrain(context: click.Context, /, own: tuple[str, ...], **switches: Any) -
     if switches["list_objectives"]:
         list_objectives(as_json=switches["as_json"])
         return
-    announce(as_json=switches["as_json"])
+    announce(as_json=switches["as_json"] or switches["quiet"])
     from reuse.pretraining.pretrain import pretrain as call
 
-    result = _train(call, with_own(own, settings_of_call(context, switches["config"], PretrainArguments)))
-    _show(result, switches["as_json"], "reuse finetune --freeze LAYERS")
+    settings = with_own(own, settings_of_call(context, switches["config"], PretrainArguments))
+    result = _train(call, settings, quiet=switches["quiet"])
+    _show(result, "reuse finetune --freeze LAYERS", as_json=switches["as_json"], quiet=switches["quiet"])
 
 
 @click.command(cls=Command, epilog=PATTERNS)
 @with_settings(FinetuneArguments)
 @CONFIG
 @JSON
+@QUIET
 @click.pass_context
-def finetune(context: click.Context, /, as_json: bool, config: str | None, **_: Any) -> None:
+def finetune(context: click.Context, /, as_json: bool, quiet: bool, config: str | None, **_: Any) -> None:
     """Reuse the layers of SOURCE, freeze some, compute these once, train the rest on labels.
 
     SOURCE is a run folder, a file of weights, or a model such as timm:resnet18; the newest pretraining run where none
@@ -54,32 +57,40 @@ def finetune(context: click.Context, /, as_json: bool, config: str | None, **_: 
 
     Example: reuse finetune timm:resnet18 --freeze '!head' --data photos/ --epochs 20
     """
-    announce(as_json=as_json)
+    announce(as_json=as_json or quiet)
     from reuse.finetuning.finetune import finetune as call
 
     settings = settings_of_call(context, config, FinetuneArguments)
-    result = _train(call, settings)
+    result = _train(call, settings, quiet=quiet)
     if "resume" in settings and not as_json:
         result = replace(result, plan=None)  # it is of a part of the epochs, and what is told beside it of all
-    _show(result, as_json, f"reuse predict {result.run} --data SPEC")
+    _show(result, f"reuse predict {result.run} --data SPEC", as_json=as_json, quiet=quiet)
 
 
-def _train(function: Any, settings: dict[str, Any]) -> Any:
-    from reuse.cli.printing import Printer
+def _train(function: Any, settings: dict[str, Any], *, quiet: bool) -> Any:
+    from reuse.cli.printing import Printer, QuietPrinter
 
-    printer = Printer()
+    printer = QuietPrinter() if quiet else Printer()
     try:
         return function(**settings, reporter=printer)
     finally:
         printer.close()
 
 
-def _show(result: Any, as_json: bool, following: str) -> None:
-    from reuse.cli.printing import print_json, table
+def _show(result: Any, following: str, *, as_json: bool, quiet: bool) -> None:
+    from reuse.cli.printing import print_json
 
     if as_json:
         print_json(result.to_dict())
         return
+    if not quiet:
+        _show_metrics(result)
+    say(f"run folder: {result.run}; next: {following}")
+
+
+def _show_metrics(result: Any) -> None:
+    from reuse.cli.printing import table
+
     if result.comparison:
         for line in _compared(result):
             click.echo(line)
@@ -88,7 +99,6 @@ def _show(result: Any, as_json: bool, following: str) -> None:
         click.echo(table([{"split": name, **values} for name, values in measured.items()]))
     for line in (*_phases(result), *_came_of_plan(result), _summary(result)):
         say(line)
-    say(f"run folder: {result.run}; next: {following}")
 
 
 def _compared(result: Any) -> list[str]:

@@ -35,7 +35,7 @@ unused = ("torch._dynamo", "timm", "torchvision", "transformers")
 print([name for name in unused if name in sys.modules])
 """
 # What a command has beside the settings of its function, and what a function has beside those of its command.
-OWN_OPTIONS = {"as_json", "config", "list_objectives"}
+OWN_OPTIONS = {"as_json", "config", "list_objectives", "quiet"}
 OWN_ARGUMENTS = {"reporter"}
 STARTS = {
     "help": "from reuse.cli.main import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass",
