@@ -63,6 +63,10 @@ class Reporter:
     def line(self, text: str) -> None:
         """Take one line for a person to read."""
 
+    def warning(self, text: str) -> None:
+        """Take a line that is to be read in any case; a line as any other, where nobody tells them apart."""
+        self.line(text)
+
     def batch(self, underway: Underway, loss: Callable[[], float]) -> None:
         """Take a batch of an epoch as done.
 
@@ -106,6 +110,11 @@ class Transcript(Reporter):
         """Keep a line and pass it on."""
         self.lines.append(text)
         self.listener.line(text)
+
+    def warning(self, text: str) -> None:
+        """Keep a line that is to be read in any case, and pass it on."""
+        self.lines.append(text)
+        self.listener.warning(text)
 
     def batch(self, underway: Underway, loss: Callable[[], float]) -> None:
         """Pass a batch on."""

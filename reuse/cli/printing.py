@@ -86,7 +86,11 @@ class QuietPrinter(Reporter):
     def line(self, text: str) -> None:
         """Print a line that warns."""
         if text.startswith(WARNING):
-            say(as_typed(text), err=True)
+            self.warning(text)
+
+    def warning(self, text: str) -> None:
+        """Print a line."""
+        say(as_typed(text), err=True)
 
     def close(self) -> None:
         """There is no bar to take away."""

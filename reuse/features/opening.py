@@ -58,7 +58,7 @@ class Opening:
 
     def _check(self, prefix: fx.GraphModule, store: PrefixCache) -> bool:
         if (known := store.quarantined) is not None:
-            self._reporter.line(
+            self._reporter.warning(
                 f"the cached prefix {store.key} was set aside ({known}), and what it holds is computed anew; `reuse "
                 f"cache clear {store.key}` removes it if the cause is gone"
             )
@@ -67,7 +67,7 @@ class Opening:
         if found is None:
             return True
         store.quarantine(found)
-        self._reporter.line(
+        self._reporter.warning(
             f"set aside for good, and computed anew: the cached prefix {store.key}, as {found}, so it depends on "
             f"something that its key does not see; `reuse cache clear {store.key}` removes it if the cause is gone"
         )

@@ -91,7 +91,7 @@ def _train(setup: PretrainSetup, run: RunFolder, reporter: Reporter, *, resume: 
             progress = _train_at_once(setup, run, reporter, probe, resume=resume)
         collapse = probe.advice() if probe is not None else ""
         if collapse:
-            reporter.line(collapse)
+            reporter.warning(collapse)
         save_weights(run, setup.encoder)
         for name, child in _beside(setup).items():
             save_tensors(run.path / f"{name}.safetensors", savable_tensors(child))

@@ -75,7 +75,7 @@ def open_entrant(named: RankedSource, arguments: RankArguments, loads: Loads, re
     if is_several(entrant.data.train.inputs.layout):
         raise UsageError(f"{named.name} takes several inputs a row, and a ranking reads models of one: leave it out")
     if entrant.is_random:
-        reporter.line(f"careful: {named.name} has random weights")
+        reporter.warning(f"careful: {named.name} has random weights")
     return entrant
 
 

@@ -167,7 +167,7 @@ def train(
     failure = trainer.objective.failure(sums["train"]) if "train" in sums else ""
     if failure:
         failure = f"nothing was learned: {failure}; {ADVICE.format(rate=settings.learning_rate)}"
-        reporter.line(failure)
+        reporter.warning(failure)
     return replace(fitted, metrics=metrics, failure=failure, seconds=time.perf_counter() - started)
 
 
