@@ -13,6 +13,6 @@ def differ_in_case(names: Iterable[str]) -> str:
     """Return a note where some names are the same but for their letters' case, else nothing: they are kept apart."""
     found: dict[str, list[str]] = {}
     for name in names:
-        found.setdefault(name.casefold(), []).append(name)
+        found.setdefault(name.lower(), []).append(name)
     alike = next((some for some in found.values() if len(some) > 1), None)
     return "" if alike is None else f"{' and '.join(map(repr, alike))} differ in letter case alone, and are kept apart"

@@ -83,6 +83,9 @@ class Index:
         except UnreadableSegmentError as error:
             self._unreadable[path] = identity
             set_file_aside(error)
+        except CacheError:
+            if _identity(path) is not None:  # else somebody has removed it since it was listed
+                raise
         else:
             self._add(header)
 

@@ -1,5 +1,6 @@
 """The cache of one prefix: which rows it has, computing those it lacks, and handing them out."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from reuse.caching.activations import Activations, read_rows
 from reuse.caching.computing import ComputeRows, compute_blocks, needed_bytes, portion, write_segment
 from reuse.caching.damage import DamageError, set_aside
 from reuse.caching.discarding import discard_segment
+from reuse.caching.header import Header
 from reuse.caching.holding import Hold
 from reuse.caching.index import Index, first_places
 from reuse.caching.locking import FillShare, alone, disk_errors, ranks_of, writing
@@ -24,10 +26,12 @@ from reuse.caching.probe_record import read_probe, write_probe
 from reuse.caching.probing import Probe
 from reuse.caching.quarantine import read_quarantine, write_quarantine
 from reuse.caching.reading_ahead import SpareMemory
-from reuse.caching.segment_rows import HarmedRowsError, LostRowsError
+from reuse.caching.segment_rows import HarmedRowsError, LostRowsError, rows_of
 from reuse.caching.stored_rows import StoredRows, Unpacker
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
+
+log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 2**30
 BLOCK_BYTES = 16 * 2**20
@@ -218,12 +222,15 @@ class PrefixCache:
         Args:
             keys: digests of the rows, (n, 16) uint8.
         """
-        self._index.refresh()
-        segments = self._index.segments_within(keys)
-        if not segments:
-            return True
-        with disk_errors(self.path), alone(self.path) as free:
-            return free and all(map(discard_segment, segments))
+        try:
+            with disk_errors(self.path), alone(self.path) as free:
+                if not free:
+                    return False
+                self._index.refresh()
+                return all(map(discard_segment, self._index.segments_within(keys)))
+        except CacheError as error:  # what is in nobody's way is no reason to end a training
+            log.debug("versions of rows stay in %s: %s", self.path, error)
+            return False
 
     def set_aside(self, damage: DamageError) -> None:
         """Leave damaged rows out from now on, here and in other processes, so that they count as missing."""
@@ -278,7 +285,10 @@ class PrefixCache:
             raise LostRowsError(
                 f"{(places < 0).sum()} of {len(keys)} rows are not in the cache {self.path}: fill it first"
             )
-        return StoredRows(self._index.headers, self.stored, *self._index.split(places))
+        headers, (segments, rows) = tuple(self._index.headers), self._index.split(places)
+        if not _are_at(headers, segments, rows, keys):
+            raise LostRowsError(f"rows of {self.path} moved while they were looked up: open the cache again")
+        return StoredRows(headers, self.stored, segments, rows)
 
     def _write(
         self,
@@ -326,3 +336,15 @@ class PrefixCache:
         with suppress(OSError):  # in a folder that may only be read nothing is evicted either
             if not self.path.is_symlink():
                 files.touch(self.path / USED)
+
+
+def _are_at(headers: Sequence[Header], segments: np.ndarray, rows: np.ndarray, keys: np.ndarray) -> bool:
+    """Return whether rows are where they were looked up: another thread may have changed the table meanwhile."""
+    try:
+        for segment in np.unique(segments).tolist():
+            here, header = segments == segment, headers[segment]
+            if not np.array_equal(rows_of(header, header.row_key)[rows[here]], keys[here]):
+                return False
+    except IndexError:
+        return False
+    return True

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 import click
 
 NAMED = re.compile(
-    r"""(?<![\w.:,'"=-])  # no part of a spec, such as adamw:weight_decay=0.1
-    (?P<name>[a-z][a-z0-9_]*)=(?P<value>'[^']*'|"[^"]*"|[\w./%+:-]*[\w/%])(?![\w(=[])""",
+    r"""(?<![\w.:,'"=/\\{-])  # no part of a spec, such as adamw:weight_decay=0.1, or of a path
+    (?P<name>[a-z][a-z0-9_]*)=(?P<value>'[^']*'|"[^"]*"|[\w./%+:-]*[\w/%])(?![\w(=[\\])""",
     re.VERBOSE,
 )
+FILE = re.compile(r"\w\.[A-Za-z]\w*$")  # how the name of a file ends
 IN_CALL = re.compile(r"\w\([^()]*$")  # what stands before an argument of a call in Python
 
 
@@ -32,6 +33,8 @@ def as_typed(text: str) -> str:
 def _option(options: Mapping[str, click.Option], found: re.Match[str]) -> str | None:
     """Return how a setting with a value is typed; None where the command has no such option."""
     option = options.get(found["name"])
+    if found["value"] == "None" or FILE.search(found["value"]):
+        return None
     if option is None or IN_CALL.search(found.string, 0, found.start()):
         return None
     if not option.is_flag:

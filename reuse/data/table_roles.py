@@ -108,7 +108,7 @@ def encode_columns(columns: Columns, names: tuple[str, ...], options: Options) -
     labelled = int((encoded.values >= 0).sum()) if encoded.task == "classification" else 0
     if options.task is None and len(encoded.classes) > max(FEW_CLASSES, labelled / 2) and encoded.task != "multilabel":
         raise DataError(
-            f"target {names[0]!r} holds {len(encoded.classes)} different texts in {labelled} rows, too many for "
+            f"target {names[0]!r} holds {len(encoded.classes)} different values in {labelled} rows, too many for "
             "classes: name another column with target, or say task='classification'"
         )
     return encoded

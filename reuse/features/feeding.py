@@ -15,7 +15,7 @@ from reuse.data.dataset import SPLITS, Dataset, learned_targets
 from reuse.data.inputs import Inputs, ReadInputs
 from reuse.data.rows import Converted, Resident, Rows, windows_of
 from reuse.devices import Compute, free_memory, moved_each
-from reuse.distributed import from_main
+from reuse.distributed import from_main, is_main
 from reuse.features.filling import Computed, Filling, compute_rows
 from reuse.features.planned import PlannedFeatures
 from reuse.features.rotating import Advance, Rotating
@@ -196,7 +196,10 @@ def _on_disk(
                     return train(rows.digests(), mend=again)
 
             def discard(number: int) -> bool:
-                return features.store.discard(keys_of[number])
+                gone = not is_main() or features.store.discard(keys_of[number])
+                if gone:
+                    del keys_of[number]
+                return gone
 
             splits["train"] = Rotating(viewing, versions, version, discard)
     found = {"computed": filled.computed, "found": filled.found}

@@ -27,8 +27,8 @@ class Rotating:
         viewing: which version an epoch reads.
         versions: what is there, by number; 0 is the rows as they are.
         compute: computes another version, in another thread.
-        discard: removes a version that was computed so and is not read again; False where that has to wait. None: they
-            are nowhere but in memory.
+        discard: removes a version that was computed so and is not read again, in the thread that computes; False where
+            that has to wait. None: they are nowhere but in memory.
 
     Attributes:
         plain: the rows as they are.
@@ -74,7 +74,6 @@ class Rotating:
         self._begin(now)
         soon = views.versions(number) if following is None else [*views.versions(number), *views.versions(following)]
         source = self._wait_for(now)
-        self._discard_done()  # now that nothing is being computed
         coming = [version for version in to_read if version in soon and version not in self._versions]
         if coming:
             self._begin(coming[0])
@@ -105,7 +104,12 @@ class Rotating:
 
     def _begin(self, version: int) -> None:
         if version not in self._versions and version not in self._pending:
-            self._pending[version] = self._background.submit(self._compute, version, self._advance)
+            self._pending[version] = self._background.submit(self._next, version)
+
+    def _next(self, version: int) -> Rows:
+        """Compute a version, after what is not read again went: the cache is looked through by one thread at a time."""
+        self._discard_done()
+        return self._compute(version, self._advance)
 
     def _wait_for(self, version: int) -> Rows:
         if version not in self._versions:

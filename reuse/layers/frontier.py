@@ -1,9 +1,11 @@
 """The frontier of a cut: values that cross from prefix to suffix, found on the training and the evaluation graph."""
 
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 
 from reuse.layers.constancy import ObservedGraph, holds_frozen
@@ -11,6 +13,30 @@ from reuse.layers.crossing import BatchDimension, Form, NotStorable, Same, cross
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.structure import tensors_in
 from reuse.layers.unpacking import is_container, leaf, same_structure, unpack
+
+LIGHT_STEPS = {
+    *("chunk", "split", "split_with_sizes", "tensor_split", "unbind", "select", "slice", "narrow", "index_select"),
+    *("view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "movedim", "swapaxes", "squeeze"),
+    *("unsqueeze", "expand", "expand_as", "repeat", "repeat_interleave", "tile", "contiguous", "clone", "roll", "flip"),
+    *("to", "type", "float", "double", "half", "bfloat16", "_to_copy", "pad", "constant_pad_nd", "interpolate"),
+    *("upsample_nearest1d", "upsample_nearest2d", "upsample_bilinear2d", "pixel_shuffle"),
+}
+"""Steps of torch's that move, repeat or widen values, by name."""
+
+LIGHT_FUNCTIONS = {
+    operator.getitem,
+    leaf,
+    *(getattr(torch, name) for name in LIGHT_STEPS if hasattr(torch, name)),
+    *(getattr(nn.functional, name) for name in LIGHT_STEPS if hasattr(nn.functional, name)),
+}
+LIGHT_MODULES = {
+    nn.Upsample,
+    nn.UpsamplingNearest2d,
+    nn.UpsamplingBilinear2d,
+    nn.ZeroPad2d,
+    nn.ReflectionPad2d,
+    nn.Flatten,
+}
 
 
 @dataclass
@@ -221,12 +247,14 @@ def _taken_from(node: fx.Node, side: DividedGraph, model: nn.Module) -> tuple[fx
 
 
 def _is_light(node: fx.Node, model: nn.Module) -> bool:
-    """Return whether a node takes little time: no parameters, and no module of the user's, which may do anything."""
-    if holds_frozen(node, model):
-        return False
+    """Return whether a node is a step of torch's that moves, repeats or widens values and computes nothing."""
     if node.op == "call_module":
-        return type(dict(model.named_modules()).get(str(node.target))).__module__.startswith("torch.nn.")
-    return node.op in ("call_function", "call_method")
+        return type(dict(model.named_modules()).get(str(node.target))) in LIGHT_MODULES
+    if node.op == "call_method":
+        return node.target in LIGHT_STEPS
+    if isinstance(node.target, torch._ops.OpOverload):
+        return node.target.namespace == "aten" and node.target.__name__.partition(".")[0] in LIGHT_STEPS
+    return node.op == "call_function" and node.target in LIGHT_FUNCTIONS
 
 
 def _is_storable(node: fx.Node, side: DividedGraph) -> bool:

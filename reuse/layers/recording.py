@@ -84,7 +84,7 @@ def recorded_names(tracer: fx.Tracer, names: dict[str, Any], number: Callable[[f
         number: returns a whole number as the example has it.
     """
     new = {name: _recorded(tracer, value) for name, value in names.items() if _is_applied(value)}
-    own = {"len": _length(tracer), "range": _range(number)}
+    own: dict[str, Callable[..., Any]] = {"len": _length(tracer), "range": _range(number)}
     new |= {name: function for name, function in own.items() if name not in names}
     old = {name: names[name] for name in new if name in names}
     names.update(new)
@@ -141,11 +141,18 @@ def _length(tracer: fx.Tracer) -> Callable[[Any], Any]:
     return length
 
 
-def _range(number: Callable[[fx.Proxy], int]) -> Callable[..., range]:
-    def counted(*bounds: Any) -> range:
-        return range(*(number(bound) if isinstance(bound, fx.Proxy) else bound for bound in bounds))
+def _range(number: Callable[[fx.Proxy], int]) -> type:
+    class _IsRange(type):
+        def __instancecheck__(cls, value: Any) -> bool:
+            return isinstance(value, range)
 
-    return counted
+    class Counted(metaclass=_IsRange):
+        """What stands for `range`, and makes one."""
+
+        def __new__(cls, *bounds: Any) -> Any:
+            return range(*(number(bound) if isinstance(bound, fx.Proxy) else bound for bound in bounds))
+
+    return Counted
 
 
 def _modes() -> tuple[bool, ...]:

@@ -1,5 +1,6 @@
 """What a cache takes is bounded: versions of rows that nothing reads any more go, and who reads them goes on."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 import torch
 
 from caching.conftest import FRONTIER, Rows
+from reuse.caching import index
 from reuse.caching.building import published
 from reuse.caching.cache import ActivationCache
+from reuse.caching.index import Index
 from reuse.caching.locking import writing
 from reuse.caching.store import PrefixCache
 from reuse.data.rows import read_in_order
@@ -33,9 +36,16 @@ def test_a_training_that_refreshes_views_takes_no_more_disk_the_longer_it_takes(
     assert short[1] <= 1 + 2 * 2 + 1  # all rows at first; two sets of versions; the one that comes next
 
 
-def test_what_is_read_is_the_same(pretrained: Path) -> None:
+@pytest.mark.parametrize("refresh", [1, 2])  # versions that go while another is computed
+def test_what_is_read_is_the_same(refresh: int, pretrained: Path) -> None:
     """As from memory, where nothing is kept."""
-    given: dict[str, Any] = {"data": "digits", "labels": 60, "augment": "noise:0.1", "views": 2, "refresh_views": 1}
+    given: dict[str, Any] = {
+        "data": "digits",
+        "labels": 60,
+        "augment": "noise:0.1",
+        "views": 2,
+        "refresh_views": refresh,
+    }
     given |= {"freeze": "hidden1", "early_stopping": False, "compare": False, "epochs": 14}
     losses = [
         finetune(pretrained, **given, cache_kind=kind, out=kind).metrics["test"]["loss"] for kind in ("disk", "memory")
@@ -86,3 +96,41 @@ def test_who_reads_them_goes_on(versions: tuple[PrefixCache, Rows]) -> None:
         assert torch.equal(reader.gather(order)[0], data.tensors[0][order])
     cache.discard(data.keys)
     assert torch.equal(cache.activations(data.keys, mend=again).gather(order)[0], data.tensors[0][order])
+
+
+def test_rows_that_move_while_they_are_looked_up_are_looked_up_again(
+    versions: tuple[PrefixCache, Rows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, data = versions
+    found, find = [], Index.find
+
+    def find_and_move(index: Index, keys: np.ndarray) -> np.ndarray:
+        places = find(index, keys)
+        if not found:
+            found.append(places)
+            assert cache.discard(data.keys[:20])
+        return places
+
+    monkeypatch.setattr(Index, "find", find_and_move)
+    rows = cache.activations(data.keys[40:], mend=lambda: None)
+    assert found[0].tolist() == list(range(40, 60))  # where they were, of which the first twenty went
+    assert torch.equal(rows.gather(torch.arange(20))[0], data.tensors[0][40:])
+
+
+def test_processes_that_discard_the_same_do_not_fail(
+    versions: tuple[PrefixCache, Rows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, data = versions
+    other, read, removed = pickle.loads(pickle.dumps(cache)), index.read_header, []
+
+    def remove_first(path: Path) -> Any:
+        if not removed:
+            removed.append(path)
+            path.unlink()
+        return read(path)
+
+    monkeypatch.setattr(index, "read_header", remove_first)
+    fresh = ActivationCache(cache.path.parent).open(Fingerprint({"name": "versions"}), FRONTIER)
+    assert len(fresh.missing(data.keys)) == 20
+    assert other.discard(data.keys)
+    assert cache.discard(data.keys)

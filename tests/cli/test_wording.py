@@ -35,6 +35,8 @@ def command(run):
         ("'adamw:weight_decay=0.1' and adamw:beta=1,weight_decay=0.1", None),
         ("reuse.load(target='y') or views=[1, 2]", None),
         ("as in reuse.cached(model, dataset, views=5)", None),
+        ("runs/views=5 and /data/target=x/part.parquet are no run folders", None),
+        ("wrote views=5.csv; views=None; {views=2}; \\srv\\views=5\\x", None),
         ("no_setting=3, x.views=2, views==2", None),
     ],
 )

@@ -112,7 +112,7 @@ def test_a_target_of_numbers_that_cannot_be_read_is_refused(path: Path, cells: l
 
 def test_names_of_single_rows_are_no_classes(path: Path) -> None:
     table = write(path, name=[f"customer {number}" for number in range(N)])
-    with pytest.raises(DataError, match=f"target 'name' holds {N} different texts in {N} rows, too many for classes"):
+    with pytest.raises(DataError, match=f"target 'name' holds {N} different values in {N} rows, too many for classes"):
         load(table)
 
 

@@ -1,5 +1,7 @@
 """Forwards that look at shapes: batches of one, lengths, rows folded into other dimensions."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -291,3 +293,17 @@ def test_what_cannot_be_stored_before_it_is_written_into_is_refused() -> None:
     freeze(model, "a")
     with pytest.raises(CutError, match="writes in place into what is read behind the cut as it was before"):
         cut(model, X)
+
+
+class Scales(nn.Module):
+    """A step of somebody's own without parameters, which may take as long as it likes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x.sin(), x.cos()], 1)
+
+
+@pytest.mark.parametrize("wrap", [Scales, lambda: nn.Sequential(Scales())])
+def test_what_may_take_long_stays_in_front_though_it_stores_more(wrap: Callable[[], nn.Module]) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), wrap(), nn.Linear(8, 2)).double()
+    freeze(model, "0")
+    assert cut(model, X).bytes_per_sample == 8 * 8

@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from timm.models.twins import PatchEmbed
 from torch import Tensor, nn
 
 from exact_cuts import ROWS, Case, ThreeLayers, build, hold_to_model
+from reuse.errors import CutError
 from reuse.layers.cutting import cut
 from reuse.layers.example import as_example
+from reuse.layers.freezing import freeze
 from reuse.layers.meta_values import returned_values
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -15,23 +18,10 @@ SEQUENCE = torch.randn(ROWS, 6, 4, generator=GENERATOR).double()
 IMAGES = torch.randn(ROWS, 3, 8, 6, generator=GENERATOR).double()
 
 
-class Patches(nn.Module):
-    """Patches of an image in a row, and the size of the grid that they lie in."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(3, 4, 2, 2).double()
-
-    def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        maps = self.convolution(x)
-        height, width = maps.shape[2:]
-        return maps.flatten(2).transpose(1, 2), (height, width)
-
-
 class UnpacksSizes(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.a, self.b = Patches(), nn.Conv2d(4, 5, 3).double()
+        self.a, self.b = PatchEmbed((8, 6), 2, 3, 4).double(), nn.Conv2d(4, 5, 3).double()
 
     def forward(self, x: Tensor) -> Tensor:
         patches, size = self.a(x)
@@ -45,28 +35,14 @@ class UnpacksShapes(ThreeLayers):
         return self.c(self.b(y).reshape(*y.shape[:1], *x.shape[1:]).view(*y.shape).reshape(sizes))
 
 
-class Pyramid(nn.Module):
-    """Levels of an encoder, more at each call; the tests call it with the same number each time."""
-
+class SumsStates(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.layer = nn.Linear(4, 4).double()
-
-    def forward(self, x: Tensor, levels: int) -> list[Tensor]:
-        found = [self.layer(x)]
-        for _ in range(levels - 1):
-            found.append(self.layer(found[-1]).tanh())
-        return found
-
-
-class SumsLevels(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b = Pyramid(), nn.Linear(4, 2).double()
+        self.a, self.b = nn.LSTM(4, 3, batch_first=True).double(), nn.Linear(3, 2).double()
 
     def forward(self, x: Tensor) -> Tensor:
-        few, many = self.a(x, 2), self.a(x, 3)
-        return sum(self.b(level) * number for number, level in enumerate([*few, *many], 1))
+        outputs, states = self.a(x)
+        return self.b(outputs.mean(1)) + sum(self.b(state[-1]) * number for number, state in enumerate([*states], 2))
 
 
 class Chunks(ThreeLayers):
@@ -114,7 +90,7 @@ class IteratesRows(ThreeLayers):
 CASES = {
     "sizes": Case(UnpacksSizes, "a", (IMAGES,)),
     "shapes": Case(UnpacksShapes, "a", (X,), frontier=[(4,)]),
-    "levels": Case(SumsLevels, "a", (X,)),
+    "states": Case(SumsStates, "a", (SEQUENCE,)),
     "steps": Case(CountsSteps, "a", (SEQUENCE,), frontier=[(6, 4)]),
     "chunks": Case(Chunks, "a", (X,), frontier=[(4,)]),
     "frozen chunks": Case(ChunksOfFrozen, "a", (X,), frontier=[(4,)]),
@@ -133,9 +109,72 @@ def test_rows_are_never_counted(kind: type[nn.Module]) -> None:
     hold_to_model(Case(kind, "a", (X,), refusal="some numbers of rows|cannot be cut"))
 
 
+class Halting(nn.Module):
+    """Goes on as long as any row is loud, and says how often."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, int]:
+        return x, 1 + int(x.detach().abs().max() > 50)
+
+
+class GoesOnWhileLoud(ThreeLayers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.halting = Halting()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, steps = self.halting(self.a(x))
+        for _ in range(steps):
+            y = self.b(y)
+        return self.c(y)
+
+
+class Trims(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, : 2 + int(x.detach().abs().max() > 50)]
+
+
+class GoesToTheLongest(ThreeLayers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trim = Trims()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.b(self.trim(self.a(x)))
+        return sum(self.c(y[:, step]) for step in range(y.shape[1]))
+
+
+class Levels(nn.Module):
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [x] * (1 + int(x.detach().abs().max() > 50))
+
+
+class SumsLevels(ThreeLayers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels = Levels()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return sum(self.c(self.b(level)) for level in [*self.levels(self.a(x))])
+
+
+@pytest.mark.parametrize(("kind", "rows"), [(GoesOnWhileLoud, X), (GoesToTheLongest, SEQUENCE), (SumsLevels, X)])
+def test_what_depends_on_the_rows_is_not_taken_from_the_example(kind: type[nn.Module], rows: Tensor) -> None:
+    torch.manual_seed(0)
+    model = kind().eval()
+    freeze(model, "a")
+    assert not torch.allclose(model(1000 * rows), 1000 * model(rows), atol=10)  # loud rows take another way
+    try:
+        parts = cut(model, rows)
+    except CutError:
+        return
+    model.eval()
+    torch.testing.assert_close(parts.suffix(*parts.prefix(1000 * rows)), model(1000 * rows))
+
+
 def test_values_hold_no_numbers() -> None:
-    model = SumsLevels()
-    found = returned_values(model, as_example(X))
-    assert [len(levels) for levels in found["a"]] == [2, 3]
-    assert len(found["b"]) == 5
-    assert all(level.is_meta and level.shape == X.shape for levels in found["a"] for level in levels)
+    model = SumsStates()
+    found = returned_values(model, as_example(SEQUENCE))
+    ((outputs, states),) = found["a"]
+    assert (outputs.shape, [state.shape for state in states]) == ((ROWS, 6, 3), [(1, ROWS, 3)] * 2)
+    assert outputs.is_meta
+    assert len(found["b"]) == 3
