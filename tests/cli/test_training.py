@@ -175,11 +175,13 @@ def test_quiet_prints_the_last_line_and_warnings_alone(reuse: Any, tmp_path: Pat
     before = reuse("pretrain", "autoencoder", "--model", "mlp:16,8", "--epochs", 1, "--quiet", "--out", tmp_path / "a")
     assert before.out == f"run folder: {tmp_path / 'a'}; next: reuse finetune --freeze LAYERS\n"
     assert before.err == ""
-    few = ("finetune", tmp_path / "a", "--freeze", "hidden1", "--epochs", 1, "--no-compare", "--quiet")
+    few = ("finetune", tmp_path / "a", "--freeze", "hidden1", "--data", "digits", "--epochs", 3, "--quiet")
     tuned = reuse(*few, "--out", tmp_path / "b")
     assert tuned.out == f"run folder: {tmp_path / 'b'}; next: reuse predict {tmp_path / 'b'} --data SPEC\n"
     assert tuned.err == ""
-    assert reuse(*few, "--json", "--out", tmp_path / "c").json["epochs"] == 1
+    assert reuse(*few, "--json", "--out", tmp_path / "c").json["epochs"] == 3
     untrained = reuse("finetune", "mlp:16,8", "--data", "digits", "--freeze", "hidden1", "--epochs", 1, "--quiet")
     assert [line.partition(":")[0] for line in untrained.err.splitlines()] == ["warning"]
+    unlearned = reuse("finetune", tmp_path / "a", "--freeze", "hidden1", "--epochs", 1, "--no-compare", "--quiet")
+    assert unlearned.err.startswith("nothing was learned: ")
     reuse(*few, "--learning-rate", -1).is_refused("learning rate is -1")
