@@ -1,6 +1,6 @@
 """From row key to place: which row of which published segment holds what was computed for an input."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from reuse.caching.building import published
 from reuse.caching.damage import Damage, Ranges, rows_aside, set_file_aside
 from reuse.caching.header import Header
 from reuse.caching.segment import KEY_BYTES, UnreadableSegmentError, identify, read_header
-from reuse.caching.segment_rows import row_keys
+from reuse.caching.segment_rows import row_keys, rows_of
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
 
@@ -112,6 +112,25 @@ def as_bytes(keys: np.ndarray) -> list[bytes]:
         raise CacheError(f"row keys must be an array (rows, {KEY_BYTES}) of uint8, not {keys.shape} of {keys.dtype}")
     values: list[bytes] = np.ascontiguousarray(keys).view(f"V{KEY_BYTES}").reshape(-1).tolist()
     return values
+
+
+def are_at(headers: Sequence[Header], segments: np.ndarray, rows: np.ndarray, keys: np.ndarray) -> bool:
+    """Return whether rows are where they were looked up: another thread may have changed the table meanwhile.
+
+    Args:
+        headers: of the segments.
+        segments: position of each row's segment among the headers, `(rows,)` int64.
+        rows: its place in that segment, `(rows,)` int64.
+        keys: its key, `(rows, 16)` uint8.
+    """
+    try:
+        for segment in np.unique(segments).tolist():
+            here, header = segments == segment, headers[segment]
+            if not np.array_equal(rows_of(header, header.row_key)[rows[here]], keys[here]):
+                return False
+    except IndexError:
+        return False
+    return True
 
 
 def first_places(keys: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reuse.caching.spot_checking import TOLERANCES
+from reuse.caching.rounding import TOLERANCES
 from reuse.seeding import untouched_random_state
 
 ORDINARY_ROWS = 4

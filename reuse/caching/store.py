@@ -17,16 +17,15 @@ from reuse.caching.activations import Activations, read_rows
 from reuse.caching.computing import ComputeRows, compute_blocks, needed_bytes, portion, write_segment
 from reuse.caching.damage import DamageError, set_aside
 from reuse.caching.discarding import discard_segment
-from reuse.caching.header import Header
 from reuse.caching.holding import Hold
-from reuse.caching.index import Index, first_places
+from reuse.caching.index import Index, are_at, first_places
 from reuse.caching.locking import FillShare, alone, disk_errors, ranks_of, writing
 from reuse.caching.prefix_record import USED, PrefixRecord, read_record, write_record
 from reuse.caching.probe_record import read_probe, write_probe
 from reuse.caching.probing import Probe
 from reuse.caching.quarantine import read_quarantine, write_quarantine
 from reuse.caching.reading_ahead import SpareMemory
-from reuse.caching.segment_rows import HarmedRowsError, LostRowsError, rows_of
+from reuse.caching.segment_rows import HarmedRowsError, LostRowsError
 from reuse.caching.stored_rows import StoredRows, Unpacker
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
@@ -286,7 +285,7 @@ class PrefixCache:
                 f"{(places < 0).sum()} of {len(keys)} rows are not in the cache {self.path}: fill it first"
             )
         headers, (segments, rows) = tuple(self._index.headers), self._index.split(places)
-        if not _are_at(headers, segments, rows, keys):
+        if not are_at(headers, segments, rows, keys):
             raise LostRowsError(f"rows of {self.path} moved while they were looked up: open the cache again")
         return StoredRows(headers, self.stored, segments, rows)
 
@@ -336,15 +335,3 @@ class PrefixCache:
         with suppress(OSError):  # in a folder that may only be read nothing is evicted either
             if not self.path.is_symlink():
                 files.touch(self.path / USED)
-
-
-def _are_at(headers: Sequence[Header], segments: np.ndarray, rows: np.ndarray, keys: np.ndarray) -> bool:
-    """Return whether rows are where they were looked up: another thread may have changed the table meanwhile."""
-    try:
-        for segment in np.unique(segments).tolist():
-            here, header = segments == segment, headers[segment]
-            if not np.array_equal(rows_of(header, header.row_key)[rows[here]], keys[here]):
-                return False
-    except IndexError:
-        return False
-    return True

@@ -18,8 +18,6 @@ from reuse.settings.files import without_infinities
 
 DASH = "–"  # in place of a number that there cannot be
 
-WARNING = "warning: "  # how a line begins that is to be read in any case
-
 
 class Printer(Reporter):
     """Prints lines and progress to standard error: a bar on a terminal, plain lines elsewhere."""
@@ -82,11 +80,6 @@ class QuietPrinter(Reporter):
     def __init__(self) -> None:
         context = click.get_current_context(silent=True)
         self.began = context.find_root().obj if context else None
-
-    def line(self, text: str) -> None:
-        """Print a line that warns."""
-        if text.startswith(WARNING):
-            self.warning(text)
 
     def warning(self, text: str) -> None:
         """Print a line."""

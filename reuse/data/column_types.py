@@ -142,7 +142,7 @@ def _plain_numbers(name: str, series: pd.Series) -> pd.Series:
         return series
     if kinds.is_integer_dtype(series.dtype) and not series.isna().any() and series.max() < 2**63:
         return series.astype(np.int64)
-    floats = pd.Series(series.to_numpy(np.float64, na_value=np.nan), index=series.index)
+    floats = pd.Series(as_floats(series), index=series.index)
     return series.astype("Int64") if kinds.is_integer_dtype(series.dtype) and are_large(floats) else floats
 
 

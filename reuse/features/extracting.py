@@ -10,8 +10,7 @@ from torch import Tensor, fx, nn
 
 from reuse.caching.cache import ActivationCache
 from reuse.caching.chaining import PrefixCaches
-from reuse.caching.recomputing import row_difference
-from reuse.caching.spot_checking import difference
+from reuse.caching.spot_checking import difference, row_difference
 from reuse.caching.store import PrefixCache
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing

@@ -12,8 +12,8 @@ from torch import Tensor, fx
 
 from reuse.caching.chaining import Link, fill_from, find_link
 from reuse.caching.locking import FillShare
-from reuse.caching.recomputing import spot_check, storage_errors
 from reuse.caching.segment import KEY_BYTES
+from reuse.caching.spot_checking import spot_check, storage_errors
 from reuse.caching.storage import row_bytes
 from reuse.caching.store import BLOCK_BYTES, Filled, PrefixCache
 from reuse.data.inputs import Inputs, JoinedInputs

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from reuse.caching.probing import ORDINARY_ROWS, Probe, take_probe
-from reuse.caching.recomputing import mismatch
+from reuse.caching.spot_checking import mismatch
 from reuse.caching.store import PrefixCache
 from reuse.data.inputs import Inputs
 from reuse.devices import Compute, moved_each

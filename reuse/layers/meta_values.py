@@ -8,6 +8,7 @@ of layers of anybody else are not known; all else is computed again, of what the
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -86,7 +87,7 @@ class MetaValues:
         if node.op == "call_module":
             return self._returned[str(node.target)][_number(node)]
         if node.op == "get_attr":
-            return map_tensors(_on_meta, _attribute(self._model, str(node.target)))
+            return map_tensors(_on_meta, attrgetter(str(node.target))(self._model))
         arguments, keywords = fx.node.map_arg((node.args, node.kwargs), self.value)
         if node.op == "call_method":
             return getattr(arguments[0], str(node.target))(*arguments[1:], **keywords)
@@ -104,8 +105,3 @@ def _number(node: fx.Node) -> int:
 
 def _on_meta(tensor: Tensor) -> Tensor:
     return torch.empty_like(tensor, device="meta")
-
-
-def _attribute(model: nn.Module, name: str) -> Any:
-    owner, _, attribute = name.rpartition(".")
-    return getattr(model.get_submodule(owner), attribute)

@@ -105,6 +105,11 @@ class MixedTracer(fx.Tracer):
         self.values = None if example is None or returned is None else MetaValues(model, example, returned)
         self.asks_for_values = False
 
+    @property
+    def has_questions(self) -> bool:
+        """Whether it met what it must know from the start: attributes that are assigned, or how much values hold."""
+        return bool(self.assigned) or self.asks_for_values
+
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Record beside calls what else a forward does, and leave all random states alone."""

@@ -56,10 +56,10 @@ def trace(
         try:
             traced = _traced(model, tracer)
         except Exception:
-            if not (tracer.assigned or tracer.asks_for_values):
+            if not tracer.has_questions:
                 raise
         else:
-            if not (tracer.assigned or tracer.asks_for_values):
+            if not tracer.has_questions:
                 return traced
         moving = moving.with_attributes(tracer.assigned)  # found while tracing: known from the start the next time
         if tracer.asks_for_values and example is not None:

@@ -53,9 +53,8 @@ class Weighted(Objective):
     def parted(self, batch: Batch) -> tuple[Batch, Tensor]:
         """Return a batch as the objective takes it, and the weights of its rows, `(batch,)`."""
         packed = labels_of(batch)
-        are_numbers = (
-            isinstance(self.objective, Classification) and packed.shape[1] == 2
-        )  # there are two classes at least
+        # Two columns are a number and a weight, as shares of mixed classes take two columns at least.
+        are_numbers = isinstance(self.objective, Classification) and packed.shape[1] == 2
         targets = packed[:, 0].long() if are_numbers else packed[:, :-1]
         return Batch(batch.inputs, targets), packed[:, -1]
 

@@ -180,8 +180,11 @@ def freeze_layers(model: nn.Module, settings: FinetuneSettings, fresh: Sequence[
     reporter.line(f"frozen: {', '.join(freezing.layers)}")
     random = summarize(model, {name for name in freezing.parameters if _is_below(name, fresh)})
     if random:
-        warning = "" if settings.random_weights else "warning: "
-        reporter.line(f"{warning}these frozen layers have random weights: {', '.join(random)}")
+        said = f"these frozen layers have random weights: {', '.join(random)}"
+        if settings.random_weights:
+            reporter.line(said)
+        else:
+            reporter.warning(f"warning: {said}")
     return freezing
 
 

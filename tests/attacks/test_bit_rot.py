@@ -20,8 +20,8 @@ from reuse.caching.building import published
 from reuse.caching.cache import ActivationCache
 from reuse.caching.damage import DamageError
 from reuse.caching.header import Header
-from reuse.caching.recomputing import spot_check
 from reuse.caching.segment import read_header
+from reuse.caching.spot_checking import spot_check
 from reuse.caching.store import PrefixCache
 from reuse.data.rows import read_in_order
 from reuse.data.windows import Windows

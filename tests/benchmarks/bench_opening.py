@@ -19,7 +19,7 @@ from torch import Tensor
 from reuse.caching.cache import ActivationCache
 from reuse.caching.chaining import PrefixCaches
 from reuse.caching.probing import probe_rows, take_probe
-from reuse.caching.recomputing import mismatch
+from reuse.caching.spot_checking import mismatch
 from reuse.caching.store import PrefixCache
 from reuse.devices import Compute
 from reuse.features.opening import COMPARED_ROWS

@@ -11,8 +11,8 @@ from reuse.caching.activations import MappedActivations, PackedActivations, Resi
 from reuse.caching.building import published
 from reuse.caching.cache import ActivationCache
 from reuse.caching.packing import QuantizedTensor, channel_axis, dequantize, packed, quantize
-from reuse.caching.recomputing import spot_check, storage_errors
 from reuse.caching.segment import read_header
+from reuse.caching.spot_checking import spot_check, storage_errors
 from reuse.errors import CacheError, UnknownNameError
 from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.layers.frontier_tensor import FrontierTensor

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from reuse.caching.recomputing import spot_check
-from reuse.caching.spot_checking import advice_on, difference
+from reuse.caching.spot_checking import advice_on, difference, spot_check
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from reuse.caching import files, segment
 from reuse.caching.cache import ActivationCache
-from reuse.caching.recomputing import spot_check
+from reuse.caching.spot_checking import spot_check
 from reuse.caching.storage import STORAGE
 from reuse.errors import CacheError
 from reuse.fingerprinting.fingerprint import Fingerprint

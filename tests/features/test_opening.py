@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from listening import Listener
 from reuse.caching.cache import ActivationCache
 from reuse.caching.probe_record import PROBE, read_probe, write_probe
-from reuse.caching.recomputing import spot_check
+from reuse.caching.spot_checking import spot_check
 from reuse.data.loading import load
 from reuse.devices import Compute
 from reuse.errors import CacheError
