@@ -14,10 +14,11 @@ from torch.nn.parameter import is_lazy
 from reuse.errors import CutError
 from reuse.layers.checking import check_cut
 from reuse.layers.constancy import ObservedGraph, holds_frozen, shared_constants
+from reuse.layers.divided_graph import DividedGraph, batch_dimension, stored
 from reuse.layers.earlier import EarlierCut, Sides, earlier_cuts, without
 from reuse.layers.example import Example, Given, as_example, distinct_rows
 from reuse.layers.exporting import trace_by_export
-from reuse.layers.frontier import DividedGraph, batch_dimension, find_crossing, stored
+from reuse.layers.frontier import find_crossing
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.known_values import KnownValues
 from reuse.layers.observing import Before, observe, targets

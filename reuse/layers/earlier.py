@@ -12,7 +12,8 @@ from torch import fx, nn
 
 from reuse.layers.constancy import holds_frozen, tainted_by_writes
 from reuse.layers.crossing import BatchDimension, NotStorable
-from reuse.layers.frontier import DividedGraph, batch_dimension, find_crossing, stored
+from reuse.layers.divided_graph import DividedGraph, batch_dimension, stored
+from reuse.layers.frontier import find_crossing
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.reasons import layer_name
 from reuse.layers.splicing import build_bridge, build_prefix, reaches

@@ -6,7 +6,7 @@ from reuse.errors import CutError
 from reuse.fingerprinting.keeping import Place
 from reuse.layers.constancy import holds_frozen, holds_trainable, mixes_rows
 from reuse.layers.crossing import NotStorable
-from reuse.layers.frontier import DividedGraph
+from reuse.layers.divided_graph import DividedGraph
 from reuse.layers.recording import Untraceable
 from reuse.layers.trainability import parameter_read
 

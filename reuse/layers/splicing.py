@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from reuse.layers.crossing import BatchDimension, BatchSize, Constant, Form, Repeated, Same, Shape
-from reuse.layers.frontier import DividedGraph, batch_dimension
+from reuse.layers.divided_graph import DividedGraph, batch_dimension
 from reuse.layers.guarding import RowGuard
 from reuse.layers.suffix import RENAMED
 
