@@ -34,7 +34,7 @@ def networks() -> tuple[Any, Any]:
     return base, keras.Sequential([keras.Input((50,)), layers.Dense(10)])
 
 
-def train(base: Any, head: Any, data: TensorDataset, cache: Path, epochs: int) -> list[float]:  # noqa: ARG001
+def train(base: Any, head: Any, data: TensorDataset, cache: Path, epochs: int) -> list[float]:  # noqa: ARG001 - all loops take the same
     """Return the losses of all epochs."""
     model = compiled(keras.Sequential([base, head]))
     loader = DataLoader(data, batch_size=64)

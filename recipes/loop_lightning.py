@@ -44,7 +44,7 @@ class Digits(lightning.LightningModule):
         return torch.optim.SGD((p for p in self.net.parameters() if p.requires_grad), lr=0.1, momentum=0.9)
 
 
-def train(net: nn.Module, data: TensorDataset, cache: Path, epochs: int) -> list[float]:  # noqa: ARG001
+def train(net: nn.Module, data: TensorDataset, cache: Path, epochs: int) -> list[float]:  # noqa: ARG001 - all loops take the same
     """Return the losses of all steps."""
     module = Digits(net)
     reuse.freeze(net, "body")

@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def train(net: nn.Module, data: TensorDataset, cache: Path, epochs: int) -> list[float]:  # noqa: ARG001
+def train(net: nn.Module, data: TensorDataset, cache: Path, epochs: int) -> list[float]:  # noqa: ARG001 - all loops take the same
     """Return the losses of all epochs."""
     reuse.freeze(net, "body")
     classifier = NeuralNetClassifier(net, max_epochs=epochs, **SETTINGS)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import reuse
 
 
-def train(net: nn.Module, data: TensorDataset, cache: Path, epochs: int) -> list[float]:  # noqa: ARG001
+def train(net: nn.Module, data: TensorDataset, cache: Path, epochs: int) -> list[float]:  # noqa: ARG001 - all loops take the same
     """Return the losses of all steps."""
     reuse.freeze(net, "body")
     loader = DataLoader(data, batch_size=64, shuffle=True)

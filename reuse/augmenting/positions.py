@@ -54,7 +54,7 @@ def mirror(share: float, pixels: Pixels) -> Callable[[Tensor], Tensor]:  # noqa:
     return _turned(3, _checked_share("mirror", share))
 
 
-def flip(share: float, pixels: Pixels) -> Callable[[Tensor], Tensor]:  # noqa: ARG001
+def flip(share: float, pixels: Pixels) -> Callable[[Tensor], Tensor]:  # noqa: ARG001 - as above
     """Return what exchanges top and bottom in a `share` of the images."""
     return _turned(2, _checked_share("flip", share))
 

@@ -62,4 +62,4 @@ def _whole_lines(content: bytes) -> Iterator[dict[str, object]]:
 
 
 def _block(fields: dict[str, object]) -> Block:
-    return Block(**{**fields, "checksums": tuple(fields["checksums"])})  # type: ignore[arg-type]
+    return Block(**{**fields, "checksums": tuple(fields["checksums"])})  # type: ignore[arg-type]  # as JSON gave them

@@ -57,7 +57,7 @@ class StoredRows:
         return {name: value for name, value in vars(self).items() if name not in {"_maps", "_verifier"}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+        self.__init__(**state)  # type: ignore[misc]  # what it was made of is its state
 
     def empty(self, rows: int, device: torch.device | str = "cpu", pinned: bool = False) -> list[Tensor]:
         """Return uninitialised tensors that hold `rows` rows; `pinned` ones are copied to a GPU without waiting."""

@@ -198,6 +198,6 @@ def _line(entry: Any) -> dict[str, Any]:
         "frontier": entry.description.get("frontier", ""),
         "rows": entry.rows,
         "size": format_bytes(entry.bytes),
-        "last used": datetime.fromtimestamp(entry.last_used).strftime("%Y-%m-%d %H:%M"),  # noqa: DTZ006, RUF100
+        "last used": datetime.fromtimestamp(entry.last_used).strftime("%Y-%m-%d %H:%M"),  # noqa: DTZ006, RUF100 - the user's own time
         "damage": "; ".join(entry.damage),
     }

@@ -140,7 +140,7 @@ def _file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
     if not mounts.exists():
         return ""
     rows = [line.split() for line in mounts.read_text().splitlines()]
-    points = {row[1].replace("\\040", " "): row[2] for row in rows if len(row) > 2}  # noqa: PLR2004, RUF100
+    points = {row[1].replace("\\040", " "): row[2] for row in rows if len(row) > 2}  # noqa: PLR2004, RUF100 - see row[2]
     around = [str(place) for place in (folder.resolve(), *folder.resolve().parents)]
     return next((points[place] for place in around if place in points), "")
 
