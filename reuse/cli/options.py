@@ -30,7 +30,7 @@ Patterns of layers, separated by commas, in the order in which they are read:
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 
-QUIET = click.option("--quiet", is_flag=True, help="Print warnings, errors and the last line alone.")
+QUIET = click.option("--quiet", is_flag=True, help="Print warnings, notes on the data, errors and the last line alone.")
 
 
 if TYPE_CHECKING:

@@ -75,7 +75,7 @@ def is_before(underway: Underway, shown: TrainingBar | TrainingLines) -> bool:
 
 
 class QuietPrinter(Reporter):
-    """Prints warnings alone."""
+    """Prints warnings alone, and what decides a result: notes on the data."""
 
     def __init__(self) -> None:
         context = click.get_current_context(silent=True)

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from reuse.cli.completing import completing
-from reuse.cli.options import JSON, given, refusing, with_settings
+from reuse.cli.options import JSON, QUIET, given, refusing, with_settings
 from reuse.cli.saying import announce, say
 from reuse.settings.ranking import RankArguments
 
@@ -16,25 +16,31 @@ ROWS = 20  # of the table
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE…", shell_complete=completing("source"))
 @with_settings(RankArguments, without=["sources"])
 @JSON
+@QUIET
 @click.pass_context
-def rank(context: click.Context, /, as_json: bool, **_: Any) -> None:
+def rank(context: click.Context, /, as_json: bool, quiet: bool, **_: Any) -> None:
     """Rank models and their layers for some data, by a race of probes on what is cached.
 
     SOURCE is a run folder, a file of weights or a model; several are ranked together.
 
     Example: reuse rank timm:resnet18 runs/mine --data photos/ --labels 1000
     """
-    announce(as_json=as_json)
-    from reuse.cli.printing import Printer, print_json, table
+    announce(as_json=as_json or quiet)
+    from reuse.cli.printing import Printer, QuietPrinter, print_json, table
     from reuse.ranking.rank import rank as call
 
-    printer = Printer()
+    printer = QuietPrinter() if quiet else Printer()
     try:
         result = call(**given(context, RankArguments), reporter=printer)
     finally:
         printer.close()
     if as_json:
         print_json(result.to_dict())
+        return
+    if quiet:
+        for line in result.notes:
+            say(line, err=True)
+        say(_best(result))
         return
     click.echo(table(_shown(result)[:ROWS]))
     if len(result.table) > ROWS:
@@ -73,9 +79,13 @@ def _told(result: Any) -> list[str]:
         f"a static list ({STATIC}) would have chosen {_chosen(static, result)}",
         *([result.tie] if result.tie else []),
         f"{solved}; rows computed: {computed}; seconds (of processor): {seconds}",
-        f"best: {result.best['model']}, {result.best['layer']}"
-        + (f"; next: {result.command}" if result.command else ""),
+        _best(result),
     ]
+
+
+def _best(result: Any) -> str:
+    following = f"; next: {result.command}" if result.command else ""
+    return f"best: {result.best['model']}, {result.best['layer']}{following}"
 
 
 def _chosen(one: Any, result: Any) -> str:

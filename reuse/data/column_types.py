@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api import types as kinds
 
 from reuse.data.freed_memory import give_back
-from reuse.data.large_numbers import are_large, as_floats, has_gaps
+from reuse.data.large_numbers import SIGNED, are_large, as_floats, as_large, is_nullable
 from reuse.errors import DataError
 
 NUMBER, TEXT, TIME = "number", "text", "time"
@@ -20,13 +20,13 @@ ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
 TRUTH = {"true": "True", "false": "False"}
 LONGEST_SPELLING = max(map(len, (*MISSING_SPELLINGS, *TRUTH)))
 SECONDS_A_DAY = 86_400.0
-WHOLE = r"[+-]?\d{1,19}"
+WHOLE = r"[+-]?\d{1,20}"
 
 
 def typed(name: str, series: pd.Series, kind: str | None = None) -> pd.Series:
     """Return a column as int64 or float64 with NaN, as strings with None, or as times (datetime64 in UTC).
 
-    Whole numbers with gaps are float64 as far as that tells them apart, else pandas' Int64.
+    Whole numbers beyond int64, or with gaps, are float64 as far as that tells them apart, else pandas' UInt64 or Int64.
 
     Strings that are all numbers are numbers, as a .csv file has no others, unless one is a code such as `007`. Strings
     that are all ISO dates are times. Truth values and categories of a frame are texts.
@@ -63,7 +63,7 @@ def as_number_column(name: str, series: pd.Series) -> pd.Series:
         DataError: a value is none.
     """
     if kind_of(series) == NUMBER:
-        return pd.Series(as_floats(series), index=series.index) if has_gaps(series) else series
+        return pd.Series(as_floats(series), index=series.index) if is_nullable(series) else series
     if kind_of(series) == TIME:
         raise DataError(f"column {name!r} holds times, such as {series.dropna().iloc[0]}: expected a number")
     numbers = pd.to_numeric(series, errors="coerce").astype(np.float64)
@@ -89,7 +89,7 @@ def numbers_of(name: str, series: pd.Series, rows: np.ndarray) -> np.ndarray:
     Raises:
         DataError: a value is infinite, or beyond float32, in which networks compute.
     """
-    values = (as_floats(series) if has_gaps(series) else series.to_numpy())[rows]
+    values = (as_floats(series) if is_nullable(series) else series.to_numpy())[rows]
     if values.dtype.kind == "M":
         missing = np.isnat(values)
         seconds = values.astype("datetime64[us]").astype(np.int64) / 1e6
@@ -140,20 +140,21 @@ def _plain_numbers(name: str, series: pd.Series) -> pd.Series:
         raise DataError(f"column {name!r} holds complex numbers: give their parts as two columns")
     if isinstance(series.dtype, np.dtype) and series.dtype in (np.int64, np.float64):
         return series
-    if kinds.is_integer_dtype(series.dtype) and not series.isna().any() and series.max() < 2**63:
+    if kinds.is_integer_dtype(series.dtype) and not series.isna().any() and series.max() < SIGNED:
         return series.astype(np.int64)
     floats = pd.Series(as_floats(series), index=series.index)
-    return series.astype("Int64") if kinds.is_integer_dtype(series.dtype) and are_large(floats) else floats
+    return as_large(series) if kinds.is_integer_dtype(series.dtype) and are_large(floats) else floats
 
 
 def _plain_objects(name: str, series: pd.Series) -> pd.Series:
     inferred = kinds.infer_dtype(series, skipna=True)
     if inferred in ("integer", "floating", "mixed-integer-float", "decimal"):
         numbers = pd.to_numeric(series.where(series.notna(), np.nan).astype(np.float64))
-        if inferred == "integer" and numbers.isna().any() and are_large(numbers):
-            return series.where(series.notna(), pd.NA).astype("Int64")
-        whole = inferred == "integer" and not numbers.isna().any() and (numbers.abs() < 2**63).all()
-        return series.astype(np.int64) if whole else numbers
+        if inferred != "integer":
+            return numbers
+        if not numbers.isna().any() and (numbers.abs() < SIGNED).all():
+            return series.astype(np.int64)
+        return as_large(series) if are_large(numbers) else numbers
     if inferred in ("datetime", "datetime64", "date"):
         return _without_zone(pd.to_datetime(series, utc=True))
     if inferred in ("timedelta", "timedelta64"):
@@ -210,9 +211,9 @@ def _inferred(series: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(series, errors="coerce")
     if numbers.notna().sum() < len(held):
         return series
-    if len(held) < len(series) and are_large(numbers) and held.str.fullmatch(WHOLE).all():
+    if numbers.dtype != np.int64 and are_large(numbers) and held.str.fullmatch(WHOLE).all():
         whole = [int(text) if isinstance(text, str) else pd.NA for text in series]
-        return pd.Series(whole, series.index, "Int64")
+        return as_large(pd.Series(whole, series.index, dtype=object))
     return numbers if numbers.dtype in (np.int64, np.float64) else numbers.astype(np.float64)
 
 

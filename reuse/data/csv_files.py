@@ -232,9 +232,12 @@ def _is_mixed(series: pd.Series) -> bool:
 
 
 def _has_lost_digits(values: pd.Series) -> bool:
-    """Return whether pandas may have read whole numbers as floats, as some are missing, that floats do not hold."""
+    """Return whether pandas may have read whole numbers as floats that do not hold them.
+
+    It does where some are missing, or where one block of rows has numbers from 2^63 on.
+    """
     is_float = values.dtype.kind == "f" and bool(values.abs().max() > EXACT)
-    return is_float and bool(values.isna().any()) and bool((values.dropna() % 1 == 0).all())
+    return is_float and bool((values.dropna() % 1 == 0).all())
 
 
 def _may_be_codes(values: pd.Series) -> bool:

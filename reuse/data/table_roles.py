@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from reuse.data.column_types import NUMBER, TEXT, as_text_column, kind_of, typed
-from reuse.data.large_numbers import has_gaps
+from reuse.data.large_numbers import is_nullable
 from reuse.data.raw import NO_TARGET, Options
 from reuse.data.table_columns import unread_number
 from reuse.data.tables import as_texts
@@ -195,9 +195,9 @@ def _refuse_unread_numbers(name: str, values: pd.Series) -> None:
 
 
 def _numbers(name: str, values: pd.Series) -> np.ndarray:
-    if values.dtype.kind not in "if":
+    if values.dtype.kind not in "iuf":
         raise DataError(f"target {name!r} holds times: give numbers, such as days, or name another column with target")
-    numbers: np.ndarray = values.to_numpy(object if has_gaps(values) else None)
+    numbers: np.ndarray = values.to_numpy(object if is_nullable(values) else None)
     return numbers
 
 

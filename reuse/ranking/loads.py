@@ -13,7 +13,7 @@ from reuse.nn.specs import is_recurrent
 from reuse.ranking.scores import JudgingRows
 from reuse.reporting import Reporter
 from reuse.settings.ranking import RankArguments
-from reuse.setup.data import load_data
+from reuse.setup.data import load_data, tell_of
 
 
 class Loads:
@@ -41,8 +41,7 @@ class Loads:
                 return data
         data = self._load(spec, preprocessing)
         if not self._read:
-            for line in (data.summary, *data.notes):
-                self._reporter.line(line)
+            tell_of(data, self._reporter)
         elif [*data.train.rows, *data.valid.rows] != [*self._read[0][1].train.rows, *self._read[0][1].valid.rows]:
             raise DataError(f"{data.name} has other rows for {spec}: rank models that read the same rows")
         self._read.append((form, data))

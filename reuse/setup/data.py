@@ -73,6 +73,13 @@ def load_data(
         )
 
 
+def tell_of(data: Dataset, reporter: Reporter) -> None:
+    """Tell of the rows and classes of a data set, and, in any case, of what was left aside, guessed or found in it."""
+    reporter.line(data.summary)
+    for note in data.notes:
+        reporter.warning(note)
+
+
 def preprocessing_for(
     spec: str | nn.Module, image_size: int | Sequence[int] | None, channels: int | None
 ) -> Preprocessing | None:

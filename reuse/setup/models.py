@@ -120,7 +120,7 @@ def restore(model: nn.Module, source: Source, settings: ReusingSettings, reporte
     restored = restored if graft.restored else f"nothing restored from {source.name}"
     reporter.line(f"{restored}; fresh: {', '.join(graft.fresh) or 'none'}")
     for misfit in graft.misfits:
-        reporter.line(f"not restored: {misfit}")
+        reporter.warning(f"not restored: {misfit}")
     unused = [name for name in graft.left_behind if not any(misfit.startswith(f"{name} ") for misfit in graft.misfits)]
     if unused and not settings.restore:
         reporter.line(f"left behind in {source.name}: {', '.join(whole_layers(set(unused), weights))}")

@@ -22,7 +22,7 @@ from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.seeding import seed_everything
 from reuse.settings.commands import PretrainSettings
 from reuse.settings.files import OBJECT, objective_name
-from reuse.setup.data import load_data, preprocessing_for
+from reuse.setup.data import load_data, preprocessing_for, tell_of
 from reuse.setup.models import describe_model, make_recipe, read_embeddings, with_model_options
 from reuse.setup.modules import module_in, refuse_building, spec_of
 from reuse.setup.objectives import check_objective, choose_objective
@@ -88,8 +88,7 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     seed_everything(settings.seed)
     data = _load(settings, run, needs_labels, module, reporter)
     seconds = {"start": called - started, "load": time.perf_counter() - called}
-    for note in (data.summary, *data.notes):
-        reporter.line(note)
+    tell_of(data, reporter)
     settings, vectors = read_embeddings(with_model_options(settings, settings.model), data)
     recipe = replace(make_recipe(settings, data), module=module)
     vectors = None if run else vectors

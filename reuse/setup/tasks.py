@@ -26,7 +26,7 @@ from reuse.seeding import seed_everything
 from reuse.settings.calling import Given
 from reuse.settings.commands import FinetuneSettings
 from reuse.settings.setting import settings_of
-from reuse.setup.data import check_same_data, load_data, preprocessing_for
+from reuse.setup.data import check_same_data, load_data, preprocessing_for, tell_of
 from reuse.setup.inheriting import describe_going_on, inherit, is_going_on
 from reuse.setup.models import (
     make_recipe,
@@ -240,8 +240,7 @@ def _task(
     seconds: Mapping[str, float],
     config: Mapping[str, Any] | None,
 ) -> Task:
-    for note in (data.summary, *data.notes):
-        reporter.line(note)
+    tell_of(data, reporter)
     if data.task == "unlabelled":
         raise UsageError(f"{data.name} has no labels to fine-tune on: name them, for a table with --target NAME")
     settings, vectors = read_embeddings(settings, data)

@@ -64,3 +64,13 @@ def test_every_setting_is_an_option_with_a_help() -> None:
     options = {option.name: option for option in rank.params}
     assert settings_of(RankArguments).keys() - {"reporter"} <= options.keys()
     assert all(option.help for option in options.values() if isinstance(option, click.Option))
+
+
+def test_quiet_prints_the_best_and_what_is_to_be_known_of_it(call: Any, pretrained: Path) -> None:
+    answer = call("--data", "digits", "--labels", 200, "--folds", 3, "--quiet")
+    assert answer.out.startswith("best: ")
+    assert answer.out.count("\n") == 1
+    assert answer.err.splitlines() == [
+        "careful: mlp:12 has random weights",
+        f"–: no LEEP and NCE, as there are no classes of its own in {pretrained}, mlp:12",
+    ]

@@ -89,3 +89,16 @@ def test_takes_what_finetune_takes() -> None:
 def test_what_heads_cannot_have_together_says_why(name: str) -> None:
     with pytest.raises(UsageError, match=f"heads together .* takes no {name}: leave it out"):
         package.sweep("mlp:4", **{name: 1})
+
+
+def test_quiet_prints_the_last_line_and_notes_on_the_data_alone(reuse: Any, tmp_path: Path) -> None:
+    rows = "".join(f"{n / 7:.3f},{n * n % 11},same,{'ab'[n % 2]}\n" for n in range(60))
+    (tmp_path / "t.csv").write_text(f"one,two,three,kind\n{rows}")
+    data = ("--data", tmp_path / "t.csv", "--target", "kind", "--cache-dir", tmp_path / "cache", "--quiet")
+    answer = reuse("sweep", "mlp:8", *data, "--freeze", "hidden1", "--epochs", 1, "--out", tmp_path / "swept")
+    assert answer.out == f"run folder: {tmp_path / 'swept'}\n"
+    assert answer.err.splitlines() == [
+        "column 'three': text, 1 categories: it tells nothing",
+        "3 features: 'one', 'two', 'three'",
+        "warning: these frozen layers have random weights: hidden1",
+    ]

@@ -185,3 +185,15 @@ def test_quiet_prints_the_last_line_and_warnings_alone(reuse: Any, tmp_path: Pat
     unlearned = reuse("finetune", tmp_path / "a", "--freeze", "hidden1", "--epochs", 1, "--no-compare", "--quiet")
     assert unlearned.err.startswith("nothing was learned: ")
     reuse(*few, "--learning-rate", -1).is_refused("learning rate is -1")
+
+
+@pytest.mark.parametrize(
+    "command", [("pretrain", "autoencoder", "--target", "none", "--model", "mlp:4"), ("finetune", "mlp:4")]
+)
+def test_quiet_prints_what_is_left_aside_of_the_data(reuse: Any, tmp_path: Path, command: tuple[str, ...]) -> None:
+    rows = "".join(f"{n},{n * n % 11},{n % 2}\n" for n in range(60))
+    (tmp_path / "t.csv").write_text(f",two,kind\n{rows}")
+    answer = reuse(*command, "--data", tmp_path / "t.csv", "--epochs", 1, "--quiet")
+    assert answer.code == 0, answer.err
+    assert "column '' is left aside: it has no name and numbers the rows" in answer.err.splitlines()
+    assert answer.out.startswith("run folder: ")

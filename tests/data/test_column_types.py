@@ -153,6 +153,47 @@ def test_large_whole_numbers_beside_gaps_stay_apart(kind: str, tmp_path: Path) -
     assert "column 'who' holds whole numbers beyond 2^53, of which neighbours are one as inputs" in notes
 
 
+HUGE = [2**63 + number for number in range(30)]
+HUGE_FRAMES = {
+    "unsigned": np.array([*HUGE, HUGE[0]], np.uint64),
+    "nullable": pd.array([*HUGE, pd.NA], dtype="UInt64"),
+    "objects": pd.Series([*HUGE, None], dtype=object),
+    "beside small ones": pd.Series([*HUGE, 5], dtype=object),
+    "texts": [*map(str, HUGE), None],
+}
+
+
+@pytest.mark.parametrize("kind", HUGE_FRAMES)
+@pytest.mark.parametrize("source", ["frame", "csv", "parquet"])
+def test_whole_numbers_beyond_int64_stay_apart(kind: str, source: str, tmp_path: Path) -> None:
+    frame: Any = pd.DataFrame({"x": np.arange(31.0), "who": HUGE_FRAMES[kind]})
+    if source == "csv":
+        frame.to_csv(tmp_path / "huge.csv", index=False)
+    elif source == "parquet":
+        # Which has no type for Python's numbers of such a size.
+        frame.astype({"who": "UInt64"} if frame["who"].dtype == object else {}).to_parquet(tmp_path / "huge.parquet")
+    frame = frame if source == "frame" else str(tmp_path / f"huge.{source}")
+    every: dict[str, Any] = {"valid_fraction": 0, "test_fraction": 0}
+    expected = [*map(str, HUGE)] if kind != "beside small ones" else ["5", *map(str, HUGE)]
+    assert sorted(load(frame, target="who", task="classification", **every).classes) == sorted(expected)
+    notes = "\n".join(load(frame, target="x", **every).notes)
+    assert "column 'who' holds whole numbers beyond 2^53, of which neighbours are one as inputs" in notes
+
+
+def test_groups_and_classes_beyond_int64_stay_apart() -> None:
+    frame = pd.DataFrame({"x": np.arange(60.0), "who": np.repeat(np.array(HUGE, np.uint64), 2), "y": [0, 1] * 30})
+    data = load(frame, target="y", group_by="who", valid_fraction=0, test_fraction=0.5)
+    assert data.sizes == {"train": 30, "valid": 0, "test": 30}
+    few = pd.DataFrame({"x": np.arange(60.0), "who": np.array(HUGE[:3] * 20, np.uint64)})
+    assert load(few, target="who").classes == tuple(map(str, HUGE[:3]))
+
+
+def test_blocks_of_rows_of_which_one_is_beyond_int64_keep_their_digits(tmp_path: Path) -> None:
+    numbers = [*range(2**53, 2**53 + 20_000), *HUGE]  # pandas reads them in blocks, and joins these as floats
+    pd.DataFrame({"who": np.array(numbers, np.uint64)}).to_csv(tmp_path / "huge.csv", index=False)
+    assert typed("who", CsvFile.open(tmp_path / "huge.csv").read()["who"]).tolist() == numbers
+
+
 def test_large_whole_numbers_that_stay_apart_as_inputs_are_not_spoken_of() -> None:
     spread = pd.DataFrame({"when": [2**53 + 4096 * number for number in range(30)], "y": np.arange(30.0)})
     assert not any("2^53" in note for note in load(spread, target="y").notes)
