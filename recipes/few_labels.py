@@ -50,7 +50,10 @@ METHODS = (
 )
 SETS, LABELS = ("mnist", "fashion-mnist"), (10, 50, 100)
 ALWAYS = ("from scratch", "logistic regression", "untrained", "k-means patches")
-SOURCE: dict[str, Any] = {"batch_size": 128, "learning_rate": 1e-3, "valid_fraction": 0.02}
+SOURCE: dict[str, Any] = {"batch_size": 128, "learning_rate": 1e-3, "valid_fraction": 0.02} | {
+    "precision": "bfloat16",  # with channels last: three times as many epochs in the same minutes
+    "channels_last": True,
+}
 TUNING: dict[str, Any] = {"epochs": 100, "patience": 30}
 RATES, UNFREEZE = (1e-3, 3e-4), 10
 COLUMNS = (

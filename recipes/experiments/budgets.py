@@ -1,7 +1,8 @@
 """Pretraining for so many minutes of the processor, so that methods have equal budgets."""
 
+import json
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 from typing import Any
 
 import reuse
@@ -10,7 +11,8 @@ import reuse
 def pretrain_within(minutes: float, method: str, out: Path, **settings: Any) -> tuple[str, float]:
     """Pretrain for as many epochs as fit into a budget, one at least, and keep the last weights.
 
-    How long an epoch takes is measured on a first training of one epoch, whose time is part of the budget.
+    What an epoch takes, and what comes before and after all of them, is measured on a first training of one epoch,
+    whose time is part of the budget.
 
     Args:
         minutes: of the processor, all threads together; 0: one epoch.
@@ -21,10 +23,11 @@ def pretrain_within(minutes: float, method: str, out: Path, **settings: Any) -> 
     Returns:
         The run folder, and the minutes of the processor that were used.
     """
-    started = process_time()
+    started, clock = process_time(), perf_counter()
     run = reuse.pretrain(method, out=out, early_stopping=False, epochs=1, **settings).run
-    taken = process_time() - started
-    epochs = int(60 * minutes / taken) - 1
+    taken, waited = process_time() - started, perf_counter() - clock
+    epoch = taken * min(1.0, json.loads((Path(run) / "history.jsonl").read_text())["seconds"] / waited)
+    epochs = int((60 * minutes - taken - (taken - epoch)) / epoch)
     if epochs > 1:
         longer = out.with_name(f"{out.name}-{epochs}")
         run = reuse.pretrain(method, out=longer, early_stopping=False, epochs=epochs, **settings).run

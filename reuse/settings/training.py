@@ -170,6 +170,7 @@ class TrainingSettings(EpochSettings, ComputingSettings):
         max_gap: stop when the validation loss exceeds the training loss, measured without dropout, by this share of it.
         train_metrics: measure the training rows without dropout after each epoch, as the validation rows are.
         compile: compile whole training steps: True, or `auto` where that saves time.
+        channels_last: lay convolutions over images out with their channels last, which most processors compute faster.
         parallel: how the processes that torchrun starts share a model: `ddp` keeps it whole in each, `fsdp` divides it.
     """
 
@@ -179,6 +180,7 @@ class TrainingSettings(EpochSettings, ComputingSettings):
     max_gap: float | None = None
     train_metrics: bool = False
     compile: Annotated[bool | str, Text("[auto]")] = False
+    channels_last: bool = False
     parallel: str = "ddp"
 
 

@@ -142,6 +142,8 @@ def trainer_arguments(
     parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     optimizers = [build_optimizer(optimizer, parameters) for optimizer in (first, *switches.values())]
     divided = settings.parallel == "fsdp" and world_size() > 1
+    if divided and settings.channels_last:
+        raise UsageError("channels_last lays out whole weights, and fsdp divides them: choose parallel=ddp")
     check_turns(objective, optimizers, sharpness=settings.sharpness, divided=divided)
     schedule = read_schedule(settings.schedule)
     choose_schedule(schedule, steps_per_epoch=1, epochs=settings.epochs, warmup_epochs=settings.warmup)
@@ -162,6 +164,7 @@ def trainer_arguments(
             seed=settings.seed,
             precision=settings.precision,
             compile=settings.compile,
+            channels_last=settings.channels_last,
             alternate=settings.alternate,
             train_metrics=settings.train_metrics or settings.max_gap is not None,
         ),

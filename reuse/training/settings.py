@@ -16,6 +16,7 @@ class LoopSettings:
         seed: decides the order of rows and all random numbers of the epochs.
         precision: a name of `reuse.training.precision.PRECISIONS`; for "float64" the model and its inputs must be.
         compile: compile whole steps: True, or "auto" where that saves time (see `reuse.training.compiling`).
+        channels_last: lay the weights of convolutions over images that are trained out with their channels last.
         alternate: train every other epoch, from the second on, without dropout, transforms and penalties.
         train_metrics: measure the training rows too after each epoch, in eval mode.
 
@@ -28,6 +29,7 @@ class LoopSettings:
     seed: int = 0
     precision: str = "float32"
     compile: bool | str = False
+    channels_last: bool = False
     alternate: bool = False
     train_metrics: bool = False
 

@@ -25,6 +25,7 @@ from reuse.training.compiling import Compiling
 from reuse.training.descent import Descent
 from reuse.training.dropout import switch_off_dropout
 from reuse.training.evaluation import device_of, tally
+from reuse.training.layouts import put_channels_last
 from reuse.training.parallel import average_buffers, average_gradients, share_of, whole_network
 from reuse.training.precision import autocast, check_precision
 from reuse.training.running_loss import RunningLoss
@@ -85,6 +86,8 @@ class Trainer:
         self.objective, self.loop = objective, loop
         self.settling = settling or Settling({})
         self.parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        if loop.channels_last:
+            put_channels_last(parameter for _, parameter in self.parameters)
         self.parts = self._with_own_observers(parts)
         how = Optimization(optimization) if isinstance(optimization, OptimizerSettings) else optimization
         self.descent = Descent(self.parameters, how, turn_rates(objective, self.parameters))
