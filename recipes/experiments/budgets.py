@@ -11,8 +11,8 @@ import reuse
 def pretrain_within(minutes: float, method: str, out: Path, **settings: Any) -> tuple[str, float]:
     """Pretrain for as many epochs as fit into a budget, one at least, and keep the last weights.
 
-    What an epoch takes, and what comes before and after all of them, is measured on a first training of one epoch,
-    whose time is part of the budget.
+    What an epoch takes, and what comes before and after all of them, is measured on the first, from which the others
+    go on.
 
     Args:
         minutes: of the processor, all threads together; 0: one epoch.
@@ -27,8 +27,7 @@ def pretrain_within(minutes: float, method: str, out: Path, **settings: Any) -> 
     run = reuse.pretrain(method, out=out, early_stopping=False, epochs=1, **settings).run
     taken, waited = process_time() - started, perf_counter() - clock
     epoch = taken * min(1.0, json.loads((Path(run) / "history.jsonl").read_text())["seconds"] / waited)
-    epochs = int((60 * minutes - taken - (taken - epoch)) / epoch)
-    if epochs > 1:
-        longer = out.with_name(f"{out.name}-{epochs}")
-        run = reuse.pretrain(method, out=longer, early_stopping=False, epochs=epochs, **settings).run
+    more = int((60 * minutes - taken - (taken - epoch)) / epoch)
+    if more > 0:
+        run = reuse.pretrain(method, resume=run, early_stopping=False, epochs=1 + more).run
     return run, (process_time() - started) / 60
