@@ -6,10 +6,7 @@ described by what they compute; those of the user's own code are followed into a
 
 import enum
 import logging
-import random
 import re
-import weakref
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import PurePath
@@ -24,7 +21,6 @@ from types import (
     ModuleType,
     WrapperDescriptorType,
 )
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,13 +31,13 @@ from reuse.fingerprinting.digests import array_text, digest, qualified_name, sho
 from reuse.fingerprinting.environment import pinned_version
 from reuse.fingerprinting.kernels import constants_of, kernels_of
 from reuse.fingerprinting.own_code import Made, OwnCode
+from reuse.fingerprinting.parts import parts_text
 from reuse.fingerprinting.patches import patches_below
 
 # Classes that stand for themselves: the version of torch or Python pins them.
 FOUNDATIONS: frozenset[type] = frozenset({object, torch.nn.Module, dict, list, tuple, set, str, int, float})
 CYCLE = "<itself>"
 SEVERAL = "+"  # between digests of things of one name
-NUMBERS = (int, float, complex, str, bytes)
 REPR_TYPES = (
     type(None),
     bool,
@@ -58,8 +54,6 @@ REPR_TYPES = (
     PurePath,
 )
 PLAIN_CONTAINERS: frozenset[type] = frozenset({dict, list, tuple, set, frozenset})
-# State that moves on, and no computation.
-UNDESCRIBED = (torch.Generator, weakref.ref, random.Random, np.random.Generator, np.random.RandomState, Iterator)
 DESCRIPTORS = (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType, GetSetDescriptorType)
 TORCH_NAMES = (torch.dtype, torch.layout, torch.memory_format, torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 
@@ -249,44 +243,9 @@ class Description:
             return f"package {self.own.describe_module(module)}"
         return f"package {module.__name__}"
 
-    def _container_or_object(self, value: Any) -> str:
+    def _container_or_object(self, value: object) -> str:
         kind = "" if type(value) in PLAIN_CONTAINERS else self.kind(type(value)) + " "
-        attributes = self._attributes(value)
-        if isinstance(value, enum.Enum):
-            return f"{kind}{value.name} = {self.text(value.value)}"
-        if isinstance(value, NUMBERS):  # of a class of the user's own
-            plain = next(base for base in NUMBERS if isinstance(value, base))
-            return f"{kind}{short(plain.__repr__(value))}{attributes}"
-        if isinstance(value, defaultdict):
-            kind += f"{self.text(value.default_factory)} "
-        if isinstance(value, deque):
-            return f"{kind}{value.maxlen} [{', '.join(map(self.text, value))}]{attributes}"
-        if isinstance(value, set | frozenset):  # their order depends on PYTHONHASHSEED
-            return f"{kind}set {{{', '.join(sorted(map(self.text, value)))}}}{attributes}"
-        if isinstance(value, Mapping):
-            pairs = [f"{self.text(name)}: {self.text(part)}" for name, part in value.items()]
-            return f"{kind}{{{', '.join(pairs)}}}{attributes}"
-        if isinstance(value, list | tuple):
-            parts = ", ".join(map(self.text, value))
-            return f"{kind}({parts}){attributes}" if isinstance(value, tuple) else f"{kind}[{parts}]{attributes}"
-        return f"{kind}{attributes or self._reduced(value)}"
-
-    def _reduced(self, value: object) -> str:
-        """Describe what a compiled class keeps inside by how `pickle` would build the object again."""
-        if isinstance(value, UNDESCRIBED):
-            return ""
-        try:
-            return self.text(value.__reduce_ex__(2))
-        except (TypeError, AttributeError, RuntimeError, ValueError):  # a lock, a file, a handle: its class says it
-            return ""
-
-    def _attributes(self, value: object) -> str:
-        found = dict(getattr(value, "__dict__", {}))
-        slots = (getattr(kind, "__slots__", ()) for kind in type(value).__mro__)
-        for name in (name for group in slots for name in ([group] if isinstance(group, str) else group)):
-            if hasattr(value, name) and name not in {"__dict__", "__weakref__"}:
-                found[name] = getattr(value, name)
-        return "".join(f" {name}={self.text(found[name])}" for name in sorted(found))
+        return kind + parts_text(value, self.text)
 
     def _function_text(self, function: FunctionType) -> str:
         if self.own is not None and self._is_followed(function):
