@@ -170,7 +170,7 @@ class TrainingSettings(EpochSettings, ComputingSettings):
         max_gap: stop when the validation loss exceeds the training loss, measured without dropout, by this share of it.
         train_metrics: measure the training rows without dropout after each epoch, as the validation rows are.
         compile: compile whole training steps: True, or `auto` where that saves time.
-        channels_last: lay convolutions over images out with their channels last, which most processors compute faster.
+        channels_last: lay convolutions over images out with their channels last, faster above all in bfloat16.
         parallel: how the processes that torchrun starts share a model: `ddp` keeps it whole in each, `fsdp` divides it.
     """
 
