@@ -12,7 +12,6 @@ from reuse.data.rows import Batch
 from reuse.errors import UsageError
 
 Transform = Callable[[Batch], Batch]
-LEAST = 1e-12  # a weight of 0, where it is divided by
 
 
 def augmented(augment: Callable[[Tensor], Tensor]) -> Transform:
@@ -164,7 +163,7 @@ def mixed_by_weight(mix: Transform, num_classes: int | None) -> Transform:
         done = mix(replace(batch, targets=torch.cat([weights * targets, weights], 1)))
         assert done.targets is not None
         sums, weights = done.targets[:, :-1], done.targets[:, -1:]
-        return replace(done, targets=torch.cat([sums / weights.clamp(min=LEAST), weights], 1))
+        return replace(done, targets=torch.cat([sums / torch.where(weights > 0, weights, 1), weights], 1))
 
     return mixed
 

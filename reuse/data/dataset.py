@@ -112,7 +112,8 @@ class Dataset:
 def learned_targets(data: Dataset, split: Split, compute: Compute) -> Tensor | None:
     """Return the targets of a split as they are learned: numbers in the standard scale, in a computation's type.
 
-    Where rows have weights these are one column more; class numbers become numbers for it.
+    Where rows have weights these are one column more; class numbers become numbers for it. Only their ratios matter, so
+    they are given in units of the greatest of the training rows, whatever unit of the user's would not fit the type.
     """
     targets = split.targets
     if targets is None:
@@ -122,4 +123,6 @@ def learned_targets(data: Dataset, split: Split, compute: Compute) -> Tensor | N
     if split.weights is None:
         return targets
     columns = (targets[:, None] if targets.ndim == 1 else targets).to(compute.dtype)
-    return torch.cat([columns, split.weights.to(compute.dtype)[:, None]], dim=1)
+    assert data.train.weights is not None
+    weights = split.weights / data.train.weights.max()
+    return torch.cat([columns, weights.to(compute.dtype)[:, None]], dim=1)

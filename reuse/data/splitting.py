@@ -73,6 +73,8 @@ def check_parts(source: RawData, parts: Parts) -> None:
     """Raise a `DataError` where there is nothing to train on, or a class is missing from the training split."""
     if len(parts.train) == 0:
         raise DataError(f"{source.name}: no rows are left to train on; give more rows or smaller splits")
+    if source.weights is not None and not source.weights[parts.train].any():
+        raise DataError(f"{source.name}: all training rows have a sample_weight of 0: give some of them more")
     if source.task == "classification" and source.targets is not None:
         counts = np.bincount(source.targets[parts.train], minlength=len(source.classes))
         missing = [source.classes[i] for i in np.flatnonzero(counts == 0)]

@@ -127,14 +127,14 @@ def weights_of(columns: Columns, sample_weight: str) -> np.ndarray:
     """Return how much each row counts, float64 `(n,)`.
 
     Raises:
-        DataError: a weight is missing, no number, or below 0.
+        DataError: a weight is missing, no finite number, or below 0.
     """
     weights: np.ndarray = typed(sample_weight, columns[sample_weight], NUMBER).to_numpy(np.float64)
-    bad = np.flatnonzero(~(weights >= 0))
+    bad = np.flatnonzero(~((weights >= 0) & np.isfinite(weights)))
     if len(bad):
         raise DataError(
             f"sample_weight={sample_weight!r} is {weights[bad[0]]:g} in row {bad[0]} (from 0; {len(bad)} such rows): "
-            "give numbers of 0 or more"
+            "give finite numbers of 0 or more"
         )
     return weights
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -10,8 +11,6 @@ from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.objectives.objective import Network, Objective, labels_of
 from reuse.objectives.supervised import Classification, MultiLabel, Regression
-
-LEAST = 1e-12  # a batch of which all weights are 0 moves nothing
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,8 @@ class Weighted(Objective):
         if isinstance(self.objective, Classification) and self.objective.class_weights is not None:
             of_classes = outputs.new_tensor(self.objective.class_weights)
             weights = weights * (labels @ of_classes if labels.ndim == 2 else of_classes[labels])
-        return {"loss": losses.sum() / weights.sum().clamp(min=LEAST)}
+        total = weights.sum()
+        return {"loss": losses.sum() / torch.where(total > 0, total, 1)}  # of no weight: nothing moves
 
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the sums of the objective, in which all rows count alike."""

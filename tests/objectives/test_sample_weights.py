@@ -52,10 +52,11 @@ def losses_of_rows(objective: Any, outputs: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([objective.losses(nn.Identity(), one)["loss"] for one in each])
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-13])
 @pytest.mark.parametrize(("kind", "objective"), [OBJECTIVES[place] for place in (0, 1, 3, 4, 5)])
-def test_a_mixed_row_learns_from_both_rows_as_much_as_they_count(kind: str, objective: Any) -> None:
+def test_a_mixed_row_learns_from_both_rows_as_much_as_they_count(kind: str, objective: Any, unit: float) -> None:
     inputs = torch.randn(5, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    order, share, labels, weights = torch.tensor([1, 0, 4, 2, 3]), 0.3, LABELS[kind], COUNTS.double()
+    order, share, labels, weights = torch.tensor([1, 0, 4, 2, 3]), 0.3, LABELS[kind], unit * COUNTS.double()
 
     def mix(batch: Batch) -> Batch:
         assert batch.targets is not None
@@ -102,17 +103,29 @@ def test_rows_have_weights_where_none_validate(table: pd.DataFrame) -> None:
     assert result.sizes == {"train": 200, "valid": 0, "test": 0}
 
 
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_the_unit_of_weights_does_not_matter(table: pd.DataFrame, mixup: float) -> None:
+    settings: dict[str, Any] = {"target": "label", "sample_weight": "weight", "epochs": 2, "mixup": mixup}
+    found = []
+    for unit in (1.0, 1e-45, 1e300):  # float32 has neither
+        own = table.assign(weight=unit * table["weight"])
+        found.append(reuse.finetune("mlp:4", data=own, **settings).metrics["test"]["loss"])
+    assert found[1:] == [pytest.approx(found[0], rel=1e-5)] * 2
+
+
 def test_what_is_no_weight_is_refused(table: pd.DataFrame) -> None:
     data = load(table, target="label", sample_weight="weight")
     assert data.train.weights is not None
     assert data.train.weights.tolist() == table["weight"][data.train.rows].tolist()
-    for bad, message in ((-1, "is -1 in row 3"), (np.nan, "is nan in row 3")):
+    for bad, message in ((-1, "is -1 in row 3"), (np.nan, "is nan in row 3"), (np.inf, "is inf in row 3")):
         with pytest.raises(DataError, match=rf"sample_weight='weight' {message} \(from 0"):
             load(
                 table.assign(weight=table["weight"].where(table.index != 3, bad)),
                 target="label",
                 sample_weight="weight",
             )
+    with pytest.raises(DataError, match="all training rows have a sample_weight of 0: give some of them more"):
+        load(table.assign(weight=0.0), target="label", sample_weight="weight")
     settings: dict[str, Any] = {"data": table, "target": "label", "sample_weight": "weight", "model": "mlp:4"}
     with pytest.raises(UsageError, match="leave sample_weight out, and its column with ignore"):
         reuse.pretrain("autoencoder", **settings)
