@@ -149,7 +149,7 @@ class ManyHeads:
         """Return by what the losses of a batch's rows count for each head, so that they sum to their mean."""
         own = None if weights is None else weights.index_select(0, rows)
         if self._masks is None:
-            return 1 / len(rows) if own is None else 1 / own.sum()
+            return 1 / len(rows) if own is None else 1 / own.sum().clamp_min_(torch.finfo(self.dtype).tiny)
         masks = self._masks.index_select(1, rows).to(self.dtype)
         totals = (masks if own is None else masks * own).sum(1, keepdim=True)
         shares = masks / totals.clamp_min_(torch.finfo(self.dtype).tiny)

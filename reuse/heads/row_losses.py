@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from reuse.errors import UsageError
 from reuse.objectives.objective import Objective
+from reuse.objectives.sample_weights import Weighted
 from reuse.objectives.supervised import Classification, MultiLabel, Regression
 
 
@@ -106,10 +107,34 @@ class _SquaredError:
         return losses, torch.full_like(losses, torch.nan)
 
 
+@dataclass(frozen=True)
+class _WeightedRows:
+    """The loss of another objective, times a weight of the row's own, which is the last of what a row should give."""
+
+    objective: Weighted
+
+    @property
+    def inner(self) -> RowLoss:
+        return row_loss(self.objective.objective)
+
+    def wanted(self, targets: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        plain, weights = self.objective.unpacked(targets)
+        wanted, more = self.inner.wanted(plain, dtype)
+        weights = weights.to(dtype)
+        return torch.cat([wanted, weights[:, None]], 1), weights if more is None else weights * more
+
+    def gradient(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+        return self.inner.gradient(outputs, wanted[:-1]).mul_(wanted[-1])
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        return self.inner.measure(outputs, self.objective.unpacked(targets)[0])
+
+
 ROW_LOSSES: dict[type, Callable[[Any], RowLoss]] = {
     Classification: _CrossEntropy,
     MultiLabel: _BinaryCrossEntropy,
     Regression: _SquaredError,
+    Weighted: _WeightedRows,
 }
 
 

@@ -15,13 +15,14 @@ from reuse.heads.ridge import solve_ridge
 from reuse.heads.stacked_networks import DROPPING, chain_of
 from reuse.menus import lookup
 from reuse.objectives.objective import Objective
+from reuse.objectives.sample_weights import Weighted
 from reuse.objectives.supervised import Classification, MultiLabel, Regression
 from reuse.training.evaluation import eval_mode
 
 ROWS_AT_ONCE = 1024
 
 Solve = Callable[[Objective, Tensor, Tensor, Sequence[float], Tensor | None], LinearHeads]
-"""Solves for the heads of features, targets, penalties and `(sets, rows)` row weights."""
+"""Solves for the heads of features, targets, penalties and row weights, `(rows,)` or `(sets, rows)`."""
 
 
 def _logistic(
@@ -66,13 +67,17 @@ def solve(
         name: of `SOLVERS`.
         objective: a supervised one.
         features: `(rows, features)`.
-        targets: of these rows.
+        targets: of these rows, as the objective takes them.
         penalties: from 0.
         rows: True for those of each set, `(sets, rows)` bool; None: one set of all.
 
     Raises:
         UsageError: the solver cannot serve the objective.
     """
+    if isinstance(objective, Weighted):
+        targets, weights = objective.unpacked(targets)
+        rows = weights if rows is None else rows.to(weights.device) * weights
+        objective = objective.objective
     if not isinstance(objective, Classification | MultiLabel | Regression):
         raise UsageError(f"a solver cannot minimise a {type(objective).__name__}: leave the solver out")
     return lookup(SOLVERS, name, "solver")(objective, features, targets, penalties, rows)

@@ -52,11 +52,14 @@ class Weighted(Objective):
 
     def parted(self, batch: Batch) -> tuple[Batch, Tensor]:
         """Return a batch as the objective takes it, and the weights of its rows, `(batch,)`."""
-        packed = labels_of(batch)
+        targets, weights = self.unpacked(labels_of(batch))
+        return Batch(batch.inputs, targets), weights
+
+    def unpacked(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the targets that the objective takes, and the weights of rows, `(rows,)`."""
         # Two columns are a number and a weight, as shares of mixed classes take two columns at least.
-        are_numbers = isinstance(self.objective, Classification) and packed.shape[1] == 2
-        targets = packed[:, 0].long() if are_numbers else packed[:, :-1]
-        return Batch(batch.inputs, targets), packed[:, -1]
+        are_numbers = isinstance(self.objective, Classification) and targets.shape[1] == 2
+        return targets[:, 0].long() if are_numbers else targets[:, :-1], targets[:, -1]
 
     def _of_rows(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row, times the weight of its class."""

@@ -98,14 +98,17 @@ def divide(
 def _with_pool(data: Dataset, positions: np.ndarray) -> Dataset:
     inputs = JoinedInputs([data.train.inputs, data.valid.inputs])
     rows = np.concatenate([data.train.rows, data.valid.rows])
-    targets = None
-    if data.train.targets is not None and data.valid.targets is not None:
-        targets = torch.cat([data.train.targets, data.valid.targets])
+    targets, weights = (_joined(getattr(data.train, of), getattr(data.valid, of)) for of in ("targets", "weights"))
 
     def part(some: np.ndarray) -> Split:
-        return Split(Chosen(inputs, some), None if targets is None else targets[torch.from_numpy(some)], rows[some])
+        own = [None if values is None else values[torch.from_numpy(some)] for values in (targets, weights)]
+        return Split(Chosen(inputs, some), own[0], rows[some], own[1])
 
     return replace(data, train=part(positions), valid=part(positions[:0]))
+
+
+def _joined(train: Tensor | None, valid: Tensor | None) -> Tensor | None:
+    return None if train is None or valid is None else torch.cat([train, valid])
 
 
 def _folds(pool: Dataset, labels: Label, rows: np.ndarray, folds: int, seed: int) -> list[Division]:

@@ -61,11 +61,6 @@ def sweep(arguments: SweepArguments, given: Given) -> SweepResult:
     choices, counts = _choices(arguments, given), read_labels(arguments.labels)
     common = _common_settings(arguments, given, choices[0], counts[0])
     task = new_task(common, given, listener, fresh_head=True)
-    if task.data.train.weights is not None:
-        raise UsageError(
-            "the heads of a sweep are trained in one product and solved at once, in which all rows count alike: leave "
-            "sample_weight out, or take `reuse finetune --sample-weight` for each setting, which reads the same cache"
-        )
     data, divisions = _divided(task, counts, arguments.folds)
     load_seconds = time.perf_counter() - called
     objective = from_labels(data, task.settings)

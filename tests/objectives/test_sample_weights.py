@@ -129,8 +129,6 @@ def test_what_is_no_weight_is_refused(table: pd.DataFrame) -> None:
     settings: dict[str, Any] = {"data": table, "target": "label", "sample_weight": "weight", "model": "mlp:4"}
     with pytest.raises(UsageError, match="leave sample_weight out, and its column with ignore"):
         reuse.pretrain("autoencoder", **settings)
-    with pytest.raises(UsageError, match="or take `reuse finetune --sample-weight` for each setting"):
-        reuse.sweep("mlp:4", data=table, target="label", sample_weight="weight", freeze="hidden1")
     with pytest.raises(UsageError, match="names a column"):
         load("iris", sample_weight="weight")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
@@ -64,6 +65,36 @@ def test_heads_are_those_of_scikit_learn(common: dict[str, Any], solver: str) ->
     assert result is not None
     assert result["metrics"]["test"] == pytest.approx(evaluate_run(str(swept.kept), data="digits").metrics, abs=1e-6)
     assert result["notes"][0].endswith(f"solved ({solver}, penalty {swept.best['penalty']:g})")
+
+
+@pytest.mark.parametrize("solver", ["logistic", "ridge"])
+def test_weights_of_rows_are_those_of_scikit_learn(solver: str, tmp_path: Path) -> None:
+    draw = np.random.default_rng(4)
+    x = draw.normal(size=(150, 3))
+    label = np.where(x[:, 0] + draw.normal(size=150) > 0, "p", "q")
+    table = pd.DataFrame({**dict(zip("abc", x.T, strict=True)), "weight": draw.integers(0, 4, 150), "label": label})
+    own = {"data": table, "target": "label", "sample_weight": "weight", "random_weights": True, "seed": 3}
+    swept = sweep(
+        "mlp:6", **own, freeze="!output", solver=solver, penalty=0.01, folds=3, keep="best", precision="float64",
+        device="cpu", cache_dir=tmp_path / "cache",
+    )  # fmt: skip
+    data = load(table, target="label", sample_weight="weight", seed=3)
+    pool, divisions = divide(data, {None: (data.train.rows, data.valid.rows)}, 3, seed=3)
+    seen, targets = features(str(swept.kept), pool.train)
+    weights = table["weight"].to_numpy()[pool.train.rows]
+    for one, division in zip(swept.configurations, divisions, strict=True):
+        train, valid = division.train.numpy(), division.valid.numpy()
+        alpha = 0.01 * weights[train].sum()
+        theirs = (
+            RidgeClassifier(alpha=alpha)
+            if solver == "ridge"
+            else LogisticRegression(C=2 / alpha, tol=1e-8, max_iter=10_000)  # of two classes they have one row
+        ).fit(seen[train], targets[train], sample_weight=weights[train])
+        assert one["valid"]["accuracy"] == pytest.approx(theirs.score(seen[valid], targets[valid]))
+        if one["number"] == swept.best["number"]:
+            kept = load_tensors_file(Path(str(swept.kept)) / WEIGHTS)["output.weight"].numpy()
+            of_one = kept[1] - kept[0] if solver == "logistic" else kept[1]
+            assert of_one == pytest.approx(np.ravel(theirs.coef_), abs=1e-2 * abs(theirs.coef_).max())
 
 
 def test_folds_and_numbers_of_labels_are_sets_of_rows(common: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -179,3 +180,28 @@ def test_reads_lists() -> None:
     assert {choice.schedule for choice in choices} == {"constant", "piecewise:5,0.1"}
     assert read_labels("100,10/class,all,100") == [100, "10/class", None]
     assert read_labels(None) == [None]
+
+
+@pytest.fixture
+def weighted() -> pd.DataFrame:
+    draw = np.random.default_rng(4)
+    x = draw.normal(size=(150, 3))
+    label = np.where(x[:, 0] + draw.normal(size=150) > 0, "p", "q")
+    weight = draw.integers(0, 4, 150) * 1.0
+    return pd.DataFrame({**dict(zip("abc", x.T, strict=True)), "weight": weight, "label": label})
+
+
+def test_rows_count_as_much_for_heads_as_for_finetune(weighted: pd.DataFrame, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "data": weighted, "target": "label", "sample_weight": "weight", "freeze": "hidden1", "epochs": 4,
+        "batch_size": 16, "class_weights": "q=2", "precision": "float64", "device": "cpu",
+        "cache_dir": tmp_path / "cache",
+    }  # fmt: skip
+    swept = sweep("mlp:8", **settings, learning_rate=[0.1, 0.01], keep="best", out=tmp_path / "sweep")
+    for one in swept.configurations:
+        alone = finetune(
+            "mlp:8", **settings, learning_rate=one["learning_rate"], out=tmp_path / f"alone{one['number']}"
+        )
+        assert one["valid"] == pytest.approx(alone.metrics["valid"], abs=1e-9)
+    alike = sweep("mlp:8", **{**settings, "data": weighted.assign(weight=1.0)}, learning_rate=[0.1, 0.01])
+    assert alike.configurations[0]["valid"] != swept.configurations[0]["valid"]
