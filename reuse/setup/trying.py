@@ -20,7 +20,7 @@ from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
 SINGLE = "Expected more than 1 value per channel"  # torch's words, of a batch norm that has one value to learn from
 
 
-def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset) -> list[str]:
+def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset, num_outputs: int | None = None) -> list[str]:
     """Freeze what the output that is trained on does not depend on, where a model of the user's own returns several.
 
     Auxiliary heads, which some models have while they train, get no gradient from it and would be missed.
@@ -29,17 +29,25 @@ def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset) -> list
         model: frozen as it is trained.
         recipe: of the model.
         data: whose rows it takes.
+        num_outputs: how many numbers a row the targets need; None: that is not known.
 
     Returns:
         Sentences on it; none where one tensor is returned.
+
+    Raises:
+        UsageError: what is trained on has other outputs than the targets need, or depends on nothing that trains.
     """
     if recipe.spec.partition(":")[0] in OWN_FAMILIES and not is_hf(recipe.spec):
         return []
     training = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     with torch.enable_grad(), _trial(model, data, rows=2) as outputs:
-        if outputs is None or isinstance(outputs, Tensor):
+        if outputs is None:
             return []
-        (main, tensor), *others = named_outputs(outputs).items()
+        named = {"its output": outputs} if isinstance(outputs, Tensor) else named_outputs(outputs)
+        _check_outputs(recipe.spec, named, num_outputs, trains=bool(training))
+        if isinstance(outputs, Tensor):
+            return []
+        (main, tensor), *others = named.items()
         missed = _missed(tensor, training)
     if missed:  # by chance, perhaps: what drops layers while it trains has them all when it evaluates
         with torch.enable_grad(), _trial(model, data, rows=2, mode=False) as evaluated:
@@ -51,6 +59,19 @@ def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset) -> list
         freeze(model, list(missed))
         notes.append(f"frozen, as {main} does not depend on it: {', '.join(summarize(model, set(missed)))}")
     return notes
+
+
+def _check_outputs(spec: str, named: dict[str, Tensor], num_outputs: int | None, *, trains: bool) -> None:
+    """Raise a UsageError where nothing can be learned from the first of some outputs, which is trained on."""
+    main, tensor = next(iter(named.items()))
+    advice = "let forward return what is meant first, or call it logits"
+    if num_outputs and tensor.ndim == 2 and tensor.shape[1] != num_outputs:
+        raise UsageError(
+            f"{spec}: {main} has {tensor.shape[1]} numbers a row, and the targets need {num_outputs}: give its last "
+            f"layer as many, or {advice}"
+        )
+    if trains and not tensor.requires_grad:
+        raise UsageError(f"{spec}: {main} depends on nothing that trains: freeze less, or {advice}")
 
 
 def _missed(output: Tensor, training: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:

@@ -1,5 +1,6 @@
 """Models that return several outputs, and batches of one row."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,29 @@ def test_a_single_training_row_is_a_batch_of_one() -> None:
     alone = {"x_train": X[:1], "y_train": numbers[:1], "x_test": X[1:3], "y_test": numbers[1:3]}
     with pytest.raises(UsageError, match="batches hold one row"):
         reuse.pretrain("supervised", data=alone, model="mlp:6", norm="batch", epochs=1, valid_fraction=0)
+
+
+class Parted(torch.nn.Module):
+    """Its output layer, which is made to fit the targets, comes second."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body, self.head = torch.nn.Linear(4, width), torch.nn.Linear(width, 3)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        body = self.body(x)
+        return {"body": body, "head": self.head(body)}
+
+
+@pytest.mark.parametrize(
+    ("width", "freeze", "message"),
+    [
+        (3, "body", "body depends on nothing that trains: freeze less, or let forward return what is meant first"),
+        (5, (), "body has 5 numbers a row, and the targets need 3: give its last layer as many"),
+        (1, (), "body has 1 numbers a row, and the targets need 3"),
+    ],
+)
+def test_outputs_from_which_nothing_can_be_learned_are_refused(width: int, freeze: Any, message: str) -> None:
+    rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    with pytest.raises(UsageError, match=re.escape(message)):
+        reuse.finetune(Parted(width), data=(rows, Y), freeze=freeze, epochs=1)
