@@ -11,7 +11,7 @@ from typing import IO, Any, BinaryIO, Literal
 import h5py
 import numpy as np
 
-from reuse.data.table_roles import SPLIT_NAMES
+from reuse.data.split_names import CELL_NAMES
 from reuse.errors import DataError
 from reuse.files import UnfitFileError, check_fits, check_regular, open_regular
 
@@ -123,7 +123,7 @@ def _datasets(group: h5py.Group, seen: set[int], inside: str = "") -> Iterator[t
         elif isinstance(item, h5py.Dataset):
             if item.is_virtual or item.external:
                 raise UnfitFileError(f"{inside}{name} is put together of other files: copy it into one")
-            part = next((part for part, names in SPLIT_NAMES.items() if inside[:-1].lower() in names), None)
+            part = CELL_NAMES.get(inside[:-1].lower())
             yield (f"{inside}{name}" if part is None else f"{name}_{part}"), item
 
 

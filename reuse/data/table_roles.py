@@ -9,6 +9,7 @@ import pandas as pd
 from reuse.data.column_types import NUMBER, TEXT, as_text_column, kind_of, typed
 from reuse.data.large_numbers import is_nullable
 from reuse.data.raw import NO_TARGET, Options
+from reuse.data.split_names import CELL_NAMES
 from reuse.data.table_columns import unread_number
 from reuse.data.tables import as_texts
 from reuse.data.targets import FEW_CLASSES, Targets, encode_targets
@@ -16,11 +17,6 @@ from reuse.errors import DataError, UsageError
 from reuse.menus import suggest
 
 TARGET_NAMES = ("target", "label", "class", "y")
-SPLIT_NAMES = {
-    "train": ("train", "training", "tr", "fit"),
-    "valid": ("valid", "val", "validation", "dev", "develop", "development", "eval"),
-    "test": ("test", "testing", "holdout", "hold-out"),
-}
 SETTINGS = ("group_by", "split_column", "sample_weight")
 Columns = Mapping[str, pd.Series]
 
@@ -146,8 +142,7 @@ def parts_of(columns: Columns, split_column: str) -> dict[str, np.ndarray]:
         DataError: a row says nothing or something else, or none is to be trained on.
     """
     texts = _texts_of(columns, split_column, "split_column")
-    names = {spelling: part for part, spellings in SPLIT_NAMES.items() for spelling in spellings}
-    said = np.array([names.get(text.lower(), "") for text in texts])
+    said = np.array([CELL_NAMES.get(text.lower(), "") for text in texts])
     if (said == "").any():
         row = int(np.flatnonzero(said == "")[0])
         raise DataError(
@@ -156,7 +151,7 @@ def parts_of(columns: Columns, split_column: str) -> dict[str, np.ndarray]:
         )
     if not (said == "train").any():
         raise DataError(f"split_column={split_column!r} gives no row to train on: expected train in some rows")
-    return {part: np.flatnonzero(said == part) for part in SPLIT_NAMES if (said == part).any()}
+    return {part: np.flatnonzero(said == part) for part in ("train", "valid", "test") if (said == part).any()}
 
 
 def _targets(columns: Columns, free: list[str], options: Options) -> tuple[tuple[str, ...], tuple[str, ...]]:

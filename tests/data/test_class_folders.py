@@ -38,6 +38,7 @@ def fill(root: Path, paths: list[str]) -> Path:
         (("seg_train", "seg_test"), ("train", "test")),
         (("images-train", "images-Validation", "images-test"), ("train", "valid", "test")),
         (("train", "holdout_test"), ("train", "test")),
+        (("train", "holdout"), ("train", "test")),
     ],
 )
 def test_splits_by_their_usual_names(tops: tuple[str, ...], splits: tuple[str, ...]) -> None:

@@ -162,6 +162,8 @@ def test_the_users_own_splits_by_a_column(path: Path) -> None:
     assert data.sizes == {"train": 60, "valid": 30, "test": 30}
     np.testing.assert_array_equal(data.test.rows, np.arange(3, N, 4))
     assert data.input_shape == (2,)
+    meant = load(write(path, part=np.resize(["fit", "fit", "dev", "Eval"], N), label=CLASSES), split_column="part")
+    assert (meant.sizes, list(meant.test.rows)) == (data.sizes, list(data.test.rows))  # as folders of these names
     with pytest.raises(DataError, match=r"split_column='part' says 'fold 3' in row 7 \(from 0\): expected train"):
         load(write(path, part=[*parts[:7], "fold 3", *parts[8:]], label=CLASSES), split_column="part")
     with pytest.raises(DataError, match="gives no row to train on"):
