@@ -71,18 +71,7 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             X: rows.
             y: not looked at.
         """
-        settings: ExtractingSettings = settings_from(self, ExtractingSettings)
-        rows = self._validated(X, reset=True)
-        with untouched_random_state():
-            seed_everything(seed_from(settings.random_state))
-            made = made_of(vars(settings), rows, Compute(choose_device(self.device), self.precision))
-            if self._took(held(made), rows):
-                return self
-            opened = open_network(settings, rows)
-        self._adopt(LayerOutputs(opened.module, settings.layers, settings.pool), opened.preprocessing, rows)
-        if made is not None and self._extraction is not None:
-            own = OpenedNetwork(made, self._network, self._preprocessing, self.widths_, self._extraction)
-            self._held = own if hold(own) else None
+        self._fit(self._validated(X, reset=True))
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -92,9 +81,18 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             X: rows.
         """
         check_is_fitted(self)
-        rows = prepare(self._validated(X, reset=False), self._preprocessing)
-        with untouched_random_state():
-            return np.asarray(self._computed(rows))
+        return self._transformed(self._validated(X, reset=False))
+
+    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: ARG002, N803 - scikit-learn's names
+        """Return what `transform` does after `fit`; the rows are looked through once.
+
+        Args:
+            X: rows.
+            y: not looked at.
+        """
+        rows = self._validated(X, reset=True)
+        self._fit(rows)
+        return self._transformed(rows)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:  # noqa: ARG002 - scikit-learn's
         """Return the name of each column: that of its layer, and its number there."""
@@ -105,6 +103,24 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _validated(self, x: Any, *, reset: bool) -> np.ndarray:
         rows: np.ndarray = validate_data(self, x, reset=reset, allow_nd=True, dtype="numeric")
         return rows
+
+    def _fit(self, rows: np.ndarray) -> None:
+        settings: ExtractingSettings = settings_from(self, ExtractingSettings)
+        with untouched_random_state():
+            seed_everything(seed_from(settings.random_state))
+            made = made_of(vars(settings), rows, Compute(choose_device(self.device), self.precision))
+            if self._took(held(made), rows):
+                return
+            opened = open_network(settings, rows)
+        self._adopt(LayerOutputs(opened.module, settings.layers, settings.pool), opened.preprocessing, rows)
+        if made is not None and self._extraction is not None:
+            own = OpenedNetwork(made, self._network, self._preprocessing, self.widths_, self._extraction)
+            self._held = own if hold(own) else None
+
+    def _transformed(self, rows: np.ndarray) -> np.ndarray:
+        prepared_rows = prepare(rows, self._preprocessing)
+        with untouched_random_state():
+            return np.asarray(self._computed(prepared_rows))
 
     def _took(self, opened: OpenedNetwork | None, rows: np.ndarray) -> bool:
         """Take what is held, as long as it computes what is stored; return whether it was taken."""
