@@ -23,6 +23,7 @@ from reuse.features.layer_outputs import LayersTogether
 from reuse.features.reading import Chunk
 from reuse.features.running import run_frozen
 from reuse.features.streaming import Streaming
+from reuse.layers.reasons import first_line
 from reuse.reporting import Reporter
 from reuse.training.precision import autocast
 
@@ -78,6 +79,7 @@ class SharedPass:
         self._chunk: Chunk | None = None
         self._found: list[Tensor] = []
         self._few: deque[FewRows] = deque(maxlen=PASSES_KEPT)
+        self._is_told = False
         self.computed = 0
 
     def of(self, chunk: Chunk) -> list[Tensor]:
@@ -106,6 +108,12 @@ class SharedPass:
             self._few.append(known)
         known.told.add(place)
         return known.outputs[place]
+
+    def tell_of(self, error: Exception, reporter: Reporter) -> None:
+        """Say once why a few rows went through layers one by one."""
+        if not self._is_told:
+            self._is_told = True
+            reporter.line(f"layers are checked one by one, as they cannot be in one pass: {first_line(error)}")
 
     def _run(self, chunk: Chunk, rows: Tensor) -> list[Tensor]:
         return self.run(moved(chunk.inputs.gather(rows)[0], self._compute))
@@ -145,8 +153,10 @@ class SharedStreaming(Streaming):
     def _run_few(self, prefix: fx.GraphModule, inputs: tuple[Tensor, ...], compute: Compute) -> tuple[Tensor, ...]:
         try:
             return (self._shared.of_few(inputs[0], self._place),)
-        except Exception:  # noqa: BLE001 - a layer above may raise anything for rows far outside, which this one takes
-            return run_frozen(prefix, inputs, compute)
+        except Exception as error:  # noqa: BLE001 - a layer above may raise anything for rows far outside
+            found = run_frozen(prefix, inputs, compute)  # which this one takes, or raises too
+            self._shared.tell_of(error, self._reporter)
+            return found
 
     def _run(self, chunk: Chunk, positions: np.ndarray) -> tuple[Tensor, ...]:
         return (self._shared.of(chunk)[self._place][torch.from_numpy(positions)],)

@@ -18,7 +18,7 @@ from reuse.errors import CutError
 from reuse.features.extracting import find_prefixes
 from reuse.features.layer_caches import LayerRows, SharedPass, rows_of_layers
 from reuse.features.layer_outputs import LayerOutputs, LayersTogether
-from reuse.reporting import Reporter
+from reuse.reporting import Reporter, Transcript
 
 PREPROCESSING, COMPUTE = Preprocessing("vectors"), Compute(torch.device("cpu"), "float32")
 X = np.random.default_rng(0).normal(size=(1100, 6)).astype(np.float32)  # more than a chunk
@@ -44,13 +44,19 @@ class Shifted(nn.Linear):
         return super().forward(inputs) + float(os.environ.get(f"SHIFT_OF_{self.out_features}", "0"))
 
 
-def passed(model: nn.Module, names: Sequence[str | None], cache: Path | None, rows: slice = slice(None)) -> LayerRows:
+def passed(
+    model: nn.Module,
+    names: Sequence[str | None],
+    cache: Path | None,
+    rows: slice = slice(None),
+    reporter: Reporter | None = None,
+) -> LayerRows:
     inputs = ArrayInputs(X[rows], np.arange(len(X[rows])), PREPROCESSING)
     layers = [LayerOutputs(model, name) for name in names]
     for layer in layers:
         layer.measure(torch.from_numpy(X[:2]))
     opened = None if cache is None else ActivationCache(cache)
-    return rows_of_layers(layers, inputs, PREPROCESSING, COMPUTE, opened, None, Reporter())
+    return rows_of_layers(layers, inputs, PREPROCESSING, COMPUTE, opened, None, reporter or Reporter())
 
 
 @pytest.mark.parametrize("is_cached", [True, False])
@@ -162,3 +168,20 @@ def test_a_key_is_the_same_alone_and_beside_other_layers(tmp_path: Path) -> None
     with torch.no_grad():
         model.layer4[0].conv1.weight[0] += 1
     assert together.isdisjoint(hooked | keys("e", ["layer1", "layer3", None], model))
+
+
+def test_layers_that_cannot_be_checked_in_one_pass_are_said_to_be_checked_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> torch.Tensor:
+        raise ValueError("too far outside\nin detail")
+
+    model, transcript = Layers(), Transcript(Reporter())
+    expected = passed(model, ["low", "high"], None).outputs
+    monkeypatch.setattr(SharedPass, "of_few", refuses)
+    found = passed(model, ["low", "high"], tmp_path, reporter=transcript)
+    for one, other in zip(found.outputs, expected, strict=True):
+        torch.testing.assert_close(one, other)
+    assert transcript.lines == [
+        "layers are checked one by one, as they cannot be in one pass: ValueError: too far outside"
+    ]
