@@ -270,7 +270,7 @@ def test_a_builtin_that_is_patched_counts(monkeypatch):
             return sum([x, x])
 
     before = print_of(nn.Sequential(Summed())).key
-    monkeypatch.setattr("builtins.sum", lambda values, *more, was=sum: was(values, *more))
+    monkeypatch.setattr("builtins.sum", lambda *values, was=sum, **named: was(*values, **named))
     assert print_of(nn.Sequential(Summed())).key != before
 
 
