@@ -104,6 +104,8 @@ def cut(model: nn.Module, example: Given, *, keep: Collection[str] = ()) -> Cut:
 def _probed(model: nn.Module, batches: tuple[Example, ...], like: Example) -> Moving:
     try:
         return probe(model, batches[0], like, batches[1])
+    except CutError as error:
+        raise CutError(f"the model cannot be cut: {error}") from error
     except Exception as error:
         raise CutError(f"the model cannot be cut: calling it failed: {first_line(error)}") from error
 

@@ -78,14 +78,15 @@ _CONTAINERS = (list, dict, set, deque)
 
 
 class _Kept:
-    """The attributes of one module, which buffers it has, and where its parameters lie."""
+    """The attributes of one module, which buffers and parameters it has, where these lie and whether they train."""
 
     def __init__(self, module: nn.Module):
         self.module = module
         self.attributes = dict(vars(module))
         self.is_script = isinstance(module, torch.jit.ScriptModule)  # whose tables are not Python's
         self.buffers = {} if self.is_script else dict(module._buffers)
-        self.memory = [(p, p.data) for p in module.parameters(recurse=False)]
+        self.parameters = {} if self.is_script else dict(module._parameters)
+        self.memory = [(p, p.data, p.requires_grad) for p in module.parameters(recurse=False)]
         own = ((name, value) for name, value in self.attributes.items() if name not in _TABLES)
         self.contents = [(value, contents(value)) for _, value in own if isinstance(value, _CONTAINERS)]
 
@@ -94,12 +95,15 @@ class _Kept:
         if not self.is_script:
             _refill(attributes, self.attributes)
             _refill(self.module._buffers, self.buffers)
+            _refill(self.module._parameters, self.parameters)
         for value, content in self.contents:
             value.clear()
             (value.extend if isinstance(value, list | deque) else value.update)(content)
-        for parameter, data in self.memory:
+        for parameter, data, trains in self.memory:
             if parameter.data_ptr() != data.data_ptr():
                 parameter.data = data
+            if parameter.requires_grad != trains:
+                parameter.requires_grad = trains
 
 
 _TABLES = frozenset(vars(nn.Module()))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from reuse.errors import CutError
 from reuse.fingerprinting.keeping import ModelCode, Place
 from reuse.layers.example import Example
 from reuse.layers.parameter_writes import written_parameters
@@ -75,12 +76,17 @@ def probe(model: nn.Module, small: Example, like: Example, large: Example) -> Mo
         small: a small batch.
         like: other rows, as many as those.
         large: more rows.
+
+    Raises:
+        CutError: its parameters are not the same ones afterwards, or others train.
     """
-    found, code = _Places(), None
+    found, code, trained = _Places(), None, _trained(model)
     with written_parameters(model) as parameters:
         for mode in (True, False):
             model.train(mode)
             other = _left_behind(model, large)  # what is prepared on the first call does not move
+            if _trained(model) != trained:
+                raise CutError("its forward puts other parameters in place, or changes which of them train")
             first = _left_behind(model, small)
             code = code or ModelCode(model)
             read = code.read_state()
@@ -180,6 +186,11 @@ def changed(before: State, after: State) -> list[Place]:
     nothing = Held(None, None)
     pairs = ((place, before.get(place, nothing), held) for place, held in after.items())
     return [place for place, old, new in pairs if _is_new(old, new) or _moved_in_place(old, new)]
+
+
+def _trained(model: nn.Module) -> list[tuple[int, bool]]:
+    """Return which parameters there are, and whether they train."""
+    return [(id(parameter), parameter.requires_grad) for parameter in model.parameters()]
 
 
 _TABLES = frozenset(vars(nn.Module())) | {"train"}

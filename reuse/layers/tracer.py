@@ -70,6 +70,12 @@ class _WritingProxy(_CountedProxy):
     def __setitem__(self, index: Any, value: Any) -> None:
         self._write(operator.setitem, index, value)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse what would change a tensor, as `weight.data = …` does: it would be set here and not in the graph."""
+        if hasattr(torch.Tensor, name):
+            raise Untraceable(f"its forward assigns to {name!r} of a tensor")
+        super().__setattr__(name, value)
+
     def register_hook(self, hook: Any) -> None:  # noqa: ARG002
         """Refuse."""
         raise Untraceable("its forward registers a hook on a tensor")

@@ -261,6 +261,37 @@ class TeacherByData(Teacher):
         return self.c(self.b(y)) - self.teacher(y)
 
 
+class NormedByData(ThreeLayers):
+    """A layer that trains has rows of length 1, which each call sees to."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.b.weight.data = nn.functional.normalize(self.b.weight.data)
+        return self.c(self.b(self.a(x)))
+
+
+class TrainsInEvaluation(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        self.b.weight.requires_grad_(not self.training)
+        return self.c(self.b(self.a(x)))
+
+
+class AnotherParameter(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        self.b.weight = nn.Parameter(nn.functional.normalize(self.b.weight.detach()))
+        return self.c(self.b(self.a(x)))
+
+
+class NormedInside(NormedByData):
+    """The same, in a layer that is one call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.d = NormedByData(), nn.Linear(4, 4).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(self.d(x))
+
+
 class Renormed(nn.Module):
     """An embedding that renormalises the rows that it is asked for."""
 
@@ -340,6 +371,10 @@ CASES = {
     ),
     "a teacher": Case(Teacher, "a,teacher", (X,)),
     "a teacher by its data": Case(TeacherByData, "a,teacher", (X,), "writes into parameters"),
+    "a weight by its data": Case(NormedByData, "a", (X,), "assigns to 'data' of a tensor"),
+    "what trains changes": Case(TrainsInEvaluation, "a", (X,), "changes which of them train"),
+    "another parameter": Case(AnotherParameter, "a", (X,), "puts other parameters in place"),
+    "a weight by its data in a mixed child": Case(NormedInside, "d,inner.a", (X,)),
     "a frozen embedding that renormalises": Case(Renormed, "embedding,a", (TOKENS,), "'embedding'"),
     "an embedding that trains and renormalises": Case(Renormed, "a", (TOKENS,), "no frozen layer comes before"),
     "spectral norm that trains": Case(
