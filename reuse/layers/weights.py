@@ -45,7 +45,7 @@ class FileWeights:
 
     Attributes:
         tensors: by name, on the CPU.
-        notes: what was chosen of several, in lines.
+        notes: what was chosen of several and taken off names, in lines.
     """
 
     tensors: dict[str, Tensor]
@@ -72,10 +72,10 @@ def read_weights(path: str | Path) -> FileWeights:
     if not path.exists() or path.is_dir():
         raise RunError(f"no weights file at {path}: give a .safetensors, .pt, .pth or .bin file")
     if path.suffix == ".safetensors" or (path.suffix not in SUFFIXES and _looks_like_safetensors(path)):
-        return FileWeights(_without_prefixes(_from_safetensors(path)))
+        return _without_prefixes(FileWeights(_from_safetensors(path)))
     if path.suffix in SUFFIXES or _looks_like_torch(path):
         state, notes = _unwrap(_from_torch(path), path)
-        return FileWeights(_without_prefixes(state), notes)
+        return _without_prefixes(FileWeights(state, notes))
     raise RunError(f"{path} is no weights file: give a .safetensors, .pt, .pth, .bin or .ckpt file")
 
 
@@ -159,8 +159,10 @@ def _checked(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _without_prefixes(weights: FileWeights) -> FileWeights:
+    tensors, notes = weights.tensors, weights.notes
     for prefix in PREFIXES * 2:
-        if state and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return state
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+            notes = (*notes, f"all names begin with {prefix}: it is taken off")
+    return FileWeights(tensors, notes)

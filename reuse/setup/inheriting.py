@@ -24,7 +24,8 @@ NO_CHANGE = {"source", "restore", "compare", "draws", "trust", "drop_layers", "a
 def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[FinetuneSettings, str]:
     """Return settings in which what the user left to the source run is filled in, and the spec of the model.
 
-    A run that was fine-tuned has labels of its own: without other data they are kept, drawn as they were.
+    A run that was fine-tuned has labels of its own: without other data they are kept, drawn as they were, whether or
+    not the data are named again.
 
     Args:
         settings: as given.
@@ -68,13 +69,14 @@ def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[F
             test_fraction=theirs.test_fraction if settings.test_fraction is None else settings.test_fraction,
             valid_fraction=theirs.valid_fraction if settings.valid_fraction is None else settings.valid_fraction,
         )
-    if theirs is not None and without_data:
+    going_on = tuned and is_going_on(settings, source)  # where the run's own data are named too
+    if theirs is not None and (without_data or going_on):
         filled = replace(
             filled,
             data=theirs.data,
             **{name: getattr(settings, name) or getattr(theirs, name) for name in COLUMN_ROLES},
         )
-    if theirs is not None and without_data and tuned:
+    if theirs is not None and tuned and (without_data or going_on):
         left = {"labels", "classes", "seed", "skip_bad"} - given
         filled = replace(filled, **{name: getattr(theirs, name) for name in left})
     recipe = source.manifest.model if source.manifest and source.weights else None

@@ -166,10 +166,11 @@ def tuned_once(**settings: Any) -> tuple[str, dict[str, torch.Tensor]]:
     return run, load_file(f"{run}/weights.safetensors")
 
 
-def test_going_on_with_a_finetuned_run_keeps_its_rows_and_its_head() -> None:
+@pytest.mark.parametrize("named", [{}, {"data": "digits"}])
+def test_going_on_with_a_finetuned_run_keeps_its_rows_and_its_head(named: dict[str, Any]) -> None:
     run, weights = tuned_once()
     listener = Listener()
-    on = reuse.finetune(run, learning_rate=1e-12, reporter=listener, **QUICK)
+    on = reuse.finetune(run, learning_rate=1e-12, reporter=listener, **named, **QUICK)
     assert RunFolder(Path(on.run)).manifest().rows == RunFolder(Path(run)).manifest().rows
     assert on.fresh == ()
     assert on.comparison == {}

@@ -125,7 +125,8 @@ def test_of_a_student_and_its_teacher_the_teacher_is_taken_and_said(tmp_path: Pa
     torch.save({"student": student, "teacher": teacher, "epoch": 1}, tmp_path / "w.pth")
     found = read_weights(tmp_path / "w.pth")
     assert_same(found.tensors)
-    assert found.notes == ("w.pth holds teacher and student: teacher is taken",)
+    taken_off = "all names begin with module.: it is taken off"
+    assert found.notes == ("w.pth holds teacher and student: teacher is taken", taken_off)
 
 
 def test_weights_inside_of_weights(tmp_path: Path) -> None:
