@@ -36,6 +36,8 @@ from reuse.layers.recording import (
 from reuse.layers.structure import children
 from reuse.layers.trainability import has_hooks, is_mixed
 
+_OTHER_MEMORY = ("set_", "resize_", "resize_as_")  # a graph that has read a weight computes with the old one
+
 
 class _CountedProxy(fx.Proxy):
     """A proxy of which Python may ask how much it holds, before it takes it apart."""
@@ -141,9 +143,11 @@ class MixedTracer(fx.Tracer):
         return not (is_mixed(m) or module_qualified_name in self.entered)
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        """Note with each node whether gradients were on."""
+        """Note with each node whether gradients were on; refuse what would not write into a tensor's memory."""
         self.check_modes()
         node = super().create_node(*args, **kwargs)
+        if node.op == "call_method" and node.target in _OTHER_MEMORY:
+            raise Untraceable(f"its forward gives a tensor other memory, by {node.target}")
         node.meta["without_gradients"] = not torch.is_grad_enabled()
         return node
 

@@ -281,6 +281,33 @@ class AnotherParameter(ThreeLayers):
         return self.c(self.b(self.a(x)))
 
 
+class OtherMemory(ThreeLayers):
+    """The same, by a write that gives the weight other memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            self.b.weight.set_(nn.functional.normalize(self.b.weight))
+        return self.c(self.b(self.a(x)))
+
+
+class OtherSize(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        self.b.weight.data.resize_(3, 4)
+        self.b.weight.data.resize_(4, 4)
+        return self.c(self.b(self.a(x)))
+
+
+class OtherMemoryInside(nn.Module):
+    """The same, in a layer that is one call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.d = OtherMemory(), nn.Linear(4, 4).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(self.d(x))
+
+
 class NormedInside(NormedByData):
     """The same, in a layer that is one call."""
 
@@ -374,6 +401,12 @@ CASES = {
     "a weight by its data": Case(NormedByData, "a", (X,), "assigns to 'data' of a tensor"),
     "what trains changes": Case(TrainsInEvaluation, "a", (X,), "changes which of them train"),
     "another parameter": Case(AnotherParameter, "a", (X,), "puts other parameters in place"),
+    "other memory": Case(OtherMemory, "a", (X,), frontier=[(4,)]),
+    "another size": Case(OtherSize, "a", (X,), "its forward gives a tensor other memory, by resize_"),
+    "other memory of a frozen layer": Case(OtherMemory, "a,b", (X,), frontier=[(4,)]),
+    "other memory in a mixed child": Case(OtherMemoryInside, "d,inner.a", (X,)),
+    "other memory in a frozen child": Case(lambda: Around(OtherMemory()), "first,inner", (X,)),
+    "other memory in a child that trains": Case(lambda: Around(OtherMemory()), "first", (X,)),
     "a weight by its data in a mixed child": Case(NormedInside, "d,inner.a", (X,)),
     "a frozen embedding that renormalises": Case(Renormed, "embedding,a", (TOKENS,), "'embedding'"),
     "an embedding that trains and renormalises": Case(Renormed, "a", (TOKENS,), "no frozen layer comes before"),
