@@ -240,9 +240,13 @@ def _divide(tracer: Tracer, task: _Task) -> Sides:
 
 
 def _call_once(model: nn.Module, batches: tuple[Example, ...]) -> None:
-    """Call the model: what a module prepares on its first call is no state that moves."""
+    """Call the model: what a module prepares on its first call is no state that moves; the modes stay."""
+    modes = [(module, module.training) for module in model.modules()]
     with torch.no_grad():
         batches[0].copy().call(model)
+    for module, training in modes:
+        if module.training is not training:
+            module.training = training
 
 
 _ENGINES: dict[str, Callable[[_Task], Cut]] = {"torch.fx": _cut_by_fx, "torch.export": _cut_by_export}

@@ -23,7 +23,7 @@ from reuse.layers.example import Example
 from reuse.layers.preserving import untouched_attributes
 from reuse.layers.probing import NOTHING, Moving
 from reuse.layers.randomness import RandomSources, same_states
-from reuse.layers.recording import Untraceable, unnested
+from reuse.layers.recording import Untraceable, switching, unnested
 from reuse.layers.structure import Remake, children, mapped
 from reuse.layers.tracer import argument_names
 from reuse.layers.tracing import TracedModel
@@ -47,13 +47,16 @@ def trace_by_export(model: nn.Module, example: Example, moving: Moving = NOTHING
     if own:
         raise Untraceable(f"its forward changes {'.'.join(part for part in own[0] if part)!r}")
     batch = torch.export.Dim("batch", min=1, max=1 << 20)
-    random = RandomSources(model)
+    random, modes = RandomSources(model), {name: module.training for name, module in model.named_modules()}
     with _quiet(), unnested(), random.untouched(), untouched_attributes(model):
         states = random.states()
         program = torch.export.export(
             model, example.arguments, example.keywords, dynamic_shapes=_shapes(model, example, batch), strict=False
         )
         module = program.module(check_guards=False)  # of sizes
+        for name, one in model.named_modules():
+            if one.training is not modes[name]:
+                raise Untraceable(f"its forward {switching(name, one.training)}")
         if not same_states(states, random.states()):
             raise Untraceable("its forward draws random numbers to decide what to do")
     if any("functorch" in getattr(node.target, "__module__", "") for node in module.graph.nodes):

@@ -108,6 +108,12 @@ def one_mode(what: str = "its forward") -> Iterator[Callable[[], None]]:
     yield check
 
 
+def switching(name: str, training: bool) -> str:
+    """Return what a forward does that switches the mode of a module, in words."""
+    module = repr(name) if name else "the model"
+    return f"switches {module} to {'training' if training else 'evaluation'} mode"
+
+
 @contextmanager
 def unnested() -> Iterator[None]:
     """Leave no level of `torch.func` behind: one that failed half-way would change what torch computes afterwards."""

@@ -31,6 +31,7 @@ from reuse.layers.recording import (
     recorded_assignments,
     recorded_functions,
     recorded_names,
+    switching,
     unnested,
 )
 from reuse.layers.structure import children
@@ -291,6 +292,8 @@ class MixedTracer(fx.Tracer):
 
     def _record_assignment(self, module: nn.Module, name: str, value: Any) -> bool:
         path = self.names.get(id(module))
+        if path is not None and name == "training" and value is not module.training:
+            raise Untraceable(f"its forward {switching(path, value)}")
         if path is None or ((path, name) not in self.moving.attributes and not holds_proxy(value)):
             return False
         if (path, name) not in self.moving.attributes:

@@ -308,6 +308,54 @@ class OtherMemoryInside(nn.Module):
         return self.inner(self.d(x))
 
 
+class SwitchesOff(ThreeLayers):
+    """A layer that leaves training mode with the first call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.c.train(False)
+        return self.c(self.b(self.a(x)))
+
+
+class SwitchesForACall(ThreeLayers):
+    """A layer without dropout for one of its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c = nn.Sequential(self.c, nn.Dropout(0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, trains = self.b(self.a(x)), self.c.training
+        self.c.eval()
+        still = self.c(y)
+        self.c.train(trains)
+        return self.c(y) + still
+
+
+class DropsAlways(SwitchesForACall):
+    """Dropout in evaluation mode too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.c.train()
+        return self.c(self.b(self.a(x)))
+
+
+class HoldsFrozen(ThreeLayers):
+    """Switches a layer off that is off."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.a.eval()
+        return self.c(self.b(self.a(x)))
+
+
+class SwitchesInside(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.d = SwitchesOff(), nn.Linear(4, 4).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(self.d(x))
+
+
 class NormedInside(NormedByData):
     """The same, in a layer that is one call."""
 
@@ -407,6 +455,13 @@ CASES = {
     "other memory in a mixed child": Case(OtherMemoryInside, "d,inner.a", (X,)),
     "other memory in a frozen child": Case(lambda: Around(OtherMemory()), "first,inner", (X,)),
     "other memory in a child that trains": Case(lambda: Around(OtherMemory()), "first", (X,)),
+    "a mode": Case(SwitchesOff, "a", (X,), "its forward switches 'c' to evaluation mode"),
+    "a mode for a call": Case(SwitchesForACall, "a", (X,), frontier=[(4,)]),
+    "a mode for good": Case(DropsAlways, "a", (X,), "its forward switches 'c' to training mode"),
+    "a mode of a frozen layer": Case(HoldsFrozen, "a", (X,), frontier=[(4,)]),
+    "a mode in a mixed child": Case(SwitchesInside, "d,inner.a", (X,)),
+    "a mode in a frozen child": Case(lambda: Around(SwitchesOff()), "first,inner", (X,)),
+    "a mode in a child that trains": Case(lambda: Around(SwitchesOff()), "first", (X,)),
     "a weight by its data in a mixed child": Case(NormedInside, "d,inner.a", (X,)),
     "a frozen embedding that renormalises": Case(Renormed, "embedding,a", (TOKENS,), "'embedding'"),
     "an embedding that trains and renormalises": Case(Renormed, "a", (TOKENS,), "no frozen layer comes before"),
