@@ -18,6 +18,7 @@ from reuse.layers.divided_graph import DividedGraph, batch_dimension, stored
 from reuse.layers.earlier import EarlierCut, Sides, earlier_cuts, without
 from reuse.layers.example import Example, Given, as_example, distinct_rows
 from reuse.layers.exporting import trace_by_export
+from reuse.layers.following import followed
 from reuse.layers.frontier import find_crossing
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.known_values import KnownValues
@@ -230,7 +231,8 @@ def _divide(tracer: Tracer, task: _Task) -> Sides:
     for mode in (True, False):
         model.train(mode)
         _call_once(model, batches)
-        traced = tracer(model, batches[1], moving=moving)
+        with followed():
+            traced = tracer(model, batches[1], moving=moving)
         small = observe(traced, model, batches[0], task.before)
         large = observe(traced, model, batches[-1], task.before, small.written)
         seen.append((traced, small, large))

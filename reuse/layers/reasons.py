@@ -1,24 +1,20 @@
 """Why a model cannot be cut, in plain words: which frozen layer is in the way, and what its forward does."""
 
+from collections.abc import Iterator
+
 from torch import fx, nn
+from torch._ops import HigherOrderOperator
 
 from reuse.errors import CutError
 from reuse.fingerprinting.keeping import Place
 from reuse.layers.constancy import holds_frozen, holds_trainable, mixes_rows
 from reuse.layers.crossing import NotStorable
 from reuse.layers.divided_graph import DividedGraph
+from reuse.layers.following import known_words, said
 from reuse.layers.recording import Untraceable
 from reuse.layers.trainability import parameter_read
 
 NOTHING_BEFORE = "no frozen layer comes before the first layer that trains, so there is nothing to cache"
-
-_KNOWN = {  # what torch.fx and torch.export say -> what it means
-    "symbolically traced variables cannot be used as inputs to control flow": "its forward branches on values or sizes",
-    "Could not guard on data-dependent expression": "its forward branches on values",
-    "Constraints violated": "its forward does something else for some numbers of rows",
-    "Proxy object cannot be iterated": "its forward iterates over a tensor",
-    "in output, which is not a known type": "its forward returns what holds no tensors that torch knows of",
-}
 
 
 def why_not(side: DividedGraph, model: nn.Module) -> str:
@@ -30,19 +26,30 @@ def why_not(side: DividedGraph, model: nn.Module) -> str:
             name, does = layer_name(node, model), _what_it_does(node, side, model)
             if does is not None:
                 return f"the frozen layer {name!r} cannot be cached: it {does}"
+    whole = next(_in_blocks(side, model), None)
+    if whole is not None:
+        why = "it is computed in one block with layers that train, under autocast or a like switch"
+        return f"the frozen layer {whole!r} cannot be cached: {why}"
     return NOTHING_BEFORE
+
+
+def _in_blocks(side: DividedGraph, model: nn.Module) -> Iterator[str]:
+    """Yield the frozen layers of blocks that torch.export keeps whole, as those under autocast."""
+    for node in side.order:
+        for argument in node.all_input_nodes if isinstance(node.target, HigherOrderOperator) else ():
+            parameter = parameter_read(argument, model)
+            if parameter is not None and not parameter.requires_grad:
+                yield str(argument.target).rpartition(".")[0] or str(argument.target)
 
 
 def first_line(error: Exception) -> str:
     """Return what went wrong in one line, in plain words where they are known."""
-    text = str(error).strip()
-    line = text.partition("\n")[0]
+    line = str(error).strip().partition("\n")[0]
     if isinstance(error, CutError | Untraceable):
         return line
     if isinstance(error, NotStorable):
         return line or "a value that crosses has no batch dimension that could be followed"
-    known = next((words for said, words in _KNOWN.items() if said in text), None)
-    return known or f"{type(error).__name__}: {line[:200] or 'no message'}"
+    return known_words(error) or said(error)
 
 
 def joined(reasons: list[tuple[str, str]]) -> str:

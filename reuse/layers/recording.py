@@ -52,6 +52,8 @@ def recorded_functions(tracer: fx.Tracer) -> Iterator[None]:
 
     def apply_or_record(kind: type[Function], *arguments: Any, **keywords: Any) -> Any:
         if holds_proxy([arguments, keywords]):
+            if (kind.__module__, kind.__name__) == ("torch.utils.checkpoint", "CheckpointFunction"):
+                raise Untraceable("its forward checkpoints by use_reentrant=True; use_reentrant=False can be followed")
             return tracer.create_proxy("call_function", applied(kind), arguments, keywords)
         return apply.__func__(kind, *arguments, **keywords)
 

@@ -19,6 +19,7 @@ from torch import fx, nn
 from reuse.fingerprinting.keeping import Place
 from reuse.layers.attributes import AssignAttribute, ReadAttribute
 from reuse.layers.example import Example
+from reuse.layers.following import why_unfollowed
 from reuse.layers.meta_values import MetaValues, Returned
 from reuse.layers.preserving import untouched_attributes
 from reuse.layers.probing import Moving, State, changed, state_of
@@ -244,7 +245,7 @@ class MixedTracer(fx.Tracer):
                 self._forget(last)
                 self.module_stack = OrderedDict(stack)
                 self.random.restore(states)
-                self.opaque[name] = str(error).partition("\n")[0]
+                self.opaque[name] = why_unfollowed(error)
         result = super().call_module(m, forward, args, kwargs)
         self._read_moving(name, result)
         return result

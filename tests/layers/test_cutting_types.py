@@ -207,6 +207,70 @@ class SparseRows(nn.Module):
         return self.c(self.a(self.frozen(tokens)).mean(1) + self.free(tokens).sum(1))
 
 
+class Lengths(nn.Module):
+    """A recurrent layer over sequences of their own lengths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.recurrent, self.c = nn.Linear(4, 4), nn.LSTM(4, 4, batch_first=True), nn.Linear(4, 2)
+        self.double()
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(self.a(x), lengths, batch_first=True, enforce_sorted=False)
+        return self.c(self.recurrent(packed)[1][0][-1])
+
+
+class Through(ThreeLayers):
+    """Steps that no graph holds."""
+
+    def __init__(self, step: Any) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.b(self.step(self, self.a(x))))
+
+
+class Autocast(ThreeLayers):
+    """All layers under autocast."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.c(self.b(self.a(x))).double()
+
+
+def conditional(model: Through, y: Tensor) -> Tensor:
+    return torch.cond(y.sum() > 0, lambda t: t + 1, lambda t: t * 2, (y,))
+
+
+def reentrant(model: Through, y: Tensor) -> Tensor:
+    return torch.utils.checkpoint.checkpoint(model.b, y, use_reentrant=True)
+
+
+def scaled_by_number(model: Through, y: Tensor) -> Tensor:
+    return y * float(model.b.weight.detach().sum())
+
+
+def by_numpy(model: Through, y: Tensor) -> Tensor:
+    return torch.from_numpy(y.detach().numpy() * 2)
+
+
+def nested(model: Through, y: Tensor) -> Tensor:
+    return torch.nested.as_nested_tensor(y[:, None]).to_padded_tensor(0.0)[:, 0]
+
+
+def sparse(model: Through, y: Tensor) -> Tensor:
+    return torch.sparse.mm(y.relu().to_sparse(), model.b.weight)
+
+
+class Own(Tensor):
+    pass
+
+
+def subclass(model: Through, y: Tensor) -> Tensor:
+    return y.as_subclass(Own)
+
+
 class NotATree:
     """An output that nobody can take apart."""
 
@@ -216,6 +280,8 @@ class NotATree:
 
 TOKENS = torch.randint(0, 9, (ROWS, 3), generator=GENERATOR)
 MASK = torch.rand(ROWS, 3, generator=GENERATOR).double()
+SEQUENCES = torch.randn(ROWS, 5, 4, generator=GENERATOR).double()
+LENGTHS = torch.tensor([5, 3, 4, 1, 2, 5, 3])
 
 BOTH = [(3,), (4,)]
 
@@ -280,6 +346,16 @@ CASES = {
     "a parameter called model": Case(NamedParameter, "a", (X,), frontier=[(4,)]),
     "tied weights": Case(Tied, "embedding", (TOKENS,), frontier=[(3, 4)]),
     "a layer called twice": Case(CalledTwice, "a", (X,), frontier=[(4,)]),
+    "autocast": Case(Autocast, "a", (X,), "'a' cannot be cached: it is computed in one block with layers that train"),
+    "lengths": Case(Lengths, "a", (SEQUENCES, LENGTHS), r"followed through `packed = .*pack_padded_sequence\("),
+    "a reentrant checkpoint": Case(lambda: Through(reentrant), "a", (X,), "use_reentrant=False can be followed"),
+    "torch.cond": Case(lambda: Through(conditional), "a", (X,), "its forward uses torch.cond"),
+    **{
+        step.__name__: Case(
+            lambda step=step: Through(step), "a", (X,), r"cannot be followed through `return .*_types\.py"
+        )
+        for step in (scaled_by_number, by_numpy, nested, sparse, subclass)
+    },
     "sparse gradients": Case(SparseRows, "frozen,a", (TOKENS,)),
 }
 
@@ -338,6 +414,7 @@ def test_an_example_without_rows_of_tensors_is_refused(example: Any, reason: str
         cut(model, example)
 
 
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # checkpoints under no_grad
 @pytest.mark.parametrize("name", CASES)
 def test_exact_or_refused(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     hold_to_model(CASES[name])
