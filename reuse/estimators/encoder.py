@@ -47,14 +47,16 @@ class PretrainedEncoder(FrozenFeatures):
             X: rows, as `reuse.FrozenFeatures` takes them.
             y: not looked at.
         """
+        self._fit(self._validated(X, reset=True))
+        return self
+
+    def _fit(self, rows: np.ndarray) -> None:
         settings: EncodingSettings = settings_from(self, EncodingSettings)
-        rows = self._validated(X, reset=True)
         with untouched_random_state(), tempfile.TemporaryDirectory(prefix="reuse-") as folder:
             out = Path(folder) / "run" if settings.out is None else Path(settings.out)
             self.result_ = _pretrained(rows, settings, out)
             opened = open_network(ExtractingSettings(out, trust=True), rows)
         self._adopt(LayerOutputs(opened.module, settings.layers, settings.pool), opened.preprocessing, rows)
-        return self
 
 
 def _pretrained(rows: np.ndarray, settings: EncodingSettings, out: Path) -> Result:
