@@ -25,7 +25,7 @@ def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[F
     """Return settings in which what the user left to the source run is filled in, and the spec of the model.
 
     A run that was fine-tuned has labels of its own: without other data they are kept, drawn as they were, whether or
-    not the data are named again.
+    not the data are named again; a seed that is given draws them anew.
 
     Args:
         settings: as given.
@@ -74,7 +74,7 @@ def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[F
         filled = replace(
             filled,
             data=theirs.data,
-            **{name: getattr(settings, name) or getattr(theirs, name) for name in COLUMN_ROLES},
+            **{name: getattr(theirs, name) for name in COLUMN_ROLES if name not in given},
         )
     if theirs is not None and tuned and (without_data or going_on):
         left = {"labels", "classes", "seed", "skip_bad"} - given

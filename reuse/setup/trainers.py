@@ -142,8 +142,8 @@ def trainer_arguments(
     parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     optimizers = [build_optimizer(optimizer, parameters) for optimizer in (first, *switches.values())]
     divided = settings.parallel == "fsdp" and world_size() > 1
-    if divided and settings.channels_last:
-        raise UsageError("channels_last lays out whole weights, and fsdp divides them: choose parallel=ddp")
+    if settings.channels_last and world_size() > 1:
+        raise UsageError("channels_last trains in one process: several share gradients that lie as the weights did")
     check_turns(objective, optimizers, sharpness=settings.sharpness, divided=divided)
     schedule = read_schedule(settings.schedule)
     choose_schedule(schedule, steps_per_epoch=1, epochs=settings.epochs, warmup_epochs=settings.warmup)

@@ -240,3 +240,24 @@ def test_a_training_that_has_learned_nothing_says_so_and_what_to_try(source: str
     assert "the mean of the targets is a better prediction" in told[0]
     assert "a lower rate than 1e-09" in told[0]
     assert told[0] in result.notes
+
+
+def test_columns_that_are_left_out_on_purpose_stay_out(tmp_path: Path) -> None:
+    draw = torch.Generator().manual_seed(0)
+    rows = [
+        [*values, sum(values), 1 + number % 2]
+        for number, values in enumerate(torch.rand(60, 2, generator=draw).tolist())
+    ]
+    lines = ["a,b,y,w", *(",".join(map(str, row)) for row in rows)]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    table = {"data": str(tmp_path / "t.csv"), "target": "y"}
+    reuse.pretrain(model="mlp:4", out="source", ignore=["w"], **table, **QUICK)
+    run = reuse.finetune("source", out="first", compare=False, sample_weight="w", **table, **QUICK).run
+    assert reuse.finetune(run, **table, **QUICK).settings["sample_weight"] == "w"
+    assert reuse.finetune(run, sample_weight=None, ignore=["w"], **table, **QUICK).settings["sample_weight"] is None
+
+
+def test_channels_last_is_refused_where_several_processes_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reuse.setup.trainers.world_size", lambda: 2)
+    with pytest.raises(UsageError, match="channels_last trains in one process"):
+        reuse.pretrain(data="digits", model="convnet:4", channels_last=True, **QUICK)
