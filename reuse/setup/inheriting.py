@@ -16,6 +16,8 @@ from reuse.setup.sources import Source
 
 COLUMN_ROLES = ("target", "task", "ignore", "group_by", "split_column", "sample_weight", "test_data", "text")
 """Settings of a table that go with its data."""
+DRAW = ("labels", "classes", "seed", "skip_bad")
+"""Settings of which rows have labels, which a run that was fine-tuned has drawn."""
 DRAWS_WITHOUT_DATA = 10
 NO_CHANGE = {"source", "restore", "compare", "draws", "trust", "drop_layers", "add_layers", "split_seed"}
 """Settings that go on otherwise without any change of the training."""
@@ -71,14 +73,8 @@ def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[F
         )
     going_on = tuned and is_going_on(settings, source)  # where the run's own data are named too
     if theirs is not None and (without_data or going_on):
-        filled = replace(
-            filled,
-            data=theirs.data,
-            **{name: getattr(theirs, name) for name in COLUMN_ROLES if name not in given},
-        )
-    if theirs is not None and tuned and (without_data or going_on):
-        left = {"labels", "classes", "seed", "skip_bad"} - given
-        filled = replace(filled, **{name: getattr(theirs, name) for name in left})
+        left = {*COLUMN_ROLES, *(DRAW if tuned else ())} - given
+        filled = replace(filled, data=theirs.data, **{name: getattr(theirs, name) for name in left})
     recipe = source.manifest.model if source.manifest and source.weights else None
     return with_model_options(filled, spec, recipe.options if recipe else None), spec
 
