@@ -10,15 +10,7 @@ import torch
 import reuse
 from reuse.errors import CutError
 from reuse.layers.recording import Untraceable
-
-_KNOWN = {  # what torch.fx and torch.export say -> what it means
-    "symbolically traced variables cannot be used as inputs to control flow": "its forward branches on values or sizes",
-    "Could not guard on data-dependent expression": "its forward branches on values",
-    "Constraints violated": "its forward does something else for some numbers of rows",
-    "Proxy object cannot be iterated": "its forward iterates over a tensor",
-    "in output, which is not a known type": "its forward returns what holds no tensors that torch knows of",
-    "no rule registered for HigherOrderOperator": "its forward uses torch.cond or a like operator",
-}
+from reuse.layers.trace_errors import known_words, line_of, named_line_of
 
 _NOT_THEIRS = tuple(str(Path(str(module.__file__)).parent) for module in (torch, reuse))
 
@@ -39,19 +31,8 @@ def followed() -> Iterator[None]:
 def why_unfollowed(error: Exception) -> str:
     """Return what a forward does that could not be followed: in known words, or the line of it."""
     if isinstance(error, CutError | Untraceable):
-        return str(error).strip().partition("\n")[0]
-    return known_words(error) or _step(error) or said(error)
-
-
-def known_words(error: Exception) -> str | None:
-    """Return what an error of torch's means, where that is known."""
-    return next((words for text, words in _KNOWN.items() if text in str(error)), None)
-
-
-def said(error: Exception) -> str:
-    """Return what an error says, in one line."""
-    line = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {line[:200] or 'no message'}"
+        return line_of(error)
+    return known_words(error) or _step(error) or named_line_of(error)
 
 
 def _step(error: Exception) -> str | None:

@@ -10,8 +10,8 @@ from reuse.fingerprinting.keeping import Place
 from reuse.layers.constancy import holds_frozen, holds_trainable, mixes_rows
 from reuse.layers.crossing import NotStorable
 from reuse.layers.divided_graph import DividedGraph
-from reuse.layers.following import known_words, said
 from reuse.layers.recording import Untraceable
+from reuse.layers.trace_errors import known_words, line_of, named_line_of
 from reuse.layers.trainability import parameter_read
 
 NOTHING_BEFORE = "no frozen layer comes before the first layer that trains, so there is nothing to cache"
@@ -44,12 +44,12 @@ def _in_blocks(side: DividedGraph, model: nn.Module) -> Iterator[str]:
 
 def first_line(error: Exception) -> str:
     """Return what went wrong in one line, in plain words where they are known."""
-    line = str(error).strip().partition("\n")[0]
+    line = line_of(error)
     if isinstance(error, CutError | Untraceable):
         return line
     if isinstance(error, NotStorable):
         return line or "a value that crosses has no batch dimension that could be followed"
-    return known_words(error) or said(error)
+    return known_words(error) or named_line_of(error)
 
 
 def joined(reasons: list[tuple[str, str]]) -> str:
