@@ -17,6 +17,7 @@ from reuse.nn.hf_specs import is_hf
 from reuse.nn.main_output import main_output, named_outputs
 from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
 
+MEANT = "let forward return what is meant first, or call it logits"
 SINGLE = "Expected more than 1 value per channel"  # torch's words, of a batch norm that has one value to learn from
 
 
@@ -44,14 +45,18 @@ def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset, num_out
         if outputs is None:
             return []
         named = {"its output": outputs} if isinstance(outputs, Tensor) else named_outputs(outputs)
-        _check_outputs(recipe.spec, named, num_outputs, trains=bool(training))
-        if isinstance(outputs, Tensor):
-            return []
         (main, tensor), *others = named.items()
+        _check_width(recipe.spec, main, tensor, num_outputs)
+        if isinstance(outputs, Tensor) and tensor.requires_grad:
+            return []
         missed = _missed(tensor, training)
     if missed:  # by chance, perhaps: what drops layers while it trains has them all when it evaluates
         with torch.enable_grad(), _trial(model, data, rows=2, mode=False) as evaluated:
             missed = {} if evaluated is None else _missed(main_output(evaluated), missed)
+        if len(missed) == len(training):
+            raise UsageError(f"{recipe.spec}: {main} depends on nothing that trains: freeze less, or {MEANT}")
+    if isinstance(outputs, Tensor):
+        return []
     beside = f", not {', '.join(name for name, _ in others)}" if others else ""
     notes = [f"{recipe.spec} returns a {type(outputs).__name__}: trained on {main}{beside}"]
     notes = [] if is_hf(recipe.spec) else notes
@@ -61,21 +66,19 @@ def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset, num_out
     return notes
 
 
-def _check_outputs(spec: str, named: dict[str, Tensor], num_outputs: int | None, *, trains: bool) -> None:
-    """Raise a UsageError where nothing can be learned from the first of some outputs, which is trained on."""
-    main, tensor = next(iter(named.items()))
-    advice = "let forward return what is meant first, or call it logits"
-    if num_outputs and tensor.ndim == 2 and tensor.shape[1] != num_outputs:
+def _check_width(spec: str, name: str, output: Tensor, num_outputs: int | None) -> None:
+    """Raise a UsageError where an output has other numbers a row than the targets need."""
+    if num_outputs and output.ndim == 2 and output.shape[1] != num_outputs:
         raise UsageError(
-            f"{spec}: {main} has {tensor.shape[1]} numbers a row, and the targets need {num_outputs}: give its last "
-            f"layer as many, or {advice}"
+            f"{spec}: {name} has {output.shape[1]} numbers a row, and the targets need {num_outputs}: give its last "
+            f"layer as many, or {MEANT}"
         )
-    if trains and not tensor.requires_grad:
-        raise UsageError(f"{spec}: {main} depends on nothing that trains: freeze less, or {advice}")
 
 
 def _missed(output: Tensor, training: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:
     """Return the parameters that get no gradient from an output."""
+    if not output.requires_grad:
+        return training
     reached = torch.autograd.grad(output.float().sum(), list(training.values()), allow_unused=True)
     return {name: p for (name, p), gradient in zip(training.items(), reached, strict=True) if gradient is None}
 

@@ -184,6 +184,8 @@ class Step:
 
     def _differentiate(self, turn: BoundTurn, loss: Tensor) -> None:
         """Add the gradients of a loss to those of the parameters that the turn moves."""
+        if not loss.requires_grad:  # all that trains was left out by chance; `watch` tells where it always is
+            return
         loss = loss if self.scaler is None else self.scaler.scale(loss)
         one = self._one  # made anew in each step, it would take a tenth of a small head's step
         if one is None or (one.shape, one.dtype, one.device) != (loss.shape, loss.dtype, loss.device):
@@ -202,6 +204,6 @@ class Step:
         """Move what has a gradient."""
         if self.scaler is None:
             self.optimizer.step()
-        else:
+        elif any(parameter.grad is not None for parameter in self.parameters):  # the scaler's step fails on none
             self.scaler.step(self.optimizer)
             self.scaler.update()

@@ -59,6 +59,16 @@ def dropping(num_classes):
     net.extra = nn.Linear(64, 64)
     return net
 
+class Skipping(Net):
+    def forward(self, x):
+        features = self.body(x)
+        return self.fc(features if self.training and random.random() < 0.8 else self.extra(features))
+
+def skipping(num_classes):
+    net = Skipping(num_classes, "plain")
+    net.extra = nn.Linear(64, 64)
+    return net
+
 def plain(num_classes): return Net(num_classes, "plain")
 def auxiliary(num_classes): return Net(num_classes, "auxiliary")
 def dictionary(num_classes): return Net(num_classes, "dictionary")
@@ -103,6 +113,14 @@ def test_a_layer_that_is_left_out_by_chance_is_no_auxiliary_head(freeze: Any) ->
     result = reuse.finetune("several_nets:dropping", freeze=freeze, out="dropping", **SETTINGS | {"batch_size": 2})
     assert not any("frozen, as" in note for note in result.notes)
     assert "extra" not in " ".join(result.frozen)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_only_layer_that_trains_may_be_left_out_by_chance(seed: int) -> None:
+    """Of eight steps about one moves it; the first, as a model is tried, is mostly none of them."""
+    settings = SETTINGS | {"batch_size": 3, "epochs": 4, "seed": seed, "clip_norm": 1.0, "ema": 0.9}
+    result = reuse.finetune("several_nets:skipping", freeze="body,fc", out="skipping", **settings)
+    assert result.epochs == 4
 
 
 @pytest.mark.parametrize("freeze", ["conv1", "conv1,conv2"])

@@ -14,10 +14,13 @@ from reuse.errors import ReuseError
 from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
 from reuse.objectives.supervised import Classification
+from reuse.optim.clipping import clip_adaptive, clip_by_layer_norm, clip_by_norm, clip_by_value
+from reuse.training.step import StepParts
 from reuse.training.trainer import Trainer
 
 DRAW = torch.Generator().manual_seed(0)
 ROWS = torch.randn(48, 4, generator=DRAW, dtype=torch.float64)
+CLIPS = clip_by_value(0.1), clip_by_norm(0.5), clip_by_layer_norm(0.5), clip_adaptive(0.1)
 LABELS = torch.randint(3, (48,), generator=DRAW)
 DRAWS = {
     "random": random.random,
@@ -83,6 +86,24 @@ def test_a_layer_that_is_left_out_by_chance_is_trained_all_the_same(draw: str, b
 def test_what_no_gradient_reaches_in_an_epoch_is_named(how: str) -> None:
     with pytest.raises(ReuseError, match=r"no gradient reached spare\.weight, spare\.bias in a whole epoch"):
         list(trainer(Unused(how).double()).epochs(ROWS, LABELS, epochs=2))
+
+
+@pytest.mark.parametrize(
+    "parts", [StepParts(), StepParts(sharpness=0.05), *(StepParts(clipping=[clip]) for clip in CLIPS)]
+)
+def test_steps_in_which_all_that_trains_is_left_out_leave_it_as_it_is(parts: StepParts) -> None:
+    model = model_of(nn.Linear(4, 4), Dropping("torch", 0.8), nn.Linear(4, 3))
+    freeze(model, "0,2")
+    dropping = model[1]
+    ours, moved = trainer(model, parts=parts), []
+    for number in range(30):
+        before = model.state_dict()["1.first.weight"].clone(), model.state_dict()["1.second.weight"].clone()
+        ours.step(Batch((ROWS[number : number + 2],), LABELS[number : number + 2]))
+        after = model.state_dict()["1.first.weight"], model.state_dict()["1.second.weight"]
+        moved.append(tuple(not torch.equal(*pair) for pair in zip(before, after, strict=True)))
+    seen = dropping.seen[1::2] if parts.sharpness else dropping.seen  # its second gradients are those that move
+    assert moved == seen
+    assert (False, False) in seen
 
 
 def test_chance_is_no_excuse_after_many_steps() -> None:
