@@ -19,10 +19,12 @@ ALMOST = 1e-4  # the paper's ε, within the root of a variance
 
 @dataclass(frozen=True)
 class VicReg(Objective):
-    """λ s(Z, Z') + μ (v(Z) + v(Z')) + ν (c(Z) + c(Z')): alike in both views, spread out, and not redundant.
+    """λ s(Z, Z') + μ (v(Z) + v(Z')) / 2 + ν (c(Z) + c(Z')): alike in both views, spread out, and not redundant.
 
-    s is the mean squared distance of the projections of a row, v what each number lacks of a deviation of 1 over the
-    batch, c the squared covariances of different numbers.
+    s is the mean squared difference of the projections, over rows and numbers, v what each number lacks of a deviation
+    of 1 over the batch, c the squared covariances of different numbers. The formulas are those of the authors' own
+    code, for which their weights were chosen: the paper's sums the differences over the numbers, so that λ would grow
+    with their size, and adds up v of both views.
 
     Attributes:
         views: changes that make a view, such as `crop:0.3/mirror`; none: what suits the data.
@@ -57,8 +59,8 @@ class VicReg(Objective):
         """Return the three terms, weighted."""
         first, second = network(batch.inputs[0])
         return {
-            "invariance": self.invariance * mse_loss(first, second, reduction="sum") / len(first),
-            "variance": self.variance * (lack_of_variance(first) + lack_of_variance(second)),
+            "invariance": self.invariance * mse_loss(first, second),
+            "variance": self.variance * (lack_of_variance(first) + lack_of_variance(second)) / 2,
             "covariance": self.covariance * (redundancy(first) + redundancy(second)),
         }
 

@@ -13,8 +13,8 @@ def test_the_terms_are_those_of_loops() -> None:
     first, second = drawn(2, 9, 4) / 2
     found = VicReg(invariance=2.0, variance=3.0, covariance=5.0).losses(said(first, second), BATCH)
     a, b = first.numpy(), second.numpy()
-    alike = np.mean([np.sum((a[i] - b[i]) ** 2) for i in range(9)])
-    lack = sum(np.mean([max(0, 1 - np.sqrt(z[:, j].var(ddof=1) + 1e-4)) for j in range(4)]) for z in (a, b))
+    alike = np.mean([(a[i, j] - b[i, j]) ** 2 for i in range(9) for j in range(4)])
+    lack = 0.5 * sum(np.mean([max(0, 1 - np.sqrt(z[:, j].var(ddof=1) + 1e-4)) for j in range(4)]) for z in (a, b))
     common = 0.0
     for z in (a, b):
         covariances = np.cov(z.T)
