@@ -45,6 +45,7 @@ from reuse.setup.trainers import (
 )
 from reuse.setup.trying import check_single_rows, settle_outputs
 from reuse.training.phases import Phase, read_phases
+from reuse.training.precision import describe_precision
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def set_up(task: Task, reporter: Reporter, run: RunFolder | None = None) -> Fine
     _check_phases(phases, model, freezing)
     _check_feature_noise(settings, freezing)
     check_auto_freeze(model, settings, resumed=run is not None)
-    for line in describe_auto_freeze(settings):
+    for line in (*describe_auto_freeze(settings), *describe_precision(settings.precision, compute.device)):
         said.line(line)
     check_single_rows(model, task.data, settings.batch_size)
     anchors = _anchors(model, settings, phases, origins, run)

@@ -30,6 +30,7 @@ from reuse.setup.teachers import with_teachers
 from reuse.setup.trainers import check_alternating, check_settings, choose_compute, trainer_arguments
 from reuse.setup.trying import check_single_rows, settle_outputs
 from reuse.training.phases import lay_out
+from reuse.training.precision import describe_precision
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
         *describe_model(encoder, recipe, data),
         *settle_outputs(encoder, recipe, data),
         *objective.notes(),
+        *describe_precision(settings.precision, compute.device),
     )
     for line in notes:
         reporter.line(line)

@@ -35,6 +35,13 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
+def describe_precision(precision: str, device: torch.device) -> list[str]:
+    """Return a sentence where the device computes in a precision far more slowly than in float32; mostly none."""
+    if precision != "bfloat16" or device.type != "cpu" or _cpu_has_bfloat16():
+        return []
+    return ["precision is bfloat16, and this CPU has no such arithmetic: float32 is several times as fast here"]
+
+
 def loss_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler | None:
     """Return what keeps small float16 gradients from vanishing (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740).
 
@@ -91,6 +98,11 @@ def _check_tf32(device: torch.device) -> None:
             f"precision is tf32, which CUDA devices since Ampere have, and the device is {device}: choose float32 or "
             "bfloat16"
         )
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Return whether oneDNN multiplies bfloat16 matrices here; without it torch converts them, number by number."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _cpu_has_float16() -> bool:
