@@ -23,7 +23,7 @@ from reuse.layers.frontier import find_crossing
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.known_values import KnownValues
 from reuse.layers.observing import Before, observe, targets
-from reuse.layers.preserving import living_branches, unchanged_state
+from reuse.layers.preserving import Modes, living_branches, unchanged_state
 from reuse.layers.probing import Moving, probe
 from reuse.layers.reasons import first_line, joined, why_not
 from reuse.layers.recording import unnested
@@ -243,12 +243,10 @@ def _divide(tracer: Tracer, task: _Task) -> Sides:
 
 def _call_once(model: nn.Module, batches: tuple[Example, ...]) -> None:
     """Call the model: what a module prepares on its first call is no state that moves; the modes stay."""
-    modes = [(module, module.training) for module in model.modules()]
+    modes = Modes(model)
     with torch.no_grad():
         batches[0].copy().call(model)
-    for module, training in modes:
-        if module.training is not training:
-            module.training = training
+    modes.put_back()
 
 
 _ENGINES: dict[str, Callable[[_Task], Cut]] = {"torch.fx": _cut_by_fx, "torch.export": _cut_by_export}

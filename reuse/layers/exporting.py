@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_unflatten
 
 from reuse.fingerprinting.keeping import Place
 from reuse.layers.example import Example
-from reuse.layers.preserving import untouched_attributes
+from reuse.layers.preserving import Modes, untouched_attributes
 from reuse.layers.probing import NOTHING, Moving
 from reuse.layers.randomness import RandomSources, same_states
 from reuse.layers.recording import Untraceable, switching, unnested
@@ -47,16 +47,15 @@ def trace_by_export(model: nn.Module, example: Example, moving: Moving = NOTHING
     if own:
         raise Untraceable(f"its forward changes {'.'.join(part for part in own[0] if part)!r}")
     batch = torch.export.Dim("batch", min=1, max=1 << 20)
-    random, modes = RandomSources(model), {name: module.training for name, module in model.named_modules()}
+    random, modes = RandomSources(model), Modes(model)
     with _quiet(), unnested(), random.untouched(), untouched_attributes(model):
         states = random.states()
         program = torch.export.export(
             model, example.arguments, example.keywords, dynamic_shapes=_shapes(model, example, batch), strict=False
         )
         module = program.module(check_guards=False)  # of sizes
-        for name, one in model.named_modules():
-            if one.training is not modes[name]:
-                raise Untraceable(f"its forward {switching(name, one.training)}")
+        for name, one in modes.switched():
+            raise Untraceable(f"its forward {switching(name, one, one.training)}")
         if not same_states(states, random.states()):
             raise Untraceable("its forward draws random numbers to decide what to do")
     if any("functorch" in getattr(node.target, "__module__", "") for node in module.graph.nodes):

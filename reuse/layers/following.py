@@ -1,5 +1,6 @@
 """Where torch.fx and torch.export could not follow a forward, in plain words."""
 
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,10 @@ from reuse.errors import CutError
 from reuse.layers.recording import Untraceable
 from reuse.layers.trace_errors import known_words, line_of, named_line_of
 
-_NOT_THEIRS = tuple(str(Path(str(module.__file__)).parent) for module in (torch, reuse))
+_PLACES = sysconfig.get_paths()
+_LIBRARY = {Path(_PLACES[name]) for name in ("stdlib", "platstdlib")}  # Python's own
+_INSTALLED = {Path(_PLACES[name]) for name in ("purelib", "platlib")}
+_TOOLS = {Path(str(module.__file__)).parent for module in (torch, reuse)}  # what follows, wherever it lies
 
 
 @contextmanager
@@ -36,13 +40,28 @@ def why_unfollowed(error: Exception) -> str:
 
 
 def _step(error: Exception) -> str | None:
-    """Return the last line of a user's own that an error came by; None where there is none, or it raised the error."""
-    steps = [f for f in traceback.extract_tb(error.__traceback__) if _is_theirs(f.filename)]
+    """Return the last line of a user's own that an error came by, or of the package that their model is from.
+
+    None where there is none, or it raised the error.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    steps = [f for f in frames if _is_own(f.filename)] or [f for f in frames if _is_theirs(f.filename)]
     if not steps or not steps[-1].line or steps[-1].line.startswith("raise "):
         return None
     last = steps[-1]
     return f"its forward cannot be followed through `{last.line}` ({Path(last.filename).name}, line {last.lineno})"
 
 
+def _is_own(filename: str) -> bool:
+    return _is_theirs(filename) and not _lies_in(_INSTALLED, filename)
+
+
 def _is_theirs(filename: str) -> bool:
-    return not filename.startswith(("<", *_NOT_THEIRS))
+    """Return whether a file is neither a tool's nor Python's own, below which packages may be installed."""
+    if filename.startswith("<") or _lies_in(_TOOLS, filename):
+        return False
+    return _lies_in(_INSTALLED, filename) or not _lies_in(_LIBRARY, filename)
+
+
+def _lies_in(folders: set[Path], filename: str) -> bool:
+    return any(Path(filename).is_relative_to(folder) for folder in folders)

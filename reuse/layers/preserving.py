@@ -69,6 +69,22 @@ def untouched_attributes(model: nn.Module, unless_finished: bool = False) -> Ite
             one.put_back()
 
 
+class Modes:
+    """The modes in which the modules of a model are, to compare them and to put them back."""
+
+    def __init__(self, model: nn.Module):
+        self._kept = [(name, module, module.training) for name, module in model.named_modules()]
+
+    def switched(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the modules that are in the other mode now."""
+        return ((name, module) for name, module, training in self._kept if module.training is not training)
+
+    def put_back(self) -> None:
+        """Switch these back, and no module below them."""
+        for _, module in list(self.switched()):
+            module.training = not module.training
+
+
 def contents(value: Any) -> Any:
     """Return a shallow copy of a container that can change in place; any other value as it is."""
     return value.copy() if isinstance(value, _CONTAINERS) else value

@@ -78,16 +78,16 @@ def probe(model: nn.Module, small: Example, like: Example, large: Example) -> Mo
         large: more rows.
 
     Raises:
-        CutError: its parameters are not the same ones afterwards, or others train.
+        CutError: its parameters are not the same ones afterwards, more of them, or others train.
     """
-    found, code, trained = _Places(), None, _trained(model)
+    found, code, begun = _Places(), None, _trained(model)
     with written_parameters(model) as parameters:
         for mode in (True, False):
             model.train(mode)
             other = _left_behind(model, large)  # what is prepared on the first call does not move
-            if _trained(model) != trained:
-                raise CutError("its forward puts other parameters in place, or changes which of them train")
+            called = _trained(model)
             first = _left_behind(model, small)
+            _refuse_other_parameters(begun, called, _trained(model))
             code = code or ModelCode(model)
             read = code.read_state()
             again, read_again = _left_behind(model, small), code.read_state()
@@ -188,9 +188,29 @@ def changed(before: State, after: State) -> list[Place]:
     return [place for place, old, new in pairs if _is_new(old, new) or _moved_in_place(old, new)]
 
 
-def _trained(model: nn.Module) -> list[tuple[int, bool]]:
-    """Return which parameters there are, and whether they train."""
-    return [(id(parameter), parameter.requires_grad) for parameter in model.parameters()]
+_Trained = dict[str, tuple[nn.Parameter, bool]]
+
+
+def _trained(model: nn.Module) -> _Trained:
+    """Return which parameters there are, by name, and whether they train; held, so that no other one takes an id."""
+    return {name: (parameter, parameter.requires_grad) for name, parameter in model.named_parameters()}
+
+
+def _refuse_other_parameters(begun: _Trained, called: _Trained, again: _Trained) -> None:
+    """Raise where a model has other parameters after its first call, or after its second."""
+    made = [name for name in called if name not in begun]
+    if made and _same_parameters(begun, {n: held for n, held in called.items() if n in begun}):
+        if _same_parameters(called, again):
+            raise CutError(f"its first call makes the parameter {made[0]!r}: call the model on a batch first")
+        raise CutError(f"its calls make parameters, {made[0]!r} among them")
+    if not _same_parameters(begun, called) or not _same_parameters(begun, again):
+        raise CutError("its forward puts other parameters in place, or changes which of them train")
+
+
+def _same_parameters(before: _Trained, after: _Trained) -> bool:
+    if before.keys() != after.keys():
+        return False
+    return all(after[n][0] is parameter and after[n][1] is trains for n, (parameter, trains) in before.items())
 
 
 _TABLES = frozenset(vars(nn.Module())) | {"train"}

@@ -15,6 +15,7 @@ from torch import fx, nn
 from torch.autograd import Function
 
 from reuse.layers.structure import leaves
+from reuse.layers.trainability import is_frozen
 
 Record = Callable[[nn.Module, str, Any], bool]
 """Function that records an assignment to a module's attribute if it is one to record, and returns whether it did."""
@@ -110,10 +111,11 @@ def one_mode(what: str = "its forward") -> Iterator[Callable[[], None]]:
     yield check
 
 
-def switching(name: str, training: bool) -> str:
-    """Return what a forward does that switches the mode of a module, in words."""
-    module = repr(name) if name else "the model"
-    return f"switches {module} to {'training' if training else 'evaluation'} mode"
+def switching(name: str, module: nn.Module, training: bool) -> str:
+    """Return what a forward does that switches the mode of a module, in words, and how to do without."""
+    named = repr(name) if name else "the model"
+    advice = "" if training or not is_frozen(module) else ": freeze it with reuse.freeze, which holds it there"
+    return f"switches {named} to {'training' if training else 'evaluation'} mode{advice}"
 
 
 @contextmanager

@@ -294,7 +294,7 @@ class MixedTracer(fx.Tracer):
     def _record_assignment(self, module: nn.Module, name: str, value: Any) -> bool:
         path = self.names.get(id(module))
         if path is not None and name == "training" and value is not module.training:
-            raise Untraceable(f"its forward {switching(path, value)}")
+            raise Untraceable(f"its forward {switching(path, module, value)}")
         if path is None or ((path, name) not in self.moving.attributes and not holds_proxy(value)):
             return False
         if (path, name) not in self.moving.attributes:

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from exact_cuts import ROWS, Case, ThreeLayers, doubled, hold_to_model
+from reuse.errors import CutError
+from reuse.layers.cutting import cut
+from reuse.layers.freezing import freeze
 
 X = torch.randn(ROWS, 4, generator=torch.Generator().manual_seed(0)).double()
 TOKENS = torch.randint(0, 9, (ROWS, 3), generator=torch.Generator().manual_seed(1))
@@ -275,6 +278,24 @@ class TrainsInEvaluation(ThreeLayers):
         return self.c(self.b(self.a(x)))
 
 
+class MakesParameter(ThreeLayers):
+    """A scale that is made of the first batch's size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not hasattr(self, "scale"):
+            self.scale = nn.Parameter(torch.ones_like(x[0]))
+        return self.c(self.b(self.a(x)) * self.scale)
+
+
+class MakesParameters(ThreeLayers):
+    """One more with each call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = nn.Parameter(torch.ones_like(x[0]))
+        self.register_parameter(f"scale{len(list(self.parameters()))}", scale)
+        return self.c(self.b(self.a(x)) * scale)
+
+
 class AnotherParameter(ThreeLayers):
     def forward(self, x: Tensor) -> Tensor:
         self.b.weight = nn.Parameter(nn.functional.normalize(self.b.weight.detach()))
@@ -295,17 +316,6 @@ class OtherSize(ThreeLayers):
         self.b.weight.data.resize_(3, 4)
         self.b.weight.data.resize_(4, 4)
         return self.c(self.b(self.a(x)))
-
-
-class OtherMemoryInside(nn.Module):
-    """The same, in a layer that is one call."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner, self.d = OtherMemory(), nn.Linear(4, 4).double()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.inner(self.d(x))
 
 
 class SwitchesOff(ThreeLayers):
@@ -345,26 +355,6 @@ class HoldsFrozen(ThreeLayers):
     def forward(self, x: Tensor) -> Tensor:
         self.a.eval()
         return self.c(self.b(self.a(x)))
-
-
-class SwitchesInside(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner, self.d = SwitchesOff(), nn.Linear(4, 4).double()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.inner(self.d(x))
-
-
-class NormedInside(NormedByData):
-    """The same, in a layer that is one call."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner, self.d = NormedByData(), nn.Linear(4, 4).double()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.inner(self.d(x))
 
 
 class Renormed(nn.Module):
@@ -448,21 +438,25 @@ CASES = {
     "a teacher by its data": Case(TeacherByData, "a,teacher", (X,), "writes into parameters"),
     "a weight by its data": Case(NormedByData, "a", (X,), "assigns to 'data' of a tensor"),
     "what trains changes": Case(TrainsInEvaluation, "a", (X,), "changes which of them train"),
+    "a parameter made by the first call": Case(
+        MakesParameter, "a", (X,), "its first call makes the parameter 'scale': call the model on a batch first"
+    ),
+    "a parameter made by each call": Case(MakesParameters, "a", (X,), "its calls make parameters, 'scale6' among them"),
     "another parameter": Case(AnotherParameter, "a", (X,), "puts other parameters in place"),
     "other memory": Case(OtherMemory, "a", (X,), frontier=[(4,)]),
     "another size": Case(OtherSize, "a", (X,), "its forward gives a tensor other memory, by resize_"),
     "other memory of a frozen layer": Case(OtherMemory, "a,b", (X,), frontier=[(4,)]),
-    "other memory in a mixed child": Case(OtherMemoryInside, "d,inner.a", (X,)),
+    "other memory in a mixed child": Case(lambda: Around(OtherMemory()), "first,inner.a", (X,)),
     "other memory in a frozen child": Case(lambda: Around(OtherMemory()), "first,inner", (X,)),
     "other memory in a child that trains": Case(lambda: Around(OtherMemory()), "first", (X,)),
     "a mode": Case(SwitchesOff, "a", (X,), "its forward switches 'c' to evaluation mode"),
     "a mode for a call": Case(SwitchesForACall, "a", (X,), frontier=[(4,)]),
     "a mode for good": Case(DropsAlways, "a", (X,), "its forward switches 'c' to training mode"),
     "a mode of a frozen layer": Case(HoldsFrozen, "a", (X,), frontier=[(4,)]),
-    "a mode in a mixed child": Case(SwitchesInside, "d,inner.a", (X,)),
+    "a mode in a mixed child": Case(lambda: Around(SwitchesOff()), "first,inner.a", (X,)),
     "a mode in a frozen child": Case(lambda: Around(SwitchesOff()), "first,inner", (X,)),
     "a mode in a child that trains": Case(lambda: Around(SwitchesOff()), "first", (X,)),
-    "a weight by its data in a mixed child": Case(NormedInside, "d,inner.a", (X,)),
+    "a weight by its data in a mixed child": Case(lambda: Around(NormedByData()), "first,inner.a", (X,)),
     "a frozen embedding that renormalises": Case(Renormed, "embedding,a", (TOKENS,), "'embedding'"),
     "an embedding that trains and renormalises": Case(Renormed, "a", (TOKENS,), "no frozen layer comes before"),
     "spectral norm that trains": Case(
@@ -499,3 +493,26 @@ CASES = {
 def test_exact_or_refused(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     hold_to_model(CASES[name])
     assert capfd.readouterr() == ("", "")  # no graphs, no notes of torch's
+
+
+def test_a_model_that_made_its_parameter_is_cut() -> None:
+    model = MakesParameter()
+    model(X)
+    freeze(model, "a")
+    parts = cut(model, X)
+    torch.testing.assert_close(parts.suffix.train()(*parts.prefix(X)), model(X), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_layer_that_is_frozen_by_hand_and_switched_off_in_a_forward_needs_freeze(inner: bool) -> None:
+    model = Around(HoldsFrozen()) if inner else HoldsFrozen()
+    for layer in (model.first, model.inner.a) if inner else (model.a,):
+        layer.requires_grad_(False)
+    model.train()
+    if inner:  # one call, behind the layer that is cut
+        assert cut(model, X).uncached
+        return
+    with pytest.raises(CutError, match=r"switches 'a' to evaluation mode: freeze it with reuse\.freeze"):
+        cut(model, X)
+    freeze(model, "a")
+    assert cut(model, X).bytes_per_sample == 32
