@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from reuse.layers.attributes import ReadAttribute
 from reuse.layers.observing import Observation
 from reuse.layers.probing import NOTHING, Moving
+from reuse.layers.sequences import mixes_sequences
 from reuse.layers.tracing import TracedModel
 from reuse.layers.trainability import is_trainable, module_called, parameter_read
 
@@ -252,7 +253,9 @@ def _meets_what_moves(node: fx.Node, observed: ObservedGraph) -> bool:
 
 
 def mixes_rows(node: fx.Node, observed: ObservedGraph) -> bool:
-    """Return whether the rows that two batches share come out of them with different values."""
+    """Return whether the rows that two batches share come out of them with different values, or may."""
+    if mixes_sequences(node, observed.small.values):
+        return True
     small, large = observed.small.values.get(node), observed.large.values.get(node)
     if not (isinstance(small, Tensor) and isinstance(large, Tensor)):
         return False

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import get_overridable_functions, resolve_name
 
+from reuse.layers.sequences import WHOLE_CALLS, to_longest
 from reuse.layers.suffix import RENAMED
 
 Record = dict[str, Any]
@@ -201,6 +202,7 @@ def _functions() -> dict[str, Any]:
     named = {f"torch {name}": function for function in tensors if (name := resolve_name(function))}
     named |= {f"operator {name}": getattr(operator, name) for name in set(operator.__all__) - NOT_OPERATORS}
     named |= {"getattr": getattr, "size": torch.Size, "is_grad_enabled": torch.is_grad_enabled}
+    named |= {f"sequences {function.__name__}": function for function in (*WHOLE_CALLS, to_longest)}
     return named | {"set_grad_enabled": torch._C._set_grad_enabled} | _functions_of_timm()
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import fx, nn
 
 from reuse.fingerprinting.keeping import Place
+from reuse.layers import sequences
 from reuse.layers.attributes import AssignAttribute, ReadAttribute
 from reuse.layers.example import Example
 from reuse.layers.following import why_unfollowed
@@ -101,7 +102,8 @@ class MixedTracer(fx.Tracer):
         moving: Moving,
         returned: Returned | None = None,
     ):
-        super().__init__(autowrap_functions=_calls_of_timm())
+        super().__init__(autowrap_functions=(*sequences.WHOLE_CALLS, *_calls_of_timm()))
+        self._autowrap_search.append(sequences.MODULE)
         self.model = model
         self.example = example
         self.entered = entered

@@ -14,6 +14,7 @@ from reuse.layers.example import Example
 from reuse.layers.meta_values import Returned, returned_values
 from reuse.layers.preserving import untouched_attributes
 from reuse.layers.probing import NOTHING, Moving
+from reuse.layers.sequences import unpack_whole
 from reuse.layers.tracer import MixedTracer
 
 
@@ -70,6 +71,9 @@ def _traced(model: nn.Module, tracer: MixedTracer) -> TracedModel:
     before = set(model.__dict__)
     with untouched_attributes(model), tracer.recording():
         graph = tracer.trace(model)
+        for node in graph.nodes:  # else the code of a graph module would mark its function, for good, as one to keep
+            node.meta.pop("is_wrapped", None)
+        unpack_whole(graph)
         # fx hangs the constants it meets on the model; they are ours, the model stays as it was.
         added = {name: model.__dict__[name] for name in set(model.__dict__) - before}
     constants = {name: value for name, value in added.items() if isinstance(value, torch.Tensor)}

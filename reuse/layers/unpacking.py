@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, fx
 
 from reuse.layers.constancy import ObservedGraph
+from reuse.layers.sequences import holds_packed
 from reuse.layers.structure import Remake, children, layout, leaves
 
 
@@ -14,8 +15,10 @@ def leaf(value: Any, number: int) -> Any:
 
 
 def is_container(value: Any) -> bool:
-    """Return whether a value holds tensors without being one."""
-    return not isinstance(value, Tensor) and any(isinstance(part, Tensor) for part in leaves(value))
+    """Return whether a value holds tensors without being one; not of packed sequences, whose steps are no row's own."""
+    if isinstance(value, Tensor) or holds_packed(value):
+        return False
+    return any(isinstance(part, Tensor) for part in leaves(value))
 
 
 def unpack(node: fx.Node, observed: ObservedGraph, prefix: set[fx.Node]) -> None:

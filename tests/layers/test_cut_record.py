@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from reuse.layers.cut_record import cut_record, read_cut
 from reuse.layers.cutting import cut
@@ -41,6 +42,19 @@ class Looping(nn.Module):
         return self.head(h + sum(h[:, unit, None] * unit for unit in range(h.shape[1])))
 
 
+class Sequences(nn.Module):
+    """Rows of unequal lengths through a recurrent layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.GRU(6, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        lengths = (x[:, :, 0] > 0).sum(1).clamp(min=1)
+        packed, _ = self.body(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+        return self.head(pad_packed_sequence(packed, batch_first=True)[0].mean(1))
+
+
 def timm_model(name: str) -> nn.Module:
     model: nn.Module = timm.create_model(name, num_classes=3)
     return model
@@ -49,6 +63,7 @@ def timm_model(name: str) -> nn.Module:
 MODELS: dict[str, tuple[Any, str, tuple[int, ...]]] = {
     "glue": (Glue, "body,names", (6,)),
     "export": (Looping, "body", (6,)),
+    "sequences": (Sequences, "body", (5, 6)),
     "resnet": (lambda: timm_model("resnet10t"), "!fc", (3, 32, 32)),
     "transformer": (lambda: timm_model("vit_tiny_patch16_224"), "!blocks.11,!norm,!head", (3, 224, 224)),
     "convnext": (lambda: timm_model("convnext_atto"), "!head.fc,!stages.3", (3, 64, 64)),

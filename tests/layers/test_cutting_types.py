@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from exact_cuts import ROWS, Case, ThreeLayers, doubled, hold_to_model
+from exact_cuts import ROWS, Case, ThreeLayers, assert_exact, build, doubled, hold_to_model
 from reuse.errors import CutError, UsageError
 from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
@@ -220,6 +221,49 @@ class Lengths(nn.Module):
         return self.c(self.recurrent(packed)[1][0][-1])
 
 
+class Sorted(Lengths):
+    """Sequences that a loader has sorted."""
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(self.a(x), lengths, batch_first=True)
+        return self.c(self.recurrent(packed)[1][0][-1])
+
+
+class Unpacked(nn.Module):
+    """Sequences of their own lengths through a recurrent layer, and what is made of the steps then."""
+
+    def __init__(self, make: Any, **how: Any) -> None:
+        super().__init__()
+        self.a, self.recurrent, self.c = nn.Linear(4, 4), nn.GRU(4, 3, bidirectional=True), nn.Linear(6, 2)
+        self.second = nn.GRU(6, 6)
+        self.make, self.how = make, how
+        self.double()
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        packed = pack_padded_sequence(self.a(x).transpose(0, 1), lengths, enforce_sorted=False)
+        packed, last = self.recurrent(packed)
+        return self.c(self.make(self, packed, last, self.how))
+
+
+def averaged(model: Unpacked, packed: Any, last: Tensor, how: dict[str, Any]) -> Tensor:
+    """The mean over as many steps as the longest sequence of the batch has."""
+    steps, _ = torch.nn.utils.rnn.pad_packed_sequence(packed, **how)
+    return steps.mean(1 if how.get("batch_first") else 0)
+
+
+def at_ends(model: Unpacked, packed: Any, last: Tensor, how: dict[str, Any]) -> Tensor:
+    steps, lengths = pad_packed_sequence(packed, True, **how)
+    return steps[torch.arange(len(steps)), lengths - 1]
+
+
+def summed_steps(model: Unpacked, packed: Any, last: Tensor, how: dict[str, Any]) -> Tensor:
+    return packed.data.sum() * last[0][:, :1] + last.transpose(0, 1).flatten(1)
+
+
+def through_second(model: Unpacked, packed: Any, last: Tensor, how: dict[str, Any]) -> Tensor:
+    return model.second(packed)[1][0]
+
+
 class Through(ThreeLayers):
     """Steps that no graph holds."""
 
@@ -347,7 +391,24 @@ CASES = {
     "tied weights": Case(Tied, "embedding", (TOKENS,), frontier=[(3, 4)]),
     "a layer called twice": Case(CalledTwice, "a", (X,), frontier=[(4,)]),
     "autocast": Case(Autocast, "a", (X,), "'a' cannot be cached: it is computed in one block with layers that train"),
-    "lengths": Case(Lengths, "a", (SEQUENCES, LENGTHS), r"followed through `packed = .*pack_padded_sequence\("),
+    "lengths": Case(Lengths, "a", (SEQUENCES, LENGTHS), frontier=[(5, 4), ()]),
+    "lengths, frozen": Case(Lengths, "a,recurrent", (SEQUENCES, LENGTHS), frontier=[(4,)]),
+    **{
+        f"lengths, {make.__name__} {how}": Case(
+            lambda make=make, how=how: Unpacked(make, **how), frozen, (SEQUENCES, LENGTHS), frontier=frontier
+        )
+        for make, how, frozen, frontier in (
+            (averaged, {}, "a", [(5, 4), ()]),
+            (averaged, {}, "a,recurrent", [(5, 6), ()]),
+            (averaged, {"batch_first": True, "padding_value": 0.5}, "a,recurrent", [(5, 6), ()]),
+            (averaged, {"total_length": 6}, "a,recurrent", [(6,)]),
+            (at_ends, {}, "a,recurrent", [(5, 6), ()]),
+            (at_ends, {"total_length": 5}, "a,recurrent", [(6,)]),
+            (summed_steps, {}, "a,recurrent", None),
+            (through_second, {}, "a,recurrent", [(5, 4), ()]),
+            (through_second, {}, "a,recurrent,second", [(6,)]),
+        )
+    },
     "a reentrant checkpoint": Case(lambda: Through(reentrant), "a", (X,), "use_reentrant=False can be followed"),
     "torch.cond": Case(lambda: Through(conditional), "a", (X,), "its forward uses torch.cond"),
     **{
@@ -419,3 +480,36 @@ def test_an_example_without_rows_of_tensors_is_refused(example: Any, reason: str
 def test_exact_or_refused(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     hold_to_model(CASES[name])
     assert capfd.readouterr() == ("", "")  # no graphs, no notes of torch's
+
+
+@pytest.mark.parametrize("lengths", [[5, 5, 5], [3, 3, 3], [1, 1, 1]])
+@pytest.mark.parametrize("make", [averaged, at_ends, summed_steps, through_second])
+@pytest.mark.parametrize("frozen", ["a", "a,recurrent"])
+def test_an_example_of_one_length_cuts_for_all(make: Any, lengths: list[int], frozen: str) -> None:
+    case = Case(lambda: Unpacked(make), frozen, (SEQUENCES, LENGTHS))
+    model = build(case)
+    assert_exact(case, model, cut(model, (SEQUENCES[:3], torch.tensor(lengths))))
+
+
+def test_lengths_that_must_be_sorted_are_refused_in_one_line() -> None:
+    model = Sorted()
+    freeze(model, "a")
+    with pytest.raises(CutError, match="sorted in decreasing order"):
+        cut(model, (SEQUENCES, LENGTHS))
+
+
+def test_a_cut_leaves_no_mark_on_functions_that_it_keeps_whole() -> None:
+    marked = dict(fx._symbolic_trace._wrapped_fns_to_patch), list(fx._symbolic_trace._wrapped_methods_to_patch)
+    functions = pack_padded_sequence, torch.nn.utils.rnn.pack_padded_sequence, torch.nn.utils.rnn.pad_packed_sequence
+    attributes = [dict(vars(function)) for function in functions]
+    for model in (Lengths(), Unpacked(averaged)):
+        freeze(model, "a")
+        cut(model, (SEQUENCES, LENGTHS))
+    symbolic = fx._symbolic_trace
+    assert marked == (symbolic._wrapped_fns_to_patch, symbolic._wrapped_methods_to_patch)
+    assert functions == (
+        pack_padded_sequence,
+        torch.nn.utils.rnn.pack_padded_sequence,
+        torch.nn.utils.rnn.pad_packed_sequence,
+    )
+    assert attributes == [dict(vars(function)) for function in functions]
