@@ -2,6 +2,7 @@
 
 import math
 import re
+from decimal import Decimal
 from numbers import Number
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 from pandas.api import types as kinds
 
 from reuse.data.freed_memory import give_back
-from reuse.data.large_numbers import SIGNED, are_large, as_floats, as_large, is_nullable
+from reuse.data.large_numbers import EXACT, MOST_DIGITS, SIGNED, WHOLE, as_floats, is_nullable, kept_apart
 from reuse.errors import DataError
 
 NUMBER, TEXT, TIME = "number", "text", "time"
@@ -20,13 +21,13 @@ ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
 TRUTH = {"true": "True", "false": "False"}
 LONGEST_SPELLING = max(map(len, (*MISSING_SPELLINGS, *TRUTH)))
 SECONDS_A_DAY = 86_400.0
-WHOLE = r"[+-]?\d{1,20}"
 
 
 def typed(name: str, series: pd.Series, kind: str | None = None) -> pd.Series:
     """Return a column as int64 or float64 with NaN, as strings with None, or as times (datetime64 in UTC).
 
-    Whole numbers beyond int64, or with gaps, are float64 as far as that tells them apart, else pandas' UInt64 or Int64.
+    Whole numbers beyond int64, or with gaps, are float64 as far as that holds each, else pandas' Int64 or UInt64, or
+    decimals of Arrow where neither holds them.
 
     Strings that are all numbers are numbers, as a .csv file has no others, unless one is a code such as `007`. Strings
     that are all ISO dates are times. Truth values and categories of a frame are texts.
@@ -142,19 +143,17 @@ def _plain_numbers(name: str, series: pd.Series) -> pd.Series:
         return series
     if kinds.is_integer_dtype(series.dtype) and not series.isna().any() and series.max() < SIGNED:
         return series.astype(np.int64)
-    floats = pd.Series(as_floats(series), index=series.index)
-    return as_large(series) if kinds.is_integer_dtype(series.dtype) and are_large(floats) else floats
+    if kinds.is_integer_dtype(series.dtype):
+        return kept_apart(series)
+    if isinstance(series.dtype, pd.ArrowDtype) and not kinds.is_float_dtype(series.dtype):  # decimals may be whole
+        return _plain_number_objects(series.astype(object), "decimal")
+    return pd.Series(as_floats(series), index=series.index)
 
 
 def _plain_objects(name: str, series: pd.Series) -> pd.Series:
     inferred = kinds.infer_dtype(series, skipna=True)
     if inferred in ("integer", "floating", "mixed-integer-float", "decimal"):
-        numbers = pd.to_numeric(series.where(series.notna(), np.nan).astype(np.float64))
-        if inferred != "integer":
-            return numbers
-        if not numbers.isna().any() and (numbers.abs() < SIGNED).all():
-            return series.astype(np.int64)
-        return as_large(series) if are_large(numbers) else numbers
+        return _plain_number_objects(series, inferred)
     if inferred in ("datetime", "datetime64", "date"):
         return _without_zone(pd.to_datetime(series, utc=True))
     if inferred in ("timedelta", "timedelta64"):
@@ -168,6 +167,20 @@ def _plain_objects(name: str, series: pd.Series) -> pd.Series:
         raise DataError(f"column {name!r} holds values of type {type(strange[0]).__name__}: expected numbers or texts")
     texts = [None if gone else _decoded(name, value) for value, gone in zip(series, missing, strict=True)]
     return _plain_strings(pd.Series(texts, index=series.index, dtype=object))
+
+
+def _plain_number_objects(series: pd.Series, inferred: str) -> pd.Series:
+    held = series.dropna()
+    is_whole = inferred == "integer" or (inferred == "decimal" and all(map(_is_whole, held)))
+    if not is_whole:
+        return pd.to_numeric(series.where(series.notna(), np.nan).astype(np.float64))
+    if len(held) == len(series) and held.min() >= -SIGNED and held.max() < SIGNED:
+        return series.astype(np.int64)
+    return kept_apart(series)
+
+
+def _is_whole(value: Decimal) -> bool:
+    return value.is_finite() and value == value.to_integral_value()
 
 
 def _has_no_text(value: Any) -> bool:
@@ -211,9 +224,12 @@ def _inferred(series: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(series, errors="coerce")
     if numbers.notna().sum() < len(held):
         return series
-    if numbers.dtype != np.int64 and are_large(numbers) and held.str.fullmatch(WHOLE).all():
+    is_large = numbers.dtype != np.int64 and (numbers.abs() >= EXACT).any()
+    if is_large and held.str.fullmatch(WHOLE).all():
+        if held.str.len().max() > MOST_DIGITS:
+            return series
         whole = [int(text) if isinstance(text, str) else pd.NA for text in series]
-        return as_large(pd.Series(whole, series.index, dtype=object))
+        return kept_apart(pd.Series(whole, series.index, dtype=object))
     return numbers if numbers.dtype in (np.int64, np.float64) else numbers.astype(np.float64)
 
 

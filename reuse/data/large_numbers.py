@@ -1,38 +1,45 @@
-"""Whole numbers of a table that neither float64 nor int64 hold: they stay pandas' Int64, or UInt64 from 2^63 on."""
+"""Whole numbers of a table that float64 does not hold: Int64, UInt64 from 2^63 on, and decimals beyond 64 bits."""
+
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pandas.api import types as kinds
 
 EXACT = 2**53  # up to which float64 tells whole numbers apart
 SIGNED, UNSIGNED = 2**63, 2**64  # below which int64 and uint64 hold them
+WHOLE = r"[+-]?\d+"
+DECIMALS = pd.ArrowDtype(pa.decimal256(76, 0))
+MOST_DIGITS = 4000  # that Python makes a number of
 
 
-def are_large(whole: pd.Series) -> bool:
-    """Return whether float64 no longer tells whole numbers apart, and `as_large` does.
+def kept_apart(whole: pd.Series) -> pd.Series:
+    """Return whole numbers, each as it is: float64 where that holds them, else Int64, UInt64 or decimals of Arrow.
 
-    Args:
-        whole: numbers, as floats where some are missing.
-    """
-    lowest, highest = float(whole.min()), float(whole.max())
-    if highest >= SIGNED:
-        return lowest >= 0 and highest < UNSIGNED
-    return lowest > -SIGNED and max(-lowest, highest) > EXACT
-
-
-def as_large(whole: pd.Series) -> pd.Series:
-    """Return whole numbers of which `are_large` is true, each as it is: missing ones are pandas' NA.
+    Decimals hold what neither 64 bits do, such as identifiers of 128 bits. Numbers of more than 76 digits are texts.
 
     Args:
-        whole: of any type that holds them, such as Python's own.
+        whole: of any type that holds them, such as Python's own or decimals.
     """
-    held = whole.where(whole.notna(), pd.NA)
-    return held.astype("UInt64" if held.dropna().max() >= SIGNED else "Int64")
+    held = whole.dropna()
+    lowest, highest = (int(held.min()), int(held.max())) if len(held) else (0, 0)
+    if max(-lowest, highest) <= EXACT:
+        return pd.Series(as_floats(whole), index=whole.index)
+    if lowest >= -SIGNED and highest < SIGNED:
+        return whole.where(whole.notna(), pd.NA).astype("Int64")
+    if lowest >= 0 and highest < UNSIGNED:
+        return whole.where(whole.notna(), pd.NA).astype("UInt64")
+    digits = [None if pd.isna(value) else str(int(value)) for value in whole]
+    if max(-lowest, highest) < 10**DECIMALS.pyarrow_dtype.precision:
+        decimals = [None if text is None else Decimal(text) for text in digits]
+        return pd.Series(pd.array(decimals, DECIMALS), whole.index)
+    return pd.Series(digits, whole.index, dtype=object)
 
 
 def is_nullable(series: pd.Series) -> bool:
-    """Return whether a typed column holds whole numbers as `as_large` returns them."""
-    return isinstance(series.dtype, pd.Int64Dtype | pd.UInt64Dtype)
+    """Return whether a typed column holds whole numbers that `kept_apart` returns, and float64 does not hold."""
+    return isinstance(series.dtype, pd.Int64Dtype | pd.UInt64Dtype) or series.dtype == DECIMALS
 
 
 def as_floats(series: pd.Series) -> np.ndarray:
@@ -43,7 +50,8 @@ def as_floats(series: pd.Series) -> np.ndarray:
 
 def fall_together(series: pd.Series, rows: np.ndarray) -> bool:
     """Return whether whole numbers of a typed column are so large that some of them are one as float64."""
-    if not kinds.is_integer_dtype(series.dtype) or max(int(series.max()), -int(series.min())) <= EXACT:
+    is_whole = kinds.is_integer_dtype(series.dtype) or is_nullable(series)
+    if not is_whole or max(int(series.max()), -int(series.min())) <= EXACT:
         return False
     held = series.iloc[rows].dropna()
     return bool(held.nunique() > len(np.unique(held.to_numpy(np.float64))))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reuse.data.column_types import NUMBER, TEXT, as_text_column, kind_of, typed
+from reuse.data.column_types import NUMBER, TEXT, TIME, as_text_column, kind_of, typed
 from reuse.data.large_numbers import is_nullable
 from reuse.data.raw import NO_TARGET, Options
 from reuse.data.split_names import CELL_NAMES
@@ -190,10 +190,12 @@ def _refuse_unread_numbers(name: str, values: pd.Series) -> None:
 
 
 def _numbers(name: str, values: pd.Series) -> np.ndarray:
-    if values.dtype.kind not in "iuf":
+    if kind_of(values) == TIME:
         raise DataError(f"target {name!r} holds times: give numbers, such as days, or name another column with target")
-    numbers: np.ndarray = values.to_numpy(object if is_nullable(values) else None)
-    return numbers
+    if not is_nullable(values):
+        numbers: np.ndarray = values.to_numpy()
+        return numbers
+    return np.array([None if value is pd.NA else int(value) for value in values], object)
 
 
 def _whole_names(texts: np.ndarray) -> np.ndarray:

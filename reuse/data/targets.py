@@ -53,13 +53,13 @@ class TargetScale:
     std: tuple[float, ...]
 
     @classmethod
-    def fit(cls, values: np.ndarray) -> "TargetScale":
-        """Return the scale of targets `(n, outputs)`; a constant is only moved to 0."""
+    def fit(cls, values: np.ndarray, weights: np.ndarray | None = None) -> "TargetScale":
+        """Return the scale of targets `(n, outputs)`, with rows of weights `(n,)`; a constant is moved to 0."""
         from sklearn.preprocessing import (
             StandardScaler,  # scikit-learn takes a second to import, and not every command needs it
         )
 
-        scaler = StandardScaler().fit(values)
+        scaler = StandardScaler().fit(values, sample_weight=weights)
         return cls(tuple(scaler.mean_.tolist()), tuple(scaler.scale_.tolist()))
 
     def standardised(self, targets: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ def encode_targets(raw: np.ndarray, names: tuple[str, ...] = ("y",), task: str |
         raise DataError(f"target {names[0]!r} has no value in any row: name another column with target")
     held = raw[~missing]
     if held.dtype.kind == "O" and not all(isinstance(value, str) for value in held.flat):
-        held = np.array(held.tolist())  # numbers that came as objects are numbers again
+        held = _plain_numbers(held)
     if missing.any() and held.dtype.kind == "f" and (held % 1 == 0).all() and (np.abs(held) < 2**53).all():
         held = held.astype(np.int64)
     if task is not None:
@@ -127,13 +127,21 @@ def encode_targets(raw: np.ndarray, names: tuple[str, ...] = ("y",), task: str |
     return _spread(encoded, missing) if missing.any() else encoded
 
 
+def _plain_numbers(held: np.ndarray) -> np.ndarray:
+    """Return numbers that came as objects as numbers again, whole ones that no 64 bits hold as they are."""
+    numbers = np.array(held.tolist())
+    is_rounded = numbers.dtype.kind == "f" and all(isinstance(value, int | np.integer) for value in held.flat)
+    return held if is_rounded else numbers
+
+
 def _encode_one(raw: np.ndarray, name: str) -> Targets:
-    if raw.dtype.kind in "OUSb":
+    is_whole = raw.dtype.kind in "iu" or (raw.dtype.kind == "O" and isinstance(raw.flat[0], int))
+    if raw.dtype.kind in "OUSb" and not is_whole:
         encoded = _classes(raw, (name,))
         alike = differ_in_case(encoded.classes)
         return replace(encoded, note=f"target {name!r}: {alike}" if alike else "")
     values = np.unique(raw)
-    if raw.dtype.kind in "iu" and len(values) <= MOST_INTEGER_CLASSES:
+    if is_whole and len(values) <= MOST_INTEGER_CLASSES:
         note = (
             f"target {name!r} takes {len(values)} different integers: classification"
             if len(values) > FEW_CLASSES

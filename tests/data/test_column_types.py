@@ -10,9 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from reuse.data.column_types import NUMBER, TEXT, TIME, kind_of, numbers_of, typed
+from reuse.data.column_types import NUMBER, TEXT, TIME, as_text_column, kind_of, numbers_of, typed
 from reuse.data.csv_files import CsvFile
 from reuse.data.loading import load
+from reuse.data.targets import encode_targets
 from reuse.errors import DataError
 
 NAN = np.nan
@@ -197,6 +198,54 @@ def test_blocks_of_rows_of_which_one_is_beyond_int64_keep_their_digits(tmp_path:
 def test_large_whole_numbers_that_stay_apart_as_inputs_are_not_spoken_of() -> None:
     spread = pd.DataFrame({"when": [2**53 + 4096 * number for number in range(30)], "y": np.arange(30.0)})
     assert not any("2^53" in note for note in load(spread, target="y").notes)
+
+
+RANGES: dict[str, list[int | None]] = {
+    "the last of uint64": [2**64 - 1, 2**64 - 2, 5],
+    "the first of int64": [-(2**63), 1 - 2**63, None],
+    "below int64": [-(2**63) - 1, -(2**63) - 2, 7],
+    "signed beside unsigned": [-1, 2**63, 2**63 + 1, None],
+    "beyond uint64": [2**64, 2**64 + 1, None, 3],
+    "identifiers of 128 bits": [2**127 + number for number in range(4)],
+    "beyond float64": [10**400, 10**400 + 1, 1],
+    "floats": [2**64, 2**70, 3],
+}
+
+
+@pytest.mark.parametrize("kind", RANGES)
+@pytest.mark.parametrize("source", ["frame", "decimals", "csv"])
+def test_whole_numbers_of_any_size_stay_apart(kind: str, source: str, tmp_path: Path) -> None:
+    values = RANGES[kind]
+    frame = pd.DataFrame({"who": pd.Series(values, dtype=object), "x": range(len(values))})
+    if source == "decimals":  # as databases give whole numbers of such a size
+        frame["who"] = frame["who"].map(lambda value: None if value is None else Decimal(value))
+    if source == "csv":
+        frame.to_csv(tmp_path / "t.csv", index=False)
+        frame = CsvFile.open(tmp_path / "t.csv").read()
+    texts = as_text_column(typed("who", frame["who"])).tolist()
+    assert texts == [None if value is None else str(value) for value in values]
+
+
+@pytest.mark.parametrize("first", [-1, 2**64])
+@pytest.mark.parametrize("source", ["frame", "csv"])
+def test_whole_numbers_beyond_64_bits_are_classes_groups_and_inputs(first: int, source: str, tmp_path: Path) -> None:
+    names = [first, *(2**63 + number for number in range(3))]
+    frame: Any = pd.DataFrame({"x": np.arange(120.0), "who": pd.Series(names * 30, dtype=object), "y": [0, 1] * 60})
+    frame["key"] = pd.Series([first, *(2**65 + number for number in range(119))], dtype=object)
+    if source == "csv":
+        frame.to_csv(tmp_path / "t.csv", index=False)
+        frame = str(tmp_path / "t.csv")
+    assert sorted(load(frame, target="who", ignore="key").classes) == sorted(map(str, names))
+    grouped = load(frame, target="y", group_by="key", valid_fraction=0, test_fraction=0.5)
+    assert grouped.sizes == {"train": 60, "valid": 0, "test": 60}
+    notes = load(frame, target="y").notes
+    assert all(f"column {name!r} holds whole numbers beyond 2^53" in "\n".join(notes) for name in ("who", "key"))
+    assert load(frame, target="key", task="regression").task == load(frame, target="key").task == "regression"
+
+
+def test_classes_of_an_array_of_objects_stay_apart() -> None:
+    names = np.array([-1, 2**63, 2**63 + 1] * 4, object)
+    assert sorted(encode_targets(names).classes) == sorted(map(str, names[:3]))
 
 
 def test_names_that_differ_in_case_alone_are_kept_apart_and_said() -> None:
