@@ -14,9 +14,9 @@ from reuse.data.matching import Found, targets_for
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, RawData
 from reuse.data.reading import read
+from reuse.data.row_weights import fitted_scale, relative_weights
 from reuse.data.splitting import Parts
 from reuse.data.tables import TableSamples
-from reuse.data.targets import TargetScale
 
 LISTED_FEATURES = 30
 # Kinds whose rows are digested when they are loaded; images would be read for it.
@@ -46,9 +46,10 @@ def assemble(source: RawData, parts: Parts, options: Options, test_data: str | N
         preprocessing = replace(preprocessing, text=options.text)
     if preprocessing.columns:
         notes.append(_features(preprocessing))
+    weights = None if source.weights is None else relative_weights(source.weights, parts.train)
     splits = {}
     for name, (inputs, split_notes) in _inputs(source, parts, preprocessing).items():
-        splits[name] = _split(source, getattr(parts, name), inputs)
+        splits[name] = _split(source, getattr(parts, name), inputs, weights)
         notes += [f"{name}: {note}" for note in split_notes]
     if test_data is not None:
         splits["test"], split_notes = _other_test(source, replace(options, preprocessing=preprocessing), test_data)
@@ -56,7 +57,7 @@ def assemble(source: RawData, parts: Parts, options: Options, test_data: str | N
     notes += _repeated(splits) if preprocessing.kind in DIGESTED else []
     scale = None
     if source.task == "regression" and source.targets is not None:
-        scale = TargetScale.fit(source.targets[parts.train])
+        scale = fitted_scale(source.targets, parts.train, weights)
         notes.append(scale.note)
     return Dataset(
         source.name,
@@ -83,10 +84,9 @@ def _inputs(source: RawData, parts: Parts, preprocessing: Preprocessing) -> dict
     return {name: source.samples.inputs(some, preprocessing) for name, some in rows.items()}
 
 
-def _split(source: RawData, rows: np.ndarray, inputs: Inputs) -> Split:
+def _split(source: RawData, rows: np.ndarray, inputs: Inputs, weights: np.ndarray | None = None) -> Split:
     targets = None if source.targets is None else torch.from_numpy(source.targets[rows])
-    weights = None if source.weights is None else torch.from_numpy(source.weights[rows])
-    return Split(inputs, targets, rows, weights)
+    return Split(inputs, targets, rows, None if weights is None else torch.from_numpy(weights[rows]))
 
 
 def _other_test(source: RawData, options: Options, test_data: str) -> tuple[Split, tuple[str, ...]]:

@@ -24,7 +24,8 @@ class Split:
         targets: int64 `(n,)` class numbers; float32 `(n, labels)` of 0 and 1; float64 `(n, outputs)` in their own
             units; or None.
         rows: int64 `(n,)`, the rows' numbers in the data set, from 0.
-        weights: float64 `(n,)`, how much each row counts in the loss; None: all alike.
+        weights: float64 `(n,)`, how much each row counts in the loss, 1 at most in the training split of `reuse.load`;
+            None: all alike.
     """
 
     inputs: Inputs
@@ -112,8 +113,7 @@ class Dataset:
 def learned_targets(data: Dataset, split: Split, compute: Compute) -> Tensor | None:
     """Return the targets of a split as they are learned: numbers in the standard scale, in a computation's type.
 
-    Where rows have weights these are one column more; class numbers become numbers for it. Only their ratios matter, so
-    they are given in units of the greatest of the training rows, whatever unit of the user's would not fit the type.
+    Where rows have weights these are one column more; class numbers become numbers for it.
     """
     targets = split.targets
     if targets is None:
@@ -123,6 +123,4 @@ def learned_targets(data: Dataset, split: Split, compute: Compute) -> Tensor | N
     if split.weights is None:
         return targets
     columns = (targets[:, None] if targets.ndim == 1 else targets).to(compute.dtype)
-    assert data.train.weights is not None
-    weights = split.weights / data.train.weights.max()
-    return torch.cat([columns, weights.to(compute.dtype)[:, None]], dim=1)
+    return torch.cat([columns, split.weights.to(compute.dtype)[:, None]], dim=1)

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from reuse.caching.cache import cache_folder
 from reuse.data.dataset import SPLITS, Dataset
 from reuse.data.preprocessing import Preprocessing
-from reuse.data.targets import TargetScale
+from reuse.data.row_weights import fitted_scale, relative_weights
 from reuse.errors import UsageError
 from reuse.estimators.rows import as_they_are, timm_preparation
 from reuse.finetuning.finetune import tune
@@ -152,13 +151,15 @@ def _recipe(settings: TransferSettings, resolved: FinetuneSettings, data: Datase
 def _weighted(data: Dataset, rows: LabelledRows) -> Dataset:
     """Return data whose rows count as they should, in the scale of numbers too."""
     assert rows.weights is not None
-    weights = torch.from_numpy(rows.weights)
+    weights = relative_weights(rows.weights, data.train.rows)
     splits = {name: getattr(data, name) for name in SPLITS}
-    data = replace(data, **{name: replace(split, weights=weights[split.rows]) for name, split in splits.items()})
+    of_splits = {name: torch.from_numpy(weights[split.rows]) for name, split in splits.items()}
+    data = replace(data, **{name: replace(split, weights=of_splits[name]) for name, split in splits.items()})
     if data.target_scale is None:
         return data
-    fitted = StandardScaler().fit(rows.y[data.train.rows], sample_weight=rows.weights[data.train.rows])
-    return replace(data, target_scale=TargetScale(tuple(fitted.mean_.tolist()), tuple(fitted.scale_.tolist())))
+    scale = fitted_scale(rows.y, data.train.rows, weights)
+    notes = [scale.note if note == data.target_scale.note else note for note in data.notes]
+    return replace(data, target_scale=scale, notes=tuple(notes))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from reuse.heads.row_losses import row_loss
 from reuse.heads.stacked_networks import StackedNetwork
 from reuse.heads.stacked_optimizers import StackedOptimizer, arranged
 from reuse.objectives.objective import Objective
+from reuse.objectives.sample_weights import divisor_of
 from reuse.optim.groups import is_weight
 from reuse.seeding import generator, seed_everything
 from reuse.training.batches import batch_sizes, beside, row_order
@@ -149,10 +150,9 @@ class ManyHeads:
         """Return by what the losses of a batch's rows count for each head, so that they sum to their mean."""
         own = None if weights is None else weights.index_select(0, rows)
         if self._masks is None:
-            return 1 / len(rows) if own is None else 1 / own.sum().clamp_min_(torch.finfo(self.dtype).tiny)
+            return 1 / len(rows) if own is None else 1 / divisor_of(own.sum())
         masks = self._masks.index_select(1, rows).to(self.dtype)
-        totals = (masks if own is None else masks * own).sum(1, keepdim=True)
-        shares = masks / totals.clamp_min_(torch.finfo(self.dtype).tiny)
+        shares = masks / divisor_of((masks if own is None else masks * own).sum(1, keepdim=True))
         return shares.index_select(0, self._mask_of).unsqueeze(1)
 
     def _moves(self, order: Tensor, sizes: list[int]) -> list[list[bool]]:

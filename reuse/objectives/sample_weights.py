@@ -13,6 +13,15 @@ from reuse.objectives.objective import Network, Objective, labels_of
 from reuse.objectives.supervised import Classification, MultiLabel, Regression
 
 
+def divisor_of(totals: Tensor) -> Tensor:
+    """Return by what sums over rows are divided for their weighted means: where no row weighs anything, nothing moves.
+
+    Args:
+        totals: the sums of the rows' weights, of any shape.
+    """
+    return torch.where(totals > 0, totals, 1)
+
+
 @dataclass(frozen=True)
 class Weighted(Objective):
     """The weighted mean of the losses of rows: the sum of weight · loss, divided by the sum of the weights.
@@ -35,8 +44,7 @@ class Weighted(Objective):
         if isinstance(self.objective, Classification) and self.objective.class_weights is not None:
             of_classes = outputs.new_tensor(self.objective.class_weights)
             weights = weights * (labels @ of_classes if labels.ndim == 2 else of_classes[labels])
-        total = weights.sum()
-        return {"loss": losses.sum() / torch.where(total > 0, total, 1)}  # of no weight: nothing moves
+        return {"loss": losses.sum() / divisor_of(weights.sum())}
 
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the sums of the objective, in which all rows count alike."""

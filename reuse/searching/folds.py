@@ -81,7 +81,7 @@ def divide(
         seed: what folds are drawn with.
 
     Raises:
-        UsageError: more folds than rows, or than rows of a class.
+        UsageError: more folds than rows, or than rows of a class, or training rows of no weight.
     """
     every = np.concatenate([data.train.rows, data.valid.rows])
     needed = np.isin(every, np.concatenate([part for parts in rows.values() for part in parts]))
@@ -92,7 +92,21 @@ def divide(
             divisions += _folds(pool, labels, np.concatenate([train, valid]), folds, seed)
         else:
             divisions.append(Division(labels, None, _marked(pool, train), _marked(pool, valid)))
+    _refuse_weightless(pool, divisions)
     return pool, divisions
+
+
+def _refuse_weightless(pool: Dataset, divisions: Sequence[Division]) -> None:
+    """Raise where heads would learn from rows that all weigh nothing."""
+    weights = pool.train.weights
+    for division in divisions:
+        if weights is not None and not weights[division.train].any():
+            fold = "" if division.fold is None else f" beside fold {division.fold}"
+            drawn = "" if division.labels is None else f" of labels={division.labels}"
+            raise UsageError(
+                f"the {int(division.train.sum())} training rows{fold}{drawn} all have a sample_weight of 0: give "
+                "another seed, more labels or fewer folds, or leave rows without weight out of the data"
+            )
 
 
 def _with_pool(data: Dataset, positions: np.ndarray) -> Dataset:

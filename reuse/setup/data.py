@@ -125,4 +125,6 @@ def _split_digest(split: Split) -> str:
         # Numbers as float32, as they were when the first runs were begun.
         targets = split.targets.float() if split.targets.is_floating_point() else split.targets
         digest.update(targets.numpy().tobytes())
+    if split.weights is not None:
+        digest.update(split.weights.numpy().tobytes())
     return digest.hexdigest()

@@ -47,3 +47,13 @@ def test_the_scale_of_numbers_follows_the_weights_of_rows(diabetes):
     weighted = reuse.TransferRegressor("mlp:8", **whole).fit(x, y, sample_weight=counts)
     plain = reuse.TransferRegressor("mlp:8", **whole).fit(x[repeated], y[repeated])
     np.testing.assert_allclose(weighted.predict(x), plain.predict(x), rtol=1e-8)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-30, 4.0, 1e300])
+def test_the_unit_of_weights_changes_nothing(diabetes, unit):
+    x, y = diabetes
+    counts = (np.arange(len(x)) % 3).astype(float)
+    how = {"valid_fraction": 0.0, "batch_size": 64, "epochs": 2, "random_state": 0}
+    plain = reuse.TransferRegressor("mlp:8", **how).fit(x, y, sample_weight=counts)
+    scaled = reuse.TransferRegressor("mlp:8", **how).fit(x, y, sample_weight=counts * unit)
+    np.testing.assert_allclose(scaled.predict(x), plain.predict(x), rtol=1e-6)

@@ -205,3 +205,15 @@ def test_rows_count_as_much_for_heads_as_for_finetune(weighted: pd.DataFrame, tm
         assert one["valid"] == pytest.approx(alone.metrics["valid"], abs=1e-9)
     alike = sweep("mlp:8", **{**settings, "data": weighted.assign(weight=1.0)}, learning_rate=[0.1, 0.01])
     assert alike.configurations[0]["valid"] != swept.configurations[0]["valid"]
+
+
+@pytest.mark.parametrize("how", [{"learning_rate": [0.1]}, {"solver": "ridge"}])
+def test_a_fold_whose_training_rows_weigh_nothing_is_refused(weighted: pd.DataFrame, how: dict[str, Any]) -> None:
+    rows = load(weighted, target="label", sample_weight="weight").train.rows
+    one = weighted.assign(weight=0.0)
+    one.loc[rows[0], "weight"] = 1.0
+    settings: dict[str, Any] = {"data": one, "target": "label", "sample_weight": "weight", "freeze": "hidden1"}
+    with pytest.raises(
+        UsageError, match=r"training rows beside fold \d all have a sample_weight of 0: give another seed"
+    ):
+        sweep("mlp:8", **settings, **how, folds=3)
