@@ -6,6 +6,7 @@ so moving or documenting a function changes nothing. The functions here describe
 """
 
 import dis
+import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -27,6 +28,8 @@ HAS_DOCSTRING = 0x4000000  # a flag of code objects since Python 3.13
 NOT_CODE = frozenset(
     {"__doc__", "__dict__", "__weakref__", "__module__", "__annotations__", "__slots__", "__qualname__"}
 )
+
+DISPATCHED = frozenset({"dispatch_cache", "cache_token"})  # variables of functools
 
 
 class Import(NamedTuple):
@@ -177,8 +180,14 @@ def attribute_names(code: CodeType) -> frozenset[str]:
 
 
 def closure_of(function: FunctionType) -> Iterator[tuple[str, object]]:
-    """Yield the variables of enclosing functions that a function uses; those not yet assigned are left out."""
+    """Yield the variables of enclosing functions that a function uses; those not yet assigned are left out.
+
+    So is what `functools.singledispatch` found before, which follows from what is registered.
+    """
+    kept = DISPATCHED if function.__code__.co_filename == functools.__file__ else frozenset()
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        if name in kept:
+            continue
         try:
             yield name, cell.cell_contents
         except ValueError:

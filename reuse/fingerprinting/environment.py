@@ -16,13 +16,19 @@ UNKNOWN = "unknown"
 OURS = __name__.partition(".")[0]
 Setting = Callable[[], object]
 
+
+def _products(name: str) -> Setting:
+    """Return a setting of `torch.backends` by its name: `none`, which follows no other setting here, is exact too."""
+    return lambda: "none" if (found := attrgetter(name)(torch.backends)) == "ieee" else found
+
+
 RESULTS_DEPEND_ON = ("torch", "torchvision", "timm", "numpy", "pillow")
 # Import names whose distribution has another name.
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image", "cv2": "opencv-python"}
 # How exact float32 products are: the same layers compute other numbers with other settings.
 EVERYWHERE: dict[str, Setting] = {
     "float32_matmul_precision": torch.get_float32_matmul_precision,
-    "fp32_precision": lambda: attrgetter("fp32_precision")(torch.backends),
+    "fp32_precision": _products("fp32_precision"),
 }
 # What is part of a key where it is not as torch has it: no key of an ordinary setting changes for it.
 UNUSUAL: dict[str, tuple[Setting, object]] = {
@@ -44,16 +50,16 @@ UNUSUAL_ON_CUDA: dict[str, tuple[Setting, object]] = {
 }
 BY_DEVICE: dict[str, dict[str, Setting]] = {
     "cpu": {
-        "mkldnn.matmul": lambda: attrgetter("mkldnn.matmul.fp32_precision")(torch.backends),
-        "mkldnn.conv": lambda: attrgetter("mkldnn.conv.fp32_precision")(torch.backends),
-        "mkldnn.rnn": lambda: attrgetter("mkldnn.rnn.fp32_precision")(torch.backends),
+        "mkldnn.matmul": _products("mkldnn.matmul.fp32_precision"),
+        "mkldnn.conv": _products("mkldnn.conv.fp32_precision"),
+        "mkldnn.rnn": _products("mkldnn.rnn.fp32_precision"),
     },
     "cuda": {
         "cuda.matmul.allow_tf32": lambda: torch.backends.cuda.matmul.allow_tf32,
         "cudnn.allow_tf32": lambda: torch.backends.cudnn.allow_tf32,
-        "cuda.matmul": lambda: attrgetter("cuda.matmul.fp32_precision")(torch.backends),
-        "cudnn.conv": lambda: attrgetter("cudnn.conv.fp32_precision")(torch.backends),
-        "cudnn.rnn": lambda: attrgetter("cudnn.rnn.fp32_precision")(torch.backends),
+        "cuda.matmul": _products("cuda.matmul.fp32_precision"),
+        "cudnn.conv": _products("cudnn.conv.fp32_precision"),
+        "cudnn.rnn": _products("cudnn.rnn.fp32_precision"),
     },
 }
 

@@ -199,6 +199,16 @@ def test_the_precision_of_products_is_part_of_the_key(device):
 
 
 @pytest.mark.usefixtures("precision")
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", ["high", "medium"])
+def test_a_precision_that_is_set_to_and_fro_keeps_the_key(device, name):
+    begun = print_of(build(), device=torch.device(device))
+    torch.set_float32_matmul_precision(name)
+    torch.set_float32_matmul_precision("highest")
+    assert print_of(build(), device=torch.device(device)).key == begun.key
+
+
+@pytest.mark.usefixtures("precision")
 def test_tf32_is_part_of_the_key_on_cuda_alone(monkeypatch):
     settings = [
         (torch.backends.cuda.matmul, "allow_tf32", "numerics/cuda.matmul.allow_tf32"),

@@ -308,3 +308,103 @@ class Once:
 
 class Twofold:
     rate = 2.0
+
+
+REMEMBERING = """
+import functools
+import torch
+from torch import nn
+
+@functools.singledispatch
+def act(x):
+    return x
+
+@act.register
+def _(x: torch.Tensor):
+    return x.tanh()
+
+@functools.lru_cache(maxsize=8)
+def table(size):
+    return torch.arange(size) * 1.0
+
+@functools.cache
+def step(size):
+    return 1 / size
+
+class Base(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    @functools.singledispatchmethod
+    def bend(self, x):
+        return x
+
+    @bend.register
+    def _(self, x: torch.Tensor):
+        return x.relu()
+
+    @functools.lru_cache
+    def shift(self, size):
+        return size * 0.5
+
+class Dispatches(Base):
+    def forward(self, x):
+        return act(self.linear(x))
+
+class DispatchesMethod(Base):
+    def forward(self, x):
+        return self.bend(self.linear(x))
+
+class HoldsDispatcher(Base):
+    def __init__(self):
+        super().__init__()
+        self.act = act
+
+    def forward(self, x):
+        return self.act(self.linear(x))
+
+class Remembers(Base):
+    def forward(self, x):
+        return self.linear(x) + table(3)
+
+class RemembersStep(Base):
+    def forward(self, x):
+        return self.linear(x) * step(len(x[0]))
+
+class RemembersMethod(Base):
+    def forward(self, x):
+        return self.linear(x) + self.shift(3)
+"""
+REMEMBERED = {
+    "Dispatches": ("x.tanh()", "x.sigmoid()"),
+    "DispatchesMethod": ("x.relu()", "x.sigmoid()"),
+    "HoldsDispatcher": ("x.tanh()", "x.sigmoid()"),
+    "Remembers": ("* 1.0", "* 2.0"),
+    "RemembersStep": ("1 / size", "2 / size"),
+    "RemembersMethod": ("* 0.5", "* 0.25"),
+}
+
+
+@pytest.mark.parametrize("name", REMEMBERED)
+def test_what_functools_remembers_keeps_the_key(name):
+    used = model(REMEMBERING, name)
+    begun = print_of(used)
+    used(torch.rand(2, 3))
+    assert print_of(used).key == begun.key == print_of(model(REMEMBERING, name)).key
+    old, new = REMEMBERED[name]
+    assert print_of(model(REMEMBERING.replace(old, new), name)).key != begun.key
+
+
+@pytest.mark.parametrize("name", ["Dispatches", "DispatchesMethod", "HoldsDispatcher"])
+def test_what_a_dispatcher_registers_changes_the_key(name):
+    used = model(REMEMBERING, name)
+    used(torch.rand(2, 3))
+    begun = print_of(used)
+    act = type(used[0]).forward.__globals__["act"]
+    register = vars(type(used[0]).__mro__[1])["bend"].register if name == "DispatchesMethod" else act.register
+    keys = [begun.key]
+    for kind in (nn.Parameter, torch.Tensor):  # a new one, and another one
+        register(kind, (lambda self, x: x * 3) if name == "DispatchesMethod" else (lambda x: x * 3))
+        keys.append(print_of(used).key)
+    assert len(set(keys)) == 3
