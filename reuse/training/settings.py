@@ -16,7 +16,7 @@ class LoopSettings:
         seed: decides the order of rows and all random numbers of the epochs.
         precision: a name of `reuse.training.precision.PRECISIONS`; for "float64" the model and its inputs must be.
         compile: compile whole steps: True, or "auto" where that saves time (see `reuse.training.compiling`).
-        channels_last: lay the weights of convolutions over images that are trained out with their channels last.
+        channels_last: lay trained weights of four dimensions out with their channels last (`reuse.training.layouts`).
         alternate: train every other epoch, from the second on, without dropout, transforms and penalties.
         train_metrics: measure the training rows too after each epoch, in eval mode.
 

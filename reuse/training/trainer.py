@@ -87,7 +87,7 @@ class Trainer:
         self.settling = settling or Settling({})
         self.parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         if loop.channels_last:
-            put_channels_last(parameter for _, parameter in self.parameters)
+            put_channels_last(model)
         self.parts = self._with_own_observers(parts)
         how = Optimization(optimization) if isinstance(optimization, OptimizerSettings) else optimization
         self.descent = Descent(self.parameters, how, turn_rates(objective, self.parameters))

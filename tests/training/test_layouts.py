@@ -68,3 +68,63 @@ def test_killed_and_resumed_equals_uninterrupted() -> None:
     for _ in trainer.epochs(*rows(3), epochs=4):
         pass
     torch.testing.assert_close(resumed.state_dict(), whole.state_dict(), rtol=0, atol=0)
+
+
+def bound(model: nn.Module) -> Trainer:
+    return Trainer(model, Classification(3), **grouped(channels_last=True))
+
+
+def pair(*more: nn.Module) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3), *more, nn.Flatten(), nn.LazyLinear(3))
+
+
+def ready(model: nn.Module) -> nn.Module:
+    model(torch.rand(2, 3, 8, 8))
+    return model
+
+
+def test_weights_that_share_memory_stay_tied() -> None:
+    model = ready(pair())
+    model[1].weight.data = model[0].weight.data
+    bound(model)
+    with torch.no_grad():
+        model[0].weight.fill_(0.5)
+    assert torch.equal(model[0].weight, model[1].weight)
+
+
+@pytest.mark.parametrize("kind", ["frozen", "a buffer", "a part of something larger"])
+def test_a_weight_in_the_memory_of_another_tensor_stays_there(kind: str) -> None:
+    model = ready(pair())
+    if kind == "frozen":
+        model[1].weight.data = model[0].weight.data
+        model[1].weight.requires_grad_(False)
+        other = model[1].weight
+    elif kind == "a buffer":
+        model.register_buffer("copy", model[0].weight.data)
+        other = model.copy
+    else:
+        flat = torch.zeros(100)
+        model[0].weight.data = flat[:81].view(3, 3, 3, 3)
+        other = flat[:81].view(3, 3, 3, 3)
+    bound(model)
+    with torch.no_grad():
+        model[0].weight.fill_(0.5)
+    assert torch.equal(model[0].weight, other)
+
+
+def test_a_weight_under_two_names_is_laid_out() -> None:
+    model = ready(pair())
+    model[1].weight = model[0].weight
+    bound(model)
+    assert model[1].weight is model[0].weight
+    assert model[0].weight.is_contiguous(memory_format=LAST)
+
+
+def test_a_weight_that_a_norm_computes_is_the_same() -> None:
+    model = ready(pair())
+    nn.utils.parametrizations.weight_norm(model[0])
+    x = torch.rand(2, 3, 8, 8)
+    before = model(x)
+    bound(model)
+    torch.testing.assert_close(model(x), before)
