@@ -1,6 +1,5 @@
 """Named arrays `x`, `y`, or `x_train`, `y_train`, `x_valid`, …, from memory, .npz, HDF5 or an IDX folder."""
 
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,6 +32,7 @@ from reuse.data.sequence_arrays import (
 )
 from reuse.data.sequences import StepSamples, TokenSamples
 from reuse.data.several import gathered, rows_of_several, several_samples
+from reuse.data.split_names import CELL_NAMES
 from reuse.data.table_files import table_of_array
 from reuse.data.tables import TableSamples
 from reuse.data.targets import Targets, encode_targets
@@ -55,7 +55,7 @@ def read_npz(path: Path, options: Options) -> RawData:
 
 
 def read_h5(path: Path, options: Options) -> RawData:
-    """Return the arrays of an HDF5 file as a data set: at its top, or in groups called train, valid and test."""
+    """Return the arrays of an HDF5 file as a data set: at its top, or in groups called as splits are."""
     return source_of_arrays(arrays_of_h5(path), str(path), options)
 
 
@@ -227,8 +227,9 @@ def _folded(arrays: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _fold(name: str) -> str:
-    """Return a name in lower case, with `x_val` and `x_validation` called `x_valid`."""
-    return re.sub("_val(idation)?$", "_valid", name.lower())
+    """Return a name in lower case; `x_val` and `x_dev` are called `x_valid`, and so on."""
+    role, _, part = name.lower().partition("_")
+    return f"{role}_{CELL_NAMES[part]}" if role in ("x", "y") and part in CELL_NAMES else name.lower()
 
 
 def _joined(samples: list[np.ndarray], name: str) -> np.ndarray:

@@ -11,6 +11,8 @@ from reuse.data.splitting import Parts
 from reuse.errors import DataError, UsageError
 from reuse.menus import suggest
 
+KeptClasses = str | int | Sequence[str | int]
+"""Names, numbers from 0 or ranges of numbers: one, a list, or separated by commas."""
 ALL_LABELS = "all"
 VALID_SHARE = 0.2
 
@@ -26,7 +28,7 @@ def labelled_rows(source: RawData) -> RawData:
     return replace(source, rows=source.rows[known], notes=(*source.notes, note))
 
 
-def keep_classes(source: RawData, classes: str | int | Sequence[str | int] | None) -> RawData:
+def keep_classes(source: RawData, classes: KeptClasses | None) -> RawData:
     """Return `source` with only the rows of `classes`, re-numbered from 0 in their old order.
 
     Rows keep their numbers in the data set.
@@ -46,6 +48,21 @@ def keep_classes(source: RawData, classes: str | int | Sequence[str | int] | Non
         only = ", ".join(source.classes) or "(none)"
         raise DataError(f"{source.name} has only the class {only}: expected two classes or more")
     return source
+
+
+def keep_the_same(ours: KeptClasses, theirs: KeptClasses | None, names: tuple[str, ...]) -> bool:
+    """Return whether two selections of classes, as `keep_classes` takes them, keep the same ones of a data set.
+
+    Args:
+        ours: classes.
+        theirs: classes; None keeps all.
+        names: of those that `theirs` keeps.
+    """
+    listed = {one for item in _items(ours) for one in _spelled_out(item, names)}
+    if theirs is not None and listed == {one for item in _items(theirs) for one in _spelled_out(item, names)}:
+        return True
+    counted = theirs is None and not all(name.lstrip("-").isdigit() for name in names)
+    return listed in (set(names), {str(number) for number in range(len(names))} if counted else set())
 
 
 def few_labels(source: RawData, parts: Parts, labels: int | str, seed: int) -> Parts:
@@ -90,26 +107,31 @@ def parse_labels(labels: int | str) -> tuple[int, bool]:
     return int(match[1]), match[2] is not None
 
 
-def _numbers_of_classes(source: RawData, classes: str | int | Sequence[str | int]) -> list[int]:
+def _numbers_of_classes(source: RawData, classes: KeptClasses) -> list[int]:
     if source.task != "classification":
         raise UsageError(f"classes={classes!r}: {source.name} is {source.task}, and has no classes to choose from")
-    if isinstance(classes, (str, int, np.integer)):
-        classes = str(classes).split(",")
-    items = [str(item).strip() for item in classes]
-    numbers = {number for item in items for number in _numbers_of_item(item, source.classes)}
+    numbers = {number for item in _items(classes) for number in _numbers_of_item(item, source.classes)}
     if not numbers:
         raise UsageError(f"classes={classes!r} names no class: give names or numbers such as 0-7 or 5,6")
     return sorted(numbers)
 
 
+def _items(classes: KeptClasses) -> list[str]:
+    several = str(classes).split(",") if isinstance(classes, (str, int, np.integer)) else classes
+    return [str(item).strip() for item in several]
+
+
 def _numbers_of_item(item: str, names: tuple[str, ...]) -> list[int]:
     """Return the positions that a name, a number or a range stands for."""
-    if item in names:
-        return [names.index(item)]
-    span = re.fullmatch(r"([0-9]+)-([0-9]+)", item)
+    return [_position(one, names, item) for one in _spelled_out(item, names)]
+
+
+def _spelled_out(item: str, names: tuple[str, ...]) -> list[str]:
+    """Return what a range stands for, one by one, and any other item alone."""
+    span = None if item in names else re.fullmatch(r"([0-9]+)-([0-9]+)", item)
     if span and int(span[1]) <= int(span[2]):
-        return [_position(str(n), names, item) for n in range(int(span[1]), int(span[2]) + 1)]
-    return [_position(item, names, item)]
+        return [str(number) for number in range(int(span[1]), int(span[2]) + 1)]
+    return [item]
 
 
 def _position(item: str, names: tuple[str, ...], given: str) -> int:

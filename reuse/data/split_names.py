@@ -8,4 +8,4 @@ SPLIT_NAMES = {
 """Of folders, where a word may be a class as well."""
 
 CELL_NAMES = {**SPLIT_NAMES, "tr": "train", "fit": "train", "develop": "valid", "hold-out": "test"}
-"""Of a column or a group that is said to split."""
+"""Of a column or a group that is said to split, and behind the `x_` and `y_` of arrays."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reuse.data.labels import ALL_LABELS, keep_the_same
 from reuse.errors import UsageError
 from reuse.nn.specs import add_layers, drop_layers
 from reuse.nn.timm_names import whole_spec
@@ -19,6 +20,8 @@ COLUMN_ROLES = ("target", "task", "ignore", "group_by", "split_column", "sample_
 DRAW = ("labels", "classes", "seed", "skip_bad")
 """Settings of which rows have labels, which a run that was fine-tuned has drawn."""
 DRAWS_WITHOUT_DATA = 10
+KEPT = ("classes", "target", "task", "split_column", "test_data")
+"""Settings that a run goes on with as it had them, however they are written."""
 NO_CHANGE = {"source", "restore", "compare", "draws", "trust", "drop_layers", "add_layers", "split_seed"}
 """Settings that go on otherwise without any change of the training."""
 
@@ -73,7 +76,7 @@ def inherit(settings: FinetuneSettings, given: Given, source: Source) -> tuple[F
         )
     going_on = tuned and is_going_on(settings, source)  # where the run's own data are named too
     if theirs is not None and (without_data or going_on):
-        left = {*COLUMN_ROLES, *(DRAW if tuned else ())} - given
+        left = {*COLUMN_ROLES, *(DRAW if tuned else ())} - (given - set(KEPT) if going_on else given)
         filled = replace(filled, data=theirs.data, **{name: getattr(theirs, name) for name in left})
     recipe = source.manifest.model if source.manifest and source.weights else None
     return with_model_options(filled, spec, recipe.options if recipe else None), spec
@@ -99,9 +102,21 @@ def is_going_on(settings: FinetuneSettings, source: Source) -> bool:
     if not isinstance(theirs, FinetuneSettings) or settings.restore or settings.random_weights:
         return False
     same_layers = not (settings.drop_layers or settings.add_layers) and settings.model in (None, source.spec)
-    same_data = settings.data is None or (isinstance(settings.data, str) and settings.data == theirs.data)
-    kept = ("classes", "target", "task", "split_column", "test_data")
-    return same_layers and same_data and all(getattr(settings, n) in (None, getattr(theirs, n)) for n in kept)
+    named = settings.data is None or isinstance(settings.data, str)
+    same_data = named and is_same_data(settings, source)
+    return same_layers and same_data and all(_keeps(name, settings, source) for name in KEPT)
+
+
+def _keeps(name: str, settings: FinetuneSettings, source: Source) -> bool:
+    """Return whether what is given of a setting is what the source had."""
+    ours, theirs = getattr(settings, name), getattr(source.settings, name)
+    if ours in (None, theirs):
+        return True
+    if name == "test_data":
+        return isinstance(ours, str) and _is_same(theirs, ours)
+    if name != "classes" or source.manifest is None or not source.manifest.classes:
+        return False
+    return keep_the_same(ours, theirs, source.manifest.classes)
 
 
 def describe_going_on(settings: FinetuneSettings, source: Source) -> str:
@@ -119,7 +134,16 @@ def describe_going_on(settings: FinetuneSettings, source: Source) -> str:
         if name not in NO_CHANGE and after.get(name) != before.get(name)
     ]
     other = f"; other than there: {', '.join(changes)}" if changes else ""
-    return f"going on from {source.name}: its data, labels and output layer are kept{other}"
+    kept = "data, labels" if _draws_same_labels(settings, source) else "data"
+    drawn = "" if kept != "data" else ", other labels are drawn"
+    return f"going on from {source.name}: its {kept} and output layer are kept{drawn}{other}"
+
+
+def _draws_same_labels(settings: FinetuneSettings, source: Source) -> bool:
+    theirs = source.settings
+    assert isinstance(theirs, FinetuneSettings)
+    drawn = settings.labels not in (None, ALL_LABELS)
+    return settings.labels == theirs.labels and (settings.seed == theirs.seed or not drawn)
 
 
 def _shown(value: Any) -> str:

@@ -14,6 +14,7 @@ from reuse.data.arrays import refuse_unusable
 from reuse.data.loading import load
 from reuse.data.raw import Options
 from reuse.data.reading import read
+from reuse.data.split_names import CELL_NAMES
 from reuse.errors import DataError, UnknownNameError, UsageError
 
 RNG = np.random.default_rng(0)
@@ -375,6 +376,28 @@ def test_groups_of_an_hdf5_file_are_splits(tmp_path):
         file["some/x"] = x
     with pytest.raises(DataError, match="holds arrays some/x: expected x and y"):
         load(str(tmp_path / "b.h5"))
+
+
+@pytest.mark.parametrize(("part", "split"), CELL_NAMES.items())
+@pytest.mark.parametrize("kind", ["memory", "npz", "h5", "groups", "several"])
+def test_names_of_splits_mean_the_same_in_arrays_files_and_groups(part, split, kind, tmp_path):
+    counts = {"train": 20, "valid": 4, "test": 6}
+    named = {name: name for name in counts} | {split: part.upper() if kind == "groups" else part}
+    between, file = ("/", tmp_path / "a.h5") if kind == "groups" else ("_", tmp_path / f"a.{kind}")
+    order = (lambda role, name: (name, role)) if kind == "groups" else (lambda role, name: (role, name))
+    arrays = {}
+    for name, count in counts.items():
+        x = RNG.normal(size=(count, 2))
+        arrays[between.join(order("x", named[name]))] = {"a": x, "b": x} if kind == "several" else x
+        arrays[between.join(order("y", named[name]))] = np.arange(count) % 2
+    if kind == "npz":
+        np.savez(file, **arrays)
+    elif kind in ("h5", "groups"):
+        with h5py.File(file, "w") as opened:
+            for name, values in arrays.items():
+                opened[name] = values
+    data = load(arrays if kind in ("memory", "several") else str(file))
+    assert data.sizes == counts
 
 
 @pytest.mark.parametrize(("shape", "low", "high", "kind"), [

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -191,6 +192,44 @@ def test_going_on_draws_other_labels_or_another_seed_only_where_they_are_given()
     rows = RunFolder(Path(other.run)).manifest().rows
     assert rows["test"] == kept["test"]
     assert rows["train"] != kept["train"]
+
+
+@pytest.mark.parametrize("written", [{"classes": "0,1,2,3,4"}, {"classes": [4, 3, 2, 1, 0]}, {"classes": "0-2,3-4"}])
+def test_the_same_classes_written_otherwise_are_no_other_data(written: dict[str, Any]) -> None:
+    run, weights = tuned_once()
+    on = reuse.finetune(run, learning_rate=1e-12, data="digits", **written, **QUICK)
+    assert RunFolder(Path(on.run)).manifest().rows == RunFolder(Path(run)).manifest().rows
+    assert (on.fresh, on.settings["classes"]) == ((), "0-4")
+    torch.testing.assert_close(load_file(f"{on.run}/weights.safetensors")["output.weight"], weights["output.weight"])
+
+
+@pytest.mark.parametrize("named", ["0-2", "cat,dog,eel", "eel,dog,cat"])
+@pytest.mark.parametrize("data", ["./t.csv", "../{here}/t.csv"])
+def test_all_classes_and_another_path_to_the_same_file_are_no_other_data(named: str, data: str) -> None:
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame({"x": draw.normal(size=60), "y": draw.normal(size=60), "kind": ["cat", "dog", "eel"] * 20})
+    table.to_csv("t.csv", index=False)
+    run = reuse.finetune("mlp:4", data="t.csv", target="kind", out="first", **QUICK).run
+    listener = Listener()
+    data = data.format(here=Path.cwd().name)
+    on = reuse.finetune(run, data=data, target="kind", classes=named, reporter=listener, **QUICK)
+    assert on.fresh == ()
+    assert listener.said("going on from first: its data, labels and output layer are kept")
+    assert "classes" not in next(line for line in listener.lines if line.startswith("going on"))
+    assert "output" in reuse.finetune(run, data="t.csv", target="kind", classes="0,1", **QUICK).fresh
+
+
+@pytest.mark.parametrize(("given", "kept"), [
+    ({"seed": 0}, "data and output layer are kept, other labels are drawn; other than there: "),
+    ({"labels": 40}, "data and output layer are kept, other labels are drawn; other than there: "),
+    ({"seed": 3}, "data, labels and output layer are kept"),
+])  # fmt: skip
+def test_going_on_says_whether_labels_are_kept(given: dict[str, Any], kept: str) -> None:
+    run, _ = tuned_once()
+    rows, listener = RunFolder(Path(run)).manifest().rows, Listener()
+    on = reuse.finetune(run, reporter=listener, **given, **QUICK)
+    assert listener.said(f"going on from first: its {kept}")
+    assert (RunFolder(Path(on.run)).manifest().rows == rows) == ("labels and" in kept)
 
 
 @pytest.mark.parametrize("settings", [{"classes": "5-9"}, {"restore": "hidden1"}, {"add_layers": "5"}])
