@@ -1,6 +1,7 @@
 """The layout of a row of inputs: the tensors that a model is given of each row, and how it is called with them."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,36 @@ class RowTensor:
 
     def __str__(self) -> str:
         return f"{self.name} {self.shape}".lstrip()
+
+
+@dataclass(frozen=True)
+class InputNames:
+    """Names of the inputs of a model's `forward`.
+
+    Attributes:
+        names: of all, in order.
+        required: those of them without a default.
+        takes_any: whether it takes inputs of any other name.
+    """
+
+    names: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    takes_any: bool = False
+
+    @classmethod
+    def of(cls, forward: Callable[..., Any]) -> "InputNames":
+        """Return the names of a function's parameters."""
+        every = inspect.signature(forward).parameters.values()
+        named = [own for own in every if own.kind in (own.POSITIONAL_OR_KEYWORD, own.KEYWORD_ONLY)]
+        required = tuple([own.name for own in named if own.default is own.empty])
+        return cls(tuple([own.name for own in named]), required, any(own.kind is own.VAR_KEYWORD for own in every))
+
+    def __contains__(self, name: str) -> bool:
+        return self.takes_any or name in self.names
+
+    def lacking(self, given: Iterable[str]) -> list[str]:
+        """Return the names that a call with some others must have too."""
+        return [name for name in self.required if name not in set(given)]
 
 
 Layout = tuple[RowTensor, ...]

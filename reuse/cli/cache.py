@@ -143,8 +143,12 @@ def clear(key: str | None, yes: bool, cache_dir: str | None, as_json: bool) -> N
 
 def _open(folder: str | None) -> Any:
     from reuse.caching.cache import ActivationCache, cache_folder
+    from reuse.errors import UsageError
 
-    return ActivationCache(cache_folder(folder))
+    path = cache_folder(folder)
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file, and activations are kept in a folder: give another --cache-dir")
+    return ActivationCache(path)
 
 
 def _whole_key(opened: Any, key: str | None) -> str | None:

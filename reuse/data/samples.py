@@ -1,7 +1,9 @@
 """Samples of a torch Dataset: which of their parts a model takes, and which it should give."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,12 @@ from torch.utils.data import default_collate
 from reuse.data.digests import digest_bytes, digest_rows, stack_digests
 from reuse.data.inputs import Inputs
 from reuse.errors import DataError, UsageError
+from reuse.layout import InputNames
 
 TARGETS = ("labels", "label", "targets", "target", "y")
 """Names that the target of a sample usually has, where a sample is a dictionary."""
+
+CLOSE = 0.8  # of two names that are taken for one, misspelt
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class SampleForm:
         return ", ".join([*map(repr, self.inputs), *([] if self.target is None else [repr(self.target)])])
 
 
-def form_of(sample: Any, target: int | str | None, accepted: Callable[[str], bool]) -> SampleForm:
+def form_of(sample: Any, target: int | str | None, accepted: InputNames) -> SampleForm:
     """Return the form of samples, found on the first one.
 
     Of a tuple or list the last part is the target, and all before are inputs. Of a mapping it is what has one of the
@@ -61,10 +66,10 @@ def form_of(sample: Any, target: int | str | None, accepted: Callable[[str], boo
     Args:
         sample: the first.
         target: place or name of the target; None: as above.
-        accepted: whether the model takes an input by a name.
+        accepted: names of the model's inputs.
 
     Raises:
-        UsageError: there is no such target, or nothing that the model takes.
+        UsageError: there is no such target, or not all that the model takes.
     """
     if isinstance(sample, Mapping):
         return _form_of_mapping(sample, target, accepted)
@@ -82,19 +87,41 @@ def form_of(sample: Any, target: int | str | None, accepted: Callable[[str], boo
     return SampleForm((), None)
 
 
-def _form_of_mapping(
-    sample: Mapping[str, Any], target: int | str | None, accepted: Callable[[str], bool]
-) -> SampleForm:
+def _form_of_mapping(sample: Mapping[str, Any], target: int | str | None, accepted: InputNames) -> SampleForm:
     found = target if target is not None else next((name for name in TARGETS if name in sample), None)
     if found is not None and found not in sample:
-        raise UsageError(f"target is {found!r}, and samples have {', '.join(map(repr, sample))}: give one of these")
-    names = tuple(name for name in sample if name != found and accepted(name))
-    if not names:
+        raise UsageError(f"target is {found!r}, and samples have {_listed(sample)}: give one of these")
+    names = tuple(name for name in sample if name != found and name in accepted)
+    if lacking := accepted.lacking(names) if names or accepted.required else [*accepted.names]:
+        missed = "" if len(lacking) == len(accepted.names) else f", of which they lack {_listed(lacking)}"
         raise UsageError(
-            f"samples have {', '.join(map(repr, sample))}, and the model's forward takes no input of such a name: name "
-            "them as forward names its parameters"
+            f"samples have {_listed(sample)}, and the model's forward takes {_listed(accepted.names)}{missed}: name "
+            "inputs as forward names its parameters"
         )
+    if not names:
+        raise UsageError(f"samples have {_listed(sample)}, and the model's forward takes no input by name: give tuples")
+    _tell_of_left([name for name in sample if name != found and name not in names], found, accepted, names)
     return SampleForm(names, found, by_name=True)
+
+
+def _tell_of_left(left: Sequence[str], target: int | str | None, accepted: InputNames, given: Sequence[str]) -> None:
+    """Warn of what samples have and nobody takes, where it may be the target, or an input under another name."""
+    optional = [name for name in accepted.names if name not in given]
+    meant = {name: near[0] for name in left if (near := get_close_matches(name, optional, n=1, cutoff=CLOSE))}
+    for name, other in meant.items():
+        warnings.warn(
+            f"{name!r} of the samples is left out: forward takes {other!r}, and none of that name", stacklevel=2
+        )
+    if target is None and left and not meant:
+        warnings.warn(
+            f"{_listed(left)} of the samples is left out, and there is no target: name it with target={left[0]!r}, or "
+            f"call it one of {_listed(TARGETS)}",
+            stacklevel=2,
+        )
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(map(repr, names))
 
 
 class SampleInputs(Inputs):
@@ -173,8 +200,7 @@ def _stacked(values: Sequence[Any]) -> Tensor:
     first = values[0]
     if not isinstance(first, Tensor | np.ndarray | np.generic | int | float):
         raise DataError(
-            f"a model takes tensors, and an input of the samples is of type {type(first).__name__}: let the dataset's "
-            "transform make a tensor of it (torchvision.transforms.v2.ToImage and ToDtype for a picture)"
+            f"a model takes tensors, and an input of the samples is of type {type(first).__name__}: {_way_out(first)}"
         )
     tensors = [torch.as_tensor(value) for value in values]
     kinds = dict.fromkeys((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
@@ -184,3 +210,16 @@ def _stacked(values: Sequence[Any]) -> Tensor:
             f"samples differ in shape or type: {one[0]} {one[1]} and {other[0]} {other[1]}; bring them to one size"
         )
     return torch.stack(tensors).cpu()
+
+
+def _way_out(value: Any) -> str:
+    """Return how a value becomes a tensor, or tensors."""
+    if isinstance(value, str):
+        return "let the dataset's transform make a tensor of it, of a text with a tokenizer"
+    if isinstance(value, Mapping):
+        return "give each sample as one dictionary of the inputs and the target"
+    if isinstance(value, list | tuple):
+        return "make a tensor of it; a data set of Hugging Face does so after with_format('torch')"
+    return (
+        "let the dataset's transform make a tensor of it (torchvision.transforms.v2.ToImage and ToDtype for a picture)"
+    )

@@ -13,6 +13,7 @@ from reuse.data.array_files import source_of_arrays
 from reuse.data.raw import Options, RawData
 from reuse.data.samples import SampleForm, form_of, stacked
 from reuse.errors import DataError, UsageError
+from reuse.layout import InputNames
 
 
 def is_dataset(given: Any) -> bool:
@@ -33,7 +34,7 @@ def read_dataset(dataset: Any, options: Options) -> RawData:
         raise DataError(f"{name} has no samples: give some")
     if not isinstance(dataset, IterableDataset):
         _refuse_random(dataset, samples[0], name)
-    form = form_of(samples[0], None, lambda _: True)
+    form = form_of(samples[0], None, InputNames(takes_any=True))
     parts = [form.take_apart(sample) for sample in samples]
     arrays: dict[str, Any] = {"x": _inputs([inputs for inputs, _ in parts], form)}
     if form.target is not None:

@@ -1,7 +1,6 @@
 """Any torch Dataset with the frozen layers computed: the features are a Dataset too, for anybody's training loop."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,17 @@ from reuse.errors import UsageError
 from reuse.features.attaching import HeadForward, WholeModel
 from reuse.features.cutting import SAMPLE_ROWS
 from reuse.features.loader import FeatureLoader, as_given, picked_one
-from reuse.features.origin import Origin, compute_of, same_modes, takes
+from reuse.features.origin import Origin, compute_of, same_modes
 from reuse.features.reading import Reader, ReadSamples
 from reuse.features.streaming import Streaming
 from reuse.hints import Hints
 from reuse.layers.freezing import freeze as freeze_layers
 from reuse.layers.freezing import hold
 from reuse.layers.selecting import Patterns
+from reuse.layout import InputNames
 from reuse.reporting import Warner
 from reuse.settings.caching import MOST_VIEWS
+from reuse.units import parse_bytes
 
 
 def cached(
@@ -42,7 +43,7 @@ def cached(
     views: int = 1,
     cache_dir: str | Path | None = None,
     cache_dtype: str | None = None,
-    cache_budget: int | None = None,
+    cache_budget: int | str | None = None,
     workers: int = 0,
 ) -> "CachedFeatures":
     """Return a Dataset in which the frozen layers of a model are computed, each row once and for all.
@@ -63,7 +64,7 @@ def cached(
         views: versions of each sample, where the dataset changes samples at random; epochs read one after the other.
         cache_dir: the folder of the cache; None: `$REUSE_CACHE` or `./cache`.
         cache_dtype: in which type features are stored, such as `float16`; None: as computed.
-        cache_budget: bytes that all caches together may take.
+        cache_budget: bytes that all caches together may take, or a text such as `2GB`.
         workers: processes that read the dataset.
 
     Raises:
@@ -77,17 +78,18 @@ def cached(
     """
     if not isinstance(model, nn.Module):
         raise UsageError(f"the model is of type {type(model).__name__}: give a torch.nn.Module")
-    if not 1 <= views <= MOST_VIEWS:
-        raise UsageError(f"views is {views}: give 1 to {MOST_VIEWS}")
+    if not isinstance(views, int) or not 1 <= views <= MOST_VIEWS:
+        raise UsageError(f"views is {views!r}: give 1 to {MOST_VIEWS}")
     if freeze is not None:
         freeze_layers(model, freeze)
-    reader = Reader(dataset, target, partial(takes, model), workers)
+    reader = Reader(dataset, target, InputNames.of(model.forward), workers)
     if views > 1 and reader.streams:
         raise UsageError(
             f"views is {views}, and samples that come one after the other cannot be drawn again: give a dataset that "
             "is read by number"
         )
-    opened = ActivationCache(cache_folder(cache_dir), cache_budget)
+    budget = parse_bytes(cache_budget) if isinstance(cache_budget, str) else cache_budget
+    opened = ActivationCache(cache_folder(cache_dir), budget)
     numbers = tuple(range(1, views + 1)) if views > 1 else (0,)
     known = None if reader.streams else known_rows(dataset, key, Hints(opened.root))
     return CachedFeatures(Origin(model, reader, numbers, known, opened, cache_dtype))

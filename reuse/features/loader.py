@@ -44,8 +44,8 @@ class FeatureLoader:
         generator: torch.Generator | None = None,
         seed: int | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise UsageError(f"batch size is {batch_size}: give 1 or more")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise UsageError(f"batch size is {batch_size!r}: give a whole number of 1 or more")
         if generator is not None and seed is not None:
             raise UsageError("orders are drawn from a generator or follow from a seed: give one of them")
         self._versions, self._targets, self._seed = versions, targets, seed

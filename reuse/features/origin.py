@@ -1,6 +1,5 @@
 """The origin of features: a model, a Dataset and the cache between them."""
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,12 +63,6 @@ class Origin:
     def rows(self, version: int) -> ByContent | ByKeys:
         """Return the rows of a version, to be read."""
         return ByContent(self.reader, version) if self.known is None else ByKeys(self.reader, version, self.known)
-
-
-def takes(model: nn.Module, name: str) -> bool:
-    """Return whether a model's forward has a parameter of a name, or takes any."""
-    parameters = inspect.signature(model.forward).parameters
-    return name in parameters or any(own.kind is own.VAR_KEYWORD for own in parameters.values())
 
 
 def compute_of(model: nn.Module) -> Compute:

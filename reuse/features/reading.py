@@ -1,7 +1,7 @@
 """Reading a torch Dataset chunk by chunk, each sample with the digest by which it is known."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
+from reuse.data.sample_sources import refuse_no_samples
 from reuse.data.samples import SampleForm, SampleInputs, digest_samples, form_of, in_chunks, stacked
 from reuse.devices import Compute, moved
 from reuse.errors import DataError, UsageError
+from reuse.layout import InputNames
 from reuse.seeding import untouched_random_state
 
 CHUNK_BYTES = 128 * 2**20  # of inputs that are in memory at once
@@ -40,7 +42,7 @@ class Reader:
     Args:
         dataset: map-style or iterable.
         target: place or name of the target in a sample; None: the usual one (see `reuse.data.samples.form_of`).
-        accepted: whether the model takes an input by a name.
+        accepted: names of the model's inputs.
         workers: processes that read; 0: this one does.
 
     Raises:
@@ -48,14 +50,10 @@ class Reader:
         UsageError: it is no Dataset, or has no such target.
     """
 
-    def __init__(self, dataset: Any, target: int | str | None, accepted: Callable[[str], bool], workers: int) -> None:
-        if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")) and not hasattr(dataset, "__iter__"):
-            raise UsageError(
-                f"the dataset is of type {type(dataset).__name__}: give a torch Dataset, a sequence of samples, or "
-                "something that yields them"
-            )
-        if isinstance(dataset, Iterator):
-            raise UsageError("the dataset is an iterator, which can be read only once: give a Dataset or a list")
+    def __init__(self, dataset: Any, target: int | str | None, accepted: InputNames, workers: int) -> None:
+        refuse_no_samples(dataset)
+        if workers < 0:
+            raise UsageError(f"workers is {workers}: give how many processes read, 0 for this one alone")
         self.dataset, self._workers = dataset, workers
         self.streams = isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__")
         try:

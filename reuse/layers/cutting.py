@@ -108,7 +108,7 @@ def _probed(model: nn.Module, batches: tuple[Example, ...], like: Example) -> Mo
     except CutError as error:
         raise CutError(f"the model cannot be cut: {error}") from error
     except Exception as error:
-        raise CutError(f"the model cannot be cut: calling it failed: {first_line(error)}") from error
+        raise CutError(f"the model cannot be cut: calling it failed: {first_line(error)} ({batches[0]})") from error
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reuse.devices import dtype_name
 from reuse.errors import CutError
 from reuse.layers.structure import leaves, map_tensors, tensors_in
 
@@ -34,6 +35,10 @@ class Example:
     def tensors(self) -> list[Tensor]:
         """The tensors among them, in order."""
         return list(tensors_in([self.arguments, self.keywords]))
+
+    def __str__(self) -> str:
+        """Return what it holds, for messages: `given (3, 6) float64`."""
+        return f"given {', '.join(f'{tuple(t.shape)} {dtype_name(t.dtype)}' for t in self.tensors)}"
 
     def call(self, module: nn.Module | Callable[..., Any]) -> Any:
         """Return what a module makes of them."""

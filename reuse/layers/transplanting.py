@@ -192,6 +192,8 @@ def _check_use(
     if not used and not restore:
         fits = "only tensors of other shapes" if grafts else "no tensor of the same name"
         theirs = whole_layers(set(places), places)
+        if not theirs:
+            raise UsageError("the source has no layers but its output layer, which is trained anew: nothing is reused")
         raise UsageError(
             f"nothing of the source fits: the model has {fits}. Layers of the source: {', '.join(theirs)}; "
             f"of the model: {', '.join(layers)}"

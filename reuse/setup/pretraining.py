@@ -98,6 +98,7 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     _refuse_unprobed(settings, data)
     trained = objective.build(recipe.build(embeddings=vectors, trust=settings.trust or not run), data)
     encoder = objective.encoder(trained)
+    _refuse_empty(encoder, recipe)
     _refuse_unsavable(objective, trained, encoder)
     _check_stages(settings, objective.stages(trained, settings.epochs), caches=objective.has_teacher)
     notes = (
@@ -137,6 +138,15 @@ def _load(
     if needs_labels and data.task == "unlabelled":
         raise UsageError(f"objective {objective_name(settings.objective)} needs labels, and {data.name} has none")
     return data
+
+
+def _refuse_empty(encoder: nn.Module, recipe: ModelRecipe) -> None:
+    """Raise where nothing is left of a model without its output layer."""
+    if next(encoder.parameters(), None) is None:
+        raise UsageError(
+            f"{recipe.spec} has one layer with weights, which is taken for its output layer, and what comes before it "
+            "would be pretrained: give it an output layer too, such as another nn.Linear at its end"
+        )
 
 
 def _refuse_unsavable(objective: Objective, trained: nn.Module, encoder: nn.Module) -> None:

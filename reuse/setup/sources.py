@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from reuse.errors import RunError, UnknownNameError
+from reuse.errors import RunError, UnknownNameError, UsageError
 from reuse.layers.weights import read_weights
 from reuse.menus import nearest, suggest
 from reuse.nn.callables import names_code
@@ -41,7 +41,7 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
-def find_source(source: str | Path | None) -> Source:
+def find_source(source: object) -> Source:
     """Return the source that the user means.
 
     Args:
@@ -49,8 +49,13 @@ def find_source(source: str | Path | None) -> Source:
 
     Raises:
         RunError: there is none, or it is damaged.
+        UsageError: it is no text and no path.
         UnknownNameError: it is neither a path nor a model spec.
     """
+    if not isinstance(source, str | Path | None):
+        network = "its network_" if hasattr(source, "network_") else "a torch.nn.Module"
+        forms = "a run folder, a file of weights, a model spec such as timm:resnet18"
+        raise UsageError(f"source is of type {type(source).__name__}: give {forms}, or {network}")
     if source is None:
         run = newest_run("pretrain")
         if run is None:

@@ -11,8 +11,9 @@ from reuse.data.dataset import Dataset
 from reuse.errors import UsageError
 from reuse.layers.freezing import freeze
 from reuse.layers.preserving import unchanged_state
+from reuse.layers.reasons import first_line
 from reuse.layers.selecting import summarize
-from reuse.layout import called, empty_rows
+from reuse.layout import InputNames, called, empty_rows
 from reuse.nn.hf_specs import is_hf
 from reuse.nn.main_output import main_output, named_outputs
 from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
@@ -36,13 +37,15 @@ def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset, num_out
         Sentences on it; none where one tensor is returned.
 
     Raises:
-        UsageError: what is trained on has other outputs than the targets need, or depends on nothing that trains.
+        UsageError: the model does not take the rows, what is trained on has other outputs than the targets need, or
+            depends on nothing that trains.
     """
     if recipe.spec.partition(":")[0] in OWN_FAMILIES and not is_hf(recipe.spec):
         return []
     training = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     with torch.enable_grad(), _trial(model, data, rows=2) as outputs:
         if outputs is None:
+            _refuse_failing(model, recipe, data)
             return []
         named = {"its output": outputs} if isinstance(outputs, Tensor) else named_outputs(outputs)
         (main, tensor), *others = named.items()
@@ -64,6 +67,22 @@ def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset, num_out
         freeze(model, list(missed))
         notes.append(f"frozen, as {main} does not depend on it: {', '.join(summarize(model, set(missed)))}")
     return notes
+
+
+def _refuse_failing(model: nn.Module, recipe: ModelRecipe, data: Dataset) -> None:
+    """Raise a UsageError where a model does not take rows of the data either, which are not empty."""
+    inputs, like = data.train.inputs, next(model.parameters())
+    drawn = inputs.gather(torch.arange(min(2, len(inputs))))
+    rows = [t.to(like.device, like.dtype if t.is_floating_point() else t.dtype) for t in drawn]
+    with torch.no_grad(), unchanged_state(model):
+        model.train()
+        try:
+            called(model, inputs.layout, rows)
+        except Exception as error:
+            given = ", ".join(map(str, inputs.layout))
+            names = f"; forward takes {', '.join(InputNames.of(model.forward).names)}"
+            line = first_line(error) + (names if isinstance(error, TypeError) else "")
+            raise UsageError(f"{recipe.spec} does not take rows of {given}: {line}") from error
 
 
 def _check_width(spec: str, name: str, output: Tensor, num_outputs: int | None) -> None:
@@ -123,7 +142,7 @@ def _trial(model: nn.Module, data: Dataset, rows: int, mode: bool = True) -> Ite
     Raises:
         ValueError: a batch norm has one value to learn from.
     """
-    like = next(model.parameters())
+    like = next(model.parameters(), torch.zeros(()))
     layout = data.train.inputs.layout
     example = empty_rows(layout, rows, like)
     with unchanged_state(model):

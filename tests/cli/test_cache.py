@@ -37,6 +37,15 @@ def common(options: tuple[object, ...]) -> tuple[object, ...]:
     return ("--data", "digits", "--labels", 40, "--epochs", 2, *freeze, *options)
 
 
+@pytest.mark.parametrize("command", [("list",), ("verify",), ("prune", "--budget", "1GB"), ("clear", "--yes")])
+def test_a_file_in_the_place_of_the_folder_is_no_empty_cache(reuse: Any, tmp_path: Path, command: Any) -> None:
+    (tmp_path / "file").write_text("of somebody")
+    answer = reuse("cache", *command, "--cache-dir", tmp_path / "file")
+    assert answer.code == 2
+    assert "is a file, and activations are kept in a folder" in answer.err
+    assert (tmp_path / "file").read_text() == "of somebody"
+
+
 def test_an_empty_cache(reuse: Any, why: Any) -> None:
     assert reuse("cache", "list", "--json").json["entries"] == []
     assert "0 prefixes" in reuse("cache", "list").out

@@ -116,3 +116,11 @@ def test_what_cannot_be_taken_is_said(network, digits):
 def test_a_module_without_an_output_layer_is_refused(digits):
     with pytest.raises(UsageError, match="no linear or convolutional layer"):
         reuse.TransferClassifier(nn.Sequential(nn.ReLU())).fit(*digits)
+
+
+@pytest.mark.parametrize("made", [reuse.TransferClassifier, reuse.FrozenFeatures])
+def test_an_estimator_is_no_source_and_its_network_is(made, digits):
+    learned = reuse.TransferClassifier("mlp:8", epochs=1, random_state=0).fit(*digits)
+    with pytest.raises(UsageError, match=r"source is of type TransferClassifier: .* its network_"):
+        made(learned).fit(*digits)
+    assert made(learned.network_).fit(*digits).n_features_in_ == digits[0].shape[1]

@@ -6,6 +6,7 @@ import shutil
 from collections import OrderedDict
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -422,6 +423,7 @@ class TestAugmentation:
         assert torch.equal(torch.stack([z for z, _ in features]), epochs[1])
         assert reuse.cached(make_model(), Noisy(x), freeze="!head", views=3, cache_dir=tmp_path).computed == 0
 
+    @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than this machine has cores
     def test_workers_draw_the_same(self, tmp_path):
         x, _ = make_rows(20)
         reuse.cached(make_model(), Noisy(x), freeze="!head", views=2, cache_dir=tmp_path)
@@ -447,13 +449,58 @@ class TestRefusals:
             (make_model(), data, {"views": 0}, UsageError, "views is 0"),
             (make_model(), Streamed([(x[0], 0)]), {"views": 2}, UsageError, "read by number"),
             (make_model(), data, {"target": 5}, UsageError, "target is 5.*give 0 to 1"),
-            (make_model(), [{"z": x[0]}], {}, UsageError, "forward takes no input of such a name"),
+            (make_model(), [{"z": x[0]}], {}, UsageError, "samples have 'z', and .* forward takes 'input': name"),
+            (
+                TwoInputs(),
+                [{"values": x[0], "y": 1}],
+                {},
+                UsageError,
+                "takes 'values', 'mask', of which they lack 'mask'",
+            ),
+            (make_model(), DataLoader(data), {}, UsageError, "which gives batches: give its Dataset"),
+            (make_model(), {"input": x, "y": y}, {}, UsageError, "a dictionary of 'input', 'y': .*TensorDataset"),
+            (make_model(), (x, y), {}, UsageError, "2 arrays side by side: .*TensorDataset"),
+            (make_model(), pd.DataFrame(x.numpy()), {}, UsageError, "is a data frame: .*TensorDataset"),
+            (make_model(), lambda: iter([x[0]]), {}, UsageError, "of type function: .* what it returns"),
+            (make_model(), [({"input": x[0]}, 1)], {}, DataError, "one dictionary of the inputs and the target"),
+            (make_model(), [{"input": [0.5] * 6}], {}, DataError, "type list: .*with_format"),
+            (make_model(), [(x[0].float(), 1)], {}, reuse.CutError, r"given \(2, 6\) float32"),
+            (make_model(), data, {"workers": -1}, UsageError, "workers is -1"),
+            (make_model(), data, {"views": "2"}, UsageError, "views is '2'"),
+            (make_model(), data, {"cache_budget": "2 loaves"}, UsageError, "no number of bytes"),
             (make_model(), data, {"freeze": "nothing"}, reuse.UnknownNameError, "nothing"),
             (make_model(), data, {"freeze": None}, reuse.CutError, "freeze some layers"),
         ]
         for model, dataset, settings, error, words in cases:
             with pytest.raises(error, match=words):
                 reuse.cached(model, dataset, **{"freeze": "!head", "cache_dir": tmp_path, **settings})
+
+    def test_a_part_of_the_samples_that_nobody_takes_is_spoken_of_where_it_may_be_meant(self, tmp_path):
+        x, y = make_rows(10)
+
+        class Shifted(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.head = nn.Linear(6, 5).double(), nn.Linear(5, 3).double()
+
+            def forward(self, values, shift=None):
+                return self.head(self.body(values).relu())
+
+        def cached(**names):
+            samples = [{name: part[row] for name, part in names.items()} for row in range(10)]
+            return reuse.cached(Shifted(), samples, freeze="!head", cache_dir=tmp_path)
+
+        with pytest.warns(UserWarning, match="'shifts' of the samples is left out: forward takes 'shift'"):
+            cached(values=x, shifts=x, y=y)
+        with pytest.warns(UserWarning, match="'kind' .* is left out, and there is no target: .*target='kind'"):
+            cached(values=x, kind=y)
+        assert cached(values=x, number=y, y=y).targets is not None  # a number of the row is taken by nobody
+
+    def test_batches_are_of_one_row_or_more(self, tmp_path):
+        features = reuse.cached(make_model(), TensorDataset(*make_rows(10)), freeze="!head", cache_dir=tmp_path)
+        for size in (0, None, "8"):
+            with pytest.raises(UsageError, match=r"batch size is .*: give a whole number"):
+                features.loader(batch_size=size)
 
     def test_features_that_are_set_aside_are_said_and_computed_in_memory(self, tmp_path):
         data = TensorDataset(*make_rows())

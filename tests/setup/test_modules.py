@@ -120,3 +120,44 @@ def test_layers_that_are_frozen_already_stay_so(tmp_path: Path) -> None:
 def test_what_a_module_does_not_take(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         reuse.finetune(**{"source": network(), **QUICK, **settings})
+
+
+class Masked(nn.Module):
+    """A model of two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(values).relu() * mask)
+
+
+@pytest.mark.parametrize(
+    ("module", "x", "words"),
+    [
+        (
+            nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)),
+            X,
+            r"not take rows of \(6,\): .*cannot be multiplied",
+        ),
+        (Masked(), {"values": X, "weight": X[:, :1]}, "rows of values .*, weight .*; forward takes values, mask"),
+    ],
+)
+def test_a_module_that_does_not_take_the_rows_is_refused_in_one_line(
+    module: nn.Module, x: Any, words: str, tmp_path: Path
+) -> None:
+    data = {"x": x, "y": Y}
+    with pytest.raises(UsageError, match=words):
+        reuse.finetune(module, data=data, out=tmp_path / "tuned")
+    with pytest.raises(UsageError, match=words):
+        reuse.pretrain("supervised", model=module, data=data, out=tmp_path / "trained")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_module_of_one_layer_has_nothing_before_its_output_layer(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Linear(6, 8), nn.ReLU())
+    with pytest.raises(UsageError, match="one layer with weights, which is taken for its output layer"):
+        reuse.pretrain("denoising_autoencoder", model=module, out=tmp_path / "run", **QUICK)
+    with pytest.raises(UsageError, match="no layers but its output layer, which is trained anew"):
+        reuse.finetune(module, out=tmp_path / "run", **QUICK)
