@@ -19,7 +19,12 @@ POWER_STEPS = 30
 
 
 def solve_group_lasso(
-    features: Tensor, targets: Tensor, penalty: float, num_classes: int, iterations: int = ITERATIONS
+    features: Tensor,
+    targets: Tensor,
+    penalty: float,
+    num_classes: int,
+    iterations: int = ITERATIONS,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the weight `(classes, features)` and bias that minimise the mean cross-entropy + penalty · Σ_j |W_j|.
 
@@ -32,18 +37,19 @@ def solve_group_lasso(
         penalty: above 0.
         num_classes: how many there are.
         iterations: steps.
+        weights: how much each row counts in the mean, `(rows,)`, from 0; None: all alike.
 
     Raises:
         UsageError: the penalty is not above 0.
     """
     if not penalty > 0:
         raise UsageError(f"the penalty of a group lasso is {penalty}: give a number above 0")
-    wanted = functional.one_hot(targets, num_classes).to(features.dtype)
-    step, bias_step = 1 / _curvature(features), 2.0
-    weight, bias = features.new_zeros(num_classes, features.shape[1]), _log_shares(wanted)
+    wanted, shares = functional.one_hot(targets, num_classes).to(features.dtype), _shares(features, weights)
+    step, bias_step = 1 / _curvature(features, shares), 2.0
+    weight, bias = features.new_zeros(num_classes, features.shape[1]), _log_shares(wanted, shares)
     ahead, bias_ahead, momentum = weight, bias, 1.0
     for _ in range(iterations):
-        errors = ((features @ ahead.T + bias_ahead).softmax(1) - wanted) / len(features)
+        errors = ((features @ ahead.T + bias_ahead).softmax(1) - wanted) * shares
         moved = shrunk(ahead - step * errors.T @ features, step * penalty)
         bias_moved = bias_ahead - bias_step * errors.sum(0)
         if float(((ahead - moved) * (moved - weight)).sum()) > 0:  # it goes uphill: begin anew from here
@@ -62,7 +68,9 @@ def shrunk(weight: Tensor, by: float) -> Tensor:
     return kept
 
 
-def relevances(features: Tensor, targets: Tensor, num_classes: int, strength: float = STRENGTH) -> Tensor:
+def relevances(
+    features: Tensor, targets: Tensor, num_classes: int, strength: float = STRENGTH, weights: Tensor | None = None
+) -> Tensor:
     """Return how much each feature matters, `(features,)`: the norm of its weights in a head with a group lasso.
 
     Features that the head leaves out come behind all others, in the order in which a smaller penalty would take them
@@ -73,32 +81,39 @@ def relevances(features: Tensor, targets: Tensor, num_classes: int, strength: fl
         targets: class numbers, `(rows,)` int64.
         num_classes: how many there are.
         strength: of the penalty, as a share of the least that leaves no feature.
+        weights: how much each row counts, `(rows,)`, from 0; None: all alike.
     """
-    wanted = functional.one_hot(targets, num_classes).to(features.dtype)
-    least = float(_pulls(features, wanted.mean(0) - wanted).max())
+    wanted, shares = functional.one_hot(targets, num_classes).to(features.dtype), _shares(features, weights)
+    least = float(_pulls(features, (wanted * shares).sum(0) - wanted, shares).max())
     if least <= 0:
         return features.new_zeros(features.shape[1])
-    weight, bias = solve_group_lasso(features, targets, strength * least, num_classes)
+    weight, bias = solve_group_lasso(features, targets, strength * least, num_classes, weights=weights)
     norms = torch.linalg.vector_norm(weight, dim=0)
-    lacking = _pulls(features, (features @ weight.T + bias).softmax(1) - wanted) - strength * least
+    lacking = _pulls(features, (features @ weight.T + bias).softmax(1) - wanted, shares) - strength * least
     return torch.where(norms > 0, norms, lacking.clamp(max=0))
 
 
-def _pulls(features: Tensor, errors: Tensor) -> Tensor:
+def _shares(features: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the share of each row in a mean over rows, `(rows, 1)`."""
+    own = features.new_ones(len(features)) if weights is None else weights.to(features)
+    return (own / own.sum()).unsqueeze(1)
+
+
+def _pulls(features: Tensor, errors: Tensor, shares: Tensor) -> Tensor:
     """Return the norm of the loss's gradient on each feature."""
-    pulls: Tensor = torch.linalg.vector_norm(errors.T @ features / len(features), dim=0)
+    pulls: Tensor = torch.linalg.vector_norm((errors * shares).T @ features, dim=0)
     return pulls
 
 
-def _curvature(features: Tensor) -> float:
+def _curvature(features: Tensor, shares: Tensor) -> float:
     """Return the greatest curvature of the mean cross-entropy: half the largest eigenvalue of the features' moments."""
     vector = torch.ones(features.shape[1], dtype=features.dtype, device=features.device)
     size = vector.norm()
     for _ in range(POWER_STEPS):
-        vector = features.T @ (features @ (vector / size)) / len(features)
+        vector = features.T @ (features @ (vector / size) * shares.squeeze(1))
         size = vector.norm()
     return max(float(size), torch.finfo(features.dtype).tiny) / 2 * 1.1  # found from below
 
 
-def _log_shares(wanted: Tensor) -> Tensor:
-    return (wanted.mean(0).clamp(min=1 / (10 * len(wanted)))).log()
+def _log_shares(wanted: Tensor, shares: Tensor) -> Tensor:
+    return ((wanted * shares).sum(0).clamp(min=1 / (10 * len(wanted)))).log()

@@ -28,11 +28,14 @@ class ProbedRows:
         targets: class numbers, `(rows,)` int64.
         num_classes: how many there are.
         divisions: rows to learn from and rows to choose by, `(rows,)` bool each; several where folds take turns.
+        weights: how much each row counts in what is learned, `(rows,)`, from 0; None: all alike. In what probes are
+            chosen by all rows count alike, as in metrics.
     """
 
     targets: Tensor
     num_classes: int
     divisions: Sequence[tuple[Tensor, Tensor]]
+    weights: Tensor | None = None
 
     @property
     def fitted(self) -> Tensor:
@@ -97,7 +100,7 @@ def probe_together(features: Tensor, rows: ProbedRows, fractions: Sequence[float
 def _chosen(features: Tensor, rows: ProbedRows, fractions: Sequence[float]) -> LinearProbe:
     if not all(bool(valid.any()) for _, valid in rows.divisions):
         raise DataError("there are no validation rows to choose a probe by: give more labels, or folds")
-    scaled, mean, scale = _standardised(features, rows.fitted)
+    scaled, mean, scale = _standardised(features, rows)
     tried = torch.stack([_validated(scaled, rows, division, fractions) for division in rows.divisions]).mean(0)
     accuracies, losses = tried.unbind(1)
     best = int((accuracies - SMALLEST * losses).flatten().argmax())  # of equals the one with the lower loss
@@ -131,7 +134,7 @@ def _most_relevant(scaled: Tensor, rows: ProbedRows, train: Tensor, fractions: S
     """Return the columns in the order of their relevance; in their own where all are read in any case."""
     if tuple(fractions) == (1.0,):
         return torch.arange(scaled.shape[1])
-    found = relevances(scaled[train], rows.targets[train], rows.num_classes)
+    found = relevances(scaled[train], rows.targets[train], rows.num_classes, weights=_of(rows, train))
     return found.argsort(descending=True, stable=True)
 
 
@@ -149,16 +152,27 @@ def _solved(
             scaled[train][:, columns],
             rows.targets[train],
             penalties,
+            _of(rows, train),
             num_classes=rows.num_classes,
             tolerance=tolerance,
         )
     return heads.weight[0], heads.bias[0]
 
 
-def _standardised(features: Tensor, fitted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return features in the standard scale of some rows, and that scale; a column that says nothing becomes 0."""
-    mean, scale = features[fitted].mean(0), features[fitted].std(0, correction=0)
-    scale = torch.where(scale > SMALLEST * features[fitted].abs().amax(0), scale, torch.inf)
+def _of(rows: ProbedRows, some: Tensor) -> Tensor | None:
+    return None if rows.weights is None else rows.weights[some]
+
+
+def _standardised(features: Tensor, rows: ProbedRows) -> tuple[Tensor, Tensor, Tensor]:
+    """Return features in the standard scale of the fitted rows, and that scale; one that says nothing becomes 0."""
+    own, weights = features[rows.fitted], _of(rows, rows.fitted)
+    if weights is None:
+        mean, scale = own.mean(0), own.std(0, correction=0)
+    else:
+        shares = (weights / weights.sum()).to(own.dtype)
+        mean = shares @ own
+        scale = (shares @ (own - mean).square()).sqrt()
+    scale = torch.where(scale > SMALLEST * own.abs().amax(0), scale, torch.inf)
     return (features - mean) / scale, mean, scale
 
 

@@ -1,7 +1,7 @@
 """Contenders of a ranking: a layer of a model each, with what it gives for the labelled rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from reuse.features.layer_caches import rows_of_layers
 from reuse.features.layer_outputs import HEAD_INPUT, LayerOutputs
 from reuse.nn.outputs import output_layers
 from reuse.ranking.entrants import Entrant
+from reuse.ranking.scores import JudgingRows
 from reuse.ranking.stages import stages_of
 from reuse.reporting import Reporter
 from reuse.settings.ranking import RankArguments
@@ -43,6 +44,11 @@ class Contender:
     probabilities: Tensor | None
     parameters: int
     is_last: bool
+
+    def of(self, rows: JudgingRows) -> "Contender":
+        """Return it with what it gives for the rows that it is judged by."""
+        probabilities = None if self.probabilities is None else rows.of(self.probabilities)
+        return replace(self, features=rows.of(self.features), probabilities=probabilities)
 
     @property
     def width(self) -> int:

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from reuse.heads.axes import PrincipalAxes, principal_axes
+from reuse.ranking.weighing import shares_of
 
 
-def score_h(features: Tensor, targets: Tensor, num_classes: int) -> float:
+def score_h(features: Tensor, targets: Tensor, num_classes: int, weights: Tensor | None = None) -> float:
     """Return H = tr(cov(f)⁻¹ cov(E[f | y])), from 0 to the number of classes less 1.
 
     Along the principal axes cov(f) is diagonal, so that the trace is a sum over axes. The inverse is the pseudo-inverse
@@ -21,9 +22,11 @@ def score_h(features: Tensor, targets: Tensor, num_classes: int) -> float:
         features: `(rows, features)`.
         targets: class numbers, `(rows,)`.
         num_classes: of the data.
+        weights: how much each row counts, above 0; None: all alike.
     """
-    found = _axes(features)
-    return float((_between(found, targets, num_classes) / found.variances).sum())
+    shares = shares_of(len(features), weights)
+    found = principal_axes(features.double(), shares)
+    return float((_between(found, targets, num_classes, shares) / found.variances).sum())
 
 
 def score_shrunk_h(features: Tensor, targets: Tensor, num_classes: int) -> float:
@@ -36,21 +39,17 @@ def score_shrunk_h(features: Tensor, targets: Tensor, num_classes: int) -> float
         targets: class numbers, `(rows,)`.
         num_classes: of the data.
     """
-    found = _axes(features)
+    shares = shares_of(len(features), None)
+    found = principal_axes(features.double(), shares)
     alpha = float(ledoit_wolf_shrinkage((features.double() - found.mean).numpy(), assume_centered=True))
     shrunk = (1 - alpha) * found.variances + alpha * found.variances.sum() / features.shape[1]
-    return float(((1 - alpha) * _between(found, targets, num_classes) / shrunk).sum())
+    return float(((1 - alpha) * _between(found, targets, num_classes, shares) / shrunk).sum())
 
 
-def _axes(features: Tensor) -> PrincipalAxes:
-    rows = len(features)
-    return principal_axes(features.double(), torch.full((rows,), 1 / rows, dtype=torch.float64))
-
-
-def _between(found: PrincipalAxes, targets: Tensor, num_classes: int) -> Tensor:
+def _between(found: PrincipalAxes, targets: Tensor, num_classes: int, shares: Tensor) -> Tensor:
     """Return the variance of the means of the rows' classes along each axis."""
-    classes = one_hot(targets, num_classes).double()
+    classes = one_hot(targets, num_classes).double() * shares.unsqueeze(1)
     counts = classes.sum(0)
-    means = classes.mT @ found.scores / counts.clamp_min(1).unsqueeze(1)
-    variances: Tensor = counts @ means.square() / len(targets)
+    means = classes.mT @ found.scores / torch.where(counts > 0, counts, 1).unsqueeze(1)
+    variances: Tensor = counts @ means.square()
     return variances

@@ -1,6 +1,7 @@
 """The labelled rows of a ranking, as each source takes them."""
 
 import torch
+from torch import Tensor
 
 from reuse.caching.cache import cache_folder
 from reuse.data.dataset import Dataset
@@ -66,26 +67,34 @@ class Loads:
 def labelled_rows(data: Dataset) -> JudgingRows:
     """Return the targets of the rows to train on and to validate by; classes that no row has are left out.
 
+    Rows without weight are too, as if they were not there.
+
     Raises:
-        UsageError: they are no classes or numbers, or all of one class, or rows have weights.
+        UsageError: they are no classes or numbers, or all of one class.
     """
     if data.task not in ("classification", "regression"):
         what = "no labels" if data.task == "unlabelled" else "several labels a row"
         raise UsageError(f"{data.name} has {what}, and a ranking needs one class or numbers a row: give other targets")
-    if data.train.weights is not None:
-        raise UsageError(
-            "the scores of a ranking count all rows alike: leave sample_weight out here, and its column with ignore, "
-            "and give it to `reuse finetune` with the model that is best"
-        )
     parts = [split.targets for split in (data.train, data.valid) if split.targets is not None]
-    targets = torch.cat(parts)
+    places, weights = _weighed(data)
+    targets = torch.cat(parts) if places is None else torch.cat(parts)[places]
     if data.task == "regression":
-        return JudgingRows(
-            targets.double() if data.target_scale is None else data.target_scale.standardised(targets), 0
-        )
+        numbers = targets.double() if data.target_scale is None else data.target_scale.standardised(targets)
+        return JudgingRows(numbers, 0, places, weights)
     present, numbers = torch.unique(targets, return_inverse=True)
     if len(present) < 2:
         raise UsageError(
             f"all {len(targets)} labelled rows of {data.name} are of one class: a ranking needs two or more"
         )
-    return JudgingRows(numbers, len(present))
+    return JudgingRows(numbers, len(present), places, weights)
+
+
+def _weighed(data: Dataset) -> tuple[Tensor | None, Tensor | None]:
+    """Return the places of rows that weigh more than 0, and their weights, in the mean 1; None where there are none."""
+    parts = [split.weights for split in (data.train, data.valid) if split.weights is not None]
+    if not parts:
+        return None, None
+    weights = torch.cat(parts)
+    places = weights.nonzero().squeeze(1)
+    own = weights[places]
+    return places, own / own.mean()

@@ -11,7 +11,7 @@ TOLERANCE = 1e-12  # by which the evidence grows at last, as a share of it
 LARGEST = 1e12  # of a precision, where features say nothing at all of a target
 
 
-def score_logme(features: Tensor, targets: Tensor, num_classes: int) -> float:
+def score_logme(features: Tensor, targets: Tensor, num_classes: int, weights: Tensor | None = None) -> float:
     """Return the mean over targets of the log evidence of a row, at its maximum over both precisions.
 
     A target y is w · f and noise, w ~ N(0, 1/α) and the noise ~ N(0, 1/β). With A = αI + βFᵀF and m = βA⁻¹Fᵀy,
@@ -25,13 +25,17 @@ def score_logme(features: Tensor, targets: Tensor, num_classes: int) -> float:
         features: `(rows, features)`.
         targets: class numbers `(rows,)`, or numbers `(rows, outputs)`.
         num_classes: 0 for numbers.
+        weights: how many times each row is there; None: once. Only here their unit counts: evidence grows with rows.
     """
     wanted = one_hot(targets, num_classes).double() if num_classes else targets.reshape(len(targets), -1).double()
-    variances, sides = _directions(features.double())
+    counts = torch.ones(len(targets), dtype=torch.float64) if weights is None else weights.double()
+    roots, rows = counts.sqrt().unsqueeze(1), float(counts.sum())
+    wanted = wanted * roots
+    variances, sides = _directions(features.double() * roots)
     along = (sides.mT @ wanted).square()  # of each target, along each direction: `(directions, targets)`
     beside = (wanted.square().sum(0) - along.sum(0)).clamp_min(0)
-    each = [_evidence(variances, *one, len(wanted)) for one in zip(along.mT, beside, strict=True)]
-    return sum(each) / len(each) / len(wanted)
+    each = [_evidence(variances, *one, rows) for one in zip(along.mT, beside, strict=True)]
+    return sum(each) / len(each) / rows
 
 
 def _directions(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,7 +47,7 @@ def _directions(features: Tensor) -> tuple[Tensor, Tensor]:
     return values, vectors if is_wide else features @ vectors / values.sqrt()
 
 
-def _evidence(variances: Tensor, along: Tensor, beside: Tensor, rows: int) -> float:
+def _evidence(variances: Tensor, along: Tensor, beside: Tensor, rows: float) -> float:
     """Return the greatest log evidence of one target."""
     alpha, beta, found = 1.0, 1.0, -math.inf
     for _ in range(ITERATIONS):
@@ -60,7 +64,7 @@ def _evidence(variances: Tensor, along: Tensor, beside: Tensor, rows: int) -> fl
 
 
 def _log_evidence(
-    variances: Tensor, alpha: float, beta: float, missed: float, squared_weights: float, rows: int
+    variances: Tensor, alpha: float, beta: float, missed: float, squared_weights: float, rows: float
 ) -> float:
     # Directions along which no feature varies have log α once for and once against them.
     determinant = float((alpha + beta * variances).log().sum())

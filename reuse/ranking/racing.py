@@ -24,6 +24,7 @@ from reuse.errors import UsageError
 from reuse.heads.logistic import solve_logistic
 from reuse.heads.ridge import solve_ridge
 from reuse.ranking.scores import JudgingRows
+from reuse.ranking.weighing import SeenRows, shares_of
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # on standardised features; each candidate is compared at its best
 TOLERANCE = 1e-5  # of the loss: accuracies do not change below
@@ -39,31 +40,31 @@ class RaceOutcome:
             less the squared error in units of the variance; NaN for the others. `(rows,)`
         folds: it was validated on.
         dropped: the fold after which it was dropped; None: it stayed to the end.
+        weights: how much each row counts, `(rows,)`; None: all alike.
     """
 
     gains: Tensor
     folds: int
     dropped: int | None
+    weights: Tensor | None = None
 
     @property
     def score(self) -> float:
         """The accuracy, or R²."""
-        return float(self.gains[~self.gains.isnan()].mean())
+        return SeenRows.of(self.gains, self.weights).mean
 
     @property
     def interval(self) -> float:
         """Half the width of the 95 % interval of the score."""
-        own = self.gains[~self.gains.isnan()]
-        return 1.96 * float(own.std()) / math.sqrt(len(own))
+        return 1.96 * SeenRows.of(self.gains, self.weights).error
 
     def errors_behind(self, best: "RaceOutcome") -> float:
         """Return by how many standard errors of the difference it is worse than another."""
-        return _errors_above(best.gains - self.gains)
+        return _errors_above(best.gains - self.gains, self.weights)
 
     def behind(self, best: "RaceOutcome") -> float:
         """Return by how much it is worse than another, on the rows that both were validated on."""
-        differences = best.gains - self.gains
-        return float(differences[~differences.isnan()].mean())
+        return SeenRows.of(best.gains - self.gains, self.weights).mean
 
 
 def divide_rows(rows: JudgingRows, folds: int, seed: int) -> list[Tensor]:
@@ -97,7 +98,7 @@ def race(
         parts: the rows that each fold validates on, as `divide_rows` gives them.
         advance: called with the number of probes that were solved, those of dropped candidates too.
     """
-    features = [standardised(some) for some in candidates]
+    features = [standardised(some, rows.weights) for some in candidates]
     gains = torch.full((len(features), len(PENALTIES), len(rows)), torch.nan, dtype=torch.float64)
     likelihoods = gains.clone()
     dropped: list[int | None] = [None] * len(features)
@@ -107,12 +108,15 @@ def race(
             gains[place][:, held_out], likelihoods[place][:, held_out] = probe(features[place], rows, held_out)
             advance(1)
         if number < len(parts):
-            own = {place: _at_likeliest(gains[place], likelihoods[place]) for place in racing}
-            for place in _beaten(own, max(1, (len(features) - 1) * (len(parts) - 1))):
+            own = {place: _at_likeliest(gains[place], likelihoods[place], rows.weights) for place in racing}
+            for place in _beaten(own, rows.weights, max(1, (len(features) - 1) * (len(parts) - 1))):
                 dropped[place] = number
                 advance(len(parts) - number)
     each = zip(gains, likelihoods, dropped, strict=True)
-    return [RaceOutcome(_at_likeliest(own, likely), after or len(parts), after) for own, likely, after in each]
+    return [
+        RaceOutcome(_at_likeliest(own, likely, rows.weights), after or len(parts), after, rows.weights)
+        for own, likely, after in each
+    ]
 
 
 def probe(features: Tensor, rows: JudgingRows, held_out: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,51 +132,62 @@ def probe(features: Tensor, rows: JudgingRows, held_out: Tensor) -> tuple[Tensor
     learning = torch.ones(len(rows), dtype=torch.bool)
     learning[held_out] = False
     x, y = features[learning], rows.targets[learning]
+    weights = None if rows.weights is None else rows.weights[learning]
     if rows.num_classes:
-        heads = solve_logistic(x, y, PENALTIES, num_classes=rows.num_classes, tolerance=TOLERANCE)
+        heads = solve_logistic(x, y, PENALTIES, weights, num_classes=rows.num_classes, tolerance=TOLERANCE)
     else:
-        heads = solve_ridge(x, y, PENALTIES)
+        heads = solve_ridge(x, y, PENALTIES, weights)
     told = features[held_out] @ heads.weight[0].mT + heads.bias[0].unsqueeze(1)  # (penalties, rows, outputs)
     wanted = rows.targets[held_out]
     if rows.num_classes:
         likelihoods = told.log_softmax(2)[:, torch.arange(len(wanted)), wanted]
         return (told.argmax(2) == wanted).double(), likelihoods
-    spread = (rows.targets - rows.targets.mean(0)).square().mean(0).clamp_min(1e-12)
+    shares = shares_of(len(rows), rows.weights)
+    spread = (shares @ (rows.targets - shares @ rows.targets).square()).clamp_min(1e-12)
     gains = (1 - (told - wanted).square() / spread).mean(2)
     return gains, gains
 
 
-def standardised(features: Tensor) -> Tensor:
-    """Return features as probes see them: float64, each of mean 0 and deviation 1; constant ones are 0."""
-    precise = features.double()
-    deviation, mean = torch.std_mean(precise, 0, correction=0)
+def standardised(features: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return features as probes see them: float64, each of mean 0 and deviation 1; constant ones are 0.
+
+    Args:
+        features: `(rows, features)`.
+        weights: how much each row counts in mean and deviation; None: all alike.
+    """
+    precise, shares = features.double(), shares_of(len(features), weights)
+    mean = shares @ precise
+    deviation = (shares @ (precise - mean).square()).sqrt()
     varying = deviation > 1e-12 * precise.abs().amax(0)
     return torch.where(varying, (precise - mean) / torch.where(varying, deviation, 1), 0)
 
 
-def _at_likeliest(gains: Tensor, likelihoods: Tensor) -> Tensor:
+def _at_likeliest(gains: Tensor, likelihoods: Tensor, weights: Tensor | None) -> Tensor:
     """Return the gains for the penalty under which what was seen so far is likeliest, `(rows,)`."""
-    likeliest: Tensor = gains[int(likelihoods.nanmean(1).argmax())]
-    return likeliest
+    means = [SeenRows.of(one, weights).mean for one in likelihoods]
+    return gains[means.index(max(means))]
 
 
-def _beaten(gains: Mapping[int, Tensor], comparisons: int) -> list[int]:
+def _beaten(gains: Mapping[int, Tensor], weights: Tensor | None, comparisons: int) -> list[int]:
     """Return the candidates that are worse than the leader beyond what chance explains.
 
     Args:
         gains: of each that is racing.
+        weights: of the rows; None: all alike.
         comparisons: that are made in all.
     """
-    leader = max(gains, key=lambda place: float(gains[place].nanmean()))
-    seen = int((~gains[leader].isnan()).sum())
-    allowed = float(student.ppf(1 - LEVEL / comparisons, seen - 1)) if seen > 1 else math.inf
-    return [place for place, own in gains.items() if _errors_above(gains[leader] - own) > allowed]
+    seen = {place: SeenRows.of(own, weights) for place, own in gains.items()}
+    leader = max(gains, key=lambda place: seen[place].mean)
+    count = seen[leader].count
+    allowed = float(student.ppf(1 - LEVEL / comparisons, count - 1)) if count > 1 else math.inf
+    return [place for place, own in gains.items() if _errors_above(gains[leader] - own, weights) > allowed]
 
 
-def _errors_above(differences: Tensor) -> float:
+def _errors_above(differences: Tensor, weights: Tensor | None) -> float:
     """Return by how many of its standard errors a mean difference is above 0; 0 where too little was seen to say."""
-    seen = differences[~differences.isnan()]
-    mean, spread = (float(seen.mean()), float(seen.std())) if len(seen) > 1 else (0.0, 1.0)
-    if spread == 0:
-        return math.copysign(math.inf, mean) if mean else 0.0
-    return mean / spread * math.sqrt(len(seen))
+    seen = SeenRows.of(differences, weights)
+    if not seen.count > 1:
+        return 0.0
+    if seen.deviation == 0:
+        return math.copysign(math.inf, seen.mean) if seen.mean else 0.0
+    return seen.mean / seen.error

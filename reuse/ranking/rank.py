@@ -13,7 +13,7 @@ from reuse.ranking.loads import Loads, labelled_rows
 from reuse.ranking.naming import name_sources
 from reuse.ranking.outcome import Judged, Ranking, choices_of, leading, ordered
 from reuse.ranking.racing import divide_rows, race
-from reuse.ranking.scores import SCORES, Score, choose_scores, compute_scores
+from reuse.ranking.scores import SCORES, JudgingRows, Score, choose_scores, compute_scores
 from reuse.ranking.stages import named_layers
 from reuse.ranking.ties import BREAKS_TIES, evidence_of_tied
 from reuse.reporting import Reporter
@@ -28,6 +28,7 @@ CARRIED = (
     "text",
     "ignore",
     "split_column",
+    "sample_weight",
     "test_data",
     "test_fraction",
     "valid_fraction",
@@ -52,7 +53,8 @@ def rank(arguments: RankArguments) -> Ranking:
 
     Each model sees the labelled rows once, up to the deepest layer that is ranked, and never again: what the layers
     give is cached. The probes, logistic for classes and ridge for numbers, are cross-validated fold by fold; what can
-    no longer win is dropped (`reuse.ranking.racing`).
+    no longer win is dropped (`reuse.ranking.racing`). Where rows have weights, they count as much in what probes learn,
+    in what they get right and in the scores.
 
     Returns:
         The table, best first, with what each score would have chosen and the command to type next.
@@ -77,6 +79,7 @@ def rank(arguments: RankArguments) -> Ranking:
         layers = _layers(entrants, arguments)
     with clock.measuring("pass"):
         contenders, computed = _passed(entrants, layers, arguments, scores, reporter)
+        contenders = [one.of(rows) for one in contenders]
     with clock.measuring("scores"):
         scored = [compute_scores(scores, one.features, one.probabilities, rows) for one in contenders]
     with clock.measuring("race"), reporter.rows(len(contenders) * len(parts), "probes", "probe") as progress:
@@ -98,7 +101,7 @@ def rank(arguments: RankArguments) -> Ranking:
         rows=computed,
         probes={"solved": sum(one.folds for one in standings), "all": len(standings) * len(parts)},
         seconds=clock.seconds(),
-        notes=_notes(entrants, scores, arguments),
+        notes=(*_notes(entrants, scores, arguments), *_unweighted(scores, rows)),
         tie=_tie(judged),
     )
 
@@ -170,6 +173,14 @@ def _tie(judged: Sequence[Judged]) -> str | None:
         return None
     evidence, best = SCORES[BREAKS_TIES].title, leading(judged).contender.title
     return f"{tied} are within one standard error of the best probe, that of {best}: {evidence} chose among them"
+
+
+def _unweighted(scores: dict[str, Score], rows: JudgingRows) -> tuple[str, ...]:
+    """Return a note on each score that is not defined where rows have weights."""
+    if rows.weights is None:
+        return ()
+    titles = [score.title for score in scores.values() if not score.of_weights]
+    return tuple(f"–: no {title}, which counts all rows alike, and these have a sample_weight" for title in titles)
 
 
 def _notes(entrants: Sequence[Entrant], scores: dict[str, Score], arguments: RankArguments) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
 """Scores of transferability by name: what each is computed from, and for which targets it is defined."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from reuse.errors import UsageError
@@ -23,15 +23,18 @@ class Score:
 
     Attributes:
         title: as its paper writes it.
-        compute: takes features or probabilities `(rows, columns)`, targets, and the number of classes or 0.
+        compute: takes features or probabilities `(rows, columns)`, targets, the number of classes or 0, and weights of
+            rows, if it can.
         of_source: whether it is computed from the probabilities of the source's own classes, and not from features.
         of_numbers: whether it is defined where targets are numbers.
+        of_weights: whether it is defined where rows count more or less than others.
     """
 
     title: str
-    compute: Callable[[Tensor, Tensor, int], float]
+    compute: Callable[..., float]
     of_source: bool = False
     of_numbers: bool = False
+    of_weights: bool = True
 
 
 SCORES = {
@@ -39,8 +42,8 @@ SCORES = {
     "leep": Score("LEEP", score_leep, of_source=True),
     "nce": Score("NCE", score_nce, of_source=True),
     "h_score": Score("H-score", score_h),
-    "shrunk_h": Score("shrunk H", score_shrunk_h),
-    "parc": Score("PARC", score_parc),
+    "shrunk_h": Score("shrunk H", score_shrunk_h, of_weights=False),
+    "parc": Score("PARC", score_parc, of_weights=False),
     "sfda": Score("SFDA", score_sfda),
     "nearest": Score("1-NN", score_nearest, of_numbers=True),
 }
@@ -53,13 +56,29 @@ class JudgingRows:
     Attributes:
         targets: class numbers `(rows,)`, each class having a row, or numbers in a standard scale `(rows, outputs)`.
         num_classes: 0 for numbers.
+        places: which rows of the data they are, `(rows,)` int64; None: all.
+        weights: how much each counts, above 0, in the mean 1, `(rows,)` float64; None: all alike.
     """
 
     targets: Tensor
     num_classes: int
+    places: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def of(self, values: Tensor) -> Tensor:
+        """Return what belongs to these rows of values that all rows of the data have."""
+        return values if self.places is None else values[self.places]
+
+    def scored(self, score: Score, values: Tensor) -> float | None:
+        """Return a score of features or probabilities of these rows; None where it is not defined, or not finite."""
+        if self.weights is not None and not score.of_weights:
+            return None
+        weights = {} if self.weights is None else {"weights": self.weights}
+        found = score.compute(values, self.targets, self.num_classes, **weights)
+        return found if math.isfinite(found) else None
 
 
 def choose_scores(names: str | Sequence[str] | None, *, numbers: bool) -> dict[str, Score]:
@@ -86,7 +105,7 @@ def choose_scores(names: str | Sequence[str] | None, *, numbers: bool) -> dict[s
 def compute_scores(
     scores: dict[str, Score], features: Tensor, probabilities: Tensor | None, rows: JudgingRows
 ) -> dict[str, float | None]:
-    """Return each score of a candidate; None where the source has no classes of its own.
+    """Return each score of a candidate; None where the source has no classes of its own, or rows have weights.
 
     Args:
         scores: by name.
@@ -97,6 +116,5 @@ def compute_scores(
     found = dict[str, float | None]()
     for name, score in scores.items():
         given = probabilities if score.of_source else features
-        value = None if given is None else score.compute(given, rows.targets, rows.num_classes)
-        found[name] = value if value is not None and torch.tensor(value).isfinite() else None
+        found[name] = None if given is None else rows.scored(score, given)
     return found

@@ -47,5 +47,5 @@ def evidence_of_tied(
     return found
 
 
-def _evidence(contender: Contender, rows: JudgingRows) -> float:
-    return SCORES[BREAKS_TIES].compute(contender.features, rows.targets, rows.num_classes)
+def _evidence(contender: Contender, rows: JudgingRows) -> float | None:
+    return rows.scored(SCORES[BREAKS_TIES], contender.features)

@@ -76,11 +76,6 @@ def begin_layers(arguments: SweepArguments, given: Given, reporter: Reporter, st
     task = new_task(settings, given, reporter, fresh_head=True)
     if task.data.task != "classification":
         raise UsageError(f"probes of layers tell classes apart, and the task is {task.data.task}: take no probe_layers")
-    if task.data.train.weights is not None:
-        raise UsageError(
-            "probes of layers are solved with all rows alike: leave sample_weight out here, and give it to "
-            "`reuse finetune` with the layers that are best"
-        )
     labels = task.settings.labels
     drawn = {labels: (task.data.train.rows, task.data.valid.rows)}
     data, divisions = divide(task.data, drawn, arguments.folds, task.settings.seed)
@@ -91,7 +86,9 @@ def begin_layers(arguments: SweepArguments, given: Given, reporter: Reporter, st
     taps = taps_of(whole.backbone)
     pool, test = (_features(taps, one.inputs, task, compute, reporter) for one in (data.train, data.test))
     assert data.train.targets is not None
-    rows = ProbedRows(data.train.targets, data.num_outputs, [(one.train, one.valid) for one in divisions])
+    rows = ProbedRows(
+        data.train.targets, data.num_outputs, [(one.train, one.valid) for one in divisions], data.train.weights
+    )
     seconds = {"start": called - started, "load": loaded - called, "cache": time.perf_counter() - loaded}
     cache = _came_of_cache(pool.computed + test.computed, len(data.train) + len(data.test)) if settings.cache else None
     return LayerSweep(task, whole, origins, compute, data, taps, pool.outputs, test.outputs, rows, cache, seconds)

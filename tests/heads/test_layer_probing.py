@@ -70,3 +70,23 @@ def test_the_interval_is_wilsons() -> None:
     middle = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
     half = z / (1 + z**2 / rows) * np.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2))
     assert wilson_interval(45, 60) == pytest.approx((middle - half, middle + half))
+
+
+def test_a_weighted_probe_is_scikit_learns_with_weights_and_that_of_rows_repeated() -> None:
+    counts = np.random.default_rng(3).integers(0, 4, 120)
+    rows = ProbedRows(torch.from_numpy(Y), 3, ROWS.divisions, torch.from_numpy(counts.astype(np.float64)))
+    found = probe_layer(torch.from_numpy(X), rows)
+    scaler = StandardScaler().fit(X[:80], sample_weight=counts[:80])
+    model = LogisticRegression(C=1 / (found.penalty * counts[:80].sum()), max_iter=5000, tol=1e-8)
+    model.fit(scaler.transform(X[:80]), Y[:80], sample_weight=counts[:80])
+    outputs = torch.from_numpy(X) @ found.weight.T + found.bias
+    assert np.allclose(outputs.softmax(1), model.predict_proba(scaler.transform(X)), atol=0.02)
+    times = np.where(np.arange(120) < 80, counts, 1)
+    every = np.repeat(np.arange(120), times)
+    train = torch.from_numpy(every < 80)
+    for probe, more in ((probe_layer, {}), (probe_together, {"fractions": (0.1, 0.5)})):
+        own = probe(torch.from_numpy(X), rows, **more)
+        repeated = ProbedRows(torch.from_numpy(Y[every]), 3, [(train, ~train)])
+        plain = probe(torch.from_numpy(X[every]), repeated, **more)
+        assert (own.penalty, own.kept, own.accuracy) == (plain.penalty, plain.kept, plain.accuracy)
+        torch.testing.assert_close(own.weight, plain.weight, rtol=1e-2, atol=1e-3)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import StandardScaler
 
 from reuse.errors import UsageError
@@ -115,3 +116,64 @@ def test_more_folds_than_rows_are_refused() -> None:
         divide_rows(few, 5, 0)
     with pytest.raises(UsageError, match="folds is 7, and there are 6 rows"):
         divide_rows(JudgingRows(torch.zeros(6, 1, dtype=torch.float64), 0), 7, 0)
+
+
+WEIGHTS = torch.from_numpy(np.random.default_rng(2).integers(1, 5, ROWS).astype(np.float64))
+
+
+def test_weighted_probes_and_their_scores_are_scikit_learns() -> None:
+    features = drawn(0.8).numpy()
+    weights = WEIGHTS.numpy()
+    x = StandardScaler().fit_transform(features, sample_weight=weights)
+    y, rows = LABELLED.targets.numpy(), JudgingRows(LABELLED.targets, CLASSES, None, WEIGHTS / WEIGHTS.mean())
+    parts = divide_rows(rows, 3, 0)
+    (found,) = race([torch.from_numpy(features)], rows, parts, nothing)
+    told, likely = np.empty((len(PENALTIES), ROWS), int), np.empty((len(PENALTIES), ROWS))
+    for held_out in (part.numpy() for part in parts):
+        own = np.setdiff1d(np.arange(ROWS), held_out)
+        for place, penalty in enumerate(PENALTIES):
+            theirs = LogisticRegression(C=1 / (penalty * weights[own].sum()), tol=1e-8, max_iter=10_000)
+            theirs.fit(x[own], y[own], sample_weight=weights[own])
+            told[place, held_out] = theirs.predict(x[held_out])
+            likely[place, held_out] = theirs.predict_log_proba(x[held_out])[np.arange(len(held_out)), y[held_out]]
+    best = int(np.average(likely, axis=1, weights=weights).argmax())
+    assert found.score == pytest.approx(accuracy_score(y, told[best], sample_weight=weights), abs=2e-3)
+
+
+def test_weighted_gains_of_numbers_average_to_r2() -> None:
+    features, random, weights = drawn(0.5), np.random.default_rng(1), WEIGHTS.numpy()
+    numbers = features.numpy() @ [[1.0], [2.0], [3.0]] + 0.2 * random.normal(size=(ROWS, 1))
+    rows = JudgingRows(torch.from_numpy(numbers), 0, None, WEIGHTS)
+    parts = divide_rows(rows, 4, 0)
+    (found,) = race([features], rows, parts, nothing)
+    x, told = StandardScaler().fit_transform(features, sample_weight=weights), np.empty((len(PENALTIES), ROWS))
+    for held_out in parts:
+        own = np.setdiff1d(np.arange(ROWS), held_out)
+        for place, penalty in enumerate(PENALTIES):
+            ridge = Ridge(alpha=penalty * weights[own].sum()).fit(x[own], numbers[own, 0], sample_weight=weights[own])
+            told[place, held_out] = ridge.predict(x[held_out])
+    r2 = [r2_score(numbers[:, 0], one, sample_weight=weights) for one in told]
+    assert found.score == pytest.approx(max(r2), rel=1e-8)
+
+
+def test_a_weighted_probe_is_that_of_rows_repeated() -> None:
+    features, every = drawn(0.8), WEIGHTS.long()
+    held_out = divide_rows(LABELLED, 3, 0)[0]
+    rows = JudgingRows(LABELLED.targets, CLASSES, None, WEIGHTS)
+    gains, likelihoods = probe(standardised(features, WEIGHTS), rows, held_out)
+    is_held = torch.zeros(ROWS, dtype=torch.bool)
+    is_held[held_out] = True
+    repeated = JudgingRows(LABELLED.targets.repeat_interleave(every), CLASSES)
+    far = is_held.repeat_interleave(every).nonzero()[:, 0]
+    plain = probe(standardised(features.repeat_interleave(every, 0)), repeated, far)
+    torch.testing.assert_close(likelihoods.repeat_interleave(every[held_out], 1), plain[1], rtol=1e-3, atol=1e-4)
+    assert (gains.repeat_interleave(every[held_out], 1) == plain[0]).double().mean() > 0.99
+
+
+def test_the_interval_of_weighted_rows_is_that_of_as_many_as_they_are_worth() -> None:
+    gains = torch.tensor([1.0, 0.0, 1.0, 1.0], dtype=torch.float64)
+    plain = RaceOutcome(gains, 2, None)
+    assert plain.interval == pytest.approx(1.96 * float(gains.std()) / 2)
+    assert RaceOutcome(gains, 2, None, torch.full((4,), 3.0).double()).interval == pytest.approx(plain.interval)
+    light = RaceOutcome(torch.cat([gains, gains[:1]]), 2, None, torch.tensor([1, 1, 1, 1, 1e-12]).double())
+    assert light.interval == pytest.approx(plain.interval)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_diabetes, load_digits
@@ -190,3 +191,31 @@ def test_a_run_of_other_columns_is_refused(tmp_path: Path, runs: dict[str, Path]
     with pytest.raises(reuse.ReuseError) as told:
         ranked(tmp_path, runs["coder"], data=load_diabetes(return_X_y=True))
     assert "\n" not in str(told.value)
+
+
+def weighed(weights: np.ndarray) -> pd.DataFrame:
+    draw = np.random.default_rng(0)
+    labels = np.arange(150) % 3
+    x = draw.normal(size=(150, 4)) + draw.normal(size=(3, 4))[labels]
+    return pd.DataFrame({**dict(zip("abcd", x.T, strict=True)), "w": weights, "label": labels})
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-200])
+def test_rows_count_by_their_weights(tmp_path: Path, unit: float) -> None:
+    counts = np.random.default_rng(1).integers(0, 4, 150)
+    common: dict[str, Any] = {"target": "label", "cache_dir": tmp_path / "cache", "test_fraction": 0, "folds": 3}
+    found = reuse.rank([Counted(inputs=4)], data=weighed(counts * unit), sample_weight="w", **common)
+    assert found.sizes["rows"] == int((counts > 0).sum())
+    told = reuse.rank([Counted(inputs=4)], data=weighed(counts * 1.0), sample_weight="w", **common).table
+    for ours, theirs in zip(found.table, told, strict=True):
+        assert {n: v for n, v in ours.items() if isinstance(v, float)} == pytest.approx(
+            {n: v for n, v in theirs.items() if isinstance(v, float)}, rel=1e-6
+        )
+    for title, name in (("PARC", "parc"), ("shrunk H", "shrunk_h")):
+        assert f"–: no {title}, which counts all rows alike, and these have a sample_weight" in found.notes
+        assert found.best[name] is None
+    assert found.best["logme"] is not None
+    alike = reuse.rank([Counted(inputs=4)], data=weighed(np.full(150, 2.0)), sample_weight="w", **common).table
+    plain = reuse.rank([Counted(inputs=4)], data=weighed(np.full(150, 2.0)), ignore="w", **common).table
+    assert [(r["layer"], r["accuracy"]) for r in alike] == [(r["layer"], r["accuracy"]) for r in plain]
+    assert [r["accuracy"] for r in alike] != [r["accuracy"] for r in told]

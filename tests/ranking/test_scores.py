@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal, rankdata
 from sklearn.covariance import LedoitWolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.metrics import r2_score
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from reuse.errors import UnknownNameError, UsageError
@@ -230,3 +230,46 @@ def test_a_source_without_classes_has_no_scores_of_them() -> None:
     features, targets = drawn()
     found = compute_scores(SCORES, features, None, JudgingRows(targets, CLASSES))
     assert [name for name, value in found.items() if value is None] == ["leep", "nce"]
+
+
+COUNTS = torch.from_numpy(np.random.default_rng(7).integers(1, 5, 60).astype(np.float64))
+
+
+@pytest.mark.parametrize("name", [name for name, score in SCORES.items() if score.of_weights and name != "nearest"])
+def test_rows_of_a_weight_count_as_if_they_were_repeated(name: str) -> None:
+    score = SCORES[name]
+    given, (_, targets) = probabilities() if score.of_source else drawn()[0], drawn()
+    every = COUNTS.long()
+    repeated = score.compute(given.repeat_interleave(every, 0), targets.repeat_interleave(every), CLASSES)
+    assert score.compute(given, targets, CLASSES, weights=COUNTS) == pytest.approx(repeated, rel=1e-7)
+    assert score.compute(given, targets, CLASSES, weights=torch.ones(60).double()) == pytest.approx(
+        score.compute(given, targets, CLASSES), rel=1e-9
+    )
+
+
+def test_logme_of_numbers_counts_weights() -> None:
+    features, _ = drawn()
+    numbers = features[:, :2] + drawn(columns=2, seed=5)[0]
+    every = COUNTS.long()
+    repeated = score_logme(features.repeat_interleave(every, 0), numbers.repeat_interleave(every, 0), 0)
+    assert score_logme(features, numbers, 0, COUNTS) == pytest.approx(repeated, rel=1e-7)
+
+
+def test_what_the_nearest_rows_tell_is_weighted_as_by_scikit_learn() -> None:
+    features, targets = drawn()
+    numbers = features[:, :2] + drawn(columns=2, seed=5)[0]
+    unit = features / features.norm(dim=1, keepdim=True)
+    nearest = (unit @ unit.T).fill_diagonal_(-2).argmax(1)
+    accuracy = accuracy_score(targets, targets[nearest], sample_weight=COUNTS)
+    assert score_nearest(features, targets, CLASSES, COUNTS) == pytest.approx(accuracy)
+    r2 = r2_score(numbers, numbers[nearest], sample_weight=COUNTS)
+    assert score_nearest(features, numbers, 0, COUNTS) == pytest.approx(r2)
+
+
+def test_scores_that_know_no_weights_are_none() -> None:
+    features, targets = drawn()
+    found = compute_scores(
+        choose_scores(None, numbers=False), features, None, JudgingRows(targets, CLASSES, None, COUNTS)
+    )
+    assert found["parc"] is found["shrunk_h"] is None
+    assert found["h_score"] == score_h(features, targets, CLASSES, COUNTS)

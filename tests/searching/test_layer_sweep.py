@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import reuse
@@ -88,3 +89,16 @@ def test_numbers_are_no_classes() -> None:
     run = reuse.pretrain("autoencoder", data=rows, model="mlp:5", epochs=1).run
     with pytest.raises(UsageError, match="the task is regression"):
         sweep(run, probe_layers=True, data=rows)
+
+
+def test_probes_count_rows_by_their_weights() -> None:
+    draw = np.random.default_rng(0)
+    x, weight = draw.normal(size=(150, 3)), draw.integers(0, 4, 150)
+    label = (x[:, 0] + draw.normal(size=150) > 0).astype(int)
+    table = pd.DataFrame({**dict(zip("abc", x.T, strict=True)), "w": weight, "label": label})
+    common: dict[str, Any] = {"target": "label", "probe_layers": True, "random_weights": True, "device": "cpu"}
+    found = sweep("mlp:6,4", data=table, sample_weight="w", keep="best", **common)
+    assert found.kept is not None
+    scaled = sweep("mlp:6,4", data=table.assign(w=weight * 1e-30), sample_weight="w", **common)
+    assert scaled.table == found.table
+    assert sweep("mlp:6,4", data=table, ignore="w", **common).table != found.table
