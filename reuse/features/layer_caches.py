@@ -72,6 +72,7 @@ class SharedPass:
 
     Attributes:
         computed: how many rows went through the model.
+        seed: of the stored rows that are computed again and compared: the same ones for all layers, in one pass.
     """
 
     def __init__(self, together: nn.Module, compute: Compute) -> None:
@@ -81,6 +82,7 @@ class SharedPass:
         self._few: deque[FewRows] = deque(maxlen=PASSES_KEPT)
         self._is_told = False
         self.computed = 0
+        self.seed = int(np.random.default_rng().integers(2**32))
 
     def of(self, chunk: Chunk) -> list[Tensor]:
         """Return what each layer gives for a chunk of rows, on the device."""
@@ -147,7 +149,7 @@ class SharedStreaming(Streaming):
         shared: SharedPass,
         place: int,
     ) -> None:
-        super().__init__(prefix, store, compute, reporter)
+        super().__init__(prefix, store, compute, reporter, shared.seed)
         self._shared, self._place = shared, place
 
     def _run_few(self, prefix: fx.GraphModule, inputs: tuple[Tensor, ...], compute: Compute) -> tuple[Tensor, ...]:

@@ -30,10 +30,18 @@ class Opening:
         compute: where and in which types.
         reporter: told of what is set aside.
         running: runs a prefix.
+        seed: of the rows that are compared; None: drawn anew for each prefix.
     """
 
-    def __init__(self, rows: Inputs, compute: Compute, reporter: Reporter, running: RunFrozen = run_frozen) -> None:
-        self._rows, self._compute, self._reporter, self._running = rows, compute, reporter, running
+    def __init__(
+        self,
+        rows: Inputs,
+        compute: Compute,
+        reporter: Reporter,
+        running: RunFrozen = run_frozen,
+        seed: int | None = None,
+    ) -> None:
+        self._rows, self._compute, self._reporter, self._running, self._seed = rows, compute, reporter, running, seed
         self._checked: dict[str, bool] = {}
 
     def may_serve(self, prefix: fx.GraphModule, store: PrefixCache) -> bool:
@@ -79,7 +87,7 @@ class Opening:
         def compute(positions: np.ndarray) -> Sequence[Tensor]:
             return run(*self._rows.gather(torch.from_numpy(positions)))
 
-        return mismatch(store, self._rows.digests(), compute, run, device=device, rows=COMPARED_ROWS)
+        return mismatch(store, self._rows.digests(), compute, run, device=device, rows=COMPARED_ROWS, seed=self._seed)
 
     def _run(self, prefix: fx.GraphModule, *inputs: Tensor) -> tuple[Tensor, ...]:
         return self._running(prefix, moved_each(inputs, self._compute), self._compute)

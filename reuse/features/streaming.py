@@ -50,10 +50,19 @@ class Streaming:
         store: their cache.
         compute: where and in which types.
         reporter: told of what is set aside.
+        seed: of the rows that are compared; None: drawn anew.
     """
 
-    def __init__(self, prefix: fx.GraphModule, store: PrefixCache, compute: Compute, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        prefix: fx.GraphModule,
+        store: PrefixCache,
+        compute: Compute,
+        reporter: Reporter,
+        seed: int | None = None,
+    ) -> None:
         self._prefix, self._store, self._compute, self._reporter = prefix, store, compute, reporter
+        self._seed = seed
         self._opening: Opening | None = None
 
     @property
@@ -69,7 +78,7 @@ class Streaming:
         computed = 0
         for chunk in chunks:
             if self._opening is None:
-                self._opening = Opening(chunk.inputs, self._compute, self._reporter, self._run_few)
+                self._opening = Opening(chunk.inputs, self._compute, self._reporter, self._run_few, self._seed)
             keys.append(chunk.inputs.digests())
             targets += chunk.targets
             run = partial(self._run, chunk)

@@ -6,8 +6,11 @@ whatever is around it. So layers of one network, each of which has a key of its 
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import FunctionType
 
 from torch.nn import Module
+
+from reuse.fingerprinting.own_code import KnownParts
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,21 @@ class Block:
     packages: dict[str, str]
 
 
+@dataclass(frozen=True)
+class ReferredDigest:
+    """What a function or class of a package adds to a description that refers to it.
+
+    Attributes:
+        text: its digest.
+        referred: functions and classes that it leads to, in order.
+        packages: versions of packages that were met.
+    """
+
+    text: str
+    referred: tuple[FunctionType | type, ...]
+    packages: dict[str, str]
+
+
 class Blocks:
     """Descriptions of parts that several fingerprints share: true as long as nothing runs and nothing is changed.
 
@@ -35,11 +53,16 @@ class Blocks:
 
     Attributes:
         unpatched: classes that reach nothing which was put in the place of a package's own.
+        parts: of the user's own functions and classes.
+        digests: of functions and classes, by id, with the thing itself, so that its id stays its own; None: every
+            description must make that of its own.
     """
 
     def __init__(self, parts: Iterable[Module]) -> None:
         self._parts = {id(part): part for part in parts}
         self.unpatched = set[type]()
+        self.parts: KnownParts = {}
+        self.digests: dict[int, tuple[object, ReferredDigest | None]] = {}
         self._found: dict[tuple[int, str], Block | None] = {}
 
     def of(self, path: str, module: Module, describe: Callable[[str, Module], Block | None]) -> Block | None:

@@ -154,7 +154,7 @@ def reading_description(names: Names, tensors: Tensors | None = None, blocks: Bl
 
 
 def _own_code(names: Names, description: Description) -> OwnCode:
-    return OwnCode(description.text, description.is_own, names)
+    return OwnCode(description.text, description.is_own, names, description.blocks.parts)
 
 
 def _differences(here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[str]:

@@ -47,6 +47,29 @@ class Made:
     kind: type
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a function or class consists of, whoever describes it.
+
+    Attributes:
+        thing: the function or class.
+        parts: labels and values.
+        receivers: by id of a method, the variable that holds its object.
+        also_read: names that count as read because of it.
+        asked: modules of which it matters whether they are the user's own.
+    """
+
+    thing: object
+    parts: list[tuple[str, object]]
+    receivers: dict[int, str]
+    also_read: set[str]
+    asked: set[str]
+
+
+KnownParts = dict[tuple[Names, int, bool], Parts]
+"""Parts by the names that are read, and by what they are of: true as long as nothing is changed."""
+
+
 class OwnCode:
     """The user's own code that the values of one description reach.
 
@@ -54,10 +77,17 @@ class OwnCode:
         text: describes any value.
         is_own: whether the code of a module, by its dotted name, is the user's own.
         names: that are read, as far as it is known; None: everything counts.
+        known: parts that other descriptions of the same moment have found, which grow; None: there are none.
     """
 
-    def __init__(self, text: Callable[[object], str], is_own: Callable[[str], bool], names: Names) -> None:
-        self.names = names
+    def __init__(
+        self,
+        text: Callable[[object], str],
+        is_own: Callable[[str], bool],
+        names: Names,
+        known: KnownParts | None = None,
+    ) -> None:
+        self.names, self._known = names, {} if known is None else known
         self._text, self._is_own = text, is_own
         self._parts: dict[tuple[int, bool], tuple[object, list[tuple[str, object]]]] = {}
         self._receivers: dict[int, str] = {}
@@ -128,15 +158,26 @@ class OwnCode:
     def _parts_of(self, thing: object) -> list[tuple[str, object]]:
         key = _identity(thing)
         if key not in self._parts:
-            self._parts[key] = (thing, [])
-            plain = _plain(thing)
-            found = (
-                self._function(plain)
-                if isinstance(plain, FunctionType)
-                else self._class(plain, isinstance(thing, Made))
-            )
-            self._parts[key][1].extend(found)
+            known = self._known.get((self.names, *key))
+            if known is None:
+                known = self._known[self.names, *key] = self._found(thing)
+            self._receivers |= known.receivers
+            self._also_read |= known.also_read
+            for module in known.asked:  # which notes the versions of packages
+                self._is_own(module)
+            self._parts[key] = thing, known.parts
         return self._parts[key][1]
+
+    def _found(self, thing: object) -> Parts:
+        asked = set[str]()
+
+        def is_own(module: str) -> bool:
+            asked.add(module)
+            return self._is_own(module)
+
+        alone, plain = OwnCode(self._text, is_own, self.names), _plain(thing)
+        parts = alone._function(plain) if isinstance(plain, FunctionType) else alone._class(plain, thing is not plain)
+        return Parts(thing, list(parts), alone._receivers, alone._also_read, asked)
 
     def _function(self, function: FunctionType) -> Iterator[tuple[str, object]]:
         yield "code", Said(code_text(function.__code__, self.names, function.__globals__))

@@ -9,53 +9,24 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import PurePath
-from types import (
-    BuiltinFunctionType,
-    ClassMethodDescriptorType,
-    CodeType,
-    FunctionType,
-    GetSetDescriptorType,
-    MethodDescriptorType,
-    MethodType,
-    ModuleType,
-    WrapperDescriptorType,
-)
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 
 import numpy as np
 import torch
 
+from reuse.errors import CacheError
 from reuse.fingerprinting import digests as code
-from reuse.fingerprinting.blocks import Block, Blocks
+from reuse.fingerprinting.blocks import Block, Blocks, ReferredDigest
 from reuse.fingerprinting.digests import array_text, digest, qualified_name, short, tensor_text
 from reuse.fingerprinting.environment import pinned_version
 from reuse.fingerprinting.kernels import constants_of, kernels_of
+from reuse.fingerprinting.kinds import DESCRIPTORS, FOUNDATIONS, PLAIN_CONTAINERS, REPR_TYPES, TORCH_NAMES, package_of
 from reuse.fingerprinting.own_code import Made, OwnCode
 from reuse.fingerprinting.parts import parts_text
 from reuse.fingerprinting.patches import patches_below
 
-# Classes that stand for themselves: the version of torch or Python pins them.
-FOUNDATIONS: frozenset[type] = frozenset({object, torch.nn.Module, dict, list, tuple, set, str, int, float})
 CYCLE = "<itself>"
 SEVERAL = "+"  # between digests of things of one name
-REPR_TYPES = (
-    type(None),
-    bool,
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    type(...),
-    range,
-    slice,
-    np.generic,
-    np.dtype,
-    PurePath,
-)
-PLAIN_CONTAINERS: frozenset[type] = frozenset({dict, list, tuple, set, frozenset})
-DESCRIPTORS = (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType, GetSetDescriptorType)
-TORCH_NAMES = (torch.dtype, torch.layout, torch.memory_format, torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 
 
 class Description:
@@ -85,14 +56,15 @@ class Description:
         self.packages: dict[str, str] = {}
         self.met_own = False
         self.tensors = {} if tensors is None else tensors
-        self.own = None if own is None else own(self)
         self.blocks = Blocks(()) if blocks is None else blocks
+        self.own = None if own is None else own(self)
         self._blocks: list[Block] = []  # that were met
         self._describe_module = describe_module
         self._known: dict[int, tuple[object, str]] = {}  # holding the object keeps its id from being used again
         self._pending: list[FunctionType | type] = []
         self._referred: set[int] = set()
         self._classes: list[type] = []
+        self._met_cycle = False  # then a text depends on what was described before it
 
     def text(self, value: object) -> str:
         """Return the description of any value; long ones end in a digest."""
@@ -128,12 +100,39 @@ class Description:
         digests: dict[str, set[str]] = {}
         while self._pending:
             thing = self._pending.pop()
-            own = self.function(thing) if isinstance(thing, FunctionType) else self._class_digest(thing)
-            digests.setdefault(qualified_name(thing), set()).add(own)
+            digests.setdefault(qualified_name(thing), set()).add(self._referred_digest(thing))
         for name, text in (pair for block in self._blocks for pair in block.code.items()):
             digests.setdefault(name, set()).update(text.split(SEVERAL))
         # Two different things of one name: both digests count.
         return {name: SEVERAL.join(sorted(found)) for name, found in digests.items()}
+
+    def _referred_digest(self, thing: FunctionType | type) -> str:
+        """Return the digest of a function or class; of one of a package as another description has found it."""
+        if pinned_version(package_of(thing)) is None:
+            return self._digest_of(thing)
+        if id(thing) not in self.blocks.digests:
+            alone = Description(_refuse_module)
+            self.blocks.digests[id(thing)] = thing, alone._digest_alone(thing)
+        found = None if self._met_cycle else self.blocks.digests[id(thing)][1]
+        if found is None:
+            return self._digest_of(thing)
+        self.packages |= found.packages
+        for other in found.referred:
+            self.refer(other)
+        return found.text
+
+    def _digest_of(self, thing: FunctionType | type) -> str:
+        return self.function(thing) if isinstance(thing, FunctionType) else self._class_digest(thing)
+
+    def _digest_alone(self, thing: FunctionType | type) -> ReferredDigest | None:
+        """Return the digest of a thing that leads to nothing of the user's: every description finds the same."""
+        try:
+            text = self._digest_of(thing)
+        except CacheError:
+            return None
+        if self.met_own or self._met_cycle or self.tensors:
+            return None
+        return ReferredDigest(text, tuple(self._pending), self.packages)
 
     def function(self, function: FunctionType) -> str:
         """Return a digest of what a function computes: code, defaults, closure, and the globals it refers to."""
@@ -156,7 +155,7 @@ class Description:
         return self.text(kind)
 
     def _is_patch(self, value: object) -> bool:
-        if not isinstance(value, FunctionType | type) or pinned_version(_package(value)) is not None:
+        if not isinstance(value, FunctionType | type) or pinned_version(package_of(value)) is not None:
             return False
         self.met_own = True
         return True
@@ -179,6 +178,7 @@ class Description:
     def _once(self, value: object) -> str:
         known = self._known.get(id(value))
         if known is not None and known[1]:
+            self._met_cycle = self._met_cycle or known[1] is CYCLE
             return known[1]
         self._known[id(value)] = (value, CYCLE)
         text = short(self._compound(value))
@@ -266,7 +266,7 @@ class Description:
         if self.own is not None and self._is_followed(kind):
             return f"class {self.own.describe(Made(kind))}"
         for base in kind.__mro__:
-            if base not in FOUNDATIONS and (self._is_users(base) or pinned_version(_package(base)) != "python"):
+            if base not in FOUNDATIONS and (self._is_users(base) or pinned_version(package_of(base)) != "python"):
                 self.refer(base)
         return f"class {qualified_name(kind)}" + ("" if code.is_importable(kind) else f" {self._class_digest(kind)}")
 
@@ -301,7 +301,7 @@ class Description:
 
     def _is_users(self, kind: type) -> bool:
         """Whether a class is the user's own, without noting the version of its package otherwise."""
-        found = pinned_version(_package(kind)) is None
+        found = pinned_version(package_of(kind)) is None
         self.met_own = self.met_own or found
         return found
 
@@ -315,5 +315,5 @@ class Description:
         return pinned is None
 
 
-def _package(thing: type | FunctionType) -> str:
-    return (thing.__module__ or "builtins").split(".")[0]
+def _refuse_module(_: Description, module: torch.nn.Module) -> str:
+    raise CacheError(f"{type(module).__name__} is a module, which every description describes for itself")

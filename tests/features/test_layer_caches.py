@@ -119,6 +119,20 @@ def test_a_probe_of_each_layer_takes_the_passes_of_one(tmp_path: Path, monkeypat
     assert passes.count(64) == passes.count(36) == 1
 
 
+def test_what_is_cached_of_several_layers_is_compared_by_the_passes_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes, plain, every = [], SharedPass.run, ["low", "high", "head"]
+    monkeypatch.setattr(SharedPass, "run", lambda self, inputs: (passes.append(len(inputs)), plain(self, inputs))[1])
+    passed(Layers(), every, tmp_path)
+    counts = []
+    for names in (["head"], every, every):
+        passes.clear()
+        assert passed(Layers(), names, tmp_path).computed == 0
+        counts.append(len(passes))
+    assert counts[0] == counts[1] == counts[2]
+
+
 def test_each_layer_is_asked_again_by_a_pass_of_its_own() -> None:
     model, rows = Layers(), torch.from_numpy(X[:4])
     layers = [LayerOutputs(model, name) for name in ("low", "high")]

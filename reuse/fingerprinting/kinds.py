@@ -1,0 +1,39 @@
+"""Types of values whose text says all of them, and classes that stand for themselves."""
+
+from pathlib import PurePath
+from types import (
+    ClassMethodDescriptorType,
+    FunctionType,
+    GetSetDescriptorType,
+    MethodDescriptorType,
+    WrapperDescriptorType,
+)
+
+import numpy as np
+import torch
+
+# Classes that stand for themselves: the version of torch or Python pins them.
+FOUNDATIONS: frozenset[type] = frozenset({object, torch.nn.Module, dict, list, tuple, set, str, int, float})
+REPR_TYPES = (
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    type(...),
+    range,
+    slice,
+    np.generic,
+    np.dtype,
+    PurePath,
+)
+PLAIN_CONTAINERS: frozenset[type] = frozenset({dict, list, tuple, set, frozenset})
+DESCRIPTORS = (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType, GetSetDescriptorType)
+TORCH_NAMES = (torch.dtype, torch.layout, torch.memory_format, torch._ops.OpOverload, torch._ops.OpOverloadPacket)
+
+
+def package_of(thing: type | FunctionType) -> str:
+    """Return the package at the top of those that a function or class was defined in."""
+    return (thing.__module__ or "builtins").split(".")[0]
