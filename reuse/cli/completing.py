@@ -24,7 +24,18 @@ MENUS = {
     "objective": [("objectives/menu.py", "OBJECTIVES")],
     "precision": [("training/precision.py", "PRECISIONS")],
 }
-"""Settings, and the dictionaries whose names they take."""
+LISTED = {
+    "augment": [
+        ("augmenting/positions.py", "MOVES"),
+        ("augmenting/positions.py", "WARPS"),
+        ("augmenting/colours.py", "COLOURS"),
+        ("augmenting/values.py", "IMAGE_VALUES"),
+        ("augmenting/values.py", "TABLE_VALUES"),
+        ("augmenting/columns.py", "SEQUENCE_STEPS"),
+    ],
+    "metrics": [("inference/metrics.py", "METRICS")],
+}
+"""Settings, and the dictionaries whose names they take; of those in `LISTED` several, with commas between them."""
 
 WORDS = {
     "device": ("auto", "cpu", "cuda", "mps"),
@@ -57,7 +68,9 @@ def completing(name: str) -> Completing | None:
 
 def _names_of(name: str) -> Names | None:
     if name in MENUS:
-        return lambda *_: [value for file, menu in MENUS[name] for value in names_in(file, menu)]
+        return lambda *_: _named(MENUS[name])
+    if name in LISTED:
+        return lambda _, typed: [typed[: typed.rfind(",") + 1] + value for value in _named(LISTED[name])]
     if name in WORDS:
         return lambda *_: WORDS[name]
     if name in ("data", "test_data"):
@@ -71,6 +84,10 @@ def _names_of(name: str) -> Names | None:
     if name == "source":
         return lambda _, typed: (*_runs(), *FAMILIES, *_timm(typed))
     return _layers if name in LAYERS else None
+
+
+def _named(menus: Iterable[tuple[str, str]]) -> list[str]:
+    return [value for file, menu in menus for value in names_in(file, menu)]
 
 
 def matching(names: Iterable[str], typed: str) -> list[CompletionItem]:

@@ -9,7 +9,7 @@ import reuse
 
 @cache
 def names_in(file: str, menu: str) -> tuple[str, ...]:
-    """Return the names in a menu.
+    """Return the names in a menu; of one that is parted by tasks those of all.
 
     Args:
         file: below the package's folder, such as `nn/activations.py`.
@@ -21,15 +21,16 @@ def names_in(file: str, menu: str) -> tuple[str, ...]:
     """
     assert reuse.__file__ is not None
     tree = ast.parse((Path(reuse.__file__).parent / file).read_text(encoding="utf-8"))
-    keys = [
-        key
+    menus = [
+        node.value
         for node in tree.body
         if isinstance(node, ast.AnnAssign | ast.Assign)
         and isinstance(node.value, ast.Dict)
         and any(isinstance(target, ast.Name) and target.id == menu for target in _targets(node))
-        for key in node.value.keys
     ]
-    return tuple(key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str))
+    parts = [part for whole in menus for part in whole.values if isinstance(part, ast.Dict)]
+    keys = [key for whole in parts or menus for key in whole.keys]
+    return tuple(dict.fromkeys(k.value for k in keys if isinstance(k, ast.Constant) and isinstance(k.value, str)))
 
 
 def _targets(node: ast.AnnAssign | ast.Assign) -> list[ast.expr]:

@@ -27,6 +27,7 @@ WORDS = {
     "tokenized": ("holds texts", "texts", "texts"),
     "several": ("holds several inputs a row", "inputs", "several inputs a row"),
 }
+FORMS = {"vectors": "(rows, features)", "images": "(rows, [channels,] height, width)"}  # which arrays alone tell apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +130,11 @@ def refuse_other_kind(preprocessing: Preprocessing, kind: str, name: str) -> Non
     subject = "what was given" if name in ("", "arrays") else name
     given, alike, _ = WORDS[kind]
     *_, made_for = WORDS[preprocessing.kind]
+    is_array = name in ("", "arrays") and {kind, preprocessing.kind} <= FORMS.keys()
+    arrays = f"give arrays {FORMS[preprocessing.kind]}, or " if is_array else ""
     raise DataError(
-        f"{subject} {given}, and the model was made for {made_for}: "
-        f"choose a source trained on such {alike}, or other data"
+        f"{subject} {given}, and the model was made for {made_for}: {arrays}choose a source trained on such {alike}"
+        + ("" if arrays else ", or other data")
     )
 
 

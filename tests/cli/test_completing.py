@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from click.shell_completion import ShellComplete
 
+from reuse.augmenting.augmentation import IMAGE_MENU, SEQUENCE_MENU, TABLE_MENU
 from reuse.cli import completing
 from reuse.cli.completion import PLACES
 from reuse.cli.main import COMMANDS, cli
 from reuse.cli.menu_names import names_in
 from reuse.data.catalogue import NAMED
+from reuse.inference.metrics import METRICS
 from reuse.nn.activations import ACTIVATIONS
 from reuse.nn.initializers import INITIALIZERS
 from reuse.nn.norm_specs import WEIGHT_NORMS
@@ -31,6 +33,8 @@ IMPORTED = {
     "norm": {*VECTOR_NORMS, *MAP_NORMS, *WEIGHT_NORMS},
     "objective": {*OBJECTIVES},
     "precision": {*PRECISIONS},
+    "augment": {*IMAGE_MENU, *TABLE_MENU, *SEQUENCE_MENU},
+    "metrics": {name for menu in METRICS.values() for name in menu},
 }
 START_SECONDS = 1.0  # of processor time; with torch it takes twice as much
 
@@ -41,9 +45,10 @@ def completed(*words: str) -> list[str]:
     return [item.value for item in found if item.type == "plain"]
 
 
-@pytest.mark.parametrize("setting", completing.MENUS)
+@pytest.mark.parametrize("setting", [*completing.MENUS, *completing.LISTED])
 def test_names_that_are_read_are_those_that_are_imported(setting: str) -> None:
-    assert {name for file, menu in completing.MENUS[setting] for name in names_in(file, menu)} == IMPORTED[setting]
+    menus = (completing.MENUS | completing.LISTED)[setting]
+    assert {name for file, menu in menus for name in names_in(file, menu)} == IMPORTED[setting]
     assert setting in IMPORTED
 
 
@@ -64,6 +69,8 @@ def test_data_are_those_of_the_catalogue() -> None:
         (("ensemble", "a", "--soup", "g"), ["greedy"]),
         (("recipes", "run", "frozen_fine"), ["frozen_finetune"]),
         (("finet",), ["finetune"]),
+        (("finetune", "--augment", "mirror,zo"), ["mirror,zoom"]),
+        (("evaluate", "runs/x", "--metrics", "roc"), ["roc_auc"]),
         (("sweep", "--solver", ""), ["logistic", "ridge"]),
     ],
 )

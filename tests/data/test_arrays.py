@@ -342,7 +342,9 @@ def test_arrays_for_a_model_of_other_data():
         load("wine", preprocessing=digits)
     with pytest.raises(DataError, match=r"digits holds images, and the model was made for feature vectors: choose"):
         load("digits", preprocessing=wine)
-    with pytest.raises(DataError, match=r"what was given holds feature vectors, and the model was made for images"):
+    with pytest.raises(
+        DataError, match=r"made for images: give arrays \(rows, \[channels,\] height, width\), or choose"
+    ):
         load(vectors(), preprocessing=digits)
 
 
