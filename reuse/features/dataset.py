@@ -24,6 +24,7 @@ from reuse.features.origin import Origin, compute_of, same_modes
 from reuse.features.reading import Reader, ReadSamples
 from reuse.features.streaming import Streaming
 from reuse.hints import Hints
+from reuse.layers.cutting import NothingToCacheError
 from reuse.layers.freezing import freeze as freeze_layers
 from reuse.layers.freezing import hold
 from reuse.layers.selecting import Patterns
@@ -60,7 +61,8 @@ def cached(
         target: place or name of the target in a sample, where it is not the last part or has no usual name.
         key: for each sample a text, number or bytes that changes whenever the sample does, as a function of its number
             or a sequence; None: those of a method `reuse_keys` of the dataset, the digests of the files of an image
-            folder of torchvision, or else of what each sample holds, for which all are read.
+            folder of torchvision, or else of what each sample holds, for which all are read. Where there are keys, and
+            `targets` of the dataset as one list, samples that are cached are not read at all.
         views: versions of each sample, where the dataset changes samples at random; epochs read one after the other.
         cache_dir: the folder of the cache; None: `$REUSE_CACHE` or `./cache`.
         cache_dtype: in which type features are stored, such as `float16`; None: as computed.
@@ -119,16 +121,23 @@ class CachedFeatures(Dataset[Any]):
     def refresh(self) -> None:
         """Read the dataset again and cut the model anew, after layers were frozen, unfrozen or given other weights.
 
-        Where nothing is frozen any more, inputs take the place of features, read from the dataset as they are needed.
+        Where nothing is frozen any more, or only behind the first layer that trains, inputs take the place of features,
+        read from the dataset as they are needed.
         """
         was_attached = self.is_attached
         self.detach()
         origin, compute = self._origin, compute_of(self._origin.model)
         hold(origin.model)
-        if self._keys and all(own.requires_grad for own in origin.model.parameters()):
+        is_first = not self._keys
+        try:
+            if is_first or not all(own.requires_grad for own in origin.model.parameters()):
+                self._take_features(compute)
+            else:
+                self._take_inputs(compute)
+        except NothingToCacheError:
+            if is_first:
+                raise
             self._take_inputs(compute)
-        else:
-            self._take_features(compute)
         if was_attached:
             self.attach()
 
@@ -214,12 +223,12 @@ class CachedFeatures(Dataset[Any]):
         self.found = sum(map(len, self._keys)) - self.computed
 
     def _take_inputs(self, compute: Compute) -> None:
-        """Let inputs be read as they are: nothing is frozen any more."""
+        """Let inputs be read as they are: nothing is frozen any more before what trains."""
         reader = self._origin.reader
         if reader.streams:
             raise UsageError(
-                "nothing is frozen any more, and samples that come one after the other cannot be read in any order: "
-                "train the model on the dataset itself from here on"
+                "nothing is frozen any more before what trains, and samples that come one after the other cannot be "
+                "read in any order: train the model on the dataset itself from here on"
             )
         self.head = WholeModel(self._origin.model, reader.form)
         self._rows = [ReadSamples(reader, number, compute) for number in self._origin.versions]

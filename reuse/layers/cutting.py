@@ -38,7 +38,7 @@ ROWS = (2, 3, 8)  # a model is called on these batch sizes; it is observed and i
 ROWS_COMPUTED = 73  # that go through the frozen layers to find and check a cut: 22 to probe, 16 to observe, 35 to check
 
 
-class _NothingToCacheError(CutError):
+class NothingToCacheError(CutError):
     """Nothing constant in a graph that was seen through to its end: another engine would find no more."""
 
 
@@ -134,7 +134,7 @@ def _cut(task: _Task) -> Cut:
     for engine, attempt in _ENGINES.items():
         try:
             result = attempt(task)
-        except _NothingToCacheError:
+        except NothingToCacheError:
             raise
         except Exception as error:  # noqa: BLE001 - users' forwards and torch.export raise anything; it is reported
             reasons.append((engine, first_line(error)))
@@ -204,7 +204,7 @@ def _try(engine: str, tracer: Tracer, task: _Task) -> _Attempt:
     by_signature = {training.signatures[node]: node for node in training.order}
     frontier = [by_signature[name] for name in names]
     if not any(holds_frozen(node, model) for node in training.needed_prefix(frontier)):
-        kind = CutError if training.observed.traced.opaque else _NothingToCacheError
+        kind = CutError if training.observed.traced.opaque else NothingToCacheError
         raise kind(why_not(training, model))
     for node in frontier:  # crosses in evaluation mode alone, or beside another one in training mode
         training.crossing[node] = batch_dimension(node, training.observed)

@@ -202,6 +202,32 @@ class TestPlainLoop:
         features.refresh()
         assert features[0][0].shape == (8,)
 
+    def test_where_only_later_layers_are_frozen_inputs_are_read(self, tmp_path):
+        model, (x, y) = make_model(), make_rows()
+        features = reuse.cached(model, TensorDataset(x, y), freeze="body,norm", cache_dir=tmp_path)
+        reuse.unfreeze(model, "body")
+        features.refresh()
+        model.train()
+        model.drop.eval()
+        z, _ = next(iter(features.loader(ROWS)))
+        before = model.norm.running_mean.clone()
+        assert torch.equal(z, x)
+        assert torch.equal(features.head(z), model(x))
+        assert torch.equal(model.norm.running_mean, before)
+        with pytest.raises(reuse.CutError, match="no frozen layer comes before"):
+            reuse.cached(model, TensorDataset(x, y), cache_dir=tmp_path)
+
+    def test_keys_and_targets_spare_the_reading_of_samples(self, tmp_path):
+        x, y = make_rows()
+        data = Counting(x, y)
+        data.targets = y.tolist()
+        keys = [f"row {number}" for number in range(ROWS)]
+        for few in (False, True):
+            data.reads = [0] * ROWS
+            features = reuse.cached(make_model(), data, freeze="!head", key=keys, cache_dir=tmp_path)
+            assert (sum(map(bool, data.reads)) < 20) == few
+            assert features.targets.tolist() == y.tolist()
+
     def test_damaged_rows_are_computed_again(self, tmp_path):
         model, data = make_model(), TensorDataset(*make_rows())
         expected = torch.stack([z for z, _ in reuse.cached(model, data, freeze="!head", cache_dir=tmp_path)])
