@@ -75,15 +75,21 @@ def array_text(array: np.ndarray) -> str:
     return f"array {array.dtype.str} {array.shape} {xxh3_128_hexdigest(values.tobytes())}"
 
 
+def module_name(thing: object) -> str | None:
+    """Return the name of the module that a function or class is from; None where it tells none, as some of Cython's."""
+    name = getattr(thing, "__module__", None)
+    return name if isinstance(name, str) and name else None
+
+
 def qualified_name(thing: object) -> str:
     """Return the dotted name that a function or class was defined under."""
-    module = getattr(thing, "__module__", None) or "builtins"
-    return f"{module}.{getattr(thing, '__qualname__', None) or getattr(thing, '__name__', type(thing).__name__)}"
+    name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", type(thing).__name__)
+    return f"{module_name(thing) or 'builtins'}.{name}"
 
 
 def is_importable(thing: object) -> bool:
     """Return whether importing the qualified name gives this very object: then its name stands for it."""
-    found: object = sys.modules.get(getattr(thing, "__module__", None) or "builtins")
+    found: object = sys.modules.get(module_name(thing) or "builtins")
     name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", "")
     for part in str(name).split("."):
         found = getattr(found, part, None)

@@ -12,6 +12,8 @@ from types import (
 import numpy as np
 import torch
 
+from reuse.fingerprinting.digests import module_name
+
 # Classes that stand for themselves: the version of torch or Python pins them.
 FOUNDATIONS: frozenset[type] = frozenset({object, torch.nn.Module, dict, list, tuple, set, str, int, float})
 REPR_TYPES = (
@@ -31,9 +33,10 @@ REPR_TYPES = (
 )
 PLAIN_CONTAINERS: frozenset[type] = frozenset({dict, list, tuple, set, frozenset})
 DESCRIPTORS = (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType, GetSetDescriptorType)
+CYTHON = "cython_function_or_method"  # the class of its functions, another one for each version of it
 TORCH_NAMES = (torch.dtype, torch.layout, torch.memory_format, torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 
 
 def package_of(thing: type | FunctionType) -> str:
     """Return the package at the top of those that a function or class was defined in."""
-    return (thing.__module__ or "builtins").split(".")[0]
+    return (module_name(thing) or "builtins").split(".")[0]

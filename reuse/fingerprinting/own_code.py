@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from reuse.fingerprinting import digests as code
-from reuse.fingerprinting.digests import digest
+from reuse.fingerprinting.digests import digest, module_name
 from reuse.fingerprinting.kernels import kernels_among
 from reuse.fingerprinting.nameless import code_text, global_names
 from reuse.fingerprinting.reading import closed, reads_of
@@ -95,7 +95,7 @@ class OwnCode:
 
     def owns(self, thing: object) -> bool:
         """Return whether a value is a function or class of the user's own."""
-        return isinstance(thing, FunctionType | type) and self._is_own(getattr(thing, "__module__", None) or "__main__")
+        return isinstance(thing, FunctionType | type) and self._is_own(module_name(thing) or "__main__")
 
     def describe(self, root: object) -> str:
         """Return the digest of a function or class, or `Made` of one, with all of the user's own that it reaches."""

@@ -17,10 +17,18 @@ import torch
 from reuse.errors import CacheError
 from reuse.fingerprinting import digests as code
 from reuse.fingerprinting.blocks import Block, Blocks, ReferredDigest
-from reuse.fingerprinting.digests import array_text, digest, qualified_name, short, tensor_text
+from reuse.fingerprinting.digests import array_text, digest, module_name, qualified_name, short, tensor_text
 from reuse.fingerprinting.environment import pinned_version
 from reuse.fingerprinting.kernels import constants_of, kernels_of
-from reuse.fingerprinting.kinds import DESCRIPTORS, FOUNDATIONS, PLAIN_CONTAINERS, REPR_TYPES, TORCH_NAMES, package_of
+from reuse.fingerprinting.kinds import (
+    CYTHON,
+    DESCRIPTORS,
+    FOUNDATIONS,
+    PLAIN_CONTAINERS,
+    REPR_TYPES,
+    TORCH_NAMES,
+    package_of,
+)
 from reuse.fingerprinting.own_code import Made, OwnCode
 from reuse.fingerprinting.parts import parts_text
 from reuse.fingerprinting.patches import patches_below
@@ -203,6 +211,8 @@ class Description:
                 )
             case BuiltinFunctionType():
                 return self._builtin(value)
+            case _ if type(value).__name__ == CYTHON:
+                return self._compiled(value)
             case partial():
                 return f"partial {self.text(value.func)} {self.text(value.args)} {self.text(value.keywords)}"
             case type():
@@ -262,6 +272,10 @@ class Description:
         bound = "" if owner is None or isinstance(owner, ModuleType | type) else f" of {self.text(owner)}"
         return f"function {qualified_name(function)}{bound}"
 
+    def _compiled(self, function: object) -> str:
+        self.is_own(module_name(function) or "__main__")  # which notes the version of its package
+        return f"function {qualified_name(function)}"
+
     def _class_text(self, kind: type) -> str:
         if self.own is not None and self._is_followed(kind):
             return f"class {self.own.describe(Made(kind))}"
@@ -297,7 +311,7 @@ class Description:
                 yield from self._globals(function.__code__, iter([(f"import {wanted.name}", module)]), seen)
 
     def _is_followed(self, thing: FunctionType | type) -> bool:
-        return self.is_own(thing.__module__ or "__main__")
+        return self.is_own(module_name(thing) or "__main__")
 
     def _is_users(self, kind: type) -> bool:
         """Whether a class is the user's own, without noting the version of its package otherwise."""

@@ -4,6 +4,8 @@ from typing import Any
 
 from torch import nn
 
+from reuse.fingerprinting.keeping import Place
+
 
 class _Attribute(nn.Module):
     """An attribute or buffer of a module, which is held outside the module tree."""
@@ -39,3 +41,13 @@ class AssignAttribute(_Attribute):
     def forward(self, value: Any) -> None:
         """Assign."""
         setattr(self.owner, self.attribute, value)
+
+
+def dotted(place: Place) -> str:
+    """Return a place as it is written in code."""
+    return ".".join(part for part in place if part)
+
+
+def outside(place: Place) -> str:
+    """Return in words where something moves that no graph would see."""
+    return "what its code reads outside of the model" if place[1] == "class" else f"what is in {dotted(place)!r}"

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 
 from reuse.layers.attributes import ReadAttribute
 from reuse.layers.observing import Observation
+from reuse.layers.picking import picks_by_value
 from reuse.layers.probing import NOTHING, Moving
 from reuse.layers.sequences import mixes_sequences
 from reuse.layers.tracing import TracedModel
@@ -254,17 +255,18 @@ def _meets_what_moves(node: fx.Node, observed: ObservedGraph) -> bool:
 
 def mixes_rows(node: fx.Node, observed: ObservedGraph) -> bool:
     """Return whether the rows that two batches share come out of them with different values, or may."""
-    if mixes_sequences(node, observed.small.values):
+    small, large = observed.small.values, observed.large.values
+    if node in observed.small.longest or mixes_sequences(node, small) or picks_by_value(node, small, large):
         return True
-    small, large = observed.small.values.get(node), observed.large.values.get(node)
-    if not (isinstance(small, Tensor) and isinstance(large, Tensor)):
+    few, many = small.get(node), large.get(node)
+    if not (isinstance(few, Tensor) and isinstance(many, Tensor)):
         return False
-    if small.shape == large.shape:  # no batch in it: must be the same in both
-        return not same_values(small, large)
-    found = rows_dimension(small, large, observed.rows)
+    if few.shape == many.shape:  # no batch in it: must be the same in both
+        return not same_values(few, many)
+    found = rows_dimension(few, many, observed.rows)
     if found is None or found[1] != 1:
         return False  # cannot be told here; it cannot be stored either, and what comes of it is looked at again
-    return not same_values(small, large.narrow(found[0], 0, small.shape[found[0]]))
+    return not same_values(few, many.narrow(found[0], 0, few.shape[found[0]]))
 
 
 def _tainted(writes: dict[fx.Node, list[fx.Node]], constant: set[fx.Node], nodes: Iterable[fx.Node]) -> set[fx.Node]:

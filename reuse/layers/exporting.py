@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_unflatten
 
 from reuse.fingerprinting.keeping import Place
+from reuse.layers.attributes import dotted, outside
 from reuse.layers.example import Example
 from reuse.layers.preserving import Modes, untouched_attributes
 from reuse.layers.probing import NOTHING, Moving
@@ -45,7 +46,7 @@ def trace_by_export(model: nn.Module, example: Example, moving: Moving = NOTHING
     own = [p for p in moving.attributes | moving.mutated if not is_frozen(model.get_submodule(p[0]))]
     own += [*moving.hidden, *(p for p in moving.counted if not _is_tensor(model, p))]
     if own:
-        raise Untraceable(f"its forward changes {'.'.join(part for part in own[0] if part)!r}")
+        raise Untraceable(f"its forward changes {outside(own[0]) if own[0] in moving.hidden else repr(dotted(own[0]))}")
     batch = torch.export.Dim("batch", min=1, max=1 << 20)
     random, modes = RandomSources(model), Modes(model)
     with _quiet(), unnested(), random.untouched(), untouched_attributes(model):

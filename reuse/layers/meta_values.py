@@ -32,8 +32,12 @@ def returned_values(model: nn.Module, example: Example) -> Returned:
     found: defaultdict[str, list[Any]] = defaultdict(list)
 
     def note(module: nn.Module, _: Any, value: Any) -> None:
-        if id(module) in names:
+        if id(module) not in names:
+            return
+        try:
             found[names[id(module)]].append(map_tensors(_on_meta, value))
+        except (RuntimeError, ValueError):  # a packed sequence must hold numbers: nothing is known of this layer
+            del names[id(module)]
 
     hook = nn.modules.module.register_module_forward_hook(note)
     try:

@@ -14,7 +14,8 @@ from reuse.layers.attributes import AssignAttribute
 from reuse.layers.example import Example
 from reuse.layers.known_values import KnownValues, Origins, is_kept, origin_of, written_by
 from reuse.layers.probing import Moving
-from reuse.layers.randomness import RandomSources, same_states
+from reuse.layers.randomness import RandomSources, States, same_states
+from reuse.layers.sequences import Unpacking, depends_on_longest
 from reuse.layers.structure import map_tensors, tensors_in
 from reuse.layers.tracing import TracedModel
 
@@ -41,12 +42,14 @@ class Observation:
         random: nodes that drew random numbers.
         stateful: calls that changed a buffer of their own module, unless it is only kept, writes into the model's own
             tensors, assignments.
+        longest: calls whose values depend on the longest sequence of the batch.
         writes: for each node that wrote in place, the earlier nodes whose tensors share the written memory.
     """
 
     values: dict[fx.Node, Any] = field(default_factory=dict)
     random: set[fx.Node] = field(default_factory=set)
     stateful: set[fx.Node] = field(default_factory=set)
+    longest: set[fx.Node] = field(default_factory=set)
     writes: dict[fx.Node, list[fx.Node]] = field(default_factory=dict)
 
     @property
@@ -141,7 +144,8 @@ class _ObservingInterpreter(fx.Interpreter):
         versions = [t._version for t in arguments]
         own_versions = self._own_versions(n)
         state = self.random.states()
-        value = super().run_node(n)
+        with Unpacking() as unpacking:
+            value = super().run_node(n)
         if not same_states(state, self.random.states()):
             self.seen.random.add(n)
         if self._own_versions(n) != own_versions or self._assigns(n):
@@ -149,11 +153,19 @@ class _ObservingInterpreter(fx.Interpreter):
         for tensor, version in zip(arguments, versions, strict=True):
             if tensor._version != version:
                 self._note_write(n, tensor)
-        if n in self.seen.random or n in self.seen.stateful:
+        if n.op == "call_module" and unpacking.calls and self._depends_on_longest(n, state, value):
+            self.seen.longest.add(n)
+        if n in self.seen.random or n in self.seen.stateful or n in self.seen.longest:
             self.origins[n] = None
         for node in self.seen.writes.get(n, []):  # it is read otherwise from here on
             self.origins[node] = written_by(self.origins[node], self.origins[n])
         return value
+
+    def _depends_on_longest(self, n: fx.Node, state: States, value: Any) -> bool:
+        """Call a layer again, with the same random numbers; state that it moves is no frozen layer's that is cut."""
+        with self.random.untouched():
+            self.random.restore(state)
+            return depends_on_longest(lambda: super(_ObservingInterpreter, self).run_node(n), value)
 
     def _note_write(self, n: fx.Node, tensor: Tensor) -> None:
         if _memory(tensor) in self.own:

@@ -78,16 +78,23 @@ def applied(kind: type[Function]) -> Callable[..., Any]:
 
 
 @contextmanager
-def recorded_names(tracer: fx.Tracer, names: dict[str, Any], number: Callable[[fx.Proxy], int]) -> Iterator[None]:
-    """Replace, among the names that a forward uses, `len`, `range` and functions taken from an autograd function.
+def recorded_names(
+    tracer: fx.Tracer, names: dict[str, Any], number: Callable[[fx.Proxy], int], known: Callable[[fx.Proxy], Any]
+) -> Iterator[None]:
+    """Replace, among the names of a forward, `len`, `range`, `isinstance` and functions taken from autograd functions.
 
     Args:
         tracer: records them.
         names: the globals of the forward's file.
         number: returns a whole number as the example has it.
+        known: returns a value of the example, without numbers; None where it is not known.
     """
     new = {name: _recorded(tracer, value) for name, value in names.items() if _is_applied(value)}
-    own: dict[str, Callable[..., Any]] = {"len": _length(tracer), "range": _range(number)}
+    own: dict[str, Callable[..., Any]] = {
+        "len": _length(tracer),
+        "range": _range(number),
+        "isinstance": _is_instance(known),
+    }
     new |= {name: function for name, function in own.items() if name not in names}
     old = {name: names[name] for name in new if name in names}
     names.update(new)
@@ -149,6 +156,16 @@ def _length(tracer: fx.Tracer) -> Callable[[Any], Any]:
         return tracer.create_proxy("call_function", len, (value,), {}) if is_traced else builtins.len(value)
 
     return length
+
+
+def _is_instance(known: Callable[[fx.Proxy], Any]) -> Callable[[Any, Any], bool]:
+    def is_instance(value: Any, kinds: Any) -> bool:
+        if not isinstance(value, fx.Proxy):
+            return isinstance(value, kinds)
+        found = known(value)  # most of what is not known are tensors
+        return torch.Tensor in leaves(kinds) if found is None else isinstance(found, kinds)
+
+    return is_instance
 
 
 def _range(number: Callable[[fx.Proxy], int]) -> type:

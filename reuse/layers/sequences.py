@@ -7,14 +7,19 @@ the same in every batch, and cut to the longest behind what is stored.
 
 import inspect
 import operator
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 from torch.nn.utils import rnn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from reuse.layers.structure import tensors_in
+
 MODULE = rnn
+VECTORS = "_VF"  # the name under which it holds the functions that are not Python's
 WHOLE_CALLS = (pack_padded_sequence, pad_packed_sequence)
 """Functions that look at lengths, which a tracer does not know."""
 
@@ -58,6 +63,46 @@ def mixes_sequences(node: fx.Node, values: Mapping[fx.Node, Any]) -> bool:
     if node.op == "call_module" or node.target in WHOLE_CALLS:
         return False
     return node.target is to_longest or any(isinstance(values.get(a), PackedSequence) for a in node.all_input_nodes)
+
+
+class Unpacking:
+    """Stands, inside a block, for torch's functions that unpack sequences, and counts what is as long as the longest.
+
+    Attributes:
+        calls: how often sequences were unpacked to no length of the caller's.
+    """
+
+    def __init__(self, more: int = 0) -> None:
+        """Unpack those longer by `more` steps."""
+        self.calls, self._more, self._functions = 0, more, rnn.__dict__[VECTORS]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._functions, name)
+
+    def _pad_packed_sequence(self, *arguments: Any) -> tuple[Tensor, Tensor]:
+        *given, steps = arguments
+        if sys._getframe(1).f_locals.get("total_length") is None:
+            self.calls, steps = self.calls + 1, steps + self._more
+        unpacked: tuple[Tensor, Tensor] = self._functions._pad_packed_sequence(*given, steps)
+        return unpacked
+
+    def __enter__(self) -> "Unpacking":
+        rnn.__dict__[VECTORS] = self
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        rnn.__dict__[VECTORS] = self._functions
+
+
+def depends_on_longest(call: Callable[[], Any], value: Any) -> bool:
+    """Return whether a call that returned a value returns another one of sequences that are unpacked to more steps."""
+    with Unpacking(more=1):
+        try:
+            longer = tensors_in(call())
+        except Exception:  # noqa: BLE001 - a user's layer raises anything where steps do not fit
+            return True
+    pairs = zip(tensors_in(value), longer, strict=False)
+    return not all(a.shape == b.shape and torch.allclose(a, b, equal_nan=True) for a, b in pairs)
 
 
 def holds_packed(value: object) -> bool:

@@ -6,6 +6,8 @@ _KNOWN = {  # what torch.fx and torch.export say -> what it means
     "Constraints violated": "its forward does something else for some numbers of rows",
     "Proxy object cannot be iterated": "its forward iterates over a tensor",
     "in output, which is not a known type": "its forward returns what holds no tensors that torch knows of",
+    "does not require grad and does not have a grad_fn": "its forward takes gradients of what it computes",
+    "We found a fake tensor in the exported program": "its forward makes tensors in a way that is not recorded",
     "no rule registered for HigherOrderOperator": "its forward uses torch.cond or a like operator",
 }
 

@@ -18,7 +18,7 @@ from torch import fx, nn
 
 from reuse.fingerprinting.keeping import Place
 from reuse.layers import sequences
-from reuse.layers.attributes import AssignAttribute, ReadAttribute
+from reuse.layers.attributes import AssignAttribute, ReadAttribute, dotted, outside
 from reuse.layers.example import Example
 from reuse.layers.following import why_unfollowed
 from reuse.layers.meta_values import MetaValues, Returned
@@ -132,7 +132,7 @@ class MixedTracer(fx.Tracer):
             self.check_modes = stack.enter_context(one_mode())
             stack.enter_context(recorded_assignments(self._record_assignment))
             stack.enter_context(recorded_functions(self))
-            stack.enter_context(recorded_names(self, names_of(self.model.forward), self.number))
+            stack.enter_context(recorded_names(self, names_of(self.model.forward), self.number, self.known))
             stack.enter_context(self._repeatable(""))
             yield
 
@@ -170,17 +170,17 @@ class MixedTracer(fx.Tracer):
 
     def number(self, proxy: fx.Proxy) -> int:
         """Return a whole number as the example has it: how often a forward goes round a loop."""
-        value = self._known(proxy)
+        value = self.known(proxy)
         if not isinstance(value, int):
             raise Untraceable("its forward counts to a number that it computes")
         return value
 
     def parts(self, proxy: fx.Proxy) -> tuple[Any, ...] | list[Any] | None:
         """Return what a tuple or list holds, without numbers; None where that is not known, or for rows of a tensor."""
-        value = self._known(proxy)
+        value = self.known(proxy)
         return value if isinstance(value, tuple | list) else None
 
-    def _known(self, proxy: fx.Proxy) -> Any:
+    def known(self, proxy: fx.Proxy) -> Any:
         """Return a value of the example without its numbers; None where it is not known, as at the first try."""
         if self.values is None:
             self.asks_for_values = self.example is not None
@@ -256,7 +256,7 @@ class MixedTracer(fx.Tracer):
     def _entered(self, module: nn.Module, name: str) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(untouched_attributes(module, unless_finished=True))
-            stack.enter_context(recorded_names(self, names_of(module.forward), self.number))
+            stack.enter_context(recorded_names(self, names_of(module.forward), self.number, self.known))
             stack.enter_context(self._repeatable(name))
             yield
 
@@ -277,13 +277,13 @@ class MixedTracer(fx.Tracer):
         yield
         for place in sorted(self.moving.hidden):
             if place[0] == name:
-                raise Untraceable(f"its forward changes {_outside(place)}")
+                raise Untraceable(f"its forward changes {outside(place)}")
         if self._parameters_at(name) != parameters:
             raise Untraceable("its forward writes into parameters by their data")
         if not same_states(states, self.random.states()):
             raise Untraceable("its forward draws random numbers to decide what to do")
         for place in changed(before, self._state(name)):
-            raise Untraceable(f"its forward changes {_dotted(place)!r}")
+            raise Untraceable(f"its forward changes {dotted(place)!r}")
 
     def _parameters_at(self, name: str) -> list[tuple[int, int]]:
         return [(parameter.data_ptr(), parameter._version) for parameter in self.model.get_submodule(name).parameters()]
@@ -302,7 +302,7 @@ class MixedTracer(fx.Tracer):
         if (path, name) not in self.moving.attributes:
             self.assigned.add((path, name))
         if (path, name) in self.assigned or isinstance(value, nn.Module | nn.Parameter):
-            raise Untraceable(f"its forward changes {_dotted((path, name))!r}")
+            raise Untraceable(f"its forward changes {dotted((path, name))!r}")
         self.create_proxy("call_module", self._attribute_call(AssignAttribute, path, name), (value,), {})
         vars(module)[name] = value
         return True
@@ -316,7 +316,7 @@ class MixedTracer(fx.Tracer):
             )
 
     def _attribute_call(self, kind: type[nn.Module], path: str, attribute: str) -> str:
-        target = f"{kind.__name__}_{_dotted((path, attribute)).replace('.', '_')}"
+        target = f"{kind.__name__}_{dotted((path, attribute)).replace('.', '_')}"
         self.attribute_calls[target] = kind(self.model.get_submodule(path), attribute)
         return target
 
@@ -337,14 +337,6 @@ def argument_names(model: nn.Module, count: int) -> list[str]:
 
 def _parameters(model: nn.Module) -> list[inspect.Parameter]:
     return list(inspect.signature(model.forward).parameters.values())
-
-
-def _dotted(place: Place) -> str:
-    return ".".join(part for part in place if part)
-
-
-def _outside(place: Place) -> str:
-    return "what its code reads outside of the model" if place[1] == "class" else f"what is in {_dotted(place)!r}"
 
 
 def _is_fx(place: Place) -> bool:

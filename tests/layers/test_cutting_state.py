@@ -296,6 +296,15 @@ class MakesParameters(ThreeLayers):
         return self.c(self.b(self.a(x)) * scale)
 
 
+SEEN: list[int] = []
+
+
+class CountsInGlobal(ThreeLayers):
+    def forward(self, x: Tensor) -> Tensor:
+        SEEN.append(len(x))
+        return self.c(self.b(self.a(x))) * (1 + 1e-3 * len(SEEN))
+
+
 class AnotherParameter(ThreeLayers):
     def forward(self, x: Tensor) -> Tensor:
         self.b.weight = nn.Parameter(nn.functional.normalize(self.b.weight.detach()))
@@ -442,6 +451,9 @@ CASES = {
         MakesParameter, "a", (X,), "its first call makes the parameter 'scale': call the model on a batch first"
     ),
     "a parameter made by each call": Case(MakesParameters, "a", (X,), "its calls make parameters, 'scale6' among them"),
+    "a list of nobody's": Case(
+        CountsInGlobal, "a", (X,), "cut: its forward changes what its code reads outside of the"
+    ),
     "another parameter": Case(AnotherParameter, "a", (X,), "puts other parameters in place"),
     "other memory": Case(OtherMemory, "a", (X,), frontier=[(4,)]),
     "another size": Case(OtherSize, "a", (X,), "its forward gives a tensor other memory, by resize_"),
@@ -479,6 +491,12 @@ CASES = {
     ),
     "a live batch norm": Case(
         lambda: doubled(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)), "0", (X,), frontier=[(4,)]
+    ),
+    "statistics of each batch, frozen": Case(
+        lambda: doubled(nn.Linear(4, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 2)),
+        "0,1",
+        (X,),
+        frontier=[(4,)],
     ),
     "live statistics between frozen layers": Case(
         lambda: doubled(nn.Linear(4, 4), nn.BatchNorm1d(4, affine=False), nn.Linear(4, 4), nn.Linear(4, 2)),

@@ -245,6 +245,62 @@ class Unpacked(nn.Module):
         return self.c(self.make(self, packed, last, self.how))
 
 
+class PadsInside(nn.Module):
+    """A frozen layer that packs and unpacks by itself, as long as the longest sequence of the batch."""
+
+    def __init__(self, make: Any) -> None:
+        super().__init__()
+        self.a, self.encoder, self.c = nn.Linear(4, 4).double(), PackedEncoder(make), nn.Linear(4, 2).double()
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return self.c(self.encoder(self.a(x), lengths))
+
+
+class PackedEncoder(nn.Module):
+    def __init__(self, make: Any) -> None:
+        super().__init__()
+        self.recurrent, self.make = nn.GRU(4, 4, batch_first=True).double(), make
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return self.make(pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)[0], lengths)
+
+
+class AsksForTypes(Lengths):
+    """Takes lengths as a list, too."""
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        counts = lengths if isinstance(lengths, Tensor) else torch.tensor(lengths)
+        packed = pack_padded_sequence(self.a(x), counts, batch_first=True, enforce_sorted=False)
+        steps, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)
+        return self.c(steps.amax(1)) if isinstance(steps, Tensor) else self.c(steps)
+
+
+class GivenTensor(ThreeLayers):
+    """Takes a tensor, or nothing at all."""
+
+    def forward(self, x: Tensor | None) -> Tensor | None:
+        return self.c(self.b(self.a(x))) if isinstance(x, Tensor) else None
+
+
+class PicksByMask(ThreeLayers):
+    """Computes with those steps alone that are none of the padding."""
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        y, steps = self.a(x), torch.arange(5)[None] < lengths[:, None]
+        z = torch.zeros_like(y)
+        z[steps] = self.b(y[steps] if isinstance(y, Tensor) else y)
+        return self.c(z.mean(1))
+
+
+class PicksByNumber(ThreeLayers):
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        y = self.a(x).flatten(0, 1)
+        where = (torch.arange(5)[None] < lengths[:, None]).flatten().nonzero()[:, 0]
+        z = torch.zeros_like(y).index_add(0, where, self.b(y.index_select(0, where)))
+        return self.c(z.view(-1, 5, 4).mean(1))
+
+
 def averaged(model: Unpacked, packed: Any, last: Tensor, how: dict[str, Any]) -> Tensor:
     """The mean over as many steps as the longest sequence of the batch has."""
     steps, _ = torch.nn.utils.rnn.pad_packed_sequence(packed, **how)
@@ -392,6 +448,22 @@ CASES = {
     "a layer called twice": Case(CalledTwice, "a", (X,), frontier=[(4,)]),
     "autocast": Case(Autocast, "a", (X,), "'a' cannot be cached: it is computed in one block with layers that train"),
     "lengths": Case(Lengths, "a", (SEQUENCES, LENGTHS), frontier=[(5, 4), ()]),
+    "lengths, padded in a layer": Case(
+        lambda: PadsInside(lambda steps, lengths: steps.mean(1)),
+        "a,encoder",
+        (SEQUENCES, LENGTHS),
+        frontier=[(5, 4), ()],
+    ),
+    "lengths, summed in a layer": Case(
+        lambda: PadsInside(lambda steps, lengths: steps.sum(1) / lengths[:, None]),
+        "a,encoder",
+        (SEQUENCES, LENGTHS),
+        frontier=[(4,)],
+    ),
+    "types that are asked for": Case(AsksForTypes, "a,recurrent", (SEQUENCES, LENGTHS), frontier=[(5, 4), ()]),
+    "an input whose type is asked for": Case(GivenTensor, "a", (X,), frontier=[(4,)]),
+    "picks by a mask": Case(PicksByMask, "a", (SEQUENCES, LENGTHS)),
+    "picks by number": Case(PicksByNumber, "a", (SEQUENCES, LENGTHS)),
     "lengths, frozen": Case(Lengths, "a,recurrent", (SEQUENCES, LENGTHS), frontier=[(4,)]),
     **{
         f"lengths, {make.__name__} {how}": Case(
@@ -487,6 +559,24 @@ def test_exact_or_refused(name: str, capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("frozen", ["a", "a,recurrent"])
 def test_an_example_of_one_length_cuts_for_all(make: Any, lengths: list[int], frozen: str) -> None:
     case = Case(lambda: Unpacked(make), frozen, (SEQUENCES, LENGTHS))
+    model = build(case)
+    assert_exact(case, model, cut(model, (SEQUENCES[:3], torch.tensor(lengths))))
+
+
+@pytest.mark.parametrize("lengths", [[5, 5, 5], [3, 3, 3]])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: PadsInside(lambda steps, lengths: steps.mean(1)),
+        lambda: PadsInside(lambda steps, lengths: steps.sum(1) / lengths[:, None]),
+        AsksForTypes,
+        PicksByMask,
+        PicksByNumber,
+    ],
+)
+def test_an_example_of_one_length_does_not_hide_what_depends_on_others(make: Any, lengths: list[int]) -> None:
+    frozen = [name for name, _ in make().named_children() if name not in ("b", "c")]
+    case = Case(make, frozen, (SEQUENCES, LENGTHS))
     model = build(case)
     assert_exact(case, model, cut(model, (SEQUENCES[:3], torch.tensor(lengths))))
 
