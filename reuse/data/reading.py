@@ -60,6 +60,7 @@ def read(spec: Any, options: Options) -> RawData:
 
 def _read_rows(given: Any, options: Options) -> RawData:
     """Return rows that are in memory: arrays, frames or images."""
+    _refuse_several_datasets(given)
     if is_frame(given):
         return source_of_table(given, FRAME, options)
     if is_dataset(given):
@@ -80,6 +81,16 @@ def _read_rows(given: Any, options: Options) -> RawData:
     raise UsageError(
         f"data of type {kind}: give a name or path, a pair (x, y), a data frame, a torch Dataset, or a dict of arrays"
     )
+
+
+def _refuse_several_datasets(given: Any) -> None:
+    """Raise where splits are given as Datasets of torch, of which only one is read and then split."""
+    held = given.values() if isinstance(given, Mapping) else given if isinstance(given, tuple) else ()
+    if any(map(is_dataset, held)):
+        raise UsageError(
+            f"a {type(given).__name__} of Datasets as data: give one of them, which is split, or arrays called "
+            "x_train, y_train, x_test, y_test where you split yourself"
+        )
 
 
 def _are_inputs(given: Any, options: Options) -> bool:

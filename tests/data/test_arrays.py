@@ -252,6 +252,10 @@ def test_an_unknown_spec_names_the_nearest_and_the_path():
         load("digit")
     with pytest.raises(DataError, match=r"there is no file or folder .*nowhere"):
         load("./nowhere")
+    parts = [torch.utils.data.TensorDataset(torch.zeros(4, 2), torch.arange(4) % 2) for _ in range(2)]
+    for several in (tuple(parts), dict(zip(("train", "test"), parts, strict=True))):
+        with pytest.raises(UsageError, match=r"of Datasets as data: give one of them.*x_train"):
+            load(several)
     with pytest.raises(UsageError, match="data of type set"):
         load({1, 2})
 
