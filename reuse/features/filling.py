@@ -25,6 +25,7 @@ from reuse.features.opening import COMPARED_ROWS, Opening
 from reuse.features.planned import PlannedFeatures
 from reuse.features.rotating import Advance
 from reuse.features.running import run_frozen
+from reuse.heap import keep_freed_memory
 from reuse.layers.earlier import EarlierCut
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.planning.plan import Plan
@@ -73,7 +74,7 @@ class Filling:
         with self._reporter.rows(missing, "caching activations") as progress:
             settings: dict[str, Any] = {"compute_rows": at_once, "progress": progress.advance, "probe": probe}
             linked = from_main(lambda: self._fill_from(self._find_link(ways, lacking), store, settings))
-            with together():
+            with together(), keep_freed_memory():
                 size, share = block_bytes(self._features.plan, store.stored), FillShare(rank(), world_size())
                 order = share.of(store.missing(keys), len(keys))
                 with PreparedAhead(self._rows, order, at_once, self._compute, once=self._once) as ahead:

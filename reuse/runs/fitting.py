@@ -12,6 +12,7 @@ from reuse.data.dataset import SPLITS
 from reuse.data.rows import Rows
 from reuse.distributed import LostProcessError, others_needed
 from reuse.errors import ReuseError
+from reuse.heap import keep_freed_memory
 from reuse.reporting import Epoch, Reporter
 from reuse.runs.checkpoints import Saver, load_checkpoint
 from reuse.runs.folder import RunFolder
@@ -146,7 +147,8 @@ def train(
         trainer.network = read.network
         return feed.splits["train"][0]
 
-    with fitting_threads(feed.network, trainer.model, rows[0], settings.batch_size, settings.precision):
+    threads = fitting_threads(feed.network, trainer.model, rows[0], settings.batch_size, settings.precision)
+    with threads, keep_freed_memory():
         fitted = fit(
             trainer,
             rows,

@@ -18,6 +18,7 @@ FOLDER = Path(__file__).parent
         ("bench_layers", ("pass to the last / pass to all", "filling the last / filling all")),
         ("bench_epoch", ("ours / by hand", "ours / scikit-learn")),
         ("bench_layouts", ("convnet:32,64, 28×28: plain / both",)),
+        ("bench_heap", ("vicreg, convnet:32,64, 28×28: left alone / kept",)),
         ("bench_heads", ("4 heads, sgd, batch 32", "4 heads, adam, batch 256")),
         ("bench_solvers", ("logistic, ResNet-18", "ridge, ResNet-18")),
         ("bench_auto_freeze", ("whole / auto_freeze ", "whole / auto_freeze, no cache")),
