@@ -13,6 +13,7 @@ from reuse.layers.preserving import unchanged_state
 from reuse.layers.probing import NOTHING, Moving
 from reuse.layers.structure import leaves, tensors_in
 from reuse.layers.trainability import is_trainable
+from reuse.layers.varying import lone_rows
 
 GRADIENT_TOLERANCE = 1e-3  # of the largest gradient of a parameter: sums over rows round otherwise
 
@@ -53,7 +54,8 @@ def check_cut(
     check.compare(*rows(many), "evaluation mode")
     for first in (0, 1):  # an extreme of the whole batch lies in one half, so the other half would miss it
         check.compare(*rows(many[first::2][::-1]), "rows of the batch depend on each other")
-    check.compare_alone(*rows([0]))
+    for row in lone_rows(large):
+        check.compare_alone(*rows([row]))
 
 
 class _Check:

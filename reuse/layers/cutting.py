@@ -16,7 +16,7 @@ from reuse.layers.checking import check_cut
 from reuse.layers.constancy import ObservedGraph, holds_frozen, shared_constants
 from reuse.layers.divided_graph import DividedGraph, batch_dimension, stored
 from reuse.layers.earlier import EarlierCut, Sides, earlier_cuts, without
-from reuse.layers.example import Example, Given, as_example, distinct_rows
+from reuse.layers.example import Example, Given, as_example
 from reuse.layers.exporting import trace_by_export
 from reuse.layers.following import followed
 from reuse.layers.frontier import find_crossing
@@ -31,11 +31,14 @@ from reuse.layers.splicing import build_prefix, build_suffix
 from reuse.layers.suffix import Suffix, model_name
 from reuse.layers.tracing import TracedModel, trace
 from reuse.layers.trainability import has_hooks, is_frozen, is_mixed, is_trainable, module_called, parameter_read
+from reuse.layers.varying import varied_rows
 
 Tracer = Callable[..., TracedModel]
 
 ROWS = (2, 3, 8)  # a model is called on these batch sizes; it is observed and its cut checked on the first and last
-ROWS_COMPUTED = 73  # that go through the frozen layers to find and check a cut: 22 to probe, 16 to observe, 35 to check
+# Rows that go through the frozen layers to find and check a cut: 22 to probe, 16 to observe, 35 to check; where inputs
+# are whole numbers or masks up to 24 more.
+ROWS_COMPUTED = 73
 
 
 class NothingToCacheError(CutError):
@@ -94,7 +97,7 @@ def cut(model: nn.Module, example: Given, *, keep: Collection[str] = ()) -> Cut:
         12
     """
     _refuse_the_hopeless(model)
-    whole = distinct_rows(as_example(example), ROWS[-1])
+    whole = varied_rows(model, as_example(example), ROWS[-1])
     batches = tuple(whole.rows(slice(rows)) for rows in ROWS)
     with unnested(), unchanged_state(model), living_branches(model):
         moving = _probed(model, batches, whole.rows(slice(1, 1 + ROWS[0])))

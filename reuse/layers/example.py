@@ -12,9 +12,6 @@ from reuse.devices import dtype_name
 from reuse.errors import CutError
 from reuse.layers.structure import leaves, map_tensors, tensors_in
 
-LOUD_ROW = 2  # the first row that only the larger batches of a check hold: what mixes rows must move with it
-
-
 Given = Tensor | Mapping[str, Any] | Sequence[Any]
 """The forms of an example: a tensor, a mapping of keywords, a sequence of arguments."""
 
@@ -79,29 +76,3 @@ def as_example(given: Given) -> Example:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
         raise CutError(f"each tensor of the example must hold the same number of rows; these have the shapes {shapes}")
     return example
-
-
-def distinct_rows(example: Example, rows: int) -> Example:
-    """Return `rows` rows, no two the same, made of those given where they are too few, and one of them loud.
-
-    With equal rows, or rows of one size, a mean or a maximum over the batch would not show.
-    """
-    return example.map(lambda tensor: _distinct(tensor, rows))
-
-
-def _distinct(tensor: Tensor, rows: int) -> Tensor:
-    repeats = (rows + len(tensor) - 1) // len(tensor)
-    copies = tensor.repeat(repeats, *[1] * (tensor.dim() - 1))[:rows].clone()
-    for row in range(1, rows):
-        if any(torch.equal(copies[row], copies[other]) for other in range(row)):
-            copies[row] = _altered(copies[row], row)
-    if copies.is_floating_point():
-        copies[LOUD_ROW] *= 3
-    return copies
-
-
-def _altered(row: Tensor, number: int) -> Tensor:
-    if row.is_floating_point():
-        steps = torch.arange(row.numel(), device=row.device, dtype=row.dtype).reshape(row.shape)
-        return row + (row.abs().mean() + 0.1) * torch.sin((steps + 1) * number)
-    return torch.roll(row, number, dims=-1) if row.dim() else row

@@ -266,6 +266,54 @@ class PackedEncoder(nn.Module):
         return self.make(pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)[0], lengths)
 
 
+class Whole(ThreeLayers):
+    """Glue between frozen layers that takes something of all rows together: the longest, or steps that any has."""
+
+    def __init__(self, step: Any) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return self.c(self.b(self.step(self.a(x), lengths)).mean(1))
+
+
+class WholeInside(Whole):
+    """The same in a frozen layer."""
+
+    def __init__(self, step: Any) -> None:
+        super().__init__(step)
+        self.b = Stepping(self.b, step)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return self.c(self.b(self.a(x), lengths).mean(1))
+
+
+class Stepping(nn.Module):
+    def __init__(self, layer: nn.Module, step: Any) -> None:
+        super().__init__()
+        self.layer, self.step = layer, step
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return self.layer(self.step(x, lengths))
+
+
+def by_longest(y: Tensor, lengths: Tensor) -> Tensor:
+    return y * (lengths.double() / lengths.max())[:, None, None]
+
+
+def by_shortest(y: Tensor, lengths: Tensor) -> Tensor:
+    return y * (lengths.double() - lengths.amin())[:, None, None]
+
+
+def steps_of_any(y: Tensor, lengths: Tensor) -> Tensor:
+    return y[:, (torch.arange(5)[None] < lengths[:, None]).any(0)]
+
+
+def in_order(y: Tensor, lengths: Tensor) -> Tensor:
+    order = lengths.argsort(descending=True, stable=True)
+    return y[order] * lengths[order][:, None, None]
+
+
 class AsksForTypes(Lengths):
     """Takes lengths as a list, too."""
 
@@ -385,6 +433,8 @@ LENGTHS = torch.tensor([5, 3, 4, 1, 2, 5, 3])
 
 BOTH = [(3,), (4,)]
 
+STEPS = (by_longest, by_shortest, steps_of_any, in_order)
+
 CASES = {
     "returns a list": Case(lambda: Returns(lambda y, h: [y, h]), "a", (X,), frontier=[(4,)]),
     "returns a nested tuple": Case(lambda: Returns(lambda y, h: (y, (h, [y, None]))), "a", (X,), frontier=[(4,)]),
@@ -454,6 +504,14 @@ CASES = {
         (SEQUENCES, LENGTHS),
         frontier=[(5, 4), ()],
     ),
+    **{
+        f"{kind.__name__} {step.__name__}": Case(
+            lambda kind=kind, step=step: kind(step), "a,b", (SEQUENCES, LENGTHS), frontier=[(5, 4), crossing]
+        )
+        for kind in (Whole, WholeInside)
+        for step in STEPS
+        for crossing in ((5,) if kind is Whole and step is steps_of_any else (),)
+    },
     "lengths, summed in a layer": Case(
         lambda: PadsInside(lambda steps, lengths: steps.sum(1) / lengths[:, None]),
         "a,encoder",
@@ -563,7 +621,7 @@ def test_an_example_of_one_length_cuts_for_all(make: Any, lengths: list[int], fr
     assert_exact(case, model, cut(model, (SEQUENCES[:3], torch.tensor(lengths))))
 
 
-@pytest.mark.parametrize("lengths", [[5, 5, 5], [3, 3, 3]])
+@pytest.mark.parametrize("lengths", [[5, 5, 5], [3, 3, 3], [5, 3, 4], [1, 4, 4]])
 @pytest.mark.parametrize(
     "make",
     [
@@ -572,6 +630,7 @@ def test_an_example_of_one_length_cuts_for_all(make: Any, lengths: list[int], fr
         AsksForTypes,
         PicksByMask,
         PicksByNumber,
+        *(lambda kind=kind, step=step: kind(step) for kind in (Whole, WholeInside) for step in STEPS),
     ],
 )
 def test_an_example_of_one_length_does_not_hide_what_depends_on_others(make: Any, lengths: list[int]) -> None:
