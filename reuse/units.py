@@ -55,10 +55,26 @@ def format_count(count: int, noun: str) -> str:
     """Return a number of things with their noun.
 
     Example:
-        >>> format_count(1, "prefix"), format_count(2, "prefix")
-        ('1 prefix', '2 prefixes')
+        >>> format_count(1, "prefix"), format_count(2, "prefix"), format_count(2, "category")
+        ('1 prefix', '2 prefixes', '2 categories')
     """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('x') else 's'}"
+    return f"{count} {noun if count == 1 else _plural(noun)}"
+
+
+def verb_of(count: int, one: str, several: str) -> str:
+    """Return the form of a verb that belongs to a number of things.
+
+    Example:
+        >>> verb_of(1, "is", "are")
+        'is'
+    """
+    return one if count == 1 else several
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith(("x", "s")):
+        return f"{noun}es"
+    return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{noun}s"
 
 
 def format_seconds(seconds: float) -> str:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reuse.errors import UsageError
-from reuse.units import UNITS, format_bytes, format_seconds, parse_bytes
+from reuse.units import UNITS, format_bytes, format_count, format_seconds, parse_bytes, verb_of
 
 WRITTEN = {
     "0": 0,
@@ -76,3 +76,12 @@ def test_small_counts_are_shown_exactly(count: int) -> None:
 @pytest.mark.parametrize("seconds", DURATIONS)
 def test_durations_are_readable(seconds: float) -> None:
     assert format_seconds(seconds) == DURATIONS[seconds]
+
+
+@pytest.mark.parametrize(("noun", "several"), [
+    ("row", "rows"), ("category", "categories"), ("key", "keys"), ("class", "classes"), ("prefix", "prefixes"),
+    ("missing value", "missing values"),
+])  # fmt: skip
+def test_nouns_are_in_the_number_that_is_counted(noun: str, several: str) -> None:
+    assert [format_count(count, noun) for count in (0, 1, 2)] == [f"0 {several}", f"1 {noun}", f"2 {several}"]
+    assert [verb_of(count, "is", "are") for count in (0, 1, 2)] == ["are", "is", "are"]

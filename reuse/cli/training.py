@@ -11,6 +11,7 @@ from reuse.cli.objectives import list_objectives, with_own
 from reuse.cli.options import CONFIG, JSON, PATTERNS, QUIET, Command, with_settings
 from reuse.cli.saying import announce, say
 from reuse.settings.commands import FinetuneArguments, PretrainArguments
+from reuse.units import format_count
 
 SPLITS = ("train", "valid", "test")  # in the order in which they are shown
 
@@ -177,7 +178,8 @@ def _summary(result: Any) -> str:
     if result.cache:
         rows = result.cache["rows"]
         parts.append(
-            f"cache {'hit' if result.cache['hit'] else 'filled'}: {rows['computed']} rows computed, {rows['found']} "
+            f"cache {'hit' if result.cache['hit'] else 'filled'}: {format_count(rows['computed'], 'row')} "
+            f"computed, {rows['found']} "
             f"found, {format_bytes(result.cache['bytes'])}"
         )
     parts.append(", ".join(f"{name} {format_seconds(value)}" for name, value in result.seconds.items() if value))

@@ -38,6 +38,7 @@ from reuse.data.tables import TableSamples
 from reuse.data.targets import Targets, encode_targets
 from reuse.data.text import TextSamples, are_texts, as_texts_of
 from reuse.errors import DataError, UsageError
+from reuse.units import format_count
 
 ROLES = {f"{role}{suffix}" for role in "xy" for suffix in ("", *(f"_{part}" for part in SPLITS))}
 IMAGE_DIMENSIONS = 3  # of one picture: height, width, channels
@@ -171,7 +172,8 @@ def _pairs(arrays: Mapping[str, Any], name: str) -> dict[str, tuple[Any, Any]]:
         num_rows = _num_rows(x, f"x{suffix}")
         if y is not None and num_rows != (num_targets := _num_rows(y, f"y{suffix}")):
             raise DataError(
-                f"{name}: x{suffix} has {num_rows} rows and y{suffix} has {num_targets}: give one target a row"
+                f"{name}: x{suffix} has {format_count(num_rows, 'row')} and y{suffix} has {num_targets}: give "
+                "one target a row"
             )
     return pairs
 

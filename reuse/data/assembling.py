@@ -17,6 +17,7 @@ from reuse.data.reading import read
 from reuse.data.row_weights import fitted_scale, relative_weights
 from reuse.data.splitting import Parts
 from reuse.data.tables import TableSamples
+from reuse.units import format_count, verb_of
 
 LISTED_FEATURES = 30
 # Kinds whose rows are digested when they are loaded; images would be read for it.
@@ -73,7 +74,7 @@ def assemble(source: RawData, parts: Parts, options: Options, test_data: str | N
 def _features(preprocessing: Preprocessing) -> str:
     names = [repr(column.name) for column in preprocessing.columns]
     listed = ", ".join(names[:LISTED_FEATURES]) + (", …" if len(names) > LISTED_FEATURES else "")
-    return f"{len(names)} feature{'s' if len(names) > 1 else ''}: {listed}"
+    return f"{format_count(len(names), 'feature')}: {listed}"
 
 
 def _inputs(source: RawData, parts: Parts, preprocessing: Preprocessing) -> dict[str, tuple[Inputs, tuple[str, ...]]]:
@@ -117,4 +118,10 @@ def _repeated(splits: Mapping[str, Split]) -> list[str]:
     count = int(np.isin(digests["test"][:, 0], digests["train"][:, 0]).sum())
     if not count:
         return []
-    return [f"{count} of {len(splits['test'])} test rows stand in the training split too, with the same inputs"]
+    return [
+        (
+            f"{count} of {format_count(len(splits['test']), 'test row')} {verb_of(count, 'stands', 'stand')} in "
+            "the training split "
+            "too, with the same inputs"
+        )
+    ]

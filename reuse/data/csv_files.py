@@ -22,6 +22,7 @@ from reuse.data.freed_memory import give_back
 from reuse.data.large_numbers import EXACT
 from reuse.errors import DataError
 from reuse.files import BoundedReader, check_regular
+from reuse.units import format_count, verb_of
 
 DELIMITERS = ",;\t|"
 COMPRESSIONS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -143,7 +144,8 @@ class CsvFile:
             for row, record in enumerate(self._records(), start=-1):
                 if row >= 0 and len(record) != (count := len(self.names)):
                     raise DataError(
-                        f"{self.path}: row {row} (from 0) has {len(record)} cells, and there are {count} columns"
+                        f"{self.path}: row {row} (from 0) has {format_count(len(record), 'cell')}, and there "
+                        f"{verb_of(count, 'is', 'are')} {format_count(count, 'column')}"
                     )
         except csv.Error as error:  # a cell without an end
             raise _unreadable(self.path, error) from error

@@ -10,6 +10,7 @@ from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.targets import TargetScale
 from reuse.devices import Compute
+from reuse.units import format_count
 
 SPLITS = ("train", "valid", "test")
 LISTED_CLASSES = 20  # how many a summary names
@@ -91,11 +92,11 @@ class Dataset:
             return "no labels"
         if self.task == "regression":
             return "numbers" if self.num_outputs == 1 else f"{self.num_outputs} numbers a row"
-        kind = "classes" if self.task == "classification" else "labels"
+        kind = "class" if self.task == "classification" else "label"
         counts = torch.stack([self._count(getattr(self, name)) for name in SPLITS]).sum(0)
         listed = [f"{name} {count:,}" for name, count in zip(self.classes, counts.tolist(), strict=True)]
         more = ["…"] if len(listed) > LISTED_CLASSES else []
-        return f"{len(listed)} {kind} ({', '.join([*listed[:LISTED_CLASSES], *more])})"
+        return f"{format_count(len(listed), kind)} ({', '.join([*listed[:LISTED_CLASSES], *more])})"
 
     def _count(self, split: Split) -> Tensor:
         """Return how many rows of a split each class or label has."""

@@ -11,6 +11,7 @@ from reuse.data.frames import as_frame, is_frame
 from reuse.data.raw import NO_TARGET, Options, RawData
 from reuse.data.table_files import source_of_table
 from reuse.errors import DataError, UsageError
+from reuse.units import format_count
 
 FRAME = "the data frame"
 
@@ -44,7 +45,10 @@ def read_frames(pairs: Mapping[str, tuple[Any, Any]], parts: Mapping[str, np.nda
         return replace(source, parts=parts)
     beside = pd.concat([_as_columns(y) for y in targets], ignore_index=True)
     if len(beside) != len(joined):
-        raise DataError(f"{FRAME} has {len(joined)} rows and {len(beside)} targets: give one target a row")
+        raise DataError(
+            f"{FRAME} has {format_count(len(joined), 'row')} and {format_count(len(beside), 'target')}: give "
+            "one target a row"
+        )
     joined, beside, notes = _told_apart(joined, beside)
     named = replace(options, target=",".join(beside.columns))
     return replace(source_of_table(pd.concat([joined, beside], axis=1), FRAME, named, notes=notes), parts=parts)

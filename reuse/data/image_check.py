@@ -20,6 +20,7 @@ from reuse.devices import free_memory
 from reuse.errors import DataError, UnusableImagesError
 from reuse.listing import some_of
 from reuse.reporting import Reporter
+from reuse.units import format_count, verb_of
 
 DECODED_SHARE = 4  # one part in four of the free memory may hold decoded images
 LISTED = 5  # files named in an error
@@ -206,10 +207,14 @@ def _refuse_broken(files: Sequence[ImageFile], broken: Mapping[int, ImageFinding
     damaged = [row for row, finding in broken.items() if not finding.is_large]
     parts = []
     if damaged:
-        parts.append(f"{len(damaged)} broken images ({_listed(files, broken, damaged)}): mend them")
+        parts.append(
+            f"{format_count(len(damaged), 'broken image')} ({_listed(files, broken, damaged)}): mend "
+            f"{verb_of(len(damaged), 'it', 'them')}"
+        )
     if large:
         parts.append(
-            f"{len(large)} images of more than {most:,} pixels ({_listed(files, broken, large)}): make them smaller, "
+            f"{format_count(len(large), 'image')} of more than {most:,} pixels "
+            f"({_listed(files, broken, large)}): make them smaller, "
             "read them with --max-pixels"
         )
     raise UnusableImagesError(f"{'; '.join(parts)}, or set them aside with --skip-bad")

@@ -17,6 +17,7 @@ from reuse.data.raw import Options, RawData, refuse_table_options
 from reuse.data.walking import list_files, parts_of
 from reuse.errors import DataError
 from reuse.files import check_fits, open_regular, room
+from reuse.units import format_count, verb_of
 
 MEMBER_BYTES = 2048  # that knowing of a member of an archive takes
 Found = Sequence[tuple[str, Path | bytes]]
@@ -132,4 +133,9 @@ def _note_others(found: Found, images: Found) -> Iterable[str]:
     if not suffixes:
         return ()
     listed = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5))
-    return (f"{suffixes.total()} files are not images and were left aside ({listed})",)
+    return (
+        (
+            f"{format_count(suffixes.total(), 'file')} "
+            f"{verb_of(suffixes.total(), 'is not an image and was', 'are not images and were')} left aside ({listed})"
+        ),
+    )

@@ -12,6 +12,7 @@ from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, refuse_other_kind
 from reuse.data.scales import white_of
 from reuse.errors import DataError
+from reuse.units import format_count, verb_of
 
 
 def read_images(files: Sequence[ImageFile], name: str, options: Options) -> ImageSamples:
@@ -65,4 +66,5 @@ def _white(files: Sequence[ImageFile], found: Sequence[ImageFinding]) -> tuple[f
         )
     highest = max(depth.highest for depth in depths.values())
     white = white_of(highest, is_whole=True in examples)
-    return white, (f"{len(depths)} images are deeper than 8 bits: white is {white:g}, their largest value {highest:g}",)
+    deeper = f"{format_count(len(depths), 'image')} {verb_of(len(depths), 'is', 'are')} deeper than 8 bits"
+    return white, (f"{deeper}: white is {white:g}, their largest value {highest:g}",)

@@ -10,6 +10,7 @@ from reuse.data.raw import RawData
 from reuse.data.splitting import Parts
 from reuse.errors import DataError, UsageError
 from reuse.menus import suggest
+from reuse.units import format_count, verb_of
 
 KeptClasses = str | int | Sequence[str | int]
 """Names, numbers from 0 or ranges of numbers: one, a list, or separated by commas."""
@@ -24,7 +25,9 @@ def labelled_rows(source: RawData) -> RawData:
     """
     if source.targets is None or (known := source.is_labelled[source.rows]).all():
         return source
-    note = f"{int((~known).sum())} of {len(known)} rows have no label: they are left aside"
+    count = int((~known).sum())
+    left = verb_of(count, "has no label: it is", "have no label: they are")
+    note = f"{count} of {format_count(len(known), 'row')} {left} left aside"
     return replace(source, rows=source.rows[known], notes=(*source.notes, note))
 
 
@@ -171,7 +174,7 @@ def _choose(source: RawData, rows: np.ndarray, count: int, is_per_class: bool, s
         _refuse_too_many(count, sizes[smallest], f"rows of class {smallest}")
         return np.concatenate([members[:count] for members in ordered])
     if count < len(source.classes):
-        raise DataError(f"{count} labels for {len(source.classes)} classes: give at least one a class")
+        raise DataError(f"{format_count(count, 'label')} for {len(source.classes)} classes: give at least one a class")
     _refuse_too_many(count, len(rows), "rows")
     return np.concatenate(ordered)[np.argsort(np.concatenate(keys), kind="stable")][:count]
 
@@ -186,7 +189,14 @@ def _divide(source: RawData, rows: np.ndarray, parts: Parts) -> Parts:
     counts = [max(1, round(VALID_SHARE * len(m))) if len(m) > 1 else 0 for m in members]
     valid = np.concatenate([m[:n] for m, n in zip(members, counts, strict=True)])
     train = np.concatenate([m[n:] for m, n in zip(members, counts, strict=True)])
-    notes = parts.notes if len(valid) else (*parts.notes, f"{len(rows)} labels leave none for validation")
+    notes = (
+        parts.notes
+        if len(valid)
+        else (
+            *parts.notes,
+            f"{format_count(len(rows), 'label')} {verb_of(len(rows), 'leaves', 'leave')} none for validation",
+        )
+    )
     return Parts(np.sort(train), np.sort(valid), parts.test, notes)
 
 

@@ -22,6 +22,7 @@ from reuse.reporting import Reporter
 from reuse.settings.calling import carried, takes
 from reuse.settings.data import DataSettings
 from reuse.settings.setting import settings_of
+from reuse.units import format_count, verb_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +167,11 @@ def _with_wanted_labels(source: RawData, arguments: LoadArguments) -> RawData:
     if arguments.supervised or arguments.classes is not None or arguments.labels is not None:
         return labelled_rows(source)
     count = int(source.is_labelled[source.rows].sum())
-    note = f"{count} of {len(source.rows)} rows have a label: all are learned from, and no label is looked at"
+    note = (
+        f"{count} of {format_count(len(source.rows), 'row')} {verb_of(count, 'has', 'have')} a label: all are "
+        "learned from, "
+        "and no label is looked at"
+    )
     return replace(source.without_targets(), notes=(*source.notes, note))
 
 
@@ -181,5 +186,8 @@ def _with_test_inputs(parts: Parts, labels: int | str | None) -> Parts:
     """Return parts whose training rows include the test rows, for training without targets."""
     if labels not in (None, ALL_LABELS):
         raise UsageError("transductive pretraining takes no targets, so labels cannot be counted: give one of the two")
-    note = f"transductive: the inputs of {len(parts.test)} test rows are trained on too, without any targets"
+    note = (
+        f"transductive: the inputs of {format_count(len(parts.test), 'test row')} are trained on too, "
+        "without any targets"
+    )
     return replace(parts, train=np.union1d(parts.train, parts.test), notes=(*parts.notes, note))

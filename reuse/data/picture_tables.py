@@ -17,6 +17,7 @@ from reuse.data.raw import Options
 from reuse.data.table_roles import named_columns
 from reuse.data.tables import as_texts
 from reuse.errors import DataError
+from reuse.units import format_count
 
 Columns = Mapping[str, pd.Series]
 
@@ -62,7 +63,8 @@ def read_pictures(columns: Columns, pictures: str, name: str, options: Options) 
     missing = [row for row, picture in enumerate(held) if _is_missing(picture)]
     if missing:
         raise DataError(
-            f"{name}: column {pictures!r} has no picture in row {missing[0]} (from 0; {len(missing)} such rows): fill "
+            f"{name}: column {pictures!r} has no picture in row {missing[0]} (from 0; "
+            f"{format_count(len(missing), 'such row')}): fill "
             "it in or remove the row"
         )
     return read_images(as_image_files(held, _folder_of(name)), name, options)

@@ -13,6 +13,7 @@ from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, refuse_image_options, refuse_other_kind
 from reuse.data.sequence_arrays import fit_length
 from reuse.errors import DataError, UsageError
+from reuse.units import format_count, verb_of
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ class TokenSamples:
                 )
             num_cut += int(block[:, preprocessing.sequence_length :].any(axis=1).sum())
         note = (
-            f"{num_cut} of {len(rows)} rows are longer than {preprocessing.sequence_length} tokens: the rest is cut off"
+            f"{num_cut} of {format_count(len(rows), 'row')} {verb_of(num_cut, 'is', 'are')} longer than "
+            f"{format_count(preprocessing.sequence_length or 0, 'token')}: the rest is cut off"
         )
         return inputs, (note,) if num_cut else ()
 

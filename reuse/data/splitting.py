@@ -10,6 +10,7 @@ from reuse.data.drawing import draw_rows
 from reuse.data.raw import RawData
 from reuse.errors import DataError, UsageError
 from reuse.listing import some_of
+from reuse.units import format_count, verb_of
 
 VALID_FRACTION, TEST_FRACTION = 0.2, 0.2
 NO_ROWS = np.empty(0, np.int64)
@@ -62,7 +63,13 @@ def split_rows(source: RawData, valid_fraction: float | None, test_fraction: flo
             parts["train"], parts[part], note = _take(source, parts["train"], fraction, seed, part)
             notes += note
             if source.parts and fraction:
-                notes += (f"{part}: {len(parts[part])} of the {given} training rows are drawn, as the data bring none",)
+                notes += (
+                    (
+                        f"{part}: {len(parts[part])} of the {format_count(given, 'training row')} "
+                        f"{verb_of(len(parts[part]), 'is', 'are')} drawn, as the data "
+                        "bring none"
+                    ),
+                )
     train, valid, test = (np.sort(parts[name]).astype(np.int64) for name in SPLITS)
     ordered = Parts(train, valid, test, notes)
     _refuse_straddling(source, ordered)
@@ -128,7 +135,10 @@ def _strata(source: RawData, rows: np.ndarray, unlabelled: int) -> np.ndarray:
 
 def _take_rows(rows: np.ndarray, count: int, strata: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
     if len(rows) - count < (1 if strata is None else len(np.unique(strata))):
-        raise DataError(f"{len(rows)} rows are too few to draw {count} of them for another split: give more rows")
+        raise DataError(
+            f"{format_count(len(rows), 'row')} {verb_of(len(rows), 'is', 'are')} too few to draw {count} of "
+            "them for another split: give more rows"
+        )
     return draw_rows(rows, count, strata, seed % 2**32)
 
 

@@ -13,6 +13,7 @@ from reuse.data.large_numbers import fall_together
 from reuse.data.preprocessing import Column
 from reuse.errors import DataError
 from reuse.listing import differ_in_case
+from reuse.units import format_count, verb_of
 
 MISSING = "(missing)"
 MOST_CATEGORIES = 100
@@ -141,7 +142,8 @@ def _refuse_unread_numbers(name: str, values: pd.Series) -> None:
                 "2024-01-31, put a letter before categories, or leave the column out with ignore"
             )
         raise DataError(
-            f"column {name!r} holds {text!r} in row {row} (from 0), and {count} of its {total} values look "
+            f"column {name!r} holds {text!r} in row {row} (from 0), and {count} of its {format_count(total, 'value')} "
+            f"{verb_of(count, 'looks', 'look')} "
             "like numbers: write missing values as empty and decimals with a point; put a letter before categories"
         )
 
@@ -194,7 +196,7 @@ def _notes(fitted: FittedColumn, values: pd.Series, rows: np.ndarray) -> Iterato
         )
     elif not column.is_numeric:
         alone = ": it tells nothing" if len(column.categories) == 1 else ""
-        yield f"{name}: text, {len(column.categories)} categories{alone}"
+        yield f"{name}: text, {format_count(len(column.categories), 'category')}{alone}"
     if not column.is_numeric and (note := differ_in_case(column.categories)):
         yield f"{name}: {note}"
 

@@ -15,6 +15,7 @@ from reuse.data.tables import as_texts
 from reuse.data.targets import FEW_CLASSES, Targets, encode_targets
 from reuse.errors import DataError, UsageError
 from reuse.menus import suggest
+from reuse.units import format_count, verb_of
 
 TARGET_NAMES = ("target", "label", "class", "y")
 SETTINGS = ("group_by", "split_column", "sample_weight")
@@ -129,7 +130,8 @@ def weights_of(columns: Columns, sample_weight: str) -> np.ndarray:
     bad = np.flatnonzero(~((weights >= 0) & np.isfinite(weights)))
     if len(bad):
         raise DataError(
-            f"sample_weight={sample_weight!r} is {weights[bad[0]]:g} in row {bad[0]} (from 0; {len(bad)} such rows): "
+            f"sample_weight={sample_weight!r} is {weights[bad[0]]:g} in row {bad[0]} (from 0; "
+            f"{format_count(len(bad), 'such row')}): "
             "give finite numbers of 0 or more"
         )
     return weights
@@ -183,7 +185,8 @@ def _refuse_unread_numbers(name: str, values: pd.Series) -> None:
     fractions = sum("." in spelling or "," in spelling for spelling in spellings)
     if len(spellings) > FEW_CLASSES or 2 * fractions >= len(spellings):
         raise DataError(
-            f"target {name!r} holds {text!r} in row {row} (from 0), and {count} of its {total} values look like "
+            f"target {name!r} holds {text!r} in row {row} (from 0), and {count} of its {format_count(total, 'value')} "
+            f"{verb_of(count, 'looks', 'look')} like "
             "numbers: write them as 1234567.5, without units, and what is missing as empty, or say "
             "task='classification'"
         )
@@ -210,7 +213,9 @@ def _texts_of(columns: Columns, name: str, setting: str) -> np.ndarray:
     texts = as_text_column(typed(name, columns[name]))
     missing = np.flatnonzero(texts.isna())
     if len(missing):
-        raise DataError(f"{setting}={name!r} has no value in row {missing[0]} (from 0; {len(missing)} such rows)")
+        raise DataError(
+            f"{setting}={name!r} has no value in row {missing[0]} (from 0; {format_count(len(missing), 'such row')})"
+        )
     found: np.ndarray = texts.to_numpy(str)
     return found
 

@@ -18,6 +18,7 @@ from reuse.data.raw import Options, refuse_image_options, refuse_other_kind
 from reuse.data.table_columns import MISSING, fit_columns
 from reuse.errors import DataError
 from reuse.menus import suggest
+from reuse.units import format_count, verb_of
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,14 @@ class TableSamples:
             count = int(self.columns[column.name].isna().sum()) if column.name in self.columns else 0
             if count and column.is_numeric:
                 notes.append(
-                    f"column {column.name!r}: {count} missing values, {column.fill:g} (training median) put in"
+                    f"column {column.name!r}: {format_count(count, 'missing value')}, {column.fill:g} (training "
+                    "median) put in"
                 )
             elif count and MISSING in column.categories:
-                notes.append(f"column {column.name!r}: {count} missing values, a category of their own")
+                notes.append(
+                    f"column {column.name!r}: {format_count(count, 'missing value')}, a category of "
+                    f"{verb_of(count, 'its', 'their')} own"
+                )
         return tuple(notes)
 
     def inputs(self, rows: np.ndarray, preprocessing: Preprocessing) -> tuple[Inputs, tuple[str, ...]]:
@@ -224,4 +229,9 @@ def _unseen(column: Column, values: pd.Series, rows: np.ndarray) -> list[str]:
     if not len(unseen):
         return []
     examples = ", ".join(repr(text) for text in sorted(set(unseen.where(unseen.notna(), MISSING)))[:5])
-    return [f"column {column.name!r}: {len(unseen)} rows with a category that was not fitted ({examples}): all zeros"]
+    return [
+        (
+            f"column {column.name!r}: {format_count(len(unseen), 'row')} with a category that was not fitted "
+            f"({examples}): all zeros"
+        )
+    ]

@@ -13,6 +13,7 @@ from reuse.data.column_types import is_number
 from reuse.errors import DataError
 from reuse.listing import differ_in_case
 from reuse.menus import lookup
+from reuse.units import format_count
 
 WHOLE_NUMBER = re.compile(r"-?(0|[1-9]\d{0,15})")
 MOST_INTEGER_CLASSES = 100
@@ -148,7 +149,11 @@ def _encode_one(raw: np.ndarray, name: str) -> Targets:
             else ""
         )
         return replace(_classes(raw, (name,)), note=note)
-    note = f"target {name!r} takes {len(values)} different whole numbers: regression" if (values % 1 == 0).all() else ""
+    note = (
+        f"target {name!r} takes {format_count(len(values), 'different whole number')}: regression"
+        if (values % 1 == 0).all()
+        else ""
+    )
     return replace(_numbers(raw, (name,)), note=note)
 
 
@@ -258,5 +263,6 @@ def _refuse(bad: np.ndarray, names: tuple[str, ...], what: str) -> None:
         row, column = np.argwhere(bad)[0].tolist()
         name = names[column] if column < len(names) else f"{names[0]}[{column}]"
         raise DataError(
-            f"target {name!r} {what} in row {row} (from 0; {int(bad.sum())} such values): fill it in or remove the row"
+            f"target {name!r} {what} in row {row} (from 0; {format_count(int(bad.sum()), 'such value')}): fill "
+            "it in or remove the row"
         )

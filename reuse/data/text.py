@@ -17,6 +17,7 @@ from reuse.data.raw import Options, refuse_image_options, refuse_other_kind
 from reuse.data.tokenized import fit_tokens, tokenized
 from reuse.data.words import UNSPACED, split_words
 from reuse.errors import DataError
+from reuse.units import format_count, verb_of
 
 PADDING, UNKNOWN = 0, 1
 FIRST_WORD = 2
@@ -58,11 +59,15 @@ class TextSamples:
         kept = sorted(counts, key=lambda word: (-counts[word], word))[:limit]
         notes = [f"texts: the {len(kept)} most frequent of {len(counts)} different words in the training split"]
         if options.sequence_length is None:
-            notes.append(f"texts: {length} words are read, as {LENGTH_PERCENTILE} % of the training split have no more")
+            notes.append(
+                f"texts: {format_count(length, 'word')} {verb_of(length, 'is', 'are')} read, as "
+                f"{LENGTH_PERCENTILE} % of the training split have no more"
+            )
         unspaced = sum(text is not None and UNSPACED.search(text) is not None for text in self.texts[rows])
         if unspaced:
             notes.append(
-                f"texts: {unspaced} of {len(rows)} are in a script without spaces between words (Chinese, Thai, …) and "
+                f"texts: {unspaced} of {len(rows)} {verb_of(unspaced, 'is', 'are')} in a script without spaces "
+                "between words (Chinese, Thai, …) and "
                 "read letter by letter: texts that are split into words by spaces before are learned from better"
             )
         fitted = Preprocessing(
@@ -79,9 +84,14 @@ class TextSamples:
         notes = []
         if inputs.num_cut:
             length = preprocessing.sequence_length
-            notes.append(f"{inputs.num_cut} of {len(rows)} texts are longer than {length} words: the rest is cut off")
+            notes.append(
+                f"{inputs.num_cut} of {format_count(len(rows), 'text')} {verb_of(inputs.num_cut, 'is', 'are')} "
+                "longer than "
+                f"{format_count(length or 0, 'word')}: the rest is cut off"
+            )
         if inputs.num_empty:
-            notes.append(f"{inputs.num_empty} of {len(rows)} texts hold no word: they are all padding")
+            padding = verb_of(inputs.num_empty, "holds no word: it is", "hold no word: they are")
+            notes.append(f"{inputs.num_empty} of {format_count(len(rows), 'text')} {padding} all padding")
         return inputs, tuple(notes)
 
 

@@ -16,6 +16,7 @@ from reuse.data.several import SeveralInputs
 from reuse.data.tokenizers import Tokenizing, load_tokenizer
 from reuse.errors import DataError, UsageError
 from reuse.layout import Layout, RowTensor, names_of
+from reuse.units import format_count, verb_of
 
 LENGTH_PERCENTILE = 95
 SHORTEST = 8
@@ -82,9 +83,13 @@ def tokenized(texts: Sequence[str | None], preprocessing: Preprocessing) -> tupl
     each = [np.asarray(arrays[name] if arrays else np.empty((0, length)), np.int64) for name in names_of(layout)]
     notes = []
     if num_cut := _num_cut(tokenizer, given, arrays, length):
-        notes.append(f"{num_cut} of {len(texts)} texts are longer than {length} tokens: the rest is cut off")
+        notes.append(
+            f"{num_cut} of {format_count(len(texts), 'text')} {verb_of(num_cut, 'is', 'are')} longer than "
+            f"{length} tokens: the "
+            "rest is cut off"
+        )
     if num_empty := sum(not text.strip() for text in given):
-        notes.append(f"{num_empty} of {len(texts)} texts are empty")
+        notes.append(f"{num_empty} of {format_count(len(texts), 'text')} {verb_of(num_empty, 'is', 'are')} empty")
     return SeveralInputs(each, layout, np.arange(len(texts))), tuple(notes)
 
 

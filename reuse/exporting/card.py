@@ -8,6 +8,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from reuse.exporting.card_facts import code, facts_of, markdown_cell
 from reuse.exporting.exportable import Exportable, Format
 from reuse.exporting.serving import meaning_of_rows
+from reuse.units import format_count
 from reuse.version import __version__
 
 KINDS = {"images": "image", "table": "tabular", "vectors": "tabular", "text": "text", "tokenized": "text"}
@@ -60,7 +61,11 @@ def _header(source: Exportable, form: Format) -> ModelCardData:
 
 def _opening(source: Exportable) -> str:
     manifest, model = source.manifest, source.model
-    what = f"{len(model.classes)} classes" if model.task == "classification" else f"{source.recipe.num_outputs} outputs"
+    what = (
+        f"{len(model.classes)} classes"
+        if model.task == "classification"
+        else format_count(source.recipe.num_outputs, "output")
+    )
     origin = f", fine-tuned from {code(manifest.source)}" if manifest.source else ""
     return (
         f"# {markdown_cell(source.name)}\n\nA {code(source.recipe.spec)} for {model.task} ({what}){origin}, trained on "

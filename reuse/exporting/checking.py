@@ -5,6 +5,7 @@ from torch import Tensor
 
 from reuse.errors import ReuseError
 from reuse.exporting.exportable import Exportable, Predict
+from reuse.units import format_count
 
 TOLERANCE = 1e-4  # of a probability, or of a standard deviation of the targets
 BATCHES = (1, 3, 8)
@@ -28,7 +29,8 @@ def largest_difference(source: Exportable, exported: Predict) -> float:
         difference = _difference(exported(rows), expected, source)
         if not difference <= TOLERANCE:  # NaN is none
             raise ReuseError(
-                f"the export is not kept: on {count} rows it predicts otherwise than the run, by {difference:.2g} and "
+                f"the export is not kept: on {format_count(count, 'row')} it predicts otherwise than the run, "
+                f"by {difference:.2g} and "
                 f"not {TOLERANCE:g} at most; export --to safetensors keeps the weights themselves"
             )
         found = max(found, difference)

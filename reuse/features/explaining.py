@@ -6,6 +6,7 @@ from typing import Any
 
 from reuse.features.planned import PlannedFeatures
 from reuse.fingerprinting.fingerprint import OWN, Fingerprint
+from reuse.units import verb_of
 
 SHOWN = 4  # names that are listed of many that differ alike
 
@@ -59,7 +60,12 @@ class Explanation:
         if self.hit:
             return [f"hit: all {rows} rows are cached under {self.key}"]
         if self.found:
-            return [f"{self.missing} of {rows} rows are new to the cached prefix {self.key}; {self.found} are found"]
+            return [
+                (
+                    f"{self.missing} of {rows} rows {verb_of(self.missing, 'is', 'are')} new to the cached prefix "
+                    f"{self.key}; {self.found} {verb_of(self.found, 'is', 'are')} found"
+                )
+            ]
         if self.nearest == self.key:
             return [
                 f"none of the {rows} rows is cached yet under {self.key}: the frozen layers are known, the rows new"

@@ -18,6 +18,7 @@ from reuse.objectives.supervised import supervised
 from reuse.settings.calling import takes
 from reuse.settings.uses import EnsembleArguments
 from reuse.training.evaluation import evaluate
+from reuse.units import format_count
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,9 @@ def ensemble_runs(
         raise UsageError("weights and mix exclude each other: mix fits the weights")
     members = tuple(find_members(runs, device, trust))
     if len(members) < 2:
-        raise UsageError(f"an ensemble of {len(members)} members: give two runs or more, or a run's folder snapshots")
+        raise UsageError(
+            f"an ensemble of {format_count(len(members), 'member')}: give two runs or more, or a run's folder snapshots"
+        )
     if mix:
         rows = find_rows(members, own_data(members, data), "valid")
         fitted = fit_weights(rows.predict_all(members, batch_size), rows.targets(members), members[0].model.task)

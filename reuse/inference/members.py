@@ -20,6 +20,7 @@ from reuse.runs.models import SavedModel, load_model
 from reuse.runs.snapshots import FOLDER as SNAPSHOTS
 from reuse.runs.snapshots import snapshot_epochs, snapshot_models
 from reuse.settings.files import ARRAYS
+from reuse.units import verb_of
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,10 @@ def find_rows(members: Sequence[Member], data: DataRequest, split: str | None) -
         raise DataError(f"no row is in the {name} split of all runs: train them with the same split_seed")
     notes = list(dict.fromkeys(note for rows in selected for note in rows.notes))
     if len(numbers) < largest:
-        notes.append(f"{len(numbers)} of {largest} rows are in the {name} split of all runs: only these count")
+        notes.append(
+            f"{len(numbers)} of {largest} rows {verb_of(len(numbers), 'is', 'are')} in the {name} split of all "
+            "runs: only these count"
+        )
     return CommonRows(selected, [_places(rows, numbers) for rows in selected], numbers, tuple(notes))
 
 

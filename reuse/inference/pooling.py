@@ -9,6 +9,7 @@ from scipy.optimize import minimize  # type: ignore[import-untyped]
 from torch import Tensor
 
 from reuse.errors import DataError, RunError, UsageError
+from reuse.units import format_count
 
 SMALLEST = 1e-12  # a probability of 0 would make a loss infinite
 
@@ -78,7 +79,9 @@ def shares_of(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
         return (1 / count,) * count
     total = sum(weights)
     if len(weights) != count or not all(weight >= 0 for weight in weights) or not 0 < total < float("inf"):
-        raise UsageError(f"weights {list(weights)} for {count} members: give one of 0 or more for each, not all 0")
+        raise UsageError(
+            f"weights {list(weights)} for {format_count(count, 'member')}: give one of 0 or more for each, not all 0"
+        )
     return tuple([float(weight / total) for weight in weights])
 
 

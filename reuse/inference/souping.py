@@ -29,6 +29,7 @@ from reuse.settings.uses import SoupArguments
 from reuse.training.batches import batch_sizes, batches, row_order
 from reuse.training.state import copied
 from reuse.training.statistics import compute_statistics
+from reuse.units import format_count
 
 METHODS = {"greedy": True, "uniform": False}
 PREPARED = {"preprocessing": "prepare their inputs", "target_scale": "standardise their targets"}
@@ -81,7 +82,7 @@ def soup_runs(arguments: SoupArguments) -> SoupResult:
     method, data = arguments.method, arguments.data
     is_greedy = lookup(METHODS, method, "way to make a soup")
     if len(arguments.runs) < 2:
-        raise UsageError(f"a soup of {len(arguments.runs)} runs: give two or more")
+        raise UsageError(f"a soup of {format_count(len(arguments.runs), 'run')}: give two or more")
     if isinstance(data, str | Path):
         raise UsageError(
             f"data {str(data)!r} for a soup, which is chosen on the runs' own validation rows: leave it out"

@@ -11,6 +11,7 @@ from torch import nn
 from reuse.errors import UsageError
 from reuse.nn.word_vectors import WordVectors
 from reuse.settings.group import Settings
+from reuse.units import format_count
 
 Layer = TypeVar("Layer", nn.Embedding, nn.EmbeddingBag)
 
@@ -51,7 +52,8 @@ class Tokens:
     def __post_init__(self) -> None:
         if self.count < 2 or (self.size is not None and self.size < 1):
             raise UsageError(
-                f"an embedding of {self.count} tokens with {self.size} features each: give 2 tokens or more (one is "
+                f"an embedding of {format_count(self.count, 'token')} with {self.size} features each: give 2 "
+                "tokens or more (one is "
                 "padding) and 1 feature or more"
             )
         if self.vectors is None:

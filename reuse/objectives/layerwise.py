@@ -9,6 +9,7 @@ from reuse.errors import UsageError
 from reuse.menus import is_number
 from reuse.nn.decoders import encoder_of
 from reuse.nn.mlp import MLP
+from reuse.units import format_count
 
 Epochs = int | tuple[int, ...] | None
 
@@ -72,7 +73,8 @@ def epochs_of_layers(given: Epochs, layers: int, epochs: int, stages: int) -> Se
     if isinstance(given, tuple):
         if len(given) != layers:
             raise UsageError(
-                f"layer_epochs has {len(given)} numbers for {layers} layers: give one a layer, or one for all"
+                f"layer_epochs has {format_count(len(given), 'number')} for {format_count(layers, 'layer')}: "
+                "give one a layer, or one for all"
             )
         return given
     return [max(1, epochs // stages) if given is None else given] * layers

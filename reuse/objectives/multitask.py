@@ -15,6 +15,7 @@ from reuse.errors import UsageError
 from reuse.nn.decoders import coding_shape, encoder_of
 from reuse.nn.hidden import initialize
 from reuse.objectives.objective import Network, Objective, example_of, labels_of
+from reuse.units import format_count, verb_of
 
 FEW_VALUES = 20  # whole numbers of so many different values are classes, more are numbers
 
@@ -93,7 +94,10 @@ class MultiTask(Objective):
                 f"{data.name} has one target, and several are learned together: name them with target, as in a,b"
             )
         if len(self.weights) not in (0, targets.size(1)):
-            raise UsageError(f"there are {len(self.weights)} weights for {targets.size(1)} targets: give one a target")
+            raise UsageError(
+                f"there {verb_of(len(self.weights), 'is', 'are')} {format_count(len(self.weights), 'weight')} "
+                f"for {format_count(targets.size(1), 'target')}: give one a target"
+            )
         encoder = encoder_of(model)
         num_features = math.prod(coding_shape(encoder, example_of(data)))
         assert data.train.targets is not None

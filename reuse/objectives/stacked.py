@@ -21,6 +21,7 @@ from reuse.objectives.layerwise import (
     layered_encoder,
 )
 from reuse.objectives.objective import Network, Objective, TrainingStage, example_of
+from reuse.units import format_count
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ class Stacked(Objective):
         encoder = layered_encoder(model, "stacked")
         if isinstance(self.noise, tuple) and len(self.noise) != len(encoder.widths):
             layers = len(encoder.widths)
-            raise UsageError(f"noise has {len(self.noise)} numbers for {layers} layers: give one a layer, or one alone")
+            raise UsageError(
+                f"noise has {format_count(len(self.noise), 'number')} for {format_count(layers, 'layer')}: give "
+                "one a layer, or one alone"
+            )
         return Autoencoder(encoder, build_decoder(encoder, example_of(data)))
 
     def stages(self, trained: nn.Module, epochs: int) -> tuple[TrainingStage, ...]:

@@ -16,6 +16,7 @@ from reuse.menus import lookup
 from reuse.nn.main_output import main_output
 from reuse.objectives.counting import accuracy, class_counts, macro_f1
 from reuse.objectives.objective import Network, Objective, add_up, count_rows, labels_of
+from reuse.units import format_count, verb_of
 
 Weights = tuple[float, ...] | None
 """The weight of each class, in the order of the outputs; None: all alike."""
@@ -247,7 +248,10 @@ def _check_weights(weights: Weights, num_classes: int | None) -> None:
     if weights is None:
         return
     if num_classes is not None and len(weights) != num_classes:
-        raise UsageError(f"there are {len(weights)} class weights for {num_classes} classes: give one a class")
+        raise UsageError(
+            f"there {verb_of(len(weights), 'is', 'are')} {format_count(len(weights), 'class weight')} for "
+            f"{num_classes} classes: give one a class"
+        )
     if not all(math.isfinite(weight) and weight > 0 for weight in weights):
         raise UsageError(f"class weights are {weights}: give numbers above 0")
 

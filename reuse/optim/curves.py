@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from reuse.errors import UsageError
 from reuse.menus import is_number, read_value
+from reuse.units import format_count, format_epochs
 
 Duration = float | int | str
 """A number of epochs, or a text such as `20epochs` or `10000steps`."""
@@ -103,7 +104,10 @@ def cosine(span: EpochSpan, cycles: int = 1) -> Curve:
     if cycles != int(cycles) or cycles < 1:
         raise UsageError(f"cosine is given {cycles} cycles: give a whole number of 1 or more")
     if span.epochs is not None and cycles > max(span.epochs, 1):
-        raise UsageError(f"cosine is given {cycles} cycles and the run has {span.epochs} epochs: give fewer cycles")
+        raise UsageError(
+            f"cosine is given {format_count(cycles, 'cycle')} and the run has {format_epochs(span.epochs)}: "
+            "give fewer cycles"
+        )
 
     def of_step(step: int, total: int) -> float:
         if step >= total:

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from reuse.errors import UsageError
 from reuse.menus import lookup
 from reuse.optim.curves import Curve, EpochSpan
+from reuse.units import format_count
 
 HIGH_MOMENTUM, LOW_MOMENTUM = 0.95, 0.85
 
@@ -52,7 +53,7 @@ def one_cycle(
         UsageError: a value is out of its range.
     """
     if phases not in (2, 3):
-        raise UsageError(f"1cycle is given {phases} phases: give 2 or 3")
+        raise UsageError(f"1cycle is given {format_count(phases, 'phase')}: give 2 or 3")
     if not 0 < start < (1 if phases == 2 else 0.5):
         raise UsageError(
             f"1cycle is given the start {start}: give a share of the run above 0 and below 1 (0.5 of three)"

@@ -7,6 +7,7 @@ from reuse.reports.outcome import Outcome
 from reuse.reports.predicted_numbers import numbers_beside
 from reuse.reports.subject import Section, Subject, absent, empty_section
 from reuse.runs.models import LIKELY
+from reuse.units import verb_of
 
 MOST_CLASSES = 40  # of a matrix that can be read
 SHORT = 3  # letters of names that need not be turned
@@ -47,7 +48,7 @@ def _matrix(matrix: np.ndarray, outcome: Outcome) -> Html:
     whole = tag("table", caption, tag("thead", head), tag("tbody", *body), class_="confusion")
     wrong = int(len(outcome.numbers) - outcome.right.sum())
     said = note(
-        f"{wrong:,} of {len(outcome.numbers):,} rows are wrong. ",
+        f"{wrong:,} of {len(outcome.numbers):,} rows {verb_of(wrong, 'is', 'are')} wrong. ",
         "The stronger the colour, the greater the share of the true class.",
     )
     return joined([scrolled(whole, "Confusion matrix"), said])

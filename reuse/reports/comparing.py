@@ -11,7 +11,7 @@ from reuse.reports.pairing import Difference, common_places, paired_differences,
 from reuse.reports.record import RunRecord
 from reuse.reports.row_intervals import mcnemar_probability
 from reuse.reports.subject import Section, Subject
-from reuse.units import format_seconds
+from reuse.units import format_seconds, verb_of
 
 
 def comparing_section(subjects: Sequence[Subject]) -> Section:
@@ -55,7 +55,10 @@ def _disagreement(first_name: str, first: Outcome, second_name: str, second: Out
     left, right = common_places(first, second)
     one, two = first.right[left], second.right[right]
     gained, lost = int((two & ~one).sum()), int((one & ~two).sum())
-    told = f"{gained:,} rows are right only in {second_name} and {lost:,} only in {first_name}"
+    told = (
+        f"{gained:,} {verb_of(gained, 'row is', 'rows are')} right only in {second_name} and {lost:,} only "
+        f"in {first_name}"
+    )
     return f"{told} (McNemar's exact test: p = {mcnemar_probability(one, two):.3g})."
 
 

@@ -19,7 +19,7 @@ from reuse.reports.record import RunRecord
 from reuse.reports.savings import describe_savings
 from reuse.reports.standing import Standing, is_among, standing_of
 from reuse.reports.subject import Section, Subject, empty_section
-from reuse.units import format_bytes
+from reuse.units import format_bytes, format_count
 
 MOST_LAYERS = 40
 WIDTH, ROW, BARE_ROW, CUT_ROW, GAP = 360.0, 52.0, 38.0, 40.0, 10.0
@@ -95,7 +95,9 @@ def _drawn(layers: Sequence[Layer], parts: Cut | None, record: RunRecord) -> Htm
         if parts is not None and place == last:
             marks.append(_cut_line(parts, top, record))
             top += CUT_ROW
-    return picture(*marks, name=f"The model: {len(layers)} layers", width=WIDTH, height=top, class_="chart network")
+    return picture(
+        *marks, name=f"The model: {format_count(len(layers), 'layer')}", width=WIDTH, height=top, class_="chart network"
+    )
 
 
 def _size(layer: Layer) -> float:

@@ -104,7 +104,7 @@ def _refuse_weightless(pool: Dataset, divisions: Sequence[Division]) -> None:
             fold = "" if division.fold is None else f" beside fold {division.fold}"
             drawn = "" if division.labels is None else f" of labels={division.labels}"
             raise UsageError(
-                f"the {int(division.train.sum())} training rows{fold}{drawn} all have a sample_weight of 0: give "
+                f"the training rows{fold}{drawn} all have a sample_weight of 0: give "
                 "another seed, more labels or fewer folds, or leave rows without weight out of the data"
             )
 

@@ -15,6 +15,7 @@ from reuse.searching.grid import NO_LAYERS
 from reuse.searching.solver_choices import SolverChoice
 from reuse.searching.stages import Stage, Sweep, architecture_of, rows_of
 from reuse.searching.table import Configuration
+from reuse.units import format_count, verb_of
 
 Solved = tuple[SolverChoice, Division | None, Head, int]
 """A choice, its rows, the head and the solver's iterations."""
@@ -39,7 +40,9 @@ def solve_stage(sweep: Sweep, choices: Sequence[SolverChoice]) -> Stage:
         own = [choice for choice in choices if choice.solver == name]
         solved += _solve(sweep, own, layer, features, targets, rows)
     heads = [head for _, _, head, _ in solved]
-    sweep.reporter.line(f"{len(heads)} heads are solved together on {len(source)} rows")
+    sweep.reporter.line(
+        f"{format_count(len(heads), 'head')} {verb_of(len(heads), 'is', 'are')} solved together on {len(source)} rows"
+    )
     many = ManyHeads(architecture.network, sweep.objective, heads, batch_size=settings.batch_size, seed=settings.seed)
     divisions = [division for _, division, _, _ in solved]
     measured = measure_heads(many, sweep.objective, rows_of(architecture, sweep, divisions)[1])

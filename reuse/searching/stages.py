@@ -25,6 +25,7 @@ from reuse.searching.solver_choices import SolverChoice
 from reuse.searching.table import Configuration, mean_and_error
 from reuse.settings.commands import FinetuneSettings
 from reuse.setup.tasks import Task
+from reuse.units import format_count, verb_of
 
 Trial = tuple[Choice | SolverChoice, int, Division | None]
 """One head: its settings, the seed of its initial weights, and its rows."""
@@ -118,7 +119,10 @@ def train_stage(sweep: Sweep, head: str, choices: Sequence[Choice], first: int) 
     ]
     cached = time.perf_counter()
     many = ManyHeads(architecture.network, sweep.objective, heads, batch_size=settings.batch_size, seed=settings.seed)
-    sweep.reporter.line(f"{len(heads)} heads are trained together on {len(train[0])} rows")
+    sweep.reporter.line(
+        f"{format_count(len(heads), 'head')} {verb_of(len(heads), 'is', 'are')} trained together on "
+        f"{len(train[0])} rows"
+    )
     fitted = fit_heads(
         many,
         train,

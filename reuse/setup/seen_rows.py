@@ -7,6 +7,7 @@ from reuse.settings.commands import FinetuneSettings, PretrainSettings
 from reuse.setup.data import load_data
 from reuse.setup.inheriting import is_same_data
 from reuse.setup.sources import Source
+from reuse.units import format_count, verb_of
 
 
 def note_seen_rows(settings: FinetuneSettings, source: Source, data: Dataset) -> tuple[str, ...]:
@@ -33,7 +34,9 @@ def note_seen_rows(settings: FinetuneSettings, source: Source, data: Dataset) ->
     count = int(np.isin(data.test.rows, whole.train.rows).sum())
     target = "the same target" if settings.target is None else f"--target {settings.target}"
     note = (
-        f"{count} of {len(data.test)} test rows are among those that {source.name} was trained on, because it drew its "
+        f"{count} of {format_count(len(data.test), 'test row')} {verb_of(count, 'is', 'are')} among those that "
+        f"{source.name} "
+        "was trained on, because it drew its "
         f"rows by another target: pretrain with {target}, which keeps them apart, and that column out of the features"
     )
     return (note,) if count else ()

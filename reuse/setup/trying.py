@@ -17,6 +17,7 @@ from reuse.layout import InputNames, called, empty_rows
 from reuse.nn.hf_specs import is_hf
 from reuse.nn.main_output import main_output, named_outputs
 from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
+from reuse.units import format_count
 
 MEANT = "let forward return what is meant first, or call it logits"
 SINGLE = "Expected more than 1 value per channel"  # torch's words, of a batch norm that has one value to learn from
@@ -89,7 +90,8 @@ def _check_width(spec: str, name: str, output: Tensor, num_outputs: int | None) 
     """Raise a UsageError where an output has other numbers a row than the targets need."""
     if num_outputs and output.ndim == 2 and output.shape[1] != num_outputs:
         raise UsageError(
-            f"{spec}: {name} has {output.shape[1]} numbers a row, and the targets need {num_outputs}: give its last "
+            f"{spec}: {name} has {format_count(output.shape[1], 'number')} a row, and the targets need "
+            f"{num_outputs}: give its last "
             f"layer as many, or {MEANT}"
         )
 

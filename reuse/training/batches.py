@@ -11,6 +11,7 @@ from reuse.data.rows import Batch, Resident, Rows, read_in_order
 from reuse.data.windows import Windows
 from reuse.errors import DataError, UsageError
 from reuse.seeding import generator
+from reuse.units import format_count
 
 T = TypeVar("T")
 
@@ -96,7 +97,10 @@ def beside(source: Rows, targets: Tensor | None) -> Tensor | None:
     if targets is None:
         return None
     if len(targets) != len(source):
-        raise DataError(f"there are {len(source)} rows and {len(targets)} targets: give one target a row")
+        raise DataError(
+            f"there are {format_count(len(source), 'row')} and {format_count(len(targets), 'target')}: give one "
+            "target a row"
+        )
     return targets.to(source.device)
 
 

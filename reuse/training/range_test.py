@@ -21,6 +21,7 @@ from reuse.seeding import untouched_random_state
 from reuse.training.batches import as_rows, batch_sizes, batches, beside, grouped, row_order
 from reuse.training.state import copied
 from reuse.training.trainer import Trainer
+from reuse.units import format_count
 
 BELOW_TURN = 10.0
 """The turn divided by the rate that is proposed."""
@@ -113,7 +114,9 @@ def _check(lowest: float, highest: float, steps: int) -> None:
     if not 0 < lowest < highest < math.inf:
         raise UsageError(f"the range test is to go from rate {lowest} to {highest}: give a rise between rates above 0")
     if steps < FEWEST_STEPS:
-        raise UsageError(f"the range test is given {steps} steps: give {FEWEST_STEPS} or more, such as 200")
+        raise UsageError(
+            f"the range test is given {format_count(steps, 'step')}: give {FEWEST_STEPS} or more, such as 200"
+        )
 
 
 def _losses(trainer: Trainer, source: Rows, targets: Tensor | None, rates: list[float]) -> Iterator[float]:

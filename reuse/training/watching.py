@@ -17,6 +17,7 @@ from reuse.training.batches import batch_sizes, batches
 from reuse.training.evaluation import eval_mode
 from reuse.training.precision import autocast
 from reuse.training.trainer import Trainer
+from reuse.units import format_count
 
 ROWS = 2000
 """Training rows that the activations are looked at on, at most."""
@@ -203,4 +204,4 @@ def _exploding(layers: Mapping[str, Mapping[str, float]], said: Collection[tuple
 
 def _listed(names: list[str]) -> str:
     more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more layers" if more > 0 else "")
+    return ", ".join(names[:_SHOWN]) + (f" and {format_count(more, 'more layer')}" if more > 0 else "")

@@ -98,7 +98,7 @@ def test_quiet_prints_the_last_line_and_notes_on_the_data_alone(reuse: Any, tmp_
     answer = reuse("sweep", "mlp:8", *data, "--freeze", "hidden1", "--epochs", 1, "--out", tmp_path / "swept")
     assert answer.out == f"run folder: {tmp_path / 'swept'}\n"
     assert answer.err.splitlines() == [
-        "column 'three': text, 1 categories: it tells nothing",
+        "column 'three': text, 1 category: it tells nothing",
         "3 features: 'one', 'two', 'three'",
         "warning: these frozen layers have random weights: hidden1",
     ]

@@ -1,6 +1,7 @@
 """500 random tables: each comes to a right data set or to one clear line, and nothing is left out in silence."""
 
 import csv
+import re
 import string
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from reuse.errors import ReuseError
 TABLES, A_TEST = 500, 50
 NAMES = ["größe", "a b", 'q"uote', "comma, name", "semi;colon", "  padded", "two\nlines", "名前", "none", "class", "0",
          "e[0]", "Unnamed: 0", "label", "target", "x" * 200, "😀", "nan", "%", "a.b"]  # fmt: skip
+SINGULAR = re.compile(
+    r"(?<![\w.,'])1 (?:\w+ )?(?:rows|values|categories|texts|features|words|columns|cells|integers|numbers|classes) "
+)
 MISSING = ["", "NA", "?", "null", "n/a"]
 
 
@@ -83,6 +87,7 @@ def check(data: Dataset, cells: dict[str, list[Any]], target: str | None) -> Non
             assert split.targets.min() >= 0 if data.task == "classification" else torch.isfinite(split.targets).all()
     used = {column.name for column in data.preprocessing.columns}
     said = "\n".join(data.notes)
+    assert not SINGULAR.search(said), said
     for name in cells:
         is_target = data.task != "unlabelled" or name.strip() == target
         assert name.strip() in used or repr(name.strip()) in said or is_target, (name, data.notes)
@@ -104,6 +109,7 @@ def test_any_table(first: int, tmp_path: Path) -> None:
             found = load(data, target=chosen, supervised=supervised)
         except ReuseError as error:
             message = str(error)
+            assert not SINGULAR.search(message), message
             assert len(message) < 1500, message
             assert "Traceback" not in message
             outcomes["refused"] += 1

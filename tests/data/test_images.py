@@ -164,7 +164,7 @@ def test_broken_images_are_named_or_set_aside(tmp_path):
     assert data.train.rows.tolist() == [1, 2, 3, 4, 5, 6, 7, 9, 10]
     assert [note for note in data.notes if "cat/0.png" in note]
     assert [note for note in data.notes if "dog/3.jpg (not an image)" in note]
-    assert [note for note in data.notes if "1 files are not images" in note]
+    assert [note for note in data.notes if "1 file is not an image" in note]
 
 
 def test_folders_that_cannot_be_a_data_set(tmp_path):

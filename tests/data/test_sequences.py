@@ -55,7 +55,7 @@ def test_rows_are_filled_up_and_cut_and_the_cut_ones_are_counted() -> None:
     ragged = [[1, 2], [3], [], [4, 5, 6, 7], [1, 1, 1], *[[2]] * 35]
     data = load((ragged, Y), sequences=True, sequence_length=3, valid_fraction=0, test_fraction=0)
     assert data.train.inputs.resident()[:5].tolist() == [[1, 2, 0], [3, 0, 0], [0, 0, 0], [4, 5, 6], [1, 1, 1]]
-    assert any("1 of 40 rows are longer than 3 tokens" in note for note in data.notes)
+    assert any("1 of 40 rows is longer than 3 tokens" in note for note in data.notes)
     wide = load((ragged, Y), sequences=True, sequence_length=9, valid_fraction=0, test_fraction=0)
     assert wide.train.inputs.resident()[3].tolist() == [4, 5, 6, 7, 0, 0, 0, 0, 0]
     assert not any("longer" in note for note in wide.notes)

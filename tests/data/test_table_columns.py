@@ -47,7 +47,7 @@ def test_what_tells_nothing_or_counts_rows_is_said() -> None:
     names, notes = fitted(one=[3] * N, same=["x"] * N, number=np.arange(N), a=RNG.normal(size=N))
     assert names == ["one", "same", "number", "a"]
     assert "column 'one' is 3 in every training row: it tells nothing" in notes
-    assert "column 'same': text, 1 categories: it tells nothing" in notes
+    assert "column 'same': text, 1 category: it tells nothing" in notes
     assert "column 'number' numbers the rows: is it a feature? ignore='number' leaves it out" in notes
 
 

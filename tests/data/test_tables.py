@@ -64,7 +64,7 @@ def test_equals_a_scikit_learn_pipeline(csv):
 def test_missing_values_are_noted_with_counts(csv):
     notes = "\n".join(load(str(csv), valid_fraction=0, test_fraction=0).notes)
     assert "column 'size': 2 missing values" in notes
-    assert "column 'colour': 1 missing values, a category of their own" in notes
+    assert "column 'colour': 1 missing value, a category of its own" in notes
 
 
 def test_parquet_equals_csv(csv, tmp_path):
@@ -140,7 +140,7 @@ def write(path, text):
 
 def test_tables_that_cannot_be_read(tmp_path):
     path = tmp_path / "t.csv"
-    with pytest.raises(DataError, match=r"row 1 \(from 0\) has 1 cells"):
+    with pytest.raises(DataError, match=r"row 1 \(from 0\) has 1 cell, "):
         load(write(path, "a,label\n1,x\n2\n"))
     with pytest.raises(DataError, match="two columns called 'a'"):
         load(write(path, "a,a\n1,2\n"))
@@ -188,7 +188,7 @@ def test_a_missing_text_that_training_rows_do_not_lack_is_no_category_of_its_own
     row = load(write(tmp_path / "t.csv", "a,label\n" + "".join(lines))).test.rows[0]
     lines[row] = "," + lines[row].split(",")[1]
     notes = load(write(tmp_path / "t.csv", "a,label\n" + "".join(lines))).notes
-    assert "test: column 'a': 1 rows with a category that was not fitted ('(missing)'): all zeros" in notes
+    assert "test: column 'a': 1 row with a category that was not fitted ('(missing)'): all zeros" in notes
     assert not any("of their own" in note for note in notes)
 
 

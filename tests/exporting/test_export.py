@@ -195,7 +195,7 @@ def test_nothing_is_overwritten_and_nothing_is_left_of_a_failure(
     form = FORMATS["torch"]
     monkeypatch.setitem(FORMATS, "torch", form._replace(write=wrong))
     with pytest.raises(
-        ReuseError, match=r"not kept: on 1 rows it predicts otherwise than the run, by 0\.001 and not 0\.0001"
+        ReuseError, match=r"not kept: on 1 row it predicts otherwise than the run, by 0\.001 and not 0\.0001"
     ):
         reuse.export(run, to="torch", out=tmp_path / "given" / "other")
     assert [path.name for path in (tmp_path / "given").iterdir()] == ["out"]

@@ -126,7 +126,7 @@ def test_broken_images_are_refused_as_when_all_are_decoded_at_first(watch: Watch
 
 def test_once_an_image_is_mended_the_run_goes_through(watch: Watch) -> None:
     cut_short("photos/class1/39.png")
-    with pytest.raises(UnusableImagesError, match=r"1 broken images \(photos/class1/39\.png"):
+    with pytest.raises(UnusableImagesError, match=r"1 broken image \(photos/class1/39\.png"):
         train()
     Image.fromarray(np.full((16, 16, 3), 9, np.uint8)).save("photos/class1/39.png")
     assert sum(train().cache["rows"].values()) == ROWS

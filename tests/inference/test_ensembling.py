@@ -129,7 +129,7 @@ def test_probabilities_of_zero_cost_much_and_not_everything() -> None:
 
 
 def test_what_makes_no_ensemble_is_refused(runs: list[str], tmp_path: Any) -> None:
-    with pytest.raises(UsageError, match="1 members"):
+    with pytest.raises(UsageError, match="an ensemble of 1 member: "):
         ensemble_runs(runs[:1])
     with pytest.raises(UsageError, match="exclude each other"):
         ensemble_runs(runs, weights=[1, 1, 1], mix=True)

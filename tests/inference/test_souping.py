@@ -132,7 +132,7 @@ def test_what_cannot_be_averaged_is_refused(runs: list[str], folder: str) -> Non
     moved = pretrain("supervised", model="mlp:8,6", norm="batch", out=f"{folder}/moved", **settings).run
     with pytest.raises(RunError, match="prepare their inputs differently"):
         soup_runs([runs[0], moved])
-    with pytest.raises(UsageError, match="soup of 1 runs"):
+    with pytest.raises(UsageError, match="soup of 1 run: "):
         soup_runs(runs[:1])
     with pytest.raises(UsageError, match="own validation rows"):
         soup_runs(runs, data="iris")

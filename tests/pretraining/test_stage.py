@@ -169,7 +169,7 @@ def test_settings_of_each_layer_are_read_from_text() -> None:
         ({"augment": "noise:0.1"}, "leave it out"),
         ({"cache_kind": "nowhere"}, "unknown cache kind"),
         ({"objective": Stacked(layer_epochs=(1, 2, 3))}, "3 numbers for 2 layers"),
-        ({"objective": Stacked(noise=(0.1,))}, "1 numbers for 2 layers"),
+        ({"objective": Stacked(noise=(0.1,))}, "1 number for 2 layers"),
         ({"objective": "autoencoder", "cache_dir": "elsewhere"}, "caches nothing: leave cache_dir out"),
     ],
 )

@@ -165,7 +165,7 @@ class Parted(torch.nn.Module):
     [
         (3, "body", "body depends on nothing that trains: freeze less, or let forward return what is meant first"),
         (5, (), "body has 5 numbers a row, and the targets need 3: give its last layer as many"),
-        (1, (), "body has 1 numbers a row, and the targets need 3"),
+        (1, (), "body has 1 number a row, and the targets need 3"),
     ],
 )
 def test_outputs_from_which_nothing_can_be_learned_are_refused(width: int, freeze: Any, message: str) -> None:
