@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import lzma
 import os
 import stat
@@ -9,7 +10,7 @@ import zipfile
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 
@@ -81,6 +82,19 @@ def read_text(path: str | Path) -> str:
         UnicodeDecodeError: it is no UTF-8.
     """
     return read_bytes(path).decode()
+
+
+def load_json(path: str | Path) -> Any:
+    """Return what a regular file of JSON holds, as plain values that nobody has checked.
+
+    Raises:
+        OSError: it is no regular file, does not fit, or cannot be read.
+        ValueError: it is no JSON in UTF-8, or nested deeper than can be read.
+    """
+    try:
+        return json.loads(read_text(path))
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def room() -> int:

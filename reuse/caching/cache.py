@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
+
 from reuse.caching import building, files
 from reuse.caching.checking import Problem, check_segment
 from reuse.caching.damage import rows_aside
@@ -214,12 +216,13 @@ def _entry(folder: Path) -> Entry:
         except CacheError as error:
             damage.append(str(error))
     damage += [f"{path.stem} is set aside" for path in own_files(folder) if path.name.endswith(WHOLE_ASIDE)]
-    damage += [f"{_rows_in(ranges)} rows of {name} are set aside" for name, ranges in aside.items()]
+    marked = {header.path.name: _rows_within(header.rows, aside.get(header.path.name, ())) for header in headers}
+    damage += [f"{rows} rows of {name} are set aside" for name, rows in marked.items() if rows]
     return Entry(
         key=folder.name,
         path=folder,
         bytes=_bytes(folder),
-        rows=sum(header.rows - _rows_in(aside.get(header.path.name, ())) for header in headers),
+        rows=sum(header.rows - marked[header.path.name] for header in headers),
         segments=len(segments),
         created=record.created,
         last_used=_last_used(folder),
@@ -229,9 +232,12 @@ def _entry(folder: Path) -> Entry:
     )
 
 
-def _rows_in(ranges: Iterable[tuple[int, int]]) -> int:
-    """Return how many rows lie in ranges, which may overlap."""
-    return len({row for start, stop in ranges for row in range(start, stop)})
+def _rows_within(count: int, ranges: Iterable[tuple[int, int]]) -> int:
+    """Return how many of `count` rows lie in ranges, which may overlap and go beyond them."""
+    inside = np.zeros(count, bool)
+    for start, stop in ranges:
+        inside[start:stop] = True
+    return int(inside.sum())
 
 
 def _check(folder: Path) -> list[Problem]:
@@ -280,6 +286,6 @@ def _last_used(folder: Path) -> float:
     for path in (folder / USED, folder):
         try:
             return path.stat().st_mtime
-        except FileNotFoundError:
+        except OSError:  # it is gone, or a link in a circle
             continue
     return 0.0

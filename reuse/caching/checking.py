@@ -45,6 +45,13 @@ def block_checksums(header: Header, start: int, stop: int) -> tuple[int, ...]:
     return tuple(checksum(header, rows_of(header, place)[header.part(place, start, stop)]) for place in header.checked)
 
 
+def wrong_keys(header: Header) -> list[int]:
+    """Return the blocks whose row keys are not what was written: whose rows they are is not known any more."""
+    keys, recorded = rows_of(header, header.row_key), rows_of(header, header.checksums)[:, len(header.tensors)]
+    now = (checksum(header, keys[start:stop]) for start, stop in header.blocks)
+    return [block for block, found in enumerate(now) if found != recorded[block]]
+
+
 def check_segment(path: Path, prefix_key: str, aside: Collection[tuple[int, int]] = ()) -> list[Problem]:
     """Read a published segment whole, at disk speed, and return what is wrong with it.
 

@@ -16,7 +16,7 @@ if sys.platform == "darwin":
     import fcntl
 
 FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_BINARY"))
-NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe is not waited for
 Bytes = bytes | bytearray | memoryview
 
 

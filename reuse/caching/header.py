@@ -119,3 +119,24 @@ class Header:
         """Return which rows of a data set belong to the block of rows `start` to `stop`."""
         index = start // self.block_rows
         return slice(index, index + 1) if place.per_block else slice(start, stop)
+
+
+def check_layout(header: Header) -> None:
+    """Raise where numbers and data sets of a segment do not go together, so that none of them could be read by.
+
+    Raises:
+        ValueError: the message says which.
+    """
+    for name, value in (("rows", header.rows), ("block_rows", header.block_rows), ("unit_rows", header.unit_rows)):
+        if value < 1:
+            raise ValueError(f"its {name} is {value}")
+    num_blocks = ceil(header.rows / header.block_rows)
+    if any(place.shape[:1] != (header.rows,) for place in (*header.tensors, header.row_key)):
+        raise ValueError(f"a data set has another number of rows than {header.rows}")
+    if header.checksums.shape != (num_blocks, len(header.checked)):
+        raise ValueError(f"it has checksums of shape {header.checksums.shape}")
+    units = (num_blocks, header.block_units, len(header.tensors))
+    if header.units is not None and header.units.shape != units:
+        raise ValueError(f"it has checksums of units of shape {header.units.shape}")
+    if any(place.shape[:1] != (num_blocks,) for place in header.scales):
+        raise ValueError(f"its scales are not of {num_blocks} blocks")

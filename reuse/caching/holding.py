@@ -14,7 +14,8 @@ if sys.platform != "win32":  # where a file that is mapped cannot be removed any
     import fcntl
 
 READERS = "readers.lock"
-CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT}  # what folders that cannot be written answer
+# What folders that cannot be written answer, and a folder in place of the lock file, which is locked as well.
+CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EISDIR}
 # What file systems without locks answer, and NFS of a file that may only be read.
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF}
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from reuse.caching.building import published
-from reuse.caching.damage import Damage, Ranges, rows_aside, set_file_aside
+from reuse.caching.checking import wrong_keys
+from reuse.caching.damage import Damage, Ranges, block_damage, rows_aside, set_aside, set_file_aside
 from reuse.caching.header import Header
 from reuse.caching.segment import KEY_BYTES, UnreadableSegmentError, identify, read_header
 from reuse.caching.segment_rows import row_keys, rows_of
@@ -91,6 +92,7 @@ class Index:
 
     def _add(self, header: Header) -> None:
         if header.frontier == self.frontier:
+            self._check_keys(header)
             start = self._starts[-1] + self.headers[-1].rows if self.headers else 0
             keys = as_bytes(row_keys(header))
             for first, stop in self._aside.get(header.path.name, ()):
@@ -100,6 +102,15 @@ class Index:
             self.headers.append(header)
             self._starts.append(start)
         self._seen[header.path] = header.identity
+
+    def _check_keys(self, header: Header) -> None:
+        """Set aside the rows of blocks whose keys are not what was written: they would be served for others."""
+        damage = [block_damage(header, block, "row_key") for block in wrong_keys(header)]
+        known = self._aside.get(header.path.name, frozenset())
+        new = [found for found in damage if (found.start, found.stop) not in known]
+        if new:
+            set_aside(new)
+            self._aside[header.path.name] = known | {(found.start, found.stop) for found in new}
 
 
 def as_bytes(keys: np.ndarray) -> list[bytes]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reuse.caching import files
+from reuse.files import read_bytes
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def record(path: Path, block: Block) -> None:
 def read(path: Path) -> tuple[str | None, list[Block]]:
     """Return the name of the unfinished segment and its finished blocks, as far as the journal is whole."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except FileNotFoundError:
         return None, []
     lines = _whole_lines(content)

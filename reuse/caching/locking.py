@@ -138,7 +138,8 @@ def _name(rank: int) -> str:
 
 def ranks_of(folder: Path) -> list[int]:
     """Return the numbers of the processes, but for the first, that ever wrote a share."""
-    return [int(path.stem.partition("-")[2]) for path in folder.glob(WRITER + "-*.lock")]
+    names = (path.stem.partition("-")[2] for path in folder.glob(WRITER + "-*.lock"))
+    return [int(number) for number in names if number.isascii() and number.isdecimal()]
 
 
 def _lock(path: Path) -> BaseFileLock:

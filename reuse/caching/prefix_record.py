@@ -15,6 +15,7 @@ from typing import Any
 from reuse.caching import files
 from reuse.caching.labelling import WORDS_ON_FILE
 from reuse.errors import CacheError
+from reuse.files import load_json
 
 RECORD = "prefix.json"
 MEASURED = "measured.json"
@@ -54,13 +55,26 @@ def read_record(folder: Path) -> PrefixRecord | None:
     """
     path = folder / RECORD
     try:
-        return PrefixRecord(**json.loads(path.read_text(encoding="utf-8")))
+        return _checked(PrefixRecord(**load_json(path)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
         raise CacheError(
             f"{path} is damaged ({error}): `reuse cache clear {folder.name}` removes this prefix"
         ) from error
+
+
+def _checked(record: PrefixRecord) -> PrefixRecord:
+    """Return a record that was read, after checking that its entries are texts and texts by name."""
+    texts = (record.key, record.created, record.frontier)
+    named = (record.description, record.components)
+    if not all(isinstance(text, str) for text in texts) or not all(map(_are_texts, named)):
+        raise TypeError("an entry is of another kind than a text")
+    return record
+
+
+def _are_texts(named: Any) -> bool:
+    return isinstance(named, dict) and all(isinstance(text, str) for text in named.values())
 
 
 def write_measured(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
@@ -72,7 +86,7 @@ def write_measured(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
 def read_measured(folder: Path) -> list[dict[str, Any]]:
     """Return the records in a prefix's folder, whose values nobody has checked; none where the file is damaged."""
     try:
-        records = json.loads((folder / MEASURED).read_text(encoding="utf-8"))
+        records = load_json(folder / MEASURED)
     except (OSError, ValueError):
         return []
     return [record for record in records if isinstance(record, dict)] if isinstance(records, list) else []

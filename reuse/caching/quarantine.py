@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reuse.caching import files
+from reuse.files import load_json
 
 QUARANTINE = "quarantine.json"
 
@@ -21,7 +22,7 @@ def write_quarantine(folder: Path, reason: str) -> None:
 def read_quarantine(folder: Path) -> str | None:
     """Return why the prefix in a folder was set aside, None where it was not."""
     try:
-        return str(json.loads((folder / QUARANTINE).read_text(encoding="utf-8"))["reason"])
+        return str(load_json(folder / QUARANTINE)["reason"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError):  # a damaged mark marks all the same

@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 import torch
 
-from reuse.caching.header import Header, Place
+from reuse.caching.header import Header, Place, check_layout
 from reuse.caching.labelling import (
     WORDS_ON_KEYS,
     words_on_checksums,
@@ -33,7 +33,7 @@ from reuse.caching.labelling import (
     words_on_units,
 )
 from reuse.caching.packing import QuantizedTensor, quantized
-from reuse.caching.storage import row_bytes, storage_of
+from reuse.caching.storage import STORAGE, row_bytes, storage_of
 from reuse.errors import CacheError
 from reuse.layers.frontier_tensor import FrontierTensor
 
@@ -115,6 +115,7 @@ def read_header(path: Path) -> Header:
         identity = identify(path)
         with h5py.File(path, "r", locking=False) as file:
             header = _header(file, path, identity)
+            check_layout(header)
     except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if isinstance(error, OSError) and error.errno is not None:  # the system's word, and none on the content
@@ -198,12 +199,17 @@ def _header(file: h5py.File, path: Path, identity: tuple[int, ...]) -> Header:
 
 def _frontier_tensor(data_set: h5py.Dataset) -> FrontierTensor:
     kind = QuantizedTensor if data_set.attrs.get("quantized") else FrontierTensor
-    dtype = getattr(torch, str(data_set.attrs["torch_dtype"]))
-    return kind(str(data_set.attrs["layer"]), tuple(map(int, data_set.shape[1:])), dtype)
+    name = str(data_set.attrs["torch_dtype"])
+    if data_set.dtype.str != STORAGE.get(name):
+        raise ValueError(f"its data set {data_set.name} holds {data_set.dtype} for {name}")
+    return kind(str(data_set.attrs["layer"]), tuple(map(int, data_set.shape[1:])), getattr(torch, name))
 
 
 def _place(data_set: h5py.Dataset, per_block: bool = False) -> Place:
-    return Place(data_set.id.get_offset() or 0, tuple(map(int, data_set.shape)), data_set.dtype, per_block)
+    offset = data_set.id.get_offset()
+    if offset is None and data_set.size:
+        raise ValueError(f"its data set {data_set.name} does not lie in one piece in the file")
+    return Place(offset or 0, tuple(map(int, data_set.shape)), data_set.dtype, per_block)
 
 
 def _name(group: str, index: int, tensor: FrontierTensor) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from reuse.distributed import is_main
 from reuse.errors import RunError
-from reuse.files import read_text
+from reuse.files import load_json, read_text
 from reuse.runs.disk import drafted, saving
 from reuse.settings.files import without_infinities
 
@@ -52,10 +52,10 @@ def read_json(path: Path) -> dict[str, Any]:
         RunError: it cannot be read, or holds something else.
     """
     try:
-        values = json.loads(read_text(path))
+        values = load_json(path)
     except OSError as error:
         raise RunError(f"{path.parent} is no run folder, or damaged: {path.name}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RunError(f"{path} is damaged: {error}; restore it or train again") from error
     if not isinstance(values, dict):
         raise RunError(f"{path} is damaged: expected an object, found {type(values).__name__}")
