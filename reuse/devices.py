@@ -30,9 +30,10 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # which a device without memory cannot hand out
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].partition("Expected one of")[0]  # torch lists devices of all makers
+        reason = reason.partition(". ")[0]  # and all there are for an operation
         why = f" ({reason.strip()})" if reason.strip() else ""
         raise UsageError(f"device {name!r} cannot be used{why}: give auto, cpu, cuda, cuda:N or mps") from error
     return device

@@ -6,6 +6,7 @@ Behind the colon stand values, and keys with values, separated by commas. A valu
 """
 
 import inspect
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher, get_close_matches
@@ -17,6 +18,9 @@ T = TypeVar("T")
 
 WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}
 """Words that are values; every other word stays one."""
+
+NUMBERS = (int, float, "int", "float")
+"""Annotations of parameters that take a number."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,10 @@ def read_value(text: str) -> Any:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Return whether a value is a number, and no truth value, which Python counts among them."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Return whether a value is a number that a float can hold, and no truth value, which Python counts among them."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) <= sys.float_info.max
 
 
 def choose(
@@ -237,7 +243,9 @@ def written(value: Any) -> str:
 
 
 def _suited(value: Any, parameter: inspect.Parameter, named: Named, kind: str) -> Any:
-    """Return a value in the type of the parameter's default, where that tells."""
+    """Return a value in the type of the parameter, where its default or its annotation tells."""
     if isinstance(parameter.default, bool) and not isinstance(value, bool):  # torch finds out in a kernel
         raise UsageError(f"{kind} {named.text!r}: {parameter.name} is {written(value)}; give true or false")
+    if parameter.annotation in NUMBERS and not is_number(value):  # and some functions only where they divide by it
+        raise UsageError(f"{kind} {named.text!r}: {parameter.name} is {written(value)}; give a number")
     return float(value) if is_number(value) and isinstance(parameter.default, float) else value

@@ -1,5 +1,6 @@
 """The end of a command that fails: one line on standard error, a JSON object where --json was given, an exit code."""
 
+import errno
 import json
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ INTERRUPTED = 130
 AGAIN = "interrupted: the same command begins anew, and finds the activations that are cached by now"
 ELSEWHERE = "interrupted: the same command begins again"
 TRAINING = ("pretrain", "finetune", "sweep")
+SHOWN = 60  # characters of a name that no file system takes
 
 
 class AnsweredError(click.ClickException):
@@ -58,6 +60,8 @@ def failure_of(error: BaseException, arguments: Sequence[str]) -> Failure | None
     if _is_out_of_memory(error):
         reason = (str(error).splitlines() or ["there is no more"])[0]
         return Failure(f"not enough memory ({reason}): give fewer rows, or a smaller model", 1)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return Failure(one_line(f"a name is too long: {str(error.filename)[:SHOWN]}…; give a shorter one"), 2)
     return None
 
 

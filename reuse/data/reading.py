@@ -101,6 +101,8 @@ def _are_inputs(given: Any, options: Options) -> bool:
 
 
 def _read_path(spec: str, options: Options) -> RawData:
+    if not spec.strip():
+        raise UsageError(f"data is {spec!r}, which names nothing: name a data set, a file or a folder")
     path = Path(spec).expanduser()
     if path.is_dir():
         if not any(path.iterdir()):

@@ -92,7 +92,7 @@ def build(arguments: BuildArguments) -> nn.Module:
     pretrained = arguments.pretrained
     options = carried(arguments, settings_of(LayerOptions), LayerOptions)
     tokens = carried(arguments, settings_of(TokenOptions), TokenOptions)
-    _check_shapes(shape, num_outputs)
+    check_shapes(shape, num_outputs)
     _check_dropouts(options)
     family, _, name = spec.partition(":")
     if arguments.tensors and family in (*LAYER_NAMES, "timm"):
@@ -226,7 +226,12 @@ def check_size(arguments: BuildArguments) -> None:
         )
 
 
-def _check_shapes(input_shape: tuple[int, ...], num_outputs: int) -> None:
+def check_shapes(input_shape: tuple[int, ...], num_outputs: int) -> None:
+    """Raise where no model has inputs of a shape, or so many outputs.
+
+    Raises:
+        UsageError: the message says which.
+    """
     if not input_shape or any(not isinstance(size, int) or size < 1 for size in input_shape):
         raise UsageError(f"an input shape is one or more positive whole numbers, without the batch; not {input_shape}")
     if num_outputs < 1:

@@ -153,6 +153,8 @@ class ModelRecipe:
             tensors = tuple(RowTensor(**{**t, "shape": tuple(t["shape"])}) for t in values.get("tensors", ()))
             side, layers = values.get("side"), tuple(values.get("side_layers", ()))
             repeats = None if values.get("side_repeats") is None else tuple(values["side_repeats"])
+            if not all(isinstance(text, str) for text in (side or "", *layers, *(repeats or ()))):
+                raise TypeError(f"side {side!r} of layers {layers!r}, repeated {repeats!r}")
             own = LayerOptions(**options)
             return cls(spec, tuple(shape), num_outputs, own, num_tokens, tensors, config, side, layers, repeats)
         except (KeyError, TypeError, ValueError, UsageError) as error:

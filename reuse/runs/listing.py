@@ -170,9 +170,9 @@ def _score(result: dict[str, Any]) -> tuple[str, float | None]:
 def _moment(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # the first and the last day of all may be on no calendar elsewhere
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _own(path: Path) -> Iterator[Path]:

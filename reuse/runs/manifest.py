@@ -180,7 +180,7 @@ class Manifest:
                 others={name: value for name, value in values.items() if name not in _KNOWN},
             )
             check_manifest(manifest, PREDICTING)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             told = error if type(error) is ValueError else f"{type(error).__name__}: {error}"
             raise RunError(f"{where} is damaged ({told}): restore it or train again") from error
         return manifest

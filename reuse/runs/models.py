@@ -141,7 +141,7 @@ class SavedModel(nn.Module):
                 moved = [part.to(device, dtype if part.is_floating_point() else part.dtype) for part in samples]
                 parts.append(self.meaning(main_output(called(self.network, self.layout, moved))))
                 progress.advance(len(rows))
-        return torch.cat(parts)
+        return refuse_no_numbers(torch.cat(parts))
 
     def meaning(self, outputs: Tensor) -> Tensor:
         """Return what outputs stand for, on the CPU."""
@@ -178,6 +178,21 @@ def load_model(run: str | Path, *, trust: bool = False, model: nn.Module | None 
     network, layout = recipe.build(trust=trust), recipe.layout
     load_whole(network, load_tensors_file(folder.path / WEIGHTS), folder.path)
     return SavedModel(network, manifest.task, manifest.classes, manifest.preprocessing, manifest.target_scale, layout)
+
+
+def refuse_no_numbers(values: Tensor) -> Tensor:
+    """Return predicted values, `(rows, outputs)`.
+
+    Raises:
+        RunError: some are no finite numbers, and would pass for a class or a measure.
+    """
+    wrong = int((~values.isfinite()).any(1).sum())
+    if wrong:
+        raise RunError(
+            f"the model gives no finite numbers for {wrong} of {len(values)} rows: its weights or its preprocessing are "
+            "damaged, or these rows hold values that it was not made for; train it again, or look at the rows"
+        )
+    return values
 
 
 def load_whole(network: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from reuse.menus import is_number
 
 if TYPE_CHECKING:
+    from reuse.data.targets import TargetScale
     from reuse.runs.manifest import Manifest
 
 KINDS = ("pretrain", "finetune", "sweep", "soup")
@@ -96,9 +97,19 @@ def _check_classes(manifest: "Manifest") -> None:
         return
     if manifest.task == "regression":
         _expect(not classes, f"the task is regression, and there are {len(classes)} classes")
+        _check_scale(manifest.target_scale, model.num_outputs)
         return
     _expect(len(classes) == model.num_outputs, f"{len(classes)} classes and {model.num_outputs} outputs")
     _expect(manifest.target_scale is None, "a scale of numbers, and the targets are classes")
+
+
+def _check_scale(scale: "TargetScale | None", num_outputs: int) -> None:
+    if scale is None:
+        return
+    counts = len(scale.mean), len(scale.std)
+    _expect(counts == (num_outputs, num_outputs), f"a scale of {counts} numbers, and {num_outputs} outputs")
+    finite = all(map(math.isfinite, (*scale.mean, *scale.std)))
+    _expect(finite and min(scale.std) > 0, f"a scale of mean {scale.mean} and standard deviation {scale.std}")
 
 
 def _check_shape(manifest: "Manifest") -> None:

@@ -16,6 +16,7 @@ from reuse.layers.describing import Layer, describe_layers
 from reuse.layers.example import Given
 from reuse.layers.freezing import freeze as freeze_layers
 from reuse.layout import RowTensor, as_arguments, is_several
+from reuse.nn.building import check_shapes
 from reuse.nn.callables import names_code
 from reuse.nn.hf_specs import is_hf
 from reuse.nn.options import LayerOptions, or_default
@@ -161,6 +162,7 @@ def _sized(
     shape = tuple(input_shape or recipe.input_shape)
     shape, notes = (shape, ()) if shape else _own_shape(recipe.spec)
     outputs, said = _outputs(num_outputs, recipe.num_outputs)
+    check_shapes(shape, outputs)
     sized = replace(recipe, input_shape=shape, num_outputs=outputs)
     return sized, _example(sized), (*notes, *said)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from limited import Answer, answers
 
@@ -95,6 +96,22 @@ def scale(mean: list[Any], std: list[Any]) -> Damage:
     return damage
 
 
+def numbers(mean: list[float], std: list[float]) -> Damage:
+    """Return a damage that makes a run one of numbers, learned in a scale."""
+
+    def damage(run: Path) -> None:
+        for name, value in (("task", "regression"), ("classes", []), ("target_scale", {"mean": mean, "std": std})):
+            entry(name, value)(run)
+
+    return damage
+
+
+def no_number(run: Path) -> None:
+    tensors = load_file(run / "weights.safetensors")
+    tensors["output.weight"][0, 0] = math.nan
+    save_file(tensors, run / "weights.safetensors")
+
+
 def content(name: str, text: str | bytes) -> Damage:
     """Return a damage to a file, which holds something else."""
 
@@ -141,6 +158,7 @@ OF_RECORD: dict[str, Damage] = {  # whoever reads run.json refuses it
     "divisor nan": entry(*prepared, "divisor", math.nan),
     "divisor inf": entry(*prepared, "divisor", math.inf),
     "divisor text": entry(*prepared, "divisor", "x"),
+    "divisor that no float holds": entry(*prepared, "divisor", 10**400),
     "std 0": scale([0.5], [0.0]),
     "std nan": scale([0.5], [math.nan]),
     "mean text": scale(["a"], [1.0]),
@@ -173,6 +191,10 @@ OF_RECORD: dict[str, Damage] = {  # whoever reads run.json refuses it
     "classes as numbers": entry("classes", list(range(10))),
     "a scale of classes": entry("target_scale", {"mean": [0.0], "std": [1.0]}),
     "scale text": entry("target_scale", "x"),
+    "scale nan": numbers([math.nan] * 10, [1.0] * 10),
+    "scale of 0": numbers([0.0] * 10, [0.0] * 10),
+    "scale of fewer outputs": numbers([0.0] * 3, [1.0] * 3),
+    "side number": entry("model", "side", 3),
     "no outputs": entry(*model, "num_outputs", 0),
     "half an output": entry(*model, "num_outputs", 10.5),
     "outputs true": entry(*model, "num_outputs", True),
@@ -212,6 +234,9 @@ OF_MODEL: dict[str, Damage] = {  # whoever builds the model for use refuses it
     "weights empty": content("weights.safetensors", b""),
     "weights garbage": content("weights.safetensors", b"\xff" * 999),
     "weights a pipe": pipe("weights.safetensors"),
+    "weights nan": no_number,
+    "std that float32 divides to infinity by": scale([0.5], [1e-320]),
+    "side of a word": entry(*model, "side", "ladder:evil:build"),
 }
 OF_TRAINING: dict[str, Damage] = {  # whoever goes on refuses it
     "history null": content("history.jsonl", "null\n"),

@@ -70,6 +70,12 @@ WRONG: list[tuple[tuple[object, ...], tuple[str, ...]]] = [
     ((*SWEEP, "--head", "mlp:99999999999"), ("99999999999", "smaller numbers")),
     (("inspect", "mlp:20", "--input-shape", HUGE), ("input shape", "or less")),
     (("inspect", "mlp:20", "--input-shape", "8", "--num-outputs", 99999999999), ("smaller numbers",)),
+    (("inspect", "mlp:20", "--input-shape", "-1"), ("positive whole numbers", "-1")),
+    ((*PRETRAIN, "--device", "meta"), ("device 'meta' cannot be used",)),
+    ((*PRETRAIN, "--data", ""), ("data is ''", "names nothing")),
+    (("evaluate", "run", "--data", " "), ("names nothing",)),
+    ((*FINETUNE, "--out", "x" * 300), ("too long", "xxx")),
+    (("predict", "run", "--data", "digits", "--out", "x" * 300), ("too long", "xxx")),
     # settings that do nothing
     ((*FINETUNE, "--cache-kind", "disk", "--no-cache"), ("cache_kind", "cache off")),
     ((*FINETUNE, "--cache-dtype", "float16", "--no-cache"), ("cache_dtype", "cache off")),
