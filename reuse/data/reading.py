@@ -51,6 +51,8 @@ def read(spec: Any, options: Options) -> RawData:
     """
     if not isinstance(spec, (str, Path)):
         return _read_rows(spec, options)
+    if not str(spec).strip():
+        raise UsageError(f"data is {spec!r}, which names nothing: name a data set, a file or a folder")
     if str(spec) in NAMED:
         return NAMED[str(spec)](options)
     if str(spec).startswith(OPENML):
@@ -101,8 +103,6 @@ def _are_inputs(given: Any, options: Options) -> bool:
 
 
 def _read_path(spec: str, options: Options) -> RawData:
-    if not spec.strip():
-        raise UsageError(f"data is {spec!r}, which names nothing: name a data set, a file or a folder")
     path = Path(spec).expanduser()
     if path.is_dir():
         if not any(path.iterdir()):

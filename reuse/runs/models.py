@@ -189,8 +189,8 @@ def refuse_no_numbers(values: Tensor) -> Tensor:
     wrong = int((~values.isfinite()).any(1).sum())
     if wrong:
         raise RunError(
-            f"the model gives no finite numbers for {wrong} of {len(values)} rows: its weights or its preprocessing are "
-            "damaged, or these rows hold values that it was not made for; train it again, or look at the rows"
+            f"the model gives no finite numbers for {wrong} of {len(values)} rows: its weights or its preprocessing "
+            "are damaged, or these rows hold values that it was not made for; train it again, or look at the rows"
         )
     return values
 
