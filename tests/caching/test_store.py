@@ -403,7 +403,12 @@ def test_a_folder_that_may_only_be_read_serves_and_refuses_to_fill(rows, open_ca
 
     for operation in ("make_folder", "create", "append", "write_at", "rename", "remove", "touch", "fsync"):
         monkeypatch.setattr(files, operation, refuse)
-    monkeypatch.setattr("os.open", refuse)  # which the lock files are opened by
+    opened = os.open
+
+    def only_read(path, flags, *more, **named):
+        return refuse(path) if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) else opened(path, flags, *more, **named)
+
+    monkeypatch.setattr("os.open", only_read)  # which the lock files are opened by
     cache = open_cache()
     assert cache.fill(data.keys[:4], data.compute).found == 4
     data.assert_served(cache, np.arange(4))
