@@ -2,7 +2,7 @@
 
 checkpoint/frozen.safetensors      what does not train, once
 checkpoint/start.safetensors       what trains, as it began: until there is the first of
-checkpoint/epoch-00007/            what trains: weights.safetensors, best.safetensors, state.pt
+checkpoint/epoch-00007/            what trains: weights.safetensors, best.safetensors, state.pt, and their checksums
 """
 
 import shutil
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.files import check_file
+from reuse.runs.checksums import verify_checksums, write_checksums
 from reuse.runs.disk import drafted, saving
 from reuse.runs.folder import RunFolder
 from reuse.runs.schema import check_state
@@ -73,8 +74,8 @@ def load_newest(run: RunFolder, model: nn.Module) -> None:
     """
     folder = run.path / FOLDER
     load_tensors(model, load_tensors_file(folder / FROZEN))
-    generations = _generations(run)
-    load_tensors(model, load_tensors_file(generations[-1] / "weights.safetensors" if generations else folder / START))
+    newest = _newest(run)
+    load_tensors(model, load_tensors_file(newest / "weights.safetensors" if newest else folder / START))
     keep_still(run, model)
 
 
@@ -162,6 +163,7 @@ def _write_generation(draft: Path, trainer: dict[str, Any], stopping: dict[str, 
     }
     with (draft / "state.pt").open("wb") as file:  # torch's own writer does not say why it could not
         torch.save(rest, file)
+    write_checksums(draft)
 
 
 def load_checkpoint(run: RunFolder) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -170,10 +172,9 @@ def load_checkpoint(run: RunFolder) -> tuple[dict[str, Any], dict[str, Any]] | N
     Raises:
         RunError: the checkpoint is damaged.
     """
-    generations = _generations(run)
-    if not generations:
+    newest = _newest(run)
+    if newest is None:
         return None
-    newest = generations[-1]
     try:
         check_file(newest / "state.pt")
         rest = torch.load(newest / "state.pt", weights_only=True)
@@ -204,6 +205,19 @@ def newest_epoch(run: RunFolder) -> int:
     """Return after which epoch the newest checkpoint was written, 0 where there is none."""
     generations = _generations(run)
     return int(generations[-1].name.removeprefix("epoch-")) if generations else 0
+
+
+def _newest(run: RunFolder) -> Path | None:
+    """Return the folder of the newest generation, whose files are as they were written; None where there is none.
+
+    Raises:
+        RunError: a file is damaged.
+    """
+    generations = _generations(run)
+    if not generations:
+        return None
+    verify_checksums(generations[-1])
+    return generations[-1]
 
 
 def _generations(run: RunFolder) -> list[Path]:

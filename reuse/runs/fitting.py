@@ -11,7 +11,7 @@ from torch import Tensor
 from reuse.data.dataset import SPLITS
 from reuse.data.rows import Rows
 from reuse.distributed import LostProcessError, others_needed
-from reuse.errors import ReuseError
+from reuse.errors import ReuseError, RunError
 from reuse.heap import keep_freed_memory
 from reuse.reporting import Epoch, Reporter
 from reuse.runs.checkpoints import Saver, load_checkpoint
@@ -294,7 +294,13 @@ def _go_on(
     """
     saved = load_checkpoint(run)
     if saved is not None:
-        trainer.load_state_dict(saved[0])
+        try:
+            trainer.load_state_dict(saved[0])
+        except ReuseError:
+            raise
+        except Exception as error:  # what torch says of a state that is none
+            said = (str(error).splitlines() or [type(error).__name__])[0]
+            raise RunError(f"the checkpoint of {run.path} is damaged: {said}; train again") from error
         best, live = saved[1]["weights"], live_tensors(trainer.model)
         if best.keys() <= live.keys() | set(rested):
             stopping.load_state_dict(saved[1])

@@ -77,6 +77,8 @@ def check_state(trainer: Mapping[str, Any], stopping: Mapping[str, Any], epoch: 
     optimizer, random = trainer["optimizer"], trainer["random"]
     of_tensors = isinstance(optimizer, Mapping) and all(isinstance(entry, Mapping) for entry in optimizer.values())
     _expect(of_tensors, "its optimizer holds no state by parameter")
+    steps = trainer.get("steps", 0)
+    _expect(_is_whole(steps) and steps >= 0, f"its number of steps is {steps!r}")
     state, now = random.get("cpu") if isinstance(random, Mapping) else None, torch.get_rng_state()
     fits = isinstance(state, Tensor) and state.dtype == now.dtype and state.shape == now.shape
     _expect(fits, "its random state is none of torch's")

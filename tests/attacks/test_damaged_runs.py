@@ -122,10 +122,11 @@ def content(name: str, text: str | bytes) -> Damage:
 
 
 def state(part: str, name: str, value: Any) -> Damage:
-    """Return a damage to the state of the newest checkpoint."""
+    """Return a damage to the state of the newest checkpoint, as of a version that wrote no checksums."""
 
     def damage(run: Path) -> None:
         path = next((run / "checkpoint").glob("epoch-*")) / "state.pt"
+        (path.parent / "checksums.json").unlink()
         whole = torch.load(path, weights_only=True)
         whole[part][name] = value
         torch.save(whole, path)
@@ -139,6 +140,18 @@ def in_checkpoint(name: str, text: bytes | None) -> Damage:
         path.unlink()
         if text is not None:
             path.write_bytes(text)
+
+    return damage
+
+
+def flipped(name: str) -> Damage:
+    """Return a damage to one bit in the middle of a file of the newest checkpoint."""
+
+    def damage(run: Path) -> None:
+        path = next((run / "checkpoint").glob("epoch-*")) / name
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
 
     return damage
 
@@ -251,6 +264,16 @@ OF_TRAINING: dict[str, Damage] = {  # whoever goes on refuses it
     "cached behind no layer": entry("cached", {"1": {"kind": "disk", "behind": ["nothing"]}}),
     "settled layers that are none": entry("settled", [{"epoch": 1, "changes": {"nothing": 1.0}}]),
     "other rows": entry("rows", {"train": "abc"}),
+    "state a bit": flipped("state.pt"),
+    "weights a bit": flipped("weights.safetensors"),
+    "best weights a bit": flipped("best.safetensors"),
+    "checksums a bit": flipped("checksums.json"),
+    "checksums garbage": in_checkpoint("checksums.json", b"garbage"),
+    "checksums deep": in_checkpoint("checksums.json", b"[" * 100_000),
+    "checksums a list": in_checkpoint("checksums.json", b"[1]"),
+    "optimizer of text": state("trainer", "optimizer", {"output.bias": {"exp_avg": "x"}}),
+    "steps text": state("trainer", "steps", "x"),
+    "settling list": state("trainer", "settling", [1]),
     "state gone": in_checkpoint("state.pt", None),
     "state empty": in_checkpoint("state.pt", b""),
     "state garbage": in_checkpoint("state.pt", b"garbage" * 99),
