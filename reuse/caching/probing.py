@@ -118,7 +118,7 @@ def far_outside(ordinary: Tensor) -> Tensor:
     """
     first = ordinary[:1]
     if not ordinary.is_floating_point():
-        flat = ordinary.flatten(1)
+        flat = ordinary.reshape(len(ordinary), -1)  # a number a row, such as a length, too
         ends = [torch.full_like(flat[:1], int(value)) for value in (flat.min(), flat.max())] if flat.numel() else []
         others = [flat.sort(1).values, flat.flip(1), flat.roll(1, 1), *ends]
         return torch.cat([other.reshape(-1, *first.shape[1:]) for other in others])

@@ -23,6 +23,11 @@ def picks_by_value(node: fx.Node, small: Values, large: Values) -> bool:
     if node.op not in ("call_function", "call_method"):
         return False
     name = str(getattr(node.target, "__name__", node.target)).partition(".")[0]
+    if name == "where":  # of a mask alone; with two more it chooses number by number
+        return len(node.args) + len(node.kwargs) == 1
+    if name == "repeat_interleave":
+        repeats = node.kwargs.get("repeats", node.args[1] if len(node.args) > 1 else node.args[0])
+        return isinstance(repeats, fx.Node)
     indices = node.all_input_nodes if name in INDEXING else []
     return name in PICKING or any(_is_mask(index, small, large) for index in indices if index is not node.args[0])
 

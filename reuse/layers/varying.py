@@ -2,7 +2,7 @@
 
 The first rows, on which a model is observed, hold no extreme of the batch: a maximum over it moves with the others. Of
 floating-point inputs one row is loud; whole numbers and masks cannot be made so, since they count or choose something,
-and where all rows are the same (sequences of one length, nothing padded) some are made smaller.
+and where all rows are the same (sequences of one length, nothing padded) some are made smaller, or larger than 1.
 """
 
 import torch
@@ -16,14 +16,14 @@ LOUD_ROW = 2  # the first row that only the larger batches of a check hold: what
 
 
 def varied_rows(model: nn.Module, example: Example, rows: int) -> Example:
-    """Return `rows` rows, made of those given where they are too few; with smaller numbers where the model takes them.
+    """Return `rows` rows, made of those given where they are too few; with other numbers where the model takes them.
 
     With equal rows, or rows of one size, a mean or a maximum over the batch would not show.
     """
-    whole = _varied(example, rows, smaller=True)
+    whole = _varied(example, rows, others=True)
     if all(tensor.is_floating_point() for tensor in whole.tensors) or _takes(model, whole):
         return whole
-    return _varied(example, rows, smaller=False)
+    return _varied(example, rows, others=False)
 
 
 def lone_rows(example: Example) -> list[int]:
@@ -34,8 +34,8 @@ def lone_rows(example: Example) -> list[int]:
     return sorted(found)
 
 
-def _varied(example: Example, rows: int, smaller: bool) -> Example:
-    whole = example.map(lambda tensor: _distinct(tensor, rows, smaller))
+def _varied(example: Example, rows: int, others: bool) -> Example:
+    whole = example.map(lambda tensor: _distinct(tensor, rows, others))
     return whole.rows(_extremes_late(whole, rows)).map(_with_loud_row)
 
 
@@ -48,12 +48,12 @@ def _takes(model: nn.Module, example: Example) -> bool:
     return True
 
 
-def _distinct(tensor: Tensor, rows: int, smaller: bool) -> Tensor:
+def _distinct(tensor: Tensor, rows: int, others: bool) -> Tensor:
     repeats = (rows + len(tensor) - 1) // len(tensor)
     copies = tensor.repeat(repeats, *[1] * (tensor.dim() - 1))[:rows].clone()
     for row in range(1, rows):
         if any(torch.equal(copies[row], copies[other]) for other in range(row)):
-            copies[row] = _altered(copies[row], row, smaller)
+            copies[row] = _altered(copies[row], row, others)
     return copies
 
 
@@ -63,15 +63,20 @@ def _with_loud_row(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _altered(row: Tensor, number: int, smaller: bool) -> Tensor:
+def _altered(row: Tensor, number: int, others: bool) -> Tensor:
     if row.is_floating_point():
         steps = torch.arange(row.numel(), device=row.device, dtype=row.dtype).reshape(row.shape)
         return row + (row.abs().mean() + 0.1) * torch.sin((steps + 1) * number)
-    if not smaller or row.is_complex() or not row.numel() or (row != row.flatten()[0]).any():
+    if not others or row.is_complex() or not row.numel() or (row != row.flatten()[0]).any():
         return torch.roll(row, number, dims=-1) if row.dim() else row
     if not row.dim():
-        return row - 1 - number % (int(row) - 1) if row.dtype is not torch.bool and row > 1 else row
+        return row if row.dtype is torch.bool else _other_number(row, number)
     return _ended(row, number)
+
+
+def _other_number(value: Tensor, number: int) -> Tensor:
+    """Return a smaller number, of 1 or more; in place of what has none a little larger one, or the same."""
+    return value - 1 - number % (int(value) - 1) if value > 1 else value + number % 3
 
 
 def _ended(row: Tensor, number: int) -> Tensor:

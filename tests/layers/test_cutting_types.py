@@ -349,6 +349,24 @@ class PicksByNumber(ThreeLayers):
         return self.c(z.view(-1, 5, 4).mean(1))
 
 
+class PicksByWhere(ThreeLayers):
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        y = self.a(x)
+        rows, steps = torch.where(torch.arange(5)[None] < lengths[:, None])
+        z = torch.zeros_like(y)
+        z[rows, steps] = self.b(y[rows, steps])
+        return self.c(z.mean(1))
+
+
+class Repeats(ThreeLayers):
+    """Takes the mean of each row as often as its length says."""
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        means = self.a(x).mean(1).repeat_interleave(lengths, 0)
+        numbers = torch.arange(len(lengths)).repeat_interleave(lengths)
+        return self.c(torch.zeros_like(x[:, 0]).index_add(0, numbers, self.b(means)))
+
+
 def averaged(model: Unpacked, packed: Any, last: Tensor, how: dict[str, Any]) -> Tensor:
     """The mean over as many steps as the longest sequence of the batch has."""
     steps, _ = torch.nn.utils.rnn.pad_packed_sequence(packed, **how)
@@ -521,6 +539,8 @@ CASES = {
     "types that are asked for": Case(AsksForTypes, "a,recurrent", (SEQUENCES, LENGTHS), frontier=[(5, 4), ()]),
     "an input whose type is asked for": Case(GivenTensor, "a", (X,), frontier=[(4,)]),
     "picks by a mask": Case(PicksByMask, "a", (SEQUENCES, LENGTHS)),
+    "picks by where": Case(PicksByWhere, "a", (SEQUENCES, LENGTHS)),
+    "repeats": Case(Repeats, "a", (SEQUENCES, LENGTHS)),
     "picks by number": Case(PicksByNumber, "a", (SEQUENCES, LENGTHS)),
     "lengths, frozen": Case(Lengths, "a,recurrent", (SEQUENCES, LENGTHS), frontier=[(4,)]),
     **{
@@ -621,7 +641,7 @@ def test_an_example_of_one_length_cuts_for_all(make: Any, lengths: list[int], fr
     assert_exact(case, model, cut(model, (SEQUENCES[:3], torch.tensor(lengths))))
 
 
-@pytest.mark.parametrize("lengths", [[5, 5, 5], [3, 3, 3], [5, 3, 4], [1, 4, 4]])
+@pytest.mark.parametrize("lengths", [[5, 5, 5], [3, 3, 3], [5, 3, 4], [1, 4, 4], [1, 1, 1]])
 @pytest.mark.parametrize(
     "make",
     [
@@ -630,6 +650,8 @@ def test_an_example_of_one_length_cuts_for_all(make: Any, lengths: list[int], fr
         AsksForTypes,
         PicksByMask,
         PicksByNumber,
+        PicksByWhere,
+        Repeats,
         *(lambda kind=kind, step=step: kind(step) for kind in (Whole, WholeInside) for step in STEPS),
     ],
 )
