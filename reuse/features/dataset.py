@@ -29,6 +29,7 @@ from reuse.layers.freezing import freeze as freeze_layers
 from reuse.layers.freezing import hold
 from reuse.layers.selecting import Patterns
 from reuse.layout import InputNames
+from reuse.menus import is_whole
 from reuse.reporting import Warner
 from reuse.settings.caching import MOST_VIEWS
 from reuse.units import parse_bytes
@@ -80,7 +81,7 @@ def cached(
     """
     if not isinstance(model, nn.Module):
         raise UsageError(f"the model is of type {type(model).__name__}: give a torch.nn.Module")
-    if not isinstance(views, int) or not 1 <= views <= MOST_VIEWS:
+    if not is_whole(views) or not 1 <= views <= MOST_VIEWS:
         raise UsageError(f"views is {views!r}: give 1 to {MOST_VIEWS}")
     if freeze is not None:
         freeze_layers(model, freeze)

@@ -9,6 +9,7 @@ from torch import Tensor
 from reuse.data.rows import Rows, read_in_order
 from reuse.distributed import rank, world_size
 from reuse.errors import UsageError
+from reuse.menus import is_whole
 from reuse.seeding import generator as generator_of
 
 
@@ -44,12 +45,17 @@ class FeatureLoader:
         generator: torch.Generator | None = None,
         seed: int | None = None,
     ) -> None:
-        if not isinstance(batch_size, int) or batch_size < 1:
+        if not is_whole(batch_size) or batch_size < 1:
             raise UsageError(f"batch size is {batch_size!r}: give a whole number of 1 or more")
         if generator is not None and seed is not None:
             raise UsageError("orders are drawn from a generator or follow from a seed: give one of them")
         self._versions, self._targets, self._seed = versions, targets, seed
-        self._batch_size, self._shuffle, self._drop_last, self._generator = batch_size, shuffle, drop_last, generator
+        self._batch_size, self._shuffle, self._drop_last, self._generator = (
+            int(batch_size),
+            shuffle,
+            drop_last,
+            generator,
+        )
         self._epoch = 0
 
     @property

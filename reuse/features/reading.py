@@ -16,6 +16,7 @@ from reuse.data.samples import SampleForm, SampleInputs, digest_samples, form_of
 from reuse.devices import Compute, moved
 from reuse.errors import DataError, UsageError
 from reuse.layout import InputNames
+from reuse.menus import is_whole
 from reuse.seeding import untouched_random_state
 
 CHUNK_BYTES = 128 * 2**20  # of inputs that are in memory at once
@@ -52,8 +53,8 @@ class Reader:
 
     def __init__(self, dataset: Any, target: int | str | None, accepted: InputNames, workers: int) -> None:
         refuse_no_samples(dataset)
-        if workers < 0:
-            raise UsageError(f"workers is {workers}: give how many processes read, 0 for this one alone")
+        if not is_whole(workers) or workers < 0:
+            raise UsageError(f"workers is {workers!r}: give how many processes read, 0 for this one alone")
         self.dataset, self._workers = dataset, workers
         self.streams = isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__")
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from reuse.menus import is_number
+from reuse.menus import is_number, is_whole
 
 if TYPE_CHECKING:
     from reuse.data.targets import TargetScale
@@ -53,7 +53,7 @@ def check_line(line: Any, after: int) -> int:
     """
     _expect(isinstance(line, Mapping), f"a line holds {line!r}, and no record of an epoch")
     epoch = line.get("epoch")
-    _expect(_is_whole(epoch) and epoch > after, f"an epoch is {epoch!r}, after epoch {after}")
+    _expect(is_whole(epoch) and epoch > after, f"an epoch is {epoch!r}, after epoch {after}")
     advice = line.get("advice", ())
     _expect(isinstance(advice, list | tuple), f"advice {advice!r}")
     for one in advice:
@@ -78,14 +78,14 @@ def check_state(trainer: Mapping[str, Any], stopping: Mapping[str, Any], epoch: 
     of_tensors = isinstance(optimizer, Mapping) and all(isinstance(entry, Mapping) for entry in optimizer.values())
     _expect(of_tensors, "its optimizer holds no state by parameter")
     steps = trainer.get("steps", 0)
-    _expect(_is_whole(steps) and steps >= 0, f"its number of steps is {steps!r}")
+    _expect(is_whole(steps) and steps >= 0, f"its number of steps is {steps!r}")
     state, now = random.get("cpu") if isinstance(random, Mapping) else None, torch.get_rng_state()
     fits = isinstance(state, Tensor) and state.dtype == now.dtype and state.shape == now.shape
     _expect(fits, "its random state is none of torch's")
     _expect(is_number(stopping["best"]) and not math.isnan(stopping["best"]), f"its best loss is {stopping['best']!r}")
     for name in ("best_epoch", "waited"):
         none_yet = name == "best_epoch" and stopping[name] is None  # as nothing was measured on validation rows
-        fits = none_yet or (_is_whole(stopping[name]) and stopping[name] >= 0)
+        fits = none_yet or (is_whole(stopping[name]) and stopping[name] >= 0)
         _expect(fits, f"its {name} is {stopping[name]!r}")
 
 
@@ -125,10 +125,6 @@ def _check_shape(manifest: "Manifest") -> None:
     widths = {"images": shape[0], "vectors": shape[-1], "table": shape[-1], "sequences": shape[-1]}
     if means and kind in widths:
         _expect(means in (1, widths[kind]), f"{means} means, and a model for {widths[kind]}")
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _expect(holds: Any, otherwise: str) -> None:

@@ -492,6 +492,8 @@ class TestRefusals:
             (make_model(), [{"input": [0.5] * 6}], {}, DataError, "type list: .*with_format"),
             (make_model(), [(x[0].float(), 1)], {}, reuse.CutError, r"given \(2, 6\) float32"),
             (make_model(), data, {"workers": -1}, UsageError, "workers is -1"),
+            (make_model(), data, {"workers": "2"}, UsageError, "workers is '2'"),
+            (make_model(), data, {"views": True}, UsageError, "views is True"),
             (make_model(), data, {"views": "2"}, UsageError, "views is '2'"),
             (make_model(), data, {"cache_budget": "2 loaves"}, UsageError, "no number of bytes"),
             (make_model(), data, {"freeze": "nothing"}, reuse.UnknownNameError, "nothing"),
@@ -524,9 +526,10 @@ class TestRefusals:
 
     def test_batches_are_of_one_row_or_more(self, tmp_path):
         features = reuse.cached(make_model(), TensorDataset(*make_rows(10)), freeze="!head", cache_dir=tmp_path)
-        for size in (0, None, "8"):
+        for size in (0, None, "8", True):
             with pytest.raises(UsageError, match=r"batch size is .*: give a whole number"):
                 features.loader(batch_size=size)
+        assert len(list(features.loader(batch_size=np.int64(4)))) == 3
 
     def test_features_that_are_set_aside_are_said_and_computed_in_memory(self, tmp_path):
         data = TensorDataset(*make_rows())
@@ -537,6 +540,30 @@ class TestRefusals:
             again = reuse.cached(make_model(), data, freeze="!head", cache_dir=tmp_path)
         assert torch.equal(torch.stack([z for z, _ in again]), expected)
         assert again.computed == ROWS
+
+
+class Lengths(nn.Module):
+    """A recurrent layer over sequences of unequal lengths, a number for each row."""
+
+    def __init__(self):
+        super().__init__()
+        self.recurrent, self.head = nn.GRU(4, 6, batch_first=True).double(), nn.Linear(6, 3).double()
+
+    def forward(self, x, lengths):
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return self.head(self.recurrent(packed)[1][-1])
+
+
+def test_a_whole_number_a_row_is_an_input_too(tmp_path):
+    torch.manual_seed(0)
+    x, lengths, y = torch.randn(9, 5, 4).double(), torch.randint(1, 6, (9,)), torch.arange(9) % 3
+    model, data = Lengths(), TensorDataset(x, lengths, y)
+    for computed in (9, 0):
+        features = reuse.cached(model, data, freeze="!head", cache_dir=tmp_path)
+        assert features.computed == computed
+        with torch.no_grad():
+            heads = torch.cat([features.head(z) for z, _ in features.loader(batch_size=4)])
+            torch.testing.assert_close(heads, model(x, lengths))
 
 
 class Mean(nn.Module):
