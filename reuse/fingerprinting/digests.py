@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import cache, cached_property
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
@@ -118,6 +119,12 @@ def code_digest(code: CodeType) -> str:
     )
 
 
+def file_digest(module: str) -> str:
+    """Return a digest of the file that a module was loaded from, for code that is compiled; "" where there is none."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return xxh3_128_hexdigest(Path(file).read_bytes()) if file and Path(file).is_file() else ""
+
+
 def is_documented(code: CodeType) -> bool:
     """Return whether the first constant of a code object is its docstring, or the place of one."""
     if sys.version_info >= (3, 13):
@@ -190,9 +197,9 @@ def closure_of(function: FunctionType) -> Iterator[tuple[str, object]]:
 
     So is what `functools.singledispatch` found before, which follows from what is registered.
     """
-    kept = DISPATCHED if function.__code__.co_filename == functools.__file__ else frozenset()
+    left_out = DISPATCHED if function.__code__.co_filename == functools.__file__ else frozenset()
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        if name in kept:
+        if name in left_out:
             continue
         try:
             yield name, cell.cell_contents

@@ -273,8 +273,9 @@ class Description:
         return f"function {qualified_name(function)}{bound}"
 
     def _compiled(self, function: object) -> str:
-        self.is_own(module_name(function) or "__main__")  # which notes the version of its package
-        return f"function {qualified_name(function)}"
+        module = module_name(function)
+        is_own = self.is_own(module or "__main__")  # which notes the version of its package
+        return f"function {qualified_name(function)}" + (f" {code.file_digest(module)}" if module and is_own else "")
 
     def _class_text(self, kind: type) -> str:
         if self.own is not None and self._is_followed(kind):

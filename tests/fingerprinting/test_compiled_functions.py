@@ -1,6 +1,11 @@
 """Functions of Cython are described by their names: their classes tell no module."""
 
+import sys
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +31,22 @@ def test_a_model_that_reads_them_is_cut() -> None:
     freeze(model, "a")
     parts = cut(model, x)
     torch.testing.assert_close(parts.suffix.train()(*parts.prefix(x)), model(x), rtol=0, atol=0)
+
+
+def test_what_was_compiled_anew_is_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "my_kernels.so"
+    module = ModuleType("my_kernels")
+    module.__file__ = str(file)
+    monkeypatch.setitem(sys.modules, "my_kernels", module)
+    kind = type("cython_function_or_method", (), {"__call__": lambda self, x: x, "__module__": "my_kernels"})
+    function = kind()
+    function.__module__, function.__qualname__, function.__name__ = "my_kernels", "doubled", "doubled"
+    model = Draws(function).eval()
+    keys = []
+    for content in (b"twice", b"thrice", b"twice"):
+        file.write_bytes(content)
+        keys.append(print_of(nn.Sequential(model)).key)
+    assert keys[0] == keys[2] != keys[1]
 
 
 def test_another_function_is_another_key() -> None:
