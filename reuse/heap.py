@@ -14,10 +14,10 @@ from threading import Lock
 from typing import Any
 
 TRIM, MAPPED = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-KEPT = {TRIM: 2**31 - 1, MAPPED: 2**30}
-"""Bytes that are kept at the end of the heap, and of a block that is mapped by itself."""
-AS_BEFORE = {TRIM: 2**26, MAPPED: 2**25}
-"""What the library itself comes to where large blocks are freed."""
+KEPT = {MAPPED: 2**30, TRIM: 2**31 - 1}
+"""Bytes of a block that is mapped by itself, and bytes that are kept at the end of the heap."""
+AS_BEFORE = {MAPPED: 2**25, TRIM: 2**26}
+"""What the library itself comes to where large blocks are freed; older ones take no larger block."""
 
 
 class _Keeping:
@@ -69,7 +69,8 @@ def _leave(library: Any) -> None:
 
 def _set(library: Any, sizes: dict[int, int]) -> None:
     for parameter, size in sizes.items():
-        library.mallopt(parameter, size)
+        if not library.mallopt(parameter, size):  # any call ends what the library chooses by itself: say the most
+            library.mallopt(parameter, AS_BEFORE[parameter])
 
 
 @cache

@@ -1,5 +1,6 @@
 """Freed memory is kept inside a block and given back at its end: by the pages that the system hands out."""
 
+import os
 import subprocess
 import sys
 from threading import Thread
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from reuse import heap
-from reuse.heap import AS_BEFORE, KEPT, keep_freed_memory
+from reuse.heap import AS_BEFORE, KEPT, MAPPED, TRIM, keep_freed_memory
 
 MEASURING = """
 import resource, sys
@@ -44,7 +45,9 @@ PAGES, SIZE = 30_720, 120 * 2**20  # of a step
 
 @pytest.mark.skipif(heap._gnu_library() is None, reason="the C library is not GNU's")
 def test_steps_take_no_pages_anew_inside_a_block_and_all_is_given_back_after_it() -> None:
-    done = subprocess.run([sys.executable, "-c", MEASURING], capture_output=True, text=True, check=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    command = [sys.executable, "-c", MEASURING]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     (taken, size), (taken_inside, size_inside), (_, size_after) = (
         map(int, line.split()) for line in done.stdout.splitlines()
     )
@@ -58,7 +61,7 @@ def test_steps_take_no_pages_anew_inside_a_block_and_all_is_given_back_after_it(
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What is said to the C library."""
     said: list[Any] = []
-    library = SimpleNamespace(mallopt=lambda *given: said.append(given), malloc_trim=lambda _: said.append("trim"))
+    library = SimpleNamespace(mallopt=lambda *given: [said.append(given)], malloc_trim=lambda _: said.append("trim"))
     monkeypatch.setattr(heap, "_gnu_library", lambda: library)
     for name in ("MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
@@ -79,6 +82,14 @@ def test_the_last_block_to_end_gives_it_back(calls: list[Any]) -> None:
         thread.join()
         assert calls == BEGIN
     assert calls == [*BEGIN, *END]
+
+
+def test_an_older_library_is_told_the_most_that_it_takes(calls: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    library = heap._gnu_library()
+    monkeypatch.setattr(library, "mallopt", lambda name, size: calls.append((name, size)) or size != KEPT[MAPPED])
+    with keep_freed_memory():
+        pass
+    assert calls[:3] == [(MAPPED, 2**30), (MAPPED, 2**25), (TRIM, KEPT[TRIM])]
 
 
 def test_an_error_ends_a_block_too(calls: list[Any]) -> None:
