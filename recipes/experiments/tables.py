@@ -10,6 +10,7 @@ from typing import Any
 
 from reuse.errors import RunError
 from reuse.intervals import half_interval, mean_and_error
+from reuse.units import format_count
 
 REFERENCE = ".keras.json"
 HEAD = (
@@ -116,7 +117,7 @@ def _origin(record: dict[str, Any]) -> str:
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     seeds = len({run["seed"] for run in record["runs"]})
     versions = ", ".join(f"{name} {value}" for name, value in record["machine"].items())
-    return f"{record['by']}: {when}, {seeds} seeds, `{record['command']}`; {versions}.\n"
+    return f"{record['by']}: {when}, {format_count(seeds, 'seed')}, `{record['command']}`; {versions}.\n"
 
 
 def _read(path: Path) -> dict[str, Any]:

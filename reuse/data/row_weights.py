@@ -3,6 +3,7 @@
 import numpy as np
 
 from reuse.data.targets import TargetScale
+from reuse.errors import DataError
 
 
 def relative_weights(weights: np.ndarray, train: np.ndarray) -> np.ndarray:
@@ -11,9 +12,19 @@ def relative_weights(weights: np.ndarray, train: np.ndarray) -> np.ndarray:
     Args:
         weights: 0 or more of each row, finite, float64 `(rows,)`.
         train: the training rows, of which one at least weighs more than 0.
+
+    Raises:
+        DataError: others weigh so much more than the training rows that no number holds it.
     """
-    relative: np.ndarray = weights / weights[train].max()
-    return relative
+    relative = weights / weights.max()  # first: units of the training rows alone might overflow
+    most = relative[train].max()
+    if most < np.finfo(np.float64).tiny:
+        raise DataError(
+            f"the weights of training rows are at most {weights[train].max():g}, and others reach {weights.max():g}: "
+            "give weights in one unit"
+        )
+    scaled: np.ndarray = relative / most
+    return scaled
 
 
 def fitted_scale(targets: np.ndarray, train: np.ndarray, weights: np.ndarray | None) -> TargetScale:

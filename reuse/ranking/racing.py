@@ -186,7 +186,7 @@ def _beaten(gains: Mapping[int, Tensor], weights: Tensor | None, comparisons: in
 def _errors_above(differences: Tensor, weights: Tensor | None) -> float:
     """Return by how many of its standard errors a mean difference is above 0; 0 where too little was seen to say."""
     seen = SeenRows.of(differences, weights)
-    if not seen.count > 1:
+    if math.isnan(seen.deviation):
         return 0.0
     if seen.deviation == 0:
         return math.copysign(math.inf, seen.mean) if seen.mean else 0.0

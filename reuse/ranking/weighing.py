@@ -16,13 +16,16 @@ def shares_of(num_rows: int, weights: Tensor | None) -> Tensor:
     return torch.full((num_rows,), 1 / num_rows, dtype=torch.float64) if weights is None else weights / weights.sum()
 
 
+LEAST_BEYOND_ONE = 1e-9  # rows that are needed beyond one, of those that count as much as all
+
+
 @dataclass(frozen=True)
 class SeenRows:
     """What was seen of some rows.
 
     Attributes:
         mean: weighted.
-        deviation: weighted; NaN of a single row.
+        deviation: weighted; NaN of a single row, and where one weighs next to everything.
         count: how many rows of one weight tell the mean as well (Kish 1965, Survey Sampling, section 11.7).
     """
 
@@ -42,7 +45,9 @@ class SeenRows:
         if len(own) > 1 and bool((own == own[0]).all()):  # without any rounding
             return cls(float(own[0]), 0.0, count)
         mean = float(shares @ own)
-        variance = float(shares @ (own - mean).square()) * count / (count - 1) if len(own) > 1 else torch.nan
+        if count < 1 + LEAST_BEYOND_ONE:
+            return cls(mean, torch.nan, count)
+        variance = float(shares @ (own - mean).square()) * count / (count - 1)
         return cls(mean, variance**0.5, count)
 
     @property

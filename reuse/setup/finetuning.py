@@ -118,7 +118,7 @@ def set_up(task: Task, reporter: Reporter, run: RunFolder | None = None) -> Fine
     task = _with_learned_scale(task, model, origins, run)
     objective = from_labels(task.data, settings)
     freeze_layers(model, settings, () if run else origins.fresh, said)
-    for line in settle_outputs(model, task.recipe, task.data, task.data.num_outputs):
+    for line in settle_outputs(model, task.recipe, task.data, settings.batch_size, task.data.num_outputs):
         said.line(line)
     freezing = frozen(model)
     _check_phases(phases, model, freezing)

@@ -142,8 +142,8 @@ def describe_going_on(settings: FinetuneSettings, source: Source) -> str:
 def _draws_same_labels(settings: FinetuneSettings, source: Source) -> bool:
     theirs = source.settings
     assert isinstance(theirs, FinetuneSettings)
-    drawn = settings.labels not in (None, ALL_LABELS)
-    return settings.labels == theirs.labels and (settings.seed == theirs.seed or not drawn)
+    ours, before = (given.labels or ALL_LABELS for given in (settings, theirs))
+    return ours == before and (ours == ALL_LABELS or settings.seed == theirs.seed)
 
 
 def _shown(value: Any) -> str:

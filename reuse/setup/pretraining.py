@@ -104,7 +104,7 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     notes = (
         *([vectors.note] if vectors else []),
         *describe_model(encoder, recipe, data),
-        *settle_outputs(encoder, recipe, data),
+        *settle_outputs(encoder, recipe, data, settings.batch_size),
         *objective.notes(),
         *describe_precision(settings.precision, compute.device),
     )

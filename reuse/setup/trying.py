@@ -23,7 +23,9 @@ MEANT = "let forward return what is meant first, or call it logits"
 SINGLE = "Expected more than 1 value per channel"  # torch's words, of a batch norm that has one value to learn from
 
 
-def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset, num_outputs: int | None = None) -> list[str]:
+def settle_outputs(
+    model: nn.Module, recipe: ModelRecipe, data: Dataset, batch_size: int, num_outputs: int | None = None
+) -> list[str]:
     """Freeze what the output that is trained on does not depend on, where a model of the user's own returns several.
 
     Auxiliary heads, which some models have while they train, get no gradient from it and would be missed.
@@ -32,6 +34,7 @@ def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset, num_out
         model: frozen as it is trained.
         recipe: of the model.
         data: whose rows it takes.
+        batch_size: rows of a batch.
         num_outputs: how many numbers a row the targets need; None: that is not known.
 
     Returns:
@@ -46,7 +49,7 @@ def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset, num_out
     training = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     with torch.enable_grad(), _trial(model, data, rows=2) as outputs:
         if outputs is None:
-            _refuse_failing(model, recipe, data)
+            _refuse_failing(model, recipe, data, batch_size)
             return []
         named = {"its output": outputs} if isinstance(outputs, Tensor) else named_outputs(outputs)
         (main, tensor), *others = named.items()
@@ -70,10 +73,10 @@ def settle_outputs(model: nn.Module, recipe: ModelRecipe, data: Dataset, num_out
     return notes
 
 
-def _refuse_failing(model: nn.Module, recipe: ModelRecipe, data: Dataset) -> None:
-    """Raise a UsageError where a model does not take rows of the data either, which are not empty."""
-    inputs, like = data.train.inputs, next(model.parameters())
-    drawn = inputs.gather(torch.arange(min(2, len(inputs))))
+def _refuse_failing(model: nn.Module, recipe: ModelRecipe, data: Dataset, batch_size: int) -> None:
+    """Raise a UsageError where a model does not take a batch of the data either, whose rows are not empty."""
+    inputs, like = data.train.inputs, _like(model)
+    drawn = inputs.gather(torch.arange(min(batch_size, len(inputs))))
     rows = [t.to(like.device, like.dtype if t.is_floating_point() else t.dtype) for t in drawn]
     with torch.no_grad(), unchanged_state(model):
         model.train()
@@ -135,6 +138,11 @@ def _modules(model: nn.Module) -> list[nn.Module]:
     return found
 
 
+def _like(model: nn.Module) -> Tensor:
+    """Return a tensor of the device and the type that rows are to have."""
+    return next(model.parameters(), torch.zeros(()))
+
+
 @contextmanager
 def _trial(model: nn.Module, data: Dataset, rows: int, mode: bool = True) -> Iterator[Any]:
     """Give what a model returns for empty rows in a mode; None where it fails, as training will say better.
@@ -144,7 +152,7 @@ def _trial(model: nn.Module, data: Dataset, rows: int, mode: bool = True) -> Ite
     Raises:
         ValueError: a batch norm has one value to learn from.
     """
-    like = next(model.parameters(), torch.zeros(()))
+    like = _like(model)
     layout = data.train.inputs.layout
     example = empty_rows(layout, rows, like)
     with unchanged_state(model):

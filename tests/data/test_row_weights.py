@@ -10,7 +10,9 @@ from sklearn.preprocessing import StandardScaler
 
 from reuse.data.dataset import Dataset
 from reuse.data.loading import load
+from reuse.data.row_weights import relative_weights
 from reuse.data.targets import TargetScale
+from reuse.errors import DataError
 
 UNITS = [1.0, 1e-300, 1e300, 3.0]
 
@@ -47,6 +49,13 @@ def test_the_unit_of_weights_changes_nothing(unit: float) -> None:
     np.testing.assert_allclose(scaled.target_scale.mean, plain.target_scale.mean, rtol=1e-12)
     np.testing.assert_allclose(scaled.target_scale.std, plain.target_scale.std, rtol=1e-9)
     assert max(scaled.train.weights) == 1
+
+
+def test_weights_that_no_unit_holds_together_are_refused_and_others_overflow_nowhere() -> None:
+    train = np.array([0, 1])
+    assert relative_weights(np.array([1e-300, 5e-301, 1e-5]), train).tolist() == [1, 0.5, pytest.approx(1e295)]
+    with pytest.raises(DataError, match="at most 1e-300, and others reach 1e\\+300: give weights in one unit"):
+        relative_weights(np.array([1e-300, 1e-300, 1e300]), train)
 
 
 def test_a_constant_is_one_in_any_unit_of_weights() -> None:

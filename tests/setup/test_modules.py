@@ -161,3 +161,20 @@ def test_a_module_of_one_layer_has_nothing_before_its_output_layer(tmp_path: Pat
         reuse.pretrain("denoising_autoencoder", model=module, out=tmp_path / "run", **QUICK)
     with pytest.raises(UsageError, match="no layers but its output layer, which is trained anew"):
         reuse.finetune(module, out=tmp_path / "run", **QUICK)
+
+
+class Fewest(nn.Module):
+    """Takes the three greatest rows of a batch while it trains, which two rows do not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(6, 4), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.body(x)
+        return self.head(y + y.topk(3, dim=0).values.mean() if self.training else y)
+
+
+def test_a_model_that_needs_more_rows_than_two_is_tried_on_a_batch(tmp_path: Path) -> None:
+    settings = {**QUICK, "batch_size": 16, "cache": False, "out": tmp_path / "run", "valid_fraction": 0.2}
+    assert reuse.finetune(Fewest(), freeze="body", **settings).epochs == 3
