@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from exact_cuts import ROWS, Case, ThreeLayers, doubled, hold_to_model
+from reuse.layers.cutting import cut
+from reuse.layers.freezing import freeze
 
 X = torch.randn(ROWS, 4, generator=torch.Generator().manual_seed(0)).double()
 
@@ -192,8 +194,29 @@ CASES = {
     "a tensor hook while training": Case(HookAlways, "a", (X,), "calling it failed: .* hook"),
     "checkpointed": Case(Checkpointed, "a", (X,)),
     "vmap": Case(Vmapped, "a", (X,), "transforms of torch.func"),
-    "a gradient inside": Case(Energy, "a", (X,), "does not require grad"),
+    "a gradient inside": Case(Energy, "a", (X,), "does not require grad|takes gradients of what it computes"),
 }
+
+
+class NormedBySize(nn.Module):
+    """Has a bias whose gradient is 0 but for rounding, and a forward that torch.export alone can follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.norm, self.c = nn.Linear(10, 12), nn.Linear(12, 9), nn.BatchNorm1d(9), nn.Linear(9, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x).relu()
+        return self.c(y if x.shape[-1] % 2 else self.norm(self.b(y)).relu())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_gradient_that_is_but_rounding_refuses_no_cut(seed: int) -> None:
+    torch.manual_seed(seed)
+    model, x = NormedBySize(), torch.randn(8, 10)
+    freeze(model, "a")
+    parts = cut(model, x)
+    torch.testing.assert_close(parts.suffix.eval()(*parts.prefix(x)), model.eval()(x), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", CASES)
