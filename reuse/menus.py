@@ -253,5 +253,5 @@ def _suited(value: Any, parameter: inspect.Parameter, named: Named, kind: str) -
     if isinstance(parameter.default, bool) and not isinstance(value, bool):  # torch finds out in a kernel
         raise UsageError(f"{kind} {named.text!r}: {parameter.name} is {written(value)}; give true or false")
     if parameter.annotation in NUMBERS and not is_number(value):  # and some functions only where they divide by it
-        raise UsageError(f"{kind} {named.text!r}: {parameter.name} is {written(value)}; give a number")
+        raise UsageError(f"{kind} {named.text!r}: {parameter.name} is {value!r}; give a number")
     return float(value) if is_number(value) and isinstance(parameter.default, float) else value

@@ -76,7 +76,7 @@ def test_codes_far_down_a_long_file_are_found(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("a,b\n1,2\n3\n4,5\n", r"row 1 \(from 0\) has 1 cells, and there are 2 columns"),
+    ("a,b\n1,2\n3\n4,5\n", r"row 1 \(from 0\) has 1 cell, and there are 2 columns"),
     ("a,b\n1,2\n3,4,5\n", r"row 1 \(from 0\) has 3 cells"),
     ("a,b\n1,2,\n3,4,5\n", r"row 0 \(from 0\) has 3 cells"),
     ("5.1,3.5,setosa\n4.9,3.0,setosa\n", "begins with numbers"),

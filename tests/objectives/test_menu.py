@@ -108,7 +108,7 @@ def test_own_settings_are_read_behind_the_colon_in_the_types_of_the_fields() -> 
     ("text", "error", "message"),
     [
         ("byol:momentun=1", UsageError, r"byol takes no 'momentun' \(did you mean 'momentum'"),
-        ("byol:size=large", UsageError, "size is 'large': a whole number is expected"),
+        ("byol:size=large", UsageError, "size is 'large'; give a number"),
         ("byol:size=1.5", UsageError, r"size is 1\.5: a whole number is expected"),
         ("rotation:turns=3", UsageError, "rotation takes no arguments"),
         ("byoll:size=3", UnknownNameError, "did you mean 'byol'"),

@@ -171,7 +171,7 @@ def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
         ("rmsprop:lr=0.9", "use the setting learning rate"),
         ("rmsprop:0.9", "write key=value"),
         ("rmsprop:alpha=0.9,alpha=0.8", "twice"),
-        ("rmsprop:alpha=high", "refuses its arguments"),
+        ("rmsprop:alpha=high", "alpha is 'high'; give a number"),
         ("adam:fused=true", "takes no 'fused'"),
         ("adam:amsgrad=abc", "true or false"),
         ("nadamw:caution=2", "true or false"),

@@ -180,7 +180,7 @@ def test_what_falls_to_nothing_is_there_at_the_end_of_the_run(text: str) -> None
         ("piecewise:5,-1", "0 or more"),
         ("cosine:21", "20 epochs"),
         ("cosine:1.5", "whole number"),
-        ("cosine:many", "cannot take its arguments"),
+        ("cosine:many", "cycles is 'many'; give a number"),
         ("cosine:inf", "cannot take its arguments"),
         ("cosine:1,2", "cosine takes cycles"),
         ("linear:2", "takes no arguments"),
