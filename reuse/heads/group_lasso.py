@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reuse.errors import UsageError
+from reuse.heads.shares import shares_of
 
 STRENGTH = 0.05  # of the penalty, as a share of the least that leaves no feature
 ITERATIONS = 200
@@ -95,8 +96,7 @@ def relevances(
 
 def _shares(features: Tensor, weights: Tensor | None) -> Tensor:
     """Return the share of each row in a mean over rows, `(rows, 1)`."""
-    own = features.new_ones(len(features)) if weights is None else weights.to(features)
-    return (own / own.sum()).unsqueeze(1)
+    return shares_of(len(features), weights).to(features).unsqueeze(1)
 
 
 def _pulls(features: Tensor, errors: Tensor, shares: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from reuse.errors import DataError
 from reuse.heads.group_lasso import relevances
 from reuse.heads.logistic import solve_logistic
+from reuse.heads.shares import moments_of, shares_of
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 FRACTIONS = (0.01, 0.03, 0.1, 0.3, 1.0)
@@ -169,9 +170,7 @@ def _standardised(features: Tensor, rows: ProbedRows) -> tuple[Tensor, Tensor, T
     if weights is None:
         mean, scale = own.mean(0), own.std(0, correction=0)
     else:
-        shares = (weights / weights.sum()).to(own.dtype)
-        mean = shares @ own
-        scale = (shares @ (own - mean).square()).sqrt()
+        mean, scale = moments_of(own, shares_of(len(own), weights).to(own.dtype))
     scale = torch.where(scale > SMALLEST * own.abs().amax(0), scale, torch.inf)
     return (features - mean) / scale, mean, scale
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from reuse.heads.axes import PrincipalAxes, principal_axes
-from reuse.ranking.weighing import shares_of
+from reuse.heads.shares import shares_of
 
 
 def score_h(features: Tensor, targets: Tensor, num_classes: int, weights: Tensor | None = None) -> float:

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from reuse.ranking.weighing import shares_of
+from reuse.heads.shares import shares_of
 
 
 def score_leep(probabilities: Tensor, targets: Tensor, num_classes: int, weights: Tensor | None = None) -> float:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from reuse.ranking.weighing import shares_of
+from reuse.heads.shares import shares_of
 
 
 def score_nce(probabilities: Tensor, targets: Tensor, num_classes: int, weights: Tensor | None = None) -> float:

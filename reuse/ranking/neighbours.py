@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from reuse.ranking.weighing import shares_of
+from reuse.heads.shares import shares_of
 
 ROWS_AT_ONCE = 1024
 

@@ -23,8 +23,9 @@ from torch import Tensor
 from reuse.errors import UsageError
 from reuse.heads.logistic import solve_logistic
 from reuse.heads.ridge import solve_ridge
+from reuse.heads.shares import moments_of, shares_of
 from reuse.ranking.scores import JudgingRows
-from reuse.ranking.weighing import SeenRows, shares_of
+from reuse.ranking.weighing import SeenRows
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # on standardised features; each candidate is compared at its best
 TOLERANCE = 1e-5  # of the loss: accuracies do not change below
@@ -155,9 +156,8 @@ def standardised(features: Tensor, weights: Tensor | None = None) -> Tensor:
         features: `(rows, features)`.
         weights: how much each row counts in mean and deviation; None: all alike.
     """
-    precise, shares = features.double(), shares_of(len(features), weights)
-    mean = shares @ precise
-    deviation = (shares @ (precise - mean).square()).sqrt()
+    precise = features.double()
+    mean, deviation = moments_of(precise, shares_of(len(features), weights))
     varying = deviation > 1e-12 * precise.abs().amax(0)
     return torch.where(varying, (precise - mean) / torch.where(varying, deviation, 1), 0)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from reuse.heads.axes import principal_axes
-from reuse.ranking.weighing import shares_of
+from reuse.heads.shares import shares_of
 
 STEEPNESS = 5.0  # of the regularisation, and its floor: as the authors have published their code
 FLOOR = 1e-10

@@ -1,20 +1,11 @@
-"""Means over rows that count as much as their weights say, as if each were there so many times."""
+"""What some rows tell, which count as much as their weights say, as if each were there so many times."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-
-def shares_of(num_rows: int, weights: Tensor | None) -> Tensor:
-    """Return the share of each row in a mean over rows, `(rows,)` float64, summing to 1.
-
-    Args:
-        num_rows: how many there are.
-        weights: above 0; None: all alike.
-    """
-    return torch.full((num_rows,), 1 / num_rows, dtype=torch.float64) if weights is None else weights / weights.sum()
-
+from reuse.heads.shares import shares_of
 
 LEAST_BEYOND_ONE = 1e-9  # rows that are needed beyond one, of those that count as much as all
 
