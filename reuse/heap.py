@@ -10,21 +10,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from threading import Lock
 from typing import Any
+
+from reuse.overlapping import Overlapping
 
 TRIM, MAPPED = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 KEPT = {MAPPED: 2**30, TRIM: 2**31 - 1}
 """Bytes of a block that is mapped by itself, and bytes that are kept at the end of the heap."""
 AS_BEFORE = {MAPPED: 2**25, TRIM: 2**26}
 """What the library itself comes to where large blocks are freed; older ones take no larger block."""
-
-
-class _Keeping:
-    """How many blocks keep freed memory now; threads may be inside at the same time."""
-
-    lock = Lock()
-    inside = 0
 
 
 @contextmanager
@@ -38,11 +32,8 @@ def keep_freed_memory() -> Iterator[None]:
     if library is None or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         yield
         return
-    _enter(library)
-    try:
+    with _KEEPING:
         yield
-    finally:
-        _leave(library)
 
 
 def give_back_freed_memory() -> None:
@@ -52,19 +43,9 @@ def give_back_freed_memory() -> None:
         library.malloc_trim(0)
 
 
-def _enter(library: Any) -> None:
-    with _Keeping.lock:
-        _Keeping.inside += 1
-        if _Keeping.inside == 1:
-            _set(library, KEPT)
-
-
-def _leave(library: Any) -> None:
-    with _Keeping.lock:
-        _Keeping.inside -= 1
-        if _Keeping.inside == 0:
-            _set(library, AS_BEFORE)
-            library.malloc_trim(0)
+def _end() -> None:
+    _set(_gnu_library(), AS_BEFORE)
+    give_back_freed_memory()
 
 
 def _set(library: Any, sizes: dict[int, int]) -> None:
@@ -80,3 +61,6 @@ def _gnu_library() -> Any:
         return None
     library = ctypes.CDLL(None)
     return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+
+
+_KEEPING = Overlapping(lambda: _set(_gnu_library(), KEPT), _end)

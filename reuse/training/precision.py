@@ -1,7 +1,6 @@
 """The precision in which the network computes."""
 
 from contextlib import AbstractContextManager, nullcontext
-from threading import Lock
 
 import torch
 from torch import nn
@@ -9,6 +8,7 @@ from torch import nn
 from reuse.devices import dtype_name
 from reuse.errors import UsageError
 from reuse.menus import lookup
+from reuse.overlapping import Overlapping
 
 PRECISIONS: dict[str, torch.dtype | None] = {
     "float32": None,
@@ -29,7 +29,7 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
     dtype = lookup(PRECISIONS, precision, "precision")
     if precision == "tf32":
         _check_tf32(device)
-        return _TensorFloat32()
+        return _TF32
     if precision == "float16" and device.type == "cpu" and not _cpu_has_float16():
         raise UsageError("precision is float16, and this CPU has no float16 arithmetic: choose bfloat16 or float32")
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
@@ -64,32 +64,24 @@ def check_precision(precision: str, model: nn.Module) -> None:
             raise UsageError(f"precision is float64 and {name} is {found}: call model.double() and give float64 inputs")
 
 
-class _TensorFloat32(AbstractContextManager[None]):
+class _TensorFloat32:
     """Lets float32 matrix products and convolutions round their factors to TensorFloat-32, and then as before.
 
-    torch keeps this for the whole process, and threads may be inside at the same time: the last one puts it back.
+    torch keeps this for the whole process.
     """
 
-    _lock = Lock()
-    _inside = 0
-    _before: tuple[str, bool] = ("highest", False)
+    def begin(self) -> None:
+        self._before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
 
-    def __enter__(self) -> None:
-        own = _TensorFloat32
-        with own._lock:
-            if own._inside == 0:
-                own._before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-                torch.set_float32_matmul_precision("high")
-                torch.backends.cudnn.allow_tf32 = True
-            own._inside += 1
+    def end(self) -> None:
+        torch.set_float32_matmul_precision(self._before[0])
+        torch.backends.cudnn.allow_tf32 = self._before[1]
 
-    def __exit__(self, *_: object) -> None:
-        own = _TensorFloat32
-        with own._lock:
-            own._inside -= 1
-            if own._inside == 0:
-                torch.set_float32_matmul_precision(own._before[0])
-                torch.backends.cudnn.allow_tf32 = own._before[1]
+
+_ROUNDING = _TensorFloat32()
+_TF32 = Overlapping(_ROUNDING.begin, _ROUNDING.end)
 
 
 def _check_tf32(device: torch.device) -> None:
