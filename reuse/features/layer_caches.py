@@ -149,8 +149,8 @@ class SharedStreaming(Streaming):
         shared: SharedPass,
         place: int,
     ) -> None:
-        super().__init__(prefix, store, compute, reporter, shared.seed)
-        self._shared, self._place = shared, place
+        super().__init__(prefix, store, compute, reporter)
+        self._shared, self._place, self._seed = shared, place, shared.seed
 
     def _run_few(self, prefix: fx.GraphModule, inputs: tuple[Tensor, ...], compute: Compute) -> tuple[Tensor, ...]:
         try:

@@ -50,12 +50,8 @@ class FeatureLoader:
         if generator is not None and seed is not None:
             raise UsageError("orders are drawn from a generator or follow from a seed: give one of them")
         self._versions, self._targets, self._seed = versions, targets, seed
-        self._batch_size, self._shuffle, self._drop_last, self._generator = (
-            int(batch_size),
-            shuffle,
-            drop_last,
-            generator,
-        )
+        self._batch_size, self._shuffle, self._drop_last = int(batch_size), shuffle, drop_last
+        self._generator = generator
         self._epoch = 0
 
     @property

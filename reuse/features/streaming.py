@@ -50,19 +50,12 @@ class Streaming:
         store: their cache.
         compute: where and in which types.
         reporter: told of what is set aside.
-        seed: of the rows that are compared; None: drawn anew.
     """
 
-    def __init__(
-        self,
-        prefix: fx.GraphModule,
-        store: PrefixCache,
-        compute: Compute,
-        reporter: Reporter,
-        seed: int | None = None,
-    ) -> None:
+    _seed: int | None = None  # of the rows that are compared; None: drawn anew
+
+    def __init__(self, prefix: fx.GraphModule, store: PrefixCache, compute: Compute, reporter: Reporter) -> None:
         self._prefix, self._store, self._compute, self._reporter = prefix, store, compute, reporter
-        self._seed = seed
         self._opening: Opening | None = None
 
     @property
