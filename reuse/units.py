@@ -1,4 +1,4 @@
-"""Bytes and seconds as people write them."""
+"""Bytes, seconds and counts as people write them, and the words that go with a count."""
 
 import re
 

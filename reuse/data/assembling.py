@@ -121,7 +121,6 @@ def _repeated(splits: Mapping[str, Split]) -> list[str]:
     return [
         (
             f"{count} of {format_count(len(splits['test']), 'test row')} {verb_of(count, 'stands', 'stand')} in "
-            "the training split "
-            "too, with the same inputs"
+            "the training split too, with the same inputs"
         )
     ]

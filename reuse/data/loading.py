@@ -169,8 +169,7 @@ def _with_wanted_labels(source: RawData, arguments: LoadArguments) -> RawData:
     count = int(source.is_labelled[source.rows].sum())
     note = (
         f"{count} of {format_count(len(source.rows), 'row')} {verb_of(count, 'has', 'have')} a label: all are "
-        "learned from, "
-        "and no label is looked at"
+        "learned from, and no label is looked at"
     )
     return replace(source.without_targets(), notes=(*source.notes, note))
 

@@ -66,8 +66,7 @@ def split_rows(source: RawData, valid_fraction: float | None, test_fraction: flo
                 notes += (
                     (
                         f"{part}: {len(parts[part])} of the {format_count(given, 'training row')} "
-                        f"{verb_of(len(parts[part]), 'is', 'are')} drawn, as the data "
-                        "bring none"
+                        f"{verb_of(len(parts[part]), 'is', 'are')} drawn, as the data bring none"
                     ),
                 )
     train, valid, test = (np.sort(parts[name]).astype(np.int64) for name in SPLITS)

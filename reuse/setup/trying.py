@@ -94,8 +94,7 @@ def _check_width(spec: str, name: str, output: Tensor, num_outputs: int | None) 
     if num_outputs and output.ndim == 2 and output.shape[1] != num_outputs:
         raise UsageError(
             f"{spec}: {name} has {format_count(output.shape[1], 'number')} a row, and the targets need "
-            f"{num_outputs}: give its last "
-            f"layer as many, or {MEANT}"
+            f"{num_outputs}: give its last layer as many, or {MEANT}"
         )
 
 
