@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.files import check_file
-from reuse.runs.checksums import verify_checksums, write_checksums
+from reuse.runs.checksums import CHECKSUMS, verify_checksums, write_checksums
 from reuse.runs.disk import drafted, saving
 from reuse.runs.folder import RunFolder
 from reuse.runs.schema import check_state
@@ -31,6 +31,8 @@ CONTENTS = {
     "trainer": ("epoch", "optimizer_class", "optimizer", "random"),
     "stopping": ("best", "best_epoch", "waited"),
 }  # of state.pt
+SUMMED = "checksums"
+"""In state.pt: whether checksums of the files were written beside them, which earlier versions did not."""
 CHECKPOINT_SECONDS = 1.0
 """The age at which a checkpoint is replaced: a head that trains for milliseconds an epoch does not wait for the disk,
 and a kill costs a second."""
@@ -158,6 +160,7 @@ def _write_generation(draft: Path, trainer: dict[str, Any], stopping: dict[str, 
     save_tensors(draft / "weights.safetensors", trainer["weights"])
     save_tensors(draft / "best.safetensors", stopping["weights"])
     rest = {
+        SUMMED: True,
         "trainer": {name: value for name, value in trainer.items() if name != "weights"},
         "stopping": {name: value for name, value in stopping.items() if name != "weights"},
     }
@@ -183,6 +186,8 @@ def load_checkpoint(run: RunFolder) -> tuple[dict[str, Any], dict[str, Any]] | N
             f"{newest / 'state.pt'} is damaged: {(str(error).splitlines() or ['it is empty'])[0]}; train again"
         ) from error
     trainer, stopping = (_part(newest / "state.pt", rest, name) for name in CONTENTS)
+    if rest.get(SUMMED) and not (newest / CHECKSUMS).exists():
+        raise RunError(f"{newest / CHECKSUMS} is missing, which was written with the other files; train again")
     try:
         check_state(trainer, stopping, newest_epoch(run))
     except ValueError as error:

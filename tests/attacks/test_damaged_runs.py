@@ -128,6 +128,7 @@ def state(part: str, name: str, value: Any) -> Damage:
         path = next((run / "checkpoint").glob("epoch-*")) / "state.pt"
         (path.parent / "checksums.json").unlink()
         whole = torch.load(path, weights_only=True)
+        del whole["checksums"]
         whole[part][name] = value
         torch.save(whole, path)
 
@@ -268,6 +269,7 @@ OF_TRAINING: dict[str, Damage] = {  # whoever goes on refuses it
     "weights a bit": flipped("weights.safetensors"),
     "best weights a bit": flipped("best.safetensors"),
     "checksums a bit": flipped("checksums.json"),
+    "checksums gone": in_checkpoint("checksums.json", None),
     "checksums garbage": in_checkpoint("checksums.json", b"garbage"),
     "checksums deep": in_checkpoint("checksums.json", b"[" * 100_000),
     "checksums a list": in_checkpoint("checksums.json", b"[1]"),
