@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from reuse.errors import CutError
 from reuse.layers.constancy import same_values
 from reuse.layers.example import Example
+from reuse.layers.parameter_reads import Watched
 from reuse.layers.preserving import unchanged_state
 from reuse.layers.probing import NOTHING, Moving
 from reuse.layers.structure import leaves, tensors_in
@@ -69,8 +70,12 @@ class _Check:
         self.places = [place for place in moving.attributes if is_trainable(model.get_submodule(place[0]))]
 
     def frontier(self, batch: Example) -> list[Tensor]:
-        """Return what the prefix computes of a batch."""
-        return list(self._run(self.prefix, batch)[0])
+        """Return what the prefix computes of a batch, if it reads nothing that trains."""
+        watched = Watched(self.model, self.prefix)
+        values = list(self._run(watched, batch)[0])
+        for name in watched.found:
+            raise CutError(f"a frozen layer reads {name!r}, which trains and is no parameter of its own")
+        return values
 
     def compare(self, batch: Example, frontier: list[Tensor], where: str) -> None:
         """Compare the suffix on rows of a frontier with the model on the same rows."""
@@ -117,7 +122,7 @@ class _Check:
         if not _alike(whole, parts):
             raise CutError(f"its two parts do not compute what it computes ({where})")
 
-    def _run(self, module: nn.Module, inputs: Example) -> tuple[Any, list[Any]]:
+    def _run(self, module: Callable[..., Any], inputs: Example) -> tuple[Any, list[Any]]:
         """Run a module from the same state each time; return its value, and the model's state then."""
         with unchanged_state(self.model, self.moving.parameters), torch.no_grad():
             return self._called(module.forward if isinstance(module, torch.fx.GraphModule) else module, inputs)

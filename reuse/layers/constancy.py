@@ -17,6 +17,7 @@ from reuse.layers.attributes import ReadAttribute
 from reuse.layers.observing import Observation
 from reuse.layers.picking import picks_by_value
 from reuse.layers.probing import NOTHING, Moving
+from reuse.layers.reading import nodes_of_rows, reads_shape, without_rows
 from reuse.layers.sequences import mixes_sequences
 from reuse.layers.tracing import TracedModel
 from reuse.layers.trainability import is_trainable, module_called, parameter_read
@@ -50,7 +51,7 @@ class ObservedGraph:
     def forget_order(self) -> None:
         """Derive what is derived of the graph anew: nodes were added to it."""
         self.forms.clear()
-        for name in ("order", "signatures", "without_values"):
+        for name in ("order", "signatures", "without_values", "of_rows"):
             vars(self).pop(name, None)
 
     @cached_property
@@ -78,12 +79,17 @@ class ObservedGraph:
                 return frozenset(free)
             barred |= told
 
+    @cached_property
+    def of_rows(self) -> set[fx.Node]:
+        """Nodes whose values come from those of the inputs' rows."""
+        return nodes_of_rows(self.order, self.small.values, self.large.values)
+
     def _free_of_values(self, barred: set[fx.Node]) -> set[fx.Node]:
         free: set[fx.Node] = set()
         for node in self.order:
             reads = [a for a in node.all_input_nodes if a not in free]
             drawn = node in self.small.random or node in self.small.stateful or node in barred
-            if node.op not in ("placeholder", "output") and not drawn and (not reads or _reads_shape(node)):
+            if node.op not in ("placeholder", "output") and not drawn and (not reads or reads_shape(node)):
                 free.add(node)
         return free
 
@@ -171,21 +177,6 @@ def same_values(a: Tensor, b: Tensor) -> bool:
     return torch.allclose(a, b, rtol=tolerance, atol=tolerance * max(scale, 1e-30), equal_nan=True)
 
 
-_SHAPES = {"size", "dim", "numel", "ndimension", "new_zeros", "new_ones", "new_empty", "new_full"}
-_SHAPES |= {"zeros_like", "ones_like", "full_like", "empty_like", "sym_size", "sym_numel", "len"}
-
-
-def _reads_shape(node: fx.Node) -> bool:
-    """Return whether a node takes the shape, type or device of a tensor, and none of its values."""
-    if node.op == "call_method":
-        return str(node.target) in _SHAPES
-    if node.op != "call_function":
-        return False
-    if node.target is getattr:
-        return node.args[1] in ("shape", "dtype", "device", "ndim", "layout")
-    return getattr(getattr(node.target, "overloadpacket", node.target), "__name__", "") in _SHAPES
-
-
 def _signatures(observed: ObservedGraph) -> dict[fx.Node, str]:
     order = observed.order
     writers = observed.small.writers()
@@ -254,15 +245,19 @@ def _meets_what_moves(node: fx.Node, observed: ObservedGraph) -> bool:
 
 
 def mixes_rows(node: fx.Node, observed: ObservedGraph) -> bool:
-    """Return whether the rows that two batches share come out of them with different values, or may."""
+    """Return whether the rows that two batches share come out of them with different values, or may.
+
+    What holds no rows and is made of them, as whether any of them is padded, may be another for the next rows.
+    """
     small, large = observed.small.values, observed.large.values
     if node in observed.small.longest or mixes_sequences(node, small) or picks_by_value(node, small, large):
         return True
     few, many = small.get(node), large.get(node)
     if not (isinstance(few, Tensor) and isinstance(many, Tensor)):
         return False
-    if few.shape == many.shape:  # no batch in it: must be the same in both
-        return not same_values(few, many)
+    if without_rows(few, many):
+        is_read = any(not reads_shape(user) for user in node.users)
+        return (node in observed.of_rows and is_read) or not same_values(few, many)
     found = rows_dimension(few, many, observed.rows)
     if found is None or found[1] != 1:
         return False  # cannot be told here; it cannot be stored either, and what comes of it is looked at again

@@ -30,36 +30,51 @@ def written_parameters(model: nn.Module) -> Iterator[list[nn.Parameter]]:
     found[:] = list({id(parameter): parameter for parameter in found}.values())
 
 
-class _CopyOnWrite(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Watch over the parameters of a model: the first operation that writes into one has its values copied before.
-
-    Writes through `.data` do not count in a tensor's version, so only the operations themselves tell.
-    """
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """See each operation, without torch's compiler: what is to be done at one stands in `see`."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Return that torch need not import its compiler to keep it out of here: where it is there, `__init__` does."""
         return False
 
-    def __init__(self, model: nn.Module):
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.run: Callable[..., Any] = self._run
         if "torch._dynamo" in sys.modules:
             self.run = torch.compiler.disable(self._run)  # type: ignore[no-untyped-call]
-        self.parameters = {_memory(parameter): parameter for parameter in model.parameters()}
-        self.copies: dict[int, tuple[nn.Parameter, Tensor]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation."""
         return self.run(func, args, kwargs or {})
 
+    def see(self, func: Any, args: Any, kwargs: Any) -> None:
+        """See an operation that is about to run."""
+        raise NotImplementedError
+
     def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        self.see(func, args, kwargs)
+        return func(*args, **kwargs)
+
+
+class _CopyOnWrite(Watch):  # type: ignore[no-untyped-call]
+    """Watch over the parameters of a model: the first operation that writes into one has its values copied before.
+
+    Writes through `.data` do not count in a tensor's version, so only the operations themselves tell.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.parameters = {_memory(parameter): parameter for parameter in model.parameters()}
+        self.copies: dict[int, tuple[nn.Parameter, Tensor]] = {}
+
+    def see(self, func: Any, args: Any, kwargs: Any) -> None:
+        """Copy what an operation is about to write into."""
         if func._schema.is_mutable:
             for number, argument in enumerate(func._schema.arguments):
                 if argument.alias_info is not None and argument.alias_info.is_write:
                     given = args[number] if number < len(args) else kwargs.get(argument.name)
                     self._copy(given)
-        return func(*args, **kwargs)
 
     def _copy(self, given: Any) -> None:
         for tensor in tensors_in(given):

@@ -1,0 +1,106 @@
+"""Cuts of models that read more than they show: what no row of the example does, weights that other layers hold."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from exact_cuts import ROWS, Case, ThreeLayers, hold_to_model
+
+X = torch.randn(ROWS, 4, generator=torch.Generator().manual_seed(1)).double()
+SEQUENCES = torch.randn(ROWS, 5, 4, generator=torch.Generator().manual_seed(2)).double()
+PADDED = SEQUENCES.clone()  # behind the three rows that a model is cut on, which are full
+PADDED[3, 2:], PADDED[4:, 4:] = 0.0, 0.0
+
+
+def any_step(x: Tensor) -> Tensor:
+    return (x.abs().sum(-1) > 0).any(0)
+
+
+class MasksStepsOfNone(ThreeLayers):
+    """Steps that no row of the batch has count nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.a(x).sin() * any_step(x)[None, :, None]
+        return self.b(hidden + 1).mean(1)
+
+
+class TrimsStepsOfNone(ThreeLayers):
+    """Steps that no row of the batch has are left out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.a(x)[:, any_step(x)]).mean(1)
+
+
+class ScalesByPadding(ThreeLayers):
+    """A number, the same in all batches without padding."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = (x == 0).sum().clamp(max=1)
+        return self.b(torch.where(padded > 0, self.a(x).relu(), self.a(x))).mean(1)
+
+
+class LessFirst(ThreeLayers):
+    """The first row is the measure of the others."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.a(x)
+        return self.b(hidden - hidden[:1].mean())
+
+
+class PlacesLike(ThreeLayers):
+    """Places of a type that is asked of the first row, which is no reason not to cache what they are added to."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.a(x)
+        places = torch.arange(5).type_as(hidden)[:, None] + torch.zeros_like(x[0])
+        return self.b((hidden + places).sum(1))
+
+
+class Reader(nn.Module):
+    """A frozen layer that looks at the weights of another one, which it does not hold."""
+
+    def __init__(self, other: nn.Linear, how: Any) -> None:
+        super().__init__()
+        self.own, self.others, self.how = nn.Linear(4, 4).double(), [other], how
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.own(x) @ self.how(self.others[0].weight)
+
+
+class ReadByFrozen(nn.Module):
+    """What a frozen layer computes follows a weight that trains, without a gradient."""
+
+    def __init__(self, how: Any) -> None:
+        super().__init__()
+        self.a, self.c = nn.Linear(4, 4).double(), nn.Linear(4, 4).double()
+        self.reader = Reader(self.c, how)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.reader(self.a(x)))
+
+
+CASES = {
+    "masks steps of none": Case(MasksStepsOfNone, "a", (PADDED,)),
+    "trims steps of none": Case(TrimsStepsOfNone, "a", (PADDED,)),
+    "scales by padding": Case(ScalesByPadding, "a", (PADDED,)),
+    "less the first": Case(LessFirst, "a", (X,), frontier=[(4,)]),
+    "places like the first": Case(PlacesLike, "a", (SEQUENCES,), frontier=[(4,)]),
+    "a detached weight": Case(lambda: ReadByFrozen(Tensor.detach), "a,reader.own", (X,), frontier=[(4,)]),
+    "a part of a weight": Case(
+        lambda: ReadByFrozen(lambda weight: weight.detach()[1:].sum(0).diag()), "a,reader.own", (X,), frontier=[(4,)]
+    ),
+    "the data of a weight": Case(
+        lambda: ReadByFrozen(lambda weight: weight.data),
+        "a,reader.own",
+        (X,),
+        "reads 'c.weight', which trains",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_exact_or_refused(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    hold_to_model(CASES[name])
+    assert capfd.readouterr() == ("", "")
