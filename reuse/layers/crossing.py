@@ -20,10 +20,32 @@ class NotStorable(Exception):  # noqa: N818 - a signal between two functions, no
 
 @dataclass(frozen=True)
 class BatchDimension:
-    """A tensor that is stored: its dimension `dimension` holds `fold` elements for each row, row by row."""
+    """A tensor that is stored: its dimension `dimension` holds `fold` elements for each row.
+
+    Attributes:
+        dimension: the dimension.
+        fold: the elements of a row in it.
+        in_turns: whether all rows come there `fold` times, as where views of them are laid end to end; else the
+            elements of a row lie side by side.
+    """
 
     dimension: int
     fold: int
+    in_turns: bool = False
+
+    def parted(self, rows: int) -> tuple[int, int]:
+        """Return the sizes of the two dimensions that it is divided into: rows and elements, in their order."""
+        return (self.fold, rows) if self.in_turns else (rows, self.fold)
+
+    def divided(self, tensor: Tensor, rows: int) -> Tensor:
+        """Return a tensor of so many rows with the dimension divided in two."""
+        divided: Tensor = tensor.unflatten(self.dimension, self.parted(rows))  # type: ignore[no-untyped-call]
+        return divided
+
+    @property
+    def of_rows(self) -> int:
+        """The dimension that holds one element for each row once it is divided."""
+        return self.dimension + self.in_turns
 
 
 @dataclass(frozen=True)
@@ -126,6 +148,9 @@ def _tensor_form(small: Tensor, large: Tensor, rows: tuple[int, int]) -> Form:
     if found is None:
         raise NotStorable
     dimension, fold = found
-    if not same_values(small, large.narrow(dimension, 0, small.shape[dimension])):
-        raise NotStorable  # rows do not lie one after the other in that dimension
-    return BatchDimension(dimension, fold)
+    forms = [BatchDimension(dimension, fold), BatchDimension(dimension, fold, in_turns=True)]
+    for form in forms[: min(fold, 2)]:
+        few, many = form.divided(small, rows[0]), form.divided(large, rows[1])
+        if same_values(few, many.narrow(form.of_rows, 0, rows[0])):
+            return form
+    raise NotStorable  # rows do not lie in that dimension in either order

@@ -136,8 +136,8 @@ def _multiply(a: int, b: int) -> int:
 def _rows_first(graph: fx.Graph, node: fx.Node, form: Form) -> fx.Node:
     assert isinstance(form, BatchDimension)
     if form.fold != 1:
-        node = graph.call_method("unflatten", (node, form.dimension, (-1, form.fold)))
-    return graph.call_method("movedim", (node, form.dimension, 0)) if form.dimension else node
+        node = graph.call_method("unflatten", (node, form.dimension, form.parted(-1)))
+    return graph.call_method("movedim", (node, form.of_rows, 0)) if form.of_rows else node
 
 
 def _as_before(graph: fx.Graph, node: fx.Node, form: Form, written: bool) -> fx.Node:
@@ -145,8 +145,8 @@ def _as_before(graph: fx.Graph, node: fx.Node, form: Form, written: bool) -> fx.
     assert isinstance(form, BatchDimension)
     if written:
         node = graph.call_method("clone", (node,))
-    if form.dimension:
-        node = graph.call_method("movedim", (node, 0, form.dimension))
+    if form.of_rows:
+        node = graph.call_method("movedim", (node, 0, form.of_rows))
     if form.fold != 1:
         node = graph.call_method("flatten", (node, form.dimension, form.dimension + 1))
     return node
