@@ -167,13 +167,23 @@ class WritesBehindSize(ThreeLayers):
 
 
 class WritesBehindCopies(WritesBehindSize):
-    """Rows are folded so that they cannot be stored, before their activations are cut off."""
+    """Rows are folded in turns, before their activations are cut off."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.a(x)
         copies = y.unsqueeze(0).expand(3, -1, -1).reshape(-1, 4)
         y.view(-1).clamp_(max=5)
         return self.c(self.b(y) + self.b(copies).view(3, -1, 4).sum(0))
+
+
+class WritesBehindMixedCopies(WritesBehindSize):
+    """Rows are folded in turns and side by side, so that they cannot be stored, before activations are cut off."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        copies = y.expand(2, 2, -1, -1).transpose(1, 2).reshape(-1, 4)
+        y.view(-1).clamp_(max=5)
+        return self.c(self.b(y) + self.b(copies).view(2, -1, 2, 4).sum((0, 2)))
 
 
 class Attends(nn.Module):
@@ -271,6 +281,7 @@ WRITES = {
     "a mask before its tokens": (WritesBehindPairs, (SEQUENCE, torch.ones(ROWS, 6).long()), (SEQUENCE, MASK)),
     "zeros": (WritesIntoZeros, (SEQUENCE, torch.ones(ROWS, 6).long()), (SEQUENCE, MASK)),
     "activations that were read": (WritesBehindSize, (X,), (100 * X,)),
+    "activations that were copied": (WritesBehindCopies, (X,), (100 * X,)),
 }
 
 
@@ -289,7 +300,7 @@ def test_writes_in_place_that_the_first_rows_do_not_need_are_made(name: str) -> 
 
 
 def test_what_cannot_be_stored_before_it_is_written_into_is_refused() -> None:
-    model = WritesBehindCopies()
+    model = WritesBehindMixedCopies()
     freeze(model, "a")
     with pytest.raises(CutError, match="writes in place into what is read behind the cut as it was before"):
         cut(model, X)
