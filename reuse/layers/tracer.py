@@ -341,4 +341,4 @@ def _parameters(model: nn.Module) -> list[inspect.Parameter]:
 
 def _is_fx(place: Place) -> bool:
     """Return whether torch.fx hung a constant there."""
-    return not place[0] and place[1].startswith(("_tensor_constant", "_param_constant"))
+    return not place[0] and place[1].startswith(("_tensor_constant", "_param_constant", "_opaque_obj"))

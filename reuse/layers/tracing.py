@@ -24,7 +24,8 @@ class TracedModel:
 
     Attributes:
         graph: its `call_module` and `get_attr` targets are names in the model, or keys of `constants`.
-        constants: tensors that the trace met and the model does not own, and calls that read or assign attributes.
+        constants: tensors and generators that the trace met and that are no state of the model's, and calls that read
+            or assign attributes.
         opaque: mixed modules that could not be traced and are one call, and why; they count as trainable.
     """
 
@@ -76,7 +77,7 @@ def _traced(model: nn.Module, tracer: MixedTracer) -> TracedModel:
         unpack_whole(graph)
         # fx hangs the constants it meets on the model; they are ours, the model stays as it was.
         added = {name: model.__dict__[name] for name in set(model.__dict__) - before}
-    constants = {name: value for name, value in added.items() if isinstance(value, torch.Tensor)}
+    constants = {name: value for name, value in added.items() if isinstance(value, torch.Tensor | torch.Generator)}
     return TracedModel(graph, {**constants, **tracer.attribute_calls}, dict(sorted(tracer.opaque.items())))
 
 
