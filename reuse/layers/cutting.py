@@ -22,7 +22,7 @@ from reuse.layers.following import followed
 from reuse.layers.frontier import find_crossing
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.known_values import KnownValues
-from reuse.layers.observing import Before, observe, targets
+from reuse.layers.observing import Before, observe_sizes, targets
 from reuse.layers.preserving import Modes, living_branches, unchanged_state
 from reuse.layers.probing import Moving, probe
 from reuse.layers.reasons import first_line, joined, why_not
@@ -236,9 +236,7 @@ def _divide(tracer: Tracer, task: _Task) -> Sides:
         _call_once(model, batches)
         with followed():
             traced = tracer(model, batches[1], moving=moving)
-        small = observe(traced, model, batches[0], task.before)
-        large = observe(traced, model, batches[-1], task.before, small.written)
-        seen.append((traced, small, large))
+        seen.append((traced, *observe_sizes(traced, model, batches, task.before)))
     observed = [ObservedGraph(*one, (ROWS[0], ROWS[-1]), targets(one[0], model), moving) for one in seen]
     constants = shared_constants(observed[0], observed[1], model)
     return DividedGraph(observed[0], constants[0]), DividedGraph(observed[1], constants[1])

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from reuse.errors import CutError
 from reuse.layers.attributes import AssignAttribute
 from reuse.layers.example import Example
 from reuse.layers.known_values import KnownValues, Origins, is_kept, origin_of, written_by
@@ -17,6 +18,7 @@ from reuse.layers.probing import Moving
 from reuse.layers.randomness import RandomSources, States, same_states
 from reuse.layers.sequences import Unpacking, depends_on_longest
 from reuse.layers.structure import map_tensors, tensors_in
+from reuse.layers.trace_errors import BY_ROWS
 from reuse.layers.tracing import TracedModel
 
 
@@ -92,6 +94,32 @@ def observe(
     seen = _run(traced, model, inputs, written, before)
     # What is written into later is seen as it was only if it was known beforehand that it would be.
     return seen if seen.written <= written else _run(traced, model, inputs, seen.written | written, before)
+
+
+def observe_sizes(
+    traced: TracedModel, model: nn.Module, batches: tuple[Example, ...], before: Before
+) -> tuple[Observation, Observation]:
+    """Observe a graph on the first and on the last of batches of growing size; it was traced on the second.
+
+    Raises:
+        CutError: it computes as many rows as it was traced on, and no others.
+    """
+    first, traced_on, last = batches
+    try:
+        small = observe(traced, model, first, before)
+        return small, observe(traced, model, last, before, small.written)
+    except Exception as error:
+        if not _runs(traced, model, traced_on, before):
+            raise
+        raise CutError(BY_ROWS) from error
+
+
+def _runs(traced: TracedModel, model: nn.Module, inputs: Example, before: Before) -> bool:
+    try:
+        observe(traced, model, inputs, before)
+    except Exception:  # noqa: BLE001 - a user's forward raises anything
+        return False
+    return True
 
 
 def _run(

@@ -26,11 +26,41 @@ def why_not(side: DividedGraph, model: nn.Module) -> str:
             name, does = layer_name(node, model), _what_it_does(node, side, model)
             if does is not None:
                 return f"the frozen layer {name!r} cannot be cached: it {does}"
+    for node in side.order:
+        for given in _kept_back(node, constant, side, model):
+            return f"the frozen layer {layer_name(node, model)!r} cannot be cached: what comes before it {given}"
     whole = next(_in_blocks(side, model), None)
     if whole is not None:
         why = "it is computed in one block with layers that train, under autocast or a like switch"
         return f"the frozen layer {whole!r} cannot be cached: {why}"
+    for node in side.order:
+        if node.op != "get_attr" and node in side.prefix and holds_frozen(node, model):
+            name = layer_name(node, model)
+            return (
+                f"what the frozen layer {name!r} returns is not used, or on another way than by its value, as by a hook"
+            )
     return NOTHING_BEFORE
+
+
+def _kept_back(node: fx.Node, constant: set[fx.Node], side: DividedGraph, model: nn.Module) -> Iterator[str]:
+    """Yield what the steps do that keep a frozen layer from being cached, if none of them trains."""
+    if node.op == "get_attr" or node in constant or not holds_frozen(node, model):
+        return
+    first = [n for n in _before(node, constant) if constant.issuperset(n.all_input_nodes)]
+    if not any(holds_trainable(n, model) for n in first):
+        yield from (does for n in first if (does := _what_it_does(n, side, model)) is not None)
+
+
+def _before(node: fx.Node, constant: set[fx.Node]) -> list[fx.Node]:
+    """Return the nodes that are not constant and that a node is computed from."""
+    found: dict[fx.Node, None] = {}
+    todo = list(node.all_input_nodes)
+    while todo:
+        one = todo.pop(0)
+        if one not in constant and one not in found:
+            found[one] = None
+            todo += one.all_input_nodes
+    return list(found)
 
 
 def _in_blocks(side: DividedGraph, model: nn.Module) -> Iterator[str]:

@@ -1,9 +1,11 @@
 """What torch.fx and torch.export say where they cannot follow a forward, in plain words."""
 
+BY_ROWS = "its forward does something else for some numbers of rows, or goes through them one by one"
+
 _KNOWN = {  # what torch.fx and torch.export say -> what it means
     "symbolically traced variables cannot be used as inputs to control flow": "its forward branches on values or sizes",
     "Could not guard on data-dependent expression": "its forward branches on values",
-    "Constraints violated": "its forward does something else for some numbers of rows",
+    "Constraints violated": BY_ROWS,
     "Proxy object cannot be iterated": "its forward iterates over a tensor",
     "in output, which is not a known type": "its forward returns what holds no tensors that torch knows of",
     "does not require grad and does not have a grad_fn": "its forward takes gradients of what it computes",
