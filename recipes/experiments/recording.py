@@ -31,11 +31,13 @@ class Record:
         path: of the file.
         runs: one entry a training: `row`, `seed`, `date` and its figures.
         conclusions: lines that the recipe drew from them.
+        machines: on which they were made, in order.
     """
 
     path: Path
     runs: tuple[dict[str, Any], ...] = ()
     conclusions: tuple[str, ...] = ()
+    machines: tuple[dict[str, Any], ...] = ()
 
     def values(self, row: str, figure: str) -> list[float]:
         """Return a figure of a row, by seed."""
@@ -87,7 +89,7 @@ def run_experiment(
             if (rows is None or row in rows) and (row, seed) not in done:
                 figures = {name: round(value, 9) for name, value in measure(seed=seed, **settings).items()}
                 run = {"row": row, "seed": seed, "date": datetime.now(UTC).date().isoformat(), **figures}
-                record = replace(record, runs=(*record.runs, run))
+                record = replace(record, runs=(*record.runs, run), machines=_with_this(record.machines))
                 _write(record, experiment)
     record = replace(record, conclusions=tuple(conclude(record)) if conclude else ())
     _write(record, experiment)
@@ -109,16 +111,21 @@ def machine() -> dict[str, Any]:
     }
 
 
+def _with_this(machines: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    this = machine()
+    return machines if this in machines else (*machines, this)
+
+
 def _opened(path: Path, experiment: Experiment) -> Record:
     if not path.exists():
         return Record(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        runs, rows = found["runs"], found["rows"]
+        runs, rows, machines = found["runs"], found["rows"], found["machines"]
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is no record of an experiment ({error}): remove it") from error
     _refuse_other_settings(path, rows, experiment, {run["row"] for run in runs})
-    return Record(path, tuple(runs))
+    return Record(path, tuple(runs), machines=tuple(machines))
 
 
 def _refuse_other_settings(path: Path, rows: Mapping[str, Any], experiment: Experiment, measured: set[str]) -> None:
@@ -132,7 +139,7 @@ def _write(record: Record, experiment: Experiment) -> None:
     values = experiment.to_dict() | {
         "by": f"torch {torch.__version__}",
         "command": f"reuse recipes run {experiment.name}",
-        "machine": machine(),
+        "machines": list(record.machines),
         "conclusions": list(record.conclusions),
         "runs": list(record.runs),
     }

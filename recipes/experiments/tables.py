@@ -116,8 +116,8 @@ def _origin(record: dict[str, Any]) -> str:
     dates = sorted({run["date"] for run in record["runs"]})
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     seeds = len({run["seed"] for run in record["runs"]})
-    versions = ", ".join(f"{name} {value}" for name, value in record["machine"].items())
-    return f"{record['by']}: {when}, {format_count(seeds, 'seed')}, `{record['command']}`; {versions}.\n"
+    machines = "; ".join(", ".join(f"{name} {value}" for name, value in one.items()) for one in record["machines"])
+    return f"{record['by']}: {when}, {format_count(seeds, 'seed')}, `{record['command']}`; {machines}.\n"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def record(path: Path, experiment: str) -> dict[str, Any]:
         "experiment": experiment,
         "by": f"keras {keras.__version__}",
         "command": f"python tests/benchmarks/keras_reference/run.py {experiment}",
-        "machine": machine(),
+        "machines": [machine()],
         "runs": [],
     }
 

@@ -1,6 +1,7 @@
 """Records: nothing is measured twice, nothing of other settings is mixed in, quick looks stay out."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,5 +88,14 @@ def test_the_file_says_what_made_it() -> None:
     assert found["conclusions"] == ["2 runs"]
     assert found["command"] == "reuse recipes run sizes"
     assert found["rows"] == ROWS
-    assert {"processor", "cores", "threads", "torch"} <= set(found["machine"])
+    assert {"processor", "cores", "threads", "torch"} <= set(found["machines"][0])
     assert found["runs"][0]["date"]
+
+
+def test_a_record_made_on_two_machines_names_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_experiment(EXPERIMENT, Counted(), seeds=1)
+    other = {"processor": "another", "cores": 64}
+    monkeypatch.setattr("reuse.recipes.experiments.recording.machine", lambda: other)
+    run_experiment(EXPERIMENT, Counted(), seeds=1)  # nothing is measured
+    path = run_experiment(EXPERIMENT, Counted(), seeds=2).path
+    assert [one["cores"] for one in json.loads(path.read_text())["machines"]] == [os.cpu_count(), 64]

@@ -37,7 +37,7 @@ def folder() -> Path:
 
     path = run_experiment(experiment, measure, seeds=3).path
     runs = [{"row": "he", "seed": s, "date": "2026-01-02", "accuracy": a, "seconds": 7.0} for s, a in enumerate(THEIRS)]
-    reference = {"by": "keras 3", "command": "run", "machine": {"cores": 2}, "runs": runs}
+    reference = {"by": "keras 3", "command": "run", "machines": [{"cores": 2}], "runs": runs}
     path.with_name("accuracies.keras.json").write_text(json.dumps(reference))
     return path.parent
 
