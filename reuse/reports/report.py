@@ -51,13 +51,14 @@ def report(arguments: ReportArguments) -> Path:
     Example:
         >>> report(["runs/frozen", "runs/unfrozen"], out="report.html")  # doctest: +SKIP
     """
-    if not arguments.runs:
+    runs = [arguments.runs] if isinstance(arguments.runs, str | Path) else list(arguments.runs)
+    if not runs:
         raise UsageError("a report needs a run: name run folders")
     check_split(arguments.split)
     if not Path(arguments.out).absolute().parent.is_dir():
         raise UsageError(f"{arguments.out} is in a folder that there is not: make it, or give another out")
-    names = short_names(arguments.runs)
-    records = [RunRecord.read(path, name) for path, name in zip(arguments.runs, names, strict=True)]
+    names = short_names(runs)
+    records = [RunRecord.read(path, name) for path, name in zip(runs, names, strict=True)]
     with untouched_random_state():  # models that are built draw weights
         written = _written([_read(record, arguments) for record in records])
     out = Path(arguments.out)

@@ -144,12 +144,12 @@ class ReportArguments(RowSettings, ListenerSettings):
     """Arguments of `reuse.report`.
 
     Attributes:
-        runs: run folders; several are compared.
+        runs: a run folder, or several, which are compared.
         out: the file to write.
         data: the runs' own by default; those that were trained on arrays are given them here.
     """
 
-    runs: Sequence[Any] = field(kw_only=False)
+    runs: str | Path | Sequence[Any] = field(kw_only=False)
     out: str | Path = "report.html"
 
 

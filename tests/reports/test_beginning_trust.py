@@ -28,6 +28,6 @@ def test_code_in_the_settings_of_a_run_does_not_run(ran: Path, kind: str, name: 
     settings = run / "settings.toml"
     kept = [line for line in settings.read_text().splitlines() if not line.startswith(f"{name} =")]
     settings.write_text("\n".join([f'{name} = "attacking:attack"', *kept]))
-    page = reuse.report([run], out="page.html").read_text()
+    page = reuse.report(run, out="page.html").read_text()
     assert not ran.exists()
     assert "allow it by --trust" in page
