@@ -23,6 +23,7 @@ from reuse.features.loader import FeatureLoader, as_given, picked_one
 from reuse.features.origin import Origin, compute_of, same_modes
 from reuse.features.reading import Reader, ReadSamples
 from reuse.features.streaming import Streaming
+from reuse.features.watching import WatchedWeights
 from reuse.hints import Hints
 from reuse.layers.cutting import NothingToCacheError
 from reuse.layers.freezing import freeze as freeze_layers
@@ -104,6 +105,9 @@ class CachedFeatures(Dataset[Any]):
     A sample is `(features, target)`, or the features alone where the Dataset has no targets; features are a tensor, or
     a tuple of them where the model is cut at several. Workers of a `DataLoader` may read them, forked or spawned.
 
+    Where frozen weights have changed since, no sample is given but a UsageError that asks for `refresh`; workers, and
+    what is written in place through `weight.data`, are left out.
+
     Attributes:
         head: what the model computes from features: a module that takes a batch of them, `(batch, …)`, and whose
             parameters are the model's own.
@@ -112,6 +116,7 @@ class CachedFeatures(Dataset[Any]):
     """
 
     head: nn.Module
+    _watched: WatchedWeights | None = None  # nothing is watched in a worker, nor where inputs are read
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
@@ -199,7 +204,7 @@ class CachedFeatures(Dataset[Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a worker reads from: neither the model nor the dataset, nor features that are in the cache."""
-        left = {"_origin", "head"} if isinstance(self._rows[0], ReadSamples) else {"_origin", "head", "_rows"}
+        left = {"_origin", "head", "_watched", *([] if isinstance(self._rows[0], ReadSamples) else ["_rows"])}
         return {name: value for name, value in self.__dict__.items() if name not in left}
 
     def _take_features(self, compute: Compute) -> None:
@@ -213,6 +218,7 @@ class CachedFeatures(Dataset[Any]):
             rows = from_main(example)
             parts = origin.cut(rows, compute)
             self._store, self._device, self.head = origin.store(parts, rows, compute), compute.device, parts.suffix
+            self._watched = origin.watched(parts, rows, compute, self._store.key)
             streaming = Streaming(parts.prefix, self._store, compute, Warner())
             with self._store.hold():
                 streamed = from_main(lambda: [rows.fill(streaming) for rows in versions])
@@ -231,11 +237,13 @@ class CachedFeatures(Dataset[Any]):
                 "nothing is frozen any more before what trains, and samples that come one after the other cannot be "
                 "read in any order: train the model on the dataset itself from here on"
             )
-        self.head = WholeModel(self._origin.model, reader.form)
+        self.head, self._watched = WholeModel(self._origin.model, reader.form), None
         self._rows = [ReadSamples(reader, number, compute) for number in self._origin.versions]
         self.computed = self.found = 0
 
     def _versions(self) -> list[Rows]:
+        if self._watched is not None:
+            self._watched.check()
         if get_worker_info() is not None and self._device.type != "cpu":  # a forked process cannot use the GPU
             self._device = torch.device("cpu")
             self.__dict__.pop("_rows", None)

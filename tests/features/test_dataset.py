@@ -166,6 +166,33 @@ class TestPlainLoop:
             change(model)
             assert reuse.cached(model, data, freeze="!head", cache_dir=tmp_path).computed == ROWS
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda model: model.body.weight.requires_grad_(False).mul_(2),
+            lambda model: model.norm.running_var.add_(1),
+            lambda model: setattr(model.body.weight, "data", model.body.weight.data + 1),
+            lambda model: model.load_state_dict({k: v + 1 for k, v in model.state_dict().items()}),
+        ],
+    )
+    def test_frozen_weights_that_change_later_serve_no_features(self, change, tmp_path):
+        model, (x, y) = make_model(), make_rows()
+        features = reuse.cached(model, TensorDataset(x, y), freeze="body,norm", cache_dir=tmp_path)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        change(model)
+        with pytest.raises(UsageError, match=r"(body|norm)\.\w+ was frozen and has changed .*refresh\(\)"):
+            next(iter(features.loader(ROWS)))
+        with pytest.raises(UsageError, match="has changed"):
+            features[0]
+        model.load_state_dict(before)
+        model.eval()
+        z, _ = next(iter(features.loader(ROWS)))  # they are back
+        torch.testing.assert_close(features.head(z), model(x), rtol=0, atol=1e-12)
+        change(model)
+        features.refresh()
+        z, _ = next(iter(features.loader(ROWS)))
+        torch.testing.assert_close(features.head(z), model(x), rtol=0, atol=1e-12)
+
     def test_the_modes_of_the_model_stay(self, tmp_path):
         model = make_model().eval()
         model.drop.train()
