@@ -90,7 +90,8 @@ EXPERIMENT = Experiment(
     "Few labels: methods of pretraining, and four ways without",
     "convnet:32,64 with ReLU, pretrained without labels on the training images, but for a fiftieth that shows "
     "the loss, for five processor minutes each of two times, in turn (ten a method), batch 128, Adam 1e-3, bfloat16 "
-    f"with channels last ({', '.join(IN_FLOAT32)}: float32, on a processor without bfloat16), each method with its own defaults but for what stands behind its name, which was chosen on "
+    f"with channels last ({', '.join(IN_FLOAT32)}: float32, on a processor without bfloat16), "
+    "each method with its own defaults but for what stands behind its name, which was chosen on "
     "validation rows; ten draws of 10, 50 and 100 labels a class, tested on all 10,000 test images. Frozen: a "
     "logistic regression on the encoder's features, its penalty and scale chosen by five folds of the labels. "
     "Everything trained: frozen for 10 epochs and then not, at most 100 epochs of Adam with patience 30, a fifth "
