@@ -3,6 +3,8 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,12 @@ States = tuple[Any, ...]
 
 
 class RandomSources:
-    """The generators of torch, NumPy and Python, and those among the attributes of a model."""
+    """The generators of torch, NumPy and Python, those among a model's attributes, and globals its methods name."""
 
     def __init__(self, model: nn.Module):
-        found = (value for module in model.modules() for value in _attributes(module))
+        modules = list(model.modules())
+        found = [value for module in modules for value in _attributes(module)]
+        found += [names[name] for kind in set(map(type, modules)) for names, name in _globals(kind) if name in names]
         self.own = {id(value): value for value in found if isinstance(value, _OWN)}
 
     def states(self) -> States:
@@ -65,6 +69,14 @@ def _attributes(module: nn.Module) -> Iterator[Any]:
             yield from value
         elif isinstance(value, dict):
             yield from value.values()
+
+
+@cache
+def _globals(kind: type[nn.Module]) -> list[tuple[dict[str, Any], str]]:
+    """Return the names of globals in the methods of a class and the tables they stand in; torch's own need no look."""
+    kinds = [one for one in kind.__mro__ if not one.__module__.startswith(("torch.", "builtins"))]
+    methods = [value for one in kinds for value in vars(one).values() if isinstance(value, FunctionType)]
+    return [(method.__globals__, name) for method in methods for name in method.__code__.co_names]
 
 
 def _state(generator: Any) -> Any:

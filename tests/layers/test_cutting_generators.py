@@ -1,9 +1,15 @@
-"""Noise behind a cut that is drawn from a generator which the model holds."""
+"""Noise that is drawn from generators which a model holds, or its file."""
 
+import random
+from typing import Any
+
+import numpy as np
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from exact_cuts import ThreeLayers
+from reuse.errors import CutError
 from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
 
@@ -38,3 +44,33 @@ def test_a_suffix_draws_from_the_generator_of_its_model() -> None:
         got = [parts.suffix(*stored) for _ in range(3)]
         torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
         assert torch.equal(expected[0], expected[1]) is not mode
+
+
+GENERATOR = random.Random(3)
+NUMBERS = np.random.default_rng(3)
+
+
+class SeldomTwice(nn.Module):
+    """A frozen layer that now and then doubles, by a generator of its file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) * (2 if GENERATOR.random() < 1e-6 else 1)
+
+
+class SeldomTwiceByNumpy(SeldomTwice):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) * (2 if NUMBERS.random() < 1e-6 else 1)
+
+
+@pytest.mark.parametrize("kind", [SeldomTwice, SeldomTwiceByNumpy])
+def test_a_frozen_layer_that_draws_from_a_generator_of_its_file_is_not_cached(kind: Any) -> None:
+    model = nn.Sequential(kind(), nn.Linear(4, 2).double())
+    freeze(model, "0")
+    before = GENERATOR.getstate(), NUMBERS.bit_generator.state
+    with pytest.raises(CutError, match="'0' cannot be cached: it draws random numbers"):
+        cut(model, X)
+    assert before == (GENERATOR.getstate(), NUMBERS.bit_generator.state)
