@@ -23,7 +23,7 @@ from reuse.nn.outputs import output_layer, replace_output
 from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.probing import check_outputs
 from reuse.nn.selu import warn_of_network
-from reuse.nn.specs import LAYER_NAMES, LAYERED
+from reuse.nn.specs import LAYER_NAMES, LAYERED, whole_number
 from reuse.nn.timm_names import whole_spec
 from reuse.seeding import untouched_random_state
 from reuse.settings.calling import carried, takes
@@ -206,7 +206,7 @@ def check_size(arguments: BuildArguments) -> None:
     """
     spec, shape, num_outputs = arguments.spec, tuple(arguments.input_shape), arguments.num_outputs
     numbers = (*shape, num_outputs, arguments.embedding_size or 0, arguments.num_tokens or 0)
-    if max(*numbers, *map(int, re.findall(r"\d+", spec))) <= LARGE:
+    if max(*numbers, *map(whole_number, re.findall(r"\d+", spec))) <= LARGE:
         return
     options = carried(arguments, settings_of(LayerOptions), LayerOptions)
     tokens = TokenOptions(num_tokens=arguments.num_tokens)

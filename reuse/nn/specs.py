@@ -24,6 +24,7 @@ LAYER_NAMES = {
 DEFAULT_FAMILY, CONVNET = "default", "convnet"
 RECURRENT = ("lstm", "gru")
 DENSE_NAME = "hidden"  # of the dense layers behind the convolutions of a convnet
+MOST_DIGITS = 1000  # of a number; Python reads no more than 4,300
 DEFAULT_WIDTHS = (300, 100)  # of `default` without widths
 
 # Options of our own networks where nobody gives them.
@@ -181,7 +182,18 @@ def _parse_to_change(spec: str, what: str) -> LayeredSpec:
     return parse_layered(spec)
 
 
+def whole_number(digits: str) -> int:
+    """Return the number that digits write.
+
+    Raises:
+        UsageError: there are more of them than Python reads.
+    """
+    if len(digits) > MOST_DIGITS:
+        raise UsageError(f"a number of {len(digits):,} digits, {digits[:8]}…, is no size: give smaller numbers")
+    return int(digits)
+
+
 def _width(text: str, spec: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+    if not (text.isascii() and text.isdecimal() and whole_number(text) > 0):
         raise UsageError(f"{text!r} in {spec!r} is not a width: give positive whole numbers, as in mlp:300,100,50")
     return int(text)

@@ -44,6 +44,7 @@ MANIFEST, SETTINGS, HISTORY = "run.json", "settings.toml", "history.jsonl"
 TOKENIZER = "tokenizer"
 FIRST = {"checkpoint", SETTINGS, TOKENIZER, MANIFEST}  # what a run writes first; the last of these is its first record
 WEIGHTS, RESULT = "weights.safetensors", "result.json"
+MOST_SHOWN = 40  # characters of what a damaged record says
 PATHS = ("data", "source", "embeddings")  # settings that may be paths
 
 
@@ -110,7 +111,8 @@ class RunFolder:
         values = read_json(self.path / MANIFEST)
         if values.get("format") != FORMAT:
             raise RunError(
-                f"{self.path} was written in format {values.get('format')!r} (reuse {values.get('reuse')!r}); this "
+                f"{self.path} was written in format {_short(values.get('format'))} (reuse "
+                f"{_short(values.get('reuse'))}); this "
                 f"version reads format {FORMAT}: train it again, or use that version"
             )
         manifest = Manifest.read(values, self.path / MANIFEST)
@@ -232,6 +234,11 @@ def _from(folder: Path, value: Any) -> Any:
     if not isinstance(value, str) or value in (*NAMED, ARRAYS) or folder == Path.cwd() or Path(value).is_absolute():
         return value
     return str(folder / value) if (folder / value).exists() else value
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 
 def _began(path: Path) -> bool:

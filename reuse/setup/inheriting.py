@@ -169,4 +169,9 @@ def is_same_data(settings: FinetuneSettings, source: Source) -> bool:
 def _is_same(theirs: Any, ours: Any) -> bool:
     if not isinstance(ours, str):
         return bool(theirs == ARRAYS)
-    return bool(theirs == ours) or (isinstance(theirs, str) and Path(theirs).resolve() == Path(ours).resolve())
+    if theirs == ours or not isinstance(theirs, str):
+        return bool(theirs == ours)
+    try:
+        return Path(theirs).resolve() == Path(ours).resolve()
+    except ValueError:  # no path has a character of number 0
+        return False

@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from reuse.errors import UsageError
+from reuse.errors import RunError, UsageError
 from reuse.runs.folder import RunFolder
 from reuse.settings.calling import Given
 from reuse.settings.commands import FinetuneSettings, PretrainSettings
@@ -32,7 +32,8 @@ def saved_settings(run: RunFolder, kind: type[S], given: Given, *, trust: bool =
     if begun != kind.command:
         raise UsageError(f"{run.path} is a run of `reuse {begun}`: resume it with that command")
     saved = run.settings()
-    assert isinstance(saved, kind)
+    if not isinstance(saved, kind):
+        raise RunError(f"{run.path} has settings of another command than `reuse {begun}`: restore settings.toml")
     if saved.data == ARRAYS and "data" not in given:
         raise UsageError(f"{run.path} was trained on arrays, which a run does not keep: give them as data again")
     refuse_untrusted(run.path, vars(saved), given, trust=trust)

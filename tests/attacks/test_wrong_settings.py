@@ -68,6 +68,8 @@ WRONG: list[tuple[tuple[object, ...], tuple[str, ...]]] = [
     ((*SWEEP, "--patience", HUGE), ("patience", "or less")),
     ((*SWEEP, "--learning-rate", "0.1,,0.2"), ("learning_rate", "empty place")),
     ((*SWEEP, "--head", "mlp:99999999999"), ("99999999999", "smaller numbers")),
+    ((*SWEEP, "--head", "mlp:" + "9" * 5000), ("a number of 5,000 digits", "smaller numbers")),
+    (("inspect", "mlp:" + "9" * 5000, "--input-shape", "8"), ("a number of 5,000 digits", "smaller numbers")),
     (("inspect", "mlp:20", "--input-shape", HUGE), ("input shape", "or less")),
     (("inspect", "mlp:20", "--input-shape", "8", "--num-outputs", 99999999999), ("smaller numbers",)),
     (("inspect", "mlp:20", "--input-shape", "-1"), ("positive whole numbers", "-1")),
@@ -110,7 +112,7 @@ def test_the_commands_are_right_without_the_wrong_setting(found: tuple[list[Answ
     assert [answer.code for answer in found[0][: len(MADE)]] == [code for _, code in MADE]
 
 
-@pytest.mark.parametrize("number", range(len(WRONG)), ids=lambda number: " ".join(map(str, WRONG[number][0][-2:])))
+@pytest.mark.parametrize("number", range(len(WRONG)), ids=lambda number: " ".join(map(str, WRONG[number][0][-2:]))[:80])
 def test_a_wrong_setting_is_one_line(found: tuple[list[Answer], Path], number: int) -> None:
     found[0][len(MADE) + number].refusal(*WRONG[number][1])
 

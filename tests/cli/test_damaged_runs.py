@@ -132,3 +132,22 @@ def test_settings_that_are_cut_off_behind_a_line_are_not_taken_for_all(reuse: An
     cut_off_behind_a_line(run / "settings.toml")
     reuse("evaluate", run).is_refused("settings.toml", "does not end by naming its command")
     reuse("finetune", "--resume", run).is_refused("settings.toml")
+
+
+def test_settings_of_another_command_are_named(reuse: Any, run: Path) -> None:
+    path = run / "settings.toml"
+    path.write_text('objective = "evil:build"\n' + path.read_text())
+    reuse("finetune", "--resume", run).is_refused(str(run), "another command", "restore settings.toml")
+
+
+def test_a_format_of_thousands_of_digits_is_shown_in_part(reuse: Any, run: Path) -> None:
+    manifest = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(manifest | {"format": int("9" * 4000)}))
+    assert len(reuse("evaluate", run).is_refused("999…", "train it again")) < 500
+
+
+def test_data_that_name_no_path_are_refused(reuse: Any, run: Path) -> None:
+    path = run / "settings.toml"
+    others = [line for line in path.read_text().splitlines() if not line.startswith("data =")]
+    path.write_text("\n".join(['data = "\\u0000"', *others]) + "\n")
+    reuse("finetune", "--config", path, "--out", "again").is_refused("unknown data set", "\\x00")
