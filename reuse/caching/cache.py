@@ -154,7 +154,7 @@ class ActivationCache:
         if busy:
             raise CacheError(
                 f"being written or read, not removed: {', '.join(busy)} ({freed} bytes of others were "
-                "freed); try again when the processes that use it are done"
+                "freed); try again when the processes that use it are done, or, if there are none, remove that folder"
             )
         return freed
 

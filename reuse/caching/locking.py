@@ -101,10 +101,14 @@ def removing(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[bool]:
-    """Be the only writer of the existing prefix in `folder`, or give False at once where somebody writes it."""
+    """Be the only writer of the existing prefix in `folder`, or give False at once where somebody writes it.
+
+    So it is where a folder has the name of a lock, and nobody can tell.
+    """
     with ExitStack() as held:
-        free = True
-        for rank in sorted({0, *ranks_of(folder)}):
+        ranks = sorted({0, *ranks_of(folder)})
+        free = not any((folder / _name(rank)).is_dir() for rank in ranks)
+        for rank in ranks if free else ():
             with disk_errors(folder):
                 lock = _lock(folder / _name(rank))
                 free = free and _acquired(lock)

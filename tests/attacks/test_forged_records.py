@@ -98,6 +98,7 @@ RECORDS: dict[str, Damage] = {
     "used a circle": circle("used"),
     "lock of no number": content("writer-x.lock", ""),
     "lock a folder": folder("readers.lock"),
+    "lock of writers a folder": folder("writer.lock"),
     "journal a pipe": pipe("building/journal"),
     "rows beyond all memory set aside": content("segment-000001.h5.aside-0-999999999999", ""),
 }
@@ -125,6 +126,23 @@ def test_a_forged_record_stops_nobody_but_in_one_line(root: Path, name: str) -> 
     for use in USES.values():
         with suppress(CacheError):  # all that anybody expects
             use(ActivationCache(root))
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_forged_record_leaves_other_prefixes_in_use(root: Path, name: str) -> None:
+    data = Rows(40)
+    other = ActivationCache(root).open(Fingerprint({"name": "whole"}), FRONTIER)
+    other.fill(data.keys, data.compute)
+    data.calls.clear()
+    RECORDS[name](root / PREFIX.key)
+    other = ActivationCache(root).open(Fingerprint({"name": "whole"}), FRONTIER)
+    other.fill(data.keys, data.compute)
+    assert not data.computed
+    data.assert_served(other, np.arange(40))
+    path = other.path
+    del other  # what is read stays
+    ActivationCache(root).prune(0)
+    assert not published(path)
 
 
 def attribute(name: str, value: Any) -> Damage:
