@@ -1,5 +1,7 @@
 """Data sets known by name: where each is looked for, and where it is fetched from when it is not there."""
 
+from __future__ import annotations
+
 import os
 import sys
 import warnings
@@ -12,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from reuse.data.array_files import read_npz, source_of_arrays
 from reuse.data.csv_files import CsvFile
@@ -20,6 +21,7 @@ from reuse.data.idx import find_idx, read_idx_folder
 from reuse.data.image_files import read_image_archive, read_image_folder
 from reuse.data.raw import Options, RawData, refuse_image_options, refuse_table_options
 from reuse.data.table_files import source_of_table
+from reuse.data.table_libraries import pd
 from reuse.errors import DataError
 
 DEBIAN_FOLDER = Path("/usr/share/datasets")

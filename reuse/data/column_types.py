@@ -1,5 +1,7 @@
 """Types of table columns, decided once: numbers, texts (categories) or times, from whatever a file or frame holds."""
 
+from __future__ import annotations
+
 import math
 import re
 from decimal import Decimal
@@ -7,11 +9,10 @@ from numbers import Number
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from pandas.api import types as kinds
 
 from reuse.data.freed_memory import give_back
 from reuse.data.large_numbers import EXACT, MOST_DIGITS, SIGNED, WHOLE, as_floats, is_nullable, kept_apart
+from reuse.data.table_libraries import pd
 from reuse.errors import DataError
 
 NUMBER, TEXT, TIME = "number", "text", "time"
@@ -52,9 +53,9 @@ def typed(name: str, series: pd.Series, kind: str | None = None) -> pd.Series:
 
 def kind_of(series: pd.Series) -> str:
     """Return the kind of a typed column."""
-    if kinds.is_datetime64_any_dtype(series.dtype):
+    if pd.api.types.is_datetime64_any_dtype(series.dtype):
         return TIME
-    return NUMBER if kinds.is_numeric_dtype(series.dtype) else TEXT
+    return NUMBER if pd.api.types.is_numeric_dtype(series.dtype) else TEXT
 
 
 def as_number_column(name: str, series: pd.Series) -> pd.Series:
@@ -125,33 +126,33 @@ def _plain(name: str, series: pd.Series) -> pd.Series:
         named = as_text_column(_plain(name, pd.Series(kind.categories)))
         texts = np.array([*named, None], object)[series.cat.codes.to_numpy()]  # code -1: missing
         return pd.Series(texts, index=series.index, dtype=object)
-    if kinds.is_bool_dtype(kind):
+    if pd.api.types.is_bool_dtype(kind):
         return series.astype(object).map({True: "True", False: "False"}).astype(object).where(series.notna(), None)
-    if kinds.is_datetime64_any_dtype(kind):
+    if pd.api.types.is_datetime64_any_dtype(kind):
         return _without_zone(series)
-    if kinds.is_timedelta64_dtype(kind):
+    if pd.api.types.is_timedelta64_dtype(kind):
         return series.dt.total_seconds()
-    if kinds.is_numeric_dtype(kind):
+    if pd.api.types.is_numeric_dtype(kind):
         return _plain_numbers(name, series)
     return _plain_strings(series) if isinstance(kind, pd.StringDtype) else _plain_objects(name, series)
 
 
 def _plain_numbers(name: str, series: pd.Series) -> pd.Series:
-    if kinds.is_complex_dtype(series.dtype):
+    if pd.api.types.is_complex_dtype(series.dtype):
         raise DataError(f"column {name!r} holds complex numbers: give their parts as two columns")
     if isinstance(series.dtype, np.dtype) and series.dtype in (np.int64, np.float64):
         return series
-    if kinds.is_integer_dtype(series.dtype) and not series.isna().any() and series.max() < SIGNED:
+    if pd.api.types.is_integer_dtype(series.dtype) and not series.isna().any() and series.max() < SIGNED:
         return series.astype(np.int64)
-    if kinds.is_integer_dtype(series.dtype):
+    if pd.api.types.is_integer_dtype(series.dtype):
         return kept_apart(series)
-    if isinstance(series.dtype, pd.ArrowDtype) and not kinds.is_float_dtype(series.dtype):  # decimals may be whole
+    if isinstance(series.dtype, pd.ArrowDtype) and not pd.api.types.is_float_dtype(series.dtype):  # may be whole
         return _plain_number_objects(series.astype(object), "decimal")
     return pd.Series(as_floats(series), index=series.index)
 
 
 def _plain_objects(name: str, series: pd.Series) -> pd.Series:
-    inferred = kinds.infer_dtype(series, skipna=True)
+    inferred = pd.api.types.infer_dtype(series, skipna=True)
     if inferred in ("integer", "floating", "mixed-integer-float", "decimal"):
         return _plain_number_objects(series, inferred)
     if inferred in ("datetime", "datetime64", "date"):

@@ -1,5 +1,7 @@
 """Tables in text files (.csv, .tsv, compressed too), read by pandas; codes such as `01` stay what they are."""
 
+from __future__ import annotations
+
 import bz2
 import csv
 import gzip
@@ -15,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from reuse.data.column_types import MISSING_SPELLINGS, is_number
 from reuse.data.freed_memory import give_back
 from reuse.data.large_numbers import EXACT
+from reuse.data.table_libraries import pd
 from reuse.errors import DataError
 from reuse.files import BoundedReader, check_regular
 from reuse.units import format_count, verb_of
@@ -49,7 +51,7 @@ class CsvFile:
     skipped: int = 0
 
     @classmethod
-    def open(cls, path: Path) -> "CsvFile":
+    def open(cls, path: Path) -> CsvFile:
         """Return the file, its dialect found in its first lines.
 
         Cells are separated by whichever of `,` `;` tab and `|` the first line holds most of outside quotes.

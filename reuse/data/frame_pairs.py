@@ -1,15 +1,17 @@
 """Data frames with targets beside them: `(x, y)`, or `x_train`, `y_train`, … as in a dict of arrays."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from reuse.data.frames import as_frame, is_frame
 from reuse.data.raw import NO_TARGET, Options, RawData
 from reuse.data.table_files import source_of_table
+from reuse.data.table_libraries import pd
 from reuse.errors import DataError, UsageError
 from reuse.units import format_count
 

@@ -1,17 +1,19 @@
 """Data frames of any library as pandas' frames, with columns of lists laid out as columns of numbers."""
 
+from __future__ import annotations
+
+import sys
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
+from reuse.data.table_libraries import pa, pd
 from reuse.errors import DataError
 
 
 def is_frame(data: object) -> bool:
     """Return whether `data` is a data frame: pandas', or another's that can be handed over (polars, Arrow, …)."""
-    return isinstance(data, pd.DataFrame) or (
+    return ("pandas" in sys.modules and isinstance(data, pd.DataFrame)) or (
         (hasattr(data, "columns") or hasattr(data, "column_names"))
         and any(hasattr(data, way) for way in ("to_pandas", "__dataframe__", "__arrow_c_stream__"))
     )

@@ -4,8 +4,9 @@ A table is read in steps, each of which needs room of its own beside the columns
 seldom in pieces that the next one can use, so that the largest size of a process would be the sum of both.
 """
 
-import pyarrow as pa
+from __future__ import annotations
 
+from reuse.data.table_libraries import pa
 from reuse.heap import give_back_freed_memory
 
 

@@ -1,16 +1,17 @@
 """Whole numbers of a table that float64 does not hold: Int64, UInt64 from 2^63 on, and decimals beyond 64 bits."""
 
+from __future__ import annotations
+
 from decimal import Decimal
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-from pandas.api import types as kinds
+
+from reuse.data.table_libraries import pa, pd
 
 EXACT = 2**53  # up to which float64 tells whole numbers apart
 SIGNED, UNSIGNED = 2**63, 2**64  # below which int64 and uint64 hold them
 WHOLE = r"[+-]?\d+"
-DECIMALS = pd.ArrowDtype(pa.decimal256(76, 0))
+MOST_DECIMALS = 76  # digits of a decimal of Arrow
 MOST_DIGITS = 4000  # that Python makes a number of
 
 
@@ -31,15 +32,15 @@ def kept_apart(whole: pd.Series) -> pd.Series:
     if lowest >= 0 and highest < UNSIGNED:
         return whole.where(whole.notna(), pd.NA).astype("UInt64")
     digits = [None if pd.isna(value) else str(int(value)) for value in whole]
-    if max(-lowest, highest) < 10**DECIMALS.pyarrow_dtype.precision:
+    if max(-lowest, highest) < 10**MOST_DECIMALS:
         decimals = [None if text is None else Decimal(text) for text in digits]
-        return pd.Series(pd.array(decimals, DECIMALS), whole.index)
+        return pd.Series(pd.array(decimals, _decimals()), whole.index)
     return pd.Series(digits, whole.index, dtype=object)
 
 
 def is_nullable(series: pd.Series) -> bool:
     """Return whether a typed column holds whole numbers that `kept_apart` returns, and float64 does not hold."""
-    return isinstance(series.dtype, pd.Int64Dtype | pd.UInt64Dtype) or series.dtype == DECIMALS
+    return isinstance(series.dtype, pd.Int64Dtype | pd.UInt64Dtype) or series.dtype == _decimals()
 
 
 def as_floats(series: pd.Series) -> np.ndarray:
@@ -50,8 +51,12 @@ def as_floats(series: pd.Series) -> np.ndarray:
 
 def fall_together(series: pd.Series, rows: np.ndarray) -> bool:
     """Return whether whole numbers of a typed column are so large that some of them are one as float64."""
-    is_whole = kinds.is_integer_dtype(series.dtype) or is_nullable(series)
+    is_whole = pd.api.types.is_integer_dtype(series.dtype) or is_nullable(series)
     if not is_whole or max(int(series.max()), -int(series.min())) <= EXACT:
         return False
     held = series.iloc[rows].dropna()
     return bool(held.nunique() > len(np.unique(held.to_numpy(np.float64))))
+
+
+def _decimals() -> pd.ArrowDtype:
+    return pd.ArrowDtype(pa.decimal256(MOST_DECIMALS, 0))

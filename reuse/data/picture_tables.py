@@ -1,11 +1,13 @@
 """Tables of pictures: a column of paths to image files, or of the pictures themselves, beside columns of labels."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from reuse.data.column_types import TEXT, typed
@@ -14,12 +16,13 @@ from reuse.data.image_reading import read_images
 from reuse.data.images import ImageFile, ImageSamples
 from reuse.data.picture_lists import are_pictures, as_image_files, is_embedded
 from reuse.data.raw import Options
+from reuse.data.table_libraries import pd
 from reuse.data.table_roles import named_columns
 from reuse.data.tables import as_texts
 from reuse.errors import DataError
 from reuse.units import format_count
 
-Columns = Mapping[str, pd.Series]
+Columns: TypeAlias = "Mapping[str, pd.Series]"
 
 
 def picture_column(columns: Columns, options: Options, name: str) -> str | None:

@@ -1,16 +1,18 @@
 """Feature columns of a table, fitted by scikit-learn on the training rows, and what a user should know of them."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from reuse.data.column_types import CODE, NUMBER, TEXT, TIME, kind_of, numbers_of
 from reuse.data.freed_memory import give_back
 from reuse.data.large_numbers import fall_together
 from reuse.data.preprocessing import Column
+from reuse.data.table_libraries import pd
 from reuse.errors import DataError
 from reuse.listing import differ_in_case
 from reuse.units import format_count, verb_of

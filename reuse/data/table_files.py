@@ -1,12 +1,12 @@
 """Tables (.csv, .parquet, data frames) as data sets."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
 
 from reuse.data.arrays import ArraySamples, as_samples
 from reuse.data.column_types import NUMBER, TEXT, TIME, as_number_column, kind_of, typed
@@ -17,6 +17,7 @@ from reuse.data.images import ImageSamples
 from reuse.data.picture_tables import options_of_pictures, picture_column, read_pictures
 from reuse.data.preprocessing import Column
 from reuse.data.raw import IN_ORDER, Options, RawData, Samples
+from reuse.data.table_libraries import pd, pq
 from reuse.data.table_roles import Roles, encode_columns, groups_of, parts_of, roles_of, weights_of
 from reuse.data.tables import TableSamples, as_texts
 from reuse.data.targets import Targets

@@ -1,16 +1,19 @@
 """Roles of a table's columns: which are targets, which say how rows are grouped or split, and which are features."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from reuse.data.column_types import NUMBER, TEXT, TIME, as_text_column, kind_of, typed
 from reuse.data.large_numbers import is_nullable
 from reuse.data.raw import NO_TARGET, Options
 from reuse.data.split_names import CELL_NAMES
 from reuse.data.table_columns import unread_number
+from reuse.data.table_libraries import pd
 from reuse.data.tables import as_texts
 from reuse.data.targets import FEW_CLASSES, Targets, encode_targets
 from reuse.errors import DataError, UsageError
@@ -19,7 +22,7 @@ from reuse.units import format_count, verb_of
 
 TARGET_NAMES = ("target", "label", "class", "y")
 SETTINGS = ("group_by", "split_column", "sample_weight")
-Columns = Mapping[str, pd.Series]
+Columns: TypeAlias = "Mapping[str, pd.Series]"
 
 
 @dataclass(frozen=True)

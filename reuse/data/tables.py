@@ -1,11 +1,12 @@
 """Tables: columns of numbers, times and strings become float32 inputs by what was fitted on the training rows."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from reuse.data.inputs import BLOCK_ROWS, Inputs
 from reuse.data.preprocessing import Column, Preprocessing
 from reuse.data.raw import Options, refuse_image_options, refuse_other_kind
 from reuse.data.table_columns import MISSING, fit_columns
+from reuse.data.table_libraries import pd
 from reuse.errors import DataError
 from reuse.menus import suggest
 from reuse.units import format_count, verb_of

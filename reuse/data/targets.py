@@ -1,15 +1,17 @@
 """Targets: from whatever stands in a column or an array to class numbers, labels or numbers, and which task that is."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from reuse.data.column_types import is_number
+from reuse.data.table_libraries import pd
 from reuse.errors import DataError
 from reuse.listing import differ_in_case
 from reuse.menus import lookup
@@ -54,7 +56,7 @@ class TargetScale:
     std: tuple[float, ...]
 
     @classmethod
-    def fit(cls, values: np.ndarray, weights: np.ndarray | None = None) -> "TargetScale":
+    def fit(cls, values: np.ndarray, weights: np.ndarray | None = None) -> TargetScale:
         """Return the scale of targets `(n, outputs)`, with rows of weights `(n,)`; a constant is moved to 0."""
         from sklearn.preprocessing import (
             StandardScaler,  # scikit-learn takes a second to import, and not every command needs it
@@ -83,7 +85,7 @@ class TargetScale:
         return {name: list(values) for name, values in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, values: dict[str, list[float]]) -> "TargetScale":
+    def from_dict(cls, values: dict[str, list[float]]) -> TargetScale:
         """Return the scale that `to_dict` described."""
         return cls(tuple(map(float, values["mean"])), tuple(map(float, values["std"])))
 
@@ -179,7 +181,10 @@ def _classes(raw: np.ndarray, names: tuple[str, ...], rows: np.ndarray | None = 
         if np.isin(numbers, (0, 1)).all() and (numbers.sum(axis=1) == 1).all():
             return _one_hot(numbers, names)
         raise DataError(f"{raw.shape[1]} targets ({', '.join(names[:3])}) and task='classification': name one")
-    codes, different = pd.factorize(raw)
+    if raw.dtype.kind == "O":
+        codes, different = pd.factorize(raw)
+    else:
+        different, codes = np.unique(raw, return_inverse=True)
     called = np.array([_class_name(value) for value in different.tolist()], object)
     values, numbers = np.unique(called, return_inverse=True)
     numbers = numbers[codes]

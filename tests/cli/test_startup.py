@@ -34,6 +34,14 @@ reuse.finetune("pretrained", data=rows, freeze="hidden1", epochs=2, compare=Fals
 unused = ("torch._dynamo", "timm", "torchvision", "transformers")
 print([name for name in unused if name in sys.modules])
 """
+# A training on pictures that are no table, and which libraries for tables are there.
+PICTURES = """
+import sys
+import reuse
+reuse.pretrain("autoencoder", data="digits", model="mlp:10,5", epochs=1, out="pretrained")
+reuse.finetune("pretrained", data="digits", freeze="hidden1", epochs=1, compare=False, out="tuned")
+print([name for name in ("pandas", "pyarrow", "sklearn") if name in sys.modules])
+"""
 # What a command has beside the settings of its function, and what a function has beside those of its command.
 OWN_OPTIONS = {"as_json", "config", "list_objectives", "quiet"}
 OWN_ARGUMENTS = {"reporter"}
@@ -72,8 +80,9 @@ def test_the_check_of_imports_sees_an_import() -> None:
     assert "numpy" in imported_by("import numpy")
 
 
-def test_training_a_perceptron_imports_what_it_uses(tmp_path: Path) -> None:
-    line = [sys.executable, "-c", PERCEPTRON]
+@pytest.mark.parametrize("program", [PERCEPTRON, PICTURES], ids=["numbers", "pictures"])
+def test_training_a_perceptron_imports_what_it_uses(tmp_path: Path, program: str) -> None:
+    line = [sys.executable, "-c", program]
     done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "[]"
 

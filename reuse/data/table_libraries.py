@@ -1,0 +1,24 @@
+"""pandas and Arrow, imported when they are first used: images, arrays and texts do without that third of a second."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["pa", "pd", "pq"]
+
+
+class _Later:
+    """A library that is imported when something of it is first asked for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(import_module(self._name), attribute)
+
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:
+    pd, pa, pq = map(_Later, ("pandas", "pyarrow", "pyarrow.parquet"))
