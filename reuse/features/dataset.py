@@ -218,7 +218,7 @@ class CachedFeatures(Dataset[Any]):
             rows = from_main(example)
             parts = origin.cut(rows, compute)
             self._store, self._device, self.head = origin.store(parts, rows, compute), compute.device, parts.suffix
-            self._watched = origin.watched(parts, rows, compute, self._store.key)
+            self._watched = WatchedWeights(origin.model, parts.prefix)
             streaming = Streaming(parts.prefix, self._store, compute, Warner())
             with self._store.hold():
                 streamed = from_main(lambda: [rows.fill(streaming) for rows in versions])
@@ -242,7 +242,7 @@ class CachedFeatures(Dataset[Any]):
         self.computed = self.found = 0
 
     def _versions(self) -> list[Rows]:
-        if self._watched is not None:
+        if self._watched is not None and get_worker_info() is None:
             self._watched.check()
         if get_worker_info() is not None and self._device.type != "cpu":  # a forked process cannot use the GPU
             self._device = torch.device("cpu")

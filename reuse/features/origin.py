@@ -17,7 +17,6 @@ from reuse.errors import UsageError
 from reuse.features.cutting import cut_on
 from reuse.features.reading import Reader
 from reuse.features.streaming import ByContent, ByKeys
-from reuse.features.watching import WatchedWeights
 from reuse.hints import Hints
 from reuse.layers.cutting import Cut
 from reuse.layout import RowTensor, as_arguments
@@ -55,24 +54,11 @@ class Origin:
 
     def store(self, parts: Cut, example: tuple[Tensor, ...], compute: Compute) -> PrefixCache:
         """Return the cache of a cut's prefix, for rows of the form of an example."""
-        return self._caches(example, compute).of(parts.prefix, parts.frontier, self.dtype)
-
-    def watched(self, parts: Cut, example: tuple[Tensor, ...], compute: Compute, key: str) -> WatchedWeights:
-        """Return the weights of a cut's prefix, which are to stay those of its key."""
-        caches, modes = self._caches(example, compute), modes_of(parts.prefix)
-
-        def key_now() -> str:
-            with same_modes(self.model):
-                set_modes(modes)
-                return caches.print_of(parts.prefix, parts.frontier, self.dtype).key
-
-        return WatchedWeights(parts.prefix, self.model, key_now, key)
-
-    def _caches(self, example: tuple[Tensor, ...], compute: Compute) -> PrefixCaches:
         about = {"model": type(self.model).__name__, "data": type(self.reader.dataset).__name__}
         made_by = "known by content" if self.known is None else self.known.made_by
         form = [(list(tensor.shape[1:]), dtype_name(tensor.dtype)) for tensor in example]
-        return PrefixCaches(self.opened, {"samples": made_by, "form": str(form)}, compute, about)
+        caches = PrefixCaches(self.opened, {"samples": made_by, "form": str(form)}, compute, about)
+        return caches.of(parts.prefix, parts.frontier, self.dtype)
 
     def rows(self, version: int) -> ByContent | ByKeys:
         """Return the rows of a version, to be read."""
@@ -100,19 +86,9 @@ def compute_of(model: nn.Module) -> Compute:
 @contextmanager
 def same_modes(model: nn.Module) -> Iterator[None]:
     """Leave all modules of a model in the modes in which they were when the block was entered."""
-    modes = modes_of(model)
+    modes = [(module, module.training) for module in model.modules()]
     try:
         yield
     finally:
-        set_modes(modes)
-
-
-def modes_of(model: nn.Module) -> list[tuple[nn.Module, bool]]:
-    """Return all modules of a model, each with whether it is in training mode."""
-    return [(module, module.training) for module in model.modules()]
-
-
-def set_modes(modes: list[tuple[nn.Module, bool]]) -> None:
-    """Put modules into the modes that `modes_of` found."""
-    for module, mode in modes:
-        module.training = mode
+        for module, mode in modes:
+            module.training = mode

@@ -80,9 +80,10 @@ def _copy_onwards(
         copies[node] = _as_before(graph, given, side.crossing[node], _is_written(node, side, needed))
     for node, form in side.crossing.items():
         if node not in copies and not isinstance(form, Same):
-            copies[node] = materializer.make(form)
-            if isinstance(form, Repeated) and _is_written(node, side, needed):
-                copies[node] = graph.call_method("clone", (copies[node],))
+            made = copies[node] = materializer.make(form)
+            is_tensor = isinstance(form, Repeated) or (isinstance(form, Constant) and isinstance(made, fx.Node))
+            if is_tensor and _is_written(node, side, needed):
+                copies[node] = graph.call_method("clone", (made,))
     copies |= {node: copies[form.node] for node, form in side.crossing.items() if isinstance(form, Same)}
     for node in needed:
         for argument in node.all_input_nodes:

@@ -78,6 +78,11 @@ def make_model():
     return model
 
 
+def raised(model, name):
+    """Return a state in which one tensor is another."""
+    return {key: value + 1 if key == name else value.clone() for key, value in model.state_dict().items()}
+
+
 def make_rows(rows=ROWS, seed=1):
     drawn = torch.Generator().manual_seed(seed)
     x = torch.randn(rows, 6, generator=drawn, dtype=torch.float64)
@@ -167,20 +172,23 @@ class TestPlainLoop:
             assert reuse.cached(model, data, freeze="!head", cache_dir=tmp_path).computed == ROWS
 
     @pytest.mark.parametrize(
-        "change",
+        ("change", "name"),
         [
-            lambda model: model.body.weight.requires_grad_(False).mul_(2),
-            lambda model: model.norm.running_var.add_(1),
-            lambda model: setattr(model.body.weight, "data", model.body.weight.data + 1),
-            lambda model: model.load_state_dict({k: v + 1 for k, v in model.state_dict().items()}),
+            (lambda model: model.body.weight.requires_grad_(False).mul_(2), "body.weight"),
+            (lambda model: model.norm.running_var.add_(1), "norm.running_var"),
+            (lambda model: setattr(model.body.weight, "data", model.body.weight.data + 1), "body.weight"),
+            (lambda model: model.load_state_dict(raised(model, "norm.bias")), "norm.bias"),
+            (lambda model: model.load_state_dict(raised(model, "body.bias"), assign=True), "body.bias"),
+            (lambda model: setattr(model, "body", nn.Linear(6, 8).double().requires_grad_(False)), "body.weight"),
+            (lambda model: setattr(model.norm, "running_mean", model.norm.running_mean + 1), "norm.running_mean"),
         ],
     )
-    def test_frozen_weights_that_change_later_serve_no_features(self, change, tmp_path):
+    def test_frozen_weights_that_change_later_serve_no_features(self, change, name, tmp_path):
         model, (x, y) = make_model(), make_rows()
         features = reuse.cached(model, TensorDataset(x, y), freeze="body,norm", cache_dir=tmp_path)
-        before = {name: value.clone() for name, value in model.state_dict().items()}
+        before = {key: value.clone() for key, value in model.state_dict().items()}
         change(model)
-        with pytest.raises(UsageError, match=r"(body|norm)\.\w+ was frozen and has changed .*refresh\(\)"):
+        with pytest.raises(UsageError, match=rf"^{name} was frozen and has changed .*refresh\(\)"):
             next(iter(features.loader(ROWS)))
         with pytest.raises(UsageError, match="has changed"):
             features[0]
@@ -191,7 +199,17 @@ class TestPlainLoop:
         change(model)
         features.refresh()
         z, _ = next(iter(features.loader(ROWS)))
-        torch.testing.assert_close(features.head(z), model(x), rtol=0, atol=1e-12)
+        torch.testing.assert_close(features.head(z), model.eval()(x), rtol=0, atol=1e-12)
+
+    def test_frozen_weights_written_over_with_the_same_numbers_are_no_others(self, tmp_path):
+        model, (x, y) = make_model(), make_rows()
+        features = reuse.cached(model, TensorDataset(x, y), freeze="body,norm", cache_dir=tmp_path)
+        model.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
+        model.body.register_forward_hook(lambda *_: None)
+        for context in ("fork", "spawn"):
+            workers = DataLoader(features, ROWS, num_workers=1, multiprocessing_context=context)
+            z, _ = next(iter(workers))
+            assert torch.equal(z, next(iter(features.loader(ROWS)))[0])
 
     def test_the_modes_of_the_model_stay(self, tmp_path):
         model = make_model().eval()

@@ -41,6 +41,16 @@ class ScalesByPadding(ThreeLayers):
         return self.b(torch.where(padded > 0, self.a(x).relu(), self.a(x))).mean(1)
 
 
+class MarksStepsOfNone(ThreeLayers):
+    """Steps that no row of the batch has are written into a tensor that begins alike in every batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.a(x)
+        marks = hidden.new_zeros(5)
+        marks.masked_fill_(~any_step(x), 1.0)
+        return self.b(hidden.sin() * (1 + marks[None, :, None]) + 1).mean(1)
+
+
 class LessFirst(ThreeLayers):
     """The first row is the measure of the others."""
 
@@ -84,6 +94,7 @@ class ReadByFrozen(nn.Module):
 CASES = {
     "masks steps of none": Case(MasksStepsOfNone, "a", (PADDED,)),
     "trims steps of none": Case(TrimsStepsOfNone, "a", (PADDED,)),
+    "marks steps of none": Case(MarksStepsOfNone, "a", (PADDED.flip(0),)),
     "scales by padding": Case(ScalesByPadding, "a", (PADDED,)),
     "less the first": Case(LessFirst, "a", (X,), frontier=[(4,)]),
     "places like the first": Case(PlacesLike, "a", (SEQUENCES,), frontier=[(4,)]),
