@@ -121,7 +121,8 @@ def _opened(path: Path, experiment: Experiment) -> Record:
         return Record(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        runs, rows, machines = found["runs"], found["rows"], found["machines"]
+        runs, rows = found["runs"], found["rows"]
+        machines = found["machines"] if "machines" in found else [found["machine"]]  # as earlier versions wrote
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is no record of an experiment ({error}): remove it") from error
     _refuse_other_settings(path, rows, experiment, {run["row"] for run in runs})

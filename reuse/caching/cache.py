@@ -154,7 +154,8 @@ class ActivationCache:
         if busy:
             raise CacheError(
                 f"being written or read, not removed: {', '.join(busy)} ({freed} bytes of others were "
-                "freed); try again when the processes that use it are done, or, if there are none, remove that folder"
+                "freed); try again when the processes that use them are done; where none does, remove by hand a folder "
+                "that is named as a lock file"
             )
         return freed
 

@@ -103,7 +103,7 @@ def removing(folder: Path) -> Iterator[bool]:
 def alone(folder: Path) -> Iterator[bool]:
     """Be the only writer of the existing prefix in `folder`, or give False at once where somebody writes it.
 
-    So it is where a folder has the name of a lock, and nobody can tell.
+    Also False where a folder stands in the place of a lock file.
     """
     with ExitStack() as held:
         ranks = sorted({0, *ranks_of(folder)})

@@ -114,8 +114,8 @@ def _tell_of_left(left: Sequence[str], target: int | str | None, accepted: Input
         )
     if target is None and left and not meant:
         warnings.warn(
-            f"no target is found, and the model takes no {_listed(left)} of the samples: if the target is among these, "
-            f"give its name as target, or call it one of {_listed(TARGETS)}",
+            f"no target was found, and the model does not take {_listed(left)}: if one of these is the target, name "
+            f"it, as in target={left[0]!r}, or call it one of {_listed(TARGETS)}",
             stacklevel=2,
         )
 

@@ -109,7 +109,7 @@ def observe_sizes(
         small = observe(traced, model, first, before)
         return small, observe(traced, model, last, before, small.written)
     except Exception as error:
-        if not _runs(traced, model, traced_on, before):
+        if isinstance(error, torch.OutOfMemoryError) or not _runs(traced, model, traced_on, before):
             raise
         raise CutError(BY_ROWS) from error
 

@@ -19,7 +19,11 @@ class Watched:
     def __init__(self, model: nn.Module, part: nn.Module):
         trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad and p.numel())
         self.found: dict[str, None] = {}
-        self._part, self._names = part, {parameter.data_ptr(): name for name, parameter in trained}
+        places = {parameter.data_ptr(): name for name, parameter in trained}
+        self._part, self._names = (
+            part,
+            {place: name for place, name in places.items() if place},
+        )  # meta tensors have none
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Call the part, without its hooks."""

@@ -36,9 +36,7 @@ def why_not(side: DividedGraph, model: nn.Module) -> str:
     for node in side.order:
         if node.op != "get_attr" and node in side.prefix and holds_frozen(node, model):
             name = layer_name(node, model)
-            return (
-                f"what the frozen layer {name!r} returns is not used, or on another way than by its value, as by a hook"
-            )
+            return f"what the frozen layer {name!r} returns is not used, or only other than as its value, as by a hook"
     return NOTHING_BEFORE
 
 

@@ -13,6 +13,7 @@ from reuse.errors import UnknownNameError, UsageError
 from reuse.layout import RowTensor, one_tensor
 from reuse.menus import suggest
 from reuse.nn.callables import build_from_callable, can_be_imported, names_code, offers
+from reuse.nn.conv_specs import whole_number
 from reuse.nn.embeddings import TokenOptions
 from reuse.nn.exchanging import exchange
 from reuse.nn.hf_specs import FAMILY, check_extra
@@ -23,7 +24,7 @@ from reuse.nn.outputs import output_layer, replace_output
 from reuse.nn.preprocessing import preprocessing_of
 from reuse.nn.probing import check_outputs
 from reuse.nn.selu import warn_of_network
-from reuse.nn.specs import LAYER_NAMES, LAYERED, whole_number
+from reuse.nn.specs import LAYER_NAMES, LAYERED
 from reuse.nn.timm_names import whole_spec
 from reuse.seeding import untouched_random_state
 from reuse.settings.calling import carried, takes

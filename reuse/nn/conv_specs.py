@@ -23,6 +23,7 @@ from reuse.menus import lookup, split_list
 from reuse.nn.conv_blocks import BLOCKS, DENSE, PLAIN
 
 KERNEL = 3
+MOST_DIGITS = 1000  # of a number; Python reads no more than 4,300
 LAYER = re.compile(r"(?P<kind>[a-z_]*)(?P<width>[0-9]+)(?:k(?P<kernel>[0-9]+))?")
 
 
@@ -71,18 +72,29 @@ def conv_layers_text(layers: Sequence[ConvLayer]) -> str:
     return joined + str(layers[-1])
 
 
+def whole_number(digits: str) -> int:
+    """Return the number that digits write.
+
+    Raises:
+        UsageError: there are more than `MOST_DIGITS`.
+    """
+    if len(digits) > MOST_DIGITS:
+        raise UsageError(f"a number of {len(digits):,} digits, {digits[:8]}…, is no size: give smaller numbers")
+    return int(digits)
+
+
 def _parse_layer(text: str, spec: str) -> ConvLayer:
     found = LAYER.fullmatch(text)
-    if found is None or int(found["width"]) < 1:
+    if found is None or whole_number(found["width"]) < 1:
         raise UsageError(
             f"{text!r} in {spec!r} is not a width or layer: give positive whole numbers, as in convnet:32,64, or kinds "
             f"of layers before them ({', '.join(BLOCKS)}), as in convnet:32,residual64"
         )
-    kernel = int(found["kernel"] or KERNEL)
+    kernel = whole_number(found["kernel"] or str(KERNEL))
     if kernel % 2 == 0:
         raise UsageError(
             f"the kernel of {text!r} in {spec!r} is of even size: give an odd one, so that it has a centre"
         )
     kind = found["kind"] or PLAIN
     lookup(BLOCKS, kind, "kind of convolutional layer")
-    return ConvLayer(int(found["width"]), kind, kernel)
+    return ConvLayer(whole_number(found["width"]), kind, kernel)

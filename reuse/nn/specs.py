@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from reuse.errors import UnknownNameError, UsageError
 from reuse.menus import lookup, name_of, split_list, suggest
-from reuse.nn.conv_specs import ConvLayer, conv_layers_text, parse_conv_layers
+from reuse.nn.conv_specs import ConvLayer, conv_layers_text, parse_conv_layers, whole_number
 from reuse.nn.options import LayerOptions
 
 # What the hidden layers of each family are called, before their number.
@@ -24,7 +24,6 @@ LAYER_NAMES = {
 DEFAULT_FAMILY, CONVNET = "default", "convnet"
 RECURRENT = ("lstm", "gru")
 DENSE_NAME = "hidden"  # of the dense layers behind the convolutions of a convnet
-MOST_DIGITS = 1000  # of a number; Python reads no more than 4,300
 DEFAULT_WIDTHS = (300, 100)  # of `default` without widths
 
 # Options of our own networks where nobody gives them.
@@ -180,17 +179,6 @@ def _parse_to_change(spec: str, what: str) -> LayeredSpec:
     if name_of(spec) not in LAYER_NAMES:
         raise UsageError(f"cannot {what} {spec!r}: only {' and '.join(LAYER_NAMES)} specs name their layers")
     return parse_layered(spec)
-
-
-def whole_number(digits: str) -> int:
-    """Return the number that digits write.
-
-    Raises:
-        UsageError: there are more of them than Python reads.
-    """
-    if len(digits) > MOST_DIGITS:
-        raise UsageError(f"a number of {len(digits):,} digits, {digits[:8]}…, is no size: give smaller numbers")
-    return int(digits)
 
 
 def _width(text: str, spec: str) -> int:

@@ -111,8 +111,8 @@ class RunFolder:
         values = read_json(self.path / MANIFEST)
         if values.get("format") != FORMAT:
             raise RunError(
-                f"{self.path} was written in format {_short(values.get('format'))} (reuse "
-                f"{_short(values.get('reuse'))}); this "
+                f"{self.path} was written in format {_short(values.get('format'))} "
+                f"(reuse {_short(values.get('reuse'))}); this "
                 f"version reads format {FORMAT}: train it again, or use that version"
             )
         manifest = Manifest.read(values, self.path / MANIFEST)

@@ -69,6 +69,7 @@ WRONG: list[tuple[tuple[object, ...], tuple[str, ...]]] = [
     ((*SWEEP, "--learning-rate", "0.1,,0.2"), ("learning_rate", "empty place")),
     ((*SWEEP, "--head", "mlp:99999999999"), ("99999999999", "smaller numbers")),
     ((*SWEEP, "--head", "mlp:" + "9" * 5000), ("a number of 5,000 digits", "smaller numbers")),
+    (("inspect", "convnet:8k" + "9" * 5001, "--input-shape", "1,8,8"), ("a number of 5,001 digits", "smaller numbers")),
     (("inspect", "mlp:" + "9" * 5000, "--input-shape", "8"), ("a number of 5,000 digits", "smaller numbers")),
     (("inspect", "mlp:20", "--input-shape", HUGE), ("input shape", "or less")),
     (("inspect", "mlp:20", "--input-shape", "8", "--num-outputs", 99999999999), ("smaller numbers",)),

@@ -565,7 +565,7 @@ class TestRefusals:
 
         with pytest.warns(UserWarning, match="'shifts' of the samples is left out: forward takes 'shift'"):
             cached(values=x, shifts=x, y=y)
-        with pytest.warns(UserWarning, match="no target is found, .*takes no .*'kind' of the .*name as target"):
+        with pytest.warns(UserWarning, match="no target was found, .*not take .*'kind'.*: if one of these .*target="):
             cached(values=x, kind=y)
         assert cached(values=x, number=y, y=y).targets is not None  # a number of the row is taken by nobody
 
