@@ -1,10 +1,11 @@
 """All that a model may draw random numbers from: the global generators, and those that its modules hold themselves."""
 
+import inspect
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from types import FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,45 @@ def _attributes(module: nn.Module) -> Iterator[Any]:
 
 @cache
 def _globals(kind: type[nn.Module]) -> list[tuple[dict[str, Any], str]]:
-    """Return the names of globals in the methods of a class and the tables they stand in; torch's own need no look."""
+    """Return the names of globals in the methods of a class, and in functions of the same files that these call.
+
+    Each comes with the table that it stands in. What is a function, a class or a module by now is left out, and
+    torch's own classes need no look.
+    """
     kinds = [one for one in kind.__mro__ if not one.__module__.startswith(("torch.", "builtins"))]
-    methods = [value for one in kinds for value in vars(one).values() if isinstance(value, FunctionType)]
-    return [(method.__globals__, name) for method in methods for name in method.__code__.co_names]
+    waiting = [*filter(None, (_function(value) for one in kinds for value in vars(one).values()))]
+    seen, found = set[CodeType](), []
+    while waiting:
+        function = waiting.pop()
+        if function.__code__ in seen:
+            continue
+        seen.add(function.__code__)
+        table = function.__globals__
+        for name in _names(function.__code__):
+            value = table.get(name)
+            called = _function(value)
+            if called is not None and called.__globals__ is table:
+                waiting.append(called)
+            if not isinstance(value, FunctionType | type | ModuleType):
+                found.append((table, name))
+    return found
+
+
+def _function(value: Any) -> FunctionType | None:
+    """Return the function that a method, static or decorated, or a property is in the end; None: it is none of them."""
+    if isinstance(value, staticmethod | classmethod):
+        value = value.__func__
+    elif isinstance(value, property):
+        value = value.fget
+    return inspect.unwrap(value) if isinstance(value, FunctionType) else None
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """Yield the names in code, and in the functions and comprehensions that it makes."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
 
 
 def _state(generator: Any) -> Any:

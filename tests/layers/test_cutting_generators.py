@@ -50,23 +50,66 @@ GENERATOR = random.Random(3)
 NUMBERS = np.random.default_rng(3)
 
 
-class SeldomTwice(nn.Module):
-    """A frozen layer that now and then doubles, by a generator of its file."""
+SELDOM = 1e-6
+
+
+class Seldom(nn.Module):
+    """A frozen layer that now and then doubles."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(4, 4).double()
 
+    def is_drawn(self) -> bool:
+        raise NotImplementedError
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x) * (2 if GENERATOR.random() < 1e-6 else 1)
+        return self.layer(x) * (2 if self.is_drawn() else 1)
 
 
-class SeldomTwiceByNumpy(SeldomTwice):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x) * (2 if NUMBERS.random() < 1e-6 else 1)
+class InAMethod(Seldom):
+    def is_drawn(self) -> bool:
+        return GENERATOR.random() < SELDOM
 
 
-@pytest.mark.parametrize("kind", [SeldomTwice, SeldomTwiceByNumpy])
+class ByNumpy(Seldom):
+    def is_drawn(self) -> bool:
+        return bool(NUMBERS.random() < SELDOM)
+
+
+def drawn_by_a_function() -> float:
+    return GENERATOR.random()
+
+
+class InAFunction(Seldom):
+    def is_drawn(self) -> bool:
+        return drawn_by_a_function() < SELDOM
+
+
+class InAComprehension(Seldom):
+    def is_drawn(self) -> bool:
+        return any(GENERATOR.random() < SELDOM for _ in range(1))
+
+
+class InAStaticMethod(Seldom):
+    @staticmethod
+    def drawn() -> float:
+        return GENERATOR.random()
+
+    def is_drawn(self) -> bool:
+        return self.drawn() < SELDOM
+
+
+class Decorated(Seldom):
+    @torch.no_grad()
+    def is_drawn(self) -> bool:
+        return GENERATOR.random() < SELDOM
+
+
+KINDS = (InAMethod, ByNumpy, InAFunction, InAComprehension, InAStaticMethod, Decorated)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_frozen_layer_that_draws_from_a_generator_of_its_file_is_not_cached(kind: Any) -> None:
     model = nn.Sequential(kind(), nn.Linear(4, 2).double())
     freeze(model, "0")
