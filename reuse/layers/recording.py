@@ -17,6 +17,9 @@ from torch.autograd import Function
 from reuse.layers.structure import leaves
 from reuse.layers.trainability import is_frozen
 
+OTHER_MEMORY = ("set_", "resize_", "resize_as_")  # a graph that has read a weight computes with the old one
+CONSTANT = "_tensor_constant"  # how torch.fx calls a tensor that a forward has made itself
+
 Record = Callable[[nn.Module, str, Any], bool]
 """Function that records an assignment to a module's attribute if it is one to record, and returns whether it did."""
 
@@ -28,6 +31,24 @@ class Untraceable(Exception):  # noqa: N818 - a signal to the tracer, not an err
 def holds_proxy(value: Any) -> bool:
     """Return whether a value is, or holds, a value of the graph."""
     return isinstance(value, fx.Proxy) or any(isinstance(leaf, fx.Proxy) for leaf in leaves(value))
+
+
+def refuse_lost_write(node: fx.Node) -> None:
+    """Refuse a step that would not write into a tensor's memory, or into a tensor that the forward goes on reading.
+
+    A tensor that a forward makes of numbers alone, as by `torch.zeros(5)`, is no value of the graph: what is read of it
+    later is read while the forward is followed, without what a step of the graph has written.
+
+    Raises:
+        Untraceable: it is one.
+    """
+    if node.op == "call_method" and node.target in OTHER_MEMORY:
+        raise Untraceable(f"its forward gives a tensor other memory, by {node.target}")
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    is_write = name in ("setitem", "__setitem__") or (name.endswith("_") and not name.endswith("__"))
+    given = node.args[0] if node.args else None
+    if is_write and isinstance(given, fx.Node) and str(given.target).startswith(CONSTANT):
+        raise Untraceable(f"its forward writes into a tensor that it has made of numbers alone, by {name}")
 
 
 @contextmanager

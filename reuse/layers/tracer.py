@@ -33,13 +33,12 @@ from reuse.layers.recording import (
     recorded_assignments,
     recorded_functions,
     recorded_names,
+    refuse_lost_write,
     switching,
     unnested,
 )
 from reuse.layers.structure import children
 from reuse.layers.trainability import has_hooks, is_mixed
-
-_OTHER_MEMORY = ("set_", "resize_", "resize_as_")  # a graph that has read a weight computes with the old one
 
 
 class _CountedProxy(fx.Proxy):
@@ -150,8 +149,7 @@ class MixedTracer(fx.Tracer):
         """Note with each node whether gradients were on; refuse what would not write into a tensor's memory."""
         self.check_modes()
         node = super().create_node(*args, **kwargs)
-        if node.op == "call_method" and node.target in _OTHER_MEMORY:
-            raise Untraceable(f"its forward gives a tensor other memory, by {node.target}")
+        refuse_lost_write(node)
         node.meta["without_gradients"] = not torch.is_grad_enabled()
         return node
 

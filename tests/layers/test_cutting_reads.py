@@ -51,6 +51,24 @@ class MarksStepsOfNone(ThreeLayers):
         return self.b(hidden.sin() * (1 + marks[None, :, None]) + 1).mean(1)
 
 
+class MarksInNumbers(ThreeLayers):
+    """The same, into a tensor that is made of numbers alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        marks = torch.zeros(5).double()
+        marks.masked_fill_(~any_step(x), 1.0)
+        return self.b(self.a(x).sin() * (1 + marks[None, :, None]) + 1).mean(1)
+
+
+class SetsNumbers(ThreeLayers):
+    """The same, by an index."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        marks = torch.zeros(5).double()
+        marks[~any_step(x)] = 1.0
+        return self.b(self.a(x).sin() * (1 + marks[None, :, None]) + 1).mean(1)
+
+
 class LessFirst(ThreeLayers):
     """The first row is the measure of the others."""
 
@@ -95,6 +113,8 @@ CASES = {
     "masks steps of none": Case(MasksStepsOfNone, "a", (PADDED,)),
     "trims steps of none": Case(TrimsStepsOfNone, "a", (PADDED,)),
     "marks steps of none": Case(MarksStepsOfNone, "a", (PADDED.flip(0),)),
+    "marks steps of none in numbers": Case(MarksInNumbers, "a", (PADDED,)),
+    "sets numbers of steps of none": Case(SetsNumbers, "a", (PADDED,)),
     "scales by padding": Case(ScalesByPadding, "a", (PADDED,)),
     "less the first": Case(LessFirst, "a", (X,), frontier=[(4,)]),
     "places like the first": Case(PlacesLike, "a", (SEQUENCES,), frontier=[(4,)]),
