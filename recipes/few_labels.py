@@ -76,7 +76,11 @@ def rows(
 ) -> dict[str, dict[str, Any]]:
     """Return a row for each set, number of labels and way."""
     cases = product(sets, labels, (*ALWAYS, *methods))
-    return {name_of(*case): dict(zip(("data", "labels", "way"), case, strict=True)) for case in cases}
+    return {
+        name_of(*case): dict(zip(("data", "labels", "way"), case, strict=True))
+        | ({"precision": "float32"} if case[-1] in IN_FLOAT32 else {})
+        for case in cases
+    }
 
 
 def name_of(data: str, labels: int, way: str) -> str:
@@ -207,13 +211,12 @@ class Comparison:
         return features_of(NETWORK, whole, run=run, seed=number)
 
     def _source(self, data: str, way: str, number: int) -> tuple[str, float]:
-        out = self.sources / f"{data}-{_in_a_path(way)}-{number}-{self.minutes:g}min"
+        precision = "float32" if way in IN_FLOAT32 else SOURCE["precision"]
+        out = self.sources / f"{data}-{_in_a_path(way)}-{number}-{self.minutes:g}min-{precision}"
         kept = out / "pretrained.json"
         if not kept.exists():
             rmtree(out, ignore_errors=True)  # stopped on the way
-            settings = SOURCE | {"data": data, "seed": number, "split_seed": 0}
-            if way in IN_FLOAT32:
-                settings |= {"precision": "float32"}
+            settings = SOURCE | {"precision": precision, "data": data, "seed": number, "split_seed": 0}
             run, minutes = pretrain_within(self.minutes, way, out / "run", **NETWORK, **settings)
             kept.write_text(json.dumps({"run": run, "minutes": minutes}))
         found = json.loads(kept.read_text())
