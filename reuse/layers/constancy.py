@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
+from itertools import chain
 from typing import Any
 
 import torch
@@ -82,7 +83,11 @@ class ObservedGraph:
     @cached_property
     def of_rows(self) -> set[fx.Node]:
         """Nodes whose values come from those of the inputs' rows."""
-        return nodes_of_rows(self.order, self.small.values, self.large.values)
+        return nodes_of_rows(self.order, self.small.values, self.large.values, self._has_tensors)
+
+    def _has_tensors(self, node: fx.Node) -> bool:
+        module = self.targets.get(str(node.target))
+        return isinstance(module, nn.Module) and any(True for _ in chain(module.parameters(), module.buffers()))
 
     def _free_of_values(self, barred: set[fx.Node]) -> set[fx.Node]:
         free: set[fx.Node] = set()

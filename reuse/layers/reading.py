@@ -1,6 +1,6 @@
 """What the steps of a graph read of tensors: their shapes and types alone, or the values of the rows too."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, fx
@@ -22,21 +22,29 @@ def reads_shape(node: fx.Node) -> bool:
     return _name(node) in _SHAPES
 
 
-def nodes_of_rows(nodes: Iterable[fx.Node], small: Mapping[fx.Node, Any], large: Mapping[fx.Node, Any]) -> set[fx.Node]:
+def nodes_of_rows(
+    nodes: Iterable[fx.Node],
+    small: Mapping[fx.Node, Any],
+    large: Mapping[fx.Node, Any],
+    has_tensors: Callable[[fx.Node], bool],
+) -> set[fx.Node]:
     """Return the nodes whose values come from those of the inputs' rows.
 
-    A layer that returns the same for other rows, as a table of positions does, is taken to have read their shape.
+    A layer with tensors of its own that returns the same for other rows, as a table of positions does, is taken to have
+    read their shape.
 
     Args:
         nodes: of a graph, in order.
         small: what they returned on a smaller batch.
         large: what they returned on a larger one.
+        has_tensors: whether the layer that a node calls has tensors of its own.
     """
     found: set[fx.Node] = set()
     for node in nodes:
         told = node.all_input_nodes[:1] if _name(node) in _LIKE else node.all_input_nodes
-        alike = node.op == "call_module" and without_rows(small.get(node), large.get(node))
-        reads = any(argument in found for argument in told) and not reads_shape(node) and not alike
+        same = node.op == "call_module" and without_rows(small.get(node), large.get(node))
+        reads = any(argument in found for argument in told) and not reads_shape(node)
+        reads = reads and not (same and has_tensors(node))
         if node.op == "placeholder" or (
             reads and (_name(node) in _NUMBERS or next(tensors_in(small.get(node)), None) is not None)
         ):

@@ -26,6 +26,40 @@ class MasksStepsOfNone(ThreeLayers):
         return self.b(hidden + 1).mean(1)
 
 
+class AnyStep(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return any_step(x)
+
+
+class MasksByALayer(ThreeLayers):
+    """Steps that no row of the batch has count nothing, which a layer without tensors finds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.any = AnyStep()
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.a(x).sin() * self.any(x)[None, :, None]
+        return self.b(hidden + 1).mean(1)
+
+
+class Waves(nn.Module):
+    """Places as waves, of the length of the rows alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.arange(x.shape[1]).to(x)[:, None].sin()
+
+
+class PlacesAsWaves(ThreeLayers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.waves = Waves()
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.a(x)
+        return self.b((hidden + self.waves(hidden)).relu().sum(1))
+
+
 class TrimsStepsOfNone(ThreeLayers):
     """Steps that no row of the batch has are left out."""
 
@@ -115,6 +149,8 @@ CASES = {
     "marks steps of none": Case(MarksStepsOfNone, "a", (PADDED.flip(0),)),
     "marks steps of none in numbers": Case(MarksInNumbers, "a", (PADDED,)),
     "sets numbers of steps of none": Case(SetsNumbers, "a", (PADDED,)),
+    "masks by a layer": Case(MasksByALayer, "a", (PADDED,)),
+    "places as waves": Case(PlacesAsWaves, "a", (SEQUENCES,), frontier=[(5, 4)]),
     "scales by padding": Case(ScalesByPadding, "a", (PADDED,)),
     "less the first": Case(LessFirst, "a", (X,), frontier=[(4,)]),
     "places like the first": Case(PlacesLike, "a", (SEQUENCES,), frontier=[(4,)]),
