@@ -76,11 +76,7 @@ def rows(
 ) -> dict[str, dict[str, Any]]:
     """Return a row for each set, number of labels and way."""
     cases = product(sets, labels, (*ALWAYS, *methods))
-    return {
-        name_of(*case): dict(zip(("data", "labels", "way"), case, strict=True))
-        | ({"precision": "float32"} if case[-1] in IN_FLOAT32 else {})
-        for case in cases
-    }
+    return {name_of(*case): dict(zip(("data", "labels", "way"), case, strict=True)) for case in cases}
 
 
 def name_of(data: str, labels: int, way: str) -> str:
