@@ -181,10 +181,10 @@ def _classes(raw: np.ndarray, names: tuple[str, ...], rows: np.ndarray | None = 
         if np.isin(numbers, (0, 1)).all() and (numbers.sum(axis=1) == 1).all():
             return _one_hot(numbers, names)
         raise DataError(f"{raw.shape[1]} targets ({', '.join(names[:3])}) and task='classification': name one")
-    if raw.dtype.kind == "O":
-        codes, different = pd.factorize(raw)
-    else:
+    if raw.dtype.kind in "biu":
         different, codes = np.unique(raw, return_inverse=True)
+    else:  # which tells texts apart without sorting them
+        codes, different = pd.factorize(raw)
     called = np.array([_class_name(value) for value in different.tolist()], object)
     values, numbers = np.unique(called, return_inverse=True)
     numbers = numbers[codes]

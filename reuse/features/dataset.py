@@ -242,9 +242,10 @@ class CachedFeatures(Dataset[Any]):
         self.computed = self.found = 0
 
     def _versions(self) -> list[Rows]:
-        if self._watched is not None and get_worker_info() is None:
-            self._watched.check()
-        if get_worker_info() is not None and self._device.type != "cpu":  # a forked process cannot use the GPU
+        if get_worker_info() is None:
+            if self._watched is not None:
+                self._watched.check()
+        elif self._device.type != "cpu":  # a forked process cannot use the GPU
             self._device = torch.device("cpu")
             self.__dict__.pop("_rows", None)
         if "_rows" not in self.__dict__:

@@ -19,11 +19,8 @@ class Watched:
     def __init__(self, model: nn.Module, part: nn.Module):
         trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad and p.numel())
         self.found: dict[str, None] = {}
-        places = {parameter.data_ptr(): name for name, parameter in trained}
-        self._part, self._names = (
-            part,
-            {place: name for place, name in places.items() if place},
-        )  # meta tensors have none
+        self._part = part
+        self._names = {place: name for name, p in trained if (place := p.data_ptr())}  # 0: it lies nowhere, as on meta
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Call the part, without its hooks."""

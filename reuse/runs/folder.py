@@ -112,8 +112,8 @@ class RunFolder:
         if values.get("format") != FORMAT:
             raise RunError(
                 f"{self.path} was written in format {_short(values.get('format'))} "
-                f"(reuse {_short(values.get('reuse'))}); this "
-                f"version reads format {FORMAT}: train it again, or use that version"
+                f"(reuse {_short(values.get('reuse'))}); this version reads format {FORMAT}: train it again, or use "
+                "that version"
             )
         manifest = Manifest.read(values, self.path / MANIFEST)
         return self._with_tokenizer(manifest, str(self.path / TOKENIZER))
