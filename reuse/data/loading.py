@@ -119,7 +119,7 @@ def load_rows(arguments: LoadArguments) -> Dataset:
         source = source.without_targets()
     source = _with_wanted_labels(source, arguments)
     source = keep_classes(source, arguments.classes)
-    parts = _with_only(parts, source.rows)
+    parts = with_only(parts, source.rows)
     if arguments.labels not in (None, ALL_LABELS):
         parts = few_labels(source, parts, arguments.labels, arguments.seed)
     if arguments.transductive:
@@ -174,7 +174,8 @@ def _with_wanted_labels(source: RawData, arguments: LoadArguments) -> RawData:
     return replace(source.without_targets(), notes=(*source.notes, note))
 
 
-def _with_only(parts: Parts, rows: np.ndarray) -> Parts:
+def with_only(parts: Parts, rows: np.ndarray) -> Parts:
+    """Return `parts` without rows that are not among `rows`."""
     train, valid, test = (
         part[np.isin(part, rows, assume_unique=True)] for part in (parts.train, parts.valid, parts.test)
     )

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from reuse.data.dataset import SPLITS, Dataset
 from reuse.data.inputs import Inputs, JoinedInputs
-from reuse.data.labels import labelled_rows
-from reuse.data.loading import LoadArguments, load_rows
+from reuse.data.labels import ALL_LABELS, few_labels, keep_classes, labelled_rows
+from reuse.data.loading import LoadArguments, load_rows, with_only
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, RawData
 from reuse.data.reading import read
@@ -21,7 +21,6 @@ from reuse.errors import DataError, RunError, UsageError
 from reuse.menus import suggest
 from reuse.runs.folder import RunFolder
 from reuse.settings.calling import carried
-from reuse.settings.data import ReadingSettings
 from reuse.settings.files import ARRAYS
 
 CHOICES = (*SPLITS, "all")
@@ -90,10 +89,12 @@ def run_rows(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, sp
         DataError: data that cannot be read or does not fit.
     """
     check_split(split)
-    if data.spec is None:
+    is_own = _is_own(run, data.spec)
+    is_whole = isinstance(data.spec, str | Path) and split != "all" and run.settings().classes is None
+    if data.spec is None or (is_own and is_whole):
         selected = own_rows(load_own(run, preprocessing, data), split)
     else:
-        selected = _other(run, preprocessing, data, "test" if split is None and _is_own(run, data.spec) else split)
+        selected = _other(run, preprocessing, data, "test" if split is None and is_own else split)
     return _not_empty(selected)
 
 
@@ -181,25 +182,36 @@ def _other(run: RunFolder, preprocessing: Preprocessing, data: DataRequest, spli
         max_pixels=data.max_pixels or settings.max_pixels,
         without_targets=data.without_targets,
     )
-    source = labelled_rows(read(data.spec, options))
+    source = read(data.spec, options)
     if split is None:
         split = "test" if "test" in source.parts else "all"
-    seed = settings.seed if settings.split_seed is None else settings.split_seed
-    rows, notes = _rows_of(source, split, settings, seed)
+    source, rows, notes = _rows_of(source, split, run, _is_own(run, data.spec))
     inputs, more = source.samples.inputs(rows, preprocessing)
     targets = None if source.targets is None else torch.from_numpy(source.targets[rows])
     notes = (*source.notes, *notes, *more)
     return SelectedRows(source.name, inputs, targets, source.task, source.classes, rows, notes, split)
 
 
-def _rows_of(source: RawData, split: str, settings: ReadingSettings, seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the rows of `split`, the user's own or drawn as for a training, and a note where they are drawn."""
+def _rows_of(source: RawData, split: str, run: RunFolder, is_own: bool) -> tuple[RawData, np.ndarray, tuple[str, ...]]:
+    """Return the labelled rows, those of `split`, the user's own or drawn as for a training, and notes on the drawing.
+
+    As for a training, rows are drawn among all, those without a label too: of the labelled ones alone others would be
+    drawn, and the run may have been trained on them. Rows of classes that a run left out stay: who names data has them
+    measured, or is told that the run does not know them.
+    """
+    labelled, settings = labelled_rows(source), run.settings()
     if split == "all":
-        return source.rows, ()
+        return labelled, labelled.rows, ()
     if split != "train" and split in source.parts:
-        return np.intersect1d(source.parts[split], source.rows), ()
-    parts = split_rows(source, settings.valid_fraction, settings.test_fraction, seed)
+        return labelled, np.intersect1d(source.parts[split], labelled.rows), ()
+    seed = settings.seed if settings.split_seed is None else settings.split_seed
+    test_fraction = settings.test_fraction if settings.test_data is None else 0
+    parts = with_only(split_rows(source, settings.valid_fraction, test_fraction, seed), labelled.rows)
+    if is_own and split != "test" and settings.labels not in (None, ALL_LABELS):
+        labelled = keep_classes(labelled, None if settings.classes is None else run.manifest().classes)
+        parts = few_labels(labelled, with_only(parts, labelled.rows), settings.labels, settings.seed)
     rows: np.ndarray = getattr(parts, split)
     if source.parts.keys() >= {"valid", "test"}:  # nothing had to be drawn from the training rows
-        return rows, parts.notes
-    return rows, (*parts.notes, f"{len(rows)} of {len(source.rows)} rows: the {split} split drawn with seed {seed}")
+        return labelled, rows, parts.notes
+    note = f"{len(rows)} of {len(labelled.rows)} rows: the {split} split drawn with seed {seed}"
+    return labelled, rows, (*parts.notes, note)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from reuse.data.loading import load
 from reuse.data.matching import targets_for
 from reuse.errors import DataError
 from reuse.inference.selecting import DataRequest, SelectedRows, run_rows
+from reuse.pretraining.pretrain import pretrain
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest
 
@@ -74,7 +76,7 @@ ARRAYS = {
 
 
 def run_on(data: str, **settings: Any) -> RunFolder:
-    run = RunFolder.create("finetune", "run")
+    run = RunFolder.create("finetune")
     run.write_manifest(Manifest("finetune"))
     run.write_settings("finetune", {"data": data, "seed": 3, **settings})
     return run
@@ -114,6 +116,60 @@ def test_arrays_may_be_those_of_a_run_on_arrays() -> None:
     found = run_rows(run_on("arrays"), data.preprocessing, DataRequest((x, y)), None)
     assert (found.split, found.numbers.tolist()) == ("test", data.test.rows.tolist())
     assert "24 of 120 rows: the test split drawn with seed 3" in found.notes
+
+
+def half_labelled() -> pd.DataFrame:
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame(draw.normal(size=(200, 3)), columns=["a", "b", "c"])
+    table["y"] = draw.choice(["u", "v", "w"], 200)
+    table.loc[draw.random(200) < 0.5, "y"] = None
+    return table
+
+
+QUICK: dict[str, Any] = {"model": "mlp:2", "epochs": 1, "seed": 3}
+CHOSEN: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({}, ("train", "valid", "test")),
+    ({"labels": 30}, ("train", "valid", "test")),
+    ({"labels": 20, "classes": "u,w"}, ("train", "valid")),
+]
+
+
+@pytest.mark.parametrize(("settings", "splits"), CHOSEN)
+@pytest.mark.parametrize("own", ["own.csv", "arrays"])
+def test_rows_drawn_for_named_data_are_the_run_s_own_also_where_labels_are_missing_or_few(
+    settings: dict[str, Any], splits: tuple[str, ...], own: str
+) -> None:
+    half_labelled().to_csv("own.csv", index=False)
+    data = load("own.csv", target="y", seed=3, **settings)
+    spec = half_labelled() if own == "arrays" else own
+    run = RunFolder.open(pretrain("supervised", data=spec, target="y", **QUICK, **settings).run)
+    for split in splits:
+        found, rows = run_rows(run, data.preprocessing, DataRequest(spec), split), getattr(data, split)
+        assert found.numbers.tolist() == rows.rows.tolist(), split
+        assert found.targets is not None
+        assert [found.classes[y] for y in found.targets] == [data.classes[y] for y in rows.targets]
+
+
+def test_rows_of_another_half_labelled_file_are_drawn_as_for_a_training() -> None:
+    half_labelled().to_csv("other.csv", index=False)
+    data = load("other.csv", target="y", seed=3)
+    half_labelled()[:150].to_csv("own.csv", index=False)
+    run = RunFolder.open(pretrain("supervised", data="own.csv", target="y", **QUICK).run)
+    for split in ("train", "valid", "test"):
+        found = run_rows(run, data.preprocessing, DataRequest("other.csv"), split)
+        assert found.numbers.tolist() == getattr(data, split).rows.tolist()
+
+
+def test_training_rows_are_not_given_for_the_test_rows_of_a_file_of_their_own() -> None:
+    np.savez("own.npz", x=ARRAYS["x"], y=ARRAYS["y"])
+    np.savez("other.npz", x=ARRAYS["x"][:7] + 1, y=ARRAYS["y"][:7])
+    run = run_on("own.npz", test_data="other.npz")
+    data = load("own.npz", test_data="other.npz", seed=3)
+    found = run_rows(run, data.preprocessing, DataRequest("own.npz"), "test")
+    assert torch.equal(found.inputs.gather(torch.arange(7))[0], data.test.inputs.gather(torch.arange(7))[0])
+    arrays = (ARRAYS["x"], ARRAYS["y"])
+    with pytest.raises(DataError, match="has no rows in its test split"):
+        run_rows(run_on("arrays", test_data="other.npz"), data.preprocessing, DataRequest(arrays), "test")
 
 
 def test_rows_with_one_label_each_are_labels_to_a_run_of_labels() -> None:
