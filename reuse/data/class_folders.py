@@ -1,11 +1,11 @@
 """Classes and splits of files from the folders that they lie in."""
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reuse.data.letters import composed
 from reuse.data.split_names import SPLIT_NAMES
 from reuse.data.walking import parts_of
 from reuse.errors import DataError
@@ -40,7 +40,7 @@ def place(paths: Sequence[str], where: str) -> Placement:
     Raises:
         DataError: folders that could be splits as well as classes, or files beside class folders or splits.
     """
-    rows = [parts_of(path if path.isascii() else unicodedata.normalize("NFC", path)) for path in paths]
+    rows = [parts_of(composed(path)) for path in paths]
     rows = _unwrapped(rows)
     roles = _roles(rows, where)
     splits = [roles[row[0]] if roles else "" for row in rows]

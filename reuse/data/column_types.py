@@ -12,6 +12,7 @@ import numpy as np
 
 from reuse.data.freed_memory import give_back
 from reuse.data.large_numbers import EXACT, MOST_DIGITS, SIGNED, WHOLE, as_floats, is_nullable, kept_apart
+from reuse.data.letters import composed_column
 from reuse.data.table_libraries import pd
 from reuse.errors import DataError
 
@@ -44,11 +45,21 @@ def typed(name: str, series: pd.Series, kind: str | None = None) -> pd.Series:
     plain = _plain(name, series)
     if kind_of(plain) == TEXT:
         give_back()
+        plain = composed_column(plain)
     if kind is None:
         return plain if isinstance(series.dtype, pd.CategoricalDtype) else _inferred(plain)
     if kind == NUMBER:
         return as_number_column(name, plain)
     return as_text_column(plain) if kind == TEXT else _as_times(name, plain)
+
+
+def as_written(name: str, series: pd.Series) -> pd.Series:
+    """Return a column as strings with None, their letters as they are: what a file is called by.
+
+    Raises:
+        DataError: a value is of no kind that a table can hold.
+    """
+    return as_text_column(_plain(name, series))
 
 
 def kind_of(series: pd.Series) -> str:

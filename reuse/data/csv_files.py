@@ -21,6 +21,7 @@ import numpy as np
 from reuse.data.column_types import MISSING_SPELLINGS, is_number
 from reuse.data.freed_memory import give_back
 from reuse.data.large_numbers import EXACT
+from reuse.data.letters import composed
 from reuse.data.table_libraries import pd
 from reuse.errors import DataError
 from reuse.files import BoundedReader, check_regular
@@ -68,8 +69,9 @@ class CsvFile:
                 names = next((line for line in csv.reader(lines, delimiter=delimiter) if line), [])
         except (OSError, EOFError, UnicodeDecodeError, csv.Error, lzma.LZMAError) as error:
             raise _unreadable(path, error) from error
-        _check_names(path, [name.strip() for name in names])
-        return cls(path, delimiter, tuple(name.strip() for name in names), int(separator is not None))
+        names = [composed(name.strip()) for name in names]
+        _check_names(path, names)
+        return cls(path, delimiter, tuple(names), int(separator is not None))
 
     def read(self, texts: Collection[str] = ()) -> pd.DataFrame:
         """Return the rows, each column as numbers or as strings with missing values.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from reuse.data.letters import composed
 from reuse.data.table_libraries import pa, pd
 from reuse.errors import DataError
 
@@ -30,9 +31,10 @@ def as_frame(data: Any, name: str = "the data frame") -> pd.DataFrame:
     except (TypeError, ValueError, NotImplementedError, ImportError, pa.ArrowException) as error:
         raise DataError(f"{name} cannot be read as a data frame ({error}): give one of pandas or polars") from error
     # Without blanks around them, as in a .csv file.
-    names = [" ".join(map(str, n)).strip() if isinstance(n, tuple) else str(n).strip() for n in frame.columns]
+    called = (" ".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in frame.columns)
+    names = [composed(name.strip()) for name in called]
     if len(set(names)) < len(names):
-        twice = next(called for called in names if names.count(called) > 1)
+        twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"{name} has two columns called {twice!r}: rename one")
     return frame.set_axis(names, axis=1).reset_index(drop=True)
 

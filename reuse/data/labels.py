@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from reuse.data.letters import composed
 from reuse.data.raw import RawData
 from reuse.data.splitting import Parts
 from reuse.errors import DataError, UsageError
@@ -121,7 +122,7 @@ def _numbers_of_classes(source: RawData, classes: KeptClasses) -> list[int]:
 
 def _items(classes: KeptClasses) -> list[str]:
     several = str(classes).split(",") if isinstance(classes, (str, int, np.integer)) else classes
-    return [str(item).strip() for item in several]
+    return [composed(str(item).strip()) for item in several]
 
 
 def _numbers_of_item(item: str, names: tuple[str, ...]) -> list[int]:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from reuse.data.column_types import TEXT, typed
+from reuse.data.column_types import as_written
 from reuse.data.image_formats import is_image
 from reuse.data.image_reading import read_images
 from reuse.data.images import ImageFile, ImageSamples
@@ -62,7 +62,7 @@ def read_pictures(columns: Columns, pictures: str, name: str, options: Options) 
         DataError: a row without a picture, or pictures that cannot be read.
     """
     values = columns[pictures]
-    held = list(values) if _holds_embedded(values) else list(as_texts(typed(pictures, values, TEXT)))
+    held = list(values) if _holds_embedded(values) else list(as_texts(as_written(pictures, values)))
     missing = [row for row, picture in enumerate(held) if _is_missing(picture)]
     if missing:
         raise DataError(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reuse.data.letters import composed, composed_if_apart
 from reuse.errors import DataError, UsageError
 from reuse.layout import Layout, RowTensor
 from reuse.menus import is_number
@@ -156,7 +157,7 @@ class Preprocessing:
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
         try:
-            columns = [{**c, "categories": tuple(c.get("categories", ()))} for c in values.get("columns", ())]
+            columns = [_column_values(column) for column in values.get("columns", ())]
             plain["columns"] = tuple(Column(**column) for column in columns)
             tensors = [{**t, "shape": tuple(t["shape"])} for t in values.get("tensors", ())]
             plain["tensors"] = tuple(RowTensor(**tensor) for tensor in tensors)
@@ -183,6 +184,12 @@ class Preprocessing:
             mean, std = (torch.tensor(v, dtype=precision).view(-1, *tail) for v in (self.mean, self.std))
             values = (values - mean) / std
         return values.to(torch.float32)
+
+
+def _column_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a column as runs of any version keep them, letters composed as those of tables are now."""
+    named = {"name": composed(values["name"])} if isinstance(values.get("name"), str) else {}
+    return {**values, **named, "categories": composed_if_apart(tuple(values.get("categories", ())))}
 
 
 def image_preprocessing(

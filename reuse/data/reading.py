@@ -1,6 +1,7 @@
 """Reading: from a spec or rows in memory to raw data, neither split nor preprocessed."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from reuse.data.idx import find_idx, read_idx_folder
 from reuse.data.image_files import read_image_archive, read_image_files, read_image_folder
 from reuse.data.image_formats import is_image
 from reuse.data.labels import ALL_LABELS
+from reuse.data.letters import composed_setting
 from reuse.data.picture_lists import are_pictures
 from reuse.data.raw import Options, RawData
 from reuse.data.several import are_rows_of_several
@@ -39,6 +41,7 @@ READERS: dict[str, Callable[[Path, Options], RawData]] = {
     ".bz2": read_image_archive,
 }
 OPENML = "openml:"
+NAMES_OF_COLUMNS = ("target", "ignore", "group_by", "split_column", "sample_weight", "text")
 
 
 def read(spec: Any, options: Options) -> RawData:
@@ -49,6 +52,8 @@ def read(spec: Any, options: Options) -> RawData:
         UnknownNameError: no data set, file or folder has this name.
         DataError: what is there cannot be read.
     """
+    named: dict[str, Any] = {name: composed_setting(getattr(options, name)) for name in NAMES_OF_COLUMNS}
+    options = replace(options, **named)
     if not isinstance(spec, (str, Path)):
         return _read_rows(spec, options)
     if not str(spec).strip():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from reuse.data.column_types import is_number
+from reuse.data.letters import composed
 from reuse.data.table_libraries import pd
 from reuse.errors import DataError
 from reuse.listing import differ_in_case
@@ -229,9 +230,9 @@ def _class_name(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if not isinstance(value, bytes):
-        return str(value)
+        return composed(str(value))
     try:
-        return value.decode()
+        return composed(value.decode())
     except UnicodeDecodeError as error:
         raise DataError(f"a class is called {value!r}, which is no text in UTF-8: give its name as text") from error
 

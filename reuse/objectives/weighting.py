@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from reuse.data.letters import composed
 from reuse.errors import DataError, UsageError
 from reuse.menus import lookup
 
@@ -60,7 +61,7 @@ def _named(text: str, classes: Sequence[str]) -> tuple[float, ...]:
         name, equals, number = (piece.strip() for piece in part.rpartition("="))
         if not equals:
             raise UsageError(f"class weights {text!r}: write balanced, or class=weight,… such as {classes[0]}=2")
-        place = lookup(places, name, "class")
+        place = lookup(places, composed(name), "class")
         if place in weights:
             raise UsageError(f"class weights {text!r} name {name} twice: name it once")
         weights[place] = _weight(name, number)

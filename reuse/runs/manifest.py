@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from reuse.data.letters import composed_if_apart
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.targets import TargetScale
 from reuse.errors import RunError
@@ -158,7 +159,7 @@ class Manifest:
             manifest = cls(
                 kind=_text(values.get("kind")) or "",
                 task=_text(values.get("task")),
-                classes=_texts(values.get("classes", ())),
+                classes=composed_if_apart(_texts(values.get("classes", ()))),
                 objective=_text(values.get("objective")),
                 model=ModelRecipe.from_dict(values["model"]) if values.get("model") else None,
                 data=_text(values.get("data")) or "",

@@ -1,0 +1,50 @@
+"""Letters as they look: composed (NFC), so that names and texts are one whether a program wrote `é` as one or two."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from reuse.data.table_libraries import pd
+
+
+def composed(text: str) -> str:
+    """Return a text with its letters composed.
+
+    Example:
+        >>> composed("Zu" + chr(0x308) + "rich")
+        'Zürich'
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def composed_setting(given: str | Sequence[str] | None) -> str | Sequence[str] | None:
+    """Return a setting that names columns, if any, with its letters composed."""
+    if given is None or isinstance(given, str):
+        return given if given is None else composed(given)
+    return [composed(name) for name in given]
+
+
+def composed_if_apart(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names composed, or as they are where some are told apart by nothing else."""
+    found = tuple(map(composed, names))
+    return found if len(set(found)) == len(set(names)) else names
+
+
+def composed_column(series: pd.Series) -> pd.Series:
+    """Return a column of strings and None with its letters composed; most are as they are, and not copied."""
+    if _is_ascii(series) or all(map(_is_composed, series)):
+        return series
+    texts = [composed(text) if isinstance(text, str) else None for text in series]
+    return pd.Series(texts, index=series.index, dtype=object)
+
+
+def _is_ascii(series: pd.Series) -> bool:
+    """Return whether arrow, which holds most columns of texts, finds nothing but ASCII in one; False if not asked."""
+    if not isinstance(series.dtype, pd.StringDtype) or not hasattr(series.str, "isascii"):
+        return False
+    return bool((series.str.isascii().fillna(False).astype(bool) | series.isna()).all())
+
+
+def _is_composed(value: object) -> bool:
+    return not isinstance(value, str) or value.isascii() or unicodedata.is_normalized("NFC", value)
