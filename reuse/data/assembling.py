@@ -60,6 +60,7 @@ def assemble(source: RawData, parts: Parts, options: Options, test_data: str | N
     if source.task == "regression" and source.targets is not None:
         scale = fitted_scale(source.targets, parts.train, weights)
         notes.append(scale.note)
+        notes += _constant(source.targets[parts.train])
     return Dataset(
         source.name,
         **splits,
@@ -69,6 +70,16 @@ def assemble(source: RawData, parts: Parts, options: Options, test_data: str | N
         notes=tuple(notes),
         target_scale=scale,
     )
+
+
+def _constant(targets: np.ndarray) -> list[str]:
+    """Return a note where a target `(rows, targets)` is the same in all rows."""
+    alike = np.flatnonzero((targets == targets[:1]).all(0))
+    which = "the target is" if targets.shape[1] == 1 else "target {place} (from 0) is"
+    return [
+        f"{which.format(place=place)} {targets[0, place]:g} in every training row: there is nothing to learn"
+        for place in alike
+    ]
 
 
 def _features(preprocessing: Preprocessing) -> str:

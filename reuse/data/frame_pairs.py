@@ -34,6 +34,8 @@ def read_frames(pairs: Mapping[str, tuple[Any, Any]], parts: Mapping[str, np.nda
         raise UsageError(
             f"target={options.target!r} names a column, and targets are given beside {FRAME}: leave it out"
         )
+    for x, y in pairs.values():
+        _refuse_other_order(x, y)
     frames = [as_frame(x, FRAME) for x, _ in pairs.values()]
     first, *others = frames
     for split, frame in zip(list(pairs)[1:], others, strict=True):
@@ -54,6 +56,20 @@ def read_frames(pairs: Mapping[str, tuple[Any, Any]], parts: Mapping[str, np.nda
     joined, beside, notes = _told_apart(joined, beside)
     named = replace(options, target=",".join(beside.columns))
     return replace(source_of_table(pd.concat([joined, beside], axis=1), FRAME, named, notes=notes), parts=parts)
+
+
+def _refuse_other_order(features: Any, targets: Any) -> None:
+    """Raise where pandas would say that targets are the rows' in another order: they are taken by place."""
+    if not (isinstance(features, pd.DataFrame) and isinstance(targets, pd.DataFrame | pd.Series)):
+        return
+    ours, theirs = features.index, targets.index
+    if len(ours) != len(theirs) or ours.equals(theirs) or not (ours.is_unique and theirs.is_unique):
+        return
+    if ours.isin(theirs).all():
+        raise DataError(
+            f"{FRAME} and its targets have the same index in another order, and rows go by their place: "
+            "give y.loc[x.index], or y.to_numpy() where they are in order"
+        )
 
 
 def _as_columns(targets: Any) -> pd.DataFrame:

@@ -15,8 +15,11 @@ from reuse.errors import DataError
 def is_frame(data: object) -> bool:
     """Return whether `data` is a data frame: pandas', or another's that can be handed over (polars, Arrow, …)."""
     return ("pandas" in sys.modules and isinstance(data, pd.DataFrame)) or (
-        (hasattr(data, "columns") or hasattr(data, "column_names"))
-        and any(hasattr(data, way) for way in ("to_pandas", "__dataframe__", "__arrow_c_stream__"))
+        _is_lazy(data)
+        or (
+            (hasattr(data, "columns") or hasattr(data, "column_names"))
+            and any(hasattr(data, way) for way in ("to_pandas", "__dataframe__", "__arrow_c_stream__"))
+        )
     )
 
 
@@ -53,11 +56,16 @@ def laid_out(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _handed_over(data: Any) -> pd.DataFrame:
-    if hasattr(data, "collect") and not hasattr(data, "to_pandas"):
-        data = data.collect()  # a lazy frame
+    if _is_lazy(data):
+        data = data.collect()
     if hasattr(data, "__arrow_c_stream__"):
         return pa.table(data).to_pandas()
     return data.to_pandas() if hasattr(data, "to_pandas") else pd.api.interchange.from_dataframe(data)
+
+
+def _is_lazy(data: object) -> bool:
+    """Return whether `data` is a query of polars that gives a frame; asked for its columns, it warns."""
+    return hasattr(data, "collect_schema") and hasattr(data, "collect") and not hasattr(data, "to_pandas")
 
 
 def _holds_lists(series: pd.Series) -> bool:

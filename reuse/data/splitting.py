@@ -160,4 +160,4 @@ def _refuse_straddling(source: RawData, parts: Parts) -> None:
     for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):
         shared = np.intersect1d(source.groups[getattr(parts, one)], source.groups[getattr(parts, other)])
         if len(shared):
-            raise DataError(f"{source.name}: group {shared[0]!r} stands in {one} and in {other}: split by group")
+            raise DataError(f"{source.name}: group {shared[0]} stands in {one} and in {other}: split by group")

@@ -26,6 +26,7 @@ SHAPED = re.compile(r"[-+]?[$€£¥]?\s?[-+]?(\d[\d.,' ]*|[.,]\d+)([eE][-+]?\d+
 UNIT = r"[^\W\d_]{0,4}[²³]?(/[^\W\d_]{1,3})?"
 SHAPED_WITH_UNIT = re.compile(SHAPED.pattern + UNIT)
 DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-](\d{2}|\d{4})")
+IDENTIFYING = re.compile(r"(^|[\W_])(?i:id|uid|index|key|number|nr|no)$|[a-z](Id|ID|Index|Key|Number|Nr|No)$")
 UNNAMED = ("", "Unnamed: 0")  # what pandas' index is called in a file, and what pandas calls it there
 
 
@@ -186,10 +187,8 @@ def _notes(fitted: FittedColumn, values: pd.Series, rows: np.ndarray) -> Iterato
     if fall_together(values, rows):
         advice = f"put a letter before names, or leave it out with ignore={column.name!r}"
         yield f"{name} holds whole numbers beyond 2^53, of which neighbours are one as inputs: {advice}"
-    if column.is_numeric and _is_constant(values, rows):
-        yield f"{name} is {values.iloc[rows[0]]} in every training row: it tells nothing"
-    elif column.is_numeric and _numbers_rows(values):
-        yield f"{name} numbers the rows: is it a feature? ignore={column.name!r} leaves it out"
+    if column.is_numeric:
+        yield from _number_notes(column.name, values, rows)
     if not column.is_numeric and column.others:
         different = values.iloc[rows].nunique()
         yield (
@@ -203,12 +202,17 @@ def _notes(fitted: FittedColumn, values: pd.Series, rows: np.ndarray) -> Iterato
         yield f"{name}: {note}"
 
 
-def _is_constant(values: pd.Series, rows: np.ndarray) -> bool:
-    held = values.iloc[rows]
-    return bool(held.notna().all() and (held == held.iloc[0]).all())
-
-
-def _numbers_rows(values: pd.Series) -> bool:
-    """Return whether a column counts the rows."""
+def _number_notes(name: str, values: pd.Series, rows: np.ndarray) -> Iterator[str]:
+    """Yield what is worth knowing of a column of numbers: that it is constant, or an identifier."""
+    held, called = values.iloc[rows].dropna(), f"column {name!r}"
+    if (held == held.iloc[0]).all():
+        which = "every training row" if len(held) == len(rows) else "every training row that has a value"
+        yield f"{called} is {held.iloc[0]} in {which}: it tells nothing"
+        return
     numbers = values.to_numpy()
-    return numbers.dtype == np.int64 and len(numbers) >= FEW_ROWS and bool((np.diff(numbers) == 1).all())
+    if numbers.dtype != np.int64 or len(numbers) < FEW_ROWS or not values.is_unique:
+        return
+    counts = int(numbers.max()) - int(numbers.min()) + 1 == len(numbers)  # in any order
+    if counts or IDENTIFYING.search(name):
+        what = "numbers the rows" if counts else "holds a number of its own in each row"
+        yield f"{called} {what}: is it a feature? ignore={name!r} leaves it out"

@@ -71,6 +71,7 @@ def source_of_table(frame: Any, name: str, options: Options, *, notes: tuple[str
         options = options_of_pictures(columns, pictures, options)
         columns = {pictures: columns.pop(pictures), **columns}  # never the last, which may be taken for the target
     roles = roles_of(columns, options, name)
+    _refuse_learned(roles.targets, options)
     samples, more = _samples(columns, roles, name, options, pictures)
     encoded, note = _encoded(columns, roles, options)
     rows = samples.usable()[0] if isinstance(samples, ImageSamples) else np.arange(len(next(iter(columns.values()))))
@@ -88,6 +89,17 @@ def source_of_table(frame: Any, name: str, options: Options, *, notes: tuple[str
         (*notes, *roles.notes, *more, *note),
         None if options.sample_weight is None else weights_of(columns, options.sample_weight),
     )
+
+
+def _refuse_learned(targets: tuple[str, ...], options: Options) -> None:
+    """Raise where a target is a feature of the model that is there."""
+    expected = {column.name for column in options.preprocessing.columns} if options.preprocessing else set()
+    for name in targets:
+        if name in expected:
+            raise UsageError(
+                f"target={name!r} is among the features that the model was made for: train its source with "
+                f"target={name!r}, which keeps it out of them, or with ignore={name!r}"
+            )
 
 
 def _encoded(

@@ -253,7 +253,10 @@ def _unlabelled(raw: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     """
     flat = raw.reshape(len(raw), -1)
     if raw.dtype.kind == "O":
-        missing = np.asarray(pd.isna(flat))
+        blank = [isinstance(value, str) and not value for value in flat.flat]
+        missing = np.asarray(pd.isna(flat)) | np.array(blank, bool).reshape(flat.shape)
+    elif raw.dtype.kind == "U":
+        missing = flat == ""  # as an empty cell is
     elif raw.dtype.kind == "f":
         missing = np.isnan(flat)
         _refuse(np.isinf(flat), names, "is infinite")

@@ -13,6 +13,7 @@ import torch
 from reuse.data.frames import as_frame, is_frame, laid_out
 from reuse.data.loading import load
 from reuse.errors import DataError, UsageError
+from reuse.finetuning.finetune import finetune
 from reuse.inference.predicting import evaluate_run, predict_run
 from reuse.pretraining.pretrain import pretrain
 from reuse.runs.models import load_model
@@ -130,3 +131,31 @@ def test_names_of_columns() -> None:
     assert list(as_frame(pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")]))).columns) == ["a b"]
     with pytest.raises(DataError, match="two columns called 'a'"):
         as_frame(pd.DataFrame([[1, 2]], columns=["a", "a"]))
+
+
+def test_a_query_of_polars_is_a_frame() -> None:
+    table = pl.DataFrame({"a": [0.5, 1.5, 2.5] * 10, "y": ["u", "v", "u"] * 10})
+    assert load(table.lazy(), target="y").sizes == load(table, target="y").sizes
+
+
+def test_targets_in_another_order_than_their_frame_are_refused() -> None:
+    x = pd.DataFrame({"a": np.arange(30.0)}, index=[f"r{place}" for place in range(30)])
+    y = pd.Series(["u", "v", "w"] * 10, index=x.index)
+    with pytest.raises(DataError, match="the same index in another order"):
+        load((x, y.sample(frac=1, random_state=0)))
+    alike = load((x, y))
+    for same in (y.reset_index(drop=True), y.to_numpy(), y.rename(lambda name: name + "'")):
+        assert torch.equal(load((x, same)).train.targets, alike.train.targets)  # type: ignore[arg-type]
+
+
+def test_a_feature_of_the_source_is_no_target() -> None:
+    table = pd.DataFrame({"a": np.arange(40.0), "b": np.arange(40.0) ** 2, "kind": ["u", "v"] * 20})
+    run = pretrain("autoencoder", data=table, model="mlp:2", epochs=1).run
+    with pytest.raises(UsageError, match="target='kind' is among the features that the model was made for"):
+        finetune(run, data=table, target="kind", epochs=1)
+
+
+def test_a_group_in_two_splits_is_named_as_it_is_written() -> None:
+    table = pd.DataFrame({"a": np.arange(4.0), "y": ["u", "v"] * 2, "part": ["train", "train", "test", "test"]})
+    with pytest.raises(DataError, match="group 7 stands in train and in test"):
+        load(table.assign(patient=7), target="y", split_column="part", group_by="patient")

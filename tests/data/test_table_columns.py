@@ -51,6 +51,28 @@ def test_what_tells_nothing_or_counts_rows_is_said() -> None:
     assert "column 'number' numbers the rows: is it a feature? ignore='number' leaves it out" in notes
 
 
+def test_a_constant_with_gaps_is_said() -> None:
+    notes = fitted(one=[None, *[3.0] * (N - 1)], a=RNG.normal(size=N))[1]
+    assert "column 'one' is 3.0 in every training row that has a value: it tells nothing" in notes
+
+
+@pytest.mark.parametrize("name", ["id", "customerId", "PassengerId", "order no", "row_number", "Index", "KEY"])
+def test_identifiers_of_whole_numbers_are_said(name: str) -> None:
+    numbers = RNG.choice(10**6, N, replace=False)
+    own = f"column {name!r} holds a number of its own in each row: is it a feature? ignore={name!r} leaves it out"
+    assert own in fitted(**{name: numbers, "a": RNG.normal(size=N)})[1]
+    assert (
+        "column 'any' numbers the rows: is it a feature? ignore='any' leaves it out"
+        in fitted(any=RNG.permutation(N) + 500, a=RNG.normal(size=N))[1]
+    )
+
+
+@pytest.mark.parametrize("name", ["grid", "paid", "piano", "monkey", "valid", "weight", "code"])
+def test_whole_numbers_of_other_names_are_no_identifiers(name: str) -> None:
+    notes = fitted(**{name: RNG.choice(10**6, N, replace=False)}, a=RNG.normal(size=N))[1]
+    assert not [note for note in notes if "is it a feature" in note]
+
+
 def test_times_are_said() -> None:
     days = pd.date_range("2024-01-01", periods=N)
     assert "column 'when': times, read as days since 1970" in fitted(when=days)[1]

@@ -66,3 +66,18 @@ def test_shares_are_numbers() -> None:
 
 def test_class_names_that_differ_in_a_last_zero_byte_are_two():
     assert encode_targets(np.array(["a", "a\0", "a", None], object)).classes == ("a", "a\0")
+
+
+@pytest.mark.parametrize("kind", [str, object])
+def test_an_empty_text_is_no_label(kind: type) -> None:
+    data = load((np.arange(60.0).reshape(30, 2), np.array(["u", "v", ""] * 10, kind)))
+    assert data.classes == ("u", "v")
+    assert "10 of 30 rows have no label: they are left aside" in data.notes
+
+
+def test_a_target_that_is_always_the_same_is_said() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    assert "the target is 2.5 in every training row: there is nothing to learn" in load((x, np.full(40, 2.5))).notes
+    several = np.stack([np.arange(40) / 8, np.full(40, 0.1)], 1)
+    assert "target 1 (from 0) is 0.1 in every training row: there is nothing to learn" in load((x, several)).notes
+    assert not [note for note in load((x, several[:, :1])).notes if "nothing to learn" in note]
