@@ -14,6 +14,7 @@ from reuse.errors import CacheError
 from reuse.fingerprinting import digests as code
 from reuse.fingerprinting.digests import digest, qualified_name
 from reuse.fingerprinting.environment import base_versions, numerics, pinned_version
+from reuse.fingerprinting.modes import modes
 from reuse.fingerprinting.modules import describe_module, module_components
 from reuse.fingerprinting.values import Description
 from reuse.layout import Layout
@@ -45,7 +46,8 @@ def cut_key(
         keep: signatures of what is to stay in the suffix.
         version: of the code that cuts.
     """
-    if any(vars(torch_module)[name] for name in vars(torch_module) if name.startswith("_global_") and "hooks" in name):
+    hooks = [name for name in vars(torch_module) if name.startswith("_global_") and "hooks" in name]
+    if modes() or any(vars(torch_module)[name] for name in hooks):
         return None
     description = _CutDescription(describe_module)
     try:

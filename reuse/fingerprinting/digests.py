@@ -14,7 +14,15 @@ from functools import cache, cached_property
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    CodeType,
+    FunctionType,
+    MethodDescriptorType,
+    ModuleType,
+    WrapperDescriptorType,
+)
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +38,7 @@ NOT_CODE = frozenset(
     {"__doc__", "__dict__", "__weakref__", "__module__", "__annotations__", "__slots__", "__qualname__"}
 )
 
+MADE_BY_PYTHON = WrapperDescriptorType | MethodDescriptorType | ClassMethodDescriptorType
 DISPATCHED = frozenset({"dispatch_cache", "cache_token"})  # variables of functools
 
 
@@ -221,10 +230,15 @@ def members_of(module: ModuleType, names: frozenset[str]) -> Iterator[tuple[str,
             yield name, vars(module)[name]
 
 
-def class_members(kind: type) -> Iterator[tuple[str, object]]:
-    """Yield the functions and plain attributes that a class itself defines, by name, properties taken apart."""
+def class_members(kind: type, read: frozenset[str] = frozenset()) -> Iterator[tuple[str, object]]:
+    """Yield the functions and plain attributes that a class itself defines, by name, properties taken apart.
+
+    Args:
+        kind: the class.
+        read: names that count though Python has a meaning for them, such as `__doc__`.
+    """
     for name, value in sorted(vars(kind).items()):
-        if name in NOT_CODE or (_is_dunder(name) and not isinstance(value, FunctionType | staticmethod | classmethod)):
+        if name not in read and (name in NOT_CODE or (_is_dunder(name) and not _is_made(value))):
             continue
         if isinstance(value, type) and issubclass(value, BackwardCFunction):
             continue  # torch makes it for an autograd function, with the number of those that the process has made
@@ -249,6 +263,13 @@ def _functions_in(name: str, value: object) -> Iterator[tuple[str, object]]:
 
 def _nested(code: CodeType) -> list[CodeType]:
     return [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+
+
+def _is_made(value: object) -> bool:
+    """Whether what a class has under a name with a meaning was written for it, and not made by Python."""
+    if isinstance(value, FunctionType | staticmethod | classmethod | property):
+        return True
+    return callable(value) and not isinstance(value, type | BuiltinFunctionType | MADE_BY_PYTHON)
 
 
 def _is_dunder(name: str) -> bool:

@@ -13,12 +13,13 @@ from reuse.errors import CacheError
 from reuse.fingerprinting.blocks import Blocks
 from reuse.fingerprinting.digests import digest
 from reuse.fingerprinting.environment import base_versions, numerics
+from reuse.fingerprinting.modes import modes
 from reuse.fingerprinting.modules import describe_module, graph_components, hook_components
 from reuse.fingerprinting.own_code import Names, OwnCode
 from reuse.fingerprinting.values import Description
 
 OWN = "own"
-NAMED = frozenset({"attributes", "code", "graph", "hooks", "patches", "preprocessing", "versions"})
+NAMED = frozenset({"attributes", "code", "graph", "hooks", "modes", "patches", "preprocessing", "versions"})
 TOLD = frozenset({"code", "patches", "versions"})
 Components = dict[str, str]
 Describe = Callable[[Description], Components]
@@ -108,6 +109,7 @@ def _components(
         components = dict(graph_components("", prefix, description))
         components |= {f"preprocessing/{name}": description.text(value) for name, value in preprocessing.items()}
         components |= hook_components(description)
+        components |= {f"modes/{number}": description.text(mode) for number, mode in enumerate(modes())}
         components |= {f"code/{name}": text for name, text in description.code().items()}
         components |= {f"patches/{name}": text for name, text in description.patches().items()}
         versions = description.packages | base_versions(cache_format)

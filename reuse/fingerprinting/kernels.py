@@ -5,17 +5,20 @@ the library was made stands for it, all of its code.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import FunctionType
 
 import torch
 
-from reuse.fingerprinting.digests import code_digest
+from reuse.fingerprinting.digests import code_digest, digest
 
 FOREIGN = ("site-packages", "dist-packages")
 PLACE = re.compile(r"registered at (.+\.py):\d+")
+
+MANGLED = re.compile(r"___torch_mangle_\d+\.")
+WHERE = re.compile(r" # .*")  # where a line of TorchScript comes from
 
 
 def kernels_among(names: frozenset[str]) -> Iterator[FunctionType | str]:
@@ -46,6 +49,24 @@ def kernels_of(operator: str) -> Iterator[FunctionType | str]:
         for place in sorted(set(PLACE.findall(dump))):
             if not any(folder in place for folder in FOREIGN) and Path(place).is_file():
                 yield _file_digest(place, Path(place).stat().st_mtime_ns)
+
+
+def script_description(script: torch.jit.ScriptFunction, text: Callable[[object], str]) -> str:  # type: ignore[type-arg]
+    """Return the description of a function of TorchScript: its code, and the tensors that it holds.
+
+    Args:
+        script: scripted or traced.
+        text: describes tensors.
+    """
+    return f"script {digest(_script_text(script))}" + "".join(f" {text(held)}" for held in constants_of(script))
+
+
+def _script_text(script: torch.jit.ScriptFunction) -> str:  # type: ignore[type-arg]
+    """Return the code of a function of TorchScript, with that of others that it calls, whose names say nothing."""
+    text = str(script.code)
+    if "__torch__" not in text:
+        return text
+    return WHERE.sub("", MANGLED.sub("", str(script.inlined_graph)))
 
 
 def constants_of(traced: torch.jit.ScriptFunction) -> Iterator[torch.Tensor]:  # type: ignore[type-arg]

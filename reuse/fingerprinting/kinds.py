@@ -33,6 +33,11 @@ REPR_TYPES = (
 )
 PLAIN_CONTAINERS: frozenset[type] = frozenset({dict, list, tuple, set, frozenset})
 DESCRIPTORS = (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType, GetSetDescriptorType)
+# Methods that Python calls and that compute nothing of what a layer returns.
+NOT_COMPUTING = frozenset(
+    {"__repr__", "__str__", "__getstate__", "__setstate__", "__reduce__", "__reduce_ex__", "__deepcopy__", "__copy__",
+     "__del__", "__dir__", "__sizeof__", "__init_subclass__", "__replace__"}
+)  # fmt: skip
 CYTHON = "cython_function_or_method"  # the class of its functions, another one for each version of it
 TORCH_NAMES = (torch.dtype, torch.layout, torch.memory_format, torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 

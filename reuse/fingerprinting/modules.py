@@ -15,6 +15,8 @@ from reuse.fingerprinting.values import Description
 INTERNALS = frozenset(vars(Module())) | {"_compiled_call_impl"}
 PARTS = "reuse_parts"  # a method of a wrapper around another toolkit's layer, for what stands for that in a key
 HELD_IN_EVAL = "train"  # freezing puts a function here that keeps `train()` away; the mode itself is described
+GENERATED = "<eval_with_key>"  # how torch.fx names the files of code that it makes of a graph
+RATE = "p"
 HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 GLOBAL_HOOKS = ("_global_forward_pre_hooks", "_global_forward_hooks")
 GLOBAL_HOOK_FLAGS = ("_global_forward_hooks_with_kwargs", "_global_forward_hooks_always_called")
@@ -44,8 +46,9 @@ def module_components(path: str, module: Module, description: Description) -> It
         )
     if isinstance(module, torch.fx.GraphModule):
         yield from graph_components(path, module, description)
+        yield from _around_graph(path, module, description)
         return
-    block = description.blocks.of(path, module, _block)
+    block = None if _reads_rates(description) else description.blocks.of(path, module, _block)
     if block is not None:
         yield from description.take(block).items()
         return
@@ -89,6 +92,16 @@ def graph_components(path: str, graph_module: torch.fx.GraphModule, description:
         yield from _used(_join(path, target), _attribute(graph_module, target), description)
 
 
+def _around_graph(path: str, module: torch.fx.GraphModule, description: Description) -> Iterator[Component]:
+    """Yield what runs around a traced graph that is a layer, or in its place."""
+    yield from _hooks(path, module, description)
+    generated = vars(type(module)).get("forward")
+    if generated is not None and not generated.__code__.co_filename.startswith(GENERATED):
+        yield f"attributes/{path}/class", description.text(generated)
+    if "forward" in vars(module):
+        yield f"attributes/{path}/forward", description.text(module.forward)
+
+
 def hook_components(description: Description) -> Iterator[Component]:
     """Yield the hooks that run before or after the forward of every module."""
     for kind in GLOBAL_HOOKS:
@@ -107,6 +120,8 @@ def _operation(node: torch.fx.Node, numbers: dict[torch.fx.Node, str], descripti
         target = "input"
     elif node.op == "output":
         target = "output"
+    if description.own is not None:
+        description.own.note(node.kwargs)
     arguments = _argument(node.args, numbers, description), _argument(node.kwargs, numbers, description)
     return f"{node.op} {target} {arguments[0]} {arguments[1]}"
 
@@ -143,7 +158,7 @@ def _tensors(path: str, module: Module, description: Description) -> Iterator[Co
 
 def _plain_attributes(path: str, module: Module, description: Description) -> Iterator[Component]:
     # A dropout that evaluates does nothing, whatever its rate: sweeping the rate recomputes no frozen layer.
-    idle = {"p", "inplace"} if _is_idle_dropout(module) else set()
+    idle = {"p", "inplace"} if _is_idle_dropout(module) and not _reads_rates(description) else set()
     for name, value in () if is_wrapper(module) else vars(module).items():
         if name in INTERNALS or name == HELD_IN_EVAL or name in idle or not _counts(module, name, value, description):
             continue
@@ -161,6 +176,11 @@ def _is_idle_dropout(module: Module) -> bool:
     """Whether nothing but torch's dropout runs, and it does nothing: a hook or a forward put on it may use its rate."""
     own = vars(module)
     return type(module) in DROPOUTS and not module.training and "forward" not in own and not any(own[k] for k in HOOKS)
+
+
+def _reads_rates(description: Description) -> bool:
+    """Whether some code of the user's own may read the rate of a dropout."""
+    return description.own is not None and (description.own.names is None or RATE in description.own.names)
 
 
 def _counts(module: Module, name: str, value: object, description: Description) -> bool:

@@ -7,29 +7,28 @@ variable, or code that has moved to another file, makes the same digest. Of a cl
 
 import builtins
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
 
 from reuse.fingerprinting import digests as code
 from reuse.fingerprinting.digests import digest, module_name
+from reuse.fingerprinting.foreign import MEANT, bases_read, is_lookup, is_patchable, modules_named
 from reuse.fingerprinting.kernels import kernels_among
-from reuse.fingerprinting.nameless import code_text, global_names
+from reuse.fingerprinting.kinds import NOT_COMPUTING
+from reuse.fingerprinting.nameless import arguments, code_text, global_names
 from reuse.fingerprinting.reading import closed, reads_of
 
 Names = frozenset[str] | None
 """Names that are read; None: any may be."""
 
-ENTRIES = frozenset({"forward"})
+# What torch calls of a module by these names, whoever defines them.
+ENTRIES = frozenset({"forward", "_call_impl", "_slow_forward", "_wrapped_call_impl"})
 MAKERS = frozenset({"__init__", "__new__", "__post_init__"})
 CATCH_ALL = frozenset({"__setattr__", "__getattr__", "__getattribute__", "__delattr__"})
-NOT_COMPUTING = frozenset(
-    {"__repr__", "__str__", "__getstate__", "__setstate__", "__reduce__", "__reduce_ex__", "__deepcopy__", "__copy__",
-     "__del__", "__dir__", "__sizeof__", "__init_subclass__", "__replace__"}
-)  # fmt: skip
 # To change one of these changes nothing else.
 COUNTERS = (int, float, complex, str, bytes, list, dict, set, deque, Counter, defaultdict)
 
@@ -92,10 +91,19 @@ class OwnCode:
         self._parts: dict[tuple[int, bool], tuple[object, list[tuple[str, object]]]] = {}
         self._receivers: dict[int, str] = {}
         self._also_read = set[str]()  # properties that can be set, and what is changed in place and is no counter
+        self._keys = set[str]()  # of dictionaries, which arguments may be given by
+        self._looks_up = False  # whether a value was met that looks up any names
 
     def owns(self, thing: object) -> bool:
         """Return whether a value is a function or class of the user's own."""
         return isinstance(thing, FunctionType | type) and self._is_own(module_name(thing) or "__main__")
+
+    def note(self, value: object) -> None:
+        """Take notice of a value that is described: keys may name arguments, and some functions look up any name."""
+        if isinstance(value, Mapping):
+            self._keys.update(key for key in value if isinstance(key, str))
+        elif is_lookup(value):
+            self._looks_up = True
 
     def describe(self, root: object) -> str:
         """Return the digest of a function or class, or `Made` of one, with all of the user's own that it reaches."""
@@ -140,14 +148,17 @@ class OwnCode:
     def read(self) -> Names:
         """Return the names that the code met so far may read; None where that may be any."""
         names, kept = set(self._also_read), set[tuple[str, str]]()
-        if any(not CATCH_ALL.isdisjoint(vars(_plain(thing))) for thing, _ in self._parts.values()):
+        if self._looks_up or any(not CATCH_ALL.isdisjoint(vars(_plain(thing))) for thing, _ in self._parts.values()):
             return None
         for function, receiver in self._functions():
             reads = reads_of(function.__code__, receiver)
             if reads.dynamic:
                 return None
-            names |= reads.names
+            names |= reads.names | self._keys.intersection(arguments(function.__code__))
             kept |= reads.kept
+        for kind in [_plain(thing) for thing, _ in self._parts.values() if isinstance(_plain(thing), type)]:
+            names |= bases_read(kind, self.owns)
+        names |= {meant for name, meant in MEANT.items() if name in names}
         return closed(frozenset(names), frozenset(kept))
 
     def _functions(self) -> list[tuple[FunctionType, str | None]]:
@@ -187,6 +198,9 @@ class OwnCode:
             yield f"default {name}", self._referred(value)
         for number, (name, value) in enumerate(code.closure_of(function)):
             yield f"cell {number}", value if name == "__class__" else self._referred(value)
+        for name, value in sorted(vars(function).items()):  # that somebody wrote on it
+            if name != "__wrapped__" and (self.names is None or name in self.names):
+                yield f"attribute {name}", self._referred(value)
         names = code.attribute_names(function.__code__).union(reads_of(function.__code__).names)
         yield from self._globals(function, names)
         yield from self._imports(function, names)
@@ -201,7 +215,7 @@ class OwnCode:
             yield "base", Made(base) if made and self.owns(base) else base
         if self.owns(type(kind)):
             yield "metaclass", type(kind)
-        for label, value in code.class_members(kind):
+        for label, value in code.class_members(kind, self.names or frozenset()):
             name = label.partition(".")[0]
             is_property = isinstance(vars(kind).get(name), property) and vars(kind)[name].fset is not None
             if is_property:
@@ -239,18 +253,21 @@ class OwnCode:
                 yield f"import {number}", Said("fails")
             else:
                 yield from self._members(f"import {number}", module, names, {id(module)})
+        for number, module in enumerate(modules_named(function.__code__)):
+            if self._is_own(module.__name__):
+                yield from self._members(f"named {number}", module, names, {id(module)})
 
     def _members(
         self, label: str, module: ModuleType, names: frozenset[str], seen: set[int]
     ) -> Iterator[tuple[str, object]]:
         """Yield what a module holds under some names; of one that is installed the functions, which may be patched."""
         own = self._is_own(module.__name__)
-        for name, value in code.members_of(module, names):
+        for name, value in code.members_of(module, names | {"__getattr__"} if own else names):
             if isinstance(value, ModuleType):
                 if id(value) not in seen:
                     seen.add(id(value))
                     yield from self._members(f"{label}.{name}", value, names, seen)
-            elif own or self.owns(value) or isinstance(value, FunctionType | BuiltinFunctionType):
+            elif own or self.owns(value) or is_patchable(module, value):
                 yield f"{label}.{name}", self._referred(value)
 
     def _referred(self, value: object) -> object:

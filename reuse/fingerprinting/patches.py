@@ -7,9 +7,26 @@ the functions that the code of an installed class reaches inside its package are
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
+import torch
+
 from reuse.fingerprinting import digests as code
+from reuse.fingerprinting.kinds import NOT_COMPUTING
 
 Owns = Callable[[object], bool]
+# What every layer goes through by no name: calls of a module, and operators between tensors.
+EVERYWHERE = (torch.nn.Module, torch.Tensor)
+
+
+def patches_everywhere(owns: Owns) -> Iterator[tuple[str, object]]:
+    """Yield what was put in the place of methods that any layer may go through, by place.
+
+    Args:
+        owns: whether a function is the user's own.
+    """
+    for kind in EVERYWHERE:
+        for name, value in code.class_members(kind):
+            if name not in NOT_COMPUTING and isinstance(value, FunctionType) and owns(value):
+                yield f"{kind.__module__}.{kind.__qualname__}.{name}", value
 
 
 def patches_below(kind: type, owns: Owns) -> Iterator[tuple[str, object]]:

@@ -6,7 +6,7 @@ everything is read: where names are computed, or the object itself is handed on.
 """
 
 import dis
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import CodeType
@@ -15,6 +15,8 @@ LOADS = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM"}
 VARIABLES = frozenset({"LOAD_FAST", "LOAD_DEREF", "LOAD_FAST_BORROW", "LOAD_FAST_CHECK"})
 ON_ITSELF = LOADS | {"STORE_ATTR", "DELETE_ATTR", "COPY"}
 CALLS = frozenset({"CALL", "CALL_KW", "CALL_FUNCTION_EX"})
+ENDS_OF_ARGUMENTS = CALLS | {"PRECALL", "KW_NAMES"}
+PUSHES = VARIABLES | {"LOAD_CONST", "LOAD_GLOBAL", "LOAD_NAME", "PUSH_NULL", "LOAD_SMALL_INT"}
 EFFECTS = frozenset({"IMPORT_NAME", "YIELD_VALUE", "SEND", "STORE_GLOBAL", "STORE_DEREF", "STORE_FAST", "STORE_NAME"})
 IN_PLACE = 13  # the first number of an operator such as `+=`
 # What looks up names that the code does not spell out.
@@ -23,6 +25,7 @@ DYNAMIC = frozenset(
      "buffers", "named_buffers", "_buffers", "state_dict", "deepcopy", "dumps"}
 )  # fmt: skip
 GETTERS = frozenset({"getattr", "hasattr"})
+NAMED_GETTERS = frozenset({"get_buffer", "__getattr__", "getattr", "getattr_static"})  # as attributes of something
 KEEPING = frozenset({"append", "appendleft", "extend", "add", "insert", "update", "clear", "discard", "remove"})
 # Functions and methods that change nothing but an iterator, by which what is kept is computed.
 HARMLESS = frozenset(
@@ -167,15 +170,36 @@ def _spelt(code: CodeType) -> Iterator[str]:
 
 
 def _computes_names(code: CodeType) -> bool:
-    """Whether a name is looked up by `getattr` that is no constant."""
+    """Whether a name is looked up by `getattr`, or a method like it, that is no constant."""
     steps = _steps(code)
     for place, step in enumerate(steps):
+        following = steps[place + 1 :]
         if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"} and step.argval in GETTERS:
-            rest = place + 1
-            while rest < len(steps) and (steps[rest].opname in LOADS | VARIABLES | {"LOAD_GLOBAL", "PUSH_NULL"}):
-                rest += 1
-            if rest == len(steps) or steps[rest].opname != "LOAD_CONST" or not isinstance(steps[rest].argval, str):
+            given = next((n for n, s in enumerate(following) if not _is_path(s)), len(following))
+            if not _is_one_constant(following[given:]):
                 return True
+        if step.opname in LOADS and step.argval in NAMED_GETTERS and not _is_one_constant(following):
+            return True
+    return False
+
+
+def _is_path(step: dis.Instruction) -> bool:
+    return step.opname in LOADS | VARIABLES | {"LOAD_GLOBAL", "PUSH_NULL"}
+
+
+def _is_one_constant(steps: Sequence[dis.Instruction]) -> bool:
+    """Whether code that computes an argument begins with a text that reaches the call as it is: no part of another."""
+    if not steps or steps[0].opname != "LOAD_CONST" or not isinstance(steps[0].argval, str):
+        return False
+    above = 0  # values that lie on the text
+    for step in steps[1:]:
+        if step.opname in ENDS_OF_ARGUMENTS:
+            return above >= 0
+        change = dis.stack_effect(step.opcode, step.arg)
+        takes = 0 if step.opname in PUSHES else 1  # at least, of which something else is made
+        if "JUMP" in step.opname or min(above, above + change) < takes:
+            return False
+        above += change
     return False
 
 

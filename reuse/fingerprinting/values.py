@@ -17,9 +17,9 @@ import torch
 from reuse.errors import CacheError
 from reuse.fingerprinting import digests as code
 from reuse.fingerprinting.blocks import Block, Blocks, ReferredDigest
-from reuse.fingerprinting.digests import array_text, digest, module_name, qualified_name, short, tensor_text
+from reuse.fingerprinting.digests import digest, module_name, qualified_name, short
 from reuse.fingerprinting.environment import pinned_version
-from reuse.fingerprinting.kernels import constants_of, kernels_of
+from reuse.fingerprinting.kernels import kernels_of, script_description
 from reuse.fingerprinting.kinds import (
     CYTHON,
     DESCRIPTORS,
@@ -29,9 +29,10 @@ from reuse.fingerprinting.kinds import (
     TORCH_NAMES,
     package_of,
 )
-from reuse.fingerprinting.own_code import Made, OwnCode
+from reuse.fingerprinting.own_code import Made, Names, OwnCode
 from reuse.fingerprinting.parts import parts_text
-from reuse.fingerprinting.patches import patches_below
+from reuse.fingerprinting.patches import patches_below, patches_everywhere
+from reuse.fingerprinting.tensors import array_description, tensor_description, values_text
 
 CYCLE = "<itself>"
 SEVERAL = "+"  # between digests of things of one name
@@ -76,6 +77,8 @@ class Description:
 
     def text(self, value: object) -> str:
         """Return the description of any value; long ones end in a digest."""
+        if self.own is not None:
+            self.own.note(value)
         if isinstance(value, (enum.Enum, *REPR_TYPES)) and self._is_users(type(value)):
             return self._once(value)
         if isinstance(value, enum.Enum):
@@ -101,7 +104,7 @@ class Description:
                 self.blocks.unpatched.add(kind)
         for block in self._blocks:
             found |= block.patches
-        return found
+        return found | {place: self.text(value) for place, value in patches_everywhere(self._is_patch)}
 
     def code(self) -> dict[str, str]:
         """Return a digest for each function and class that the described values led to, by qualified name."""
@@ -198,7 +201,7 @@ class Description:
             case torch.Tensor():
                 return self._tensor(value)
             case np.ndarray():
-                return array_text(value) if value.dtype != object else f"array {self.text(value.tolist())}"
+                return array_description(value, self.text)
             case torch.nn.Module():
                 return f"module {self._describe_module(self, value)}"
             case FunctionType():
@@ -206,9 +209,7 @@ class Description:
             case MethodType():
                 return f"{self.text(value.__func__)} of {self.text(value.__self__)}"
             case torch.jit.ScriptFunction():
-                return f"script {digest(str(value.code))}" + "".join(
-                    f" {self.text(held)}" for held in constants_of(value)
-                )
+                return script_description(value, self.text)
             case BuiltinFunctionType():
                 return self._builtin(value)
             case _ if type(value).__name__ == CYTHON:
@@ -234,12 +235,9 @@ class Description:
 
     def _tensor(self, tensor: torch.Tensor) -> str:
         if id(tensor) not in self.tensors:
-            self.tensors[id(tensor)] = tensor, tensor_text(tensor)
-        text = self.tensors[id(tensor)][1]
-        if self.own is not None and self.own.names != frozenset():  # what somebody wrote on it, and some code reads
-            held = {n: v for n, v in vars(tensor).items() if self.own.names is None or n in self.own.names}
-            text += "".join(f" {name}={self.text(held[name])}" for name in sorted(held))
-        return text
+            self.tensors[id(tensor)] = tensor, values_text(tensor)
+        names: Names = frozenset() if self.own is None else self.own.names
+        return tensor_description(tensor, self.tensors[id(tensor)][1], names, self.text)
 
     def _operator(self, operator: object) -> str:
         if not isinstance(operator, torch._ops.OpOverload):
