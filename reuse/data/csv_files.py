@@ -7,6 +7,7 @@ import csv
 import gzip
 import itertools
 import lzma
+import math
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator
@@ -33,6 +34,7 @@ QUOTED = re.compile(r'"[^"]*"')
 SEPARATOR_LINE = re.compile(r"\s*sep=(.)\s*$", re.IGNORECASE)  # Excel's
 CODE = r"\s*[+-]?0\d+\s*$"
 SCANNED_BYTES, CHUNK_ROWS = 1 << 18, 1 << 14
+LINES_OF_A_RECORD = 20
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,11 @@ class CsvFile:
         """
         try:
             with _text(path) as file:
-                first = file.readline()
+                record = _first_record(file)
+                first = record[0] if record[1:] and "".join(record).count('"') % 2 else "".join(record)
                 separator = SEPARATOR_LINE.match(first)
                 delimiter = separator[1] if separator else max(DELIMITERS, key=QUOTED.sub("", first).count)
-                lines = file if separator else itertools.chain([first], file)
+                lines = file if separator else itertools.chain(record, file)
                 names = next((line for line in csv.reader(lines, delimiter=delimiter) if line), [])
         except (OSError, EOFError, UnicodeDecodeError, csv.Error, lzma.LZMAError) as error:
             raise _unreadable(path, error) from error
@@ -202,7 +205,7 @@ class _Column:
 def _check_names(path: Path, names: list[str]) -> None:
     if not names:
         raise DataError(f"{path} is empty: expected a line of column names and rows")
-    numbers = [name for name in names if is_number(name)]
+    numbers = [name for name in names if is_number(name) and math.isfinite(float(name))]  # no column called nan
     fractions = [name for name in numbers if not name.isdigit()]
     if fractions or len(numbers) == len(names):
         raise DataError(
@@ -215,6 +218,14 @@ def _check_names(path: Path, names: list[str]) -> None:
         raise DataError(f"{path} has two columns called {twice!r}: rename one")
     if names.count("") > 1:
         raise DataError(f"{path} has {names.count('')} columns without a name in its first line: name them")
+
+
+def _first_record(file: TextIOWrapper) -> list[str]:
+    """Return the first lines of a file, up to the one that ends a cell in quotes, if one soon does."""
+    lines, quotes = [file.readline()], 0
+    while (quotes := quotes + lines[-1].count('"')) % 2 and lines[-1] and len(lines) < LINES_OF_A_RECORD:
+        lines.append(file.readline())
+    return lines
 
 
 def _text(path: Path) -> TextIOWrapper:

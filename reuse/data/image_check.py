@@ -14,7 +14,16 @@ from reuse.data.digests import DIGEST_BYTES
 from reuse.data.file_digests import FileDigests
 from reuse.data.image_findings import ImageFinding, ImageFindings, Shape
 from reuse.data.images import ImageFile, in_threads
-from reuse.data.pictures import TooManyPixelsError, is_deep, opened, pixels_of, reason, shape_of, value_range
+from reuse.data.pictures import (
+    TooManyPixelsError,
+    holds_more,
+    is_deep,
+    opened,
+    pixels_of,
+    reason,
+    shape_of,
+    value_range,
+)
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import free_memory
 from reuse.errors import DataError, UnusableImagesError
@@ -170,7 +179,9 @@ class ImageCheck:
         """Return what the header of an image says; None where it does not say enough."""
         try:
             with opened(content, self.findings.max_pixels) as image:
-                return None if is_deep(image) else ImageFinding(shape_of(image, self.wanted), is_promised=True)
+                if is_deep(image):
+                    return None
+                return ImageFinding(shape_of(image, self.wanted), is_promised=True, is_first=holds_more(image))
         except Exception:  # noqa: BLE001 - Pillow raises anything over a damaged file; decoding says what is wrong
             return None
 
@@ -180,6 +191,7 @@ class ImageCheck:
                 depth = value_range(image) if self.wanted.white is None and is_deep(image) else None
                 wanted = self.wanted if depth is None else replace(self.wanted, white=depth.highest or 1.0)
                 picture = pixels_of(image, wanted)
+                is_first = holds_more(image)
         except Exception as error:  # noqa: BLE001 - Pillow raises anything over a damaged file
             return ImageFinding(
                 reason=reason(error, self.files[row].name), is_large=isinstance(error, TooManyPixelsError)
@@ -187,7 +199,7 @@ class ImageCheck:
         if depth is None:
             self._first = picture if self._first is None else self._first
             self._put(row, picture)
-        return ImageFinding(picture.shape, depth)
+        return ImageFinding(picture.shape, depth, is_first=is_first)
 
     def _put(self, row: int, picture: np.ndarray) -> None:
         if self.pixels is not None and picture.shape == self.pixels.shape[1:]:

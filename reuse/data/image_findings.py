@@ -28,6 +28,7 @@ class ImageFinding:
         reason: what is wrong with it; else empty.
         is_large: whether that is its number of pixels.
         is_promised: whether its header alone was read, which says in which shape it will decode, if it does.
+        is_first: whether its file holds more pictures behind it, as frames or pages.
     """
 
     shape: Shape = ()
@@ -35,6 +36,7 @@ class ImageFinding:
     reason: str = ""
     is_large: bool = False
     is_promised: bool = False
+    is_first: bool = False
 
 
 @dataclass
@@ -80,4 +82,5 @@ def _read(value: bytes) -> ImageFinding:
     found = json.loads(value)
     depth = ValueRange(**found["depth"]) if "depth" in found else None
     shape, said = tuple(found.get("shape", ())), found.get("reason", "")
-    return ImageFinding(shape, depth, said, found.get("is_large", False), found.get("is_promised", False))
+    flags = {name: found.get(name, False) for name in ("is_large", "is_promised", "is_first")}
+    return ImageFinding(shape, depth, said, **flags)

@@ -12,7 +12,10 @@ from reuse.data.preprocessing import Preprocessing
 from reuse.data.raw import Options, refuse_other_kind
 from reuse.data.scales import white_of
 from reuse.errors import DataError
+from reuse.listing import some_of
 from reuse.units import format_count, verb_of
+
+LISTED = 5  # files named in a note
 
 
 def read_images(files: Sequence[ImageFile], name: str, options: Options) -> ImageSamples:
@@ -44,9 +47,19 @@ def read_images(files: Sequence[ImageFile], name: str, options: Options) -> Imag
         check.look_at_all()
     check.refuse(skip_bad=options.skip_bad)
     white, notes = _white(files, check.found)
+    notes += _firsts(files, check.found)
     reasons = {row: finding.reason for row, finding in enumerate(check.found) if finding.reason}
     preprocessing = replace(wanted, image_size=(first[1], first[2]), white=white or wanted.white)
     return ImageSamples(files, preprocessing, check, reasons, max_pixels=most, notes=notes)
+
+
+def _firsts(files: Sequence[ImageFile], found: Sequence[ImageFinding]) -> tuple[str, ...]:
+    """Return a note on files of which the first picture is taken and the others are left."""
+    names = [file.name for file, finding in zip(files, found, strict=True) if finding.is_first]
+    if not names:
+        return ()
+    several = f"{format_count(len(names), 'file')} {verb_of(len(names), 'holds', 'hold')} several frames or pages"
+    return (f"{several} ({some_of(names, LISTED)}): the first of each is taken",)
 
 
 def _white(files: Sequence[ImageFile], found: Sequence[ImageFinding]) -> tuple[float | None, tuple[str, ...]]:

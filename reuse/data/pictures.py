@@ -132,6 +132,11 @@ def is_deep(image: Image.Image) -> bool:
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
+def holds_more(image: Image.Image) -> bool:
+    """Return whether a file holds more pictures, as frames or pages; a telephone's second view (MPO) is none."""
+    return image.format in ("GIF", "TIFF", "PNG", "WEBP", "AVIF") and getattr(image, "is_animated", False)
+
+
 def value_range(image: Image.Image) -> ValueRange:
     """Return the values of a picture that is deeper than 8 bits.
 

@@ -130,3 +130,15 @@ def test_a_column_may_change_its_type_from_block_to_block(
         assert read[name].dtype == expected[name].dtype
     assert read["texts"].fillna("").tolist() == expected["texts"].fillna("").tolist()
     assert read["empty"].isna().all()
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_name_over_two_lines_hides_no_separator(path: Path, delimiter: str) -> None:
+    path.write_text(f'"a, of\nthe left"{delimiter}b{delimiter}c\n1{delimiter}2{delimiter}3\n', encoding="utf-8")
+    assert CsvFile.open(path).read().to_dict("list") == {"a, of\nthe left": [1], "b": [2], "c": [3]}
+
+
+@pytest.mark.parametrize("name", ["nan", "NaN", "inf", "Infinity"])
+def test_a_column_may_be_called_what_is_no_finite_number(path: Path, name: str) -> None:
+    path.write_text(f"{name},b\n1,2\n", encoding="utf-8")
+    assert CsvFile.open(path).read().to_dict("list") == {name: [1], "b": [2]}

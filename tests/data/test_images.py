@@ -298,3 +298,16 @@ def test_a_file_that_was_rewritten_after_it_was_listed_is_not_taken_for_the_one_
         inputs.gather(torch.tensor([row]))
     path.write_bytes(before)
     assert inputs.gather(torch.tensor([row]))[0].shape == (1, *inputs.shape)
+
+
+@pytest.mark.parametrize("kind", ["gif", "tif", "png", "webp"])
+def test_files_of_several_frames_are_named(tmp_path, kind):
+    fill(tmp_path, height=8, width=8)
+    frames = [picture(8, 8) for _ in range(3)]
+    frames[0].save(tmp_path / "cat" / f"moving.{kind}", save_all=True, append_images=frames[1:])
+    for options in ({}, {"decode_late": True}):
+        [note] = [note for note in load(str(tmp_path), **options).notes if "frames" in note]
+        assert note.startswith("1 file holds several frames or pages (")
+        assert note.endswith(f"moving.{kind}): the first of each is taken")
+    (tmp_path / "cat" / f"moving.{kind}").unlink()
+    assert not [note for note in load(str(tmp_path)).notes if "frames" in note]
