@@ -12,6 +12,7 @@ from reuse.errors import DataError
 BYTE_MAXIMUM = 255.0
 WHITE_OF_16_BITS = 2.0**16 - 1
 BRIGHT = 128  # a data set whose values reach it, and not beyond 255, counts to 255
+FAINT = 8  # white is so much or more: what goes up to 1 is no picture in that scale, but one that counts to 1
 
 
 def white_of(highest: float, *, is_whole: bool) -> float:
@@ -45,12 +46,14 @@ class PixelValues:
         highest: of all.
         are_bytes: whether they count to 255 by their type.
         are_whole: whether their type holds whole numbers.
+        are_shares: whether they count to 1 by their looks: some lie between 0 and 1, none above; or are truth values.
     """
 
     lowest: float
     highest: float
     are_bytes: bool
     are_whole: bool
+    are_shares: bool = False
 
     @classmethod
     def of(cls, images: np.ndarray) -> "PixelValues":
@@ -60,7 +63,10 @@ class PixelValues:
         blocks = [images[start : start + BLOCK_ROWS] for start in range(0, len(images), BLOCK_ROWS)]
         lowest = min((float(block.min()) for block in blocks if block.size), default=0.0)
         highest = max((float(block.max()) for block in blocks if block.size), default=0.0)
-        return cls(lowest, highest, False, images.dtype.kind in "iub")
+        if images.dtype.kind in "iu":
+            return cls(lowest, highest, False, True)
+        are_shares = images.dtype == bool or (highest <= 1 and any(bool((block % 1 != 0).any()) for block in blocks))
+        return cls(lowest, highest, False, False, are_shares)
 
     @property
     def count_to_255(self) -> bool:
@@ -82,6 +88,8 @@ def divisor_like(values: PixelValues, learned: Preprocessing, name: str) -> floa
         return learned.divisor
     if values.lowest < 0:
         raise DataError(f"{found}, and the model takes 0 to {learned.divisor:g}: give pixels that are not normalised")
+    if values.are_shares and learned.divisor >= FAINT:
+        return 1.0
     if learned.divisor not in (1.0, BYTE_MAXIMUM):
         if values.are_bytes or values.highest <= learned.divisor or not values.count_to_255:
             return learned.divisor

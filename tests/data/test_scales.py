@@ -59,6 +59,23 @@ def test_a_black_row_of_whole_numbers_is_black() -> None:
     assert inputs(np.ones((1, 3, 9, 9), np.int64), learned).max() == pytest.approx(1 / 255)
 
 
+@pytest.mark.parametrize("white", [16, 1000, 4095])
+def test_shares_of_white_are_that_to_a_model_whose_pictures_count_to_something_else(white: int) -> None:
+    counted = np.round(BYTES / 255 * white)
+    counted[0, 0, 0, 0] = white
+    learned = load((counted, None), **EVERY).preprocessing
+    assert learned.divisor == white
+    for form in (counted / white, (counted / white).astype(np.float32)):
+        torch.testing.assert_close(inputs(form, learned), inputs(counted), rtol=0, atol=1e-6)
+    torch.testing.assert_close(inputs(np.minimum(counted, 1), learned).max(), torch.tensor(1 / white))
+
+
+@pytest.mark.parametrize("learned", [BYTES, BYTES / 255, BYTES / 255 * 16, BYTES > 127])
+def test_true_is_white(learned: np.ndarray) -> None:
+    preprocessing = load((learned, None), **EVERY).preprocessing
+    assert torch.equal(inputs(BYTES > 127, preprocessing), torch.from_numpy(BYTES > 127).float())
+
+
 @pytest.mark.parametrize(
     ("learned", "asked", "words"),
     [
