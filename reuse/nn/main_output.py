@@ -17,7 +17,7 @@ def main_output(outputs: Any) -> Tensor:
 
     Args:
         outputs: a tensor; a dictionary, named tuple or dataclass of them; or a list or tuple. Entries that are no
-            tensors (None, a loss's settings) are passed over.
+            tensors (None, a loss's settings) are passed over, as are single numbers (a loss) beside others.
 
     Raises:
         UsageError: there is no tensor in it.
@@ -41,7 +41,8 @@ def named_outputs(outputs: Any) -> dict[str, Tensor]:
     if not given:
         kind = type(outputs).__name__
         raise UsageError(f"the model returns a {kind} without a tensor: return the outputs, or logits among others")
-    main = next((name for name in MAIN if name in given), next(iter(given)))
+    by_row = {name: tensor for name, tensor in given.items() if tensor.ndim} or given  # rather no loss beside logits
+    main = next((name for name in MAIN if name in by_row), next(iter(by_row)))
     return {main: given.pop(main), **given}
 
 

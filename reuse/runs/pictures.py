@@ -63,9 +63,11 @@ class Gallery:
                 self._draw_shown(objective, trained)
 
     def _draw_map(self, name: str) -> None:
-        """Draw features of validation rows on their two principal axes."""
+        """Draw features of validation rows on their two principal axes; of what is no number, training will say so."""
         split = self.data.valid if len(self.data.valid) else self.data.train
         features = self._features(self._rows(split, MAPPED)).double()
+        if not features.isfinite().all():
+            return
         centred = features - features.mean(0)
         _, _, axes = torch.linalg.svd(centred, full_matrices=False)
         has_classes = self.data.task == "classification" and split.targets is not None

@@ -101,10 +101,11 @@ def set_up(settings: PretrainSettings, reporter: Reporter, run: RunFolder | None
     _refuse_empty(encoder, recipe)
     _refuse_unsavable(objective, trained, encoder)
     _check_stages(settings, objective.stages(trained, settings.epochs), caches=objective.has_teacher)
+    needed = data.num_outputs if objective_name(settings.objective) == "supervised" else None
     notes = (
         *([vectors.note] if vectors else []),
         *describe_model(encoder, recipe, data),
-        *settle_outputs(encoder, recipe, data, settings.batch_size),
+        *settle_outputs(encoder, recipe, data, settings.batch_size, needed),
         *objective.notes(),
         *describe_precision(settings.precision, compute.device),
     )

@@ -20,6 +20,7 @@ from reuse.nn.recipe import OWN_FAMILIES, ModelRecipe
 from reuse.units import format_count
 
 MEANT = "let forward return what is meant first, or call it logits"
+ROWS = 2  # of a trial
 SINGLE = "Expected more than 1 value per channel"  # torch's words, of a batch norm that has one value to learn from
 
 
@@ -47,18 +48,19 @@ def settle_outputs(
     if recipe.spec.partition(":")[0] in OWN_FAMILIES and not is_hf(recipe.spec):
         return []
     training = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    with torch.enable_grad(), _trial(model, data, rows=2) as outputs:
+    with torch.enable_grad(), _trial(model, data, rows=ROWS) as outputs:
         if outputs is None:
             _refuse_failing(model, recipe, data, batch_size)
             return []
         named = {"its output": outputs} if isinstance(outputs, Tensor) else named_outputs(outputs)
         (main, tensor), *others = named.items()
-        _check_width(recipe.spec, main, tensor, num_outputs)
+        if num_outputs:
+            _check_form(f"{recipe.spec}: {main}", tensor, data.task, num_outputs)
         if isinstance(outputs, Tensor) and tensor.requires_grad:
             return []
         missed = _missed(tensor, training)
     if missed:  # by chance, perhaps: what drops layers while it trains has them all when it evaluates
-        with torch.enable_grad(), _trial(model, data, rows=2, mode=False) as evaluated:
+        with torch.enable_grad(), _trial(model, data, rows=ROWS, mode=False) as evaluated:
             missed = {} if evaluated is None else _missed(main_output(evaluated), missed)
         if len(missed) == len(training):
             raise UsageError(f"{recipe.spec}: {main} depends on nothing that trains: freeze less, or {MEANT}")
@@ -89,13 +91,21 @@ def _refuse_failing(model: nn.Module, recipe: ModelRecipe, data: Dataset, batch_
             raise UsageError(f"{recipe.spec} does not take rows of {given}: {line}") from error
 
 
-def _check_width(spec: str, name: str, output: Tensor, num_outputs: int | None) -> None:
-    """Raise a UsageError where an output has other numbers a row than the targets need."""
-    if num_outputs and output.ndim == 2 and output.shape[1] != num_outputs:
-        raise UsageError(
-            f"{spec}: {name} has {format_count(output.shape[1], 'number')} a row, and the targets need "
-            f"{num_outputs}: give its last layer as many, or {MEANT}"
-        )
+def _check_form(subject: str, output: Tensor, task: str, num_outputs: int) -> None:
+    """Raise a UsageError where an output for `ROWS` rows is not what the targets need: so many numbers a row.
+
+    Numbers that are regressed on may come in any shape.
+    """
+    shape = tuple(output.shape)
+    if shape == (ROWS, num_outputs) and output.is_floating_point():
+        return
+    if task == "regression" and shape[:1] == (ROWS,) and output.numel() == ROWS * num_outputs:
+        return
+    if len(shape) == 2 and shape[0] == ROWS and output.is_floating_point():  # noqa: PLR2004, RUF100
+        said = f"has {format_count(shape[1], 'number')} a row, and the targets need {num_outputs}"
+        raise UsageError(f"{subject} {said}: give its last layer as many, or {MEANT}")
+    found = f"has shape {shape} and type {str(output.dtype).removeprefix('torch.')} for {ROWS} rows"
+    raise UsageError(f"{subject} {found}, and the targets need numbers of shape ({ROWS}, {num_outputs}): {MEANT}")
 
 
 def _missed(output: Tensor, training: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:

@@ -86,6 +86,16 @@ def test_files_cut_short_are_one_clear_line(tmp_path: Path, suffix: str, share: 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "content", [b"abc", b"0", b".", b"(", b"\x80\x02", b"\0" * 50, b"<html></html>", b"]}t.", b"K", b"c\n"]
+)
+def test_what_is_no_file_of_torch_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(RunError, match=r"w\.pth") as caught:
+        load_weights(tmp_path / "w.pth")
+    assert "\n" not in str(caught.value)
+
+
 def test_missing_files_and_other_kinds(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no weights file"):
         load_weights(tmp_path / "w.pt")

@@ -1,7 +1,9 @@
 """Models that return several outputs, and batches of one row."""
 
+import math
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 import reuse
-from reuse.errors import UsageError
+from reuse.errors import ReuseError, UsageError
 
 X = np.random.default_rng(0).integers(0, 255, (30, 3, 6, 6), dtype=np.uint8)
 Y = np.arange(30) % 3
@@ -172,3 +174,51 @@ def test_outputs_from_which_nothing_can_be_learned_are_refused(width: int, freez
     rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
     with pytest.raises(UsageError, match=re.escape(message)):
         reuse.finetune(Parted(width), data=(rows, Y), freeze=freeze, epochs=1)
+
+
+class Shaped(torch.nn.Module):
+    """A linear layer whose outputs somebody shaped otherwise."""
+
+    def __init__(self, shaped: Callable[[torch.Tensor], Any], width: int = 3) -> None:
+        super().__init__()
+        self.shaped, self.body, self.head = shaped, torch.nn.Linear(108, 4), torch.nn.Linear(4, width)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.shaped(self.head(self.body(x.flatten(1))))
+
+
+def seeded(shaped: Callable[[torch.Tensor], Any], width: int = 3) -> Shaped:
+    torch.manual_seed(0)
+    return Shaped(shaped, width)
+
+
+FORMS: dict[str, Callable[[torch.Tensor], Any]] = {
+    "()": lambda z: z.sum(),
+    "(2,)": lambda z: z.sum(1),
+    "(2, 3, 1)": lambda z: z[..., None],
+    "(1, 3)": lambda z: z.sum(0, keepdim=True),
+    "(3, 2)": lambda z: z.T,
+    "(6,)": lambda z: z.flatten(),
+    "(2, 3) and type complex64": lambda z: z.to(torch.complex64),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_outputs_of_another_form_are_one_line(form: str) -> None:
+    for train in (reuse.finetune, lambda model, **settings: reuse.pretrain("supervised", model=model, **settings)):
+        with pytest.raises(UsageError, match=re.escape(f"its output has shape {form}")):
+            train(Shaped(FORMS[form]), data=(X, Y), epochs=1)
+
+
+def test_a_model_that_gives_no_numbers_is_one_line_before_its_features_are_drawn() -> None:
+    with pytest.raises(ReuseError, match="the training loss became nan"):
+        reuse.pretrain("supervised", model=Shaped(lambda z: z * math.nan), data=(X, Y), epochs=1)
+
+
+def test_numbers_may_come_in_any_shape_and_a_loss_beside_outputs_is_passed_over() -> None:
+    numbers = {"(n, 1)": lambda z: z, "(n,)": lambda z: z.squeeze(-1), "(n, 1, 1)": lambda z: z[..., None]}
+    found = [reuse.finetune(seeded(form, 1), data=(X, Y + 0.5), epochs=1).metrics for form in numbers.values()]
+    assert found[0] == found[1] == found[2]
+    beside = reuse.finetune(seeded(lambda z: (z.sum(), z)), data=(X, Y), epochs=1)
+    assert beside.metrics == reuse.finetune(seeded(lambda z: z), data=(X, Y), epochs=1).metrics
+    assert [note for note in beside.notes if note.endswith("returns a tuple: trained on 1, not 0")]
