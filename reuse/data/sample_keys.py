@@ -1,16 +1,19 @@
 """Keys of samples that are known without reading them: given ones, and digests of the files of image folders."""
 
+import enum
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from io import IOBase
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.utils.data import Subset
+from torch.utils.data import ConcatDataset, Subset
+from torch.utils.data import Dataset as TorchDataset
 
 from reuse.data.digests import digest_bytes, seed_of, stack_digests
 from reuse.data.file_digests import FileDigests
@@ -20,8 +23,10 @@ from reuse.hints import Hints
 Keys = Callable[[int], Any] | Sequence[Any]
 """A key for each sample: a function of its number, or a sequence."""
 
-SMALL = (bool, int, float, complex, type(None), torch.dtype, torch.device, nn.Module)
+SMALL = (bool, int, float, complex, bytes, type(None), range, slice, enum.Enum, np.generic, torch.dtype, torch.device)
 FEW = 16  # values of a container that count as a setting; a longer one holds the samples
+PLACES = ("root", "path", "dir", "folder", "file")  # what attributes are called that say where samples lie
+OF_TARGETS = frozenset({"classes", "class_to_idx", "samples", "imgs", "targets", "target_transform"})
 
 
 @dataclass(frozen=True)
@@ -78,24 +83,69 @@ def known_rows(dataset: Any, key: Keys | None, hints: Hints | None) -> KnownRows
 def made_by(dataset: Any) -> dict[str, Any]:
     """Return what a Dataset makes its samples with: its class, and those of its attributes that are no samples.
 
-    Functions, transforms and settings count; long containers, arrays and paths do not.
+    Functions, transforms and settings count, and what another Dataset in it is made with; long containers, arrays of
+    more than a few numbers or of one for each sample, and paths do not. A `Subset` is made with what its Dataset is.
     """
-    settings = {name: value for name, value in getattr(dataset, "__dict__", {}).items() if _is_setting(value)}
+    if type(dataset) is Subset:
+        return made_by(dataset.dataset)
+    named = {name: value for name, value in _attributes(dataset).items() if name not in _left_out(dataset)}
+    few = {name: value for name, value in named.items() if not _is_one_each(value, dataset)}
+    settings = {name: _as_made(value) for name, value in few.items() if _is_setting(value, _is_place(name))}
     return {"class": type(dataset), "settings": settings}
 
 
-def _is_setting(value: Any) -> bool:
-    if isinstance(value, str):
-        return not os.path.exists(value)  # noqa: PTH110 - which takes any text
+def _attributes(thing: Any) -> dict[str, Any]:
+    slots = (name for kind in type(thing).__mro__ for name in vars(kind).get("__slots__", ()) if hasattr(thing, name))
+    return {name: getattr(thing, name) for name in slots if not name.startswith("__")} | getattr(thing, "__dict__", {})
+
+
+def _left_out(dataset: Any) -> frozenset[str]:
+    """Return the attributes that say which samples there are and what their targets are."""
+    if isinstance(dataset, Subset):
+        return frozenset({"indices"})
+    if isinstance(dataset, ConcatDataset):
+        return frozenset({"cumulative_sizes"})
+    return OF_TARGETS if _is_folder(dataset) else frozenset()
+
+
+def _is_one_each(value: Any, dataset: Any) -> bool:
+    return isinstance(value, np.ndarray | torch.Tensor) and value.ndim > 0 and len(value) == len(dataset)
+
+
+def _is_place(name: str) -> bool:
+    return any(word in name.lower() for word in PLACES)
+
+
+def _as_made(value: Any) -> Any:
     if isinstance(value, tuple | list):
-        return len(value) <= FEW and all(map(_is_setting, value))
-    if isinstance(value, dict):
-        return len(value) <= FEW and all(map(_is_setting, value.values()))
-    return (
-        isinstance(value, SMALL)
-        or (callable(value) and not isinstance(value, torch.Tensor))
-        or isinstance(value, nn.Module)
-    )
+        return type(value)(map(_as_made, value)) if type(value) in {tuple, list} else value
+    return made_by(value) if _is_dataset(value) else value
+
+
+def _is_dataset(value: Any) -> bool:
+    return isinstance(value, TorchDataset) or hasattr(value, "reuse_keys")
+
+
+def _is_setting(value: Any, is_place: bool) -> bool:
+    def is_part(part: Any) -> bool:
+        return _is_setting(part, is_place)
+
+    match value:
+        case str():
+            is_path = is_place or os.sep in value
+            return not (is_path and os.path.exists(value))  # noqa: PTH110 - which takes any text
+        case tuple() | list() | set() | frozenset():
+            return len(value) <= FEW and all(map(is_part, value))
+        case dict():
+            return len(value) <= FEW and all(map(is_part, value.values()))
+        case np.ndarray() | torch.Tensor():
+            return math.prod(value.shape) <= FEW
+        case _ if isinstance(value, SMALL) or callable(value) or _is_dataset(value):
+            return True
+        case PurePath() | IOBase():
+            return False
+    parts = _attributes(value)
+    return bool(parts) and len(parts) <= FEW and all(map(is_part, parts.values()))
 
 
 def _digest(key: Any) -> bytes:
@@ -116,7 +166,14 @@ def _targets(dataset: Any) -> list[Any] | None:
 def _taken(whole: KnownRows, part: "Subset[Any]") -> KnownRows:
     indices = list(part.indices)
     targets = None if whole.targets is None else [whole.targets[index] for index in indices]
-    return KnownRows(whole.keys[indices], targets, [type(part), whole.made_by])
+    changed = whole.made_by if type(part) is Subset else [_by_itself(part), whole.made_by]
+    return KnownRows(whole.keys[indices], targets, changed)
+
+
+def _by_itself(part: "Subset[Any]") -> dict[str, Any]:
+    """Return what a Subset makes its samples with, less its Dataset."""
+    own = made_by(part)
+    return own | {"settings": {name: value for name, value in own["settings"].items() if name != "dataset"}}
 
 
 def _is_folder(dataset: Any) -> bool:

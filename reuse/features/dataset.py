@@ -52,8 +52,9 @@ def cached(
     """Return a Dataset in which the frozen layers of a model are computed, each row once and for all.
 
     What is in the cache is not computed again, in whatever data set, order or process the row stands: a row is known by
-    its content, or by its key, together with the code and settings of the dataset. The model stays where it is, and
-    what is frozen in it is held in evaluation mode. Training `features.head` trains it.
+    its content, or by its key, together with the code and settings of the dataset: its attributes that are functions,
+    objects, texts and a few numbers, not its long lists and arrays. The model stays where it is, and what is frozen in
+    it is held in evaluation mode. Training `features.head` trains it.
 
     Args:
         model: any module. What it gives for a row must not depend on the rows beside it.

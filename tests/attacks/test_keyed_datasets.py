@@ -1,0 +1,165 @@
+"""Datasets whose samples are known by keys: whatever they make their samples with counts, if few rows show it too."""
+
+import enum
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import ConcatDataset, Dataset, Subset
+
+import reuse
+
+ROWS, ODD = 120, 77
+X = torch.rand(ROWS, 8, generator=torch.Generator().manual_seed(0))
+
+
+class Kept(Dataset):
+    """Rows with keys, of which one is made with a setting; labels are known without reading them."""
+
+    take = staticmethod(lambda setting: setting)
+
+    def __init__(self, setting, rows=X):
+        self.rows, self.setting = rows, setting
+        self.targets = [0] * len(rows)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        row = self.rows[index]
+        return (row * float(self.take(self.setting)) if torch.equal(row, X[ODD]) else row), 0
+
+    def reuse_keys(self):
+        return [f"row {number}" for number in range(len(self))]
+
+
+@dataclass
+class Settings:
+    by: float
+
+
+class Mode(enum.Enum):
+    SOFT = 2.0
+    HARD = 3.0
+
+
+class Changed(Subset):
+    def __init__(self, dataset, by):
+        super().__init__(dataset, range(len(dataset)))
+        self.by = by
+
+    def __getitem__(self, index):
+        row, target = self.dataset[index]
+        return (row * self.by if torch.equal(row, X[ODD]) else row), target
+
+    def __getitems__(self, indices):
+        return [self[index] for index in indices]
+
+
+class Around(Dataset):
+    """A Dataset around another one."""
+
+    def __init__(self, inner):
+        self.inner, self.targets = inner, inner.targets
+
+    def __len__(self):
+        return len(self.inner)
+
+    def __getitem__(self, index):
+        return self.inner[index]
+
+    def reuse_keys(self):
+        return self.inner.reuse_keys()
+
+
+class Joined(ConcatDataset):
+    targets = property(lambda self: [0] * len(self))
+
+    def reuse_keys(self):
+        return [f"{number} {key}" for number, part in enumerate(self.datasets) for key in part.reuse_keys()]
+
+
+def by_attribute(value, take):
+    return type("Taken", (Kept,), {"take": staticmethod(take)})(value)
+
+
+SETTINGS = {
+    "a scalar of NumPy": (np.float32, lambda s: s),
+    "a tensor": (lambda by: torch.tensor([by, 0.0]), lambda s: s[0]),
+    "an array": (lambda by: np.array([by]), lambda s: s[0]),
+    "an array in a list": (lambda by: [np.array([by])], lambda s: s[0][0]),
+    "an array in a dictionary": (lambda by: {"by": np.array([by])}, lambda s: s["by"][0]),
+    "an object": (Settings, lambda s: s.by),
+    "a namespace": (lambda by: SimpleNamespace(by=by), lambda s: s.by),
+    "a member of an enumeration": (Mode, lambda s: s.value),
+    "a set": (lambda by: {by}, lambda s: next(iter(s))),
+    "bytes": (lambda by: str(by).encode(), float),
+    "a slice": (slice, lambda s: s.stop),
+    "a range": (lambda by: range(int(by)), len),
+}
+DATASETS = {
+    name: lambda by, make=make, take=take: by_attribute(make(by), take) for name, (make, take) in SETTINGS.items()
+}
+DATASETS |= {
+    "a subset with a setting": lambda by: Changed(Kept(1.0), by),
+    "a dataset in another": lambda by: Around(Kept(by)),
+    "datasets one after the other": lambda by: Joined([Kept(by), Kept(1.0)]),
+    "a subset of a dataset": lambda by: Subset(Kept(by), range(ROWS)),
+}
+
+
+def features_of(dataset, **settings):
+    torch.manual_seed(0)
+    width = dataset[0][0].numel()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(width, 6), nn.Linear(6, 3)).eval()
+    features = reuse.cached(model, dataset, freeze="1", cache_dir="cache", **settings)
+    with torch.no_grad():
+        now = model[1](model[0](torch.stack([dataset[number][0] for number in range(len(dataset))])))
+    assert torch.allclose(torch.stack([z for z, _ in features]), now, atol=1e-6)
+    return features
+
+
+@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("given", [False, True], ids=["its own keys", "given keys"])
+def test_what_a_dataset_makes_its_samples_with_counts(name, given):
+    def asked(by):
+        dataset = DATASETS[name](by)
+        return features_of(dataset, **({"key": list(range(len(dataset)))} if given else {}))
+
+    assert asked(2.0).computed > 0
+    assert asked(2.0).computed == 0
+    assert asked(3.0).computed > 0
+
+
+def test_a_setting_that_is_called_as_a_folder_counts(tmp_path):
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+    modes = {"train": 2.0, "test": 3.0}
+    features_of(by_attribute("train", lambda s: modes[s]))
+    assert features_of(by_attribute("test", lambda s: modes[s])).computed == ROWS
+
+
+def test_samples_that_are_added_cost_their_rows_alone():
+    assert features_of(Kept(np.float32(2), X[:100])).computed == 100
+    assert features_of(Kept(np.float32(2))).computed == ROWS - 100
+    assert features_of(Subset(Kept(np.float32(2)), range(5))).computed == 0
+
+
+def test_a_class_that_is_added_to_a_folder_of_pictures_costs_its_rows_alone(tmp_path):
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import ToTensor
+
+    def add(kind):
+        for number in range(8):
+            pixels = np.random.default_rng([ord(kind), number]).integers(0, 256, (2, 2, 3), np.uint8)
+            (tmp_path / "pictures" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / kind / f"{number}.png")
+        return features_of(ImageFolder(tmp_path / "pictures", ToTensor()))
+
+    assert add("b").computed == 8
+    assert add("a").computed == 8
+    assert add("c").computed == 8
