@@ -3,7 +3,9 @@
 The command line prints the message of a `ReuseError` and leaves with its `exit_code`; nothing else is caught there.
 """
 
-from reuse.escaping import escaped
+from reuse.escaping import escaped, shortened
+
+MOST_CHARACTERS = 4000  # of a message, which may quote a cell of a table, or list the arrays of a file
 
 
 class ReuseError(Exception):
@@ -12,8 +14,8 @@ class ReuseError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        """Return the message; names in it that hold escape sequences move no cursor."""
-        return escaped(super().__str__(), keep="\n\t")
+        """Return the message; names in it that hold escape sequences move no cursor, and long ones are cut short."""
+        return escaped(shortened(super().__str__(), MOST_CHARACTERS), keep="\n\t")
 
 
 class UsageError(ReuseError):

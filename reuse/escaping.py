@@ -24,6 +24,19 @@ def escaped(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most about `most` characters: of a longer one the beginning, and the end, with its advice.
+
+    Example:
+        >>> shortened("0123456789" * 3, 12)
+        '01234567 … (18 characters) … 6789'
+    """
+    if len(text) <= most:
+        return text
+    end = most // 3
+    return f"{text[: most - end]} … ({len(text) - most} characters) … {text[-end:]}"
+
+
 def spreadsheet_cell(text: str) -> str:
     """Return a text that a spreadsheet shows and does not compute: in front of what begins like a formula stands a `'`.
 

@@ -18,6 +18,7 @@ from reuse.devices import free_memory
 from reuse.units import format_bytes
 
 ROOM_SHARE = 2  # one part in two of the free memory may be taken by what one file unpacks to
+NOTHING_YET = "it is a file of the system's that holds nothing yet"
 KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -71,7 +72,10 @@ def read_bytes(path: str | Path) -> bytes:
     """
     with open_regular(path) as file:
         check_fits(os.fstat(file.fileno()).st_size)
-        return file.read()
+        content: bytes | None = file.read()
+    if content is None:
+        raise UnfitFileError(NOTHING_YET)
+    return content
 
 
 def read_text(path: str | Path) -> str:
@@ -136,11 +140,12 @@ class BoundedReader(io.RawIOBase):
 
     Args:
         stream: what is read.
+        file: that the stream comes of, closed with it; None where the stream closes what it reads.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, file: BinaryIO | None = None) -> None:
         super().__init__()
-        self._stream, self._left = stream, room()
+        self._stream, self._file, self._left = stream, file, room()
 
     def readable(self) -> bool:
         """Return True."""
@@ -154,9 +159,11 @@ class BoundedReader(io.RawIOBase):
             OSError: it is damaged, by whatever it was packed.
         """
         try:
-            content = self._stream.read(len(buffer))
+            content: bytes | None = self._stream.read(len(buffer))
         except (zlib.error, lzma.LZMAError, EOFError) as error:
             raise OSError(f"it cannot be unpacked: {error}") from error
+        if content is None:
+            raise UnfitFileError(NOTHING_YET)
         buffer[: len(content)] = content
         self._left -= len(content)
         if self._left < 0:
@@ -167,4 +174,6 @@ class BoundedReader(io.RawIOBase):
         """Close the stream."""
         if not self.closed:
             self._stream.close()
+            if self._file is not None:
+                self._file.close()
         super().close()

@@ -2,6 +2,7 @@
 
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,7 +16,10 @@ from reuse.data.split_names import CELL_NAMES
 from reuse.errors import DataError
 from reuse.files import UnfitFileError, check_fits, check_regular, open_regular
 
-NOT_READ = (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+NOT_READ = (
+    OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
+    tokenize.TokenError,
+)  # fmt: skip
 MAPPED_BYTES = 2**20  # of an array: smaller ones are read as fast
 # Of the header that stands before each member of an archive: its bytes, and where it says how long the two texts are
 # that follow it.
@@ -60,7 +64,7 @@ def arrays_of_h5(path: Path) -> dict[str, Any]:
             items = dict(_datasets(file, set()))
             check_fits(sum(item.nbytes for item in items.values()))
             return {name: _read_dataset(item) for name, item in items.items()}
-    except (*NOT_READ, KeyError, TypeError) as error:  # h5py raises these over what is damaged
+    except (*NOT_READ, KeyError) as error:  # h5py raises these over what is damaged
         raise DataError(f"{path} cannot be read as HDF5 with strings in UTF-8 ({error})") from error
 
 
@@ -131,4 +135,5 @@ def _read_dataset(item: h5py.Dataset) -> Any:
     """Return a data set as an array; strings, which h5py reads as bytes, are decoded."""
     if h5py.check_string_dtype(item.dtype) is None:
         return item[()]
-    return np.asarray(item.asstr("utf-8")[()]).astype(str)
+    # Objects, as arrays of texts give each row the room that the longest takes.
+    return np.asarray(item.asstr("utf-8")[()], object)

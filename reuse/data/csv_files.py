@@ -25,7 +25,7 @@ from reuse.data.large_numbers import EXACT
 from reuse.data.letters import composed
 from reuse.data.table_libraries import pd
 from reuse.errors import DataError
-from reuse.files import BoundedReader, check_regular
+from reuse.files import BoundedReader, UnfitFileError, open_regular
 from reuse.units import format_count, verb_of
 
 DELIMITERS = ",;\t|"
@@ -65,12 +65,14 @@ class CsvFile:
         try:
             with _text(path) as file:
                 record = _first_record(file)
+                if any("\0" in line for line in record):
+                    raise UnfitFileError("its first line holds characters of number 0, as UTF-16 has: save it as UTF-8")
                 first = record[0] if record[1:] and "".join(record).count('"') % 2 else "".join(record)
                 separator = SEPARATOR_LINE.match(first)
                 delimiter = separator[1] if separator else max(DELIMITERS, key=QUOTED.sub("", first).count)
                 lines = file if separator else itertools.chain(record, file)
                 names = next((line for line in csv.reader(lines, delimiter=delimiter) if line), [])
-        except (OSError, EOFError, UnicodeDecodeError, csv.Error, lzma.LZMAError) as error:
+        except (OSError, EOFError, MemoryError, UnicodeDecodeError, csv.Error, lzma.LZMAError) as error:
             raise _unreadable(path, error) from error
         names = [composed(name.strip()) for name in names]
         _check_names(path, names)
@@ -133,7 +135,7 @@ class CsvFile:
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             self._refuse_ragged()
             raise _unreadable(self.path, error) from error
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, MemoryError, ValueError) as error:
             raise _unreadable(self.path, error) from error
 
     def _codes(self, numeric: list[str]) -> list[str]:
@@ -154,7 +156,7 @@ class CsvFile:
                         f"{self.path}: row {row} (from 0) has {format_count(len(record), 'cell')}, and there "
                         f"{verb_of(count, 'is', 'are')} {format_count(count, 'column')}"
                     )
-        except csv.Error as error:  # a cell without an end
+        except (csv.Error, MemoryError) as error:  # a cell without an end, or a row
             raise _unreadable(self.path, error) from error
 
     def _records(self) -> Iterator[list[str]]:
@@ -233,14 +235,14 @@ def _text(path: Path) -> TextIOWrapper:
 
 
 def _binary(path: Path) -> BufferedReader:
-    check_regular(path.stat())
-    unpack = COMPRESSIONS.get(path.suffix.lower(), open)
-    return BufferedReader(BoundedReader(unpack(path, "rb")))
+    file, unpack = open_regular(path), COMPRESSIONS.get(path.suffix.lower())
+    return BufferedReader(BoundedReader(file if unpack is None else unpack(file), file))
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     advice = ": save it as UTF-8" if isinstance(error, UnicodeError) else ""
-    return DataError(f"{path} cannot be read as CSV in UTF-8 ({' '.join(str(error).split())}){advice}")
+    reason = " ".join(str(error).split()) or "there is too little memory"
+    return DataError(f"{path} cannot be read as CSV in UTF-8 ({reason}){advice}")
 
 
 def _is_mixed(series: pd.Series) -> bool:

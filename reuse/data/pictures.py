@@ -3,7 +3,7 @@
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -16,6 +16,9 @@ from reuse.data.resizing import IMAGE_MODES, resize_picture
 from reuse.menus import lookup
 
 MOST_PIXELS = 178_956_970  # as Pillow: half a gigabyte of colour
+# How the files begin that hold pictures with sizes of their own: BLP, ICNS, ICO, IPTC, FPX and MIC.
+HOLDING = (b"BLP1", b"BLP2", b"icns", b"\0\0\1\0", b"\x1c", b"\xd0\xcf\x11\xe0")
+BLOCK_PIXELS = 2**20  # that are brought to 8 bits at a time
 GROUND = (255, 255, 255)  # what shows through transparent parts: paper, as in most viewers
 # What brings a picture that is stored turned or mirrored back, by its EXIF orientation.
 UPRIGHT = {
@@ -48,26 +51,23 @@ class ValueRange:
 
 
 class _PillowsLimit:
-    """Pillow's own limit on pixels, which holds for the whole process, out of the way while pictures are opened."""
+    """Pillow's own limit on pixels, which holds for the whole process, in place of which there is one of ours."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users, self._limit = 0, Image.MAX_IMAGE_PIXELS
+        self._lock = threading.RLock()
 
     @contextmanager
-    def lifted(self) -> Iterator[None]:
-        """Lift it for a block, in any number of threads."""
+    def set_to(self, limit: int | None) -> Iterator[None]:
+        """Be the only one for whom it is `limit`, None: there is none.
+
+        Pillow warns beyond it, and refuses what has twice as many pixels.
+        """
         with self._lock:
-            if self._users == 0:
-                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if self._users == 0:
-                    Image.MAX_IMAGE_PIXELS = self._limit
+            before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limit
+            try:
+                yield
+            finally:
+                Image.MAX_IMAGE_PIXELS = before
 
 
 _LIMIT = _PillowsLimit()
@@ -88,10 +88,23 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
     Raises:
         TooManyPixelsError: it has more than `max_pixels`.
     """
-    with _LIMIT.lifted(), Image.open(BytesIO(content), formats=readable_formats()) as image:
-        if image.width * image.height > max_pixels:
-            raise TooManyPixelsError(f"{image.width}×{image.height} pixels")
-        yield image
+    with _within(max_pixels) if content.startswith(HOLDING) else nullcontext() as limited:
+        with nullcontext() if limited else _LIMIT.set_to(None):  # while a header is read, which takes a moment
+            image = Image.open(BytesIO(content), formats=readable_formats())
+        with image:
+            if image.width * image.height > max_pixels:
+                raise TooManyPixelsError(f"{image.width}×{image.height} pixels")
+            yield image
+
+
+@contextmanager
+def _within(max_pixels: int) -> Iterator[bool]:
+    """Have Pillow refuse pictures within a picture that are twice as large as pictures may be."""
+    try:
+        with _LIMIT.set_to(max_pixels):
+            yield True
+    except Image.DecompressionBombError as error:
+        raise TooManyPixelsError("a picture within it") from error
 
 
 def decode(content: bytes, preprocessing: Preprocessing, max_pixels: int = MOST_PIXELS) -> np.ndarray:
@@ -143,7 +156,10 @@ def value_range(image: Image.Image) -> ValueRange:
     Raises:
         ValueError: one is below 0, or not finite.
     """
-    values = np.asarray(image)
+    return _range_of(np.asarray(image))
+
+
+def _range_of(values: np.ndarray) -> ValueRange:
     lowest, highest = float(values.min()), float(values.max())
     if not np.isfinite([lowest, highest]).all() or lowest < 0:
         raise ValueError(f"grey with values from {lowest:g} to {highest:g}: bring them between 0 and white")
@@ -173,13 +189,16 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def _in_8_bits(image: Image.Image, white: float) -> Image.Image:
-    found = value_range(image)
+    values = np.asarray(image)
+    found = _range_of(values)
     if found.highest > white:
         raise ValueError(f"grey with values up to {found.highest:g}, where white is {white:g}")
     if not found.is_whole and 0 < found.highest <= 1 < white:
         raise ValueError(f"grey with values between 0 and {found.highest:g}, where white is {white:g}")
-    values = np.asarray(image).astype(np.float64)
-    return Image.fromarray(np.round(values * (255 / white)).astype(np.uint8))
+    levels, step = np.empty(values.shape, np.uint8), max(1, BLOCK_PIXELS // values.shape[1])
+    for start in range(0, len(values), step):
+        levels[start : start + step] = np.round(values[start : start + step].astype(np.float64) * (255 / white))
+    return Image.fromarray(levels)
 
 
 def _on_ground(image: Image.Image, mode: str) -> Image.Image:

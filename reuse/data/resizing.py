@@ -26,12 +26,18 @@ PILLOW_FILTERS = {
     "hamming": Image.Resampling.HAMMING,
 }
 TENSOR_MODES = {"nearest": "nearest-exact", "bilinear": "bilinear", "bicubic": "bicubic"}
+MOST_RESIZED = 2**26  # pixels of a picture whose shorter side was brought to a length, before it is cropped
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to grey
 
 
 def resize_picture(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
-    """Return a picture of the right mode, resized, as uint8 `(channels, height, width)`."""
+    """Return a picture of the right mode, resized, as uint8 `(channels, height, width)`.
+
+    Raises:
+        ValueError: it is so much longer than wide that it would not be resized in memory.
+    """
     if preprocessing.crop_pct is not None:
+        _refuse_elongated(image, preprocessing)
         return np.asarray(_timm_transform(preprocessing, for_tensors=False)(image))
     if preprocessing.image_size is not None:
         height, width = preprocessing.image_size
@@ -39,6 +45,16 @@ def resize_picture(image: Image.Image, preprocessing: Preprocessing) -> np.ndarr
             image = image.resize((width, height), lookup(PILLOW_FILTERS, preprocessing.interpolation, "interpolation"))
     pixels = np.asarray(image)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _refuse_elongated(image: Image.Image, preprocessing: Preprocessing) -> None:
+    """Raise where a picture's shorter side is enlarged, and its longer one with it, beyond what is read."""
+    assert preprocessing.image_size is not None
+    assert preprocessing.crop_pct is not None
+    shorter, longer = sorted(image.size)
+    side = min(preprocessing.image_size) / preprocessing.crop_pct
+    if preprocessing.crop_mode == "center" and side * side * longer / shorter > MOST_RESIZED:
+        raise ValueError(f"{image.width}×{image.height} pixels are too long to bring the shorter side to {side:.0f}")
 
 
 def resize_arrays(raw: Tensor, preprocessing: Preprocessing) -> Tensor:

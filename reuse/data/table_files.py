@@ -14,18 +14,17 @@ from reuse.data.csv_files import CsvFile
 from reuse.data.frames import as_frame, laid_out
 from reuse.data.freed_memory import give_back
 from reuse.data.images import ImageSamples
+from reuse.data.parquet_sizes import check_parquet
 from reuse.data.picture_tables import options_of_pictures, picture_column, read_pictures
 from reuse.data.preprocessing import Column
 from reuse.data.raw import IN_ORDER, Options, RawData, Samples
-from reuse.data.table_libraries import pd, pq
+from reuse.data.table_libraries import pd
 from reuse.data.table_roles import Roles, encode_columns, groups_of, parts_of, roles_of, weights_of
 from reuse.data.tables import TableSamples, as_texts
 from reuse.data.targets import Targets
 from reuse.data.text import TextSamples
 from reuse.errors import DataError, UsageError
-from reuse.files import check_fits, open_regular
-
-VALUE_BYTES = 8  # of a number
+from reuse.files import open_regular
 
 
 def read_csv(path: Path, options: Options) -> RawData:
@@ -40,11 +39,10 @@ def read_parquet(path: Path, options: Options) -> RawData:
     """Return a .parquet file as a data set."""
     try:
         with open_regular(path) as file:
-            footer = pq.read_metadata(file)
-            check_fits(footer.num_rows * footer.num_columns * VALUE_BYTES)
+            check_parquet(file)
         frame = pd.read_parquet(path)
-    except (OSError, ValueError, MemoryError, NotImplementedError) as error:
-        raise DataError(f"{path} cannot be read as parquet ({error})") from error
+    except (OSError, ValueError, MemoryError, NotImplementedError, RecursionError, TypeError, KeyError) as error:
+        raise DataError(f"{path} cannot be read as parquet ({' '.join(str(error).split())})") from error
     return source_of_table(frame, str(path), options)
 
 

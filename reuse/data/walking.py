@@ -83,6 +83,12 @@ class _Walk:
 
     def read(self, place: str) -> None:
         """Read the folder `place` below the root, and those in it."""
+        waiting = [place]
+        while waiting:
+            waiting += self._read_one(waiting.pop())
+
+    def _read_one(self, place: str) -> list[str]:
+        """Read a folder, and return those in it."""
         path = f"{self.root}/{place}" if place else self.root
         status = os.stat(path)  # noqa: PTH116 - 50,000 names are to be listed in a moment
         self._seen.add((status.st_dev, status.st_ino))
@@ -91,10 +97,9 @@ class _Walk:
             for entry in entries:
                 if not entry.name.startswith("."):
                     self._sort(entry, f"{place}/{entry.name}" if place else entry.name, folders)
-        for below in folders:
-            self.read(below)
         if not folders and place and not any(link.startswith(f"{place}/") for link in self.links):
             self.leaves.append(place)
+        return folders
 
     def follow(self, link: str) -> None:
         """Read the folder that a link leads to, unless it was read before."""

@@ -74,7 +74,12 @@ def read_weights(path: str | Path) -> FileWeights:
     if path.suffix == ".safetensors" or (path.suffix not in SUFFIXES and _looks_like_safetensors(path)):
         return _without_prefixes(FileWeights(_from_safetensors(path)))
     if path.suffix in SUFFIXES or _looks_like_torch(path):
-        state, notes = _unwrap(_from_torch(path), path)
+        try:
+            state, notes = _unwrap(_from_torch(path), path)
+        except RecursionError as error:
+            raise RunError(
+                f"{path} holds dictionaries in dictionaries without an end: save a state_dict() alone"
+            ) from error
         return _without_prefixes(FileWeights(state, notes))
     raise RunError(f"{path} is no weights file: give a .safetensors, .pt, .pth, .bin or .ckpt file")
 
