@@ -169,13 +169,15 @@ def print_costs(rounds: list[dict[str, Cost]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("sides", nargs="*", help=f"{', '.join(SIDES)}; those whose packages are there by default")
+    parser.add_argument("sides", nargs="*", help=f"beside ours: {', '.join(SIDES)}; default: those installed")
     parser.add_argument("--quick", action="store_true", help="a few rows: shows that it runs")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--peers", default=sys.executable, help="the interpreter of the others")
     parser.add_argument("--folder", help="keep photos here; by default they are made anew and removed")
     parser.add_argument("--train", choices=SIDES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if unknown := [side for side in arguments.sides if side not in SIDES]:
+        parser.error(f"unknown sides: {', '.join(unknown)}; there are {', '.join(SIDES)}, and ours always runs")
     if arguments.train:
         SIDES[arguments.train](str(Path(arguments.folder) / "photos"))
         return
