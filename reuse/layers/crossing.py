@@ -117,7 +117,7 @@ def crossing_form(small: Any, large: Any, rows: tuple[int, int]) -> Form:
         if rest or large != factor * rows[1]:
             raise NotStorable
         return BatchSize(factor)
-    if isinstance(small, _PLAIN) and type(small) is type(large) and small == large:
+    if isinstance(small, PLAIN) and type(small) is type(large) and small == large:
         return Constant(small)
     raise NotStorable
 
@@ -136,7 +136,7 @@ def without_values(large: Any, form: Form) -> Form:
     return Repeated(first, form.dimension)
 
 
-_PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format, slice)
+PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format, slice)
 
 
 def _tensor_form(small: Tensor, large: Tensor, rows: tuple[int, int]) -> Form:

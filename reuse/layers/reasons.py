@@ -1,16 +1,18 @@
 """Why a model cannot be cut, in plain words: which frozen layer is in the way, and what its forward does."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch._ops import HigherOrderOperator
 
 from reuse.errors import CutError
 from reuse.fingerprinting.keeping import Place
 from reuse.layers.constancy import holds_frozen, holds_trainable, mixes_rows
-from reuse.layers.crossing import NotStorable
+from reuse.layers.crossing import PLAIN, NotStorable
 from reuse.layers.divided_graph import DividedGraph
 from reuse.layers.recording import Untraceable
+from reuse.layers.structure import leaves
 from reuse.layers.trace_errors import known_words, line_of, named_line_of
 from reuse.layers.trainability import parameter_read
 
@@ -95,6 +97,16 @@ def layer_name(node: fx.Node, model: nn.Module) -> str:
     return reads[0].rpartition(".")[0] or reads[0]
 
 
+def _unstorable(value: Any) -> str:
+    """Return what of a value cannot be stored, and what can be done about it."""
+    for leaf in leaves(value):
+        if type(leaf).__module__ == "transformers.cache_utils":
+            return "the keys and values of its attention beside its result: set use_cache=False in its configuration"
+        if not isinstance(leaf, (Tensor, *PLAIN)):
+            return f"an object of {type(leaf).__name__}, which cannot be stored row by row"
+    return "something that cannot be stored row by row"
+
+
 def _named(place: Place) -> str:
     return "what its code reads outside of the model" if place[1] == "class" else repr(place[1])
 
@@ -116,5 +128,5 @@ def _what_it_does(node: fx.Node, side: DividedGraph, model: nn.Module) -> str | 
     if mixes_rows(node, observed):
         return "mixes the rows of a batch"
     if node in side.pulled:
-        return "returns something that cannot be stored row by row"
+        return f"returns {_unstorable(observed.small.values[node])}"
     return "computes something else while training"

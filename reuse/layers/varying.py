@@ -20,10 +20,9 @@ def varied_rows(model: nn.Module, example: Example, rows: int) -> Example:
 
     With equal rows, or rows of one size, a mean or a maximum over the batch would not show.
     """
-    whole = _varied(example, rows, others=True)
-    if all(tensor.is_floating_point() for tensor in whole.tensors) or _takes(model, whole):
-        return whole
-    return _varied(example, rows, others=False)
+    whole, given = _varied(example, rows, others=True), _varied(example, rows, others=False)
+    unchanged = all(map(torch.equal, whole.tensors, given.tensors))  # as floating-point numbers are
+    return whole if unchanged or _takes(model, whole) else given
 
 
 def lone_rows(example: Example) -> list[int]:

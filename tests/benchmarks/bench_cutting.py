@@ -1,9 +1,11 @@
 """What finding and checking a cut costs: one small model of each family of timm, each at its own image size.
 
 Run: `python tests/benchmarks/bench_cutting.py`, with names of models for some of them. Everything but the classifier is
-frozen. Seconds are those of the processor, with one thread; a forward pass is one of the rows that a cut is checked
-on, clocked in the same process. The aim is ten forward passes or ten seconds, whichever is more. Models are as timm
-makes them, with random weights; where torch.export is used, its import is not counted.
+frozen. Models of the `transformers` library take 64 tokens and a mask, whole numbers both, and have the size that their
+configuration has by default: bert, roberta, distilbert, albert, electra, deberta-v2, gpt2, as `hf:bert`. Seconds are
+those of the processor, with one thread; a forward pass is one of the rows that a cut is checked on, clocked in the same
+process. The aim is ten forward passes or ten seconds, whichever is more. Models are as timm makes them, with random
+weights; where torch.export is used, its import is not counted.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from reuse.layers.cutting import ROWS, cut
 from reuse.layers.freezing import freeze
 from reuse.nn.outputs import output_layers
 
+Inputs = torch.Tensor | dict[str, torch.Tensor]
 SECONDS = PASSES = 10
 SHOWN = 10
 QUICK = ["resnet10t", "lcnet_035"]
@@ -42,6 +45,9 @@ swinv2_cr_tiny_ns_224 tiny_vit_11m_224 tinynet_e tnt_s_patch16_224 tresnet_m twi
 vit_tiny_patch16_224 vit_small_r26_s32_224 vit_relpos_small_patch16_224 samvit_base_patch16_224 vitamin_small_224
 volo_d1_224 vovnet39a xception xception41 xcit_nano_12_p8_224
 """
+
+TOKENS = 64
+NAMES += "hf:bert hf:roberta hf:distilbert hf:albert hf:electra hf:deberta-v2 hf:gpt2"
 
 
 @dataclass(frozen=True)
@@ -72,28 +78,42 @@ class Cost:
 
 def cost_of(name: str) -> Cost:
     """Cut a model, given as `name` or `name:pixels`, and return what that cost."""
-    model, pixels = built(name)
+    model, inputs = text_model(name[3:]) if name.startswith("hf:") else image_model(name)
     freeze(model, [f"!{layer}" for layer in output_layers(model)])
-    images = torch.randn(ROWS[-1], 3, pixels, pixels)
     model.eval()
     with torch.no_grad():
-        forward = statistics.median(clocked(lambda: model(images)) for _ in range(3))
+        forward = statistics.median(clocked(lambda: called(model, inputs)) for _ in range(3))
     ends: list[str] = []
-    seconds = clocked(lambda: ends.append(end_of(model, images)))
+    seconds = clocked(lambda: ends.append(end_of(model, inputs)))
     return Cost(name, seconds, forward, ends[0])
 
 
-def built(name: str) -> tuple[nn.Module, int]:
+def called(model: nn.Module, inputs: Inputs) -> object:
+    return model(**inputs) if isinstance(inputs, dict) else model(inputs)
+
+
+def text_model(name: str) -> tuple[nn.Module, Inputs]:
+    transformers = import_module("transformers")
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(name, num_labels=7, pad_token_id=0)
+    model = transformers.AutoModelForSequenceClassification.from_config(config)
+    lengths = torch.arange(ROWS[-1])[:, None] + TOKENS // 2
+    mask = (torch.arange(TOKENS) < lengths).long()
+    return model, {"input_ids": torch.randint(1, config.vocab_size, mask.shape) * mask, "attention_mask": mask}
+
+
+def image_model(name: str) -> tuple[nn.Module, Inputs]:
     name, _, size = name.partition(":")
     torch.manual_seed(0)
     arguments = {"img_size": int(size)} if size and "vit" in name else {}
     model = timm.create_model(name, num_classes=7, **arguments)
-    return model, int(size or model.default_cfg["input_size"][-1])
+    pixels = int(size or model.default_cfg["input_size"][-1])
+    return model, torch.randn(ROWS[-1], 3, pixels, pixels)
 
 
-def end_of(model: nn.Module, images: torch.Tensor) -> str:
+def end_of(model: nn.Module, inputs: Inputs) -> str:
     try:
-        return cut(model, images).engine
+        return cut(model, inputs).engine
     except CutError as error:
         return f"refused: {error}"
 

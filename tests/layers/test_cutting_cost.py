@@ -53,3 +53,24 @@ def test_a_cut_takes_so_many_rows_whatever_it_is_given(make: Callable[[], nn.Mod
     with CountRows() as counted:
         cut(model, torch.randn(rows, WIDTH))
     assert 0 < counted.rows <= ROWS_COMPUTED
+
+
+class Counted(nn.Module):
+    """A frozen embedding and layer, and one that trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.frozen, self.trained = nn.Embedding(50, WIDTH), nn.Linear(WIDTH, 4), nn.Linear(4, 2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.trained(self.frozen(self.words(tokens).mean(1)))
+
+
+@pytest.mark.parametrize(("unlike", "more"), [(True, 2 * 2), (False, 2 * 2 + 8)])
+def test_whole_numbers_that_differ_are_not_tried_first(unlike: bool, more: int) -> None:
+    model = Counted()
+    freeze(model, "words,frozen")
+    tokens = torch.arange(8 * 6).reshape(8, 6) if unlike else torch.ones(8, 6, dtype=torch.long)
+    with CountRows() as counted:
+        cut(model, tokens)
+    assert 0 < counted.rows <= ROWS_COMPUTED + more

@@ -68,6 +68,46 @@ class KeptByHook(ThreeLayers):
         return self.c(self.kept["a"])
 
 
+class Handed:
+    """An object that holds a tensor and says nothing of itself."""
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+
+
+class HandsOver(nn.Module):
+    """A layer that returns something made of its values."""
+
+    def __init__(self, made: Any) -> None:
+        super().__init__()
+        self.linear, self.made = nn.Linear(4, 4).double(), made
+
+    def forward(self, x: Tensor) -> Any:
+        return self.made(self.linear(x))
+
+
+class ReadsHanded(nn.Module):
+    """A layer that takes such an object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4).double()
+
+    def forward(self, handed: Handed) -> Tensor:
+        return self.linear(handed.value)
+
+
+class TakesOver(ThreeLayers):
+    """A frozen layer hands over something that is read before the layer that trains."""
+
+    def __init__(self, made: Any, read: Any) -> None:
+        super().__init__()
+        self.first, self.read = HandsOver(made), read
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.read(self.first(x)))
+
+
 ONE_BY_ONE = (
     "^the model cannot be cut: its forward does something else for some numbers of rows, or goes through them one"
 )
@@ -84,6 +124,18 @@ CASES = {
         GivenOtherInTraining, "a", (X,), "'a' .*: what comes before it computes something else while training"
     ),
     "given what trains": Case(GivenTrained, "a", (X,), "no frozen layer comes before the first layer that trains"),
+    "an object": Case(
+        lambda: TakesOver(Handed, ReadsHanded()),
+        "first",
+        (X,),
+        "'first' cannot be cached: it returns an object of Handed, which cannot be stored row by row",
+    ),
+    "a sparse tensor": Case(
+        lambda: TakesOver(lambda x: x.to_sparse(), lambda x: x.to_dense()),
+        "first",
+        (X,),
+        "its forward makes a sparse tensor, which cannot be followed: use a dense one",
+    ),
     "kept by a hook": Case(KeptByHook, "a", (X,), "what the frozen layer 'a' returns is not used, or .* by a hook"),
 }
 

@@ -13,6 +13,9 @@ import torch
 from torch import nn
 
 from exact_cuts import ALL_FAMILIES, ROWS, Case, hold_to_model
+from reuse.errors import CutError
+from reuse.layers.cutting import cut
+from reuse.layers.freezing import freeze
 
 transformers = pytest.importorskip("transformers")
 
@@ -277,3 +280,12 @@ TRIED = [pytest.param(n, s, marks=[] if (n, s) in QUICK else pytest.mark.slow) f
 @pytest.mark.parametrize(("name", "share"), TRIED)
 def test_exact(name: str, share: str) -> None:
     hold_to_model(cases(name, share), tolerance=1e-8)
+
+
+def test_keys_and_values_that_a_model_returns_are_named() -> None:
+    settings = {"n_embd": 32, "n_layer": 2, "n_head": 2, "vocab_size": 60, "n_positions": 40, "pad_token_id": 0}
+    config = transformers.GPT2Config(**settings, bos_token_id=0, eos_token_id=0, **LABELS)
+    model = transformers.GPT2ForSequenceClassification(config)
+    freeze(model, "transformer*")
+    with pytest.raises(CutError, match=r"'transformer' cannot be cached: it returns the keys .* set use_cache=False"):
+        cut(model, {"input_ids": torch.ones(2, 5, dtype=torch.long)})
