@@ -249,6 +249,8 @@ def put_back(source: nn.Module, model: nn.Module) -> None:
         for key, value in vars(fresh).items():
             if not key.startswith("_") and isinstance(value, PLAIN) and key in vars(module):
                 vars(module)[key] = copied(copy.copy(value))
+            elif isinstance(value, random.Random) and key in vars(module):
+                vars(module)[key].setstate(value.getstate())
 
 
 def detached(value: Any) -> Any:

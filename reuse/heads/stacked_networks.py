@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call, vmap
 
 from reuse.errors import UsageError
+from reuse.layers.own_forward import MODEL
 from reuse.layers.suffix import Suffix, model_name
 from reuse.layers.trainability import has_hooks
 from reuse.nn.main_output import main_output
@@ -156,7 +157,8 @@ def _calls(module: fx.GraphModule) -> list[str]:
     nodes = [first, *between]
     chained = all(n.all_input_nodes == [b] and len(n.args) == 1 and not n.kwargs for b, n in pairwise(nodes))
     modules = first.op == "placeholder" and all(n.op == "call_module" for n in between)
-    return [model_name(str(node.target), module) for node in between] if chained and modules else []
+    names = [model_name(str(node.target), module) for node in between]
+    return names if chained and modules and MODEL not in names else []
 
 
 def _holds_last(node: fx.Node, before: fx.Node) -> bool:

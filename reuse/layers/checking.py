@@ -13,6 +13,7 @@ from reuse.layers.example import Example
 from reuse.layers.parameter_reads import Watched
 from reuse.layers.preserving import unchanged_state
 from reuse.layers.probing import NOTHING, Moving
+from reuse.layers.randomness import RandomSources
 from reuse.layers.structure import leaves, tensors_in
 from reuse.layers.trainability import is_trainable
 from reuse.layers.varying import lone_rows
@@ -67,6 +68,8 @@ class _Check:
 
     def __init__(self, model: nn.Module, prefix: nn.Module, suffix: nn.Module, moving: Moving):
         self.model, self.prefix, self.suffix, self.moving = model, prefix, suffix, moving
+        self.random = RandomSources(model)
+        self.states = self.random.states()
         self.places = [place for place in moving.attributes if is_trainable(model.get_submodule(place[0]))]
 
     def frontier(self, batch: Example) -> list[Tensor]:
@@ -128,7 +131,7 @@ class _Check:
             return self._called(module.forward if isinstance(module, torch.fx.GraphModule) else module, inputs)
 
     def _called(self, module: Callable[..., Any], inputs: Example) -> tuple[Any, list[Any]]:
-        torch.manual_seed(0)
+        self.random.restore(self.states)
         value = inputs.copy().call(module)
         state = [*self.moving.counting_tensors("", self.model), *self.moving.parameters]
         places = [getattr(self.model.get_submodule(owner), name) for owner, name in self.places]

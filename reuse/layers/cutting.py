@@ -23,6 +23,7 @@ from reuse.layers.frontier import find_crossing
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.known_values import KnownValues
 from reuse.layers.observing import Before, observe_sizes, targets
+from reuse.layers.own_forward import OwnForward, trace_own_forward
 from reuse.layers.preserving import Modes, living_branches, unchanged_state
 from reuse.layers.probing import Moving, probe
 from reuse.layers.reasons import first_line, joined, why_not
@@ -53,7 +54,8 @@ class Cut:
         prefix: takes the model's inputs, returns a tuple of the frontier tensors, each `(batch, *shape)`.
         suffix: takes these tensors, returns what the model returns; training it trains the model.
         frontier: name, shape and type of each frontier tensor for one row.
-        engine: `torch.fx` or `torch.export`.
+        engine: `torch.fx` or `torch.export`, which wrote the model down as a graph, or `own forward`, where the model's
+            forward runs behind the cut and its frozen layers give what is stored of them.
         uncached: frozen layers that the suffix computes: behind a layer that trains, inside a module that could not be
             traced, or because they were kept there.
         earlier: where else it could be cut, the deepest first.
@@ -146,7 +148,10 @@ def _cut(task: _Task) -> Cut:
         if not _computes_in_vain(result, task.model):
             break
     if not found:
-        raise CutError(f"the model cannot be cut: {joined(reasons)}")
+        try:
+            return _checked(_try(LAST_ENGINE, trace_own_forward, task), task)
+        except Exception as error:
+            raise CutError(f"the model cannot be cut: {joined(reasons)}") from error
     return min(found, key=lambda parts: _frozen_in_suffix(parts, task.model))
 
 
@@ -251,6 +256,7 @@ def _call_once(model: nn.Module, batches: tuple[Example, ...]) -> None:
 
 
 _ENGINES: dict[str, Callable[[_Task], Cut]] = {"torch.fx": _cut_by_fx, "torch.export": _cut_by_export}
+LAST_ENGINE = "own forward"  # where these two fail; that it fails too says nothing more
 
 
 def _modules_at_frontier(parts: Cut) -> set[str]:
@@ -281,7 +287,9 @@ def _uncached(side: DividedGraph, model: nn.Module) -> tuple[str, ...]:
     """Return the names of frozen layers among the nodes that the suffix runs."""
     names: dict[str, None] = {}
     for node in side.needed_suffix():
-        if node.op == "call_module":
+        if isinstance(called := side.observed.targets.get(str(node.target)), OwnForward):
+            names |= dict.fromkeys(called.frozen_parameters())
+        elif node.op == "call_module":
             module = module_called(node, model)
             names |= {f"{node.target}.{n}": None for n, p in module.named_parameters() if not p.requires_grad}
         for argument in node.all_input_nodes:

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from reuse.layers.cutting import Cut
 from reuse.layers.example import Given, as_example
 from reuse.layers.preserving import unchanged_state
-from reuse.layers.suffix import model_name
+from reuse.layers.suffix import called_and_read
 from reuse.layers.trainability import is_frozen, is_mixed
 
 
@@ -120,15 +120,7 @@ def _sides(parts: Cut | None) -> dict[str, set[str]]:
     if parts is None:
         return {}
     graphs: dict[str, tuple[fx.GraphModule, ...]] = {"prefix": (parts.prefix,), "suffix": parts.suffix.graphs}
-    return {
-        part: {
-            model_name(str(n.target), module)
-            for module in modules
-            for n in module.graph.nodes
-            if n.op in ("call_module", "get_attr")
-        }
-        for part, modules in graphs.items()
-    }
+    return {part: {name for module in modules for name in called_and_read(module)} for part, modules in graphs.items()}
 
 
 def _overlap(name: str, target: str) -> bool:

@@ -18,14 +18,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_unflatten
 
-from reuse.fingerprinting.keeping import Place
 from reuse.layers.attributes import dotted, outside
 from reuse.layers.example import Example
 from reuse.layers.preserving import Modes, untouched_attributes
 from reuse.layers.probing import NOTHING, Moving
 from reuse.layers.randomness import RandomSources, same_states
 from reuse.layers.recording import Untraceable, switching, unnested
-from reuse.layers.structure import Remake, children, mapped
+from reuse.layers.structure import children, graph_argument, mapped
 from reuse.layers.tracer import argument_names
 from reuse.layers.tracing import TracedModel
 from reuse.layers.trainability import is_frozen
@@ -44,7 +43,7 @@ def trace_by_export(model: nn.Module, example: Example, moving: Moving = NOTHING
         Exception: whatever torch.export raises on a model that it cannot take.
     """
     own = [p for p in moving.attributes | moving.mutated if not is_frozen(model.get_submodule(p[0]))]
-    own += [*moving.hidden, *(p for p in moving.counted if not _is_tensor(model, p))]
+    own += [*moving.hidden, *moving.counted_values(model)]
     if own:
         raise Untraceable(f"its forward changes {outside(own[0]) if own[0] in moving.hidden else repr(dotted(own[0]))}")
     batch = torch.export.Dim("batch", min=1, max=1 << 20)
@@ -116,19 +115,8 @@ def _give_back_structure(graph: fx.Graph) -> None:
         flat: Any = graph.output_node().args[0]
         value = tree_unflatten(list(flat), info.out_spec)
         with graph.inserting_before(graph.output_node()):
-            graph.output_node().args = (_returned(graph, value),)
+            graph.output_node().args = (graph_argument(graph, value),)
         codegen.pytree_info = info._replace(out_spec=None)
-
-
-def _returned(graph: fx.Graph, value: Any) -> Any:
-    """Return a value as an argument of a node; a container that torch.fx does not keep is made by a call."""
-    held = children(value)
-    if held is None:
-        return value
-    parts = [_returned(graph, part) for part in held[0]]
-    if type(value) in (list, tuple, dict):
-        return held[1](parts)
-    return graph.call_function(Remake((held[1], [None] * len(parts)), type(value)), tuple(parts))
 
 
 def _shapes(model: nn.Module, example: Example, batch: Any) -> Any:
@@ -147,10 +135,6 @@ def _shapes(model: nn.Module, example: Example, batch: Any) -> Any:
         elif arguments:
             shapes[parameter.name] = arguments.pop(0)
     return shapes
-
-
-def _is_tensor(model: nn.Module, place: Place) -> bool:
-    return isinstance(getattr(model.get_submodule(place[0]), place[1], None), Tensor)
 
 
 def _attribute(module: nn.Module, target: str) -> object:

@@ -44,6 +44,11 @@ class Moving:
         """Yield where the module of this name, or one below it, counts its calls in some form."""
         return (place for place in sorted(self.counted) if _is_below(place[0], name))
 
+    def counted_values(self, model: nn.Module) -> Iterator[Place]:
+        """Yield where a model counts its calls in what is no tensor: a number, a list."""
+        places = ((place, getattr(model.get_submodule(place[0]), place[1], None)) for place in sorted(self.counted))
+        return (place for place, value in places if not isinstance(value, Tensor))
+
     def writes_into(self, module: nn.Module) -> bool:
         """Return whether a call of the model writes into a parameter of this module."""
         own = {id(parameter) for parameter in self.parameters}

@@ -209,7 +209,7 @@ def _module(
 def _usable(target: str) -> str:
     """Return a name under which a graph module can hold something: its own are taken, and Python's words, too."""
     atoms = target.split(".")
-    if hasattr(_EMPTY, atoms[0]) or any(map(iskeyword, atoms)):
+    if not target or hasattr(_EMPTY, atoms[0]) or any(map(iskeyword, atoms)):
         return f"of_model_{'_'.join(atoms)}"
     return target
 

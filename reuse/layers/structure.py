@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, fx
 from torch.utils._pytree import SUPPORTED_NODES, tree_flatten, tree_unflatten
 
 Rebuild = Callable[[list[Any]], Any]
@@ -58,6 +58,17 @@ class Remake:
     def __call__(self, *parts: Any) -> Any:
         """Return the container."""
         return made(self.layout, iter(parts))
+
+
+def graph_argument(graph: fx.Graph, value: Any) -> Any:
+    """Return a value as an argument of a node; a container that torch.fx does not keep is made by a call."""
+    held = children(value)
+    if held is None:
+        return value
+    parts = [graph_argument(graph, part) for part in held[0]]
+    if type(value) in (list, tuple, dict):
+        return held[1](parts)
+    return graph.call_function(Remake((held[1], [None] * len(parts)), type(value)), tuple(parts))
 
 
 def mapped(function: Callable[[Any], Any], value: Any) -> Any:

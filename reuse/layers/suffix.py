@@ -8,6 +8,7 @@ from torch import fx, nn
 
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.guarding import refuse_shapes
+from reuse.layers.own_forward import OwnForward
 
 RENAMED = "renamed"  # under which a graph module notes what of the model it holds under other names
 
@@ -63,18 +64,28 @@ def model_name(target: str, graph: fx.GraphModule) -> str:
     return renamed.get(target, target)
 
 
+def called_and_read(graph: fx.GraphModule) -> dict[str, Any]:
+    """Return the modules that a graph calls and the tensors that it reads, by their names in the model."""
+    found: dict[str, Any] = {}
+    for node in graph.graph.nodes:
+        if node.op in ("call_module", "get_attr"):
+            value = _attribute(graph, str(node.target))
+            found |= value.parts() if isinstance(value, OwnForward) else {model_name(str(node.target), graph): value}
+    return found
+
+
 def _adopt(suffix: Suffix, graph: fx.GraphModule) -> None:
     """Give a suffix what a graph calls and reads, under the names that it has in the model."""
     # In the order of the graph, which is the same in every process: optimizers and replicas go by that of parameters.
-    own = dict.fromkeys(str(n.target) for n in graph.graph.nodes if n.op in ("call_module", "get_attr"))
-    for target in sorted(own, key=lambda name: model_name(name, graph).count(".")):  # a layer before what lies in it
+    own = called_and_read(graph)
+    for name in sorted(own, key=lambda name: name.count(".")):  # a layer before what lies in it
         owner: nn.Module = suffix
-        *path, last = model_name(target, graph).split(".")
+        *path, last = name.split(".")
         for atom in path:
             if atom not in owner._modules:
                 owner._modules[atom] = nn.Module()
             owner = owner._modules[atom]  # type: ignore[assignment]
-        value = _attribute(graph, target)
+        value = own[name]
         kind = "_modules" if isinstance(value, nn.Module) else "_parameters"
         table: dict[str, Any] = getattr(owner, kind if isinstance(value, nn.Module | nn.Parameter) else "_buffers")
         table.setdefault(last, value)

@@ -14,20 +14,19 @@ LENGTHS = torch.tensor([2, 5, 3, 1, 4, 5, 2])
 
 
 class RowByRow(ThreeLayers):
-    """Rows are taken apart and put together again in one of several ways."""
+    """Rows are taken apart before a frozen layer, and put together again in one of several ways."""
 
     def __init__(self, together: Any) -> None:
         super().__init__()
         self.together = together
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.b(self.together(list(self.a(x).unbind(0)))).mean(1)
+        return self.b(self.together([self.a(row) for row in x.unbind(0)])).mean(1)
 
 
 class OwnLengths(ThreeLayers):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        hidden = self.a(x)
-        return self.b(torch.stack([hidden[row, : lengths[row]].mean(0) for row in range(x.shape[0])]))
+        return self.b(torch.stack([self.a(x[row, : lengths[row]]).mean(0) for row in range(x.shape[0])]))
 
 
 class GivenNoise(ThreeLayers):
