@@ -19,11 +19,12 @@ from reuse.layers.earlier import EarlierCut, Sides, earlier_cuts, without
 from reuse.layers.example import Example, Given, as_example
 from reuse.layers.exporting import trace_by_export
 from reuse.layers.following import followed
+from reuse.layers.forward_tracing import trace_own_forward
 from reuse.layers.frontier import find_crossing
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.known_values import KnownValues
 from reuse.layers.observing import Before, observe_sizes, targets
-from reuse.layers.own_forward import OwnForward, trace_own_forward
+from reuse.layers.own_forward import OwnForward
 from reuse.layers.preserving import Modes, living_branches, unchanged_state
 from reuse.layers.probing import Moving, probe
 from reuse.layers.reasons import first_line, joined, why_not

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import get_overridable_functions, resolve_name
 
+from reuse.layers.own_forward import MODEL, Call, OwnForward, Slot
 from reuse.layers.sequences import WHOLE_CALLS, to_longest
+from reuse.layers.stand_ins import Number
 from reuse.layers.suffix import RENAMED
 
 Record = dict[str, Any]
@@ -92,6 +94,8 @@ def _parts_of(model: nn.Module) -> dict[str, Any]:
 def _place(value: Any, names: Mapping[int, str]) -> Any:
     if id(value) in names:
         return names[id(value)]
+    if isinstance(value, OwnForward):
+        return _forward_record(value)
     if not isinstance(value, Tensor) or value.numel() > LARGEST_CONSTANT or value.requires_grad:
         raise NoRecord
     plain = value.detach().cpu()
@@ -103,8 +107,30 @@ def _place(value: Any, names: Mapping[int, str]) -> Any:
 def _found(place: Any, parts: Mapping[str, Any]) -> Any:
     if isinstance(place, str):
         return parts[place]
+    if isinstance(place, dict):
+        return _read_forward(place, parts)
     kind, shape, device, values = place
     return torch.tensor(values, dtype=_torch_value(kind), device=device).reshape(shape)
+
+
+def _forward_record(forward: OwnForward) -> Record:
+    return {
+        "given": _plain(forward.given),
+        "calls": [[call.name, _plain(call.given), _plain(call.value)] for call in forward.calls],
+        "slots": [[[list(size) for size in slot.sizes], _plain(slot.dtype)] for slot in forward.slots],
+        "read": list(forward.read),
+    }
+
+
+def _read_forward(record: Record, parts: Mapping[str, Any]) -> OwnForward:
+    calls = [Call(name, _value(given, {}), _value(value, {})) for name, given, value in record["calls"]]
+    known = all(isinstance(parts.get(call.name), nn.Module) for call in calls)
+    if not known or not set(record["read"]) <= set(range(len(record["slots"]))):
+        raise NoRecord
+    slots = [
+        Slot(tuple((int(n), bool(grows)) for n, grows in sizes), _value(kind, {})) for sizes, kind in record["slots"]
+    ]
+    return OwnForward(parts[MODEL], _value(record["given"], {}), calls, slots, record["read"])
 
 
 def _attribute(module: nn.Module, name: str) -> Any:
@@ -129,8 +155,8 @@ def _plain(value: Any) -> Any:
         return {"slice": [_plain(value.start), _plain(value.stop), _plain(value.step)]}
     if isinstance(value, CLASSES):
         return {"torch": str(value).removeprefix("torch.")}
-    if isinstance(value, torch.device):
-        return {"device": str(value)}
+    if isinstance(value, torch.device | Number):
+        return {"device": str(value)} if isinstance(value, torch.device) else {"number": value.at}
     if value is ...:
         return {"ellipsis": None}
     raise NoRecord
@@ -150,6 +176,7 @@ def _value(plain: Any, nodes: Mapping[str, fx.Node]) -> Any:
         "torch": _torch_value,
         "device": torch.device,
         "ellipsis": lambda _: ...,
+        "number": Number,
     }
     return forms[kind](inner)
 

@@ -42,6 +42,17 @@ class Looping(nn.Module):
         return self.head(h + sum(h[:, unit, None] * unit for unit in range(h.shape[1])))
 
 
+class RowByRow(nn.Module):
+    """A forward that is no graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.more, self.head = nn.Linear(6, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([self.head(row) for row in self.more(self.body(x))])
+
+
 class Sequences(nn.Module):
     """Rows of unequal lengths through a recurrent layer."""
 
@@ -63,6 +74,7 @@ def timm_model(name: str) -> nn.Module:
 MODELS: dict[str, tuple[Any, str, tuple[int, ...]]] = {
     "glue": (Glue, "body,names", (6,)),
     "export": (Looping, "body", (6,)),
+    "own forward": (RowByRow, "body,more", (6,)),
     "sequences": (Sequences, "body", (5, 6)),
     "resnet": (lambda: timm_model("resnet10t"), "!fc", (3, 32, 32)),
     "transformer": (lambda: timm_model("vit_tiny_patch16_224"), "!blocks.11,!norm,!head", (3, 224, 224)),
@@ -98,6 +110,14 @@ def test_a_cut_read_again_computes_the_same(name: str) -> None:
             torch.manual_seed(1)
             outputs.append(one.suffix(*one.prefix(x)))
         torch.testing.assert_close(*outputs, rtol=0, atol=0)
+
+
+def calls_nobody(forward: dict[str, Any]) -> None:
+    forward["calls"][0][0] = "nobody"
+
+
+def reads_another(forward: dict[str, Any]) -> None:
+    forward["read"] = [7]
 
 
 def tampered(record: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
@@ -180,3 +200,14 @@ def test_a_function_of_the_users_own_in_a_graph_has_no_record() -> None:
         graph.call_function(half, (output.args[0][0],))  # type: ignore[index, arg-type]
     parts.prefix.recompile()
     assert cut_record(parts) is None
+
+
+@pytest.mark.parametrize("change", [calls_nobody, reads_another])
+def test_a_record_of_a_forward_that_does_not_fit_is_none(change: Any) -> None:
+    model = RowByRow()
+    freeze(model, "body,more")
+    record = cut_record(cut(model, torch.randn(3, 6)))
+    assert record is not None
+    (forward,) = (place for place in record["suffix"][0]["targets"].values() if isinstance(place, dict))
+    change(forward)
+    assert read_cut(record, model) is None

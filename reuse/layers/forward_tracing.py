@@ -1,0 +1,150 @@
+"""Following a model's own forward: which calls of frozen layers can be stored, and what it reads beside them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from reuse.layers.attributes import dotted, outside
+from reuse.layers.example import Example
+from reuse.layers.own_forward import MODEL, Call, OwnForward, Slot, answered_by, call_key
+from reuse.layers.preserving import unchanged_state
+from reuse.layers.probing import NOTHING, Moving
+from reuse.layers.randomness import RandomSources, States, same_states
+from reuse.layers.recording import Untraceable
+from reuse.layers.stand_ins import Number, NumberedTensors, StandIn, fetched, with_tensors
+from reuse.layers.structure import graph_argument, leaves, map_tensors
+from reuse.layers.tracer import argument_names
+from reuse.layers.tracing import TracedModel
+from reuse.layers.trainability import has_hooks, is_trainable
+from reuse.layers.unpacking import leaf
+
+TRIES = 6  # of a forward that draws random numbers, on the smaller batch
+
+
+@dataclass
+class Followed:
+    """What a forward did on one batch.
+
+    Attributes:
+        given: its arguments and keywords, numbers in place of tensors.
+        calls: calls that can be answered, by what they were asked.
+        values: the tensors by number: those of the inputs, then what the calls returned.
+        read: the numbers of those that the forward reads itself.
+        ended: the random states that it left.
+    """
+
+    given: Any = None
+    calls: dict[str, Call] = field(default_factory=dict)
+    values: list[Tensor] = field(default_factory=list)
+    read: set[int] = field(default_factory=set)
+    ended: States = ()
+
+
+def trace_own_forward(model: nn.Module, example: Example, moving: Moving = NOTHING) -> TracedModel:
+    """Return a graph of calls of layers that do not train, and of one call for all that the forward does beside them.
+
+    Args:
+        model: any module, in its present mode.
+        example: what it is called with, of at least three rows.
+        moving: what its calls move. Attributes may move, as it is the forward itself that assigns them.
+
+    Raises:
+        Untraceable: another number of rows goes other ways, or nothing that holds rows is read; the forward counts its
+            calls, after which it may go other ways, or changes what is no part of the model.
+        Exception: whatever the forward raises.
+    """
+    for place in moving.hidden:
+        raise Untraceable(f"its forward changes {outside(place)}")
+    for place in moving.counted_values(model):
+        raise Untraceable(f"its forward changes {dotted(place)!r} with each call")
+    rows = len(example.tensors[0])
+    fewer, begun = example.rows(slice(rows - 1)), RandomSources(model).states()
+    many, records = _recorded(model, example, begun), [_recorded(model, fewer, begun)]
+    if not same_states(begun, records[0].ended):  # what it draws may decide what it reads
+        for _ in range(TRIES):
+            records.append(_recorded(model, fewer, records[-1].ended))
+    if any(list(record.calls) != list(many.calls) for record in records):
+        raise Untraceable("its forward calls its layers otherwise for another number of rows, or by chance")
+    slots = [_slot((a, rows - 1), (b, rows)) for a, b in zip(records[0].values, many.values, strict=True)]
+    read = sorted(many.read.union(*(record.read for record in records)))
+    if not any(grows for at in read for _, grows in slots[at].sizes):
+        raise Untraceable("its forward reads no rows of what can be stored")
+    behind = OwnForward(model, many.given, list(many.calls.values()), slots, read)
+    return TracedModel(_graph(model, example, many, read), {MODEL: behind})
+
+
+def _recorded(model: nn.Module, example: Example, begun: States) -> Followed:
+    """Call a model and note which calls of its layers could be answered, and what the forward reads beside them."""
+    record, numbered, random = Followed(), NumberedTensors(), RandomSources(model)
+
+    def seen(values: Tensor) -> Number:
+        number = Number(len(record.values))
+
+        def fetch() -> Tensor:
+            record.read.add(number.at)
+            return values
+
+        record.values.append(values)
+        return numbered.add(StandIn(values.shape, values.dtype, values.device, fetch), values)
+
+    def answer(name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        asked = numbered.places([args, kwargs])
+        if asked is None:
+            return forward(*args, **kwargs)
+        if call_key(name, asked) not in record.calls:
+            arguments, keywords = with_tensors(record.values.__getitem__, asked)
+            record.calls[call_key(name, asked)] = Call(name, asked, map_tensors(seen, forward(*arguments, **keywords)))
+        return with_tensors(numbered.tensors.__getitem__, record.calls[call_key(name, asked)].value)
+
+    with unchanged_state(model), torch.no_grad():
+        random.restore(begun)
+        copy = example.copy()
+        record.given = map_tensors(seen, [copy.arguments, copy.keywords])
+        arguments, keywords = with_tensors(numbered.tensors.__getitem__, record.given)
+        steady = [name for name, module in model.named_modules() if name and _may_beanswered_by(module)]
+        with answered_by(model, steady, answer):
+            fetched(leaves(model(*arguments, **keywords)))  # what it returns as it is, it reads
+        record.ended = random.states()
+    return record
+
+
+def _may_beanswered_by(module: nn.Module) -> bool:
+    """Return whether calls of a layer may be answered: of one with hooks, these would not be called as they are."""
+    watched = any(map(has_hooks, module.modules()))
+    return not is_trainable(module) and not watched and not isinstance(module, torch.jit.ScriptModule)
+
+
+def _slot(few: tuple[Tensor, int], many: tuple[Tensor, int]) -> Slot:
+    """Return the form of a tensor that was seen in two batches, each given with its number of rows."""
+    sizes = []
+    if few[0].dim() != many[0].dim():
+        raise Untraceable("its layers return tensors of other dimensions for another number of rows")
+    for a, b in zip(few[0].shape, many[0].shape, strict=True):
+        each, rest = divmod(a, few[1])
+        if a != b and (rest or b != each * many[1]):
+            raise Untraceable("its layers return tensors whose sizes do not go with the number of rows")
+        sizes.append((a, False) if a == b else (each, True))
+    return Slot(tuple(sizes), many[0].dtype)
+
+
+def _graph(model: nn.Module, example: Example, record: Followed, read: Sequence[int]) -> fx.Graph:
+    graph, nodes = fx.Graph(), dict[int, fx.Node]()
+
+    def take_apart(value: Any, node: fx.Node) -> None:
+        for number, part in enumerate(leaves(value)):
+            if isinstance(part, Number):
+                nodes[part.at] = node if part is value else graph.call_function(leaf, (node, number))
+
+    arguments, keywords = record.given
+    names = [*argument_names(model, len(example.arguments)), *keywords]
+    places = [graph.placeholder(name) for name in names]  # before what is taken out of them
+    for value, place in zip([*arguments, *keywords.values()], places, strict=True):
+        take_apart(value, place)
+    for call in record.calls.values():
+        given = graph_argument(graph, with_tensors(nodes.__getitem__, call.given))
+        take_apart(call.value, graph.create_node("call_module", call.name, tuple(given[0]), dict(given[1])))
+    graph.output(graph.create_node("call_module", MODEL, tuple(nodes[at] for at in read), {}, "own_forward"))
+    return graph
