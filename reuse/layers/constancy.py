@@ -227,11 +227,15 @@ def _is_barred(node: fx.Node, observed: ObservedGraph, model: nn.Module) -> bool
     return (
         node in observed.small.random
         or node in observed.large.random
-        or node in observed.small.stateful
         or holds_trainable(node, model)
         or mixes_rows(node, observed)
-        or _meets_what_moves(node, observed)
+        or counts(node, observed)
     )
+
+
+def counts(node: fx.Node, observed: ObservedGraph) -> bool:
+    """Return whether a call changes what its module holds, or reads what changes."""
+    return node in observed.small.stateful or _meets_what_moves(node, observed)
 
 
 def _meets_what_moves(node: fx.Node, observed: ObservedGraph) -> bool:

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from reuse.errors import CutError
 from reuse.layers.checking import check_cut
-from reuse.layers.constancy import ObservedGraph, holds_frozen, shared_constants
+from reuse.layers.constancy import ObservedGraph, counts, holds_frozen, shared_constants
 from reuse.layers.divided_graph import DividedGraph, batch_dimension, stored
 from reuse.layers.earlier import EarlierCut, Sides, earlier_cuts, without
 from reuse.layers.example import Example, Given, as_example
@@ -44,7 +44,15 @@ ROWS_COMPUTED = 73
 
 
 class NothingToCacheError(CutError):
-    """Nothing constant in a graph that was seen through to its end: another engine would find no more."""
+    """Nothing constant in a graph that was seen through to its end: another engine would find no more.
+
+    Attributes:
+        whole: frozen modules of several layers that mix rows or draw random numbers: a part of them may not.
+    """
+
+    def __init__(self, why: str, whole: frozenset[str]) -> None:
+        super().__init__(why)
+        self.whole = whole
 
 
 @dataclass(frozen=True)
@@ -162,8 +170,7 @@ def _cut_by_fx(task: _Task) -> Cut:
     A classifier head that pools before its linear layer is one call at first; entered, its pooling joins the prefix.
     Checking takes the longest, so only the smallest is checked, and a larger one where that fails.
     """
-    entered: frozenset[str] = frozenset()
-    best = _try("torch.fx", trace, task)
+    best, entered = _try_inside(task)
     larger: list[frozenset[str]] = []
     while doors := _modules_at_frontier(best.cut) - entered:
         try:
@@ -180,6 +187,24 @@ def _cut_by_fx(task: _Task) -> Cut:
         except Exception:  # noqa: BLE001 - as above
             best = _try("torch.fx", partial(trace, entered=larger.pop()), task)
     return _checked(best, task)
+
+
+def _try_inside(task: _Task) -> tuple["_Attempt", frozenset[str]]:
+    """Return the first attempt of torch.fx, and the modules that it entered: frozen ones where else nothing is cut."""
+    entered: frozenset[str] = frozenset()
+    first: NothingToCacheError | None = None
+    while True:
+        try:
+            return _try("torch.fx", partial(trace, entered=entered), task), entered
+        except NothingToCacheError as error:
+            first = first or error
+            if error.whole <= entered:
+                raise first from None
+            entered |= error.whole
+        except Exception:
+            if first is None:
+                raise
+            raise first from None
 
 
 def _cut_by_export(task: _Task) -> Cut:
@@ -213,8 +238,9 @@ def _try(engine: str, tracer: Tracer, task: _Task) -> _Attempt:
     by_signature = {training.signatures[node]: node for node in training.order}
     frontier = [by_signature[name] for name in names]
     if not any(holds_frozen(node, model) for node in training.needed_prefix(frontier)):
-        kind = CutError if training.observed.traced.opaque else NothingToCacheError
-        raise kind(why_not(training, model))
+        if training.observed.traced.opaque:
+            raise CutError(why_not(training, model))
+        raise NothingToCacheError(why_not(training, model), _whole(training, model))
     for node in frontier:  # crosses in evaluation mode alone, or beside another one in training mode
         training.crossing[node] = batch_dimension(node, training.observed)
     specs = tuple(stored(node, training.observed) for node in frontier)
@@ -258,6 +284,13 @@ def _call_once(model: nn.Module, batches: tuple[Example, ...]) -> None:
 
 _ENGINES: dict[str, Callable[[_Task], Cut]] = {"torch.fx": _cut_by_fx, "torch.export": _cut_by_export}
 LAST_ENGINE = "own forward"  # where these two fail; that it fails too says nothing more
+
+
+def _whole(side: DividedGraph, model: nn.Module) -> frozenset[str]:
+    """Return the names of frozen modules with children that are called and not constant, and do not count calls."""
+    steady = (node for node in side.order if node.op == "call_module" and not counts(node, side.observed))
+    modules = ((str(node.target), module_called(node, model)) for node in steady if node not in side.prefix)
+    return frozenset(name for name, module in modules if is_frozen(module) and any(module.children()))
 
 
 def _modules_at_frontier(parts: Cut) -> set[str]:

@@ -223,6 +223,29 @@ class NoisyFrozen(nn.Module):
         return self.linear(x + 0.1 * torch.randn_like(x))
 
 
+class MixingFirst(nn.Module):
+    """A frozen layer that centres its rows before anything else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x - x.mean(0))
+
+
+class NoisyInside(nn.Module):
+    """A frozen layer that adds noise between two layers of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = (nn.Linear(4, 4).double() for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.one(x)
+        return self.two(hidden + torch.randn_like(hidden))
+
+
 class MixingFrozen(NoisyFrozen):
     def forward(self, x: Tensor) -> Tensor:
         y = self.linear(x)
@@ -437,8 +460,12 @@ CASES = {
         lambda: nn.Sequential(NoisyFrozen(), nn.Linear(4, 2).double()), "0", (X,), "'0'.*random"
     ),
     "mixes rows first of all": Case(
-        lambda: nn.Sequential(MixingFrozen(), nn.Linear(4, 2).double()), "0", (X,), "'0'.*rows"
+        lambda: nn.Sequential(MixingFirst(), nn.Linear(4, 2).double()), "0", (X,), "'0'.*rows"
     ),
+    "mixes rows inside": Case(
+        lambda: nn.Sequential(MixingFrozen(), nn.Linear(4, 2).double()), "0", (X,), frontier=[(4,)]
+    ),
+    "noise inside": Case(lambda: nn.Sequential(NoisyInside(), nn.Linear(4, 2).double()), "0", (X,), frontier=[(4,)]),
     "changes by its calls": Case(
         lambda: nn.Sequential(CountedByAttribute(), nn.Linear(4, 2).double()), "0", (X,), "'0'"
     ),
