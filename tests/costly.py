@@ -3,7 +3,7 @@
 import pytest
 
 from reuse.features import choosing
-from reuse.layers.cutting import Cut
+from reuse.layers.parts import Cut
 from reuse.planning.options import Work
 
 

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from reuse.errors import CutError
-from reuse.layers.cutting import Cut, cut
+from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
+from reuse.layers.parts import Cut
 
 ALL_FAMILIES = os.environ.get("REUSE_FAMILIES") == "all"  # what takes minutes too
 ROWS = 7  # that inputs hold at least; each test takes 1, 2 and 5 of them

@@ -14,8 +14,8 @@ from reuse.features.cutting import SAMPLE_ROWS, cut_on
 from reuse.features.extracting import filled
 from reuse.features.streaming import Streaming
 from reuse.hints import Hints
-from reuse.layers.cutting import Cut
 from reuse.layers.freezing import frozen
+from reuse.layers.parts import Cut
 from reuse.layout import one_tensor
 from reuse.nn.main_output import main_output
 from reuse.reporting import Warner

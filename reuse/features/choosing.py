@@ -10,7 +10,7 @@ from reuse.data.dataset import Dataset
 from reuse.devices import free_memory
 from reuse.features.cutting import SAMPLE_ROWS, Sample, cuts_of_phases
 from reuse.features.lookup import Lookup, RowKeys
-from reuse.layers.cutting import Cut
+from reuse.layers.parts import Cut
 from reuse.menus import lookup
 from reuse.nn.by_name import by_position
 from reuse.planning.options import Run, Work, thawed_epoch, through_frozen

@@ -15,8 +15,9 @@ from reuse.errors import CutError
 from reuse.fingerprinting.cuts import cut_key
 from reuse.hints import Hints
 from reuse.layers.cut_record import cut_record, cutting_version, read_cut
-from reuse.layers.cutting import ROWS_COMPUTED, Cut, cut
+from reuse.layers.cutting import ROWS_COMPUTED, cut
 from reuse.layers.earlier import EarlierCut
+from reuse.layers.parts import Cut
 from reuse.layout import Layout, as_arguments
 from reuse.training.precision import autocast
 

@@ -25,9 +25,9 @@ from reuse.features.reading import Reader, ReadSamples
 from reuse.features.streaming import Streaming
 from reuse.features.watching import WatchedWeights
 from reuse.hints import Hints
-from reuse.layers.cutting import NothingToCacheError
 from reuse.layers.freezing import freeze as freeze_layers
 from reuse.layers.freezing import hold
+from reuse.layers.parts import NothingToCacheError
 from reuse.layers.selecting import Patterns
 from reuse.layout import InputNames
 from reuse.menus import is_whole

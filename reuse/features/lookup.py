@@ -11,7 +11,7 @@ from reuse.caching.store import PrefixCache
 from reuse.data.dataset import SPLITS, Dataset
 from reuse.devices import Compute
 from reuse.fingerprinting.fingerprint import Fingerprint
-from reuse.layers.cutting import Cut
+from reuse.layers.parts import Cut
 from reuse.settings.caching import StoringSettings
 
 

@@ -18,7 +18,7 @@ from reuse.features.cutting import cut_on
 from reuse.features.reading import Reader
 from reuse.features.streaming import ByContent, ByKeys
 from reuse.hints import Hints
-from reuse.layers.cutting import Cut
+from reuse.layers.parts import Cut
 from reuse.layout import RowTensor, as_arguments
 
 PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}

@@ -19,8 +19,8 @@ from reuse.features.choosing import Upcoming, choose
 from reuse.features.cutting import cut_model, cuts_of_phases, sample_rows
 from reuse.features.lookup import Lookup, key_rows, look_up, open_caches
 from reuse.hints import Hints
-from reuse.layers.cutting import Cut
 from reuse.layers.earlier import EarlierCut
+from reuse.layers.parts import Cut
 from reuse.listing import some_of
 from reuse.objectives.objective import Network, Objective
 from reuse.planning.plan import Plan

@@ -9,10 +9,10 @@ from torch import nn
 from xxhash import xxh3_128_hexdigest
 
 from reuse.devices import dtype_name
-from reuse.layers.cutting import Cut
 from reuse.layers.earlier import EarlierCut
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.layers.graph_record import NoRecord, Record, graph_record, read_graph
+from reuse.layers.parts import Cut
 from reuse.layers.suffix import Suffix
 from reuse.version import __version__
 

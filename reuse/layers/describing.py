@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from reuse.layers.cutting import Cut
 from reuse.layers.example import Given, as_example
+from reuse.layers.parts import Cut
 from reuse.layers.preserving import unchanged_state
 from reuse.layers.suffix import called_and_read
 from reuse.layers.trainability import is_frozen, is_mixed

@@ -10,8 +10,8 @@ from reuse.caching.chaining import Link, PrefixCaches, Stored
 from reuse.caching.index import first_places
 from reuse.caching.packing import choose_storage, packed
 from reuse.devices import dtype_name
-from reuse.layers.cutting import Cut
 from reuse.layers.earlier import EarlierCut
+from reuse.layers.parts import Cut
 from reuse.planning.options import Candidate, Work
 
 SMALLER = ("float16", "bfloat16", "int8")  # types that a plan weighs beside that in which is computed

@@ -13,7 +13,7 @@ from xxhash import xxh3_64_hexdigest
 
 from reuse.caching.prefix_record import read_measured, write_measured
 from reuse.data.rows import Batch, Resident
-from reuse.layers.cutting import Cut
+from reuse.layers.parts import Cut
 from reuse.planning.measuring import FEW_ROWS, LONG_SECONDS, measurable_rows, node_seconds, typical, unchanged
 from reuse.planning.options import Work
 from reuse.training.threads import fitting_threads

@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from reuse.errors import CutError, ReuseError
-from reuse.layers.cutting import Cut, cut
+from reuse.layers.cutting import cut
 from reuse.layers.describing import Layer, describe_layers
 from reuse.layers.example import Given
 from reuse.layers.freezing import freeze
+from reuse.layers.parts import Cut
 from reuse.layout import as_arguments, empty_rows
 from reuse.reports.axes import picture
 from reuse.reports.markup import Html, joined, note, tag

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from reuse.data.loading import load
 from reuse.devices import dtype_name
 from reuse.errors import CutError, RunError, UsageError
-from reuse.layers.cutting import Cut, cut
+from reuse.layers.cutting import cut
 from reuse.layers.describing import Layer, describe_layers
 from reuse.layers.example import Given
 from reuse.layers.freezing import freeze as freeze_layers
+from reuse.layers.parts import Cut
 from reuse.layout import RowTensor, as_arguments, is_several
 from reuse.nn.building import check_shapes
 from reuse.nn.callables import names_code

@@ -8,7 +8,7 @@ import pytest
 import reuse
 from reuse.features import choosing
 from reuse.finetuning.finetune import plan
-from reuse.layers.cutting import Cut
+from reuse.layers.parts import Cut
 from reuse.planning.options import EPOCH_SECONDS, Work
 from reuse.planning.plan import Plan
 

@@ -15,9 +15,10 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from reuse.errors import CutError
-from reuse.layers import constancy, cutting
-from reuse.layers.cutting import Cut, cut
+from reuse.layers import attempting, constancy, cutting
+from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
+from reuse.layers.parts import Cut
 from reuse.layers.splicing import build_suffix
 
 
@@ -370,7 +371,7 @@ def test_an_error_behind_a_zero_branch_is_found(monkeypatch: pytest.MonkeyPatch)
     model = Zero()
     freeze(model, "a")
     assert cut(model, X).engine == "torch.fx"
-    monkeypatch.setattr(cutting, "build_suffix", broken)
+    monkeypatch.setattr(attempting, "build_suffix", broken)
     monkeypatch.setattr(cutting, "trace_own_forward", None)  # has no graph that could be broken so
     with pytest.raises(CutError, match="do not compute what it computes"):
         cut(model, X)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from exact_cuts import ALL_FAMILIES
-from reuse.layers.cutting import Cut, cut
+from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
+from reuse.layers.parts import Cut
 from reuse.nn.outputs import output_layers
 
 QUICK = ("resnet18", "vit_tiny_patch16_224", "densenet121", "ghostnet_050")
