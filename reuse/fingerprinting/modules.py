@@ -10,6 +10,7 @@ from reuse.errors import CacheError
 from reuse.fingerprinting.blocks import Block
 from reuse.fingerprinting.compiled import describe_wrapper, is_compiled, is_wrapper
 from reuse.fingerprinting.digests import digest
+from reuse.fingerprinting.reading import is_read
 from reuse.fingerprinting.values import Description
 
 INTERNALS = frozenset(vars(Module())) | {"_compiled_call_impl"}
@@ -180,7 +181,7 @@ def _is_idle_dropout(module: Module) -> bool:
 
 def _reads_rates(description: Description) -> bool:
     """Whether some code of the user's own may read the rate of a dropout."""
-    return description.own is not None and (description.own.names is None or RATE in description.own.names)
+    return description.own is not None and (description.own.names is None or is_read(RATE, description.own.names))
 
 
 def _counts(module: Module, name: str, value: object, description: Description) -> bool:

@@ -20,7 +20,7 @@ from reuse.fingerprinting.foreign import MEANT, bases_read, is_lookup, is_patcha
 from reuse.fingerprinting.kernels import kernels_among
 from reuse.fingerprinting.kinds import NOT_COMPUTING
 from reuse.fingerprinting.nameless import arguments, code_text, global_names
-from reuse.fingerprinting.reading import closed, reads_of
+from reuse.fingerprinting.reading import closed, is_read, reads_of
 
 Names = frozenset[str] | None
 """Names that are read; None: any may be."""
@@ -130,7 +130,7 @@ class OwnCode:
         """Return whether an attribute of a module of a class may have to do with what it computes."""
         if (
             self.names is None
-            or name in self.names
+            or is_read(name, self.names)
             or name in ENTRIES
             or not self.owns(kind)
             or _has_foreign_base(kind, self.owns)
@@ -199,7 +199,7 @@ class OwnCode:
         for number, (name, value) in enumerate(code.closure_of(function)):
             yield f"cell {number}", value if name == "__class__" else self._referred(value)
         for name, value in sorted(vars(function).items()):  # that somebody wrote on it
-            if name != "__wrapped__" and (self.names is None or name in self.names):
+            if name != "__wrapped__" and (self.names is None or is_read(name, self.names)):
                 yield f"attribute {name}", self._referred(value)
         names = code.attribute_names(function.__code__).union(reads_of(function.__code__).names)
         yield from self._globals(function, names)
@@ -226,7 +226,7 @@ class OwnCode:
                 yield label, value if isinstance(value, FunctionType) else self._referred(value)
 
     def _is_used(self, name: str, made: bool) -> bool:
-        if self.names is None or name in self.names or name in ENTRIES:
+        if self.names is None or is_read(name, self.names) or name in ENTRIES:
             return True
         if name in MAKERS:
             return made
@@ -262,7 +262,9 @@ class OwnCode:
     ) -> Iterator[tuple[str, object]]:
         """Yield what a module holds under some names; of one that is installed the functions, which may be patched."""
         own = self._is_own(module.__name__)
-        for name, value in code.members_of(module, names | {"__getattr__"} if own else names):
+        if own:
+            names |= {"__getattr__", *(name for name in vars(module) if is_read(name, names))}
+        for name, value in code.members_of(module, names):
             if isinstance(value, ModuleType):
                 if id(value) not in seen:
                     seen.add(id(value))

@@ -9,14 +9,17 @@ import dis
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from types import CodeType
 
 LOADS = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM"})
 VARIABLES = frozenset({"LOAD_FAST", "LOAD_DEREF", "LOAD_FAST_BORROW", "LOAD_FAST_CHECK"})
 ON_ITSELF = LOADS | {"STORE_ATTR", "DELETE_ATTR", "COPY"}
 CALLS = frozenset({"CALL", "CALL_KW", "CALL_FUNCTION_EX"})
-ENDS_OF_ARGUMENTS = CALLS | {"PRECALL", "KW_NAMES"}
+ENDS_OF_ARGUMENTS = CALLS | {"PRECALL"}
+CALLED = 2  # values that a call takes beside its arguments: a function with its object or with nothing
 PUSHES = VARIABLES | {"LOAD_CONST", "LOAD_GLOBAL", "LOAD_NAME", "PUSH_NULL", "LOAD_SMALL_INT"}
+PUSHES |= {"LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW"}
 EFFECTS = frozenset({"IMPORT_NAME", "YIELD_VALUE", "SEND", "STORE_GLOBAL", "STORE_DEREF", "STORE_FAST", "STORE_NAME"})
 IN_PLACE = 13  # the first number of an operator such as `+=`
 # What looks up names that the code does not spell out.
@@ -24,6 +27,7 @@ DYNAMIC = frozenset(
     {"vars", "__dict__", "eval", "exec", "locals", "globals", "dir", "attrgetter", "__getattribute__", "getmembers",
      "buffers", "named_buffers", "_buffers", "state_dict", "deepcopy", "dumps"}
 )  # fmt: skip
+ANYTHING = "…"  # stands behind the beginning of names that are made up, such as `layer` and a number
 GETTERS = frozenset({"getattr", "hasattr"})
 NAMED_GETTERS = frozenset({"get_buffer", "__getattr__", "getattr", "getattr_static"})  # as attributes of something
 KEEPING = frozenset({"append", "appendleft", "extend", "add", "insert", "update", "clear", "discard", "remove"})
@@ -40,7 +44,7 @@ class Reads:
     """Names that a code object and those nested in it look up.
 
     Attributes:
-        names: that may reach what it returns.
+        names: that may reach what it returns; beginnings of such names end in `ANYTHING`.
         kept: pairs of a name that is only kept and a name that is read for it.
         changed: names whose values are changed in place to keep something.
         assigned: names that are given another value.
@@ -63,7 +67,9 @@ def reads_of(code: CodeType, receiver: str | None = None) -> Reads:
         receiver: the variable that holds the object whose method it is; None: it is no method.
     """
     names, kept, changed, assigned = set(_spelt(code)), set[tuple[str, str]](), set[str](), set[str]()
-    dynamic = not DYNAMIC.isdisjoint(code.co_names) or _computes_names(code) or _escapes(code, receiver)
+    looked_up = list(_names_made_up(code))
+    names.update(beginning + ANYTHING for beginning in looked_up if beginning)
+    dynamic = not DYNAMIC.isdisjoint(code.co_names) or "" in looked_up or _escapes(code, receiver)
     for statement, whole in _statements(code):
         loaded = {str(step.argval) for step in statement if step.opname in LOADS}
         target = _kept_by(statement) if whole else None
@@ -85,12 +91,22 @@ def reads_of(code: CodeType, receiver: str | None = None) -> Reads:
     return Reads(frozenset(names), frozenset(kept), frozenset(changed), frozenset(assigned), dynamic)
 
 
+def is_read(name: str, names: frozenset[str]) -> bool:
+    """Return whether a name is among those that are read, or begins as one that is made up."""
+    return name in names or name.startswith(_beginnings(names))
+
+
+@cache
+def _beginnings(names: frozenset[str]) -> tuple[str, ...]:
+    return tuple(name.removesuffix(ANYTHING) for name in names if name.endswith(ANYTHING))
+
+
 def closed(names: frozenset[str], kept: frozenset[tuple[str, str]]) -> frozenset[str]:
     """Return names with those that are read to keep one of them."""
-    found = set(names)
-    while more := {name for target, name in kept if target in found} - found:
+    found = names
+    while more := {name for target, name in kept if is_read(target, found)} - found:
         found |= more
-    return frozenset(found)
+    return found
 
 
 def _statements(code: CodeType) -> Iterator[tuple[list[dis.Instruction], bool]]:
@@ -169,38 +185,54 @@ def _spelt(code: CodeType) -> Iterator[str]:
                 yield from (part for part in text.split(".") if part.isidentifier())
 
 
-def _computes_names(code: CodeType) -> bool:
-    """Whether a name is looked up by `getattr`, or a method like it, that is no constant."""
+def _names_made_up(code: CodeType) -> Iterator[str]:
+    """Yield how a name begins that is no constant and looked up by `getattr` or a method like it; "": in any way."""
     steps = _steps(code)
     for place, step in enumerate(steps):
         following = steps[place + 1 :]
         if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"} and step.argval in GETTERS:
             given = next((n for n, s in enumerate(following) if not _is_path(s)), len(following))
-            if not _is_one_constant(following[given:]):
-                return True
-        if step.opname in LOADS and step.argval in NAMED_GETTERS and not _is_one_constant(following):
-            return True
-    return False
+            following = following[given:]
+        elif step.opname not in LOADS or step.argval not in NAMED_GETTERS:
+            continue
+        beginning = _beginning(following)
+        if beginning is not None:
+            yield beginning
 
 
 def _is_path(step: dis.Instruction) -> bool:
     return step.opname in LOADS | VARIABLES | {"LOAD_GLOBAL", "PUSH_NULL"}
 
 
-def _is_one_constant(steps: Sequence[dis.Instruction]) -> bool:
-    """Whether code that computes an argument begins with a text that reaches the call as it is: no part of another."""
+def _beginning(steps: Sequence[dis.Instruction]) -> str | None:
+    """Return how the text begins that an argument is, "" where that is not known; None where it is a constant.
+
+    Args:
+        steps: that begin with those that compute it.
+    """
     if not steps or steps[0].opname != "LOAD_CONST" or not isinstance(steps[0].argval, str):
-        return False
-    above = 0  # values that lie on the text
-    for step in steps[1:]:
-        if step.opname in ENDS_OF_ARGUMENTS:
-            return above >= 0
+        return ""
+    above, is_whole = 0, True  # values that lie on the text, and whether it is the constant still
+    for before, step in pairwise(steps):
+        if step.opname in ENDS_OF_ARGUMENTS and before.opname != "PRECALL" and above < (step.arg or 0) + CALLED:
+            return None if is_whole else steps[0].argval.partition("%")[0]
         change = dis.stack_effect(step.opcode, step.arg)
         takes = 0 if step.opname in PUSHES else 1  # at least, of which something else is made
-        if "JUMP" in step.opname or min(above, above + change) < takes:
-            return False
+        if "JUMP" in step.opname:
+            return ""
+        if min(above, above + change) < takes:
+            if not _appends(step, above):
+                return ""
+            is_whole = False
         above += change
-    return False
+    return ""
+
+
+def _appends(step: dis.Instruction, above: int) -> bool:
+    """Whether an instruction makes a text that begins as the one does that some values lie on."""
+    if step.opname == "BUILD_STRING":
+        return step.arg == above + 1
+    return step.opname == "BINARY_OP" and step.argrepr in {"+", "%"} and above == 1
 
 
 def _escapes(code: CodeType, receiver: str | None) -> bool:

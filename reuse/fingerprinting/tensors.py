@@ -7,6 +7,7 @@ import torch
 
 from reuse.fingerprinting.digests import array_text, tensor_text
 from reuse.fingerprinting.own_code import Names
+from reuse.fingerprinting.reading import is_read
 
 PLAIN_TENSORS = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
 PLAIN_ARRAYS = frozenset({np.ndarray, np.memmap})
@@ -50,5 +51,5 @@ def array_description(array: np.ndarray, text: Text) -> str:
 
 
 def _written(value: torch.Tensor | np.ndarray, names: Names, text: Text) -> str:
-    held = {name: part for name, part in vars(value).items() if names is None or name in names}
+    held = {name: part for name, part in vars(value).items() if names is None or is_read(name, names)}
     return "".join(f" {name}={text(held[name])}" for name in sorted(held))

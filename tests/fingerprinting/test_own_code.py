@@ -236,6 +236,14 @@ def test_code_of_this_package_counts_by_what_it_does_wherever_it_lies(monkeypatc
         ("return vars(x)", set(), True),
         ("return getattr(self, x)", set(), True),
         ("return getattr(self, 'n')", {"n"}, False),
+        ("return getattr(self, 'n', f(x, g(x)))", {"n"}, False),
+        ("return getattr(self, f'n{x}')", {"n", "n…"}, False),
+        ("return getattr(self, 'n%d' % x)", {"n…"}, False),
+        ("return getattr(self, 'n' + str(x) + 'm')", {"n", "n…", "m"}, False),
+        ("return getattr(self, f'{x}n')", {"n"}, True),
+        ("return getattr(self, 'n{}'.format(x))", {"format"}, True),
+        ("return getattr(self.m, 'n'.join(x))", {"m", "n", "join"}, True),
+        ("return self.get_buffer('n%d' % x)", {"get_buffer", "n…"}, False),
     ],
 )
 def test_which_names_a_statement_reads(statement, names, dynamic):
@@ -243,6 +251,17 @@ def test_which_names_a_statement_reads(statement, names, dynamic):
     exec(f"def forward(self, x):\n    {statement}\n", scope)
     reads = reads_of(scope["forward"].__code__, "self")
     assert (set(reads.names), reads.dynamic) == (names, dynamic)
+
+
+def test_of_names_that_are_made_up_those_count_that_begin_so():
+    source = SOURCE.replace(
+        "return self.finish(", "return getattr(self, f'fac{x.shape[1]}', self.factor) * self.finish("
+    )
+    one, other = model(source), model(source)
+    other[0].calls, other[0].made_by = 7, "nobody"
+    assert print_of(one).key == print_of(other).key
+    other[0].fac3 = 2.0
+    assert print_of(one).key != print_of(other).key
 
 
 class Meta(type(nn.Module)):
