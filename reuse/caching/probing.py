@@ -7,7 +7,7 @@ setting in which it was made every bit must be the same; in another one, as far 
 
 import platform
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from xxhash import xxh3_64_hexdigest
 
 from reuse.caching.rounding import TOLERANCES
 from reuse.seeding import untouched_random_state
@@ -56,13 +57,14 @@ class Probe:
         return _with_others(self.ordinary) if self.outside else self.ordinary
 
 
-def take_probe(ordinary: Tensor | Sequence[Tensor], run: RunPrefix, device: torch.device) -> Probe:
+def take_probe(ordinary: Tensor | Sequence[Tensor], run: RunPrefix, device: torch.device, layout: str = "") -> Probe:
     """Return the probe of a prefix as it computes now.
 
     Args:
         ordinary: inputs of a few rows, `(rows, …)`, or several of them.
         run: computes the prefix.
         device: where it does.
+        layout: how its weights lie in memory; see `layout_of`.
     """
     given = (ordinary,) if isinstance(ordinary, Tensor) else ordinary
     few = tuple([tensor[:ORDINARY_ROWS].detach().to("cpu").contiguous().clone() for tensor in given])
@@ -76,16 +78,17 @@ def take_probe(ordinary: Tensor | Sequence[Tensor], run: RunPrefix, device: torc
     moves = any(tensor.is_floating_point() for tensor in rows)
     nudged = _computed(tuple([t * NUDGE if t.is_floating_point() else t for t in rows]), run) if moves else again
     rounding = tuple(_distances(one, other) for one, other in zip(outputs, nudged, strict=True))
-    return Probe(few, outside, outputs, rounding, setting_of(device), not _different_rows(outputs, again))
+    return Probe(few, outside, outputs, rounding, setting_of(device) + layout, not _different_rows(outputs, again))
 
 
-def difference(probe: Probe, run: RunPrefix, device: torch.device) -> str | None:
+def difference(probe: Probe, run: RunPrefix, device: torch.device, layout: str = "") -> str | None:
     """Return in words how what a prefix computes now differs from its probe, None where it does not.
 
     Args:
         probe: taken before.
         run: computes the prefix.
         device: where it does.
+        layout: as for `take_probe`.
     """
     try:
         now = _computed(probe.rows, run)
@@ -93,7 +96,7 @@ def difference(probe: Probe, run: RunPrefix, device: torch.device) -> str | None
         return f"its probe ends in {type(error).__name__}"
     if [(one.shape, one.dtype) for one in now] != [(one.shape, one.dtype) for one in probe.outputs]:
         return "its probe has outputs of another shape or type"
-    exactly = probe.exact and probe.setting == setting_of(device)
+    exactly = probe.exact and probe.setting == setting_of(device) + layout
     wrong = _different_rows(probe.outputs, now) if exactly else _far_rows(probe, now)
     beyond = "" if exactly else " than rounding explains"
     return f"{wrong} of the {len(probe.rows[0])} rows of its probe come out otherwise{beyond}" if wrong else None
@@ -140,6 +143,17 @@ def setting_of(device: torch.device) -> str:
     else:
         chip = f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
     return f"{device.type}: {chip}, torch {torch.__version__}"
+
+
+def layout_of(weights: Iterable[Tensor]) -> str:
+    """Return how weights lie in memory, by which kernels differ in the last bits; "" where that is as usual.
+
+    Args:
+        weights: of a prefix, in its order.
+    """
+    dense = [(number, tensor) for number, tensor in enumerate(weights) if tensor.layout == torch.strided]
+    unusual = [(number, tensor.stride()) for number, tensor in dense if not tensor.is_contiguous()]
+    return f", weights laid out as {xxh3_64_hexdigest(str(unusual).encode())}" if unusual else ""
 
 
 @cache

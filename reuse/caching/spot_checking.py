@@ -25,6 +25,7 @@ def mismatch(
     run: RunPrefix,
     *,
     device: torch.device = CPU,
+    layout: str = "",
     rows: int = 4,
     seed: int | None = None,
 ) -> str | None:
@@ -38,11 +39,12 @@ def mismatch(
         compute: as for `PrefixCache.fill`.
         run: computes the prefix of any inputs.
         device: where it does.
+        layout: of its weights; see `reuse.caching.probing.layout_of`.
         rows: how many rows to compare.
         seed: which; drawn anew each time by default.
     """
     kept = read_probe(cache.path)
-    found = None if kept is None else probe_difference(kept, run, device)
+    found = None if kept is None else probe_difference(kept, run, device, layout)
     return found or row_difference(cache, keys, compute, rows, seed)
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
-from reuse.caching.probing import ORDINARY_ROWS, Probe, take_probe
+from reuse.caching.probing import ORDINARY_ROWS, Probe, layout_of, take_probe
 from reuse.caching.spot_checking import mismatch
 from reuse.caching.store import PrefixCache
 from reuse.data.inputs import Inputs
@@ -60,7 +61,7 @@ class Opening:
     def probe(self, prefix: fx.GraphModule) -> Probe:
         """Return a probe of a prefix, taken on the first rows."""
         ordinary = self._rows.gather(torch.arange(min(ORDINARY_ROWS, len(self._rows))))
-        probe = take_probe(ordinary, partial(self._run, prefix), self._compute.device)
+        probe = take_probe(ordinary, partial(self._run, prefix), self._compute.device, _layout(prefix))
         # What is compiled may be compiled for other sizes the next time, and round otherwise.
         return replace(probe, exact=probe.exact and not any(map(is_compiled, prefix.modules())))
 
@@ -87,7 +88,20 @@ class Opening:
         def compute(positions: np.ndarray) -> Sequence[Tensor]:
             return run(*self._rows.gather(torch.from_numpy(positions)))
 
-        return mismatch(store, self._rows.digests(), compute, run, device=device, rows=COMPARED_ROWS, seed=self._seed)
+        return mismatch(
+            store,
+            self._rows.digests(),
+            compute,
+            run,
+            device=device,
+            layout=_layout(prefix),
+            rows=COMPARED_ROWS,
+            seed=self._seed,
+        )
 
     def _run(self, prefix: fx.GraphModule, *inputs: Tensor) -> tuple[Tensor, ...]:
         return self._running(prefix, moved_each(inputs, self._compute), self._compute)
+
+
+def _layout(prefix: fx.GraphModule) -> str:
+    return layout_of(chain(prefix.parameters(), prefix.buffers()))

@@ -6,6 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import reuse
+
 FOLDER = Path(__file__).parents[1]
 
 
@@ -28,3 +35,35 @@ def test_twenty_layers_have_one_key_in_three_processes_used_or_not(tmp_path: Pat
     assert len({line.split()[1] for line in first}) >= 15, "most of them compute something of their own"
     for other in others:
         assert [one for one, again in zip(first, other, strict=True) if one != again] == []
+
+
+def convolutions() -> nn.Sequential:
+    torch.manual_seed(0)
+    blocks = [nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*blocks, nn.Linear(32, 3)).eval()
+
+
+def test_weights_that_lie_otherwise_in_memory_find_what_is_cached() -> None:
+    """Kernels round otherwise for them, which a probe must not take for another computation."""
+    pictures = TensorDataset(torch.rand(20, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
+    assert reuse.cached(convolutions(), pictures, freeze="!5").computed == 20
+    lying = convolutions().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    assert reuse.cached(lying, pictures, freeze="!5").computed == 0
+    assert reuse.cached(convolutions(), pictures, freeze="!5").computed == 0
+
+
+def test_weights_that_lie_otherwise_and_compute_something_else_are_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_SCALE", "1")
+    pictures = TensorDataset(torch.rand(20, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
+    model = convolutions()
+    model[1] = ScaledByEnvironment()
+    assert reuse.cached(model, pictures, freeze="!5").computed == 20
+    monkeypatch.setenv("TEST_SCALE", "1.001")
+    lying = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with pytest.warns(UserWarning, match="set aside"):
+        assert reuse.cached(lying, pictures, freeze="!5").computed == 20
+
+
+class ScaledByEnvironment(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * float(os.environ["TEST_SCALE"])
