@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from reuse.finetuning.phase import TuningProgress, train_phase, training_later
 from reuse.layers.freezing import Freezing
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import ANCHORS, load_newest, newest_epoch, save_start
+from reuse.runs.claiming import claimed
 from reuse.runs.fitting import interruptible
 from reuse.runs.folder import RunFolder
 from reuse.runs.phases import remaining, settle_after, settle_as_before
@@ -85,8 +86,18 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
     settings, resume = task.settings, run is not None
     if settings.unfreeze and world_size() > 1 and settings.parallel == "fsdp":
         raise UsageError("unfreezing needs a model that is whole, and fsdp divides it once: choose parallel=ddp")
-    setup = set_up(task, reporter, run)  # what cannot be taken is refused before anything is written
-    run = _resumed_run(run, setup) if run else from_main(lambda: _new_run(setup, out))
+    with ExitStack() as held:
+        if run is not None:
+            folder = run.path
+            from_main(lambda: held.enter_context(claimed(folder)))
+        setup = set_up(task, reporter, run)  # what cannot be taken is refused before anything is written
+        run = _resumed_run(run, setup) if run else from_main(lambda: _new_run(setup, out, held))
+        return _tune(setup, run, reporter, resume=resume)
+
+
+def _tune(setup: FinetuneSetup, run: RunFolder, reporter: Reporter, *, resume: bool) -> Result:
+    """Train in a run folder that is ours alone."""
+    settings = setup.task.settings
     for line in describe_spread(setup.model):
         reporter.line(line)
     progress = TuningProgress(make_stopping(setup.objective, settings), resume)
@@ -131,8 +142,9 @@ def _resumed_run(run: RunFolder, setup: FinetuneSetup) -> RunFolder:
     return run
 
 
-def _new_run(setup: FinetuneSetup, out: str | Path | None) -> RunFolder:
+def _new_run(setup: FinetuneSetup, out: str | Path | None, held: ExitStack) -> RunFolder:
     run, task = RunFolder.create("finetune", out), setup.task
+    held.enter_context(claimed(run.path))
     if task.settings.cache_dir is not None:
         note_made_here(Path(task.settings.cache_dir))  # so that the run may go on with it, whatever is stored by then
     save_start(run, setup.model)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from reuse.pretraining.probing import ERROR, FeatureProbe, probe_of
 from reuse.pretraining.stage import StageProgress, train_stage
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import load_newest, savable_tensors, save_start
+from reuse.runs.claiming import claimed
 from reuse.runs.fitting import EpochRange, interruptible, train
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest
@@ -52,11 +54,17 @@ def pretrain(arguments: PretrainArguments, given: Given) -> Result:
         >>> finetune(result.run, freeze="hidden1,hidden2")  # doctest: +SKIP
     """
     reporter = take_part(arguments.reporter)
-    if arguments.resume is None:
+    with ExitStack() as held:
+        if arguments.resume is not None:
+            return _go_on(RunFolder.open(arguments.resume), arguments, given, reporter, held)
         setup = set_up(_demonstrated(carried(arguments, given, PretrainSettings), given, reporter), reporter)
-        run = from_main(lambda: _new_run(setup, arguments.out))
+        run = from_main(lambda: _new_run(setup, arguments.out, held))
         return _train(setup, run, reporter, resume=False)
-    run = RunFolder.open(arguments.resume)
+
+
+def _go_on(run: RunFolder, arguments: PretrainArguments, given: Given, reporter: Reporter, held: ExitStack) -> Result:
+    """Go on with a pretraining that was interrupted, or for more epochs."""
+    from_main(lambda: held.enter_context(claimed(run.path)))
     settings = overridden(saved_settings(run, PretrainSettings, given, trust=arguments.trust), arguments, given)
     setup = set_up(settings, reporter, run)
     check_same_data(run, setup.data)
@@ -153,8 +161,9 @@ def _train_in_stages(
     return progress
 
 
-def _new_run(setup: PretrainSetup, out: str | Path | None) -> RunFolder:
+def _new_run(setup: PretrainSetup, out: str | Path | None, held: ExitStack) -> RunFolder:
     run = RunFolder.create("pretrain", out)
+    held.enter_context(claimed(run.path))
     save_start(run, setup.trained)
     run.write_settings("pretrain", plain_settings(setup.settings))
     run.write_manifest(_manifest(setup))

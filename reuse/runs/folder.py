@@ -29,6 +29,7 @@ from reuse.data.tokenizers import keep_tokenizer
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.files import read_text
+from reuse.runs.claiming import in_training, is_claimed
 from reuse.runs.disk import saving
 from reuse.runs.manifest import Manifest
 from reuse.runs.record_files import json_text, read_json, read_toml, write_text
@@ -68,6 +69,8 @@ class RunFolder:
         if out is None:
             return cls(_make_unused(Path("runs"), kind))
         path = Path(out)
+        if path.is_dir() and is_claimed(path):
+            raise UsageError(in_training(path))
         if path.is_dir() and not (path / MANIFEST).exists() and _began(path):
             raise UsageError(
                 f"{path} is of a run that ended before its first record: remove that folder, or give another --out"
@@ -104,6 +107,8 @@ class RunFolder:
         if not self.path.is_dir():
             raise RunError(f"{self.path} is no run folder: there is no such folder")
         if not (self.path / MANIFEST).exists() and _began(self.path):
+            if is_claimed(self.path):
+                raise RunError(in_training(self.path))
             raise RunError(
                 f"{self.path} is of a run that ended before its first record, and there is nothing to go on with: "
                 "remove that folder and begin the run anew, or give another --out"

@@ -1,0 +1,71 @@
+"""One training a run folder: who trains in one holds a lock on it, which ends with the process and leaves no file."""
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reuse.errors import UsageError
+
+if sys.platform != "win32":  # where folders are not locked, and nothing is refused
+    import fcntl
+
+TAKEN = {errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN}
+PATIENCE = 0.5  # seconds that one waits, as who only asks holds the lock for a moment
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Be the only one who trains in a run folder; where the file system has no locks, nobody is kept out.
+
+    Raises:
+        UsageError: another process trains there.
+    """
+    descriptor, until = _locked(path), time.monotonic() + PATIENCE
+    while descriptor is None and time.monotonic() < until:
+        time.sleep(PATIENCE / 20)
+        descriptor = _locked(path)
+    if descriptor is None:
+        raise UsageError(in_training(path))
+    try:
+        yield
+    finally:
+        _unlock(descriptor)
+
+
+def is_claimed(path: Path) -> bool:
+    """Return whether a process trains in a run folder at this moment."""
+    descriptor = _locked(path)
+    if descriptor is not None:
+        _unlock(descriptor)
+    return descriptor is None
+
+
+def in_training(path: Path) -> str:
+    """Return the line about a run folder that somebody else trains in."""
+    return f"another process is training in {path} at this moment: wait until it is done, or give another --out"
+
+
+def _locked(path: Path) -> int | None:
+    """Return a descriptor that holds the lock of a folder, -1 where there are no locks; None: another one holds it."""
+    if sys.platform == "win32":
+        return -1
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # it is not there, or may not be read: whatever is done with it says so
+        return -1
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        return None if error.errno in TAKEN else -1
+    return descriptor
+
+
+def _unlock(descriptor: int) -> None:
+    if sys.platform != "win32" and descriptor >= 0:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # of processes that were forked meanwhile, too
+        os.close(descriptor)
