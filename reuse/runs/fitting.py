@@ -16,6 +16,7 @@ from reuse.heap import keep_freed_memory
 from reuse.reporting import Epoch, Reporter
 from reuse.runs.checkpoints import Saver, load_checkpoint
 from reuse.runs.folder import RunFolder
+from reuse.runs.judging import judge
 from reuse.runs.recording import Probing, Recorder, Recording, recorder
 from reuse.settings.commands import TrainedSettings
 from reuse.training.feeds import Feed
@@ -26,7 +27,6 @@ from reuse.training.stopping import EarlyStopping
 from reuse.training.threads import fitting_threads
 from reuse.training.trainer import Trainer
 
-ADVICE = "try more epochs, a lower rate than {rate:g}, or clip_norm=1"
 RowsAndTargets = tuple[Rows, Tensor | None]
 
 
@@ -96,7 +96,7 @@ class Fitted:
         seconds: of this process, validation and checkpoints included.
         goes_on: whether another phase is to follow: the weights are those of the last epoch.
         metrics: of each split with the best weights; empty where they were not measured.
-        failure: why nothing was learned, and what to try; empty where something was.
+        failure: what is wrong with the outcome, and what to try; empty where nothing is.
     """
 
     epochs: int
@@ -166,9 +166,7 @@ def train(
         sums = {name: trainer.tally(*some) for name, some in feed.splits.items() if done and len(some[0])}
     ordered = sorted(feed.splits, key=SPLITS.index)
     metrics = {name: trainer.objective.metrics(sums[name]) if name in sums else {} for name in ordered}
-    failure = trainer.objective.failure(sums["train"]) if "train" in sums else ""
-    if failure:
-        failure = f"nothing was learned: {failure}; {ADVICE.format(rate=settings.learning_rate)}"
+    if failure := judge(trainer.objective, sums, metrics, settings.learning_rate):
         reporter.warning(failure)
     return replace(fitted, metrics=metrics, failure=failure, seconds=time.perf_counter() - started)
 
