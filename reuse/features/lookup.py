@@ -8,8 +8,10 @@ from reuse.augmenting.views import Viewing
 from reuse.caching.cache import ActivationCache, cache_folder
 from reuse.caching.chaining import Link, PrefixCaches, bridges, find_link
 from reuse.caching.store import PrefixCache
+from reuse.caching.taking_up import take_up
 from reuse.data.dataset import SPLITS, Dataset
 from reuse.devices import Compute
+from reuse.distributed import world_size
 from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.layers.parts import Cut
 from reuse.settings.caching import StoringSettings
@@ -97,6 +99,8 @@ def look_up(parts: Cut, keys: RowKeys, caches: PrefixCaches, dtype: str | None) 
     """
     prints = caches.print_of(parts.prefix, parts.frontier, dtype)
     store = caches.with_print(prints, parts.frontier, dtype)
+    if world_size() == 1:  # of several processes the one that fills does it, so that all count the same rows
+        take_up(store.path)
     first = keys.first
     missing = first[store.missing(first)]
     link = find_link(bridges(parts.earlier), caches.of, missing) if caches.known else None
