@@ -99,7 +99,14 @@ def fingerprint(
             "(--no-cache), or keep those objects outside of the layers"
         ) from error
     kind = torch.device(device).type
-    return Fingerprint(components | numerics(kind) | {"dtype": dtype_name(dtype), "device": kind})
+    return Fingerprint(components | numerics(kind) | _autocast(kind) | {"dtype": dtype_name(dtype), "device": kind})
+
+
+def _autocast(kind: str) -> Components:
+    """Return in which type products are computed where somebody's autocast is around; that of a training is no such."""
+    if not torch.is_autocast_enabled(kind):
+        return {}
+    return {"numerics/autocast": dtype_name(torch.get_autocast_dtype(kind))}
 
 
 def _components(

@@ -5,7 +5,7 @@ All of it holds while a model is traced, and is put back afterwards.
 
 import builtins
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -31,6 +31,24 @@ class Untraceable(Exception):  # noqa: N818 - a signal to the tracer, not an err
 def holds_proxy(value: Any) -> bool:
     """Return whether a value is, or holds, a value of the graph."""
     return isinstance(value, fx.Proxy) or any(isinstance(leaf, fx.Proxy) for leaf in leaves(value))
+
+
+def refuse_other_weights(module: nn.Module, known: Collection[int], name: str | None) -> None:
+    """Refuse to record the call of a module with other weights than the model's, as its graph would use the model's.
+
+    Args:
+        module: that is called.
+        known: ids of the model's parameters.
+        name: of the module in the model; None: the forward has made it.
+
+    Raises:
+        Untraceable: a weight is not the model's.
+    """
+    if all(id(weight) in known for weight in module.parameters()):
+        return
+    if name is None:
+        raise Untraceable(f"its forward makes a {type(module).__name__} with parameters of its own")
+    raise Untraceable(f"its forward calls {name!r} with other weights than its own, as torch.func.functional_call does")
 
 
 def refuse_lost_write(node: fx.Node) -> None:

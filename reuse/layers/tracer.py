@@ -34,6 +34,7 @@ from reuse.layers.recording import (
     recorded_functions,
     recorded_names,
     refuse_lost_write,
+    refuse_other_weights,
     switching,
     unnested,
 )
@@ -103,8 +104,8 @@ class MixedTracer(fx.Tracer):
     ):
         super().__init__(autowrap_functions=(*sequences.WHOLE_CALLS, *_calls_of_timm()))
         self._autowrap_search.append(sequences.MODULE)
-        self.model = model
-        self.example = example
+        self.model, self.example = model, example
+        self.weights = frozenset(map(id, model.parameters()))
         self.entered = entered
         self.moving = moving
         self.names = {id(module): name for name, module in reversed(list(model.named_modules()))}
@@ -230,9 +231,8 @@ class MixedTracer(fx.Tracer):
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Record a call; where a mixed module cannot be traced, undo what was recorded of it and make it one call."""
+        refuse_other_weights(m, self.weights, self.names.get(id(m)))
         if id(m) not in self.names:  # made in the forward itself, as `nn.ReLU()(x)`
-            if next(m.parameters(), None) is not None:
-                raise Untraceable(f"its forward makes a {type(m).__name__} with parameters of its own")
             return forward(*args, **kwargs)
         name = self.path_of_module(m)
         if not self.is_leaf_module(m, name):

@@ -540,3 +540,12 @@ def test_hooks_of_all_modules_are_part_of_the_key():
             handle.remove()
     assert len(set(keys)) == len(keys)
     assert print_of(build()).key == keys[0]
+
+
+def test_an_autocast_that_is_around_is_part_of_the_key():
+    before = print_of(build())
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = print_of(build())
+    assert before.differences(inside) == ["numerics/autocast: absent here, bfloat16 there"]
+    with torch.autocast("cpu", enabled=False):
+        assert print_of(build()).key == before.key

@@ -559,3 +559,31 @@ def test_a_layer_that_is_frozen_by_hand_and_switched_off_in_a_forward(inner: boo
     assert cut(model, X).engine == "own forward"  # which goes on switching it off
     freeze(model, "a")
     assert cut(model, X).engine == "torch.fx"
+
+
+class OtherWeights(nn.Module):
+    """Calls a frozen layer with other weights than its own, whose result few rows take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+        self.end = nn.Parameter(torch.ones(6))
+        self.register_buffer("other", torch.eye(6) * 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        weights = {"weight": self.other, "bias": torch.zeros(6)}
+        odd = torch.func.functional_call(self.second, weights, hidden)
+        return self.head(torch.where(x[:, :1] > 2, odd, hidden) * self.end)
+
+
+def test_a_layer_that_is_called_with_other_weights_is_not_cut_as_if_it_had_its_own() -> None:
+    torch.manual_seed(0)
+    model = OtherWeights()
+    freeze(model, "first,second")
+    parts = cut(model, torch.rand(8, 6))
+    rows = torch.rand(8, 6) + 2  # no row of the example shows it
+    model.eval()
+    parts.suffix.eval()
+    with torch.no_grad():
+        assert torch.allclose(parts.suffix(*parts.prefix(rows)), model(rows))
