@@ -12,6 +12,7 @@ from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import Compute, choose_device
 from reuse.estimators.holding import OpenedNetwork, copied, forget, held, hold, made_of, state_of, still_holds
+from reuse.estimators.naming import order_of
 from reuse.estimators.networks import open_network
 from reuse.estimators.parameters import parameters_of, seed_from, settings_from
 from reuse.estimators.rows import prepared
@@ -51,6 +52,7 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     widths_: tuple[int, ...]
     _network: LayerOutputs
     _extraction: Extraction | None
+    _order: np.ndarray | None = None  # of a frame's columns, where the source knows them by name
     _held: OpenedNetwork | None  # whose network this is as long as nobody has asked for one of their own
     _state: str | None  # of the network since somebody has it, who may change it; None: nobody has
 
@@ -102,7 +104,9 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _validated(self, x: Any, *, reset: bool) -> np.ndarray:
         rows: np.ndarray = validate_data(self, x, reset=reset, allow_nd=True, dtype="numeric")
-        return rows
+        if reset:
+            self._order = order_of(self)
+        return rows if self._order is None else rows[:, self._order]
 
     def _fit(self, rows: np.ndarray) -> None:
         settings: ExtractingSettings = settings_from(self, ExtractingSettings)
