@@ -1,5 +1,6 @@
 """The activation cache as a whole: opening a prefix, listing, checking, and keeping within a budget."""
 
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from reuse.hints import Hints
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.menus import suggest
 
+log = logging.getLogger(__name__)
 NO_DESCRIPTION: Mapping[str, str] = MappingProxyType({})
 
 
@@ -131,9 +133,13 @@ class ActivationCache:
     def prune(self, budget: int) -> int:
         """Remove the least recently used prefixes until all take at most `budget` bytes; returns the bytes freed.
 
-        A prefix that is being written or read stays.
+        A prefix that is being written or read, or holds links, stays, which is told to the log.
         """
-        return self._evict(budget, keep=None)
+        staying = list[str]()
+        freed = self._evict(budget, None, staying)
+        if staying:
+            log.warning("being written or read, or holding links, and so not removed: %s", ", ".join(staying))
+        return freed
 
     def clear(self, key: str | None = None) -> int:
         """Remove one prefix, or all and the hints of earlier runs; returns the bytes freed.
@@ -173,7 +179,7 @@ class ActivationCache:
                 "smaller cache-dtype or go without a cache (--no-cache)"
             )
 
-    def _evict(self, budget: int, keep: str | None) -> int:
+    def _evict(self, budget: int, keep: str | None, staying: list[str] | None = None) -> int:
         sizes = {folder: _bytes(folder) for folder in self._folders()}
         excess = sum(sizes.values()) - budget
         freed = 0
@@ -182,13 +188,13 @@ class ActivationCache:
                 break
             if folder.name != keep and _remove(folder):
                 freed += sizes[folder]
+            elif staying is not None:
+                staying.append(folder.name)
         return freed
 
     def _folders(self) -> list[Path]:
         """Return the folders of prefixes; of others, links among them, the cache knows nothing."""
-        if not self.root.is_dir():
-            return []
-        return sorted(filter(is_prefix, self.root.iterdir()))
+        return sorted(filter(is_prefix, self.root.iterdir())) if self.root.is_dir() else []
 
     def _chosen(self, key: str | None) -> list[Path]:
         folders = self._folders()

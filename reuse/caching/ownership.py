@@ -6,6 +6,7 @@ is a link, is somebody else's. A cache folder that was used here holds an empty 
 and which file it is, so that a folder that was brought along with somebody's settings is known from it.
 """
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 from reuse.caching import files
 from reuse.caching.labelling import WORDS_ON_FILE
 from reuse.caching.prefix_record import RECORD, USED, read_record
-from reuse.errors import CacheError
+from reuse.errors import CacheError, UsageError
 
 KEY = re.compile(r"[0-9a-f]{32}")
 SEGMENT = re.compile(r"segment-(\d{6,})(-\d+)?\.h5")
@@ -29,6 +30,7 @@ FILES = re.compile(
 OWN = (FILES, SEGMENT, ASIDE)
 UNFINISHED = re.compile(r"journal|salvaged\.h5")
 HERE = re.compile(r"\.made-here-([0-9a-f]+)-([0-9a-f]+)")
+SHOWN = 60  # characters of a name that no file system takes
 HEAD_BYTES = 2**16  # of a file, where its words stand
 
 
@@ -93,6 +95,20 @@ def note_made_here(root: Path) -> None:
             noting = root / f".made-here.{os.getpid()}"
             files.create(noting, Path.touch)
             files.rename(noting, root / f".made-here-{root.stat().st_ino:x}-{noting.stat().st_ino:x}")
+
+
+def refuse_long_names(root: Path) -> None:
+    """Raise where no file system takes the name of a cache folder, and of what would lie in it.
+
+    Raises:
+        UsageError: it is too long.
+    """
+    try:
+        _ = (root / ("0" * 32) / "building" / "segment-000000.h5").exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            shown = f"{str(root)[:SHOWN]}…"
+            raise UsageError(f"cache-dir is a name too long for a folder: {shown}; give a shorter one") from error
 
 
 def was_made_here(root: Path) -> bool:

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from reuse.caching.ownership import note_made_here
+from reuse.caching.ownership import note_made_here, refuse_long_names
 from reuse.distributed import from_main, is_main, world_size
 from reuse.errors import RunError, UnusableImagesError, UsageError
 from reuse.features.planned import PlannedFeatures
@@ -143,10 +143,13 @@ def _resumed_run(run: RunFolder, setup: FinetuneSetup) -> RunFolder:
 
 
 def _new_run(setup: FinetuneSetup, out: str | Path | None, held: ExitStack) -> RunFolder:
-    run, task = RunFolder.create("finetune", out), setup.task
+    task, cache_dir = setup.task, setup.task.settings.cache_dir
+    if cache_dir is not None:
+        refuse_long_names(Path(cache_dir))
+    run = RunFolder.create("finetune", out)
     held.enter_context(claimed(run.path))
-    if task.settings.cache_dir is not None:
-        note_made_here(Path(task.settings.cache_dir))  # so that the run may go on with it, whatever is stored by then
+    if cache_dir is not None:
+        note_made_here(Path(cache_dir))  # so that the run may go on with it, whatever is stored by then
     save_start(run, setup.model)
     if setup.anchors:
         save_tensors(run.path / ANCHORS, dict(setup.anchors))

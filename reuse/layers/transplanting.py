@@ -10,7 +10,10 @@ from torch.nn.modules.conv import _ConvNd
 
 from reuse.errors import UsageError
 from reuse.layers.selecting import match_names, split_patterns
+from reuse.listing import some_of
 from reuse.menus import suggest
+
+NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def transplant(
     weightless = {grafts[name].removesuffix("weight") + "bias" for name, tensor in fitted.items() if tensor is None}
     used = {name: tensor for name, tensor in fitted.items() if tensor is not None and grafts[name] not in weightless}
     _check_use(used, grafts, places, homes, restore)
+    _refuse_codes({name: tensor for name, tensor in used.items() if homes[grafts[name]].is_floating_point()})
     _copy({grafts[name]: tensor for name, tensor in used.items()}, homes)
     restored = _with_tied({grafts[name] for name in used}, homes)
     return Transplant(
@@ -141,6 +145,18 @@ def _check_one_source_each(grafts: Mapping[str, str]) -> None:
     if twice:
         sources = [name for name, home in grafts.items() if home == twice[0]]
         raise UsageError(f"rename sends {' and '.join(sources)} to one place, {twice[0]}: name one of them in restore")
+
+
+def _refuse_codes(tensors: Mapping[str, Tensor]) -> None:
+    """Raise where tensors are codes of numbers, which mean something else without the scales that stand beside them."""
+    found = {
+        name: str(tensor.dtype).removeprefix("torch.")
+        for name, tensor in tensors.items()
+        if tensor.dtype not in NUMBERS
+    }
+    if found:
+        listed = some_of([f"{name} ({kind})" for name, kind in found.items()], 3)
+        raise UsageError(f"weights in a type for storing alone: {listed}: convert them to float32 or bfloat16 first")
 
 
 def _renamed(name: str, rename: Mapping[str, str]) -> str:

@@ -19,6 +19,12 @@ NamedState = dict[str, dict[str, Any]]
 GROUP_COUNTS = {"step": "group_step", "lookahead_step": "group_lookahead_step"}
 """Counts that an optimizer keeps for a group (timm's LAMB, Adan, Lookahead), and what they are called in the state."""
 
+LIKE_PARAMETER = {
+    "acc_delta", "ax", "exp_avg", "exp_avg_sq", "exp_inf", "grad_avg", "max_exp_avg_sq", "momentum_buffer", "prev",
+    "square_avg", "step_size", "sum",
+}  # fmt: skip
+"""What torch's optimizers keep for each number of a parameter."""
+
 WHOLE = ""
 """In place of a parameter's name: what the optimizer keeps beside all groups, such as a random state (timm's Kron)."""
 
@@ -48,12 +54,18 @@ def load_named_state(
 
     Returns:
         Names of the parameters that the state does not know: these start fresh.
+
+    Raises:
+        ValueError: what it holds of a parameter has another shape.
     """
     names = {id(parameter): name for name, parameter in named_parameters}
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     order = [names[id(parameter)] for parameter in parameters]
     current = optimizer.state_dict()
     known = {number: _own(state[name]) for number, name in enumerate(order) if name in state}
+    if type(optimizer).__module__.startswith("torch.optim"):
+        for parameter, name in zip(parameters, order, strict=True):
+            _check_shapes(name, parameter, state.get(name, {}))
     _put_group_counts(current["param_groups"], order, state)
     whole = _copied(dict(state.get(WHOLE, {})))
     optimizer.load_state_dict({**current, **whole, "state": {**current["state"], **known}})
@@ -70,6 +82,13 @@ def _within(optimizer: Optimizer) -> Optimizer:
     inner = getattr(optimizer, "_base_optimizer", optimizer)
     assert isinstance(inner, Optimizer)
     return inner
+
+
+def _check_shapes(name: str, parameter: Parameter, entry: Mapping[str, Any]) -> None:
+    for key, value in entry.items():
+        expected = parameter.shape if key in LIKE_PARAMETER else torch.Size() if key == "step" else None
+        if expected is not None and isinstance(value, Tensor) and value.shape != expected:
+            raise ValueError(f"its {key} of {name} has shape {tuple(value.shape)}, and {tuple(expected)} is expected")
 
 
 def _in_type(loaded: Any, saved: Any) -> Any:

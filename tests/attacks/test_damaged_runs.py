@@ -135,6 +135,19 @@ def state(part: str, name: str, value: Any) -> Damage:
     return damage
 
 
+def optimizer_state(name: str, value: Any) -> Damage:
+    """Return a damage to what the optimizer keeps of the first parameter, as of a version that wrote no checksums."""
+
+    def damage(run: Path) -> None:
+        path = next((run / "checkpoint").glob("epoch-*")) / "state.pt"
+        whole = torch.load(path, weights_only=True)["trainer"]["optimizer"]
+        first = next(iter(whole))
+        assert name in whole[first]
+        state("trainer", "optimizer", {**whole, first: {**whole[first], name: value}})(run)
+
+    return damage
+
+
 def in_checkpoint(name: str, text: bytes | None) -> Damage:
     def damage(run: Path) -> None:
         path = next((run / "checkpoint").glob("epoch-*")) / name
@@ -284,6 +297,9 @@ OF_TRAINING: dict[str, Damage] = {  # whoever goes on refuses it
     "state of epoch text": state("trainer", "epoch", "x"),
     "optimizer list": state("trainer", "optimizer", [1]),
     "optimizer of numbers": state("trainer", "optimizer", {"output.weight": 3}),
+    "optimizer of another shape": optimizer_state("exp_avg", torch.zeros(3, 3)),
+    "optimizer of one number": optimizer_state("exp_avg_sq", torch.tensor(1.0)),
+    "optimizer of many steps": optimizer_state("step", torch.zeros(5)),
     "random state short": state("trainer", "random", {"cpu": torch.zeros(3)}),
     "no random state": state("trainer", "random", None),
     "best text": state("stopping", "best", "x"),

@@ -155,3 +155,11 @@ def test_a_message_in_python_moves_no_cursor() -> None:
 def test_numbers_and_words_stay_as_they_are(text: str) -> None:
     assert spreadsheet_cell(text) == text
     assert escaped(text) == text
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "/".join(["y" * 200] * 25)])
+def test_a_cache_whose_name_is_too_long_is_refused_before_a_run_begins(reuse: Any, pretrained: Path, name: str) -> None:
+    command = ("finetune", pretrained, "--freeze", "hidden1", "--data", "digits", "--epochs", 1, "--out", "tuned")
+    reuse(*command, "--cache-dir", name).is_refused("cache-dir", "too long", "shorter")
+    assert not Path("tuned").exists()
+    assert reuse(*command, "--cache-dir", "z" * 200).code == 0

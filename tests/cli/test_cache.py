@@ -7,6 +7,7 @@ import h5py
 import pytest
 
 from reuse.caching.cache import cache_folder
+from reuse.caching.holding import Hold
 
 
 @pytest.fixture
@@ -144,6 +145,18 @@ def test_pruning_removes_what_was_used_longest_ago(reuse: Any, tune: Any) -> Non
     assert values["freed"] == sizes[old]
     assert [entry["key"] for entry in reuse("cache", "list", "--json").json["entries"]] == [new]
     assert reuse("cache", "prune", "--budget", "1GB", "--json").json["freed"] == 0
+
+
+def test_pruning_names_what_is_read_and_stays(reuse: Any, tune: Any, caplog: pytest.LogCaptureFixture) -> None:
+    cache = tune()["cache"]
+    command = ("cache", "prune", "--budget", 0)
+    with Hold(Path(cache["path"])):
+        assert reuse(*command).code == 0
+        assert f"not removed: {cache['key']}" in caplog.text
+    caplog.clear()
+    assert reuse(*command).code == 0
+    assert not caplog.records
+    assert reuse("cache", "list", "--json").json["entries"] == []
 
 
 def test_clearing_one_prefix_or_all(reuse: Any, tune: Any) -> None:

@@ -105,6 +105,18 @@ def test_a_source_of_which_nothing_fits_is_refused_with_both_lists() -> None:
         transplant({"output.weight": torch.zeros(9, 9)}, deep())
 
 
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2, torch.int8, torch.complex64, torch.bool])
+def test_codes_of_numbers_are_not_taken_for_numbers(kind: torch.dtype) -> None:
+    """Their scales stand beside them, so that as numbers they would mean something else."""
+    old, new = build("mlp:5,3", (4,), 2), build("mlp:5,3", (4,), 2)
+    before = {name: tensor.clone() for name, tensor in new.state_dict().items()}
+    state = {**old.state_dict(), "hidden1.linear.weight": old.hidden1.linear.weight.detach().to(kind)}
+    named = r"hidden1\.linear\.weight \(" + str(kind).removeprefix("torch.")
+    with pytest.raises(UsageError, match=named + r"\): convert them to float32"):
+        transplant(state, new)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in new.state_dict().items())
+
+
 def test_renaming_moves_layers() -> None:
     source, model = build("mlp:7,7,7", (7,), 3), build("mlp:7,7,7", (7,), 3)
     wrapped = {f"encoder.{name}": tensor for name, tensor in source.state_dict().items()}
