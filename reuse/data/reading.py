@@ -41,6 +41,7 @@ READERS: dict[str, Callable[[Path, Options], RawData]] = {
     ".bz2": read_image_archive,
 }
 OPENML = "openml:"
+SHOWN = 60  # characters of a name that no file system takes
 NAMES_OF_COLUMNS = ("target", "ignore", "group_by", "split_column", "sample_weight", "text")
 
 
@@ -107,9 +108,16 @@ def _are_inputs(given: Any, options: Options) -> bool:
     return options.without_targets or are_pictures(given)
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:  # its name is too long
+        raise DataError(f"{str(path)[:SHOWN]}… is no name of a file or folder: {error.strerror}") from error
+
+
 def _read_path(spec: str, options: Options) -> RawData:
     path = Path(spec).expanduser()
-    if path.is_dir():
+    if _is_folder(path):
         if not any(path.iterdir()):
             raise DataError(f"{path} is an empty folder: expected class folders of images, or IDX files")
         if "x_train" in find_idx(path):

@@ -11,6 +11,7 @@ import numpy as np
 from reuse.data.arrays import ArraySamples, as_samples
 from reuse.data.column_types import NUMBER, TEXT, TIME, as_number_column, kind_of, typed
 from reuse.data.csv_files import CsvFile
+from reuse.data.file_digests import state_of
 from reuse.data.frames import as_frame, laid_out
 from reuse.data.freed_memory import give_back
 from reuse.data.images import ImageSamples
@@ -32,7 +33,11 @@ def read_csv(path: Path, options: Options) -> RawData:
     texts = {name for name, kind in _known_kinds(options).items() if kind == TEXT}
     if options.task == "classification":
         texts.add(options.target or "")
-    return source_of_table(CsvFile.open(path).read(texts), str(path), options)
+    before = state_of(path)
+    frame = CsvFile.open(path).read(texts)  # which goes through the file several times
+    if state_of(path) != before:
+        raise DataError(f"{path} was changed while it was read: wait until it is written, and read it again")
+    return source_of_table(frame, str(path), options)
 
 
 def read_parquet(path: Path, options: Options) -> RawData:

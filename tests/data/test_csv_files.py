@@ -97,6 +97,28 @@ def test_years_may_be_names(path: Path) -> None:
     assert list(read(path, "country,2001,2002\nx,1,2\n").columns) == ["country", "2001", "2002"]
 
 
+def test_a_file_that_changes_while_it_is_read_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is gone through several times, so that columns would be of two states of it, and rows would lack values."""
+    path.write_text("a,b,y\n" + "1,2,0\n3,4,1\n" * 20)
+    whole = CsvFile.read
+
+    def grown(self: CsvFile, *texts: object) -> pd.DataFrame:
+        with path.open("a") as file:
+            file.write("5,01,1\n")
+        return whole(self, *texts)
+
+    assert load(str(path)).sizes["train"] > 0
+    monkeypatch.setattr(CsvFile, "read", grown)
+    with pytest.raises(DataError, match="was changed while it was read: wait"):
+        load(str(path))
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "y/" * 5000, "z" * 300 + ".csv"])
+def test_names_that_no_file_system_takes_are_refused(name: str) -> None:
+    with pytest.raises(DataError, match="is no name of a file or folder: File name too long"):
+        load(name)
+
+
 def test_compressed(tmp_path: Path) -> None:
     table = pd.DataFrame({"a": RNG.normal(size=40), "label": ["x", "y"] * 20})
     plain, packed = tmp_path / "t.csv", tmp_path / "t.csv.gz"
