@@ -568,12 +568,11 @@ class OtherWeights(nn.Module):
         super().__init__()
         self.first, self.second, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)
         self.end = nn.Parameter(torch.ones(6))
-        self.register_buffer("other", torch.eye(6) * 2)
+        self.other = [{"weight": torch.eye(6) * 2, "bias": torch.zeros(6)}]
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.first(x)
-        weights = {"weight": self.other, "bias": torch.zeros(6)}
-        odd = torch.func.functional_call(self.second, weights, hidden)
+        odd = torch.func.functional_call(self.second, self.other[0], hidden)
         return self.head(torch.where(x[:, :1] > 2, odd, hidden) * self.end)
 
 
