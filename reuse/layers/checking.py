@@ -20,6 +20,7 @@ from reuse.layers.varying import lone_rows
 
 GRADIENT_TOLERANCE = 1e-3  # of the largest gradient of a parameter: sums over rows round otherwise
 ROUNDINGS = 16  # by how many times what last bits move a gradient it may be off, as two ways of computing it are
+MOVED = 0.1  # of the size of a parameter that trains
 STRIDES = (1, 2, 3, 5, 7)  # of bits that go up and down in turn: by chance one such change moves little
 
 
@@ -61,6 +62,29 @@ def check_cut(
         check.compare(*rows(many[first::2][::-1]), "rows of the batch depend on each other")
     for row in lone_rows(large):
         check.compare_alone(*rows([row]))
+
+
+def check_behind_steps(
+    model: nn.Module, prefix: nn.Module, suffix: nn.Module, batch: Example, moving: Moving = NOTHING
+) -> None:
+    """Compare a cut with its model once more after what trains has moved, as a step of training moves it.
+
+    What was stored before must not depend on it, by whatever way: an attribute that the forward sets, weights that it
+    copies.
+
+    Raises:
+        CutError: it does.
+    """
+    check, trained = _Check(model, prefix, suffix, moving), [p for p in model.parameters() if p.requires_grad]
+    model.eval()
+    stored = check.frontier(batch)
+    with unchanged_state(model, trained):
+        with torch.no_grad():
+            for parameter in trained:
+                parameter.add_(MOVED * (parameter.abs().mean() + MOVED) * torch.randn_like(parameter))
+        for mode in (True, False):
+            model.train(mode)
+            check.compare(batch, stored, "after what trains has moved")
 
 
 class _Check:

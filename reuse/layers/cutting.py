@@ -13,11 +13,13 @@ from torch.nn.parameter import is_lazy
 
 from reuse.errors import CutError
 from reuse.layers.attempting import Attempt, Task, attempted, checked
+from reuse.layers.divided_graph import DividedGraph
 from reuse.layers.example import Example, Given, as_example
 from reuse.layers.exporting import trace_by_export
 from reuse.layers.forward_tracing import trace_own_forward
 from reuse.layers.known_values import KnownValues
 from reuse.layers.observing import Before
+from reuse.layers.own_forward import MODEL
 from reuse.layers.parts import Cut, NothingToCacheError
 from reuse.layers.preserving import living_branches, unchanged_state
 from reuse.layers.probing import Moving, probe
@@ -92,7 +94,7 @@ def _cut(task: Task) -> Cut:
             break
     if not found:
         try:
-            return checked(attempted(LAST_ENGINE, trace_own_forward, task), task)
+            return _cut_by_own_forward(task)
         except Exception as error:
             raise CutError(f"the model cannot be cut: {joined(reasons)}") from error
     return min(found, key=lambda parts: _frozen_in_suffix(parts, task.model))
@@ -143,6 +145,22 @@ def _try_inside(task: Task) -> tuple["Attempt", frozenset[str]]:
 
 def _cut_by_export(task: Task) -> Cut:
     return checked(attempted("torch.export", trace_by_export, task), task)
+
+
+def _cut_by_own_forward(task: Task) -> Cut:
+    """Cut, and leave the calls of layers to the forward that are not constant: it makes them when it is their turn."""
+    called: frozenset[str] = frozenset()
+    while True:
+        attempt = attempted(LAST_ENGINE, partial(trace_own_forward, called=called), task)
+        moving = {str(node.target) for side in attempt.sides for node in side.order if _is_late(node, side)}
+        if not moving:
+            return checked(attempt, task)
+        called |= moving
+
+
+def _is_late(node: fx.Node, side: DividedGraph) -> bool:
+    """Return whether a node calls a layer in front of the forward that is not constant."""
+    return node.op == "call_module" and node.target != MODEL and node not in side.prefix | side.pulled
 
 
 _ENGINES: dict[str, Callable[[Task], Cut]] = {"torch.fx": _cut_by_fx, "torch.export": _cut_by_export}

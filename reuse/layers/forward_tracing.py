@@ -7,15 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from reuse.layers.answering import answered_by
 from reuse.layers.attributes import dotted, outside
 from reuse.layers.example import Example
-from reuse.layers.own_forward import MODEL, Call, OwnForward, Slot, answered_by, call_key
-from reuse.layers.preserving import unchanged_state
+from reuse.layers.own_forward import MODEL, Call, OwnForward, Slot, call_key
+from reuse.layers.preserving import CONTAINERS, unchanged_state
 from reuse.layers.probing import NOTHING, Moving
 from reuse.layers.randomness import RandomSources, States, same_states
 from reuse.layers.recording import Untraceable
-from reuse.layers.stand_ins import Number, NumberedTensors, StandIn, fetched, with_tensors
-from reuse.layers.structure import graph_argument, leaves, map_tensors
+from reuse.layers.stand_ins import Number, NumberedTensors, StandIn, fetched, same_numbers, with_tensors
+from reuse.layers.structure import graph_argument, leaves, map_tensors, tensors_in
 from reuse.layers.tracer import argument_names
 from reuse.layers.tracing import TracedModel
 from reuse.layers.trainability import has_hooks, is_trainable
@@ -43,13 +44,17 @@ class Followed:
     ended: States = ()
 
 
-def trace_own_forward(model: nn.Module, example: Example, moving: Moving = NOTHING) -> TracedModel:
+def trace_own_forward(
+    model: nn.Module, example: Example, moving: Moving = NOTHING, called: frozenset[str] = frozenset()
+) -> TracedModel:
     """Return a graph of calls of layers that do not train, and of one call for all that the forward does beside them.
 
     Args:
         model: any module, in its present mode.
         example: what it is called with, of at least three rows.
         moving: what its calls move. Attributes may move, as it is the forward itself that assigns them.
+
+        called: names of layers that the forward is to call itself.
 
     Raises:
         Untraceable: another number of rows goes other ways, or nothing that holds rows is read; the forward counts its
@@ -62,10 +67,10 @@ def trace_own_forward(model: nn.Module, example: Example, moving: Moving = NOTHI
         raise Untraceable(f"its forward changes {dotted(place)!r} with each call")
     rows = len(example.tensors[0])
     fewer, begun = example.rows(slice(rows - 1)), RandomSources(model).states()
-    many, records = _recorded(model, example, begun), [_recorded(model, fewer, begun)]
+    many, records = _recorded(model, example, begun, called), [_recorded(model, fewer, begun, called)]
     if not same_states(begun, records[0].ended):  # what it draws may decide what it reads
         for _ in range(TRIES):
-            records.append(_recorded(model, fewer, records[-1].ended))
+            records.append(_recorded(model, fewer, records[-1].ended, called))
     if any(list(record.calls) != list(many.calls) for record in records):
         raise Untraceable("its forward calls its layers otherwise for another number of rows, or by chance")
     slots = [_slot((a, rows - 1), (b, rows)) for a, b in zip(records[0].values, many.values, strict=True)]
@@ -76,42 +81,78 @@ def trace_own_forward(model: nn.Module, example: Example, moving: Moving = NOTHI
     return TracedModel(_graph(model, example, many, read), {MODEL: behind})
 
 
-def _recorded(model: nn.Module, example: Example, begun: States) -> Followed:
+def _recorded(model: nn.Module, example: Example, begun: States, called: frozenset[str]) -> Followed:
     """Call a model and note which calls of its layers could be answered, and what the forward reads beside them."""
-    record, numbered, random = Followed(), NumberedTensors(), RandomSources(model)
+    followed, numbered, random = Followed(), NumberedTensors(), RandomSources(model)
 
-    def seen(values: Tensor) -> Number:
-        number = Number(len(record.values))
+    def number(values: Tensor) -> Number:
+        followed.values.append(values)
+        return Number(len(followed.values) - 1)
+
+    def tensor(at: int) -> Tensor:
+        own = followed.values[at].clone()
 
         def fetch() -> Tensor:
-            record.read.add(number.at)
-            return values
+            followed.read.add(at)
+            return own
 
-        record.values.append(values)
-        return numbered.add(StandIn(values.shape, values.dtype, values.device, fetch), values)
+        return numbered.hand_out(at, StandIn(own.shape, own.dtype, own.device, fetch), own, followed.values[at])
 
     def answer(name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         asked = numbered.places([args, kwargs])
         if asked is None:
             return forward(*args, **kwargs)
-        if call_key(name, asked) not in record.calls:
-            arguments, keywords = with_tensors(record.values.__getitem__, asked)
-            record.calls[call_key(name, asked)] = Call(name, asked, map_tensors(seen, forward(*arguments, **keywords)))
-        return with_tensors(numbered.tensors.__getitem__, record.calls[call_key(name, asked)].value)
+        key = call_key(name, asked)
+        if key not in followed.calls:
+            found = _steady_value(model.get_submodule(name), forward, asked, followed.values)
+            if found is None:
+                return forward(*args, **kwargs)
+            followed.calls[key] = Call(name, asked, map_tensors(number, found[0]))
+        return with_tensors(tensor, followed.calls[key].value)
 
     with unchanged_state(model), torch.no_grad():
         random.restore(begun)
-        copy = example.copy()
-        record.given = map_tensors(seen, [copy.arguments, copy.keywords])
-        arguments, keywords = with_tensors(numbered.tensors.__getitem__, record.given)
-        steady = [name for name, module in model.named_modules() if name and _may_beanswered_by(module)]
-        with answered_by(model, steady, answer):
+        followed.given = map_tensors(number, [example.arguments, example.keywords])
+        arguments, keywords = with_tensors(tensor, followed.given)
+        named = ((name, module) for name, module in model.named_modules() if name and name not in called)
+        with answered_by(model, [name for name, module in named if _may_be_answered(module)], answer):
             fetched(leaves(model(*arguments, **keywords)))  # what it returns as it is, it reads
-        record.ended = random.states()
-    return record
+        followed.ended = random.states()
+    return followed
 
 
-def _may_beanswered_by(module: nn.Module) -> bool:
+def _steady_value(
+    module: nn.Module, forward: Callable[..., Any], asked: Any, values: Sequence[Tensor]
+) -> tuple[Any] | None:
+    """Return what a call returns, in a tuple, if it does nothing else and can be given again; None if not.
+
+    It must draw nothing, move no buffer, assign nothing, leave what it is given as it is, and return tensors of their
+    own.
+    """
+    given, random = with_tensors(lambda at: values[at].clone(), asked), RandomSources(module)
+    with unchanged_state(module):
+        states, held = random.states(), _held(module)
+        buffers = [buffer.clone() for buffer in module.buffers()]
+        value = forward(*given[0], **given[1])
+        moved = _held(module) != held or not same_states(states, random.states())
+        moved = moved or not all(map(same_numbers, module.buffers(), buffers))
+    before = [values[part.at] for part in leaves(asked) if isinstance(part, Number)]
+    after, returned = list(tensors_in(given)), [part for part in leaves(value) if part is not None]
+    if moved or len(after) != len(before) or not all(map(same_numbers, after, before)):
+        return None
+    if not returned or any(type(part) is not Tensor or part.layout is not torch.strided for part in returned):
+        return None
+    memory = {part.untyped_storage().data_ptr() for part in (*after, *returned)}
+    return (value,) if len(memory) == len(after) + len(returned) else None
+
+
+def _held(module: nn.Module) -> list[tuple[str, int, int]]:
+    """Return which objects a layer and those in it hold, by name, and how much containers hold."""
+    values = [(name, value) for one in module.modules() for name, value in vars(one).items() if name != "forward"]
+    return [(name, id(value), len(value) if isinstance(value, CONTAINERS) else 0) for name, value in values]
+
+
+def _may_be_answered(module: nn.Module) -> bool:
     """Return whether calls of a layer may be answered: of one with hooks, these would not be called as they are."""
     watched = any(map(has_hooks, module.modules()))
     return not is_trainable(module) and not watched and not isinstance(module, torch.jit.ScriptModule)

@@ -5,22 +5,22 @@ frozen layers make of the model's inputs, and further ones of that, where they a
 without parameters may stand between. Tensors that the forward itself does not read are stood in for, and not stored.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from reuse.errors import CutError
-from reuse.layers.stand_ins import NumberedTensors, StandIn, with_tensors
+from reuse.layers.answering import answered_by
+from reuse.layers.stand_ins import NumberedTensors, StandIn, text_of, with_tensors
 
+UNREAD = (
+    "the model's forward reads a tensor that it did not read when it was cut, so that it is not stored: train without "
+    "the cache (cache=False, --no-cache), or cut it on rows, and train in batches, on which it goes the same way"
+)
 MODEL = ""  # the target of the call that stands for a whole forward: torch's name for the model itself
-
-Answer = Callable[[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
-"""Function that answers a call of a layer in its place: its name, its forward, arguments and keywords."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Slot:
     sizes: tuple[tuple[int, bool], ...]
     dtype: torch.dtype
 
-    def hollow(self, rows: int, device: torch.device) -> Tensor:
-        """Return a tensor of that form for so many rows, which cannot be read."""
-        return StandIn([n * rows if grows else n for n, grows in self.sizes], self.dtype, device, _refuse_reading)
+    def stand_in(self, rows: int, device: torch.device, fetch: Callable[[], Tensor]) -> Tensor:
+        """Return a tensor of that form for so many rows."""
+        return StandIn([n * rows if grows else n for n, grows in self.sizes], self.dtype, device, fetch)
 
     def rows_of(self, tensor: Tensor) -> int | None:
         """Return of how many rows a tensor is; None where its form does not say."""
@@ -83,15 +83,22 @@ class OwnForward(nn.Module):
         self._answers = {call_key(call.name, call.given): call.value for call in calls}
 
     def forward(self, *tensors: Tensor) -> Any:
-        """Run the forward of the model on the rows that the tensors hold."""
-        known, device = dict(zip(self.read, tensors, strict=True)), tensors[0].device
-        rows = next(n for at, tensor in known.items() if (n := self.slots[at].rows_of(tensor)) is not None)
-        numbered = NumberedTensors(
-            known[at] if at in known else slot.hollow(rows, device) for at, slot in enumerate(self.slots)
-        )
-        arguments, keywords = with_tensors(numbered.tensors.__getitem__, self.given)
-        with answered_by(self.model, self.answered, partial(self._answer, numbered)):
-            return self.model(*arguments, **keywords)
+        """Run the forward of the model on the rows that the tensors hold.
+
+        Raises:
+            CutError: it reads what it did not read when it was followed, whatever it makes of the error itself.
+        """
+        run = _Run(self, dict(zip(self.read, tensors, strict=True)))
+        try:
+            with answered_by(self.model, self.answered, run.answer):
+                value = run.call()
+        except Exception as error:
+            if run.missed:
+                raise CutError(UNREAD) from error
+            raise
+        if run.missed:
+            raise CutError(UNREAD)
+        return value
 
     def parts(self) -> dict[str, nn.Module | Tensor]:
         """Return what of the model the forward may call and read: modules without answered layers, and tensors."""
@@ -113,45 +120,47 @@ class OwnForward(nn.Module):
         named = self.model.named_parameters()
         return [n for n, p in named if not p.requires_grad and not any(_is_within(n, layer) for layer in answered)]
 
-    def _answer(self, numbered: NumberedTensors, name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Return what is stored of a call; compute it where it is asked something else than what was recorded."""
-        asked = numbered.places([args, kwargs])
-        key = call_key(name, asked)
-        if key not in self._answers:
-            return forward(*args, **kwargs)
-        return with_tensors(numbered.tensors.__getitem__, self._answers[key])
+    def answer_to(self, name: str, asked: Any) -> Any:
+        """Return what a call returned when it was followed, numbers in place of tensors; None: it is another one."""
+        return None if asked is None else self._answers.get(call_key(name, asked))
+
+
+class _Run:
+    """One run of a forward, on the tensors of a batch."""
+
+    def __init__(self, behind: OwnForward, stored: dict[int, Tensor]):
+        self.behind, self.stored, self.numbered, self.missed = behind, stored, NumberedTensors(), False
+        rows = (behind.slots[at].rows_of(tensor) for at, tensor in stored.items())
+        self.rows = next(n for n in rows if n is not None)
+        self.device = next(iter(stored.values())).device
+
+    def call(self) -> Any:
+        """Return what the model makes of its inputs."""
+        arguments, keywords = with_tensors(self._tensor, self.behind.given)
+        return self.behind.model(*arguments, **keywords)
+
+    def answer(self, name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Return what is stored of a call; compute it where it is another one than was followed."""
+        found = self.behind.answer_to(name, self.numbered.places([args, kwargs]))
+        return forward(*args, **kwargs) if found is None else with_tensors(self._tensor, found)
+
+    def _tensor(self, at: int) -> Tensor:
+        """Return a tensor of its own each time, which the forward may write into."""
+        if at in self.stored:
+            own = self.stored[at].clone()
+            return self.numbered.hand_out(at, own, own, self.stored[at])
+        hollow = self.behind.slots[at].stand_in(self.rows, self.device, self._refuse)
+        return self.numbered.hand_out(at, hollow)
+
+    def _refuse(self) -> Tensor:
+        self.missed = True
+        raise CutError(UNREAD)
 
 
 def _is_within(name: str, layer: str) -> bool:
     return not layer or name == layer or name.startswith(f"{layer}.")
 
 
-@contextmanager
-def answered_by(model: nn.Module, names: Collection[str], answer: Answer) -> Iterator[None]:
-    """Let calls of these layers be answered inside the block, in place of running their forward."""
-    kept = []
-    for name in names:
-        attributes = vars(model.get_submodule(name))
-        kept.append((attributes, attributes.get("forward")))
-        attributes["forward"] = _answering(name, model.get_submodule(name).forward, answer)
-    try:
-        yield
-    finally:
-        for attributes, forward in kept:
-            attributes.pop("forward")
-            if forward is not None:
-                attributes["forward"] = forward
-
-
-def _answering(name: str, forward: Callable[..., Any], answer: Answer) -> Callable[..., Any]:
-    return lambda *args, **kwargs: answer(name, forward, args, kwargs)
-
-
 def call_key(name: str, asked: Any) -> str:
     """Return what tells a call of a layer from others: its name, and what it is given, numbers in place of tensors."""
-    return f"{name} {asked}"
-
-
-def _refuse_reading() -> Tensor:
-    what = "the model's forward reads a tensor that it did not read when it was cut, so that it is not stored"
-    raise CutError(f"{what}: train without the cache, or cut it on rows on which it goes the same way")
+    return f"{name} {text_of(asked)}"

@@ -87,10 +87,10 @@ class Modes:
 
 def contents(value: Any) -> Any:
     """Return a shallow copy of a container that can change in place; any other value as it is."""
-    return value.copy() if isinstance(value, _CONTAINERS) else value
+    return value.copy() if isinstance(value, CONTAINERS) else value
 
 
-_CONTAINERS = (list, dict, set, deque)
+CONTAINERS = (list, dict, set, deque)
 
 
 class _Kept:
@@ -104,7 +104,7 @@ class _Kept:
         self.parameters = {} if self.is_script else dict(module._parameters)
         self.memory = [(p, p.data, p.requires_grad) for p in module.parameters(recurse=False)]
         own = ((name, value) for name, value in self.attributes.items() if name not in _TABLES)
-        self.contents = [(value, contents(value)) for _, value in own if isinstance(value, _CONTAINERS)]
+        self.contents = [(value, contents(value)) for _, value in own if isinstance(value, CONTAINERS)]
 
     def put_back(self) -> None:
         attributes = vars(self.module)

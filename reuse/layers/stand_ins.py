@@ -1,21 +1,22 @@
 """Tensors that stand in for others, whose values are not at hand or not to be read unnoticed; and tensors by number."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from reuse.layers.crossing import PLAIN
-from reuse.layers.structure import leaves, map_tensors, mapped, tensors_in
+from reuse.layers.structure import children, leaves, map_tensors, mapped
 
 
 class StandIn(Tensor):
     """A tensor of a shape, type and device, whose values are fetched when an operation reads or writes them."""
 
     fetch: Callable[[], Tensor]
-    written = False  # whether an operation has written into its values, or may have
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
@@ -34,12 +35,28 @@ class StandIn(Tensor):
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         """Run an operation on the values."""
-        if func._schema.is_mutable:
-            for part in tensors_in(list(args)):
-                if isinstance(part, StandIn):
-                    part.written = True
         given, named = fetched((args, kwargs or {}))
         return func(*given, **named)
+
+    def numpy(self, **settings: Any) -> Any:
+        """Return the values as an array."""
+        return self.fetch().numpy(**settings)
+
+    def tolist(self) -> Any:
+        """Return the values as numbers in lists."""
+        return self.fetch().tolist()
+
+    def __array__(self, *arguments: Any, **settings: Any) -> Any:
+        return np.asarray(self.fetch(), *arguments, **settings)
+
+    def __format__(self, specification: str) -> str:
+        return format(self.fetch(), specification)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        return deepcopy(self.fetch(), memo)
+
+    def __dlpack__(self, **settings: Any) -> Any:
+        return self.fetch().__dlpack__(**settings)
 
 
 def fetched(value: Any) -> Any:
@@ -62,47 +79,61 @@ def with_tensors(of_number: Callable[[int], Any], value: Any) -> Any:
     return mapped(lambda part: of_number(part.at) if isinstance(part, Number) else part, value)
 
 
+def text_of(value: Any) -> str:
+    """Return a text that tells a value of numbers and plain values from others: containers by type, keys and parts."""
+    held = children(value)
+    if held is None:
+        return repr(value)
+    keys = list(value) if isinstance(value, Mapping) else ""
+    return f"{type(value).__qualname__}{keys}({', '.join(map(text_of, held[0]))})"
+
+
 class NumberedTensors:
-    """Tensors by number, as long as nothing was written into them and they are used in the mode that they are from.
+    """Tensors that were handed out by number, as long as they hold what they held, in the mode that they are from."""
 
-    Attributes:
-        tensors: the tensors, by number.
-    """
-
-    def __init__(self, tensors: Iterable[Tensor] = ()):
-        self.tensors: list[Tensor] = []
-        self._known: dict[int, tuple[int, Tensor, int]] = {}
+    def __init__(self) -> None:
+        self._handed: dict[int, tuple[Tensor, int, Tensor | None, Tensor | None]] = {}
         self._mode = _mode()
-        for tensor in tensors:
-            self.add(tensor, tensor)
 
-    def add(self, tensor: Tensor, values: Tensor) -> Number:
-        """Number a tensor; `values` is what a write into it moves: itself, or what it stands in for."""
-        self._known[id(tensor)] = len(self.tensors), values, _version(values)
-        self.tensors.append(tensor)
-        return Number(len(self.tensors) - 1)
+    def hand_out(
+        self, number: int, tensor: Tensor, values: Tensor | None = None, stored: Tensor | None = None
+    ) -> Tensor:
+        """Return a tensor, and know it from then on by its number.
+
+        Args:
+            number: the number.
+            tensor: the tensor.
+            values: where its values are: itself, or what it stands in for; None: nowhere, so that nobody changes them.
+            stored: what they are to be.
+        """
+        self._handed[id(tensor)] = tensor, number, values, stored
+        return tensor
 
     def places(self, value: Any) -> Any:
         """Return a value with numbers in place of its tensors.
 
-        None where it holds a tensor that has no number, or was written into, or anything but tensors and plain values.
+        None where it holds a tensor that was not handed out, or is another one by now, or anything but tensors and
+        plain values.
         """
         parts = leaves(value)
         tensors = [part for part in parts if isinstance(part, Tensor)]
         plain = all(isinstance(part, (Tensor, *PLAIN)) for part in parts)
         if not plain or not tensors or not all(map(self._is_as_it_was, tensors)) or _mode() != self._mode:
             return None
-        return map_tensors(lambda tensor: Number(self._known[id(tensor)][0]), value)
+        return map_tensors(lambda tensor: Number(self._handed[id(tensor)][1]), value)
 
     def _is_as_it_was(self, tensor: Tensor) -> bool:
-        if id(tensor) not in self._known or (isinstance(tensor, StandIn) and tensor.written):
+        if id(tensor) not in self._handed or tensor.requires_grad:
             return False
-        _, values, version = self._known[id(tensor)]
-        return _version(values) == version
+        _, _, values, stored = self._handed[id(tensor)]
+        return values is None or stored is None or same_numbers(values, stored)
 
 
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
+def same_numbers(a: Tensor, b: Tensor) -> bool:
+    """Return whether two tensors hold the same numbers; not a number is the same as itself."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return torch.equal(a, b) or bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def _mode() -> tuple[Any, ...]:

@@ -10,7 +10,6 @@ _KNOWN = {  # what torch.fx and torch.export say -> what it means
     "in output, which is not a known type": "its forward returns what holds no tensors that torch knows of",
     "does not require grad and does not have a grad_fn": "its forward takes gradients of what it computes",
     "We found a fake tensor in the exported program": "its forward makes tensors in a way that is not recorded",
-    "storage of SparseTensorImpl": "its forward makes a sparse tensor, which cannot be followed: use a dense one",
     "no rule registered for HigherOrderOperator": "its forward uses torch.cond or a like operator",
 }
 

@@ -129,12 +129,6 @@ CASES = {
         (X,),
         "'first' cannot be cached: it returns an object of Handed, which cannot be stored row by row",
     ),
-    "a sparse tensor": Case(
-        lambda: TakesOver(lambda x: x.to_sparse(), lambda x: x.to_dense()),
-        "first",
-        (X,),
-        "its forward makes a sparse tensor, which cannot be followed: use a dense one",
-    ),
     "kept by a hook": Case(KeptByHook, "a", (X,), "what the frozen layer 'a' returns is not used, or .* by a hook"),
 }
 

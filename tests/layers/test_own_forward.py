@@ -1,14 +1,17 @@
 """Cuts behind which a model's own forward runs, as it is no graph: exact, or refused, or an error with what to do."""
 
+import copy
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from exact_cuts import ROWS, Case, ThreeLayers, build, hold_to_model, picked
+from exact_cuts import ROWS, Case, ThreeLayers, assert_exact, build, cut_or_refuse, hold_to_model, picked
 from reuse.errors import CutError
 from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
@@ -241,3 +244,189 @@ def test_layers_are_their_own_again_behind_each_call(make: Callable[[], nn.Modul
         parts.suffix(torch.zeros(3, 4))  # float32: fails half-way
     assert "forward" not in vars(model.a)
     torch.testing.assert_close(model.eval()(X), expected, rtol=0, atol=0)
+
+
+BIG = X + 60 * torch.tensor([-1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0])[:, None]  # some of these rows go other ways
+
+
+class Rarely(ThreeLayers):
+    """A forward that does something to what frozen layers return where a row is large."""
+
+    def __init__(self, rarely: Callable[[Any, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.a2, self.rarely = nn.Linear(4, 4).double(), rarely
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        if y.abs().max() > 20:
+            y = self.rarely(self, y)
+        return self.c(torch.stack([self.b(row) for row in self.a2(y)]))
+
+
+def by_data(model: Rarely, y: Tensor) -> Tensor:
+    y.data.mul_(2)
+    return y
+
+
+def by_array(model: Rarely, y: Tensor) -> Tensor:
+    y.detach().numpy()[:] *= 2
+    return y
+
+
+def in_place(model: Rarely, y: Tensor) -> Tensor:
+    return y.clamp_(-1, 1)
+
+
+def into_rows(model: Rarely, y: Tensor) -> Tensor:
+    y[0][:2] = 3.0
+    return y
+
+
+def other_weights(model: Rarely, y: Tensor) -> Tensor:
+    weights = {"weight": model.a2.weight * 2, "bias": model.a2.bias}
+    return torch.func.functional_call(model.a2, weights, (y,))
+
+
+def scaled(model: Rarely, y: Tensor) -> Tensor:
+    return y * 2
+
+
+RARE = {step.__name__: step for step in (by_data, by_array, in_place, into_rows, other_weights, scaled)}
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_rows_that_go_other_ways_than_when_it_was_cut_are_exact(name: str) -> None:
+    case = Case(lambda: Rarely(RARE[name]), "a,a2", (X,))
+    torch.manual_seed(0)
+    model = build(case)
+    parts = cut(model, picked(case.inputs, [0, 1, 2]))
+    assert parts.engine == "own forward"
+    try:
+        assert_exact(replace(case, inputs=(BIG,)), model, parts)
+    except CutError as error:
+        assert "train without the cache" in str(error)  # noqa: PT017 - a line in time is right too
+
+
+class SetsScale(ThreeLayers):
+    """A frozen layer depends on what trains by an attribute that the forward sets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = Scaled()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.a.scale = float(self.b.weight.detach().sum())
+        return torch.stack([self.b(row) for row in self.a(x)])
+
+
+class Scaled(nn.Module):
+    scale = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * self.linear(x)
+
+
+class CopiesWeights(ThreeLayers):
+    """A teacher gets the weights of what trains before each call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.a.load_state_dict(self.b.state_dict())
+        return torch.stack([self.b(row) for row in self.a(x)])
+
+
+class KeepsLoad(nn.Module):
+    """A frozen layer that keeps what its last rows were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.load = nn.Linear(4, 4).double(), torch.zeros(4).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.load = x.mean(0)
+        return self.linear(x)
+
+
+class ReadsLoad(ThreeLayers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = KeepsLoad()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([self.b(row) for row in self.a(x)]) * self.a.load.exp()
+
+
+STATE = {"sets a scale": SetsScale, "copies weights": CopiesWeights, "reads what a layer keeps": ReadsLoad}
+
+
+@pytest.mark.parametrize("name", STATE)
+def test_state_that_the_forward_sets_or_reads_is_never_stale(name: str) -> None:
+    case = Case(STATE[name], "a", (X,))
+    torch.manual_seed(0)
+    model = build(case)
+    result = cut_or_refuse(model, picked(case.inputs, [0, 1, 2]))
+    if not isinstance(result, CutError):
+        assert_exact(case, model, result)
+
+
+class TwiceWritten(ThreeLayers):
+    """One frozen layer is called twice on one input, and one of its values written into."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, other = self.a(x), self.a(x)
+        one.mul_(float(self.b.bias.detach().sum()))
+        return self.b(one) + self.c(other)
+
+
+class BoundedLater(ThreeLayers):
+    """A frozen layer without parameters writes into what it is given, behind a look at it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        is_low = bool(y.min() < -0.5)
+        return self.b(self.relu(y)) * (2 if is_low else 1)
+
+
+@pytest.mark.parametrize("make", [TwiceWritten, BoundedLater])
+def test_layers_that_share_memory(make: Callable[[], nn.Module]) -> None:
+    hold_to_model(Case(make, "a", (X,), frontier=[(4,)]))
+
+
+def test_two_threads_do_not_answer_each_other() -> None:
+    model = RowByRow()
+    freeze(model, "a")
+    parts = cut(model, X)
+    rows, expected = parts.prefix(X), model(X)
+
+    def run(_: int) -> bool:
+        return all(torch.equal(parts.suffix(*rows), expected) for _ in range(20))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(run, range(4)))
+    assert "forward" not in vars(model.a)
+
+
+def test_a_copy_that_the_forward_makes_computes_with_its_own_weights() -> None:
+    class Copies(ThreeLayers):
+        twin: list[nn.Module] = []  # noqa: RUF012 - of one test
+
+        def forward(self, x: Tensor) -> Tensor:
+            rows = torch.stack([self.b(row) for row in self.a(x)])
+            self.twin[:] = [copy.deepcopy(self.a)]
+            return rows
+
+    model = Copies()
+    freeze(model, "a")
+    parts = cut(model, X)
+    parts.suffix(*parts.prefix(X))
+    (twin,) = Copies.twin
+    with torch.no_grad():
+        twin.weight.zero_()
+    torch.testing.assert_close(twin(X), twin.bias.expand(len(X), -1))
