@@ -1,6 +1,7 @@
 """Comparing a cut with its model before it is used: on which rows, how, and leaving the model as it was."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from reuse.layers.randomness import RandomSources
 from reuse.layers.structure import leaves, tensors_in
 from reuse.layers.trainability import is_trainable
 from reuse.layers.varying import lone_rows
+from reuse.seeding import untouched_random_state
 
 GRADIENT_TOLERANCE = 1e-3  # of the largest gradient of a parameter: sums over rows round otherwise
 ROUNDINGS = 16  # by how many times what last bits move a gradient it may be off, as two ways of computing it are
@@ -30,7 +32,8 @@ def check_cut(
     """Compare `suffix(*prefix(x))` with `model(x)` in both modes, on several batches, on rows in other company.
 
     What they do to the model's buffers and attributes counts too, where it is read, and which parameters get which
-    gradient. In evaluation mode a row is also computed alone.
+    gradient. In evaluation mode a row is also computed alone. What is stored is used on, as in training, after the
+    parameters that train have moved.
 
     Args:
         model: the model.
@@ -55,36 +58,35 @@ def check_cut(
     few, many = range(len(small.tensors[0])), range(len(stored[0]))
     model.train()
     check.compare(*rows(many), "training mode")
-    check.compare_training(*rows(few))
     model.eval()
     check.compare(*rows(many), "evaluation mode")
-    for first in (0, 1):  # an extreme of the whole batch lies in one half, so the other half would miss it
-        check.compare(*rows(many[first::2][::-1]), "rows of the batch depend on each other")
-    for row in lone_rows(large):
-        check.compare_alone(*rows([row]))
+    with _moved_on(model):
+        model.train()
+        check.compare_training(*rows(few))
+        model.eval()
+        for first in (0, 1):  # an extreme of the whole batch lies in one half, so the other half would miss it
+            check.compare(*rows(many[first::2][::-1]), "rows of the batch depend on each other, or on what trains")
+        for row in lone_rows(large):
+            check.compare_alone(*rows([row]))
 
 
-def check_behind_steps(
-    model: nn.Module, prefix: nn.Module, suffix: nn.Module, batch: Example, moving: Moving = NOTHING
-) -> None:
-    """Compare a cut with its model once more after what trains has moved, as a step of training moves it.
+@contextmanager
+def _moved_on(model: nn.Module) -> Iterator[None]:
+    """Move what trains inside the block, as a step of training does: what was stored before must not depend on it.
 
-    What was stored before must not depend on it, by whatever way: an attribute that the forward sets, weights that it
-    copies.
-
-    Raises:
-        CutError: it does.
+    It may by an attribute that a forward sets, or by weights that it copies.
     """
-    check, trained = _Check(model, prefix, suffix, moving), [p for p in model.parameters() if p.requires_grad]
-    model.eval()
-    stored = check.frontier(batch)
-    with unchanged_state(model, trained):
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    kept = [parameter.detach().clone() for parameter in trained]
+    with torch.no_grad(), untouched_random_state():
+        for parameter in trained:
+            parameter.add_(MOVED * (parameter.abs().mean() + MOVED) * torch.randn_like(parameter))
+    try:
+        yield
+    finally:
         with torch.no_grad():
-            for parameter in trained:
-                parameter.add_(MOVED * (parameter.abs().mean() + MOVED) * torch.randn_like(parameter))
-        for mode in (True, False):
-            model.train(mode)
-            check.compare(batch, stored, "after what trains has moved")
+            for parameter, value in zip(trained, kept, strict=True):
+                parameter.copy_(value)
 
 
 class _Check:

@@ -330,6 +330,18 @@ class Scaled(nn.Module):
         return self.scale * self.linear(x)
 
 
+class SetsTensor(ThreeLayers):
+    """The same by a tensor and in a row, so that torch.fx follows it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = Scaled()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.a.scale = self.b.weight.detach().sum()
+        return self.b(self.a(x))
+
+
 class CopiesWeights(ThreeLayers):
     """A teacher gets the weights of what trains before each call."""
 
@@ -370,6 +382,19 @@ def test_state_that_the_forward_sets_or_reads_is_never_stale(name: str) -> None:
     result = cut_or_refuse(model, picked(case.inputs, [0, 1, 2]))
     if not isinstance(result, CutError):
         assert_exact(case, model, result)
+
+
+def test_a_tensor_that_the_forward_sets_in_a_frozen_layer_is_not_stored_with_its_rows() -> None:
+    model = SetsTensor()
+    freeze(model, "a")
+    try:
+        parts = cut(model, X)
+    except CutError:
+        return
+    rows = parts.prefix(X)
+    with torch.no_grad():
+        model.b.weight.add_(1)
+    torch.testing.assert_close(parts.suffix(*rows), model(X))
 
 
 class TwiceWritten(ThreeLayers):
