@@ -26,6 +26,7 @@ def check_parquet(file: BinaryIO) -> None:
     chunks = [group.column(column) for group in groups for column in range(footer.num_columns)]
     values = sum(chunk.num_values for chunk in chunks)
     check_fits(max(values, footer.num_rows * footer.num_columns) * VALUE_BYTES)
+    check_fits(sum(chunk.total_uncompressed_size for chunk in chunks))
     columns = sorted({chunk.path_in_schema for chunk in chunks if _repeats_texts(chunk)})
     if columns and _most_bytes(file, columns) > room():  # only then each text is counted
         check_fits(_bytes_of_texts(file, columns))

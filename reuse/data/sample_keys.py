@@ -126,9 +126,13 @@ def _is_dataset(value: Any) -> bool:
     return isinstance(value, TorchDataset) or hasattr(value, "reuse_keys")
 
 
-def _is_setting(value: Any, is_place: bool) -> bool:
+def _is_setting(value: Any, is_place: bool, around: tuple[int, ...] = ()) -> bool:
+    """Return whether a value is few small ones; what refers back to what it lies in is none."""
+    if id(value) in around:
+        return False
+
     def is_part(part: Any) -> bool:
-        return _is_setting(part, is_place)
+        return _is_setting(part, is_place, (*around, id(value)))
 
     match value:
         case str():

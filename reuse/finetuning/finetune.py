@@ -14,6 +14,7 @@ from reuse.finetuning.comparing import compare
 from reuse.finetuning.feeding import PhaseNeeds, plan_phase_features
 from reuse.finetuning.phase import TuningProgress, train_phase, training_later
 from reuse.layers.freezing import Freezing
+from reuse.layers.own_forward import UnreadError
 from reuse.reporting import Reporter
 from reuse.runs.checkpoints import ANCHORS, load_newest, newest_epoch, save_start
 from reuse.runs.claiming import claimed
@@ -92,7 +93,13 @@ def tune(task: Task, reporter: Reporter, *, run: RunFolder | None = None, out: s
             from_main(lambda: held.enter_context(claimed(folder)))
         setup = set_up(task, reporter, run)  # what cannot be taken is refused before anything is written
         run = _resumed_run(run, setup) if run else from_main(lambda: _new_run(setup, out, held))
-        return _tune(setup, run, reporter, resume=resume)
+        try:
+            return _tune(setup, run, reporter, resume=resume)
+        except UnreadError as error:
+            if world_size() > 1:  # the others wait for this one
+                raise
+            reporter.line(f"{error.WHAT}: going on without the cache, from the last checkpoint")
+    return tune(replace(task, settings=replace(settings, cache=False)), reporter, run=run)
 
 
 def _tune(setup: FinetuneSetup, run: RunFolder, reporter: Reporter, *, resume: bool) -> Result:

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from itertools import chain
+from operator import is_
 from threading import RLock
 from types import MethodType
 from typing import Any
 
 from torch import Tensor, nn
-
-from reuse.layers.crossing import PLAIN
 
 Answer = Callable[[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 """Function that answers a call of a layer: its name, its forward, arguments and keywords."""
@@ -41,11 +39,11 @@ class _Answered:
 
     def __init__(self, name: str, module: nn.Module, answer: Answer):
         self.name, self.module, self.answer = name, module, answer
-        self.forward, self.state = module.forward, _state(module)
+        self.forward, self.parts = module.forward, _Parts(module)
         self.__wrapped__ = module.forward  # whose signature this has
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if _state(self.module) != self.state:
+        if self.parts.changed():
             return self.forward(*args, **kwargs)
         return self.answer(self.name, self.forward, args, kwargs)
 
@@ -55,11 +53,33 @@ class _Answered:
         return self.forward if copy is None else MethodType(type(self.module).forward, copy)
 
 
-def _state(module: nn.Module) -> list[Any]:
-    """Return what tells whether a layer has other weights, modes or settings than before."""
-    tensors = [(id(tensor), version(tensor)) for tensor in chain(module.parameters(), module.buffers())]
-    plain = [(name, value) for name, value in vars(module).items() if isinstance(value, PLAIN)]
-    return [*tensors, *plain, *(one.training for one in module.modules())]
+class _Parts:
+    """What a layer and those in it hold: attributes, weights, buffers, and what lists and dictionaries among them hold.
+
+    Values are compared as objects, and weights by how often they were written into: one written into by its `data` is
+    not seen.
+    """
+
+    def __init__(self, module: nn.Module):
+        self.module = module
+        self.held, self.versions = self._now()
+
+    def changed(self) -> bool:
+        """Return whether anything was assigned, put in or taken out, or written into since."""
+        held, versions = self._now()
+        return len(held) != len(self.held) or versions != self.versions or not all(map(is_, held, self.held))
+
+    def _now(self) -> tuple[list[Any], list[int]]:
+        held: list[Any] = []
+        for module in self.module.modules():
+            for name, value in vars(module).items():
+                if name != "forward":
+                    held.append(value)
+                    if isinstance(value, list | tuple):
+                        held += value
+                    elif isinstance(value, dict):
+                        held += value.values()
+        return held, [version(value) for value in held if isinstance(value, Tensor)]
 
 
 def version(tensor: Tensor) -> int:

@@ -16,11 +16,19 @@ from reuse.errors import CutError
 from reuse.layers.answering import answered_by
 from reuse.layers.stand_ins import NumberedTensors, StandIn, text_of, with_tensors
 
-UNREAD = (
-    "the model's forward reads a tensor that it did not read when it was cut, so that it is not stored: train without "
-    "the cache (cache=False, --no-cache), or cut it on rows, and train in batches, on which it goes the same way"
-)
 MODEL = ""  # the target of the call that stands for a whole forward: torch's name for the model itself
+
+
+class UnreadError(CutError):
+    """A forward reads what it did not read when it was cut."""
+
+    WHAT = "the model's forward reads a tensor that it did not read when it was cut, so that it is not stored"
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"{self.WHAT}: go without the cache (cache=False, --no-cache), or cut it on rows, and train in batches, on "
+            "which it goes the same way"
+        )
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ class OwnForward(nn.Module):
         """Run the forward of the model on the rows that the tensors hold.
 
         Raises:
-            CutError: it reads what it did not read when it was followed, whatever it makes of the error itself.
+            UnreadError: it reads what it did not read when it was followed, whatever it makes of the error itself.
         """
         run = _Run(self, dict(zip(self.read, tensors, strict=True)))
         try:
@@ -94,10 +102,12 @@ class OwnForward(nn.Module):
                 value = run.call()
         except Exception as error:
             if run.missed:
-                raise CutError(UNREAD) from error
+                raise UnreadError from error
             raise
+        finally:
+            run.forget()
         if run.missed:
-            raise CutError(UNREAD)
+            raise UnreadError
         return value
 
     def parts(self) -> dict[str, nn.Module | Tensor]:
@@ -144,6 +154,11 @@ class _Run:
         found = self.behind.answer_to(name, self.numbered.places([args, kwargs]))
         return forward(*args, **kwargs) if found is None else with_tensors(self._tensor, found)
 
+    def forget(self) -> None:
+        """Let go of the tensors: stand-ins and this know each other, so that Python would keep them for long."""
+        self.stored.clear()
+        self.numbered.forget()
+
     def _tensor(self, at: int) -> Tensor:
         """Return a tensor of its own each time, which the forward may write into."""
         if at in self.stored:
@@ -154,7 +169,7 @@ class _Run:
 
     def _refuse(self) -> Tensor:
         self.missed = True
-        raise CutError(UNREAD)
+        raise UnreadError
 
 
 def _is_within(name: str, layer: str) -> bool:

@@ -55,6 +55,14 @@ class StandIn(Tensor):
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         return deepcopy(self.fetch(), memo)
 
+    def data_ptr(self) -> int:
+        """Return where the values lie."""
+        return self.fetch().data_ptr()
+
+    def untyped_storage(self) -> torch.UntypedStorage:
+        """Return the memory of the values."""
+        return self.fetch().untyped_storage()
+
     def __dlpack__(self, **settings: Any) -> Any:
         return self.fetch().__dlpack__(**settings)
 
@@ -108,6 +116,10 @@ class NumberedTensors:
         """
         self._handed[id(tensor)] = tensor, number, values, stored
         return tensor
+
+    def forget(self) -> None:
+        """Let go of all of them."""
+        self._handed.clear()
 
     def places(self, value: Any) -> Any:
         """Return a value with numbers in place of its tensors.

@@ -38,7 +38,7 @@ def claimed(path: Path) -> Iterator[None]:
 
 def is_claimed(path: Path) -> bool:
     """Return whether a process trains in a run folder at this moment."""
-    descriptor = _locked(path)
+    descriptor = _locked(path, alone=False)
     if descriptor is not None:
         _unlock(descriptor)
     return descriptor is None
@@ -49,8 +49,11 @@ def in_training(path: Path) -> str:
     return f"another process is training in {path} at this moment: wait until it is done, or give another --out"
 
 
-def _locked(path: Path) -> int | None:
-    """Return a descriptor that holds the lock of a folder, -1 where there are no locks; None: another one holds it."""
+def _locked(path: Path, alone: bool = True) -> int | None:
+    """Return a descriptor that holds the lock of a folder, -1 where there are no locks; None: another one holds it.
+
+    Who only asks shares it with others who ask.
+    """
     if sys.platform == "win32":
         return -1
     try:
@@ -58,7 +61,7 @@ def _locked(path: Path) -> int | None:
     except OSError:  # it is not there, or may not be read: whatever is done with it says so
         return -1
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
         return None if error.errno in TAKEN else -1

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
 import reuse
+from reuse.data.sample_keys import made_by
 
 ROWS, ODD = 120, 77
 X = torch.rand(ROWS, 8, generator=torch.Generator().manual_seed(0))
@@ -163,3 +164,9 @@ def test_a_class_that_is_added_to_a_folder_of_pictures_costs_its_rows_alone(tmp_
     assert add("b").computed == 8
     assert add("a").computed == 8
     assert add("c").computed == 8
+
+
+def test_settings_that_refer_back_to_each_other_end():
+    node = SimpleNamespace(by=2.0)
+    node.children = [SimpleNamespace(parent=node)]
+    assert made_by(Kept(node))["class"] is Kept

@@ -216,6 +216,13 @@ def test_texts_that_fit_are_read_however_long_the_longest_is(tmp_path: Path, mon
         check_parquet(file)
 
 
+def test_texts_that_are_all_written_out_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(pa.table({"text": ["x" * 2000] * 1000}), tmp_path / "t", compression="zstd", use_dictionary=False)
+    monkeypatch.setattr("reuse.files.room", lambda: 10**6)
+    with (tmp_path / "t").open("rb") as file, pytest.raises(OSError, match=r"2\.0 MB.*of memory"):
+        check_parquet(file)
+
+
 @pytest.mark.parametrize("shape", [(5, 7), (3000, 1), (1, 3000), (1500, 1500)])
 def test_grey_in_blocks_is_grey_at_once(shape: tuple[int, int]) -> None:
     values = np.random.default_rng(0).integers(0, 4096, shape).astype(np.uint16)

@@ -229,7 +229,7 @@ def test_another_way_than_when_it_was_cut_is_an_error_that_says_what_to_do() -> 
     freeze(model, "a")
     parts = cut(model, X)
     model.switch = True
-    with pytest.raises(CutError, match=r"did not read when it was cut.*: train without the cache"):
+    with pytest.raises(CutError, match=r"did not read when it was cut.*: go without the cache"):
         parts.suffix(*parts.prefix(X))
 
 
@@ -249,12 +249,38 @@ def test_layers_are_their_own_again_behind_each_call(make: Callable[[], nn.Modul
 BIG = X + 60 * torch.tensor([-1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0])[:, None]  # some of these rows go other ways
 
 
+class Inner(nn.Module):
+    """A layer with settings of every kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.scale, self.scales, self.table = (
+            nn.Parameter(torch.ones(4).double()),
+            1.0,
+            [1.0],
+            torch.ones(4),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight * self.scale * self.scales[0] * self.table
+
+
+class Settings(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.eye(4).double()), nn.Parameter(torch.zeros(4).double())
+        self.inner, self.scale = Inner(), 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(nn.functional.linear(x, self.weight, self.bias)) * self.scale
+
+
 class Rarely(ThreeLayers):
     """A forward that does something to what frozen layers return where a row is large."""
 
     def __init__(self, rarely: Callable[[Any, Tensor], Tensor]) -> None:
         super().__init__()
-        self.a2, self.rarely = nn.Linear(4, 4).double(), rarely
+        self.a2, self.rarely = Settings(), rarely
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.a(x)
@@ -283,7 +309,7 @@ def into_rows(model: Rarely, y: Tensor) -> Tensor:
 
 
 def other_weights(model: Rarely, y: Tensor) -> Tensor:
-    weights = {"weight": model.a2.weight * 2, "bias": model.a2.bias}
+    weights = {"weight": model.a2.weight * 2}
     return torch.func.functional_call(model.a2, weights, (y,))
 
 
@@ -291,7 +317,33 @@ def scaled(model: Rarely, y: Tensor) -> Tensor:
     return y * 2
 
 
-RARE = {step.__name__: step for step in (by_data, by_array, in_place, into_rows, other_weights, scaled)}
+def other_setting(model: Rarely, y: Tensor) -> Tensor:
+    model.a2.scale = 2.0
+    return y
+
+
+def setting_inside(model: Rarely, y: Tensor) -> Tensor:
+    model.a2.inner.scale = torch.tensor(2.0)
+    return y
+
+
+def item_inside(model: Rarely, y: Tensor) -> Tensor:
+    model.a2.inner.scales[0] = 2.0
+    return y
+
+
+def filled_inside(model: Rarely, y: Tensor) -> Tensor:
+    model.a2.inner.table.fill_(2.0)
+    return y
+
+
+RARE = {
+    step.__name__: step
+    for step in (
+        *(by_data, by_array, in_place, into_rows, other_weights, scaled),
+        *(other_setting, setting_inside, item_inside, filled_inside),
+    )
+}
 
 
 @pytest.mark.parametrize("name", RARE)
@@ -304,7 +356,7 @@ def test_rows_that_go_other_ways_than_when_it_was_cut_are_exact(name: str) -> No
     try:
         assert_exact(replace(case, inputs=(BIG,)), model, parts)
     except CutError as error:
-        assert "train without the cache" in str(error)  # noqa: PT017 - a line in time is right too
+        assert "go without the cache" in str(error)  # noqa: PT017 - a line in time is right too
 
 
 class SetsScale(ThreeLayers):

@@ -119,3 +119,12 @@ def test_who_asks_keeps_nobody_out(run: Path) -> None:
         with claimed(run):
             time.sleep(0.005)
     os.waitpid(child, 0)
+
+
+def test_who_asks_is_not_taken_for_one_who_trains(tmp_path: Path) -> None:
+    import fcntl
+
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)  # as another who asks holds it for a moment
+    assert not is_claimed(tmp_path)
+    os.close(descriptor)
