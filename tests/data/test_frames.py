@@ -158,4 +158,4 @@ def test_a_feature_of_the_source_is_no_target() -> None:
 def test_a_group_in_two_splits_is_named_as_it_is_written() -> None:
     table = pd.DataFrame({"a": np.arange(4.0), "y": ["u", "v"] * 2, "part": ["train", "train", "test", "test"]})
     with pytest.raises(DataError, match="group 7 stands in train and in test"):
-        load(table.assign(patient=7), target="y", split_column="part", group_by="patient")
+        load(table.assign(patient=[7, 8, 7, 9]), target="y", split_column="part", group_by="patient")
