@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from reuse.layers.preserving import CONTAINERS
+
 Answer = Callable[[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 """Function that answers a call of a layer: its name, its forward, arguments and keywords."""
 
@@ -39,7 +41,7 @@ class _Answered:
 
     def __init__(self, name: str, module: nn.Module, answer: Answer):
         self.name, self.module, self.answer = name, module, answer
-        self.forward, self.parts = module.forward, _Parts(module)
+        self.forward, self.parts = module.forward, HeldParts(module)
         self.__wrapped__ = module.forward  # whose signature this has
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -53,7 +55,7 @@ class _Answered:
         return self.forward if copy is None else MethodType(type(self.module).forward, copy)
 
 
-class _Parts:
+class HeldParts:
     """What a layer and those in it hold: attributes, weights, buffers, and what lists and dictionaries among them hold.
 
     Values are compared as objects, and weights by how often they were written into: one written into by its `data` is
@@ -75,13 +77,13 @@ class _Parts:
             for name, value in vars(module).items():
                 if name != "forward":
                     held.append(value)
-                    if isinstance(value, list | tuple):
-                        held += value
-                    elif isinstance(value, dict):
+                    if isinstance(value, dict):
                         held += value.values()
-        return held, [version(value) for value in held if isinstance(value, Tensor)]
+                    elif isinstance(value, (tuple, *CONTAINERS)):
+                        held += value
+        return held, [_version(value) for value in held if isinstance(value, Tensor)]
 
 
-def version(tensor: Tensor) -> int:
+def _version(tensor: Tensor) -> int:
     """Return how often a tensor was written into; 0 where torch does not count it."""
     return 0 if tensor.is_inference() else tensor._version

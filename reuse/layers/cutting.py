@@ -35,6 +35,7 @@ ROWS = (2, 3, 8)  # a model is called on these batch sizes; it is observed and i
 # are whole numbers or masks, each adds up to two that are checked alone; 8 more try numbers that had to be changed.
 # Where the forward itself runs behind the cut it is followed on 15 more, 27 where it draws random numbers.
 ROWS_COMPUTED = 73
+LAST_ENGINE = "own forward"  # where torch.fx and torch.export fail; that it fails too says nothing more
 
 
 def cut(model: nn.Module, example: Given, *, keep: Collection[str] = ()) -> Cut:
@@ -126,7 +127,7 @@ def _cut_by_fx(task: Task) -> Cut:
     return checked(best, task)
 
 
-def _try_inside(task: Task) -> tuple["Attempt", frozenset[str]]:
+def _try_inside(task: Task) -> tuple[Attempt, frozenset[str]]:
     """Return the first attempt of torch.fx, and the modules that it entered: frozen ones where else nothing is cut."""
     entered: frozenset[str] = frozenset()
     first: NothingToCacheError | None = None
@@ -165,7 +166,6 @@ def _is_late(node: fx.Node, side: DividedGraph) -> bool:
 
 
 _ENGINES: dict[str, Callable[[Task], Cut]] = {"torch.fx": _cut_by_fx, "torch.export": _cut_by_export}
-LAST_ENGINE = "own forward"  # where these two fail; that it fails too says nothing more
 
 
 def _modules_at_frontier(parts: Cut) -> set[str]:

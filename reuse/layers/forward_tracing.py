@@ -7,15 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from reuse.layers.answering import answered_by
+from reuse.layers.answering import HeldParts, answered_by
 from reuse.layers.attributes import dotted, outside
 from reuse.layers.example import Example
+from reuse.layers.numbering import Number, NumberedTensors, same_numbers, with_tensors
 from reuse.layers.own_forward import MODEL, Call, OwnForward, Slot, call_key
-from reuse.layers.preserving import CONTAINERS, unchanged_state
+from reuse.layers.preserving import unchanged_state
 from reuse.layers.probing import NOTHING, Moving
 from reuse.layers.randomness import RandomSources, States, same_states
 from reuse.layers.recording import Untraceable
-from reuse.layers.stand_ins import Number, NumberedTensors, StandIn, fetched, same_numbers, with_tensors
+from reuse.layers.stand_ins import StandIn, fetched
 from reuse.layers.structure import graph_argument, leaves, map_tensors, tensors_in
 from reuse.layers.tracer import argument_names
 from reuse.layers.tracing import TracedModel
@@ -53,8 +54,10 @@ def trace_own_forward(
         model: any module, in its present mode.
         example: what it is called with, of at least three rows.
         moving: what its calls move. Attributes may move, as it is the forward itself that assigns them.
-
         called: names of layers that the forward is to call itself.
+
+    Returns:
+        The graph; its last call is of an `OwnForward`, under the name `MODEL`.
 
     Raises:
         Untraceable: another number of rows goes other ways, or nothing that holds rows is read; the forward counts its
@@ -131,10 +134,10 @@ def _steady_value(
     """
     given, random = with_tensors(lambda at: values[at].clone(), asked), RandomSources(module)
     with unchanged_state(module):
-        states, held = random.states(), _held(module)
+        states, held = random.states(), HeldParts(module)
         buffers = [buffer.clone() for buffer in module.buffers()]
         value = forward(*given[0], **given[1])
-        moved = _held(module) != held or not same_states(states, random.states())
+        moved = held.changed() or not same_states(states, random.states())
         moved = moved or not all(map(same_numbers, module.buffers(), buffers))
     before = [values[part.at] for part in leaves(asked) if isinstance(part, Number)]
     after, returned = list(tensors_in(given)), [part for part in leaves(value) if part is not None]
@@ -144,12 +147,6 @@ def _steady_value(
         return None
     memory = {part.untyped_storage().data_ptr() for part in (*after, *returned)}
     return (value,) if len(memory) == len(after) + len(returned) else None
-
-
-def _held(module: nn.Module) -> list[tuple[str, int, int]]:
-    """Return which objects a layer and those in it hold, by name, and how much containers hold."""
-    values = [(name, value) for one in module.modules() for name, value in vars(one).items() if name != "forward"]
-    return [(name, id(value), len(value) if isinstance(value, CONTAINERS) else 0) for name, value in values]
 
 
 def _may_be_answered(module: nn.Module) -> bool:

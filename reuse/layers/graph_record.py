@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import get_overridable_functions, resolve_name
 
+from reuse.layers.numbering import Number
 from reuse.layers.own_forward import MODEL, Call, OwnForward, Slot
 from reuse.layers.sequences import WHOLE_CALLS, to_longest
-from reuse.layers.stand_ins import Number
 from reuse.layers.suffix import RENAMED
 
 Record = dict[str, Any]

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from reuse.errors import CutError
 from reuse.layers.answering import answered_by
-from reuse.layers.stand_ins import NumberedTensors, StandIn, text_of, with_tensors
+from reuse.layers.numbering import NumberedTensors, text_of, with_tensors
+from reuse.layers.stand_ins import StandIn
 
 MODEL = ""  # the target of the call that stands for a whole forward: torch's name for the model itself
 
