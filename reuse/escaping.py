@@ -37,6 +37,11 @@ def shortened(text: str, most: int) -> str:
     return f"{text[: most - end]} … ({len(text) - most} characters) … {text[-end:]}"
 
 
+def beginning(name: object) -> str:
+    """Return the beginning of a name that no file system takes, as it is too long."""
+    return f"{str(name)[:60]}…"
+
+
 def spreadsheet_cell(text: str) -> str:
     """Return a text that a spreadsheet shows and does not compute: in front of what begins like a formula stands a `'`.
 

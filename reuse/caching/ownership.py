@@ -17,6 +17,7 @@ from reuse.caching import files
 from reuse.caching.labelling import WORDS_ON_FILE
 from reuse.caching.prefix_record import RECORD, USED, read_record
 from reuse.errors import CacheError, UsageError
+from reuse.escaping import beginning
 
 KEY = re.compile(r"[0-9a-f]{32}")
 SEGMENT = re.compile(r"segment-(\d{6,})(-\d+)?\.h5")
@@ -30,7 +31,6 @@ FILES = re.compile(
 OWN = (FILES, SEGMENT, ASIDE)
 UNFINISHED = re.compile(r"journal|salvaged\.h5")
 HERE = re.compile(r"\.made-here-([0-9a-f]+)-([0-9a-f]+)")
-SHOWN = 60  # characters of a name that no file system takes
 HEAD_BYTES = 2**16  # of a file, where its words stand
 
 
@@ -107,8 +107,8 @@ def refuse_long_names(root: Path) -> None:
         _ = (root / ("0" * 32) / "building" / "segment-000000.h5").exists()
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            shown = f"{str(root)[:SHOWN]}…"
-            raise UsageError(f"cache-dir is a name too long for a folder: {shown}; give a shorter one") from error
+            what = f"cache-dir is a name too long for a folder: {beginning(root)}"
+            raise UsageError(f"{what}; give a shorter one") from error
 
 
 def was_made_here(root: Path) -> bool:

@@ -10,6 +10,7 @@ import click
 
 from reuse.cli.saying import say
 from reuse.errors import ReuseError
+from reuse.escaping import beginning
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C has ended, as shells have it."""
@@ -17,7 +18,6 @@ INTERRUPTED = 130
 AGAIN = "interrupted: the same command begins anew, and finds the activations that are cached by now"
 ELSEWHERE = "interrupted: the same command begins again"
 TRAINING = ("pretrain", "finetune", "sweep")
-SHOWN = 60  # characters of a name that no file system takes
 
 
 class AnsweredError(click.ClickException):
@@ -61,7 +61,7 @@ def failure_of(error: BaseException, arguments: Sequence[str]) -> Failure | None
         reason = (str(error).splitlines() or ["there is no more"])[0]
         return Failure(f"not enough memory ({reason}): give fewer rows, or a smaller model", 1)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        return Failure(one_line(f"a name is too long: {str(error.filename)[:SHOWN]}…; give a shorter one"), 2)
+        return Failure(one_line(f"a name is too long: {beginning(error.filename)}; give a shorter one"), 2)
     return None
 
 

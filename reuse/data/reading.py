@@ -25,6 +25,7 @@ from reuse.data.several import are_rows_of_several
 from reuse.data.table_files import read_csv, read_parquet, source_of_table
 from reuse.data.torch_datasets import is_dataset, read_dataset
 from reuse.errors import DataError, UnknownNameError, UsageError
+from reuse.escaping import beginning
 from reuse.menus import suggest
 
 READERS: dict[str, Callable[[Path, Options], RawData]] = {
@@ -41,7 +42,6 @@ READERS: dict[str, Callable[[Path, Options], RawData]] = {
     ".bz2": read_image_archive,
 }
 OPENML = "openml:"
-SHOWN = 60  # characters of a name that no file system takes
 NAMES_OF_COLUMNS = ("target", "ignore", "group_by", "split_column", "sample_weight", "text")
 
 
@@ -112,7 +112,7 @@ def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError as error:  # its name is too long
-        raise DataError(f"{str(path)[:SHOWN]}… is no name of a file or folder: {error.strerror}") from error
+        raise DataError(f"{beginning(path)} is no name of a file or folder: {error.strerror}") from error
 
 
 def _read_path(spec: str, options: Options) -> RawData:
