@@ -120,16 +120,17 @@ def check_file(path: str | Path) -> None:
     check_fits(needed)
 
 
-def check_fits(needed: int) -> None:
+def check_fits(needed: int, most: int | None = None) -> None:
     """Raise where something would not fit in memory.
 
     Args:
         needed: its bytes.
+        most: the bytes that it may take; None: as many as one file may.
 
     Raises:
         UnfitFileError: the message says how much it would take.
     """
-    if needed > (most := room()):
+    if needed > (most := room() if most is None else most):
         raise UnfitFileError(
             f"it would take {format_bytes(needed)}, and a file may take {format_bytes(most)} of memory"
         )

@@ -1,4 +1,4 @@
-"""Arrays by name in .npz and HDF5 files: nothing in them leads elsewhere, or says that it is larger than it is."""
+"""Arrays by name in .npz files: none in them says that it is larger than it is."""
 
 import math
 import struct
@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal
 
-import h5py
 import numpy as np
 
-from reuse.data.split_names import CELL_NAMES
 from reuse.errors import DataError
-from reuse.files import UnfitFileError, check_fits, check_regular, open_regular
+from reuse.files import UnfitFileError, check_fits, open_regular
 
 NOT_READ = (
     OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
@@ -50,22 +48,6 @@ def arrays_of_npz(path: Path, expected: str, *, mapped: bool = False) -> dict[st
         raise DataError(
             f"{path} cannot be read as .npz without pickles ({error}): save plain arrays {expected}"
         ) from error
-
-
-def arrays_of_h5(path: Path) -> dict[str, Any]:
-    """Return the arrays of an HDF5 file by name; those of groups called train, valid or test as `x_train` and so on.
-
-    Raises:
-        DataError: it cannot be read, would not fit in memory, or is put together of other files.
-    """
-    try:
-        check_regular(path.stat())
-        with h5py.File(path, "r", locking=False) as file:
-            items = dict(_datasets(file, set()))
-            check_fits(sum(item.nbytes for item in items.values()))
-            return {name: _read_dataset(item) for name, item in items.items()}
-    except (*NOT_READ, KeyError) as error:  # h5py raises these over what is damaged
-        raise DataError(f"{path} cannot be read as HDF5 with strings in UTF-8 ({error})") from error
 
 
 def _mapped(path: Path, file: BinaryIO) -> Iterator[tuple[str, np.ndarray]]:
@@ -108,32 +90,3 @@ def _declared_bytes(array: IO[bytes]) -> int:
         return 0
     shape, _, dtype = read(array)
     return math.prod(shape) * dtype.itemsize
-
-
-def _datasets(group: h5py.Group, seen: set[int], inside: str = "") -> Iterator[tuple[str, h5py.Dataset]]:
-    """Yield the data sets of a group and of those in it, each group once, however many links lead to it.
-
-    Raises:
-        UnfitFileError: numbers are in other files.
-    """
-    seen.add(h5py.h5o.get_info(group.id).addr)
-    for name in group:
-        link = group.get(name, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            raise UnfitFileError(f"{inside}{name} is a link to another file, {link.filename}: copy what it leads to")
-        item = group[name]
-        if isinstance(item, h5py.Group) and h5py.h5o.get_info(item.id).addr not in seen:
-            yield from _datasets(item, seen, f"{inside}{name}/")
-        elif isinstance(item, h5py.Dataset):
-            if item.is_virtual or item.external:
-                raise UnfitFileError(f"{inside}{name} is put together of other files: copy it into one")
-            part = CELL_NAMES.get(inside[:-1].lower())
-            yield (f"{inside}{name}" if part is None else f"{name}_{part}"), item
-
-
-def _read_dataset(item: h5py.Dataset) -> Any:
-    """Return a data set as an array; strings, which h5py reads as bytes, are decoded."""
-    if h5py.check_string_dtype(item.dtype) is None:
-        return item[()]
-    # Objects, as arrays of texts give each row the room that the longest takes.
-    return np.asarray(item.asstr("utf-8")[()], object)

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reuse.data.array_containers import arrays_of_h5, arrays_of_npz
+from reuse.data.array_containers import arrays_of_npz
 from reuse.data.arrays import CHANNEL_COUNTS, ArraySamples, as_samples
 from reuse.data.dataset import SPLITS
 from reuse.data.file_digests import state_of
 from reuse.data.frame_pairs import read_frames
 from reuse.data.frames import is_frame
+from reuse.data.h5_files import arrays_of_h5
 from reuse.data.image_reading import read_images
 from reuse.data.images import ImageSamples
 from reuse.data.known_rows import FileRows

@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from attacks.test_odd_files import GB, MB, RIGHT, TRAIN, array_header, zeros_deflated
+from attacks.test_odd_files import GB, MB, TRAIN, array_header, zeros_deflated
 from limited import Answer, answers
 from reuse.data.parquet_sizes import check_parquet
 from reuse.data.pictures import TooManyPixelsError, decode
@@ -67,14 +66,6 @@ def many_arrays(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(5000):
             archive.writestr(f"array number {number}.npy", array_header((1,)) + bytes(4))
-
-
-def one_long_text(path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        file["y"] = np.arange(20_000) % 2
-        texts = file.create_dataset("x", (20_000,), h5py.string_dtype())
-        texts[:] = ["some words"] * 20_000
-        texts[7] = "z" * MB
 
 
 def long_cell(path: Path) -> None:
@@ -127,7 +118,6 @@ CASES: dict[str, tuple[Callable[[Path], None], tuple[object, ...], tuple[str, ..
     "metadata.parquet": (deep_metadata, (), ("parquet",)),
     "header.npz": (deep_header, (), (".npz",)),
     "many.npz": (many_arrays, (), ("array number 0", "expected x and y")),
-    "long.h5": (one_long_text, (), RIGHT),
     "cell.csv": (long_cell, (), ("column 'a'", "put a letter before categories")),
     "number.csv": (long_number, (), ("column 'a'",)),
     "16 bits.csv": (in_16_bits, (), ("UTF-8",)),
