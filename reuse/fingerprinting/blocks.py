@@ -10,7 +10,7 @@ from types import FunctionType
 
 from torch.nn import Module
 
-from reuse.fingerprinting.own_code import KnownParts
+from reuse.fingerprinting.own_parts import KnownParts
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,14 @@ from reuse.fingerprinting.digests import digest
 from reuse.fingerprinting.environment import base_versions, numerics
 from reuse.fingerprinting.modes import modes
 from reuse.fingerprinting.modules import describe_module, graph_components, hook_components
-from reuse.fingerprinting.own_code import Names, OwnCode
+from reuse.fingerprinting.own_code import OwnCode
+from reuse.fingerprinting.own_parts import Names
 from reuse.fingerprinting.values import Description
 
-OWN = "own"
-NAMED = frozenset({"attributes", "code", "graph", "hooks", "modes", "patches", "preprocessing", "versions"})
+OWN, SURROUNDINGS = "own", "surroundings"
+NAMED = frozenset(
+    {"attributes", "code", "graph", "hooks", "modes", "patches", "preprocessing", SURROUNDINGS, "versions"}
+)
 TOLD = frozenset({"code", "patches", "versions"})
 Components = dict[str, str]
 Describe = Callable[[Description], Components]
@@ -119,6 +122,8 @@ def _components(
         components |= {f"modes/{number}": description.text(mode) for number, mode in enumerate(modes())}
         components |= {f"code/{name}": text for name, text in description.code().items()}
         components |= {f"patches/{name}": text for name, text in description.patches().items()}
+        if description.own is not None:
+            components |= {f"{SURROUNDINGS}/{name}": text for name, text in description.own.surroundings().items()}
         versions = description.packages | base_versions(cache_format)
         return components | {f"versions/{name}": text for name, text in versions.items()}
 
@@ -130,6 +135,7 @@ def _components(
     told = {
         name: text for name, text in components.items() if name in own or name.partition("/")[0] in ("code", "versions")
     }
+    told |= {name: text for name, text in own.items() if name.startswith(f"{SURROUNDINGS}/")}
     return told | {OWN: digest(json.dumps(own, sort_keys=True))}
 
 

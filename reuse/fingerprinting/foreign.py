@@ -4,6 +4,7 @@ import inspect
 import operator
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 
@@ -28,8 +29,7 @@ MEANT = {
     "getdoc": "__doc__",
 }
 LOADERS = frozenset({"import_module", "__import__", "modules"})
-PLAIN = (bool, int, float, complex, str, tuple, list, dict, set, frozenset)
-MATHEMATICAL = frozenset({"torch", "numpy"})  # modules whose constants are those of mathematics
+CONSTANTS = (bool, int, float, complex, str, tuple, list, set, frozenset)
 
 
 def bases_read(kind: type, owns: Callable[[object], bool]) -> frozenset[str]:
@@ -52,8 +52,28 @@ def is_patchable(module: ModuleType, value: object) -> bool:
     """Return whether a member of an installed module may be another one than its version says, and can be described."""
     if isinstance(value, FunctionType | BuiltinFunctionType):
         return True
-    name = module.__name__
-    return isinstance(value, PLAIN) and name not in MATHEMATICAL and name.split(".")[0] not in sys.stdlib_module_names
+    tables = () if module.__name__.split(".")[0] in sys.stdlib_module_names else (dict,)  # `sys.modules`
+    return isinstance(value, (*CONSTANTS, *tables))
+
+
+def settings_among(module: ModuleType, names: frozenset[str]) -> Iterator[tuple[str, object]]:
+    """Yield what a module of torch tells under some names without a variable of that name: flags of its backends.
+
+    Those of an object in it, such as `torch.backends.cuda.matmul`, are told as well.
+    """
+    if not module.__name__.startswith("torch."):
+        return
+    told: list[tuple[str, object]] = [("", module)] if type(module) is not ModuleType else []
+    told += [(f"{name}.", value) for name, value in code.members_of(module, names) if _is_backend(value)]
+    for label, owner in told:
+        for name in sorted(names - vars(owner).keys()):
+            with suppress(Exception):  # whatever torch raises for a setting that this build of it lacks
+                if isinstance(value := getattr(owner, name), CONSTANTS):
+                    yield label + name, value
+
+
+def _is_backend(value: object) -> bool:
+    return type(value).__module__.startswith("torch.backends") and not isinstance(value, ModuleType)
 
 
 def modules_named(function: CodeType) -> Iterator[ModuleType]:

@@ -21,6 +21,7 @@ RATE = "p"
 HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 GLOBAL_HOOKS = ("_global_forward_pre_hooks", "_global_forward_hooks")
 GLOBAL_HOOK_FLAGS = ("_global_forward_hooks_with_kwargs", "_global_forward_hooks_always_called")
+KEYWORDS = "_forward_pre_hooks_with_kwargs"  # the flag of hooks that give a forward keywords of any name
 HOOK_FLAGS = ("_forward_pre_hooks_with_kwargs", "_forward_hooks_with_kwargs", "_forward_hooks_always_called")
 # torch's own and no subclasses: a user's class may use its rate when it evaluates too.
 DROPOUTS = frozenset({nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout})
@@ -200,6 +201,8 @@ def _hooks(path: str, module: Module, description: Description) -> Iterator[Comp
                     set_for := sorted(numbers[key] for key in vars(module)[flag] if key in numbers)
                 ):
                     yield f"hooks/{path}/{flag.strip('_')}", str(set_for)
+                    if description.own is not None and flag == KEYWORDS:
+                        description.own.keywords_made_up = True
 
 
 def _children(module: Module) -> Iterator[str]:

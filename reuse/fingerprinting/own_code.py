@@ -8,22 +8,20 @@ variable, or code that has moved to another file, makes the same digest. Of a cl
 import builtins
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import FunctionType, ModuleType
-from typing import Any
 
 import torch
 
 from reuse.fingerprinting import digests as code
 from reuse.fingerprinting.digests import digest, module_name
-from reuse.fingerprinting.foreign import MEANT, bases_read, is_lookup, is_patchable, modules_named
+from reuse.fingerprinting.foreign import MEANT, bases_read, is_lookup, is_patchable, modules_named, settings_among
 from reuse.fingerprinting.kernels import kernels_among
+from reuse.fingerprinting.keywords import makes_up_keywords
 from reuse.fingerprinting.kinds import NOT_COMPUTING
 from reuse.fingerprinting.nameless import arguments, code_text, global_names
+from reuse.fingerprinting.own_parts import KnownParts, Made, Names, Parts, Said, identity, plain
 from reuse.fingerprinting.reading import closed, is_read, reads_of
-
-Names = frozenset[str] | None
-"""Names that are read; None: any may be."""
+from reuse.fingerprinting.surroundings import TEXTS, surroundings_of
 
 # What torch calls of a module by these names, whoever defines them.
 ENTRIES = frozenset({"forward", "_call_impl", "_slow_forward", "_wrapped_call_impl"})
@@ -31,42 +29,6 @@ MAKERS = frozenset({"__init__", "__new__", "__post_init__"})
 CATCH_ALL = frozenset({"__setattr__", "__getattr__", "__getattribute__", "__delattr__"})
 # To change one of these changes nothing else.
 COUNTERS = (int, float, complex, str, bytes, list, dict, set, deque, Counter, defaultdict)
-
-
-class Said(str):
-    """Part of a description that is text already."""
-
-    __slots__ = ()
-
-
-@dataclass(frozen=True)
-class Made:
-    """A class that code may make objects of, so that it counts how they are made."""
-
-    kind: type
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a function or class consists of, whoever describes it.
-
-    Attributes:
-        thing: the function or class.
-        parts: labels and values.
-        receivers: by id of a method, the variable that holds its object.
-        also_read: names that count as read because of it.
-        asked: modules of which it matters whether they are the user's own.
-    """
-
-    thing: object
-    parts: list[tuple[str, object]]
-    receivers: dict[int, str]
-    also_read: set[str]
-    asked: set[str]
-
-
-KnownParts = dict[tuple[Names, int, bool], Parts]
-"""Parts by the names that are read, and by what they are of: true as long as nothing is changed."""
 
 
 class OwnCode:
@@ -91,8 +53,10 @@ class OwnCode:
         self._parts: dict[tuple[int, bool], tuple[object, list[tuple[str, object]]]] = {}
         self._receivers: dict[int, str] = {}
         self._also_read = set[str]()  # properties that can be set, and what is changed in place and is no counter
-        self._keys = set[str]()  # of dictionaries, which arguments may be given by
+        self._keys = set[str]()  # texts, which arguments may be given by
         self._looks_up = False  # whether a value was met that looks up any names
+        self._prints = False  # whether one was met that makes texts of values
+        self.keywords_made_up = False  # whether arguments may be given by any names
 
     def owns(self, thing: object) -> bool:
         """Return whether a value is a function or class of the user's own."""
@@ -100,31 +64,39 @@ class OwnCode:
 
     def note(self, value: object) -> None:
         """Take notice of a value that is described: keys may name arguments, and some functions look up any name."""
-        if isinstance(value, Mapping):
+        if isinstance(value, str):
+            self._keys.add(value)
+        elif isinstance(value, Mapping):
             self._keys.update(key for key in value if isinstance(key, str))
         elif is_lookup(value):
             self._looks_up = True
+        elif any(value is made for made in TEXTS):
+            self._prints = True
 
     def describe(self, root: object) -> str:
         """Return the digest of a function or class, or `Made` of one, with all of the user's own that it reaches."""
-        places, queue, lines = {_identity(root): 0}, [root], list[str]()
+        places, queue, lines = {identity(root): 0}, [root], list[str]()
         for thing in queue:  # it grows
             for label, value in self._parts_of(thing):
                 if isinstance(value, Made) or self.owns(value):
-                    if _identity(value) not in places:
-                        places[_identity(value)] = len(queue)
+                    if identity(value) not in places:
+                        places[identity(value)] = len(queue)
                         queue.append(value)
-                    lines.append(f"{label} #{places[_identity(value)]}")
+                    lines.append(f"{label} #{places[identity(value)]}")
                 else:
                     lines.append(f"{label} {value if isinstance(value, Said) else self._text(value)}")
             lines.append("")
         return digest("\n".join(lines))
 
     def describe_module(self, module: ModuleType) -> str:
-        """Return the digest of what the code that was met reads of a module of the user's own."""
-        names = frozenset(vars(module)) if self.names is None else self.names
-        found = self._members("", module, names, {id(module)})
-        return digest("\n".join(f"{label} {self._text(_plain(value))}" for label, value in found))
+        """Return the digest of what the code that was met reads of a module that a value is; "" where it is nothing.
+
+        Of an installed one that is what may have been exchanged, and whose names the code spells out.
+        """
+        everything = frozenset(vars(module)) if self._is_own(module.__name__) else frozenset[str]()
+        found = self._members("", module, everything if self.names is None else self.names, {id(module)})
+        lines = [f"{label} {self._text(plain(value))}" for label, value in found]
+        return digest("\n".join(lines)) if lines else ""
 
     def counts(self, kind: type, name: str, value: object) -> bool:
         """Return whether an attribute of a module of a class may have to do with what it computes."""
@@ -148,18 +120,26 @@ class OwnCode:
     def read(self) -> Names:
         """Return the names that the code met so far may read; None where that may be any."""
         names, kept = set(self._also_read), set[tuple[str, str]]()
-        if self._looks_up or any(not CATCH_ALL.isdisjoint(vars(_plain(thing))) for thing, _ in self._parts.values()):
+        if self._looks_up or any(not CATCH_ALL.isdisjoint(vars(plain(thing))) for thing, _ in self._parts.values()):
             return None
+        codes = [function.__code__ for function, _ in self._functions()]
+        any_keyword = self.keywords_made_up or any(map(makes_up_keywords, codes))
         for function, receiver in self._functions():
             reads = reads_of(function.__code__, receiver)
             if reads.dynamic:
                 return None
-            names |= reads.names | self._keys.intersection(arguments(function.__code__))
+            given = arguments(function.__code__)
+            names |= reads.names.union(given) if any_keyword else reads.names | self._keys.intersection(given)
             kept |= reads.kept
-        for kind in [_plain(thing) for thing, _ in self._parts.values() if isinstance(_plain(thing), type)]:
+        for kind in [plain(thing) for thing, _ in self._parts.values() if isinstance(plain(thing), type)]:
             names |= bases_read(kind, self.owns)
         names |= {meant for name, meant in MEANT.items() if name in names}
         return closed(frozenset(names), frozenset(kept))
+
+    def surroundings(self) -> dict[str, str]:
+        """Return descriptions of what the code met so far may read of the program around it, by name."""
+        found = surroundings_of((function for function, _ in self._functions()), self._prints)
+        return {name: self._text(value) for name, value in found}
 
     def _functions(self) -> list[tuple[FunctionType, str | None]]:
         """Return the functions that were met, each with the variable that holds the object whose method it is."""
@@ -167,7 +147,7 @@ class OwnCode:
         return [(function, self._receivers.get(id(function))) for function in met]
 
     def _parts_of(self, thing: object) -> list[tuple[str, object]]:
-        key = _identity(thing)
+        key = identity(thing)
         if key not in self._parts:
             known = self._known.get((self.names, *key))
             if known is None:
@@ -186,8 +166,9 @@ class OwnCode:
             asked.add(module)
             return self._is_own(module)
 
-        alone, plain = OwnCode(self._text, is_own, self.names), _plain(thing)
-        parts = alone._function(plain) if isinstance(plain, FunctionType) else alone._class(plain, thing is not plain)
+        alone, itself = OwnCode(self._text, is_own, self.names), plain(thing)
+        made = thing is not itself
+        parts = alone._function(itself) if isinstance(itself, FunctionType) else alone._class(itself, made)
         return Parts(thing, list(parts), alone._receivers, alone._also_read, asked)
 
     def _function(self, function: FunctionType) -> Iterator[tuple[str, object]]:
@@ -271,17 +252,10 @@ class OwnCode:
                     yield from self._members(f"{label}.{name}", value, names, seen)
             elif own or self.owns(value) or is_patchable(module, value):
                 yield f"{label}.{name}", self._referred(value)
+        yield from ((f"{label}.{name}", value) for name, value in settings_among(module, names))
 
     def _referred(self, value: object) -> object:
         return Made(value) if isinstance(value, type) and self.owns(value) else value
-
-
-def _plain(thing: Any) -> Any:
-    return thing.kind if isinstance(thing, Made) else thing
-
-
-def _identity(thing: object) -> tuple[int, bool]:
-    return id(_plain(thing)), isinstance(thing, Made)
 
 
 def _has_foreign_base(kind: type, owns: Callable[[object], bool]) -> bool:

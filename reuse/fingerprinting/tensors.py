@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from reuse.fingerprinting.digests import array_text, tensor_text
-from reuse.fingerprinting.own_code import Names
+from reuse.fingerprinting.own_parts import Names
 from reuse.fingerprinting.reading import is_read
 
 PLAIN_TENSORS = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})

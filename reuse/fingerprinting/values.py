@@ -29,7 +29,8 @@ from reuse.fingerprinting.kinds import (
     TORCH_NAMES,
     package_of,
 )
-from reuse.fingerprinting.own_code import Made, Names, OwnCode
+from reuse.fingerprinting.own_code import OwnCode
+from reuse.fingerprinting.own_parts import Made, Names
 from reuse.fingerprinting.parts import parts_text
 from reuse.fingerprinting.patches import patches_below, patches_everywhere
 from reuse.fingerprinting.tensors import array_description, tensor_description, values_text
@@ -247,9 +248,10 @@ class Description:
         return f"{operator}{short(kernels)}"
 
     def _package(self, module: ModuleType) -> str:
-        if self.own is not None and self.is_own(module.__name__):
-            return f"package {self.own.describe_module(module)}"
-        return f"package {module.__name__}"
+        if self.own is None:
+            return f"package {module.__name__}"
+        name = "" if self.is_own(module.__name__) else f"{module.__name__} "
+        return f"package {name}{self.own.describe_module(module)}"
 
     def _container_or_object(self, value: object) -> str:
         kind = "" if type(value) in PLAIN_CONTAINERS else self.kind(type(value)) + " "

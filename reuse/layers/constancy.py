@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from reuse.layers.attributes import ReadAttribute
+from reuse.layers.batch_scales import scales_by_batch
 from reuse.layers.observing import Observation
 from reuse.layers.picking import picks_by_value
 from reuse.layers.probing import NOTHING, Moving
@@ -260,6 +261,8 @@ def mixes_rows(node: fx.Node, observed: ObservedGraph) -> bool:
     """
     small, large = observed.small.values, observed.large.values
     if node in observed.small.longest or mixes_sequences(node, small) or picks_by_value(node, small, large):
+        return True
+    if scales_by_batch(node, observed.targets.get(str(node.target))):
         return True
     few, many = small.get(node), large.get(node)
     if not (isinstance(few, Tensor) and isinstance(many, Tensor)):

@@ -12,11 +12,12 @@ import torch
 from attacks.few_rows import ODD, ROWS, change, load_few, rows
 from attacks.few_rows_classes import CLASSES
 from attacks.few_rows_code import FUNCTIONS
+from attacks.few_rows_outside import OUTSIDE
 from attacks.few_rows_values import VALUES
 from attacks.test_mutations import read
 from reuse.data.loading import load
 
-KINDS = FUNCTIONS | CLASSES | VALUES
+KINDS = FUNCTIONS | CLASSES | VALUES | OUTSIDE
 DATA = load((rows().numpy(), np.arange(ROWS) % 4))
 
 

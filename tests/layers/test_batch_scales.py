@@ -1,0 +1,71 @@
+"""Layers that round by a scale of the whole batch stay behind the cut, though no row of an example shows it."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from reuse.layers.cutting import cut
+from reuse.layers.freezing import freeze
+
+MARK = 0.777
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*quantiz:UserWarning", "ignore:.*quantiz:DeprecationWarning")
+
+
+class Quantised(nn.Module):
+    def __init__(self):
+        super().__init__()
+        layers = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+        self.layers = torch.ao.quantization.quantize_dynamic(layers, {nn.Linear})
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+class QuantisedByFunction(nn.Module):
+    def forward(self, x):
+        return torch.quantize_per_tensor_dynamic(x, torch.qint8, False).dequantize() * 3
+
+
+class Rare(nn.Module):
+    """Rows that begin with a mark go through one more layer."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.first, self.inner = nn.Linear(8, 8), inner
+
+    def forward(self, x):
+        h = self.first(x)
+        return torch.where((x[:, :1] - MARK).abs() < 1e-3, self.inner(h), h)
+
+
+def network(inner):
+    torch.manual_seed(0)
+    return nn.Sequential(Rare(inner), nn.Linear(8, 3)).eval()
+
+
+@pytest.mark.parametrize("inner", [Quantised, QuantisedByFunction])
+def test_what_a_row_becomes_does_not_depend_on_the_batch_that_it_was_stored_with(inner):
+    model = network(inner())
+    freeze(model, "0")
+    x = torch.rand(40, 8) * 0.5
+    parts = cut(model, x[:8])
+    x[7, 0] = MARK
+    stored = [parts.prefix(row[None]) for row in x]  # each row alone, and used in another company
+    together = [torch.cat(tensors) for tensors in zip(*stored, strict=True)]
+    for rows in (slice(0, 10), slice(0, 40), slice(5, 9)):
+        torch.testing.assert_close(parts.suffix(*(t[rows] for t in together)), model(x[rows]))
+    assert any(parameter is model[0].first.weight for parameter in parts.prefix.parameters())
+
+
+def test_a_layer_that_scales_each_row_by_itself_is_cut():
+    class ByRow(nn.Module):
+        def forward(self, x):
+            scale = x.abs().amax(1, keepdim=True) / 127
+            return F.relu((x / scale).round() * scale)
+
+    model = network(ByRow())
+    freeze(model, "0")
+    parts = cut(model, torch.rand(8, 8))
+    assert [tensor.shape for tensor in parts.frontier] == [(8,)]
