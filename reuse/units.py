@@ -1,9 +1,12 @@
 """Bytes, seconds and counts as people write them, and the words that go with a count."""
 
+import math
 import re
 
 from reuse.errors import UsageError
 
+PLAIN = (1e-4, 1e15)
+"""Numbers between these are written out; others have an exponent."""
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
@@ -39,6 +42,19 @@ def format_bytes(count: float) -> str:
         if count < 1000:
             return f"{count:.1f} {unit}"
     return f"{count / 1000:.1f} TB"
+
+
+def in_digits(value: float, digits: int = 5) -> str:
+    """Return a number with some digits that count, written out as tables have it, whole numbers wholly.
+
+    Example:
+        >>> in_digits(475000.0), in_digits(-122.2512), in_digits(169723.4), in_digits(1.5e-9)
+        ('475000', '-122.25', '169723', '1.5e-09')
+    """
+    if not PLAIN[0] <= abs(value) < PLAIN[1]:
+        return f"{value:.{digits}g}"
+    written = f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+    return written.rstrip("0").rstrip(".") if "." in written else written
 
 
 def format_epochs(count: int) -> str:

@@ -1,6 +1,6 @@
 """Several runs side by side: what they came to, and how sure the differences are, on the same rows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from reuse.reports.axes import LOOKS
 from reuse.reports.curves import LOSS, curve, metric_names
@@ -9,7 +9,7 @@ from reuse.reports.markup import Html, figures, joined, note, table, tag
 from reuse.reports.outcome import SPLIT_WORDS, Outcome
 from reuse.reports.pairing import Difference, common_places, paired_differences, refuse_to_compare
 from reuse.reports.record import RunRecord
-from reuse.reports.row_intervals import mcnemar_probability
+from reuse.reports.row_intervals import Interval, mcnemar_probability
 from reuse.reports.subject import Section, Subject
 from reuse.units import format_seconds, verb_of
 
@@ -18,7 +18,11 @@ def comparing_section(subjects: Sequence[Subject]) -> Section:
     """Return the runs beside each other; differences are counted from the first one."""
     records = [subject.record for subject in subjects]
     first, *others = subjects
-    parts = [_table(records), tag("h4", f"Differences from {first.record.name}, on the same rows")]
+    parts = [
+        _table(subjects),
+        *_told_intervals(subjects),
+        tag("h4", f"Differences from {first.record.name}, on the same rows"),
+    ]
     parts += [line for other in others for line in _difference(first, other)]
     return Section("Side by side", joined([*parts, tag("h4", "Curves"), *_curves(records)]))
 
@@ -62,26 +66,62 @@ def _disagreement(first_name: str, first: Outcome, second_name: str, second: Out
     return f"{told} (McNemar's exact test: p = {mcnemar_probability(one, two):.3g})."
 
 
-def _table(records: Sequence[RunRecord]) -> Html:
-    lines = [_facts(record) for record in records]
+def _table(subjects: Sequence[Subject]) -> Html:
+    lines = [_scores(subject) | _facts(subject.record) for subject in subjects]
     columns = list(dict.fromkeys(name for line in lines for name in line))
-    rows = [[record.name, *(line.get(name) for name in columns)] for record, line in zip(records, lines, strict=True)]
+    rows = [
+        [subject.record.name, *(line.get(name) for name in columns)]
+        for subject, line in zip(subjects, lines, strict=True)
+    ]
     return table(["run", *columns], rows, caption="Runs side by side", class_="numbers words")
 
 
-def _facts(record: RunRecord) -> dict[str, str]:
+def _told_intervals(subjects: Sequence[Subject]) -> Iterable[Html]:
+    if any(_intervals(subject, _measured_split(subject.record)) for subject in subjects):
+        yield note("Under each score its 95 % interval, over rows drawn again.")
+
+
+def _facts(record: RunRecord) -> dict[str, object]:
     manifest = record.manifest
-    frozen = manifest.phases[0].frozen if manifest.phases else ()
-    told = {
+    return {
         "model": manifest.model.spec if manifest.model else "",
         "data": manifest.data,
-        "frozen": ", ".join(frozen) or "nothing",
         "epochs": str(record.epochs),
         "training": format_seconds((record.told("seconds") or {}).get("train", 0.0)),
+        "frozen": tag("span", frozen_in_turn(record), class_="wrapping"),
     }
-    split = next((split for split in ("test", "valid") if split in record.metrics), "")
-    measured = record.metrics.get(split, {}).items()
-    return told | {f"{split} {name}": f"{value:.4g}" for name, value in measured if value is not None}
+
+
+def frozen_in_turn(record: RunRecord) -> str:
+    """Return in words what was frozen, and from which epoch on where that changed."""
+    phases = record.phases
+    told = [", ".join(phase.frozen) or "nothing" for phase in phases] or ["nothing"]
+    later = [f"from epoch {phase.epoch} {words}" for phase, words in zip(phases[1:], told[1:], strict=True)]
+    return "; ".join([told[0], *later])
+
+
+def _scores(subject: Subject) -> dict[str, object]:
+    """Return what a run recorded of the rows that it did not learn from, each score above its interval."""
+    split = _measured_split(subject.record)
+    intervals, measured = _intervals(subject, split), subject.record.metrics.get(split, {})
+    told: dict[str, object] = {}
+    for name, value in measured.items():
+        if value is not None:
+            own = intervals.get(name)
+            under = None if own is None else tag("small", f"{own.low:.4g} to {own.high:.4g}")
+            told[f"{split} {name}"] = joined([f"{value:.4g}", under])
+    return told
+
+
+def _measured_split(record: RunRecord) -> str:
+    return next((split for split in ("test", "valid") if split in record.metrics), "")
+
+
+def _intervals(subject: Subject, split: str) -> Mapping[str, Interval]:
+    """Return intervals where they are of the rows that the run was measured on."""
+    outcome = subject.outcome
+    is_same = outcome is not None and outcome.split == split and subject.arguments.data is None
+    return subject.intervals if is_same else {}
 
 
 def _curves(records: Sequence[RunRecord]) -> Iterable[Html]:

@@ -5,16 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from reuse.reports.markup import Html, folded, joined, note, table, tag
+from reuse.reports.markup import Html, folded, joined, note, table, tag, unbroken
 from reuse.reports.outcome import SPLIT_WORDS
 from reuse.reports.record import RunRecord
 from reuse.reports.row_intervals import Interval
-from reuse.reports.scores import score_intervals, scorer_of
+from reuse.reports.scores import scorer_of
 from reuse.reports.subject import Section, Subject, absent
 from reuse.reports.ways import ways_table
 from reuse.units import format_seconds
 
 MOST_RANKED = 20  # settings of a sweep
+SHORT = 7  # characters of a score that stands large
 ROUNDING = 1e-3  # by which a score may differ from the one that was recorded, on another device say
 
 
@@ -42,7 +43,7 @@ def _tiles(subject: Subject) -> Html:
     if outcome is None:
         why = subject.no_outcome
         return absent("Scores are those that the run recorded, without intervals", why)
-    scores, intervals = scorer_of(outcome)(np.arange(len(outcome.numbers))), score_intervals(outcome)
+    scores, intervals = scorer_of(outcome)(np.arange(len(outcome.numbers))), subject.intervals
     where = f"{len(outcome.numbers):,} {SPLIT_WORDS[outcome.split]} rows of {outcome.data}"
     tiles = tag("div", *(_tile(name, value, intervals[name]) for name, value in scores.items()), class_="tiles")
     said = note(f"Computed anew on {where}. The ranges are 95 % intervals.")
@@ -54,7 +55,7 @@ def _tile(name: str, value: float, interval: Interval) -> Html:
     return tag(
         "div",
         tag("span", name, class_="name"),
-        tag("span", _number(value), class_="value"),
+        tag("span", _number(value), class_="value" if len(_number(value)) <= SHORT else "value long"),
         tag("span", ends, class_="range"),
     )
 
@@ -121,9 +122,10 @@ def _epochs(record: RunRecord) -> str:
     return f"{record.epochs}{kept}" if record.epochs else ""
 
 
-def _time(record: RunRecord) -> str:
+def _time(record: RunRecord) -> Html:
     seconds: Mapping[str, float] = record.told("seconds") or {}
-    return ", ".join(f"{name} {format_seconds(value)}" for name, value in seconds.items() if value)
+    parts = [unbroken(f"{name} {format_seconds(value)}") for name, value in seconds.items() if value]
+    return Html(", ".join(parts))
 
 
 def _ranking(record: RunRecord) -> Html | None:

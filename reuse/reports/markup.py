@@ -76,6 +76,11 @@ def note(*parts: object) -> Html:
     return tag("p", *parts, class_="note")
 
 
+def unbroken(words: object) -> Html:
+    """Return words that stay on one line."""
+    return tag("span", words, class_="unbroken")
+
+
 def figure(caption: object, picture: Html, class_: str | None = None) -> Html:
     """Return a picture under its caption."""
     return tag("figure", tag("figcaption", caption), picture, class_=class_)

@@ -16,6 +16,7 @@ from reuse.reports.outcome import Outcome
 from reuse.reports.scores import row_losses
 from reuse.reports.subject import Section, Subject, empty_section
 from reuse.runs.models import LIKELY
+from reuse.units import in_digits
 
 SHOWN = 24
 LARGEST = 96  # pixels of a side
@@ -89,7 +90,7 @@ def _picture(outcome: Outcome, place: int, pixels: Tensor) -> Html:
         title=name,
         class_="coarse" if small else None,
     )
-    return tag("li", image, tag("span", tag("b", true), " as ", predicted))
+    return tag("li", image, tag("span", tag("b", true), " as ", predicted, tag("small", name)))
 
 
 def _rows(outcome: Outcome, places: np.ndarray, preprocessing: Preprocessing) -> Html:
@@ -126,7 +127,7 @@ def _table_row(row: np.ndarray, preprocessing: Preprocessing) -> dict[str, str]:
         inputs = values[start : start + column.width]
         names = [*column.categories, "others"]
         found[column.name] = (
-            f"{inputs[0]:.5g}" if column.is_numeric else (names[int(inputs.argmax())] if inputs.any() else "–")
+            in_digits(inputs[0]) if column.is_numeric else (names[int(inputs.argmax())] if inputs.any() else "–")
         )
         start += column.width
     return found
@@ -135,7 +136,7 @@ def _table_row(row: np.ndarray, preprocessing: Preprocessing) -> dict[str, str]:
 def _vector(row: np.ndarray, preprocessing: Preprocessing) -> dict[str, str]:
     """Return the values of a row of an array by their places from 1."""
     values = _unscaled(row, preprocessing) * preprocessing.divisor
-    return {f"column {place}": f"{value:.5g}" for place, value in enumerate(values.tolist(), 1)}
+    return {f"column {place}": in_digits(value) for place, value in enumerate(values.tolist(), 1)}
 
 
 def _unscaled(row: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
@@ -153,7 +154,7 @@ def _true(outcome: Outcome, place: int) -> str:
         return outcome.classes[int(target)]
     if outcome.task == "multilabel":
         return _labels(outcome, target > 0)
-    return ", ".join(f"{value:.5g}" for value in target.tolist())
+    return ", ".join(map(in_digits, target.tolist()))
 
 
 def _predicted(outcome: Outcome, place: int) -> str:
@@ -163,7 +164,7 @@ def _predicted(outcome: Outcome, place: int) -> str:
         return f"{outcome.classes[best]} {values[best]:.0%}"
     if outcome.task == "multilabel":
         return _labels(outcome, values > LIKELY)
-    return ", ".join(f"{value:.5g}" for value in values.tolist())
+    return ", ".join(map(in_digits, values.tolist()))
 
 
 def _labels(outcome: Outcome, has: np.ndarray) -> str:

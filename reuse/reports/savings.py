@@ -18,9 +18,15 @@ def describe_savings(record: RunRecord) -> Iterable[str]:
     rows, kind = cache.get("rows", {}), cache.get("kind", "disk")
     counted = f"{rows.get('computed', 0):,} rows computed, {rows.get('found', 0):,} found there"
     yield f"Cached: {format_bytes(cache.get('bytes', 0))} ({kind}); {counted}."
-    if "frozen_seconds" in plan and record.epochs:
-        cost = (record.told("seconds") or {}).get("cache", 0.0)
-        yield _seconds(plan["frozen_seconds"] * record.epochs, cost, record.epochs)
+    epochs = _epochs_with_all_frozen(record)
+    if epochs and plan.get("epochs") and {"without_cache", "later"} <= plan.keys():
+        spared = max(0.0, plan["without_cache"] - plan["later"]) / plan["epochs"] * epochs
+        yield _seconds(spared, (record.told("seconds") or {}).get("cache", 0.0), epochs)
+
+
+def _epochs_with_all_frozen(record: RunRecord) -> int:
+    """Return how many epochs went by before layers were unfrozen: those that the plan is about."""
+    return min([record.epochs, *(phase.epoch - 1 for phase in record.phases[1:2])])
 
 
 def _seconds(spared: float, cost: float, epochs: int) -> str:

@@ -1,6 +1,8 @@
 """A run in a report: what its folder tells, its model, and what that predicts, as far as they can be had."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import nn
 
@@ -11,6 +13,8 @@ from reuse.nn.encoders import encoder_of
 from reuse.reports.markup import Html, note
 from reuse.reports.outcome import Outcome, predict_rows
 from reuse.reports.record import RunRecord
+from reuse.reports.row_intervals import Interval
+from reuse.reports.scores import score_intervals
 from reuse.runs.folder import WEIGHTS
 from reuse.runs.models import SavedModel, load_model, load_whole
 from reuse.runs.tensor_files import load_tensors_file
@@ -36,6 +40,11 @@ class Subject:
     outcome: Outcome | None
     no_outcome: str
     arguments: ReportArguments
+
+    @cached_property
+    def intervals(self) -> Mapping[str, Interval]:
+        """The interval of each score of its outcome; none where there is no outcome."""
+        return {} if self.outcome is None else score_intervals(self.outcome)
 
 
 @dataclass(frozen=True)

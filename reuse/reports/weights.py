@@ -8,7 +8,7 @@ from torch import Tensor
 from reuse.errors import ReuseError
 from reuse.layout import is_several
 from reuse.reports.bars import histogram
-from reuse.reports.markup import Html, figures, joined, note, tag
+from reuse.reports.markup import Html, figures, joined, note, tag, unbroken
 from reuse.reports.mistakes import png
 from reuse.reports.record import RunRecord
 from reuse.reports.spacing import spread
@@ -43,9 +43,10 @@ def _histograms(tensors: Mapping[str, Tensor], record: RunRecord) -> Html:
 
 def _histogram(name: str, values: np.ndarray, record: RunRecord) -> Html:
     standing = standing_of(name, values.size, record)
-    spread = f"mean {values.mean():.3g}, standard deviation {values.std():.3g}"
-    said = f"{'×'.join(map(str, values.shape))}, {standing.words}; {spread}"
-    title = joined([tag("strong", name), tag("span", said, class_="quiet")])
+    form, mean = "×".join(map(str, values.shape)), unbroken(f"mean {values.mean():.3g}")
+    spread = unbroken(f"standard deviation {values.std():.3g}")
+    said = tag("span", f"{form}, {standing.words}; ", mean, ", ", spread, class_="quiet")
+    title = joined([tag("strong", name), said])
     return histogram(title, values, name=f"Weights of {name}", class_=f"bar {standing.kind}")
 
 

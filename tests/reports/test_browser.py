@@ -174,6 +174,24 @@ def test_wide_things_scroll_in_their_own_box_by_keys(pages: dict[str, Path], ope
     pytest.fail("the box does not move")
 
 
+PAPER = 718  # pixels between the margins of a sheet of A4
+BEYOND = """width => [...document.querySelectorAll('body *')].filter(e => {
+  if (e.closest('svg') || e.matches('.skip, .unseen')) return false;
+  const box = e.getBoundingClientRect();
+  return box.width > 0 && box.right > width + 1;
+}).map(e => e.outerHTML.slice(0, 90))"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_prints_light_and_whole_from_a_dark_screen(kind: str, pages: dict[str, Path], opened: Any) -> None:
+    page = opened(pages[kind], PAPER, "dark")
+    page.emulate_media(media="print")
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert [text for text in page.evaluate(TEXTS) if text[0] < CONTRAST] == []
+    assert int(page.evaluate("getComputedStyle(document.body).backgroundColor").split("(")[1].split(",")[0]) > 200
+    assert page.evaluate(BEYOND, PAPER) == []
+
+
 def test_each_link_leads_somewhere(pages: dict[str, Path], opened: Any) -> None:
     page = opened(pages["several"])
     assert (

@@ -62,3 +62,18 @@ def test_the_page_names_each_run_and_what_cannot_be_compared(runs: Path) -> None
     assert "McNemar" in body
     assert "pre is not compared row by row: the run was trained without labels" in body
     assert body.count("<polyline") >= 5
+
+
+def test_each_score_stands_above_its_interval_and_what_was_unfrozen_is_said(runs: Path) -> None:
+    subjects = [subject_of(runs / name) for name in ("frozen", "free")]
+    body = comparing_section(subjects).body
+    for subject in subjects:
+        right = outcome_of(subject.record.folder.path).right
+        interval = subject.intervals["accuracy"]
+        assert interval.low < right.mean() < interval.high
+        assert f"{right.mean():.4g}<small>{interval.low:.4g} to {interval.high:.4g}</small>" in body
+    assert ">hidden1; from epoch 4 nothing</span></td>" in body
+
+
+def test_intervals_of_other_rows_stand_under_no_score_of_the_run(runs: Path) -> None:
+    assert "<small>" not in comparing_section([subject_of(runs / "frozen", split="valid")] * 2).body

@@ -81,3 +81,10 @@ def test_words_of_a_text_come_back(tmp_path: Path, monkeypatch: object) -> None:
     assert subject.record.manifest.preprocessing is not None
     (content,) = row_contents(outcome, np.array([0]), subject.record.manifest.preprocessing)
     assert content["text"] == lines[outcome.numbers[0]].partition(",")[0]
+
+
+def test_each_picture_says_which_row_it_is_without_a_pointer(runs: Path) -> None:
+    outcome = outcome_of(runs / "odd <b>")
+    body = mistakes_section(subject_of(runs / "odd <b>")).body
+    told = re.findall(r"<small>([^<]+)</small>", body)
+    assert told == [outcome.names[place] for place in worst_places(outcome)]
