@@ -6,6 +6,7 @@ labelled rows, their penalty chosen by whole cross-validation. Regret is how man
 choice is there.
 """
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from measuring import begin
 from scipy.stats import kendalltau, weightedtau
 
 import reuse
@@ -226,13 +226,25 @@ def tell(outcomes: Mapping[str, Outcome]) -> None:
     print(f"\nthe race's regret is at most that of the best score of each set in {met} of {len(outcomes)} sets")
 
 
+def read_arguments() -> argparse.Namespace:
+    """Return what the command line says."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a few seconds on little data: shows that it runs")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--labels", type=int, default=500, help="labelled rows of each set, of digits at most 898")
+    return parser.parse_args()
+
+
 def main() -> None:
     """Rank for all sets of labels, and print what was lost."""
-    is_quick = begin(__doc__ or "")
+    arguments = read_arguments()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    is_quick = arguments.quick
     with TemporaryDirectory() as folder:
         names, count, epochs = (["digits"], 100, 1) if is_quick else (list(SOURCES), 3000, 6)
         sources = [*pretrained(Path(folder), names, count, epochs), *UNTRAINED[: 1 if is_quick else None]]
-        sets = few_tasks() if is_quick else tasks(500, 1500)
+        sets = few_tasks() if is_quick else tasks(arguments.labels, 1500)
         tell({name: judged(sources, *own) for name, own in sets.items()})
 
 
