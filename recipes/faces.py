@@ -35,13 +35,13 @@ NETWORK: dict[str, Any] = {"model": "convnet:16,32", "activation": "relu"}
 SOURCE: dict[str, Any] = {"batch_size": 64, "learning_rate": 1e-3, "early_stopping": False}
 TUNING: dict[str, Any] = {"epochs": 100, "patience": 30}
 RATES = (1e-3, 3e-3)
-METHODS = {"pairs": "siamese", "triplets": "triplet", "classes": "supervised"}
+METHODS = ("siamese", "triplet", "supervised")
 ROWS: dict[str, dict[str, Any]] = {
     "from scratch": {"way": None, "frozen": False},
     "logistic regression": {"way": None, "frozen": True},
     "untrained, frozen": {"way": "untrained", "frozen": True},
-    **{f"{name}, frozen": {"way": method, "frozen": True} for name, method in METHODS.items()},
-    **{f"{name}, everything trained": {"way": method, "frozen": False} for name, method in METHODS.items()},
+    **{f"{method}, frozen": {"way": method, "frozen": True} for method in METHODS},
+    **{f"{method}, everything trained": {"way": method, "frozen": False} for method in METHODS},
 }
 COLUMNS = (
     FigureColumn("accuracy", "test accuracy on new persons, % (± 95 %)", 100, interval=True),
@@ -53,7 +53,7 @@ EXPERIMENT = Experiment(
     "Fashion-MNIST in place of faces: classes 0 to 4 are persons of whom all training images are known, 5 to 9 "
     "new ones with ten labelled images each, two of them for validation. convnet:16,32 with ReLU learns four "
     "epochs of Adam 1e-3, batch 64, from pairs (siamese, contrastive loss), triplets (semi-hard) or the classes "
-    "of the known; two such trainings, in turn. Then three draws of labels: the convolutions frozen, or "
+    "of the known (supervised); two such trainings, in turn. Then three draws of labels: the convolutions frozen, or "
     "everything trained, Adam, at most 100 epochs, patience 30; the validation rows choose the rate (1e-3 or "
     "3e-3) and the epoch, as they do for the net from scratch. Logistic regression: on the pixels, penalty and "
     "scale by five folds. Tested on the 5,000 test images of new persons. Pairs: how well the distance of two "
@@ -134,5 +134,5 @@ def told_apart(features: np.ndarray, persons: np.ndarray, seed: int) -> float:
 
 def conclude(record: Record) -> list[str]:
     """Compare reused layers with training from scratch, draw by draw."""
-    ways = [f"{name}, {how}" for name, how in product(METHODS, ("frozen", "everything trained"))]
+    ways = [f"{method}, {how}" for method, how in product(METHODS, ("frozen", "everything trained"))]
     return [compare_pairs(record, way, "from scratch", "accuracy") for way in ways]

@@ -5,24 +5,20 @@ of all layers by the columns that matter most, a ladder side network, and all of
 read what the frozen net computed once.
 """
 
-import os
-import tarfile
 from functools import cache
-from io import BytesIO
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import process_time
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from reuse.recipes.experiments import (
     Experiment,
     FigureColumn,
     Record,
     compare_pairs,
     mean_and_error,
+    part_of_cifar10,
     run_experiment,
 )
 
@@ -46,7 +42,6 @@ COLUMNS = (
     FigureColumn("accuracy", "test accuracy on new classes, % (± 95 %)", 100, interval=True),
     FigureColumn("seconds", "processor seconds", digits=1),
 )
-ARCHIVE = "cifar10-12k.tar.xz"
 EXPERIMENT = Experiment(
     "side_network",
     "A small network beside frozen layers",
@@ -114,33 +109,9 @@ class Ways:
 
     def _data(self, name: str) -> Any:
         """Return what the images are read from; of CIFAR-10 the part of it that is there, where it is there."""
-        archive = Path(os.environ.get("REUSE_DATA", ".")) / ARCHIVE
         if self.quick:
             return "digits"
-        if name != "CIFAR-10" or not archive.exists():
-            return SETS[name]["data"]
-        path = self.folder / "cifar10.npz"
-        x_train, y_train, x_test, y_test = unpacked(archive)
-        np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
-        return str(path)
-
-
-def unpacked(archive: Path) -> tuple[np.ndarray, ...]:
-    """Return images and class numbers of an archive of class folders, those in `train` and then those in `test`.
-
-    Images are `(rows, channels, height, width)` uint8.
-    """
-    images: dict[str, list[np.ndarray]] = {"train": [], "test": []}
-    labels: dict[str, list[str]] = {"train": [], "test": []}
-    with tarfile.open(archive) as members:
-        for member in members:
-            read = members.extractfile(member)
-            if read is not None and member.name.endswith(".jpg"):
-                *_, split, label, _ = member.name.split("/")
-                images[split].append(np.asarray(Image.open(BytesIO(read.read()))).transpose(2, 0, 1))
-                labels[split].append(label)
-    numbers = {split: np.unique(names, return_inverse=True)[1] for split, names in labels.items()}
-    return np.stack(images["train"]), numbers["train"], np.stack(images["test"]), numbers["test"]
+        return part_of_cifar10(self.folder) if name == "CIFAR-10" else SETS[name]["data"]
 
 
 def conclude(record: Record) -> list[str]:

@@ -41,10 +41,10 @@ SOURCE: dict[str, Any] = {
 }
 TUNING: dict[str, Any] = {"epochs": 150, "patience": 30, "split_seed": 0, "cache": False}
 METHODS = {
-    "SCARF": Scarf(corruption=0.3),
-    "VIME": Vime(corruption=0.5),
-    "masked columns": MaskedColumns(mask=0.5),
-    "denoising autoencoder": Reconstruction(0.25, "masking"),
+    "scarf": Scarf(corruption=0.3),
+    "vime": Vime(corruption=0.5),
+    "masked_columns": MaskedColumns(mask=0.5),
+    "denoising_autoencoder": Reconstruction(0.25, "masking"),
 }
 PHASES: tuple[dict[str, str], ...] = ({"freeze": "hidden*", "unfreeze": "10:all"}, {})
 PRETRAINED: list[dict[str, Any]] = [
@@ -78,7 +78,7 @@ EXPERIMENT = Experiment(
     "trees: scikit-learn's HistGradientBoosting, rate 0.05 or 0.1, 5 or 20 rows a leaf. Linear: its ridge or "
     "logistic regression, inverse penalty 0.01 to 10. Both are fitted to training and validation rows together "
     "once they are chosen. Each way chooses among its four by the validation loss, or score, of each draw. The "
-    "shares of columns (SCARF 0.3, VIME and masked columns 0.5), the 300 epochs and the dropouts were chosen on "
+    "shares of columns (scarf 0.3, vime and masked_columns 0.5), the 300 epochs and the dropouts were chosen on "
     "training rows of California housing outside a few other draws. With 100 epochs, measured before on seven of "
     "these draws, no method gained on scratch.",
     ROWS,
@@ -104,7 +104,7 @@ def main(quick: bool = False) -> dict[str, Any]:
             if way in ("linear model", "boosted trees"):
                 return fitted(way, **drawn)
             scratch = way == "from scratch"
-            run = source(data, "VIME", 0) if scratch else source(data, way, seed % PRETRAININGS)  # or for its scale
+            run = source(data, "vime", 0) if scratch else source(data, way, seed % PRETRAININGS)  # or for its scale
             results = []
             for number, choice in enumerate((SCRATCH if scratch else PRETRAINED)[:tried]):
                 out = Path(folder) / f"{data}-{way}-{seed}-tuned{number}"

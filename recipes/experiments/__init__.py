@@ -1,9 +1,12 @@
 """Experiments: networks trained with several seeds, recorded as JSON, put into tables beside published figures."""
 
-from reuse.recipes.experiments.budgets import pretrain_within
+from reuse.recipes.experiments.archives import part_of_cifar10
+from reuse.recipes.experiments.budgets import pretrain_stages_within, pretrain_within
 from reuse.recipes.experiments.choosing import best_validated
 from reuse.recipes.experiments.comparing import compare_pairs
 from reuse.recipes.experiments.experiment import Experiment, FigureColumn
+from reuse.recipes.experiments.few_labels import ALWAYS, DRAWS, MINUTES, UNFREEZE, Case, Comparison, all_rows
+from reuse.recipes.experiments.gains import FEW_LABEL_COLUMNS, conclude_gains, gains
 from reuse.recipes.experiments.linear_heads import Features, features_of, rows_of, score_linear
 from reuse.recipes.experiments.patches import PatchFeatures
 from reuse.recipes.experiments.plotting import plot_differences
@@ -15,19 +18,31 @@ from reuse.recipes.experiments.training import train_network
 from reuse.intervals import half_interval, mean_and_error, paired_interval
 
 __all__ = [
+    "ALWAYS",
+    "DRAWS",
+    "FEW_LABEL_COLUMNS",
+    "MINUTES",
+    "UNFREEZE",
+    "Case",
+    "Comparison",
     "Experiment",
     "Features",
     "FigureColumn",
     "PatchFeatures",
     "Record",
+    "all_rows",
     "best_validated",
     "compare_pairs",
+    "conclude_gains",
     "features_of",
+    "gains",
     "half_interval",
     "last_held_out",
     "mean_and_error",
     "paired_interval",
+    "part_of_cifar10",
     "plot_differences",
+    "pretrain_stages_within",
     "pretrain_within",
     "results_folder",
     "rows_of",

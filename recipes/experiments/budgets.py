@@ -8,7 +8,7 @@ from typing import Any
 import reuse
 
 
-def pretrain_within(minutes: float, method: str, out: Path, **settings: Any) -> tuple[str, float]:
+def pretrain_within(minutes: float, method: Any, out: Path, **settings: Any) -> tuple[str, float]:
     """Pretrain for as many epochs as fit into a budget, one at least, and keep the last weights.
 
     What an epoch takes, and what comes before and after all of them, is measured on the first, from which the others
@@ -16,7 +16,7 @@ def pretrain_within(minutes: float, method: str, out: Path, **settings: Any) -> 
 
     Args:
         minutes: of the processor, all threads together; 0: one epoch.
-        method: a name of `reuse pretrain --list`.
+        method: a name of `reuse pretrain --list`, or an objective.
         out: the run folder.
         settings: as `reuse.pretrain` takes them.
 
@@ -30,4 +30,28 @@ def pretrain_within(minutes: float, method: str, out: Path, **settings: Any) -> 
     more = int((60 * minutes - taken - (taken - epoch)) / epoch)
     if more > 0:
         run = reuse.pretrain(method, resume=run, early_stopping=False, epochs=1 + more).run
+    return run, (process_time() - started) / 60
+
+
+def pretrain_stages_within(minutes: float, method: Any, out: Path, stages: int, **settings: Any) -> tuple[str, float]:
+    """Pretrain layer by layer for as many epochs as fit into a budget, one a stage at least.
+
+    A run that is gone on with keeps the epochs of the stages that it has finished, so the epochs of this one are known
+    beforehand: a first run, which counts too, shows what one of each stage takes.
+
+    Args:
+        minutes: of the processor, all threads together, for both runs; 0: an epoch a stage.
+        method: a name of `reuse pretrain --list`, or an objective.
+        out: folder of both run folders.
+        stages: among which the epochs are divided evenly.
+        settings: as `reuse.pretrain` takes them.
+
+    Returns:
+        The run folder, and the minutes of the processor that were used.
+    """
+    started = process_time()
+    run = reuse.pretrain(method, out=out / "first", early_stopping=False, epochs=stages, **settings).run
+    each = int((60 * minutes / (process_time() - started)) - 1)
+    if each > 1:
+        run = reuse.pretrain(method, out=out / "run", early_stopping=False, epochs=stages * each, **settings).run
     return run, (process_time() - started) / 60

@@ -12,6 +12,8 @@ from reuse.recipes.autoencoder_then_finetune import autoencoder_then_finetune
 from reuse.recipes.frozen_finetune import frozen_finetune
 from reuse.recipes.pipeline_example import main as pipeline
 
+from reuse.objectives.menu import OBJECTIVES
+
 NAMES = [module.name for module in pkgutil.iter_modules(reuse.recipes.__path__) if not module.ispkg]
 
 OF_OTHERS = "loop_"  # training loops of other toolkits, which tests/loops runs
@@ -36,6 +38,14 @@ def test_every_recipe_runs(name: str) -> None:
         shown = [entry[column.figure] for entry in runs for column in experiment.columns if column.figure in entry]
         assert shown
         assert np.isfinite(shown).all()
+
+
+def test_every_method_of_pretraining_is_a_row_of_some_recipe() -> None:
+    """By its own name, so that what is measured of it is found in the results."""
+    recipes = [importlib.import_module(f"reuse.recipes.{name}") for name in NAMES if not name.startswith(OF_OTHERS)]
+    rows = [row for recipe in recipes if hasattr(recipe, "EXPERIMENT") for row in recipe.EXPERIMENT.rows]
+    named = {part.split(":")[0] for row in rows for part in row.split(", ")}
+    assert set(OBJECTIVES) <= named
 
 
 def test_a_second_frozen_finetuning_computes_no_row() -> None:
