@@ -4,7 +4,8 @@ import enum
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import IOBase
 from pathlib import Path, PurePath
@@ -18,6 +19,7 @@ from torch.utils.data import Dataset as TorchDataset
 from reuse.data.digests import digest_bytes, seed_of, stack_digests
 from reuse.data.file_digests import FileDigests
 from reuse.errors import DataError, UsageError
+from reuse.fingerprinting.parts import attributes_of
 from reuse.hints import Hints
 
 Keys = Callable[[int], Any] | Sequence[Any]
@@ -25,6 +27,7 @@ Keys = Callable[[int], Any] | Sequence[Any]
 
 SMALL = (bool, int, float, complex, bytes, type(None), range, slice, enum.Enum, np.generic, torch.dtype, torch.device)
 FEW = 16  # values of a container that count as a setting; a longer one holds the samples
+CONTAINERS, DEPTH = (tuple, list, dict, set, frozenset, deque), 3  # which Datasets are looked for in, one in another
 PLACES = ("root", "path", "dir", "folder", "file")  # what attributes are called that say where samples lie
 OF_TARGETS = frozenset({"classes", "class_to_idx", "samples", "imgs", "targets", "target_transform"})
 
@@ -80,23 +83,42 @@ def known_rows(dataset: Any, key: Keys | None, hints: Hints | None) -> KnownRows
     return None
 
 
-def made_by(dataset: Any) -> dict[str, Any]:
+def made_by(dataset: Any, around: tuple[int, ...] = ()) -> dict[str, Any]:
     """Return what a Dataset makes its samples with: its class, and those of its attributes that are no samples.
 
-    Functions, transforms and settings count, and what another Dataset in it is made with; long containers, arrays of
-    more than a few numbers or of one for each sample, and paths do not. A `Subset` is made with what its Dataset is.
+    Functions, transforms and settings count, and what other Datasets in it are made with, however many; long
+    containers, arrays of more than a few numbers or of one for each sample, and paths do not. A `Subset` is made with
+    what its Dataset is.
+
+    Args:
+        dataset: map-style.
+        around: identities of Datasets that it lies in.
     """
     if type(dataset) is Subset:
-        return made_by(dataset.dataset)
-    named = {name: value for name, value in _attributes(dataset).items() if name not in _left_out(dataset)}
+        return made_by(dataset.dataset, around)
+    if id(dataset) in around:
+        return {"class": type(dataset)}
+
+    def inner(other: Any) -> dict[str, Any]:
+        return made_by(other, (*around, id(dataset)))
+
+    named = {name: value for name, value in attributes_of(dataset).items() if name not in _left_out(dataset)}
     few = {name: value for name, value in named.items() if not _is_one_each(value, dataset)}
-    settings = {name: _as_made(value) for name, value in few.items() if _is_setting(value, _is_place(name))}
-    return {"class": type(dataset), "settings": settings}
+    settings = {name: _as_made(value, inner) for name, value in few.items() if _is_setting(value, _is_place(name))}
+    rest = {name: list(map(inner, datasets_in(value))) for name, value in few.items() if name not in settings}
+    return {"class": type(dataset), "settings": settings | {name: inside for name, inside in rest.items() if inside}}
 
 
-def _attributes(thing: Any) -> dict[str, Any]:
-    slots = (name for kind in type(thing).__mro__ for name in vars(kind).get("__slots__", ()) if hasattr(thing, name))
-    return {name: getattr(thing, name) for name in slots if not name.startswith("__")} | getattr(thing, "__dict__", {})
+def datasets_in(value: Any) -> list[Any]:
+    """Return the Datasets in a container of any length, and in containers in it."""
+    found, parts = list[Any](), [value]
+    for _ in range(DEPTH):
+        kinds = set(map(type, parts))
+        containers = tuple(kind for kind in kinds if issubclass(kind, CONTAINERS))
+        parts = [part for container in parts if isinstance(container, containers) for part in _parts(container)]
+        if any(map(_may_be_dataset, set(map(type, parts)))):
+            found += filter(_is_dataset, parts)
+    return sorted(found, key=_name_and_length)
 
 
 def _left_out(dataset: Any) -> frozenset[str]:
@@ -116,14 +138,33 @@ def _is_place(name: str) -> bool:
     return any(word in name.lower() for word in PLACES)
 
 
-def _as_made(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return type(value)(map(_as_made, value)) if type(value) in {tuple, list} else value
-    return made_by(value) if _is_dataset(value) else value
+def _as_made(value: Any, inner: Callable[[Any], dict[str, Any]]) -> Any:
+    """Return a value with what Datasets are made with in the place of them."""
+    if _is_dataset(value):
+        return inner(value)
+    if type(value) in {tuple, list}:
+        return type(value)(_as_made(part, inner) for part in value)
+    if type(value) is dict:
+        return {name: _as_made(part, inner) for name, part in value.items()}
+    within = datasets_in(value)
+    return [type(value), *map(inner, within)] if within else value
 
 
 def _is_dataset(value: Any) -> bool:
-    return isinstance(value, TorchDataset) or hasattr(value, "reuse_keys")
+    return _may_be_dataset(type(value)) or hasattr(value, "reuse_keys")
+
+
+def _may_be_dataset(kind: type) -> bool:
+    return issubclass(kind, TorchDataset) or hasattr(kind, "reuse_keys")
+
+
+def _parts(container: Any) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
+
+
+def _name_and_length(dataset: Any) -> tuple[str, int]:
+    """Return what tells most Datasets from others: sets have no order."""
+    return type(dataset).__qualname__, len(dataset) if hasattr(dataset, "__len__") else 0
 
 
 def _is_setting(value: Any, is_place: bool, around: tuple[int, ...] = ()) -> bool:
@@ -148,7 +189,7 @@ def _is_setting(value: Any, is_place: bool, around: tuple[int, ...] = ()) -> boo
             return True
         case PurePath() | IOBase():
             return False
-    parts = _attributes(value)
+    parts = attributes_of(value)
     return bool(parts) and len(parts) <= FEW and all(map(is_part, parts.values()))
 
 

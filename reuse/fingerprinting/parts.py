@@ -55,22 +55,23 @@ def parts_text(value: object, text: Text) -> str:
 
 
 def _attributes(value: object, text: Text) -> str:
-    found = dict(getattr(value, "__dict__", {}))
-    for name in _slots(type(value)):
-        if hasattr(value, name) and name not in {"__dict__", "__weakref__"}:
-            found[name] = getattr(value, name)
+    found = attributes_of(value)
     if isinstance(value, enum.Enum):
         found = {name: part for name, part in found.items() if name not in OF_ENUMERATIONS}
     return "".join(f" {name}={text(found[name])}" for name in sorted(found))
 
 
-def _slots(kind: type) -> Iterator[str]:
-    """Yield the names of slots, private ones as Python stores them."""
-    for base in kind.__mro__:
+def attributes_of(value: object) -> dict[str, object]:
+    """Return what an object holds by name, in slots too, private ones as Python stores them."""
+    found = dict(getattr(value, "__dict__", {}))
+    for base in type(value).__mro__:
         slots = vars(base).get("__slots__", ())
-        for name in [slots] if isinstance(slots, str) else slots:
-            is_private = name.startswith("__") and not name.endswith("__")
-            yield f"_{base.__name__.lstrip('_')}{name}" if is_private else name
+        for slot in [slots] if isinstance(slots, str) else slots:
+            is_private = slot.startswith("__") and not slot.endswith("__")
+            name = f"_{base.__name__.lstrip('_')}{slot}" if is_private else slot
+            if name not in {"__dict__", "__weakref__"} and hasattr(value, name):
+                found[name] = getattr(value, name)
+    return found
 
 
 def _inside(value: object, text: Text) -> str:

@@ -1,6 +1,8 @@
 """Datasets whose samples are known by keys: whatever they make their samples with counts, if few rows show it too."""
 
 import enum
+import time
+from collections import deque
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -12,7 +14,7 @@ from torch import nn
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
 import reuse
-from reuse.data.sample_keys import made_by
+from reuse.data.sample_keys import datasets_in, made_by
 
 ROWS, ODD = 120, 77
 X = torch.rand(ROWS, 8, generator=torch.Generator().manual_seed(0))
@@ -84,6 +86,50 @@ class Joined(ConcatDataset):
         return [f"{number} {key}" for number, part in enumerate(self.datasets) for key in part.reuse_keys()]
 
 
+class Held(Around):
+    """A Dataset around others in a container, of which the last makes its samples."""
+
+    def __init__(self, last, hold):
+        self.inner, self.targets = None, last.targets
+        self.held, self.take = hold(last), None
+
+    def __len__(self):
+        return ROWS
+
+    def __getitem__(self, index):
+        return self.last()[index]
+
+    def last(self):
+        return max(datasets_in(self.held), key=lambda dataset: dataset.setting)
+
+    def reuse_keys(self):
+        return self.last().reuse_keys()
+
+
+class InOneSlot(Dataset):
+    __slots__ = "setting"
+    targets = [0] * ROWS
+    reuse_keys, __len__ = Kept.reuse_keys, Held.__len__
+
+    def __init__(self, setting):
+        self.setting = setting
+
+    def __getitem__(self, index):
+        return Kept(self.setting)[index]
+
+
+class InPrivateSlot(Dataset):
+    __slots__ = ("__setting",)
+    targets = [0] * ROWS
+    reuse_keys, __len__ = Kept.reuse_keys, Held.__len__
+
+    def __init__(self, setting):
+        self.__setting = setting
+
+    def __getitem__(self, index):
+        return Kept(self.__setting)[index]
+
+
 def by_attribute(value, take):
     return type("Taken", (Kept,), {"take": staticmethod(take)})(value)
 
@@ -109,6 +155,17 @@ DATASETS |= {
     "a subset with a setting": lambda by: Changed(Kept(1.0), by),
     "a dataset in another": lambda by: Around(Kept(by)),
     "datasets one after the other": lambda by: Joined([Kept(by), Kept(1.0)]),
+    "many datasets one after the other": lambda by: Joined([*(Kept(1.0, X[:2]) for _ in range(20)), Kept(by)]),
+    "a dictionary of datasets": lambda by: Held(Kept(by), lambda last: {"a": Kept(1.0), "b": last}),
+    "many datasets in a dictionary": lambda by: Held(
+        Kept(by), lambda last: {**{number: Kept(1.0) for number in range(20)}, "b": last}
+    ),
+    "a set of datasets": lambda by: Held(Kept(by), lambda last: {last}),
+    "datasets in pairs": lambda by: Held(Kept(by), lambda last: [*((Kept(1.0), 0.5) for _ in range(20)), (last, 1)]),
+    "a queue of datasets": lambda by: Held(Kept(by), lambda last: deque([last])),
+    "a dataset in a tuple in a dictionary": lambda by: Held(Kept(by), lambda last: {"a": (last, 1)}),
+    "a slot that is named by a text": InOneSlot,
+    "a private slot": InPrivateSlot,
     "a subset of a dataset": lambda by: Subset(Kept(by), range(ROWS)),
 }
 
@@ -170,3 +227,17 @@ def test_settings_that_refer_back_to_each_other_end():
     node = SimpleNamespace(by=2.0)
     node.children = [SimpleNamespace(parent=node)]
     assert made_by(Kept(node))["class"] is Kept
+
+
+def test_datasets_that_refer_back_to_each_other_end():
+    one, other = Around(Kept(2.0)), Around(Kept(3.0))
+    one.other, other.other = other, one
+    assert made_by(one)["settings"]["other"]["class"] is Around
+
+
+def test_a_long_list_of_samples_costs_no_key_and_is_looked_through_quickly():
+    dataset = Around(Kept(2.0))
+    dataset.samples = [(f"{number}.png", number) for number in range(300_000)]
+    begun = time.process_time()
+    assert set(made_by(dataset)["settings"]) == {"inner"}
+    assert time.process_time() - begun < 1
