@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 import reuse
 from reuse.data.dataset import Dataset, Split
+from reuse.layers.weights import load_weights
 from reuse.nn.decoders import encoder_of
 from reuse.seeding import seed_everything
 
@@ -37,7 +37,7 @@ def features_of(network: Mapping[str, Any], data: Dataset, *, run: str | None = 
     settings = {name: value for name, value in network.items() if name != "model"}
     encoder = encoder_of(reuse.build(network["model"], data.input_shape, max(data.num_outputs, 2), **settings))
     if run is not None:
-        saved = load_file(Path(run) / "weights.safetensors")  # with an output layer where labels were learned
+        saved = load_weights(Path(run) / "weights.safetensors")  # with an output layer where labels were learned
         encoder.load_state_dict({name: saved[name] for name in encoder.state_dict()})
     return lambda inputs: _computed(encoder.eval(), inputs)
 

@@ -48,3 +48,16 @@ def test_features_are_those_of_the_run(tmp_path: Path) -> None:
     with torch.no_grad():
         frozen = reuse.load_model(tuned.run).network.conv1(inputs).flatten(1)  # type: ignore[union-attr, operator]
     np.testing.assert_allclose(frozen.numpy(), trained, atol=1e-6)
+
+
+def test_features_are_of_layers_too_that_were_trained_one_after_the_other(tmp_path: Path) -> None:
+    """The lower ones, frozen at last, are in a file of their own where they are large."""
+    network, data = {"model": "mlp:4200,4", "activation": "sigmoid"}, reuse.load("digits", labels=60)
+    run = reuse.pretrain("dbn", data="digits", **network, epochs=2, out=tmp_path / "run").run
+    assert (tmp_path / "run" / "frozen.safetensors").exists()
+    inputs, _ = rows_of(data.train)
+    tuned = reuse.finetune(run, freeze="hidden*", data="digits", labels=60, epochs=1, out=tmp_path / "tuned")
+    network_of_run = reuse.load_model(tuned.run).network
+    with torch.no_grad():
+        frozen = network_of_run.hidden2(network_of_run.hidden1(inputs.flatten(1)))  # type: ignore[operator]
+    np.testing.assert_allclose(frozen.numpy(), features_of(network, data, run=run)(inputs), atol=1e-6)
