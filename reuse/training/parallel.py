@@ -259,9 +259,18 @@ def _refuse_indivisible(network: nn.Module) -> None:
     for name, parameter in network.named_parameters(remove_duplicate=False):
         if held.setdefault(id(parameter), name) != name:
             raise UsageError(f"fsdp cannot divide {name}, which is also {held[id(parameter)]}: choose parallel=ddp")
-    own = [name for name, _ in network.named_parameters(recurse=False)] if isinstance(network, Suffix) else []
-    if own:
-        raise UsageError(f"fsdp cannot divide {own[0]}, which belongs to no layer, behind a cut: go without a cache")
+    for name, _ in _read_alone(network) if isinstance(network, Suffix) else ():
+        raise UsageError(
+            f"fsdp cannot divide {name} behind a cut, which reads it apart from its layer: go without a cache "
+            "(cache=False, --no-cache), or choose parallel=ddp"
+        )
+
+
+def _read_alone(suffix: Suffix) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield the parameters that a suffix reads itself: those of itself, and of layers that it holds a part of."""
+    for path, module in suffix.named_modules():
+        if module is suffix or type(module) is nn.Module:
+            yield from module.named_parameters(path, recurse=False)
 
 
 KINDS: dict[str, Callable[[nn.Module], Network]] = {"ddp": _replicate, "fsdp": _divide}

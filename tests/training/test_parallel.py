@@ -1,5 +1,7 @@
 """Shares of batches against the rows themselves; the same steps by one process and by several threads of rows."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,9 +10,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import reuse
-from reuse.errors import UnknownNameError
+from reuse.errors import UnknownNameError, UsageError
 from reuse.training.batches import batch_sizes
-from reuse.training.parallel import BatchShare, share_of, spread, synchronize_batch_norms
+from reuse.training.parallel import KINDS, BatchShare, share_of, spread, synchronize_batch_norms
 
 COUNTS = st.integers(2, 5)
 
@@ -82,3 +84,26 @@ def test_live_batch_norms_are_synchronised_in_the_model_and_behind_its_cut() -> 
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="ddp"):
         spread(nn.Linear(2, 2), nn.Linear(2, 2), "dpp")
+
+
+class Scales(nn.Module):
+    """Half frozen, with a number of its own that trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen, self.scale = nn.Linear(4, 4), nn.Parameter(torch.ones(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.frozen(x) * self.scale
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: nn.Sequential(Scales(), nn.Linear(4, 2)), lambda: nn.Sequential(nn.Sequential(Scales()))]
+)
+def test_what_a_suffix_reads_apart_from_its_layer_is_not_divided(make: Callable[[], nn.Module]) -> None:
+    """Its graph would go on reading the whole parameter, which no step changes."""
+    model = make()
+    reuse.freeze(model, "re:.*frozen.*")
+    suffix = reuse.cut(model, torch.rand(3, 4)).suffix
+    with pytest.raises(UsageError, match=r"fsdp cannot divide 0\..*scale behind a cut.*without a cache"):
+        KINDS["fsdp"](suffix)
