@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from reuse.layers.numbering import same_numbers
 from reuse.layers.preserving import CONTAINERS
 
 Answer = Callable[[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
@@ -18,17 +19,31 @@ _TURN = RLock()  # the forward of a layer is one for all threads
 
 
 @contextmanager
-def answered_by(model: nn.Module, names: Collection[str], answer: Answer) -> Iterator[None]:
-    """Let calls of these layers be answered inside the block, in place of running their forward."""
+def answered_by(
+    model: nn.Module, names: Collection[str], answer: Answer, by_value: bool = False
+) -> Iterator[list["HeldParts"]]:
+    """Let calls of these layers be answered inside the block, in place of running their forward.
+
+    Args:
+        model: the model.
+        names: of the layers.
+        answer: answers a call.
+        by_value: whether a layer may be written into without torch counting it, so that its numbers are compared.
+
+    Yields:
+        What the layers hold.
+    """
+    layers: list[HeldParts] = []
     kept: list[tuple[dict[str, Any], Any]] = []
     with _TURN:
         try:
             for name in names:
                 module = model.get_submodule(name)
-                patch = _Answered(name, module, answer)
+                layers.append(HeldParts(module, by_value))
+                patch = _Answered(name, module, answer, layers[-1])
                 kept.append((vars(module), vars(module).get("forward")))
                 vars(module)["forward"] = patch
-            yield
+            yield layers
         finally:
             for attributes, forward in kept:
                 attributes.pop("forward", None)
@@ -39,9 +54,9 @@ def answered_by(model: nn.Module, names: Collection[str], answer: Answer) -> Ite
 class _Answered:
     """What stands for the forward of a layer: it asks for an answer unless the layer was changed."""
 
-    def __init__(self, name: str, module: nn.Module, answer: Answer):
+    def __init__(self, name: str, module: nn.Module, answer: Answer, parts: "HeldParts"):
         self.name, self.module, self.answer = name, module, answer
-        self.forward, self.parts = module.forward, HeldParts(module)
+        self.forward, self.parts = module.forward, parts
         self.__wrapped__ = module.forward  # whose signature this has
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -58,18 +73,26 @@ class _Answered:
 class HeldParts:
     """What a layer and those in it hold: attributes, weights, buffers, and what lists and dictionaries among them hold.
 
-    Values are compared as objects, and weights by how often they were written into: one written into by its `data` is
-    not seen.
+    Values are compared as objects, and tensors by how often they were written into.
+
+    Args:
+        module: the layer.
+        by_value: whether tensors are compared by their numbers too: one that is written into by its `data` is not
+            counted.
     """
 
-    def __init__(self, module: nn.Module):
+    def __init__(self, module: nn.Module, by_value: bool = False):
         self.module = module
         self.held, self.versions = self._now()
+        tensors = [value for value in self.held if isinstance(value, Tensor)] if by_value else []
+        self._numbers = [(tensor, tensor.detach().clone()) for tensor in tensors]
 
     def changed(self) -> bool:
         """Return whether anything was assigned, put in or taken out, or written into since."""
         held, versions = self._now()
-        return len(held) != len(self.held) or versions != self.versions or not all(map(is_, held, self.held))
+        if len(held) != len(self.held) or versions != self.versions or not all(map(is_, held, self.held)):
+            return True
+        return not all(same_numbers(tensor.detach(), numbers) for tensor, numbers in self._numbers)
 
     def _now(self) -> tuple[list[Any], list[int]]:
         held: list[Any] = []

@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 
 from reuse.layers.answering import HeldParts, answered_by
 from reuse.layers.attributes import dotted, outside
+from reuse.layers.code_names import READS_MEMORY, names_in_code
 from reuse.layers.example import Example
 from reuse.layers.numbering import Number, NumberedTensors, same_numbers, with_tensors
 from reuse.layers.own_forward import MODEL, Call, OwnForward, Slot, call_key
@@ -68,6 +69,8 @@ def trace_own_forward(
         raise Untraceable(f"its forward changes {outside(place)}")
     for place in moving.counted_values(model):
         raise Untraceable(f"its forward changes {dotted(place)!r} with each call")
+    if not READS_MEMORY.isdisjoint(names_in_code(model)):
+        raise Untraceable("its forward hands on memory by to_dlpack, unseen: call from_dlpack on the tensor itself")
     rows = len(example.tensors[0])
     fewer, begun = example.rows(slice(rows - 1)), RandomSources(model).states()
     many, records = _recorded(model, example, begun, called), [_recorded(model, fewer, begun, called)]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from reuse.errors import CutError
 from reuse.layers.answering import answered_by
+from reuse.layers.code_names import WRITES_UNSEEN, names_in_code
 from reuse.layers.numbering import NumberedTensors, text_of, with_tensors
 from reuse.layers.stand_ins import StandIn
 
@@ -30,6 +31,12 @@ class UnreadError(CutError):
             f"{self.WHAT}: go without the cache (cache=False, --no-cache), or cut it on rows, and train in batches, on "
             "which it goes the same way"
         )
+
+
+class ChangedError(UnreadError):
+    """A forward changes a frozen layer whose values are stored."""
+
+    WHAT = "the model's forward changes a frozen layer, whose stored values are of what it was"
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,7 @@ class OwnForward(nn.Module):
         object.__setattr__(self, "model", model)
         self.given, self.calls, self.slots, self.read = given, tuple(calls), tuple(slots), tuple(read)
         self.answered = frozenset(call.name for call in calls)
+        self._writes_unseen = not WRITES_UNSEEN.isdisjoint(names_in_code(model))
         self._answers = {call_key(call.name, call.given): call.value for call in calls}
 
     def forward(self, *tensors: Tensor) -> Any:
@@ -96,11 +104,13 @@ class OwnForward(nn.Module):
 
         Raises:
             UnreadError: it reads what it did not read when it was followed, whatever it makes of the error itself.
+            ChangedError: it leaves a layer changed that is answered for.
         """
         run = _Run(self, dict(zip(self.read, tensors, strict=True)))
         try:
-            with answered_by(self.model, self.answered, run.answer):
+            with answered_by(self.model, self.answered, run.answer, self._writes_unseen) as layers:
                 value = run.call()
+                changed = any(layer.changed() for layer in layers)
         except Exception as error:
             if run.missed:
                 raise UnreadError from error
@@ -109,6 +119,8 @@ class OwnForward(nn.Module):
             run.forget()
         if run.missed:
             raise UnreadError
+        if changed:
+            raise ChangedError
         return value
 
     def parts(self) -> dict[str, nn.Module | Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.dlpack import from_dlpack, to_dlpack
 
 from exact_cuts import ROWS, Case, ThreeLayers, assert_exact, build, hold_to_model, picked
 from reuse.errors import CutError
@@ -337,12 +338,41 @@ def filled_inside(model: Rarely, y: Tensor) -> Tensor:
     return y
 
 
+def weights_by_data(model: Rarely, y: Tensor) -> Tensor:
+    model.a2.weight.data.mul_(2)
+    return y
+
+
+def weights_by_array(model: Rarely, y: Tensor) -> Tensor:
+    model.a2.inner.weight.detach().numpy()[:] *= 2
+    return y
+
+
+def swapped_setting(model: Rarely, y: Tensor) -> Tensor:
+    model.a2.scale, before = 2.0, model.a2.scale
+    y = model.a2(y)
+    model.a2.scale = before
+    return y
+
+
+def swapped_weights(model: Rarely, y: Tensor) -> Tensor:
+    before = model.a2.weight.data
+    model.a2.weight.data = before * 2
+    y = model.a2(y)
+    model.a2.weight.data = before
+    return y
+
+
 RARE = {
     step.__name__: step
     for step in (
         *(by_data, by_array, in_place, into_rows, other_weights, scaled),
-        *(other_setting, setting_inside, item_inside, filled_inside),
+        *(swapped_setting, swapped_weights),
     )
+}
+LASTING = {
+    step.__name__: step
+    for step in (other_setting, setting_inside, item_inside, filled_inside, weights_by_data, weights_by_array)
 }
 
 
@@ -354,6 +384,28 @@ def test_rows_that_go_other_ways_than_when_it_was_cut_are_exact(name: str) -> No
     parts = cut(model, picked(case.inputs, [0, 1, 2]))
     assert parts.engine == "own forward"
     assert_exact(replace(case, inputs=(BIG,)), model, parts)
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_a_frozen_layer_that_a_forward_comes_to_change_is_an_error_in_time(name: str) -> None:
+    """What is stored is of what it was, in this step and in all that follow."""
+    torch.manual_seed(0)
+    model = build(Case(lambda: Rarely(LASTING[name]), "a,a2", (X,)))
+    parts = cut(model, X)
+    rows = parts.prefix(BIG)
+    with pytest.raises(CutError, match=r"changes a frozen layer.*: go without the cache"):
+        parts.suffix(*rows)
+
+
+def test_memory_that_is_handed_on_unseen_is_refused() -> None:
+    class HandsOn(ThreeLayers):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([self.b(row) for row in from_dlpack(to_dlpack(self.a(x).detach()))])
+
+    model = HandsOn()
+    freeze(model, "a")
+    with pytest.raises(CutError, match="to_dlpack"):
+        cut(model, X)
 
 
 class SetsScale(ThreeLayers):
