@@ -64,6 +64,8 @@ def as_written(name: str, series: pd.Series) -> pd.Series:
 
 def kind_of(series: pd.Series) -> str:
     """Return the kind of a typed column."""
+    if isinstance(series.dtype, np.dtype):
+        return TIME if series.dtype.kind == "M" else NUMBER if series.dtype.kind in "biufc" else TEXT
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
         return TIME
     return NUMBER if pd.api.types.is_numeric_dtype(series.dtype) else TEXT

@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from reuse.data.block_columns import BlockColumn
 from reuse.data.column_types import MISSING_SPELLINGS, is_number
 from reuse.data.freed_memory import give_back
 from reuse.data.large_numbers import EXACT
 from reuse.data.letters import composed
 from reuse.data.table_libraries import pd
 from reuse.errors import DataError
-from reuse.files import BoundedReader, UnfitFileError, open_regular
+from reuse.files import BoundedReader, UnfitFileError, check_fits, open_regular
 from reuse.units import format_count, verb_of
 
 DELIMITERS = ",;\t|"
@@ -35,6 +36,8 @@ SEPARATOR_LINE = re.compile(r"\s*sep=(.)\s*$", re.IGNORECASE)  # Excel's
 CODE = r"\s*[+-]?0\d+\s*$"
 SCANNED_BYTES, CHUNK_ROWS = 1 << 18, 1 << 14
 LINES_OF_A_RECORD = 20
+LONG_LINE = 1 << 20
+CELL_BYTES, COLUMN_BYTES = 64, 1 << 13  # that a cell takes as a text, and a column beside its values
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,17 @@ class CsvFile:
                 first = record[0] if record[1:] and "".join(record).count('"') % 2 else "".join(record)
                 separator = SEPARATOR_LINE.match(first)
                 delimiter = separator[1] if separator else max(DELIMITERS, key=QUOTED.sub("", first).count)
-                lines = file if separator else itertools.chain(record, file)
-                names = next((line for line in csv.reader(lines, delimiter=delimiter) if line), [])
+                lines = _fitting(file if separator else itertools.chain(record, file), delimiter)
+                records = (cells for cells in csv.reader(lines, delimiter=delimiter) if cells)
+                names = next(records, [])
+                check_fits(len(names) * COLUMN_BYTES)
+                cells = _num_cells(records)
         except (OSError, EOFError, MemoryError, UnicodeDecodeError, csv.Error, lzma.LZMAError) as error:
             raise _unreadable(path, error) from error
         names = [composed(name.strip()) for name in names]
         _check_names(path, names)
+        if cells > len(names) + 1:  # one more, which is empty, pandas leaves out, and of many it makes a column each
+            raise _ragged(path, 0, cells, len(names))
         return cls(path, delimiter, tuple(names), int(separator is not None))
 
     def read(self, texts: Collection[str] = ()) -> pd.DataFrame:
@@ -98,11 +106,11 @@ class CsvFile:
 
     def _columns(self, types: dict[str, type], **how: Any) -> dict[str, pd.Series]:
         """Return columns, read block by block; numbers go where the whole column has room, so that none is copied."""
-        columns: dict[str, _Column] = {}
+        columns: dict[str, BlockColumn] = {}
         room = self._num_lines
         for chunk in self._chunks(types, **how):
             for name, values in chunk.items():
-                columns.setdefault(name, _Column(room)).extend(values)
+                columns.setdefault(name, BlockColumn(room)).extend(values)
         whole = {name: columns.pop(name).whole() for name in list(columns)}
         give_back()
         return whole
@@ -151,57 +159,41 @@ class CsvFile:
         """Raise where a row has another number of cells than there are columns."""
         try:
             for row, record in enumerate(self._records(), start=-1):
-                if row >= 0 and len(record) != (count := len(self.names)):
-                    raise DataError(
-                        f"{self.path}: row {row} (from 0) has {format_count(len(record), 'cell')}, and there "
-                        f"{verb_of(count, 'is', 'are')} {format_count(count, 'column')}"
-                    )
-        except (csv.Error, MemoryError) as error:  # a cell without an end, or a row
+                if row >= 0 and len(record) != len(self.names):
+                    raise _ragged(self.path, row, len(record), len(self.names))
+        except (csv.Error, MemoryError, UnfitFileError) as error:  # a cell without an end, or a row
             raise _unreadable(self.path, error) from error
 
     def _records(self) -> Iterator[list[str]]:
         with _text(self.path) as file:
             for _ in range(self.skipped):
                 file.readline()
-            yield from (record for record in csv.reader(file, delimiter=self.delimiter) if record)
+            yield from (
+                record for record in csv.reader(_fitting(file, self.delimiter), delimiter=self.delimiter) if record
+            )
 
 
-class _Column:
-    """A column that is read block by block: one array as long as all of it is numbers of one type, else parts.
+def _fitting(lines: Iterable[str], delimiter: str) -> Iterator[str]:
+    """Yield lines, none of which holds more cells than memory does."""
+    for line in lines:
+        if len(line) > LONG_LINE:
+            check_fits(line.count(delimiter) * CELL_BYTES)
+        yield line
 
-    Args:
-        room: for how many rows there is to be room.
-    """
 
-    def __init__(self, room: int) -> None:
-        self.room, self.count = room, 0
-        self.numbers: np.ndarray | None = None
-        self.parts: list[pd.Series] = []
+def _num_cells(records: Iterator[list[str]]) -> int:
+    """Return how many cells the next row has, 0 where it cannot be told."""
+    try:
+        return len(next(records, []))
+    except csv.Error:
+        return 0
 
-    def extend(self, values: pd.Series) -> None:
-        """Take in the next rows."""
-        if not self.parts and values.dtype in (np.int64, np.float64):
-            self.numbers = np.empty(self.room, values.dtype) if self.numbers is None else self.numbers
-            if self.numbers.dtype == values.dtype:
-                self._append(self.numbers, values)
-                return
-        if self.numbers is not None:
-            self.parts, self.numbers = [self.whole()], None
-        self.parts.append(values)
 
-    def whole(self) -> pd.Series:
-        """Return all rows."""
-        if self.numbers is None:
-            return pd.concat(self.parts, ignore_index=True)
-        self.numbers.resize(self.count, refcheck=False)
-        return pd.Series(self.numbers, copy=False)
-
-    def _append(self, numbers: np.ndarray, values: pd.Series) -> None:
-        if self.count + len(values) > self.room:  # lines that end otherwise, or a packed file
-            self.room = 2 * (self.count + len(values))
-            numbers.resize(self.room, refcheck=False)
-        numbers[self.count : self.count + len(values)] = values
-        self.count += len(values)
+def _ragged(path: Path, row: int, cells: int, columns: int) -> DataError:
+    return DataError(
+        f"{path}: row {row} (from 0) has {format_count(cells, 'cell')}, and there "
+        f"{verb_of(columns, 'is', 'are')} {format_count(columns, 'column')}"
+    )
 
 
 def _check_names(path: Path, names: list[str]) -> None:

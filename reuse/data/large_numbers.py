@@ -40,6 +40,8 @@ def kept_apart(whole: pd.Series) -> pd.Series:
 
 def is_nullable(series: pd.Series) -> bool:
     """Return whether a typed column holds whole numbers that `kept_apart` returns, and float64 does not hold."""
+    if isinstance(series.dtype, np.dtype):
+        return False
     return isinstance(series.dtype, pd.Int64Dtype | pd.UInt64Dtype) or series.dtype == _decimals()
 
 
@@ -51,6 +53,8 @@ def as_floats(series: pd.Series) -> np.ndarray:
 
 def fall_together(series: pd.Series, rows: np.ndarray) -> bool:
     """Return whether whole numbers of a typed column are so large that some of them are one as float64."""
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind not in "iu":
+        return False
     is_whole = pd.api.types.is_integer_dtype(series.dtype) or is_nullable(series)
     if not is_whole or max(int(series.max()), -int(series.min())) <= EXACT:
         return False

@@ -1,5 +1,6 @@
 """One encoded picture as pixels: upright, in 8 bits, on one ground."""
 
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from reuse.menus import lookup
 MOST_PIXELS = 178_956_970  # as Pillow: half a gigabyte of colour
 # How the files begin that hold pictures with sizes of their own: BLP, ICNS, ICO, IPTC, FPX and MIC.
 HOLDING = (b"BLP1", b"BLP2", b"icns", b"\0\0\1\0", b"\x1c", b"\xd0\xcf\x11\xe0")
+# Netpbm's files begin with numbers and comments of any length, which Pillow reads letter by letter.
+GAP, HEADER_BYTES = rb"(?:\s|#[^\r\n]*[\r\n])*+", 2**16
+NETPBM = re.compile(rb"P[1-6]")
+NETPBM_SIZES = re.compile(rb"P(?:[14](?:%b\d+){2}|[2356](?:%b\d+){3})" % (GAP, GAP))
 BLOCK_PIXELS = 2**20  # that are brought to 8 bits at a time
 GROUND = (255, 255, 255)  # what shows through transparent parts: paper, as in most viewers
 # What brings a picture that is stored turned or mirrored back, by its EXIF orientation.
@@ -87,7 +92,12 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
 
     Raises:
         TooManyPixelsError: it has more than `max_pixels`.
+        ValueError: it is empty, or its header is longer than that of any picture.
     """
+    if not content:
+        raise ValueError("it is empty")
+    if NETPBM.match(content) and not NETPBM_SIZES.match(content[:HEADER_BYTES]):
+        raise ValueError(f"no height and width stand in its first {HEADER_BYTES} bytes")
     with _within(max_pixels) if content.startswith(HOLDING) else nullcontext() as limited:
         with nullcontext() if limited else _LIMIT.set_to(None):  # while a header is read, which takes a moment
             image = Image.open(BytesIO(content), formats=readable_formats())

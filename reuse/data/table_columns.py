@@ -204,12 +204,12 @@ def _notes(fitted: FittedColumn, values: pd.Series, rows: np.ndarray) -> Iterato
 
 def _number_notes(name: str, values: pd.Series, rows: np.ndarray) -> Iterator[str]:
     """Yield what is worth knowing of a column of numbers: that it is constant, or an identifier."""
-    held, called = values.iloc[rows].dropna(), f"column {name!r}"
-    if (held == held.iloc[0]).all():
+    numbers, called = values.to_numpy(), f"column {name!r}"
+    held = numbers[rows][~pd.isna(numbers[rows])]
+    if (held == held[0]).all():
         which = "every training row" if len(held) == len(rows) else "every training row that has a value"
-        yield f"{called} is {held.iloc[0]} in {which}: it tells nothing"
+        yield f"{called} is {held[0]} in {which}: it tells nothing"
         return
-    numbers = values.to_numpy()
     if numbers.dtype != np.int64 or len(numbers) < FEW_ROWS or not values.is_unique:
         return
     counts = int(numbers.max()) - int(numbers.min()) + 1 == len(numbers)  # in any order

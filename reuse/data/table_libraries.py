@@ -1,6 +1,8 @@
 """pandas and Arrow, imported when they are first used: images, arrays and texts do without that third of a second."""
 
+from functools import cached_property
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["pa", "pd", "pq"]
@@ -13,7 +15,11 @@ class _Later:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(import_module(self._name), attribute)
+        return getattr(self._library, attribute)
+
+    @cached_property
+    def _library(self) -> ModuleType:
+        return import_module(self._name)
 
 
 if TYPE_CHECKING:

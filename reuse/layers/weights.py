@@ -16,6 +16,7 @@ from torch import Tensor
 
 from reuse.errors import RunError
 from reuse.files import check_file
+from reuse.layers.pickles import opened_for_torch
 
 # Where training scripts keep the weights inside their checkpoints; of several, the first is taken.
 WRAPPINGS = (
@@ -128,8 +129,8 @@ def _from_torch(path: Path) -> object:
         with warnings.catch_warnings():
             # torch wonders at pickles that other programs wrote; what comes of them is said below.
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            with torch.serialization.safe_globals(HARMLESS):
-                return torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(HARMLESS), opened_for_torch(path) as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RunError(
             f"{path} holds more than tensors, or is damaged, and is not opened, since reading it could run code: "

@@ -22,9 +22,10 @@ from PIL import Image
 from attacks.test_odd_files import GB, MB, TRAIN, array_header, zeros_deflated
 from limited import Answer, answers
 from reuse.data.parquet_sizes import check_parquet
-from reuse.data.pictures import TooManyPixelsError, decode
+from reuse.data.pictures import TooManyPixelsError, decode, opened
 from reuse.data.preprocessing import Preprocessing
 from reuse.escaping import shortened
+from reuse.layers.weights import load_weights
 
 pytestmark = [
     pytest.mark.slow,
@@ -111,6 +112,21 @@ def ring(path: Path) -> None:
     torch.save(weights, path)
 
 
+def long_comment(folder: Path) -> None:
+    class_folders(folder)
+    (folder / "a" / "odd.ppm").write_bytes(b"P6\n#" + b"c" * 20 * MB + b"\n8 8 255\n" + bytes(192))
+
+
+def marks(path: Path) -> None:
+    path.write_bytes(b"\x80\x02" + b"(" * 20 * MB + b".")
+
+
+def packed_marks(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02" + b"(" * 20 * MB + b".")
+        archive.writestr("a/version", b"3\n")
+
+
 WEIGHTS = ("finetune", "{}", "--model", "mlp:4", "--data", "digits")
 CASES: dict[str, tuple[Callable[[Path], None], tuple[object, ...], tuple[str, ...]]] = {
     "text.parquet": (text_of_all, (), ("of memory",)),
@@ -123,6 +139,9 @@ CASES: dict[str, tuple[Callable[[Path], None], tuple[object, ...], tuple[str, ..
     "16 bits.csv": (in_16_bits, (), ("UTF-8",)),
     "wide.csv.xz": (wide_dictionary, (), ("too little memory",)),
     "deep": (deep_folders, (), ("deep",)),
+    "comment": (long_comment, (), ("odd.ppm", "no height and width")),
+    "marks.pt": (marks, WEIGHTS, ("marks.pt", "of memory")),
+    "packed.pt": (packed_marks, WEIGHTS, ("packed.pt", "of memory")),
     "ring.pt": (ring, WEIGHTS, ("ring.pt", "without an end")),
 }
 
@@ -230,3 +249,24 @@ def test_what_is_cut_short_keeps_beginning_and_end() -> None:
     assert cut.endswith("x end")
     assert len(cut) < 140
     assert shortened(text, len(text)) == text
+
+
+@pytest.mark.parametrize("is_archive", [True, False])
+def test_weights_of_today_and_of_before_are_read(tmp_path: Path, *, is_archive: bool) -> None:
+    wanted = torch.nn.Linear(30, 20).state_dict()
+    torch.save(wanted, tmp_path / "w.pt", _use_new_zipfile_serialization=is_archive)
+    found = load_weights(tmp_path / "w.pt")
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+@pytest.mark.parametrize(("mode", "begin"), [("L", b"P5"), ("RGB", b"P6"), ("1", b"P4")])
+def test_pictures_of_netpbm_are_read_whatever_their_values(mode: str, begin: bytes) -> None:
+    """Grey 35 is how a comment begins."""
+    written = io.BytesIO()
+    Image.new(mode, (300, 300), 35 if mode == "L" else None).save(written, "PPM")
+    content = written.getvalue()
+    assert content.startswith(begin)
+    for header in (content, content.replace(b"\n", b"\n# a word\n  ", 1)):
+        with opened(header, 10**6) as image:
+            np.testing.assert_array_equal(np.asarray(image), np.asarray(Image.open(io.BytesIO(content))))

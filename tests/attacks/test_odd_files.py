@@ -301,6 +301,14 @@ def many_columns(path: Path) -> None:
     path.write_text(f"{names},y\n{row},0\n{row},1\n")
 
 
+def wide_row(path: Path) -> None:
+    path.write_bytes(b"a,b,y\n" + b"1," * 2_000_000 + b"\n" + b"1,2,0\n3,4,1\n" * 20)
+
+
+def wide_header(path: Path) -> None:
+    path.write_bytes(b"a," * 1_000_000 + b"y\n1,2,0\n")
+
+
 def nul_bytes(path: Path) -> None:
     path.write_bytes(b"a,b,y\n1,\0,3\n" * 30)
 
@@ -395,6 +403,8 @@ DATA: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "nothing.parquet": (rows_of_nothing, ("of memory",)),
     "cut.parquet": (parquet_cut, ()),
     "columns.csv": (many_columns, ()),
+    "wide.csv": (wide_row, ("row 0 (from 0) has 2000001 cells", "3 columns")),
+    "wide header.csv": (wide_header, ("of memory",)),
     "nul.csv": (nul_bytes, ()),
     "quote.csv": (endless_quote, ()),
 }
