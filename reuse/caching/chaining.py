@@ -21,6 +21,7 @@ from reuse.fingerprinting.blocks import Blocks
 from reuse.fingerprinting.fingerprint import Fingerprint, fingerprint
 from reuse.layers.earlier import EarlierCut, bridge_between
 from reuse.layers.frontier_tensor import FrontierTensor
+from reuse.layers.preparing import prepared
 
 Stored = tuple[FrontierTensor, ...]
 
@@ -70,9 +71,10 @@ class PrefixCaches:
         dtype = torch.bfloat16 if self._compute.precision == "bfloat16" else self._compute.dtype
         preprocessing = {**self._preprocessing, **types}
         device = self._compute.device
-        return fingerprint(
-            prefix, preprocessing=preprocessing, dtype=dtype, device=device, cache_format=FORMAT, blocks=blocks
-        )
+        with prepared(prefix, device):
+            return fingerprint(
+                prefix, preprocessing=preprocessing, dtype=dtype, device=device, cache_format=FORMAT, blocks=blocks
+            )
 
     def with_print(self, prints: Fingerprint, frontier: Stored, stored_as: str | None = None) -> PrefixCache:
         """Return the cache of the prefix with this fingerprint."""

@@ -18,6 +18,7 @@ from reuse.layers.cut_record import cut_record, cutting_version, read_cut
 from reuse.layers.cutting import ROWS_COMPUTED, cut
 from reuse.layers.earlier import EarlierCut
 from reuse.layers.parts import Cut
+from reuse.layers.preparing import note_layout
 from reuse.layout import Layout, as_arguments
 from reuse.training.precision import autocast
 
@@ -118,6 +119,7 @@ def cut_on(
         key = None if hints is None else cut_key(model, layout, compute.device, keep, cutting_version())
         known = None if hints is None or key is None else _known_cut(model, key, hints)
         if known is not None:
+            note_layout(known, layout)
             return known
         if spared is not None and MOST_TIMES * spared < ROWS_COMPUTED:
             raise CutError(
@@ -128,6 +130,7 @@ def cut_on(
         parts = cut(model, example(), keep=keep)
         if hints is not None and key is not None:
             _keep_cut(parts, key, hints)
+        note_layout(parts, layout)
         return parts
 
 

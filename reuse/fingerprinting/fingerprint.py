@@ -80,8 +80,8 @@ def fingerprint(
     modules it leaves out what their code only keeps and never reads into a result, such as a counter.
 
     It cannot see what a `forward` reads from outside of Python's objects: a file, the environment, the clock, names
-    that are made up while it runs (`globals()[...]`), kernels in C++ and those that `Library.impl` has put in the place
-    of torch's. The probe that is kept with a cache is there for these (`caching.probing`).
+    that are made up while it runs (`globals()[prefix + name]`), kernels in C++ and those that `Library.impl` has put in
+    the place of torch's. The probe that is kept with a cache is there for these (`caching.probing`).
 
     Args:
         prefix: the traced frozen part, whose `call_module` targets may be whole blocks.

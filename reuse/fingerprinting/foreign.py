@@ -2,8 +2,9 @@
 
 import inspect
 import operator
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from functools import cache
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
@@ -23,11 +24,16 @@ LOOKUPS += (inspect.getattr_static, inspect.getmembers, operator.attrgetter, ope
 LOOKUP_IDS = frozenset(map(id, LOOKUPS))
 # What functions of the standard library read of a class by a name that the caller does not spell out.
 MEANT = {
-    "get_type_hints": "__annotations__",
-    "get_annotations": "__annotations__",
-    "fields": "__dataclass_fields__",
-    "getdoc": "__doc__",
+    "get_type_hints": ("__annotations__",),
+    "get_annotations": ("__annotations__",),
+    "fields": ("__dataclass_fields__",),
+    "getdoc": ("__doc__",),
+    "copy": ("__copy__", "__getstate__", "__setstate__", "__reduce__", "__reduce_ex__"),
+    "getsizeof": ("__sizeof__",),
+    "replace": ("__replace__",),
 }
+TEXTS_MEANT = frozenset({"__str__", "__repr__"})
+GLOBAL_LOOKUPS = frozenset({"globals", "eval", "exec"})
 LOADERS = frozenset({"import_module", "__import__", "modules"})
 CONSTANTS = (bool, int, float, complex, str, tuple, list, set, frozenset)
 
@@ -74,6 +80,14 @@ def settings_among(module: ModuleType, names: frozenset[str]) -> Iterator[tuple[
 
 def _is_backend(value: object) -> bool:
     return type(value).__module__.startswith("torch.backends") and not isinstance(value, ModuleType)
+
+
+def globals_spelt(function: FunctionType, looked_up: Collection[str]) -> list[str]:
+    """Return the globals that texts in a function name which looks up globals by texts: `globals()["SCALE"]`."""
+    if GLOBAL_LOOKUPS.isdisjoint(looked_up):
+        return []
+    words = {word for text in _texts(function.__code__) for word in re.findall(r"\w+", text)}
+    return sorted(words & function.__globals__.keys() - set(looked_up))
 
 
 def modules_named(function: CodeType) -> Iterator[ModuleType]:

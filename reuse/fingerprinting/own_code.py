@@ -6,6 +6,7 @@ variable, or code that has moved to another file, makes the same digest. Of a cl
 """
 
 import builtins
+import enum
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, ModuleType
@@ -14,14 +15,23 @@ import torch
 
 from reuse.fingerprinting import digests as code
 from reuse.fingerprinting.digests import digest, module_name
-from reuse.fingerprinting.foreign import MEANT, bases_read, is_lookup, is_patchable, modules_named, settings_among
+from reuse.fingerprinting.foreign import (
+    MEANT,
+    TEXTS_MEANT,
+    bases_read,
+    globals_spelt,
+    is_lookup,
+    is_patchable,
+    modules_named,
+    settings_among,
+)
 from reuse.fingerprinting.kernels import kernels_among
 from reuse.fingerprinting.keywords import makes_up_keywords
 from reuse.fingerprinting.kinds import NOT_COMPUTING
 from reuse.fingerprinting.nameless import arguments, code_text, global_names
 from reuse.fingerprinting.own_parts import KnownParts, Made, Names, Parts, Said, identity, plain
-from reuse.fingerprinting.reading import closed, is_read, reads_of
-from reuse.fingerprinting.surroundings import TEXTS, surroundings_of
+from reuse.fingerprinting.reading import MATCHED, closed, is_read, reads_of
+from reuse.fingerprinting.surroundings import TEXTS, makes_texts, surroundings_of
 
 # What torch calls of a module by these names, whoever defines them.
 ENTRIES = frozenset({"forward", "_call_impl", "_slow_forward", "_wrapped_call_impl"})
@@ -133,7 +143,11 @@ class OwnCode:
             kept |= reads.kept
         for kind in [plain(thing) for thing, _ in self._parts.values() if isinstance(plain(thing), type)]:
             names |= bases_read(kind, self.owns)
-        names |= {meant for name, meant in MEANT.items() if name in names}
+        names = names.union(*(meant for name, meant in MEANT.items() if name in names))
+        if self._prints or makes_texts(codes):
+            names |= TEXTS_MEANT
+        if MATCHED in names:
+            names |= self._keys
         return closed(frozenset(names), frozenset(kept))
 
     def surroundings(self) -> dict[str, str]:
@@ -201,7 +215,8 @@ class OwnCode:
             is_property = isinstance(vars(kind).get(name), property) and vars(kind)[name].fset is not None
             if is_property:
                 self._also_read.add(name)
-            if is_property or self._is_used(name, made):
+            is_member = made and issubclass(kind, enum.Enum)  # who goes through a class of these finds all
+            if is_property or is_member or self._is_used(name, made):
                 if isinstance(value, FunctionType) and not isinstance(vars(kind)[name], staticmethod):
                     self._receivers[id(value)] = next(iter(value.__code__.co_varnames), "")
                 yield label, value if isinstance(value, FunctionType) else self._referred(value)
@@ -215,7 +230,8 @@ class OwnCode:
 
     def _globals(self, function: FunctionType, names: frozenset[str]) -> Iterator[tuple[str, object]]:
         seen = set[int]()
-        for number, name in enumerate(global_names(function.__code__)):
+        looked_up = global_names(function.__code__)
+        for number, name in enumerate((*looked_up, *globals_spelt(function, looked_up))):
             if name not in function.__globals__:
                 builtin = getattr(builtins, name, None)
                 yield f"global {number}", builtin if self.owns(builtin) else Said(name)

@@ -27,6 +27,7 @@ DYNAMIC = frozenset(
     {"vars", "__dict__", "eval", "exec", "locals", "globals", "dir", "attrgetter", "__getattribute__", "getmembers",
      "buffers", "named_buffers", "_buffers", "state_dict", "deepcopy", "dumps"}
 )  # fmt: skip
+MATCHED = "__match_args__"  # names of attributes, by place
 ANYTHING = "…"  # stands behind the beginning of names that are made up, such as `layer` and a number
 GETTERS = frozenset({"getattr", "hasattr"})
 NAMED_GETTERS = frozenset({"get_buffer", "__getattr__", "getattr", "getattr_static"})  # as attributes of something
@@ -178,7 +179,9 @@ def _is_in_place(step: dis.Instruction) -> bool:
 
 
 def _spelt(code: CodeType) -> Iterator[str]:
-    """Yield the names that constants spell out: `getattr(x, "scale")`, `f(x, scale=2)`."""
+    """Yield the names that constants spell out: `getattr(x, "scale")`, `f(x, scale=2)`; and `case Point(x, y)`."""
+    if any(step.opname == "MATCH_CLASS" for step in _steps(code)):
+        yield MATCHED
     for constant in code.co_consts:
         for text in constant if isinstance(constant, tuple | frozenset) else (constant,):
             if isinstance(text, str):

@@ -49,9 +49,14 @@ def surroundings_of(functions: Iterable[FunctionType], values_print: bool) -> It
     codes = [function.__code__ for function in functions]
     names = frozenset[str]().union(*map(attribute_names, codes))
     yield from ((name, TOLD[name]()) for name in sorted(names & TOLD.keys()))
-    if values_print or not names.isdisjoint(TEXT_NAMES) or any(map(_formats, codes)):
+    if values_print or makes_texts(codes):
         yield "printing of tensors", vars(torch._tensor_str.PRINT_OPTS)
         yield "printing of arrays", np.get_printoptions()
+
+
+def makes_texts(codes: Iterable[CodeType]) -> bool:
+    """Return whether code makes texts of values."""
+    return any(_formats(code) or not TEXT_NAMES.isdisjoint(attribute_names(code)) for code in codes)
 
 
 @cache

@@ -116,4 +116,57 @@ OUTSIDE = {
         forward="return x * float(decimal.Decimal(1) / decimal.Decimal(3))",
         change="undo.callback(setattr, decimal.getcontext(), 'prec', 28); decimal.getcontext().prec = 3",
     ),
+    "a global that a text names": Kind(
+        before="SCALE = 2.0", forward="return x * globals()['SCALE']", edit=("SCALE = 2.0", "SCALE = 3.0")
+    ),
+    "a global in a text that is evaluated": Kind(
+        before="SCALE = 2.0", forward="return x * eval('1 * SCALE')", change="network.SCALE = 3.0"
+    ),
+    "a member of an enumeration that is gone through": Kind(
+        before="class Mode(enum.Enum):\n    SOFT = 2.0\n    HARD = 3.0\n",
+        forward="return x * next(iter(Mode)).value",
+        edit=("SOFT = 2.0", "SOFT = 4.0"),
+    ),
+    "the order in which a pattern takes attributes": Kind(
+        before="""
+class Pair:
+    __match_args__ = ("low", "high")
+    def __init__(self, low, high): self.low, self.high = low, high
+""",
+        forward="""
+match Pair(1.0, 2.0):
+    case Pair(a, b): return x * b
+""",
+        edit=('("low", "high")', '("high", "low")'),
+    ),
+    "an attribute of a layer that a pattern takes": Kind(
+        before="""
+class Pair(nn.Module):
+    __match_args__ = ("low", "high")
+    def __init__(self):
+        super().__init__()
+        self.low, self.high = 1.0, 2.0
+    def forward(self, x): return x
+""",
+        init="self.pair = Pair()",
+        forward="""
+match self.pair:
+    case Pair(a, b): return self.pair(x) * b
+""",
+        change="inner.pair.high = 3.0",
+    ),
+    **{
+        f"what {name} of an object makes": Kind(
+            before=f"class Odd:\n    step = 1.0\n    def {name}(self):\n{body}",
+            init="self.odd = Odd()",
+            forward=f"return x * {call}",
+            edit=("2.0", "3.0"),
+        )
+        for name, body, call in (
+            ("__str__", "        return '2.0'\n", "float(str(self.odd))"),
+            ("__repr__", "        return '2.0'\n", "float(f'{self.odd!r}')"),
+            ("__sizeof__", "        return int(2.0)\n", "(sys.getsizeof(self.odd) % 1000)"),
+            ("__copy__", "        o = Odd(); o.step = 2.0; return o\n", "copy.copy(self.odd).step"),
+        )
+    },
 }

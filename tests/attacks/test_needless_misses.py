@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,111 @@ def test_weights_that_lie_otherwise_and_compute_something_else_are_set_aside(mon
 class ScaledByEnvironment(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * float(os.environ["TEST_SCALE"])
+
+
+class Lazy(nn.Module):
+    """A layer that prepares something on its first call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+
+class MakesTable(Lazy):
+    table: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.table is None:
+            self.table = torch.arange(8.0)
+        return self.linear(x) + self.table
+
+
+class MakesTables(Lazy):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: dict[int, torch.Tensor] = {}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        width = x.shape[1]
+        if width not in self.tables:
+            self.tables[width] = torch.arange(float(width))
+        return self.linear(x) + self.tables[width]
+
+
+class KeepsProperty(Lazy):
+    @cached_property
+    def table(self) -> torch.Tensor:
+        return torch.arange(8.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x) + self.table
+
+
+class GrowsTable(Lazy):
+    longest = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[1] > self.longest:
+            self.longest = x.shape[1]
+            self.cosines = torch.arange(float(self.longest)).cos()
+        return self.linear(x) * self.cosines[: x.shape[1]]
+
+
+class WarnsOnce(Lazy):
+    warned = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.warned:
+            self.warned = True
+        return self.linear(x)
+
+
+def lazy_network(kind: type[Lazy]) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(kind(), nn.Linear(8, 3)).eval()
+
+
+@pytest.mark.parametrize("kind", [MakesTable, MakesTables, KeepsProperty, GrowsTable, WarnsOnce])
+def test_a_model_that_was_used_finds_what_a_fresh_one_has_cached(kind: type[Lazy]) -> None:
+    rows = TensorDataset(torch.rand(20, 8, generator=torch.Generator().manual_seed(0)))
+    fresh, used = lazy_network(kind), lazy_network(kind)
+    with torch.no_grad():
+        used(torch.rand(3, 8))
+    before = dict(vars(fresh[0]))
+    assert reuse.cached(fresh, rows, freeze="0").computed == 20
+    assert reuse.cached(fresh, rows, freeze="0").computed == 0
+    assert reuse.cached(used, rows, freeze="0").computed == 0
+    assert before.keys() <= vars(fresh[0]).keys()
+
+
+@pytest.mark.parametrize("kind", [MakesTable, MakesTables, KeepsProperty, GrowsTable])
+def test_a_table_that_was_changed_is_another_computation(kind: type[Lazy]) -> None:
+    rows = TensorDataset(torch.rand(20, 8, generator=torch.Generator().manual_seed(0)))
+    assert reuse.cached(lazy_network(kind), rows, freeze="0").computed == 20
+    used = lazy_network(kind)
+    with torch.no_grad():
+        used(torch.rand(3, 8))
+    held = [*vars(used[0]).values(), *vars(used[0]).get("tables", {}).values()]
+    next(value for value in held if isinstance(value, torch.Tensor)).add_(1)
+    features = reuse.cached(used, rows, freeze="0")
+    assert features.computed == 20
+    with torch.no_grad():
+        torch.testing.assert_close(torch.stack(list(features)), used[0](rows.tensors[0]))
+
+
+def test_what_a_layer_sets_by_its_first_rows_is_left_to_them() -> None:
+    class Normalises(Lazy):
+        mean: torch.Tensor | None = None
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.mean is None:
+                self.mean = x.mean(0).detach()
+            return self.linear(x - self.mean)
+
+    rows = torch.rand(20, 8, generator=torch.Generator().manual_seed(0))
+    used = lazy_network(Normalises)
+    with torch.no_grad():
+        expected = used[0](rows)  # the first rows that it is given
+    features = reuse.cached(used, TensorDataset(rows), freeze="0")
+    torch.testing.assert_close(torch.stack(list(features)), expected)
+    assert torch.equal(used[0].mean, rows.mean(0))  # type: ignore[arg-type]
