@@ -81,14 +81,13 @@ class Index:
             header = read_header(path)
             if header.prefix_key != self.prefix_key:
                 raise UnreadableSegmentError(path, f"it belongs to prefix {header.prefix_key}")
+            self._add(header)
         except UnreadableSegmentError as error:
             self._unreadable[path] = identity
             set_file_aside(error)
         except CacheError:
             if _identity(path) is not None:  # else somebody has removed it since it was listed
                 raise
-        else:
-            self._add(header)
 
     def _add(self, header: Header) -> None:
         if header.frontier == self.frontier:

@@ -117,6 +117,10 @@ def alone(folder: Path) -> Iterator[bool]:
         yield free
 
 
+class VanishedError(CacheError):
+    """Files of a cache that somebody removed while they were written."""
+
+
 @contextmanager
 def disk_errors(folder: Path, needed: int | None = None) -> Iterator[None]:
     """Raise a `CacheError` that says what to do in place of what the operating system says about writing to `folder`.
@@ -130,6 +134,11 @@ def disk_errors(folder: Path, needed: int | None = None) -> Iterator[None]:
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno in FULL:
             raise _full(folder, needed) from error
+        if isinstance(error, FileNotFoundError):
+            raise VanishedError(
+                f"files of the cache {folder} were removed while they were written ({error}): let nothing remove what "
+                "runs use (`reuse cache clear` waits for them), and give the same command again"
+            ) from error
         raise CacheError(
             f"the cache folder {folder} cannot be written ({error}): name another one "
             "(cache-dir, REUSE_CACHE) or go without a cache (--no-cache)"

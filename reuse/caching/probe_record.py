@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from xxhash import xxh3_64
 
@@ -36,7 +36,7 @@ def write_probe(folder: Path, probe: Probe) -> None:
     building = folder / f"{PROBE}.{os.getpid()}.new"
     with suppress(OSError):
         try:
-            files.create(building, lambda path: save_file(tensors, path, about))
+            files.create(building, lambda path: path.write_bytes(save(tensors, about)))
             files.fsync(building)
             files.rename(building, folder / PROBE)
         finally:

@@ -11,11 +11,13 @@ from torch import Tensor, fx, nn
 
 from reuse.augmenting.views import Viewing
 from reuse.caching.chaining import bridges
+from reuse.caching.locking import VanishedError
+from reuse.caching.segment_rows import LostRowsError
 from reuse.data.dataset import SPLITS, Dataset, learned_targets
 from reuse.data.inputs import Inputs, ReadInputs
 from reuse.data.rows import Converted, Resident, Rows, windows_of
 from reuse.devices import Compute, free_memory, moved_each
-from reuse.distributed import from_main, is_main
+from reuse.distributed import from_main, is_main, world_size
 from reuse.features.filling import Computed, Filling, compute_rows
 from reuse.features.planned import PlannedFeatures
 from reuse.features.rotating import Advance, Rotating
@@ -84,7 +86,12 @@ def feed_activations(
     held, stored = None, None
     once = once and features.viewing is None and not features.later
     if features.plan.kind != "memory":
-        stored = _on_disk(features, data, compute, reporter, windowed, once)
+        try:
+            stored = _on_disk(features, data, compute, reporter, windowed, once)
+        except (VanishedError, LostRowsError):
+            if world_size() > 1:  # the others wait for this one
+                raise
+            reporter.line(f"{features.store.path} was removed while it was filled: this run goes on without a cache")
         if stored is None and not from_main(lambda: _fits(features, data, compute)):
             reporter.line("the activations do not fit into memory, so they are computed anew in each epoch")
             return feed_computed(features, data, compute)
