@@ -104,7 +104,7 @@ def refuse_long_names(root: Path) -> None:
         UsageError: it is too long.
     """
     try:
-        _ = (root / ("0" * 32) / "building" / "segment-000000.h5").exists()
+        (root / ("0" * 32) / "building" / "segment-000000.h5").lstat()
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             what = f"cache-dir is a name too long for a folder: {beginning(root)}"

@@ -49,7 +49,9 @@ def inspect(context: click.Context, /, as_json: bool, **_: Any) -> None:
 @JSON
 @click.pass_context
 def plan(context: click.Context, /, as_json: bool, config: str | None, **_: Any) -> None:
-    """Say what a fine-tuning would freeze, compute, cache and cost; takes its options and writes nothing.
+    """Say what a fine-tuning would freeze, compute, cache and cost; takes its options, and leaves no run.
+
+    Activations that an interrupted run has computed and not published are published, so that they count.
 
     Example: reuse plan timm:resnet18 --freeze '!head' --data photos/ --epochs 20
     """

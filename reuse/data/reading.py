@@ -1,5 +1,7 @@
 """Reading: from a spec or rows in memory to raw data, neither split nor preprocessed."""
 
+import errno
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +43,7 @@ READERS: dict[str, Callable[[Path, Options], RawData]] = {
     ".xz": read_image_archive,
     ".bz2": read_image_archive,
 }
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP)
 OPENML = "openml:"
 NAMES_OF_COLUMNS = ("target", "ignore", "group_by", "split_column", "sample_weight", "text")
 
@@ -110,8 +113,12 @@ def _are_inputs(given: Any, options: Options) -> bool:
 
 def _is_folder(path: Path) -> bool:
     try:
-        return path.is_dir()
-    except OSError as error:  # its name is too long
+        return stat.S_ISDIR(path.stat().st_mode)
+    except ValueError:  # no name has a character of number 0
+        return False
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return False
         raise DataError(f"{beginning(path)} is no name of a file or folder: {error.strerror}") from error
 
 

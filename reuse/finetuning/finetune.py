@@ -58,7 +58,9 @@ def finetune(arguments: FinetuneArguments, given: Given) -> Result:
 
 @takes_given(PlanArguments)
 def plan(arguments: PlanArguments, given: Given) -> tuple[Freezing, PlannedFeatures]:
-    """Do all of `finetune` that comes before computing activations and training; writes nothing.
+    """Do all of `finetune` that comes before computing activations and training; leaves no run and computes none.
+
+    Of activations that an interrupted run has computed, what is not published yet is, so that it counts.
 
     Returns:
         What is frozen at first, and the cut with its plan, fingerprint and place in the cache: those of the first
@@ -153,8 +155,7 @@ def _new_run(setup: FinetuneSetup, out: str | Path | None, held: ExitStack) -> R
     task, cache_dir = setup.task, setup.task.settings.cache_dir
     if cache_dir is not None:
         refuse_long_names(Path(cache_dir))
-    run = RunFolder.create("finetune", out)
-    held.enter_context(claimed(run.path))
+    run = RunFolder.begin("finetune", out, held)
     if cache_dir is not None:
         note_made_here(Path(cache_dir))  # so that the run may go on with it, whatever is stored by then
     save_start(run, setup.model)

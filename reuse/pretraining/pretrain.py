@@ -162,8 +162,7 @@ def _train_in_stages(
 
 
 def _new_run(setup: PretrainSetup, out: str | Path | None, held: ExitStack) -> RunFolder:
-    run = RunFolder.create("pretrain", out)
-    held.enter_context(claimed(run.path))
+    run = RunFolder.begin("pretrain", out, held)
     save_start(run, setup.trained)
     run.write_settings("pretrain", plain_settings(setup.settings))
     run.write_manifest(_manifest(setup))

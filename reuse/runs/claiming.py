@@ -18,8 +18,12 @@ PATIENCE = 0.5  # seconds that one waits, as who only asks holds the lock for a 
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[None]:
+def claimed(path: Path, *, begins: bool = False) -> Iterator[None]:
     """Be the only one who trains in a run folder; where the file system has no locks, nobody is kept out.
+
+    Args:
+        path: of the folder.
+        begins: whether a run begins there, which may begin elsewhere.
 
     Raises:
         UsageError: another process trains there.
@@ -29,7 +33,7 @@ def claimed(path: Path) -> Iterator[None]:
         time.sleep(PATIENCE / 20)
         descriptor = _locked(path)
     if descriptor is None:
-        raise UsageError(in_training(path))
+        raise UsageError(in_training(path, begins=begins))
     try:
         yield
     finally:
@@ -44,9 +48,10 @@ def is_claimed(path: Path) -> bool:
     return descriptor is None
 
 
-def in_training(path: Path) -> str:
-    """Return the line about a run folder that somebody else trains in."""
-    return f"another process is training in {path} at this moment: wait until it is done, or give another --out"
+def in_training(path: Path, *, begins: bool = False) -> str:
+    """Return the line about a run folder that somebody else trains in; what begins there may begin elsewhere."""
+    advice = "wait until it is done, or give another --out" if begins else "wait until it is done"
+    return f"another process is training in {path} at this moment: {advice}"
 
 
 def _locked(path: Path, alone: bool = True) -> int | None:

@@ -16,6 +16,7 @@ pictures/            what there is to see of a pretraining on images
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, count
@@ -29,7 +30,7 @@ from reuse.data.tokenizers import keep_tokenizer
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.files import read_text
-from reuse.runs.claiming import in_training, is_claimed
+from reuse.runs.claiming import claimed, in_training, is_claimed
 from reuse.runs.disk import saving
 from reuse.runs.manifest import Manifest
 from reuse.runs.record_files import json_text, read_json, read_toml, write_text
@@ -70,18 +71,31 @@ class RunFolder:
             return cls(_make_unused(Path("runs"), kind))
         path = Path(out)
         if path.is_dir() and is_claimed(path):
-            raise UsageError(in_training(path))
+            raise UsageError(in_training(path, begins=True))
         if path.is_dir() and not (path / MANIFEST).exists() and _began(path):
             raise UsageError(
                 f"{path} is of a run that ended before its first record: remove that folder, or give another --out"
             )
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UsageError(f"{path} is in use: give another --out, or --resume {path} to go on with that run")
+            raise UsageError(_in_use(path))
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"no run folder can be made at {path}: {error.strerror}") from error
         return cls(path)
+
+    @classmethod
+    def begin(cls, kind: str, out: str | Path | None, held: ExitStack) -> "RunFolder":
+        """Make an empty run folder, in which nobody else trains until `held` is left.
+
+        Raises:
+            UsageError: as `create`, or another process has begun there at the same time.
+        """
+        run = cls.create(kind, out)
+        held.enter_context(claimed(run.path, begins=True))
+        if not run.path.is_dir() or any(run.path.iterdir()):
+            raise UsageError(_in_use(run.path))
+        return run
 
     @classmethod
     def open(cls, path: str | Path) -> "RunFolder":
@@ -282,3 +296,7 @@ def _make_new(path: Path) -> bool:
     except OSError as error:
         raise UsageError(f"no run folder can be made at {path}: {error.strerror}") from error
     return True
+
+
+def _in_use(path: Path) -> str:
+    return f"{path} is in use: give another --out, or --resume {path} to go on with that run"

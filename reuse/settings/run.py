@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from reuse.errors import UsageError
 from reuse.reporting import Reporter
 from reuse.settings.group import Settings
 
@@ -29,3 +30,11 @@ class RunSettings(ListenerSettings):
 
     out: str | Path | None = None
     resume: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.out is not None and self.resume is not None and Path(self.out) != Path(self.resume):
+            raise UsageError(
+                f"resume={str(self.resume)!r} goes on in that folder, and out={str(self.out)!r} names another: leave "
+                "one of the two out"
+            )

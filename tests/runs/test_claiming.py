@@ -56,7 +56,7 @@ def test_nobody_goes_on_with_a_run_that_is_trained(run: Path) -> None:
     finetune(run, freeze="hidden1", out="tuned", cache=False, **SMALL)
     for folder, go_on in ((run, pretrain), (Path("tuned"), finetune)):
         before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        with claimed(folder), pytest.raises(UsageError, match=f"is training in {folder} .*wait.*--out"):
+        with claimed(folder), pytest.raises(UsageError, match=f"is training in {folder} .*wait until it is done$"):
             go_on(resume=folder, epochs=2)
         assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
         assert go_on(resume=folder, epochs=2).epochs == 2
@@ -68,10 +68,32 @@ def test_nobody_begins_in_a_folder_that_is_trained_in(run: Path, is_empty: bool)
     """Neither before the other's first record, when the folder was said to be left over, nor after it."""
     out = Path("out") if is_empty else run
     out.mkdir(exist_ok=True)
-    with claimed(out), pytest.raises(UsageError, match="is training in"):
+    with claimed(out), pytest.raises(UsageError, match=r"is training in .*wait.*, or give another --out"):
         pretrain("supervised", model="mlp:4", out=out, **SMALL)
     with claimed(out), pytest.raises(UsageError, match="is training in"):
         finetune(run, freeze="hidden1", out=out, cache=False, **SMALL)
+
+
+def test_of_two_that_begin_in_one_folder_the_second_finds_it_in_use(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one begins and is done between the look at the folder and the lock on it."""
+    real = RunFolder.create
+
+    def overtaken(kind: str, out: str | Path | None = None) -> RunFolder:
+        made = real(kind, out)
+        (made.path / "run.json").write_text("of another")
+        return made
+
+    monkeypatch.setattr(RunFolder, "create", overtaken)
+    with pytest.raises(UsageError, match="out is in use: give another --out"):
+        pretrain("supervised", model="mlp:4", out="out", **SMALL)
+    assert [path.name for path in Path("out").iterdir()] == ["run.json"]
+    assert Path("out/run.json").read_text() == "of another"
+
+
+def test_a_run_goes_on_in_its_own_folder_and_no_other(run: Path) -> None:
+    with pytest.raises(UsageError, match="resume='run' goes on in that folder, and out='other' names another"):
+        pretrain(resume=run, out="other", epochs=2)
+    assert pretrain(resume=run, out="./run", epochs=2).epochs == 2
 
 
 def test_a_run_that_begins_elsewhere_is_not_said_to_be_left_over(tmp_path: Path) -> None:
