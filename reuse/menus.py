@@ -47,12 +47,13 @@ class Named:
         return f"{self.name}:{arguments}" if arguments else self.name
 
 
-def parse_named(text: str, kind: str) -> Named:
+def parse_named(text: str, kind: str, texts: Collection[str | int] = ()) -> Named:
     """Return the name and the arguments in `text`.
 
     Args:
         text: `name`, or `name:value,key=value,…`.
         kind: what is named, in the singular ("optimizer"), for the message.
+        texts: keys, and places of arguments without one, from 0, whose values are text as it stands, such as paths.
 
     Raises:
         UsageError: a place between two separators is empty, or a key is given twice.
@@ -65,13 +66,14 @@ def parse_named(text: str, kind: str) -> Named:
     positions: list[Any] = []
     keywords: dict[str, Any] = {}
     for argument in split_list(tail, kind, text) if colon else ():
-        key, equals, value = (part.strip() for part in argument.rpartition("="))
+        key, equals, value = _parted(argument, texts)
+        found = _value(value, kind, text, is_text=(key if equals else len(positions)) in texts)
         if not equals:
-            positions.append(_value(value, kind, text))
+            positions.append(found)
         elif key in keywords:
             raise _unreadable(kind, text, f"it gives {key} twice: give it once")
         else:
-            keywords[_filled(key, kind, text)] = _value(value, kind, text)
+            keywords[_filled(key, kind, text)] = found
     return Named(_filled(name.strip(), kind, text), tuple(positions), keywords, text)
 
 
@@ -235,7 +237,16 @@ def _filled(part: str, kind: str, text: str) -> str:
     return part
 
 
-def _value(text: str, kind: str, whole: str) -> Any:
+def _parted(argument: str, texts: Collection[str | int]) -> tuple[str, str, str]:
+    """Return the key, the sign behind it and the value, of which a text may hold the sign too."""
+    is_text = argument.partition("=")[0].strip() in texts
+    key, equals, value = argument.partition("=") if is_text else argument.rpartition("=")
+    return key.strip(), equals, value.strip()
+
+
+def _value(text: str, kind: str, whole: str, *, is_text: bool = False) -> Any:
+    if is_text:
+        return None if text.lower() == "none" else _filled(text, kind, whole)
     if "/" not in text:
         return read_value(_filled(text, kind, whole))
     return tuple([read_value(_filled(part.strip(), kind, whole)) for part in text.split("/")])

@@ -13,6 +13,7 @@ from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.nn.coding import ShownCoding
 from reuse.nn.decoders import build_decoder, encoder_of
+from reuse.objectives.gradient_penalty import differentiated_twice
 from reuse.objectives.objective import Network, Objective, example_of
 
 
@@ -48,7 +49,8 @@ class Contractive(Objective):
         """Return the mean squared error over rows and values, and the weighted norm, a mean over rows."""
         with torch.enable_grad():  # measuring needs the Jacobian too
             rows = batch.inputs[0].detach().requires_grad_()
-            decoded, coding = network(rows)
+            with differentiated_twice():
+                decoded, coding = network(rows)
             norms = self.norms(coding, rows)
         scale = self.weight / rows[0].numel()
         return {"reconstruction": mse_loss(decoded, batch.inputs[0]), "contraction": scale * norms.mean()}

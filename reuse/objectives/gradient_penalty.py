@@ -19,8 +19,8 @@ def watched(rows: Tensor) -> Tensor:
 
 
 @contextmanager
-def differentiated_twice(weight: float) -> Iterator[None]:
-    """Compute what `gradient_penalty` takes: a gradient of a gradient, which fused attention has none of."""
+def differentiated_twice(weight: float = 1.0) -> Iterator[None]:
+    """Compute what `gradient_penalty` takes: a gradient of a gradient, which fused attention lacks, but at weight 0."""
     if not weight:
         yield
         return

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reuse.menus import Named, arguments_for, lookup, parse_named
+from reuse.menus import Named, arguments_for, lookup, name_of, parse_named
 from reuse.objectives.autoencoder import Denoising, Reconstruction
 from reuse.objectives.barlow_twins import BarlowTwins
 from reuse.objectives.bigan import Bidirectional
@@ -60,6 +60,12 @@ class MenuEntry:
         """The method's own settings, by name."""
         return settings_of(self.kind)
 
+    @property
+    def texts(self) -> set[str | int]:
+        """Names, and places without one, of the settings whose values are text as it stands, such as paths."""
+        named = enumerate(self.settings.items())
+        return {part for place, (name, setting) in named if setting.is_text for part in (name, place)}
+
 
 OBJECTIVES: dict[str, MenuEntry] = {
     "autoencoder": MenuEntry("reconstruction", Reconstruction),
@@ -114,9 +120,8 @@ def parse_objective(text: str) -> Objective:
         >>> parse_objective("variational:beta=4")
         Variational(size=16, beta=4.0)
     """
-    named = parse_named(text, "objective")
-    entry = lookup(OBJECTIVES, named.name, "objective")
-    return entry.kind(**_checked(entry, named))
+    entry = lookup(OBJECTIVES, name_of(text), "objective")
+    return entry.kind(**_checked(entry, parse_named(text, "objective", entry.texts)))
 
 
 def _checked(entry: MenuEntry, named: Named) -> dict[str, Any]:

@@ -121,6 +121,12 @@ class Setting:
         raise UsageError(f"{self.name} is {shown(value)}: {self.expected} is expected{self._helped}")
 
     @property
+    def is_text(self) -> bool:
+        """Whether the values that it takes as text are words or paths, and neither numbers nor lists."""
+        others = (bool, int, float)
+        return str in self.kinds and not any(kind in others or get_origin(kind) in LISTS for kind in self.kinds)
+
+    @property
     def expected(self) -> str:
         """The values that the setting takes, in words."""
         return " or ".join(dict.fromkeys(_in_words(kind) for kind in self.kinds if kind is not type(None)))

@@ -223,6 +223,8 @@ def _refuse_unused(settings: PretrainSettings, needs_labels: bool) -> None:
     if needs_labels and name.startswith(OBJECT) and (settings.label_smoothing or settings.class_weights):
         unused = "label_smoothing" if settings.label_smoothing else "class_weights"
         raise UsageError(f"{name} brings its own settings: leave {unused} out, and tell the object")
+    if needs_labels and settings.transductive:
+        raise UsageError(f"{name} learns from labels, and transductive trains on test rows without any: leave it out")
     if needs_labels:
         return
     if settings.labels is not None:

@@ -13,8 +13,8 @@ from reuse.units import format_count, verb_of
 def note_seen_rows(settings: FinetuneSettings, source: Source, data: Dataset) -> tuple[str, ...]:
     """Return a note where test rows are among those that a pretraining was trained on, else none.
 
-    With the same target both draw the same test rows; with another, or none, classes are spread over others. Of a
-    transductive pretraining it was asked for.
+    With the same target both draw the same test rows; with another, or none, classes are spread over others. A
+    transductive pretraining has seen all of them, as was asked for.
 
     Args:
         settings: filled in.
@@ -22,9 +22,12 @@ def note_seen_rows(settings: FinetuneSettings, source: Source, data: Dataset) ->
         data: that were loaded for them.
     """
     theirs, is_table = source.settings, data.preprocessing is not None and data.preprocessing.kind in ("table", "text")
-    if not isinstance(theirs, PretrainSettings) or theirs.transductive:
+    if not isinstance(theirs, PretrainSettings) or not isinstance(settings.data, str):
         return ()
-    if not is_table or not isinstance(settings.data, str):
+    if theirs.transductive:
+        said = f"{source.name} was trained on the inputs of the test rows of {theirs.data} too, without any targets"
+        return (f"transductive: {said}",) if is_same_data(settings, source) else ()
+    if not is_table:
         return ()
     if theirs.target == settings.target or settings.test_data is not None or not is_same_data(settings, source):
         return ()

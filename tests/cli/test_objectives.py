@@ -58,3 +58,18 @@ def test_the_list_in_json(reuse: Any) -> None:
     assert listed["variational"]["settings"] == {"size": 16, "beta": 1.0}
     assert listed["scarf"]["data"] == ["tables"]
     assert json.dumps(listed)
+
+
+def test_a_teacher_in_another_folder_is_read_and_resumed(reuse: Any) -> None:
+    rest = ("--model", "mlp:6", "--epochs", 1, "--json")
+    reuse("pretrain", "supervised", *rest, "--out", "runs/teacher")
+    told = reuse("pretrain", "distillation", "--set", "teacher=runs/teacher", *rest, "--out", "runs/pupil").json
+    assert told["settings"]["objective"] == "distillation:teacher=runs/teacher"
+    assert reuse("pretrain", "--resume", "runs/pupil", "--epochs", 2, "--json").json["epochs"] == 2
+    refused = reuse("pretrain", "distillation", "--set", "teacher=runs/none", "--out", "other")
+    assert "runs/none" in refused.is_refused()
+
+
+def test_labels_are_not_learned_from_where_test_rows_are_trained_on(reuse: Any) -> None:
+    reuse("pretrain", "supervised", "--transductive", "--out", "run").is_refused("learns from labels", "leave it out")
+    assert not Path("run").exists()

@@ -1,5 +1,7 @@
 """The Jacobian's norm: exact against the closed form of one layer and torch.func's of two; drawn, right on average."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -63,3 +65,11 @@ def test_it_is_measured_without_gradients_too() -> None:
 def test_settings_that_mean_nothing_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         Contractive(**bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("settings", [{}, {"weight": 0.0}, {"directions": 0}])
+def test_an_encoder_with_attention_has_a_jacobian_too(settings: dict[str, Any]) -> None:
+    rows = np.random.default_rng(0).random((12, 3, 32, 32), dtype=np.float32)
+    model = {"model": "timm:test_vit", "image_size": 32}
+    result = reuse.pretrain(Contractive(**settings), data=(rows, None), **model, epochs=1, batch_size=4, out="run")
+    assert (result.metrics["train"]["contraction"] > 0) == bool(settings.get("weight", 0.1))

@@ -100,6 +100,12 @@ def test_own_settings_are_read_behind_the_colon_in_the_types_of_the_fields() -> 
     assert parse_objective("autoencoder:kind=masking,noise=0") == Reconstruction(0.0, "masking")
     byol = parse_objective("byol:momentum=1,size=8")
     assert byol == Byol(momentum=1.0, size=8)
+    teacher = OBJECTIVES["distillation"].kind
+    for path in ("runs/teacher", "/runs/teacher", "../runs/rate=0.1", "2024"):
+        assert parse_objective(f"distillation:teacher={path},temperature=2") == teacher(path, 2.0)  # type: ignore[call-arg]
+        assert parse_objective(f"distillation:{path.replace('=', '')}") == teacher(path.replace("=", ""))  # type: ignore[call-arg]
+        assert parse_objective(f"siamese:pairs={path}") == OBJECTIVES["siamese"].kind(pairs=path)  # type: ignore[call-arg]
+    assert parse_objective("siamese:pairs=none") == OBJECTIVES["siamese"].kind()
     weights = parse_objective("multitask:weights=1/0.5")
     assert weights == OBJECTIVES["multitask"].kind(weights=(1.0, 0.5))  # type: ignore[call-arg]
 

@@ -47,8 +47,16 @@ def test_of_few_labels_those_count_that_were_learned_from(table: str) -> None:
     assert [note.split(" are among")[0] for note in notes] == [f"{count} of 12 test rows"]
 
 
-def test_test_rows_that_were_asked_for_are_not_pointed_out(table: str) -> None:
+def test_test_rows_that_were_asked_for_are_not_counted_but_said(table: str) -> None:
     source = reuse.pretrain(
         "autoencoder", model="mlp:4", data=table, target="none", ignore="z", transductive=True, **QUICK
     )
     assert said(source, table) == []
+    others = str(Path(table).with_name("others.csv"))
+    Path(others).write_bytes(Path(table).read_bytes())
+    for data, is_said in ((table, True), (others, False)):
+        tuned = reuse.finetune(source.run, data=data, target="y", ignore="z", compare=False, **QUICK)
+        notes = [note for note in tuned.notes if note.startswith("transductive")]
+        assert [f"was trained on the inputs of the test rows of {table} too" in note for note in notes] == [
+            True
+        ] * is_said
