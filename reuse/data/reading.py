@@ -18,7 +18,7 @@ from reuse.data.frame_pairs import FRAME
 from reuse.data.frames import is_frame
 from reuse.data.idx import find_idx, read_idx_folder
 from reuse.data.image_files import read_image_archive, read_image_files, read_image_folder
-from reuse.data.image_formats import is_image
+from reuse.data.image_formats import image_suffixes, is_image
 from reuse.data.labels import ALL_LABELS
 from reuse.data.letters import composed_setting
 from reuse.data.picture_lists import are_pictures
@@ -106,7 +106,7 @@ def _refuse_several_datasets(given: Any) -> None:
 
 def _are_inputs(given: Any, options: Options) -> bool:
     """Return whether a sequence is one of inputs alone, and not the pair `(x, y)`."""
-    if not isinstance(given, Sequence) or isinstance(given, tuple):
+    if not isinstance(given, Sequence) or isinstance(given, tuple | bytes):
         return False
     return options.without_targets or are_pictures(given)
 
@@ -130,7 +130,7 @@ def _read_path(spec: str, options: Options) -> RawData:
         if "x_train" in find_idx(path):
             return source_of_arrays(read_idx_folder(path), spec, options)
         return read_image_folder(path, options)
-    if not path.exists() and ("/" in spec or path.suffix.lower() in READERS):
+    if not path.exists() and ("/" in spec or path.suffix.lower() in READERS or path.suffix.lower() in image_suffixes()):
         raise DataError(f"there is no file or folder {path.absolute()}")
     if not path.exists():
         if spec == ALL_LABELS:

@@ -80,7 +80,8 @@ class SavedModel(nn.Module):
 
         Args:
             data: raw rows, which are prepared as the run did: an array, a data frame, a file, a folder, images' files,
-                or what else `reuse.load` reads, labels left aside; for a network of several inputs a dictionary or a
+                or what else `reuse.load` reads, labels left aside; records (dictionaries, named tuples), one, or a row
+                or column of a frame where it means rows; for a network of several inputs a dictionary or a
                 tuple of arrays; or rows that are prepared: a split's `inputs`, or a tensor `(rows, *shape)`.
             batch_size: rows at a time.
 

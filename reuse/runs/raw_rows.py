@@ -11,6 +11,7 @@ from reuse.data.raw import Options
 from reuse.data.reading import read
 from reuse.data.scales import with_white
 from reuse.errors import UsageError
+from reuse.runs.plain_rows import plain_rows
 
 PREPARE = "give raw rows to `predict` as an array, which it prepares, or prepare them with its `preprocessing`"
 FAR_OUT = 10.0  # times the distance from black to white
@@ -28,7 +29,7 @@ def prepare(data: Any, preprocessing: Preprocessing) -> Inputs:
         DataError: rows that cannot be read, or that the run was not made for.
     """
     preprocessing = with_white(preprocessing)
-    source = read(data, Options(preprocessing=preprocessing, without_targets=True))
+    source = read(plain_rows(data, preprocessing), Options(preprocessing=preprocessing, without_targets=True))
     inputs, _ = source.samples.inputs(source.rows, preprocessing)
     return inputs
 
