@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from io import IOBase
 from pathlib import Path, PurePath
@@ -179,7 +179,7 @@ def _is_setting(value: Any, is_place: bool, around: tuple[int, ...] = ()) -> boo
         case str():
             is_path = is_place or os.sep in value
             return not (is_path and os.path.exists(value))  # noqa: PTH110 - which takes any text
-        case tuple() | list() | set() | frozenset():
+        case tuple() | list() | set() | frozenset() | deque():
             return len(value) <= FEW and all(map(is_part, value))
         case dict():
             return len(value) <= FEW and all(map(is_part, value.values()))
@@ -189,8 +189,10 @@ def _is_setting(value: Any, is_place: bool, around: tuple[int, ...] = ()) -> boo
             return True
         case PurePath() | IOBase():
             return False
-    parts = attributes_of(value)
-    return bool(parts) and len(parts) <= FEW and all(map(is_part, parts.values()))
+    if isinstance(value, Sized) and len(value) > FEW:
+        return False
+    parts = attributes_of(value)  # compiled classes often have none: they are described by what pickle says of them
+    return len(parts) <= FEW and all(map(is_part, parts.values()))
 
 
 def _digest(key: Any) -> bytes:

@@ -16,6 +16,7 @@ from reuse.fingerprinting.digests import short
 
 HEAP_TYPE = 1 << 9  # a flag of classes that are written in Python
 OF_ENUMERATIONS = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
+FOUND_BY_PANDAS = frozenset({"_cache", "_item_cache"})  # while somebody read a table or an index
 NUMBERS = (int, float, complex, str, bytes)
 # State that moves on, and no computation.
 UNDESCRIBED = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState, Iterator)
@@ -58,6 +59,8 @@ def _attributes(value: object, text: Text) -> str:
     found = attributes_of(value)
     if isinstance(value, enum.Enum):
         found = {name: part for name, part in found.items() if name not in OF_ENUMERATIONS}
+    if any(base.__module__.startswith("pandas.") for base in type(value).__mro__):
+        found = {name: part for name, part in found.items() if name not in FOUND_BY_PANDAS}
     return "".join(f" {name}={text(found[name])}" for name in sorted(found))
 
 

@@ -1,12 +1,17 @@
 """Datasets whose samples are known by keys: whatever they make their samples with counts, if few rows show it too."""
 
 import enum
+import re
 import time
+from array import array
 from collections import deque
 from dataclasses import dataclass
-from types import SimpleNamespace
+from datetime import timedelta
+from decimal import Decimal
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -146,6 +151,14 @@ SETTINGS = {
     "a set": (lambda by: {by}, lambda s: next(iter(s))),
     "bytes": (lambda by: str(by).encode(), float),
     "a slice": (slice, lambda s: s.stop),
+    "a queue": (lambda by: deque([by]), lambda s: s[0]),
+    "a regular expression": (lambda by: re.compile(f"{by}(.*)"), lambda s: s.pattern.partition("(")[0]),
+    "a decimal number": (Decimal, lambda s: s),
+    "a duration": (lambda by: timedelta(seconds=by), lambda s: s.total_seconds()),
+    "an array of Python": (lambda by: array("d", [by]), lambda s: s[0]),
+    "a view of a dictionary": (lambda by: MappingProxyType({"by": by}), lambda s: s["by"]),
+    "a series": (lambda by: pd.Series([by, 0.0]), lambda s: s.iloc[0]),
+    "a frame": (lambda by: pd.DataFrame({"by": [by]}), lambda s: s["by"].iloc[0]),
     "a range": (lambda by: range(int(by)), len),
 }
 DATASETS = {
@@ -241,3 +254,11 @@ def test_a_long_list_of_samples_costs_no_key_and_is_looked_through_quickly():
     begun = time.process_time()
     assert set(made_by(dataset)["settings"]) == {"inner"}
     assert time.process_time() - begun < 1
+
+
+@pytest.mark.parametrize("table", [pd.Series, lambda rows: pd.DataFrame({"row": rows}), lambda rows: array("d", rows)])
+def test_a_long_table_holds_the_samples(table):
+    short, long = Kept(2.0, X[:100]), Kept(2.0)
+    short.table, long.table = table(range(100)), table(range(ROWS))
+    assert features_of(short).computed == 100
+    assert features_of(long).computed == ROWS - 100
