@@ -6,6 +6,7 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 
 from reuse.data.catalogue import found_places
 from reuse.devices import free_memory
+from reuse.files import from_home, real_path
 from reuse.units import format_bytes
 from reuse.version import __version__
 
@@ -111,7 +113,7 @@ def _compiler() -> list[Finding]:
 
 def _data() -> list[Finding]:
     given = os.environ.get("REUSE_DATA")
-    missing = bool(given) and not Path(given or "").expanduser().is_dir()
+    missing = bool(given) and not from_home(given or "").is_dir()
     problem = "there is no such folder: set REUSE_DATA to the folder of your data sets" if missing else ""
     findings = [Finding("REUSE_DATA", given or "not set", problem)]
     for name, place in found_places().items():
@@ -119,9 +121,19 @@ def _data() -> list[Finding]:
     return findings
 
 
+def _bytes_in(folder: Path) -> int:
+    """Return the bytes of the files in a folder and below, as far as they may be looked at; links are not followed."""
+    size = 0
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                size += os.lstat(os.path.join(inside, name)).st_size  # noqa: PTH118 - of which there may be many
+    return size
+
+
 def _cache(folder: Path) -> list[Finding]:
     existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+    size = _bytes_in(folder)
     free = shutil.disk_usage(existing).free
     kind = _file_system(existing)
     problem = ""
@@ -141,7 +153,7 @@ def _file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
         return ""
     rows = [line.split() for line in mounts.read_text().splitlines()]
     points = {row[1].replace("\\040", " "): row[2] for row in rows if len(row) > 2}  # noqa: PLR2004, RUF100 - see row[2]
-    around = [str(place) for place in (folder.resolve(), *folder.resolve().parents)]
+    around = [str(place) for place in (real_path(folder), *real_path(folder).parents)]
     return next((points[place] for place in around if place in points), "")
 
 
@@ -154,7 +166,7 @@ def _program() -> Finding:
     ours = Path(sysconfig.get_path("scripts")) / "reuse"
     if found is None:
         return Finding("program", "no `reuse` on the PATH", f"call {ours} or `{sys.executable} -m reuse`")
-    if Path(found).resolve() != ours.resolve():
+    if real_path(found) != real_path(ours):
         problem = f"it is not this installation's, and may be FSFE's licence checker: call `{sys.executable} -m reuse`"
         return Finding("program", found, problem)
     return Finding("program", found)

@@ -23,6 +23,7 @@ from reuse.data.raw import Options, RawData, refuse_image_options, refuse_table_
 from reuse.data.table_files import source_of_table
 from reuse.data.table_libraries import pd
 from reuse.errors import DataError
+from reuse.files import from_home
 
 DEBIAN_FOLDER = Path("/usr/share/datasets")
 DIGIT_NAMES = tuple("0123456789")
@@ -176,7 +177,7 @@ def download_folder() -> Path:
 def _places() -> Iterator[Path]:
     """Yield the folders that data sets are looked for in, best first."""
     if given := os.environ.get("REUSE_DATA"):
-        yield Path(given).expanduser()
+        yield from_home(given)
     yield DEBIAN_FOLDER
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from reuse.data.image_formats import image_suffixes, is_image, suffix_of
 from reuse.data.images import ImageFile
+from reuse.files import from_home
 
 
 def are_pictures(x: Any) -> bool:
@@ -50,7 +51,7 @@ def _file(item: Any, number: int, folder: Path | None) -> ImageFile:
     if isinstance(item, Mapping):
         name = str(item["path"] or f"image {number}")
         return _file(name, number, folder) if item["bytes"] is None else ImageFile(name, item["bytes"])
-    path = Path(item).expanduser()
+    path = from_home(item)
     beside = path if folder is None else folder / path
     return ImageFile(str(item), beside if beside.exists() else path)
 

@@ -28,6 +28,7 @@ from reuse.data.table_files import read_csv, read_parquet, source_of_table
 from reuse.data.torch_datasets import is_dataset, read_dataset
 from reuse.errors import DataError, UnknownNameError, UsageError
 from reuse.escaping import beginning
+from reuse.files import from_home
 from reuse.menus import suggest
 
 READERS: dict[str, Callable[[Path, Options], RawData]] = {
@@ -123,7 +124,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _read_path(spec: str, options: Options) -> RawData:
-    path = Path(spec).expanduser()
+    path = from_home(spec)
     if _is_folder(path):
         if not any(path.iterdir()):
             raise DataError(f"{path} is an empty folder: expected class folders of images, or IDX files")

@@ -16,6 +16,7 @@ from reuse.exporting.programs import program_usage, write_program
 from reuse.exporting.timm_weights import timm_usage, write_timm
 from reuse.exporting.weight_files import FILE as WEIGHTS_FILE
 from reuse.exporting.weight_files import weights_usage, write_weights
+from reuse.files import real_path
 from reuse.menus import lookup
 from reuse.runs.folder import TOKENIZER
 from reuse.settings.calling import takes
@@ -82,7 +83,7 @@ def export(arguments: ExportArguments) -> Exported:
     """
     form = lookup(FORMATS, arguments.to, "form of export")
     run = Path(arguments.run)
-    out = Path(arguments.out or Path("exports") / f"{run.resolve().name}-{arguments.to}")
+    out = Path(arguments.out or Path("exports") / f"{real_path(run).name}-{arguments.to}")
     _check_place(out, form)
     source = Exportable.of(run, arguments.trust)
     difference = _write(source, form, out)

@@ -13,6 +13,7 @@ from torch import Tensor
 from reuse.data.dataset import SPLITS
 from reuse.escaping import escaped
 from reuse.exporting.serving import ExampleRows, ServedModel, meaning_of_rows
+from reuse.files import real_path
 from reuse.nn.recipe import ModelRecipe
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest
@@ -82,7 +83,7 @@ class Exportable:
     @property
     def name(self) -> str:
         """The name of the run."""
-        return escaped(self.folder.path.resolve().name)
+        return escaped(real_path(self.folder.path).name)
 
     @property
     def dataset(self) -> str:

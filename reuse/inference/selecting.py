@@ -18,6 +18,7 @@ from reuse.data.reading import read
 from reuse.data.scales import with_white
 from reuse.data.splitting import split_rows
 from reuse.errors import DataError, RunError, UsageError
+from reuse.files import real_path
 from reuse.menus import suggest
 from reuse.runs.folder import RunFolder
 from reuse.settings.calling import carried
@@ -117,9 +118,7 @@ def _is_own(run: RunFolder, spec: Any) -> bool:
     own = run.settings().data
     if not isinstance(spec, str | Path):
         return bool(own == ARRAYS)
-    return own is not None and (
-        str(spec) == own or Path(spec).expanduser().resolve() == Path(own).expanduser().resolve()
-    )
+    return own is not None and (str(spec) == own or real_path(spec) == real_path(own))
 
 
 def load_own(run: RunFolder, preprocessing: Preprocessing, data: DataRequest) -> Dataset:

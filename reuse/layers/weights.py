@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from reuse.errors import RunError
-from reuse.files import check_file
+from reuse.files import check_file, open_regular
 from reuse.layers.pickles import opened_for_torch
 
 # Where training scripts keep the weights inside their checkpoints; of several, the first is taken.
@@ -86,14 +86,20 @@ def read_weights(path: str | Path) -> FileWeights:
 
 
 def _looks_like_torch(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4).startswith((b"PK\x03\x04", b"\x80\x02"))  # the archives of today, the pickles of before
+    return _head(path, 4).startswith((b"PK\x03\x04", b"\x80\x02"))  # the archives of today, the pickles of before
 
 
 def _looks_like_safetensors(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(9)
+    head = _head(path, 9)
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size
+
+
+def _head(path: Path, size: int) -> bytes:
+    try:
+        with open_regular(path) as file:
+            return file.read(size) or b""
+    except OSError as error:
+        raise RunError(f"{path} cannot be read as a weights file ({error})") from error
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reuse.errors import UsageError
+from reuse.files import from_home
 from reuse.menus import parse_named
 
 FAMILY, EXTRA = "hf", "hf"
@@ -65,7 +66,7 @@ def parse_hf(spec: str) -> HfSpec:
         {'hidden_size': 64, 'num_hidden_layers': 2}
     """
     name = spec.partition(":")[2]
-    path = Path(name).expanduser()
+    path = from_home(name)
     if not name:
         raise UsageError(f"{spec!r} names no model: write hf:FOLDER, hf:CONFIG.json or hf:bert:hidden_size=64")
     if path.is_dir():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reuse.data.dataset import SPLITS
+from reuse.files import real_path
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest, PhaseRecord
 from reuse.settings.files import plain_settings
@@ -82,7 +83,7 @@ class RunRecord:
 
 def short_names(paths: Sequence[str | Path]) -> list[str]:
     """Return for each run the name of its folder, or as much of its path as tells it from the others."""
-    parts = [Path(path).resolve().parts for path in paths]
+    parts = [real_path(path).parts for path in paths]
     depth = next(
         (depth for depth in range(1, max(map(len, parts)) + 1) if len({p[-depth:] for p in parts}) == len(parts)), 1
     )

@@ -69,6 +69,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, setting in settings_of(type(self)).items():
+            if isinstance(given := getattr(self, name), str) and "\0" in given:
+                raise UsageError(f"{name}={given!r} holds a character of number 0, which no name has: leave it out")
             object.__setattr__(self, name, setting.checked(getattr(self, name)))
 
     def without_effect(self, given: Iterable[str]) -> dict[str, str]:

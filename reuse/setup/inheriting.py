@@ -1,11 +1,11 @@
 """What a fine-tuning takes over from its source where the user leaves it open, and whether it goes on from there."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from reuse.data.labels import ALL_LABELS, keep_the_same
 from reuse.errors import UsageError
+from reuse.files import real_path
 from reuse.nn.specs import add_layers, drop_layers
 from reuse.nn.timm_names import whole_spec
 from reuse.settings.calling import Given
@@ -172,6 +172,6 @@ def _is_same(theirs: Any, ours: Any) -> bool:
     if theirs == ours or not isinstance(theirs, str):
         return bool(theirs == ours)
     try:
-        return Path(theirs).resolve() == Path(ours).resolve()
+        return real_path(theirs) == real_path(ours)
     except ValueError:  # no path has a character of number 0
         return False

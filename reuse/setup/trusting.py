@@ -7,6 +7,7 @@ from typing import Any
 from reuse.caching.cache import cache_folder
 from reuse.caching.ownership import was_made_here
 from reuse.errors import UsageError
+from reuse.files import real_path
 from reuse.nn.callables import names_code
 from reuse.nn.recipe import OWN_FAMILIES
 from reuse.optim.schedules import SCHEDULES
@@ -47,7 +48,7 @@ def refuse_untrusted(where: object, settings: Mapping[str, Any], given: Collecti
                 f"{where} names the run folder {theirs[name]}: give {name} yourself, or allow it by --trust"
             )
     folder = theirs.get("cache_dir")
-    if folder is not None and not (Path(folder).resolve() == cache_folder().resolve() or was_made_here(Path(folder))):
+    if folder is not None and not (real_path(folder) == real_path(cache_folder()) or was_made_here(Path(folder))):
         raise UsageError(
             f"{where} names the cache {folder}, which nobody has used here: give cache-dir yourself, or allow it by "
             "--trust"

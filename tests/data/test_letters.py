@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reuse.data.letters import composed, composed_if_apart
+from reuse.data.letters import composed, composed_column, composed_if_apart
 from reuse.data.loading import load
 from reuse.inference.predicting import evaluate, predict
 from reuse.objectives.weighting import parse_class_weights
@@ -42,6 +42,17 @@ def test_letters_are_composed() -> None:
     assert composed(decomposed("é")) == "é"
     assert composed_if_apart((decomposed("é"), "b")) == ("é", "b")
     assert composed_if_apart((decomposed("é"), "é")) == (decomposed("é"), "é")
+
+
+@pytest.mark.parametrize("dtype", [object, "str", "string[pyarrow]", "string[python]"])
+@pytest.mark.parametrize("word", ["Zürich", "né", "안녕", "Tiếng Việt", "plain", "ﬁ"])
+def test_a_column_is_composed_whoever_holds_it(dtype: Any, word: str) -> None:
+    apart = [unicodedata.normalize("NFD", word), word, "a", None]
+    found = composed_column(pd.Series(apart, index=[3, 1, 2, 0], dtype=dtype))
+    assert found.index.tolist() == [3, 1, 2, 0]
+    assert found.tolist()[:3] == [unicodedata.normalize("NFC", word)] * 2 + ["a"]
+    assert found.isna().tolist() == [False] * 3 + [True]
+    assert composed_column(found) is found
 
 
 @pytest.mark.parametrize("form", ["frame", "csv", "parquet"])
