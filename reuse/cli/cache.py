@@ -122,6 +122,9 @@ def prune(budget: int, cache_dir: str | None, as_json: bool) -> None:
     announce(as_json=as_json)
     opened = _open(cache_dir)
     _show_freed(opened, opened.prune(budget), as_json)
+    for entry in () if as_json else opened.entries():
+        if entry.damage:
+            say(f"{entry.key} is damaged ({entry.damage[0]}): `reuse cache clear {entry.key}` removes it")
 
 
 @cache.command()

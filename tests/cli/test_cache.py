@@ -159,6 +159,15 @@ def test_pruning_names_what_is_read_and_stays(reuse: Any, tune: Any, caplog: pyt
     assert reuse("cache", "list", "--json").json["entries"] == []
 
 
+def test_pruning_names_what_is_damaged_and_stays(reuse: Any, tune: Any) -> None:
+    cache = tune()["cache"]
+    (Path(cache["path"]) / "prefix.json").write_text("garbage")
+    answer = reuse("cache", "prune", "--budget", "1GB")
+    assert answer.code == 0
+    assert f"{cache['key']} is damaged" in answer.out
+    assert f"`reuse cache clear {cache['key']}` removes it" in answer.out
+
+
 def test_clearing_one_prefix_or_all(reuse: Any, tune: Any) -> None:
     choices = (("--freeze", "hidden1"), ("--freeze", "hidden1,hidden2"), ("--activation", "tanh"))
     one, two, three = (tune(*options)["cache"]["key"] for options in choices)
