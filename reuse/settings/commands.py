@@ -76,7 +76,7 @@ class FinetuneSettings(PhaseSettings, SideSettings, ReusingSettings, FeatureSett
         source: a run folder, a file of weights, or a model spec such as `timm:resnet18` or `hf:FOLDER`, with pretrained
             weights; from Python a module of torch, of which a copy is trained; None: the newest pretraining run under
             `runs`.
-        data: a data spec or arrays (see `reuse.load`); None: the source run's, with 50 labels and a comparison.
+        data: a data spec or arrays (see `reuse.load`); None: the source run's, with 30 labels and a comparison.
         add_layers: widths of hidden layers to add on top, such as `50,20`.
         l2_sp: pull of the reused weights that train towards where they began.
         compare: train from scratch and unfrozen too; None: only where `data` is not given.

@@ -55,7 +55,7 @@ def test_one_draw_is_a_table_without_intervals(source: str) -> None:
 
 def test_without_data_there_are_few_labels_and_ten_draws(source: str) -> None:
     result = reuse.finetune(source, freeze="hidden1", epochs=1)
-    assert (result.settings["labels"], result.comparison["frozen"]["draws"]) == (50, 10)
+    assert (result.settings["labels"], result.comparison["frozen"]["draws"]) == (30, 10)
 
 
 def test_draws_of_nothing_are_refused(source: str) -> None:
