@@ -1,9 +1,12 @@
 """`reuse export`: a trained run in a form that other programs read, checked against the run, beside its card."""
 
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from reuse.errors import UsageError
 from reuse.exporting.card import model_card
@@ -18,6 +21,7 @@ from reuse.exporting.weight_files import FILE as WEIGHTS_FILE
 from reuse.exporting.weight_files import weights_usage, write_weights
 from reuse.files import real_path
 from reuse.menus import lookup
+from reuse.runs.disk import number_of
 from reuse.runs.folder import TOKENIZER
 from reuse.settings.calling import takes
 from reuse.settings.uses import ExportArguments
@@ -122,8 +126,11 @@ def _write(source: Exportable, form: Format, out: Path) -> float:
         if (source.folder.path / TOKENIZER).is_dir():
             shutil.copytree(source.folder.path / TOKENIZER, draft / TOKENIZER)
         draft.replace(out)
-    except OSError as error:
-        raise UsageError(f"{out} cannot be written: {error.strerror or error}") from error
+    except (OSError, SafetensorError, RuntimeError) as error:
+        number = number_of(error)
+        if number is None and isinstance(error, RuntimeError):
+            raise
+        raise UsageError(f"{out} cannot be written: {error if number is None else os.strerror(number)}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return difference

@@ -51,6 +51,7 @@ def write_onnx(source: Exportable, path: Path) -> Predict:
             program, input_names=names, output_names=[served.output], dynamo=True, verbose=False
         )
         written.model.metadata_props.update(source.about)
+    with _quiet():
         written.save(path)
     return _session(source, path)
 

@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -46,7 +47,9 @@ def write_program(source: Exportable, path: Path) -> Predict:
     program = traced_program(source, source.served)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch 2.9 warns of how it reads its own file
-        torch.export.save(program, path, extra_files={ABOUT: about})
+        written = BytesIO()  # torch's own writer of files ends in an error of its own where the disk is full
+        torch.export.save(program, written, extra_files={ABOUT: about})
+        path.write_bytes(written.getbuffer())
         return called(torch.export.load(path).module())
 
 

@@ -27,13 +27,13 @@ def saving(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        number = _number(error)
+        number = number_of(error)
         if number is None:
             raise
         raise _refusal(path, number) from error
 
 
-def _number(error: BaseException | None) -> int | None:
+def number_of(error: BaseException | None) -> int | None:
     """Return what the operating system calls an error that it gave, or that another one was raised over; else None."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:

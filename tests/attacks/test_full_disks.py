@@ -48,3 +48,13 @@ def test_files_that_may_not_grow_are_one_line(tmp_path: Path) -> None:
     (answer,) = answers([(*train, "--no-cache", "--out", "run")], tmp_path, largest_file=6000)
     answer.refusal("epoch-0000", "cannot be written (File too large)", "--resume run")
     assert reuse.finetune(resume=tmp_path / "run").epochs == 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on files")
+@pytest.mark.parametrize("form", ["safetensors", "torch", "onnx"])
+def test_an_export_that_finds_no_room_is_one_line_and_leaves_nothing(tmp_path: Path, form: str) -> None:
+    reuse.pretrain("supervised", data="digits", model="mlp:20,10", epochs=1, out=tmp_path / "base")
+    (answer,) = answers([("export", "base", "--to", form, "--out", "exported")], tmp_path, largest_file=2000)
+    answer.refusal("exported cannot be written")
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
