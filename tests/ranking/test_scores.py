@@ -260,9 +260,9 @@ def test_what_the_nearest_rows_tell_is_weighted_as_by_scikit_learn() -> None:
     numbers = features[:, :2] + drawn(columns=2, seed=5)[0]
     unit = features / features.norm(dim=1, keepdim=True)
     nearest = (unit @ unit.T).fill_diagonal_(-2).argmax(1)
-    accuracy = accuracy_score(targets.numpy(), targets[nearest].numpy(), sample_weight=COUNTS)
+    accuracy = accuracy_score(targets.numpy(), targets[nearest].numpy(), sample_weight=COUNTS.numpy())
     assert score_nearest(features, targets, CLASSES, COUNTS) == pytest.approx(accuracy)
-    r2 = r2_score(numbers.numpy(), numbers[nearest].numpy(), sample_weight=COUNTS)
+    r2 = r2_score(numbers.numpy(), numbers[nearest].numpy(), sample_weight=COUNTS.numpy())
     assert score_nearest(features, numbers, 0, COUNTS) == pytest.approx(r2)
 
 
