@@ -40,6 +40,11 @@ class Verifier:
         self.is_done = not len(rows)
         self._found: list[Damage] = []
 
+    def awaits(self, segment: int, start: int, stop: int) -> bool:
+        """Return whether any unit that rows `start` to `stop` of a segment lie in was not checked yet."""
+        first, last = self._headers[segment].units_of(np.array([start, stop - 1])).tolist()
+        return bool(self._unchecked[segment][first : last + 1].any())
+
     def check_read(self, segment: int, start: int, stop: int, contents: Sequence[memoryview]) -> None:
         """Check the whole units among rows of one block that were just read; what is wrong is raised by `check`.
 

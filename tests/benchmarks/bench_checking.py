@@ -48,6 +48,7 @@ def unchecked() -> Iterator[None]:
     nothing = lambda *_: None  # noqa: E731
     with (
         mock.patch.object(Verifier, "__init__", nothing),
+        mock.patch.object(Verifier, "awaits", nothing),
         mock.patch.object(Verifier, "check_read", nothing),
         mock.patch.object(StoredRows, "check", nothing),
         mock.patch.object(stored_rows, "PIECE_BYTES", 2**40),

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caching.test_packing import Maps
-from reuse.caching import activations, reading_ahead
+from reuse.caching import activations, reading_ahead, stored_rows
 from reuse.caching.activations import MappedActivations, ResidentActivations
+from reuse.caching.header import Header
 from reuse.caching.reading_ahead import divide
+from reuse.caching.verifying import Verifier
 from reuse.data.rows import Converted, read_in_order, windows_of
 from reuse.data.windows import Windows
 from reuse.errors import CacheError
@@ -52,6 +54,24 @@ def test_spans_cover_all_rows_in_order_and_no_more_than_allowed(places, most, ap
         assert (rows[to].min(), rows[to].max() + 1) == (span.first, span.stop)
         assert span.stop - span.first <= most
         assert (np.diff(rows[to]) <= apart).all()
+
+
+@pytest.mark.usefixtures("small")
+def test_what_was_checked_is_read_whole_and_not_checked_again(filled, monkeypatch):
+    data, cache = filled
+    source, checked, pieces = cache.activations(data.keys, memory=0), [], []
+    check, divided = Verifier.check_read, Header.pieces
+    monkeypatch.setattr(Verifier, "check_read", lambda *given: (checked.append(given), check(*given)))
+    monkeypatch.setattr(Header, "pieces", lambda *given: pieces.append(given[3]) or divided(*given))
+    monkeypatch.setattr(stored_rows, "PIECE_BYTES", 1)
+    order = torch.arange(200)
+    for number in range(3):
+        with read_in_order(source, order) as opened:
+            found = [opened.gather(some) for some in order.split(16)]
+        for parts, expected in zip(zip(*found, strict=True), data.tensors, strict=True):
+            assert torch.equal(torch.cat(parts), expected)
+        assert bool(checked) == (1 in pieces) == (number == 0)
+        checked.clear(), pieces.clear()
 
 
 @pytest.mark.usefixtures("small")
