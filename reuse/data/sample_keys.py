@@ -110,15 +110,13 @@ def made_by(dataset: Any, around: tuple[int, ...] = ()) -> dict[str, Any]:
 
 
 def datasets_in(value: Any) -> list[Any]:
-    """Return the Datasets in a container of any length, and in containers in it."""
+    """Return the Datasets in a container of any length, and in containers in it, in the order of all but sets."""
     found, parts = list[Any](), [value]
     for _ in range(DEPTH):
-        kinds = set(map(type, parts))
-        containers = tuple(kind for kind in kinds if issubclass(kind, CONTAINERS))
-        parts = [part for container in parts if isinstance(container, containers) for part in _parts(container)]
-        if any(map(_may_be_dataset, set(map(type, parts)))):
-            found += filter(_is_dataset, parts)
-    return sorted(found, key=_name_and_length)
+        containers = [part for part in parts if isinstance(part, CONTAINERS)]
+        parts = [part for container in containers for part in _holding_parts(container)]
+        found += filter(_is_dataset, parts)
+    return found
 
 
 def _left_out(dataset: Any) -> frozenset[str]:
@@ -146,8 +144,14 @@ def _as_made(value: Any, inner: Callable[[Any], dict[str, Any]]) -> Any:
         return type(value)(_as_made(part, inner) for part in value)
     if type(value) is dict:
         return {name: _as_made(part, inner) for name, part in value.items()}
-    within = datasets_in(value)
-    return [type(value), *map(inner, within)] if within else value
+    if not datasets_in(value):
+        return value
+    if isinstance(value, dict):
+        return [type(value), {name: _as_made(part, inner) for name, part in value.items()}]
+    if isinstance(value, set | frozenset):
+        holding = list(_holding_parts(value))
+        return [type(value), value.difference(holding), *(_as_made(part, inner) for part in holding)]
+    return [type(value), *(_as_made(part, inner) for part in value)]
 
 
 def _is_dataset(value: Any) -> bool:
@@ -158,13 +162,20 @@ def _may_be_dataset(kind: type) -> bool:
     return issubclass(kind, TorchDataset) or hasattr(kind, "reuse_keys")
 
 
-def _parts(container: Any) -> Iterable[Any]:
-    return container.values() if isinstance(container, dict) else container
+def _holding_parts(container: Any) -> Iterable[Any]:
+    """Return the Datasets and containers in a container; those of a set in the order of their names and lengths."""
+    parts = container.values() if isinstance(container, dict) else container
+    kinds = tuple(kind for kind in set(map(type, parts)) if _may_be_dataset(kind) or issubclass(kind, CONTAINERS))
+    holding = (part for part in parts if isinstance(part, kinds)) if kinds else ()
+    return sorted(holding, key=_name_and_length) if isinstance(container, set | frozenset) else holding
 
 
-def _name_and_length(dataset: Any) -> tuple[str, int]:
+def _name_and_length(value: Any) -> tuple[str, int]:
     """Return what tells most Datasets from others: sets have no order."""
-    return type(dataset).__qualname__, len(dataset) if hasattr(dataset, "__len__") else 0
+    try:
+        return type(value).__qualname__, len(value)
+    except (TypeError, NotImplementedError):  # streams have no length
+        return type(value).__qualname__, 0
 
 
 def _is_setting(value: Any, is_place: bool, around: tuple[int, ...] = ()) -> bool:

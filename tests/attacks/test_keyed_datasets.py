@@ -4,11 +4,12 @@ import enum
 import re
 import time
 from array import array
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from types import MappingProxyType, SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,19 @@ class Kept(Dataset):
 @dataclass
 class Settings:
     by: float
+
+
+class Beside(NamedTuple):
+    other: Dataset
+    by: float
+
+
+def number_in(parts):
+    return next(part for part in parts if isinstance(part, float))
+
+
+def pair_in(parts):
+    return next(part for part in parts if isinstance(part, tuple))
 
 
 class Mode(enum.Enum):
@@ -160,6 +174,21 @@ SETTINGS = {
     "a series": (lambda by: pd.Series([by, 0.0]), lambda s: s.iloc[0]),
     "a frame": (lambda by: pd.DataFrame({"by": [by]}), lambda s: s["by"].iloc[0]),
     "a range": (lambda by: range(int(by)), len),
+    "a setting beside a dataset in an ordered dictionary": (
+        lambda by: OrderedDict(other=Kept(1.0), by=by),
+        lambda s: s["by"],
+    ),
+    "a setting beside a dataset in a named tuple": (lambda by: Beside(Kept(1.0), by), lambda s: s.by),
+    "a setting beside a dataset in a queue": (lambda by: deque([Kept(1.0), by]), lambda s: s[1]),
+    "a setting beside a dataset in a set": (lambda by: {Kept(1.0), by}, number_in),
+    "a setting beside a dataset in a tuple in a set": (
+        lambda by: {(Kept(1.0), by), 7},
+        lambda s: number_in(pair_in(s)),
+    ),
+    "the order of many datasets": (
+        lambda by: [Kept(1.0, X[: 2 if by == 2 else 5]), Kept(1.0, X[: 5 if by == 2 else 2])] * 9,
+        lambda s: len(s[0]),
+    ),
 }
 DATASETS = {
     name: lambda by, make=make, take=take: by_attribute(make(by), take) for name, (make, take) in SETTINGS.items()
