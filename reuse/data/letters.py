@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from reuse.data.table_libraries import pa, pd
+from reuse.data.table_libraries import pa, pc, pd
 
 
 def composed(text: str) -> str:
@@ -43,12 +43,10 @@ def composed_column(series: pd.Series) -> pd.Series:
 
 def _composed_by_arrow(series: pd.Series) -> pd.Series:
     """Return a column that arrow holds, as most are, which takes a tenth of the time."""
-    from pyarrow import compute
-
     texts = pa.array(series.array)
-    if compute.all(compute.string_is_ascii(texts), min_count=0).as_py():
+    if pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
         return series
-    found = compute.utf8_normalize(texts, "NFC")
+    found = pc.utf8_normalize(texts, "NFC")
     if found.equals(texts):
         return series
     return pd.Series(found.to_numpy(zero_copy_only=False), index=series.index, dtype=object)

@@ -120,7 +120,8 @@ def _is_folder(path: Path) -> bool:
     except OSError as error:
         if error.errno in NOT_THERE:
             return False
-        raise DataError(f"{beginning(path)} is no name of a file or folder: {error.strerror}") from error
+        said = "cannot be read" if isinstance(error, PermissionError) else "is no name of a file or folder"
+        raise DataError(f"{beginning(path)} {said}: {error.strerror}") from error
 
 
 def _read_path(spec: str, options: Options) -> RawData:

@@ -5,7 +5,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["pa", "pd", "pq"]
+__all__ = ["pa", "pc", "pd", "pq"]
 
 
 class _Later:
@@ -25,6 +25,7 @@ class _Later:
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 else:
-    pd, pa, pq = map(_Later, ("pandas", "pyarrow", "pyarrow.parquet"))
+    pd, pa, pc, pq = map(_Later, ("pandas", "pyarrow", "pyarrow.compute", "pyarrow.parquet"))

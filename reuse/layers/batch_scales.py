@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from types import CodeType, FunctionType
 
+import torch
 from torch import fx, nn
 
 DYNAMIC_LAYERS = "torch.ao.nn.quantized.dynamic"
@@ -34,7 +35,9 @@ def _is_dynamic(kind: type) -> bool:
 
 
 def _is_scaling(name: str) -> bool:
-    return name.endswith("_dynamic") or name.startswith("choose_qparams")
+    """Return whether a name is that of an operator of torch that finds a scale; `step_dynamic` is somebody's own."""
+    is_like_one = name.endswith("_dynamic") or name.startswith("choose_qparams")
+    return is_like_one and any(hasattr(place, name) for place in (torch, torch.ops.quantized, torch.ops.aten))
 
 
 def _names(code: CodeType) -> Iterator[str]:

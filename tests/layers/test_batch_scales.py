@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from reuse.layers.batch_scales import _is_dynamic
 from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
 
@@ -69,3 +70,14 @@ def test_a_layer_that_scales_each_row_by_itself_is_cut():
     freeze(model, "0")
     parts = cut(model, torch.rand(8, 8))
     assert [tensor.shape for tensor in parts.frontier] == [(8,)]
+
+
+def test_a_method_that_is_called_like_an_operator_of_torch_is_none():
+    class Stepping(nn.Module):
+        def step_dynamic(self, x):
+            return F.relu(x)
+
+        def forward(self, x):
+            return self.step_dynamic(x)
+
+    assert not any(map(_is_dynamic, map(type, network(Stepping()).modules())))
