@@ -49,6 +49,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[SavedModel, list
         lambda rows: list(rows.itertuples()),
         lambda rows: [row for _, row in rows.iterrows()],
         lambda rows: rows.to_records(index=False),
+        lambda rows: list(rows.to_records(index=False)),
         lambda rows: pl.from_pandas(rows).rows(named=True),
     ],
 )
@@ -56,7 +57,17 @@ def test_rows_of_a_table(form: Callable[[pd.DataFrame], Any], table: SavedModel)
     assert table.predict(form(ROWS)).tolist() == table.predict(ROWS).tolist()
 
 
-@pytest.mark.parametrize("form", [lambda row: row, lambda row: row.to_dict(), lambda row: row[["kind", "size"]]])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda row: row,
+        lambda row: row.to_dict(),
+        lambda row: row[["kind", "size"]],
+        lambda row: next(row.to_frame().T.itertuples(index=False)),
+        lambda row: np.array([tuple(row)], dtype=[("size", float), ("kind", "U1")])[0],
+        lambda row: pd.DataFrame([row]).to_records(index=False)[0],
+    ],
+)
 def test_one_row_of_a_table(form: Callable[[pd.Series], Any], table: SavedModel) -> None:
     assert table.predict(form(ROWS.iloc[1])).tolist() == table.predict(ROWS.iloc[1:2]).tolist()
 
@@ -72,11 +83,42 @@ def test_records_that_lack_a_column_name_it(table: SavedModel) -> None:
         table.predict([{"size": 1.0}])
 
 
+@pytest.mark.parametrize(
+    "form", [{"kind": ["a", "b"]}, {"kind": "a", "price": 3}, pd.Series({"kind": "a", "price": 3})]
+)
+def test_columns_without_the_first_one_name_it(form: Any, table: SavedModel) -> None:
+    with pytest.raises(DataError, match="'size'"):
+        table.predict(form)
+
+
+def test_one_value_beside_columns_is_for_all_rows(table: SavedModel) -> None:
+    wanted = table.predict(pd.DataFrame({"size": [1.0, 2.0], "kind": ["a", "a"]}))
+    assert table.predict({"size": [1.0, 2.0], "kind": "a"}).tolist() == wanted.tolist()
+
+
+def test_a_list_beside_the_columns_of_the_model_makes_no_rows(table: SavedModel) -> None:
+    wanted = table.predict(pd.DataFrame({"size": [1.0], "kind": ["a"]}))
+    assert table.predict({"size": 1.0, "kind": "a", "sizes": [1.0, 2.0]}).tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize("form", [list, np.array, pd.Series])
+def test_columns_of_several_lengths_are_named(form: Callable[[list[Any]], Any], table: SavedModel) -> None:
+    with pytest.raises(DataError, match="columns of several lengths, 'size' of 2, 'kind' of 1: give each"):
+        table.predict({"size": form([1.0, 2.0]), "kind": form(["a"])})
+
+
+def test_a_column_of_two_dimensions_is_named(table: SavedModel) -> None:
+    with pytest.raises(DataError, match=r"column 'size' is of shape \(2, 1\): give it one value a row"):
+        table.predict({"size": np.ones((2, 1)), "kind": ["a", "b"]})
+
+
 def test_the_only_column_of_texts(tmp_path: Path) -> None:
     frame = pd.DataFrame({"words": ["good film", "bad film"] * 15, "stars": [1, 0] * 15})
     pretrain("supervised", data=frame, text="words", target="stars", model="lstm:3", epochs=1, out=tmp_path / "run")
     model, wanted = load_model(tmp_path / "run"), frame[["words"]].head(2)
-    for form in (wanted["words"], pl.from_pandas(wanted)["words"], wanted.to_dict("records")):
+    labelled = wanted["words"].set_axis(["words", "other"])  # a label as the column is called makes no row of it
+    twice = pd.Series(wanted["words"].to_list(), index=["words", "words"])
+    for form in (wanted["words"], pl.from_pandas(wanted)["words"], wanted.to_dict("records"), labelled, twice):
         assert model.predict_proba(form).tolist() == model.predict_proba(wanted).tolist()
 
 
@@ -93,12 +135,26 @@ def test_arrays_of_several_sizes_are_pictures(pictures: Any) -> None:
     assert model.predict_proba(arrays).tolist() == model.predict_proba(files).tolist()
 
 
+def _of_numbers(x: np.ndarray, run: Path) -> SavedModel:
+    pretrain("supervised", data=(x, np.arange(len(x)) % 3), model="mlp:4", epochs=1, out=run)
+    return load_model(run)
+
+
 def test_a_row_of_numbers(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(30, 4))
-    pretrain("supervised", data=(x, np.arange(30) % 3), model="mlp:4", epochs=1, out=tmp_path / "run")
-    model = load_model(tmp_path / "run")
-    for form in (pd.Series(x[0]), pl.Series(x[0])):
+    model, frame = _of_numbers(x, tmp_path / "run"), pd.DataFrame(x, columns=list("abcd"))
+    for form in (pd.Series(x[0]), pl.Series(x[0]), frame.iloc[0], frame.set_axis([f"r{i}" for i in range(30)]).iloc[0]):
         assert model.predict_proba(form).tolist() == model.predict_proba(x[:1]).tolist()
+    for column in (frame["a"].head(4), frame["a"].iloc[[7, 3, 9, 1]], pl.from_pandas(frame)["a"].head(4), frame["a"]):
+        with pytest.raises(UsageError, match=r"called 'a' of \d+ values, and the model takes rows of 4 numbers"):
+            model.predict(column)
+
+
+def test_a_column_is_the_rows_of_a_model_of_one_number(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(30, 1))
+    model = _of_numbers(x, tmp_path / "run")
+    for form in (pd.Series(x[:4, 0]), pd.Series(x[:4, 0], name="a"), pl.Series("a", x[:4, 0])):
+        assert model.predict_proba(form).tolist() == model.predict_proba(x[:4]).tolist()
 
 
 def test_a_picture_that_is_not_there_is_no_unknown_data_set(pictures: Any) -> None:
