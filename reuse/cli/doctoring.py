@@ -15,7 +15,7 @@ import torch
 
 from reuse.data.catalogue import found_places
 from reuse.devices import free_memory
-from reuse.files import from_home, real_path
+from reuse.paths import from_home, real_path
 from reuse.units import format_bytes
 from reuse.version import __version__
 

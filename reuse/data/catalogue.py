@@ -23,7 +23,7 @@ from reuse.data.raw import Options, RawData, refuse_image_options, refuse_table_
 from reuse.data.table_files import source_of_table
 from reuse.data.table_libraries import pd
 from reuse.errors import DataError
-from reuse.files import from_home
+from reuse.paths import from_home
 
 DEBIAN_FOLDER = Path("/usr/share/datasets")
 DIGIT_NAMES = tuple("0123456789")

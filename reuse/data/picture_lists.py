@@ -10,7 +10,7 @@ from PIL import Image
 
 from reuse.data.image_formats import image_suffixes, is_image, suffix_of
 from reuse.data.images import ImageFile
-from reuse.files import from_home
+from reuse.paths import from_home
 
 
 def are_pictures(x: Any) -> bool:

@@ -28,8 +28,8 @@ from reuse.data.table_files import read_csv, read_parquet, source_of_table
 from reuse.data.torch_datasets import is_dataset, read_dataset
 from reuse.errors import DataError, UnknownNameError, UsageError
 from reuse.escaping import beginning
-from reuse.files import from_home
 from reuse.menus import suggest
+from reuse.paths import from_home
 
 READERS: dict[str, Callable[[Path, Options], RawData]] = {
     ".npz": read_npz,

@@ -19,8 +19,8 @@ from reuse.exporting.programs import program_usage, write_program
 from reuse.exporting.timm_weights import timm_usage, write_timm
 from reuse.exporting.weight_files import FILE as WEIGHTS_FILE
 from reuse.exporting.weight_files import weights_usage, write_weights
-from reuse.files import real_path
 from reuse.menus import lookup
+from reuse.paths import real_path
 from reuse.runs.disk import number_of
 from reuse.runs.folder import TOKENIZER
 from reuse.settings.calling import takes

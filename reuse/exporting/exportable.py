@@ -13,8 +13,8 @@ from torch import Tensor
 from reuse.data.dataset import SPLITS
 from reuse.escaping import escaped
 from reuse.exporting.serving import ExampleRows, ServedModel, meaning_of_rows
-from reuse.files import real_path
 from reuse.nn.recipe import ModelRecipe
+from reuse.paths import real_path
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest
 from reuse.runs.models import SavedModel, load_model

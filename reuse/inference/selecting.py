@@ -18,8 +18,8 @@ from reuse.data.reading import read
 from reuse.data.scales import with_white
 from reuse.data.splitting import split_rows
 from reuse.errors import DataError, RunError, UsageError
-from reuse.files import real_path
 from reuse.menus import suggest
+from reuse.paths import real_path
 from reuse.runs.folder import RunFolder
 from reuse.settings.calling import carried
 from reuse.settings.files import ARRAYS

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from reuse.errors import UsageError
-from reuse.files import from_home
 from reuse.menus import parse_named
+from reuse.paths import from_home
 
 FAMILY, EXTRA = "hf", "hf"
 WEIGHTS = (".safetensors", ".bin")

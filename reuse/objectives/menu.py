@@ -120,7 +120,8 @@ def parse_objective(text: str) -> Objective:
         >>> parse_objective("variational:beta=4")
         Variational(size=16, beta=4.0)
     """
-    entry = lookup(OBJECTIVES, name_of(text), "objective")
+    name = name_of(text) or parse_named(text, "objective").name  # which says that an empty one is to be filled
+    entry = lookup(OBJECTIVES, name, "objective")
     return entry.kind(**_checked(entry, parse_named(text, "objective", entry.texts)))
 
 

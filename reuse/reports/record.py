@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reuse.data.dataset import SPLITS
-from reuse.files import real_path
+from reuse.paths import real_path
 from reuse.runs.folder import RunFolder
 from reuse.runs.manifest import Manifest, PhaseRecord
 from reuse.settings.files import plain_settings

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reuse.errors import UsageError
+from reuse.paths import real_path
 from reuse.reporting import Reporter
 from reuse.settings.group import Settings
 
@@ -33,7 +34,7 @@ class RunSettings(ListenerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.out is not None and self.resume is not None and Path(self.out) != Path(self.resume):
+        if self.out is not None and self.resume is not None and real_path(self.out) != real_path(self.resume):
             raise UsageError(
                 f"resume={str(self.resume)!r} goes on in that folder, and out={str(self.out)!r} names another: leave "
                 "one of the two out"

@@ -5,9 +5,9 @@ from typing import Any
 
 from reuse.data.labels import ALL_LABELS, keep_the_same
 from reuse.errors import UsageError
-from reuse.files import real_path
 from reuse.nn.specs import add_layers, drop_layers
 from reuse.nn.timm_names import whole_spec
+from reuse.paths import real_path
 from reuse.settings.calling import Given
 from reuse.settings.commands import FinetuneSettings
 from reuse.settings.files import ARRAYS, plain_settings

@@ -119,6 +119,8 @@ def test_own_settings_are_read_behind_the_colon_in_the_types_of_the_fields() -> 
         ("rotation:turns=3", UsageError, "rotation takes no arguments"),
         ("byoll:size=3", UnknownNameError, "did you mean 'byol'"),
         ("byol:", UsageError, "empty place"),
+        (":x", UsageError, "objective ':x' cannot be read: it has an empty place"),
+        (" :size=8", UsageError, "objective ' :size=8' cannot be read: it has an empty place"),
     ],
 )
 def test_what_it_has_not_is_refused_with_what_it_has(text: str, error: type[Exception], message: str) -> None:

@@ -16,6 +16,7 @@ from reuse.finetuning.finetune import finetune
 from reuse.pretraining.pretrain import pretrain
 from reuse.runs.claiming import claimed, is_claimed
 from reuse.runs.folder import RunFolder
+from reuse.settings.run import RunSettings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folders have no locks there")
 
@@ -94,6 +95,17 @@ def test_a_run_goes_on_in_its_own_folder_and_no_other(run: Path) -> None:
     with pytest.raises(UsageError, match="resume='run' goes on in that folder, and out='other' names another"):
         pretrain(resume=run, out="other", epochs=2)
     assert pretrain(resume=run, out="./run", epochs=2).epochs == 2
+
+
+def test_a_folder_is_the_same_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to("run")
+    for out in ("other/../run", tmp_path / "run", "~/run", "link", "run/"):
+        assert RunSettings(out=out, resume="run").resume == "run"
+    with pytest.raises(UsageError, match="names another"):
+        RunSettings(out="~run", resume="run")
 
 
 def test_a_run_that_begins_elsewhere_is_not_said_to_be_left_over(tmp_path: Path) -> None:

@@ -119,3 +119,19 @@ TEXT = r"source is a torch\.nn\.modules\.linear\.Linear: text is expected"
 def test_a_layer_as_source_is_one_clear_line(call: Any, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         call(torch.nn.Linear(64, 10), data="digits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places(Settings):
+    """Settings that are names, one, several and of any kind."""
+
+    place: str | Path | None = None
+    places: Annotated[str | Path | Sequence[str | Path], Text(repeated=True)] = ()
+    anything: Any = None
+
+
+@pytest.mark.parametrize("value", ["a\0b", Path("a\0b")])
+def test_no_name_holds_a_character_of_number_0(value: str | Path) -> None:
+    for given in ({"place": value}, {"places": value}, {"places": ["c", value]}, {"anything": value}):
+        with pytest.raises(UsageError, match=rf"^{next(iter(given))}='a.x00b' holds a character of number 0"):
+            Places(**given)  # type: ignore[arg-type]
