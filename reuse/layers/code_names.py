@@ -1,10 +1,12 @@
 """Names that a model's own code looks up, in its classes and in all functions of the user's that these reach."""
 
-from collections.abc import Iterator
-from types import FunctionType, MethodType, ModuleType
+from collections import deque
+from collections.abc import Iterable, Iterator
+from functools import partial
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from reuse.fingerprinting import digests as code
 from reuse.fingerprinting.environment import pinned_version
@@ -14,49 +16,70 @@ WRITES_UNSEEN = frozenset({"data", "numpy", "asarray", "from_dlpack", "data_ptr"
 WRITES_UNSEEN |= {"__array__", "__dlpack__", "frombuffer", "as_array", "_unsafe_preserve_version_counter"}
 # What reads memory of a tensor in C++, whatever class of Python it is of.
 READS_MEMORY = frozenset({"to_dlpack", "_to_dlpack"})
+BY_TEXT = frozenset({"getattr", "attrgetter", "methodcaller"})
+PLAIN = frozenset({str, bytes, bool, int, float, complex, type(None), Tensor, nn.Parameter})
 
 
 def names_in_code(model: nn.Module) -> frozenset[str]:
     """Return the names of attributes and globals in the code of a model that no installed package brings.
 
     Args:
-        model: its classes, functions that its modules hold, and what these name are gone through.
+        model: its classes, and the functions, methods and objects that its modules hold, in containers and partials
+            too, and what these name, are gone through.
     """
-    waiting = [function for module in model.modules() for function in _held(module)]
-    names, seen = set[str](), set[int]()
+    waiting = [value for module in model.modules() for value in _held(module)]
+    names, seen = set[str](), dict[int, Any]()
     while waiting:
-        function = waiting.pop()
-        if id(function) in seen:
+        value = waiting.pop()
+        if id(value) in seen:
             continue
-        seen.add(id(function))
-        looked_up = code.attribute_names(function.__code__)
-        names |= looked_up
-        for _, value in (*code.globals_of(function), *code.closure_of(function)):
-            waiting += _functions(value, looked_up)
+        seen[id(value)] = value
+        if not isinstance(value, FunctionType):
+            waiting += _parts(value)
+        elif _is_own(value.__module__ or "__main__"):
+            looked_up = code.attribute_names(value.__code__)
+            names |= looked_up if looked_up.isdisjoint(BY_TEXT) else looked_up | set(_texts(value.__code__))
+            for _, named in (*code.globals_of(value), *code.closure_of(value)):
+                waiting += _members(named, looked_up) if isinstance(named, ModuleType) else [named]
     return frozenset(names)
 
 
-def _held(module: nn.Module) -> Iterator[FunctionType]:
-    for value in (type(module), *vars(module).values(), *module._forward_hooks.values()):
-        yield from _functions(value, frozenset())
-    for value in module._forward_pre_hooks.values():
-        yield from _functions(value, frozenset())
+def _held(module: nn.Module) -> Iterator[Any]:
+    yield from (type(module), *vars(module).values())
 
 
-def _functions(value: Any, names: frozenset[str]) -> Iterator[FunctionType]:
-    """Yield the functions of the user's own that a value is or holds; of a module, those under some names."""
-    if isinstance(value, MethodType):
-        value = value.__func__
-    if isinstance(value, ModuleType):
-        if _is_own(value.__name__):
-            for _, member in code.members_of(value, names):
-                if not isinstance(member, ModuleType):
-                    yield from _functions(member, names)
-    elif isinstance(value, type):
-        for base in filter(lambda base: _is_own(base.__module__), value.__mro__):
-            yield from (member for _, member in code.class_members(base) if isinstance(member, FunctionType))
-    elif isinstance(value, FunctionType) and _is_own(value.__module__ or "__main__"):
-        yield value
+def _parts(value: Any) -> Iterable[Any]:
+    """Return what may lead on to functions of the user's own in a value that is none."""
+    match value:
+        case MethodType():
+            return value.__func__, value.__self__
+        case partial():
+            return value.func, *value.args, *value.keywords.values()
+        case dict():
+            return [part for part in value.values() if type(part) not in PLAIN]
+        case tuple() | list() | set() | frozenset() | deque():
+            return [part for part in value if type(part) not in PLAIN]
+        case type():
+            own = filter(lambda base: _is_own(base.__module__), value.__mro__)
+            return [member for base in own for _, member in code.class_members(base)]
+        case _ if type(value) not in PLAIN and _is_own(type(value).__module__):
+            return type(value), *getattr(value, "__dict__", {}).values()
+    return ()
+
+
+def _members(module: ModuleType, names: frozenset[str]) -> list[Any]:
+    """Return what a module of the user's own holds under some names."""
+    if not _is_own(module.__name__):
+        return []
+    return [member for _, member in code.members_of(module, names) if not isinstance(member, ModuleType)]
+
+
+def _texts(code_object: CodeType) -> Iterator[str]:
+    for constant in code_object.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _texts(constant)
+        elif isinstance(constant, str):
+            yield constant
 
 
 def _is_own(module: str) -> bool:

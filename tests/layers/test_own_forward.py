@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -370,9 +371,48 @@ RARE = {
         *(swapped_setting, swapped_weights),
     )
 }
-LASTING = {
+
+
+class ByCall:
+    def __call__(self, model: Rarely, y: Tensor) -> Tensor:
+        return weights_by_data(model, y)
+
+
+class ByDataOfItsOwn:
+    def __call__(self, model: Rarely, y: Tensor) -> Tensor:
+        model.a2.weight.data.mul_(2)
+        return y
+
+    def step(self, model: Rarely, y: Tensor) -> Tensor:
+        return self(model, y)
+
+
+STEPS = {"by data": [ByDataOfItsOwn()]}
+
+
+def weights_of_a_table(model: Rarely, y: Tensor) -> Tensor:
+    for step in STEPS["by data"]:
+        y = step(model, y)
+    return y
+
+
+def weights_by_text(model: Rarely, y: Tensor) -> Tensor:
+    getattr(model.a2.weight, "data").mul_(2)  # noqa: B009
+    return y
+
+
+LASTING: dict[str, Callable[[Any, Tensor], Tensor]] = {
     step.__name__: step
     for step in (other_setting, setting_inside, item_inside, filled_inside, weights_by_data, weights_by_array)
+}
+LASTING |= {
+    "an object": ByDataOfItsOwn(),
+    "an object that calls a function": ByCall(),
+    "a method": ByDataOfItsOwn().step,
+    "a partial": partial(weights_by_data),
+    "a partial of an object": partial(ByDataOfItsOwn()),
+    "objects in a table": weights_of_a_table,
+    "a name in a text": weights_by_text,
 }
 
 
