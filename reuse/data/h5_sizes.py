@@ -17,6 +17,7 @@ SLICE_SHARE = 8  # one part in eight of what a file may take may go for texts th
 HEAP, HEAP_LENGTH = b"GCOL\1\0\0\0", 8
 GZIP, LZF = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_LZF
 GROWTH = {GZIP: 1032, LZF: 264}  # how many bytes at most a packed one becomes
+ADDED_BYTES = 1024  # more than what filters add to a chunk before it is packed, or behind: checksums, scales
 
 
 def check_chunks(item: h5py.Dataset) -> None:
@@ -38,16 +39,37 @@ def check_chunks(item: h5py.Dataset) -> None:
     check_fits(max((chunk.size for chunk in chunks), default=0))
     for chunk in chunks:
         if chunk.size * growth > (most := room()):
-            if growth != GROWTH[GZIP]:
+            if growth not in GROWTH.values():
                 check_fits(chunk.size * growth, most)
-            _check_unpacked(item, chunk, packers.index(GZIP), whole)
+            packer = GZIP if growth == GROWTH[GZIP] else LZF
+            _check_unpacked(item, chunk, packer, packers.index(packer), whole + ADDED_BYTES)
 
 
-def _check_unpacked(item: h5py.Dataset, chunk: h5py.h5d.StoreInfo, place: int, whole: int) -> None:
-    """Raise where a chunk that gzip has packed, as the filter of that place, holds more than a chunk does."""
+def _check_unpacked(item: h5py.Dataset, chunk: h5py.h5d.StoreInfo, packer: int, place: int, most: int) -> None:
+    """Raise where a chunk unpacks to more than some bytes; its packer is the filter of a place."""
     skipped, packed = item.id.read_direct_chunk(chunk.chunk_offset)
-    if not skipped >> place & 1 and len(zlib.decompressobj().decompress(packed, whole + 1)) > whole:
+    if skipped >> place & 1:
+        return
+    unpacked = _lzf_bytes(packed) if packer == LZF else len(zlib.decompressobj().decompress(packed, most + 1))
+    if unpacked > most:
         raise UnfitFileError(f"a chunk of {item.name} unpacks to more than it says")
+
+
+def _lzf_bytes(packed: bytes) -> int:
+    """Return how many bytes LZF has packed: runs of up to 32 as they are, and repetitions of earlier ones.
+
+    The format is that of liblzf: http://oldhome.schmorp.de/marc/liblzf.html.
+    """
+    place, unpacked = 0, 0
+    while place < len(packed):
+        mark = packed[place]
+        if mark < 32:
+            place, unpacked = place + mark + 2, unpacked + mark + 1
+        else:
+            is_long = mark >> 5 == 7 and place + 1 < len(packed)
+            unpacked += (mark >> 5) + 2 + (packed[place + 1] if is_long else 0)
+            place += 3 if is_long else 2
+    return unpacked
 
 
 def read_texts(path: Path, item: h5py.Dataset) -> np.ndarray:
@@ -66,19 +88,22 @@ def read_texts(path: Path, item: h5py.Dataset) -> np.ndarray:
     """
     longest = _longest_text(path) if h5py.check_string_dtype(item.dtype).length is None else item.dtype.itemsize
     texts, taken, most = np.empty(item.shape, object), 0, room()
-    for rows in _slices(item.shape, longest, most):
-        texts[rows] = item.asstr("utf-8")[rows]
-        taken += sum(map(sys.getsizeof, np.asarray(texts[rows], object).flat))
+    for some in _boxes(item.shape, max(1, most // SLICE_SHARE // max(1, longest))):
+        texts[some] = item.asstr("utf-8")[some]
+        taken += sum(map(sys.getsizeof, np.asarray(texts[some], object).flat))
         check_fits(taken, most)
     return texts
 
 
-def _slices(shape: tuple[int, ...], longest: int, most: int) -> Iterator[tuple[slice, ...] | tuple[()]]:
-    """Yield what is read at once of texts: so little that it takes a part of `most` bytes if each is as long as any."""
-    a_row = max(1, longest * math.prod(shape[1:]))
-    check_fits(a_row, most)
-    step = max(1, most // SLICE_SHARE // a_row)
-    yield from [(slice(begin, begin + step),) for begin in range(0, shape[0], step)] if shape else [()]
+def _boxes(shape: tuple[int, ...], count: int) -> Iterator[tuple[slice, ...]]:
+    """Yield parts of an array that are read at once, none of more than `count` values."""
+    if not shape:
+        yield ()
+    elif step := count // max(1, math.prod(shape[1:])):
+        yield from ((slice(begin, begin + step),) for begin in range(0, shape[0], step))
+    else:
+        rows = (slice(row, row + 1) for row in range(shape[0]))
+        yield from ((row, *box) for row in rows for box in _boxes(shape[1:], count))
 
 
 def _longest_text(path: Path) -> int:

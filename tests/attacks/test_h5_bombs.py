@@ -16,6 +16,8 @@ import pytest
 from attacks.test_odd_files import GB, MB, RIGHT, TRAIN, zeros_deflated
 from limited import Answer, answers
 from reuse.data.h5_files import arrays_of_h5
+from reuse.data.h5_sizes import _boxes
+from reuse.errors import DataError
 
 pytestmark = [
     pytest.mark.slow,
@@ -145,3 +147,53 @@ def test_texts_are_the_same_read_a_few_at_a_time(tmp_path: Path, monkeypatch: py
     np.testing.assert_array_equal(found["packed"], wanted[:, 0])
     np.testing.assert_array_equal(found["fixed"], wanted[:, 0])
     assert found["none"].shape == (0,)
+
+
+def test_wide_texts_of_which_one_is_long_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = np.full((3, 400), "word", object)
+    wanted[1, 7] = "z" * 200_000
+    with h5py.File(tmp_path / "wide.h5", "w") as file:
+        file.create_dataset("texts", data=wanted, dtype=h5py.string_dtype())
+    monkeypatch.setattr("reuse.data.h5_sizes.room", lambda: 2_000_000)  # 1,200 texts as long as one would take 240 MB
+    np.testing.assert_array_equal(arrays_of_h5(tmp_path / "wide.h5")["texts"], wanted)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (5,), (3, 7), (2, 3, 4), (3, 0)])
+@pytest.mark.parametrize("count", [1, 2, 5, 100])
+def test_parts_of_an_array_cover_it_once(shape: tuple[int, ...], count: int) -> None:
+    covered = np.zeros(shape, int)
+    for part in _boxes(shape, count):
+        covered[part] += 1
+        assert covered[part].size <= count
+    assert (covered == 1).all()
+
+
+def checked_first(made: h5py.h5p.PropDCID) -> None:
+    """As PyTables packs: the checksum is of what is not packed yet, and is packed with it."""
+    made.set_fletcher32()
+    made.set_deflate(1)
+
+
+def by_lzf(made: h5py.h5p.PropDCID) -> None:
+    made.set_shuffle()
+    made.set_filter(h5py.h5z.FILTER_LZF, h5py.h5z.FLAG_OPTIONAL)
+    made.set_fletcher32()
+
+
+@pytest.mark.parametrize("pack", [checked_first, by_lzf])
+def test_chunks_that_are_packed_in_other_ways_are_no_bombs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[h5py.h5p.PropDCID], None]
+) -> None:
+    draw = np.random.default_rng(0)
+    wanted = np.concatenate([draw.random((500, 300)), np.zeros((500, 300)), draw.integers(0, 9, (500, 300))])
+    monkeypatch.setattr("reuse.data.h5_sizes.room", lambda: 3 * wanted.nbytes)
+    with h5py.File(tmp_path / "packed.h5", "w") as file:
+        made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        made.set_chunk(wanted.shape)
+        pack(made)
+        space = h5py.h5s.create_simple(wanted.shape)
+        h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F64LE, space, made).write(h5py.h5s.ALL, h5py.h5s.ALL, wanted)
+    np.testing.assert_array_equal(arrays_of_h5(tmp_path / "packed.h5")["x"], wanted)
+    monkeypatch.setattr("reuse.data.h5_sizes.ADDED_BYTES", -wanted.nbytes // 2)
+    with pytest.raises(DataError, match="unpacks to more than it says"):
+        arrays_of_h5(tmp_path / "packed.h5")
