@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from reuse.layers.answering import HeldParts, answered_by
 from reuse.layers.attributes import dotted, outside
-from reuse.layers.code_names import READS_MEMORY, names_in_code
+from reuse.layers.code_names import READS_MEMORY, WRITES_UNSEEN, names_in_code
 from reuse.layers.example import Example
 from reuse.layers.numbering import Number, NumberedTensors, same_numbers, with_tensors
 from reuse.layers.own_forward import MODEL, Call, OwnForward, Slot, call_key
@@ -69,25 +70,26 @@ def trace_own_forward(
         raise Untraceable(f"its forward changes {outside(place)}")
     for place in moving.counted_values(model):
         raise Untraceable(f"its forward changes {dotted(place)!r} with each call")
-    if not READS_MEMORY.isdisjoint(names_in_code(model)):
+    if not READS_MEMORY.isdisjoint(names := names_in_code(model)):
         raise Untraceable("its forward hands on memory by to_dlpack, unseen: call from_dlpack on the tensor itself")
     rows = len(example.tensors[0])
     fewer, begun = example.rows(slice(rows - 1)), RandomSources(model).states()
-    many, records = _recorded(model, example, begun, called), [_recorded(model, fewer, begun, called)]
+    record = partial(_recorded, model, called=called, by_value=not WRITES_UNSEEN.isdisjoint(names))
+    many, records = record(example, begun), [record(fewer, begun)]
     if not same_states(begun, records[0].ended):  # what it draws may decide what it reads
         for _ in range(TRIES):
-            records.append(_recorded(model, fewer, records[-1].ended, called))
-    if any(list(record.calls) != list(many.calls) for record in records):
+            records.append(record(fewer, records[-1].ended))
+    if any(list(other.calls) != list(many.calls) for other in records):
         raise Untraceable("its forward calls its layers otherwise for another number of rows, or by chance")
     slots = [_slot((a, rows - 1), (b, rows)) for a, b in zip(records[0].values, many.values, strict=True)]
-    read = sorted(many.read.union(*(record.read for record in records)))
+    read = sorted(many.read.union(*(other.read for other in records)))
     if not any(grows for at in read for _, grows in slots[at].sizes):
         raise Untraceable("its forward reads no rows of what can be stored")
     behind = OwnForward(model, many.given, list(many.calls.values()), slots, read)
     return TracedModel(_graph(model, example, many, read), {MODEL: behind})
 
 
-def _recorded(model: nn.Module, example: Example, begun: States, called: frozenset[str]) -> Followed:
+def _recorded(model: nn.Module, example: Example, begun: States, called: frozenset[str], by_value: bool) -> Followed:
     """Call a model and note which calls of its layers could be answered, and what the forward reads beside them."""
     followed, numbered, random = Followed(), NumberedTensors(), RandomSources(model)
 
@@ -121,7 +123,7 @@ def _recorded(model: nn.Module, example: Example, begun: States, called: frozens
         followed.given = map_tensors(number, [example.arguments, example.keywords])
         arguments, keywords = with_tensors(tensor, followed.given)
         named = ((name, module) for name, module in model.named_modules() if name and name not in called)
-        with answered_by(model, [name for name, module in named if _may_be_answered(module)], answer):
+        with answered_by(model, [name for name, module in named if _may_be_answered(module)], answer, by_value):
             fetched(leaves(model(*arguments, **keywords)))  # what it returns as it is, it reads
         followed.ended = random.states()
     return followed

@@ -150,4 +150,4 @@ def test_data_that_name_no_path_are_refused(reuse: Any, run: Path) -> None:
     path = run / "settings.toml"
     others = [line for line in path.read_text().splitlines() if not line.startswith("data =")]
     path.write_text("\n".join(['data = "\\u0000"', *others]) + "\n")
-    reuse("finetune", "--config", path, "--out", "again").is_refused("unknown data set", "\\x00")
+    reuse("finetune", "--config", path, "--out", "again").is_refused("holds a character of number 0", "\\x00")

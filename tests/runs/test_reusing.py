@@ -136,7 +136,7 @@ def test_without_data_the_three_ways_are_compared_on_the_same_rows() -> None:
     pretrain(data="digits", model="mlp:16,12", epochs=1)
     result = finetune(freeze="hidden1", epochs=2, draws=1)
     assert list(result.comparison) == ["scratch", "frozen", "unfrozen"]
-    assert result.sizes["train"] + result.sizes["valid"] == 50
+    assert result.sizes["train"] + result.sizes["valid"] == 30
     for name in ("scratch", "unfrozen"):
         assert (Path(result.run) / f"compared-{name}" / "result.json").exists()
     assert result.comparison["frozen"]["accuracy"] == result.metrics["test"]["accuracy"]
