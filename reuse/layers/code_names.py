@@ -39,6 +39,7 @@ def names_in_code(model: nn.Module) -> frozenset[str]:
         elif _is_own(value.__module__ or "__main__"):
             looked_up = code.attribute_names(value.__code__)
             names |= looked_up if looked_up.isdisjoint(BY_TEXT) else looked_up | set(_texts(value.__code__))
+            waiting += (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
             for _, named in (*code.globals_of(value), *code.closure_of(value)):
                 waiting += _members(named, looked_up) if isinstance(named, ModuleType) else [named]
     return frozenset(names)

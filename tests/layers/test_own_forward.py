@@ -396,6 +396,10 @@ def weights_of_a_table(model: Rarely, y: Tensor) -> Tensor:
     return y
 
 
+def weights_by_default(model: Rarely, y: Tensor, step: Any = STEPS["by data"][0]) -> Tensor:
+    return step(model, y)
+
+
 def weights_by_text(model: Rarely, y: Tensor) -> Tensor:
     getattr(model.a2.weight, "data").mul_(2)  # noqa: B009
     return y
@@ -412,6 +416,7 @@ LASTING |= {
     "a partial": partial(weights_by_data),
     "a partial of an object": partial(ByDataOfItsOwn()),
     "objects in a table": weights_of_a_table,
+    "a default": weights_by_default,
     "a name in a text": weights_by_text,
 }
 
