@@ -182,7 +182,7 @@ def main(quick: bool = False, methods: tuple[str, ...] = (), minutes: float = MI
         data |= {name: "digits" if quick else case.data for name, case in CASES.items() if name not in data}
         cases = {name: replace(case, data=data[name]) for name, case in CASES.items()}
 
-        def measure(seed: int, case: str, way: str, minutes: float) -> dict[str, float]:  # noqa: ARG001
+        def measure(seed: int, case: str, way: str, minutes: float) -> dict[str, float]:  # noqa: ARG001 - a row's
             found: dict[str, float] = comparison(seed, cases[case], 5 if quick else LABELS, way)
             return found
 

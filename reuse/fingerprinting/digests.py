@@ -157,7 +157,7 @@ def constant_text(constant: object) -> str:
 def global_names(code: CodeType) -> tuple[str, ...]:
     """Return the names of globals and builtins that a code object and those nested in it look up."""
     names = {str(step.argval) for step in dis.get_instructions(code) if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"}}
-    for nested in _nested(code):
+    for nested in nested_code(code):
         names.update(global_names(nested))
     return tuple(sorted(names))
 
@@ -171,7 +171,7 @@ def imports(code: CodeType) -> tuple[Import, ...]:
         for level, names, step in zip(steps, steps[1:], steps[2:], strict=False)
         if step.opname == "IMPORT_NAME"
     ]
-    for nested in _nested(code):
+    for nested in nested_code(code):
         found.extend(imports(nested))
     return tuple(dict.fromkeys(found))
 
@@ -198,7 +198,13 @@ def find_package(package: str) -> ModuleSpec | None:
 @cache
 def attribute_names(code: CodeType) -> frozenset[str]:
     """Return every name that a code object or those nested in it may look up on something."""
-    return frozenset(code.co_names).union(*map(attribute_names, _nested(code)))
+    return frozenset(code.co_names).union(*map(attribute_names, nested_code(code)))
+
+
+def texts_in(code: CodeType) -> frozenset[str]:
+    """Return every text that a code object or those nested in it hold as a constant."""
+    own = frozenset(constant for constant in code.co_consts if isinstance(constant, str))
+    return own.union(*map(texts_in, nested_code(code)))
 
 
 def closure_of(function: FunctionType) -> Iterator[tuple[str, object]]:
@@ -261,7 +267,8 @@ def _functions_in(name: str, value: object) -> Iterator[tuple[str, object]]:
         yield name, value
 
 
-def _nested(code: CodeType) -> list[CodeType]:
+def nested_code(code: CodeType) -> list[CodeType]:
+    """Return the code objects that one holds: of functions, classes and comprehensions that it makes."""
     return [constant for constant in code.co_consts if isinstance(constant, CodeType)]
 
 

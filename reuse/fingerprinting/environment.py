@@ -96,6 +96,12 @@ def pinned_version(package: str) -> str | None:
     return None if found is None else str(found)
 
 
+def is_users(module: str) -> bool:
+    """Return whether a module, by its dotted name, is the user's own, and neither installed nor of this package."""
+    package = module.split(".")[0]
+    return package != OURS and pinned_version(package) is None
+
+
 def numerics(device: str) -> dict[str, str]:
     """Return the settings that change results on a kind of device, as components of a prefix key."""
     settings = EVERYWHERE | BY_DEVICE.get(device, {})

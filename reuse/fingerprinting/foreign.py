@@ -86,14 +86,14 @@ def globals_spelt(function: FunctionType, looked_up: Collection[str]) -> list[st
     """Return the globals that texts in a function name which looks up globals by texts: `globals()["SCALE"]`."""
     if GLOBAL_LOOKUPS.isdisjoint(looked_up):
         return []
-    words = {word for text in _texts(function.__code__) for word in re.findall(r"\w+", text)}
+    words = {word for text in code.texts_in(function.__code__) for word in re.findall(r"\w+", text)}
     return sorted(words & function.__globals__.keys() - set(looked_up))
 
 
 def modules_named(function: CodeType) -> Iterator[ModuleType]:
     """Yield the modules that code may look up by a name that it spells out: `sys.modules["tools"]`."""
     if not LOADERS.isdisjoint(code.attribute_names(function)):
-        for text in sorted(_texts(function)):
+        for text in sorted(code.texts_in(function)):
             if isinstance(module := sys.modules.get(text), ModuleType):
                 yield module
 
@@ -106,8 +106,3 @@ def _names_read(base: type) -> frozenset[str]:
 
 def _is_builtin(base: type) -> bool:
     return base.__module__.split(".")[0] in sys.stdlib_module_names or issubclass(nn.Module, base)
-
-
-def _texts(function: CodeType) -> set[str]:
-    found = {constant for constant in function.co_consts if isinstance(constant, str)}
-    return found.union(*(_texts(nested) for nested in function.co_consts if isinstance(nested, CodeType)))

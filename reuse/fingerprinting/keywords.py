@@ -6,6 +6,7 @@ from inspect import CO_VARARGS, CO_VARKEYWORDS
 from itertools import pairwise
 from types import CodeType
 
+from reuse.fingerprinting.digests import nested_code
 from reuse.fingerprinting.reading import LOADS
 
 # What calls a function with keywords that are given as a dictionary.
@@ -30,7 +31,7 @@ def makes_up_keywords(code: CodeType) -> bool:
             return True
         if step.opname == "CALL_FUNCTION_EX" and (step.arg or 0) & 1 and before.opname != "DICT_MERGE":
             return True
-    return any(makes_up_keywords(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+    return any(map(makes_up_keywords, nested_code(code)))
 
 
 def _is_spelt(step: dis.Instruction, code: CodeType) -> bool:

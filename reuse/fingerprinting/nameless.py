@@ -6,7 +6,7 @@ from functools import cache
 from types import CodeType
 from typing import Any
 
-from reuse.fingerprinting.digests import HAS_DOCSTRING, constant_text, digest, is_documented
+from reuse.fingerprinting.digests import HAS_DOCSTRING, constant_text, digest, is_documented, nested_code
 from reuse.fingerprinting.reading import DYNAMIC
 
 VARIABLE_ARGUMENTS = 0x04 | 0x08  # the flags of `*args` and `**kwargs`
@@ -53,7 +53,7 @@ def _text(code: CodeType, names: frozenset[str] | None, scope: Mapping[str, Any]
 def global_names(code: CodeType) -> tuple[str, ...]:
     """Return the globals and builtins that a code object and those nested in it look up, in the order of the code."""
     names = [*_own_globals(code)]
-    for nested in (constant for constant in code.co_consts if isinstance(constant, CodeType)):
+    for nested in nested_code(code):
         names += global_names(nested)
     return tuple(dict.fromkeys(names))
 

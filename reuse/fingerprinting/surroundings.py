@@ -10,7 +10,7 @@ from types import CodeType, FunctionType
 import numpy as np
 import torch
 
-from reuse.fingerprinting.digests import attribute_names
+from reuse.fingerprinting.digests import attribute_names, nested_code
 
 
 def _decimal_context() -> object:
@@ -66,4 +66,4 @@ def _formats(code: CodeType) -> bool:
     steps = dis.get_instructions(code)
     if any(step.opname in FORMATS or (percent and step.argrepr in {"%", "%="}) for step in steps):
         return True
-    return any(_formats(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+    return any(map(_formats, nested_code(code)))

@@ -4,12 +4,13 @@ A row that is larger than the others makes their roundings coarser, so each row 
 show it, as where such a layer's result is used for few rows.
 """
 
-from collections.abc import Iterator
 from functools import cache
-from types import CodeType, FunctionType
+from types import FunctionType
 
 import torch
 from torch import fx, nn
+
+from reuse.fingerprinting.digests import attribute_names
 
 DYNAMIC_LAYERS = "torch.ao.nn.quantized.dynamic"
 
@@ -31,17 +32,10 @@ def _is_dynamic(kind: type) -> bool:
     if kind.__module__.startswith("torch."):
         return kind.__module__.startswith(DYNAMIC_LAYERS)
     functions = (f for base in kind.__mro__ for f in vars(base).values() if isinstance(f, FunctionType))
-    return any(_is_scaling(name) for function in functions for name in _names(function.__code__))
+    return any(_is_scaling(name) for function in functions for name in attribute_names(function.__code__))
 
 
 def _is_scaling(name: str) -> bool:
     """Return whether a name is that of an operator of torch that finds a scale; `step_dynamic` is somebody's own."""
     is_like_one = name.endswith("_dynamic") or name.startswith("choose_qparams")
     return is_like_one and any(hasattr(place, name) for place in (torch, torch.ops.quantized, torch.ops.aten))
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)

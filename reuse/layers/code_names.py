@@ -3,13 +3,13 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from torch import Tensor, nn
 
 from reuse.fingerprinting import digests as code
-from reuse.fingerprinting.environment import pinned_version
+from reuse.fingerprinting.environment import is_users
 
 # By these a tensor is written into, or put on other memory, without torch counting it.
 WRITES_UNSEEN = frozenset({"data", "numpy", "asarray", "from_dlpack", "data_ptr", "untyped_storage", "storage", "set_"})
@@ -36,9 +36,9 @@ def names_in_code(model: nn.Module) -> frozenset[str]:
         seen[id(value)] = value
         if not isinstance(value, FunctionType):
             waiting += _parts(value)
-        elif _is_own(value.__module__ or "__main__"):
+        elif is_users(value.__module__ or "__main__"):
             looked_up = code.attribute_names(value.__code__)
-            names |= looked_up if looked_up.isdisjoint(BY_TEXT) else looked_up | set(_texts(value.__code__))
+            names |= looked_up if looked_up.isdisjoint(BY_TEXT) else looked_up | code.texts_in(value.__code__)
             waiting += (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
             for _, named in (*code.globals_of(value), *code.closure_of(value)):
                 waiting += _members(named, looked_up) if isinstance(named, ModuleType) else [named]
@@ -61,27 +61,15 @@ def _parts(value: Any) -> Iterable[Any]:
         case tuple() | list() | set() | frozenset() | deque():
             return [part for part in value if type(part) not in PLAIN]
         case type():
-            own = filter(lambda base: _is_own(base.__module__), value.__mro__)
+            own = filter(lambda base: is_users(base.__module__), value.__mro__)
             return [member for base in own for _, member in code.class_members(base)]
-        case _ if type(value) not in PLAIN and _is_own(type(value).__module__):
+        case _ if type(value) not in PLAIN and is_users(type(value).__module__):
             return type(value), *getattr(value, "__dict__", {}).values()
     return ()
 
 
 def _members(module: ModuleType, names: frozenset[str]) -> list[Any]:
     """Return what a module of the user's own holds under some names."""
-    if not _is_own(module.__name__):
+    if not is_users(module.__name__):
         return []
     return [member for _, member in code.members_of(module, names) if not isinstance(member, ModuleType)]
-
-
-def _texts(code_object: CodeType) -> Iterator[str]:
-    for constant in code_object.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _texts(constant)
-        elif isinstance(constant, str):
-            yield constant
-
-
-def _is_own(module: str) -> bool:
-    return pinned_version(module.split(".")[0]) is None and not module.startswith("reuse.")

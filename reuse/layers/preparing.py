@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import torch
 from torch import Tensor, fx
 
-from reuse.fingerprinting.environment import OURS, pinned_version
+from reuse.fingerprinting.environment import is_users
 from reuse.layers.parts import Cut
 from reuse.layers.preserving import unchanged_state
 from reuse.layout import Layout, RowTensor
@@ -34,7 +34,7 @@ def prepared(prefix: fx.GraphModule, device: torch.device) -> Iterator[None]:
         device: where they are.
     """
     layout: Layout | None = prefix.meta.get(LAYOUT)
-    if layout is None or not any(map(_is_own, prefix.modules())):
+    if layout is None or not any(is_users(type(module).__module__) for module in prefix.modules()):
         yield
         return
     with unchanged_state(prefix):
@@ -50,8 +50,3 @@ def _row(tensor: RowTensor, generator: torch.Generator) -> Tensor:
     """Return one row: random numbers from 0 to 1, and whole numbers that are 0 or 1."""
     numbers = torch.rand((1, *tensor.shape), generator=generator)
     return (numbers if tensor.dtype.is_floating_point else numbers.round()).to(tensor.dtype)
-
-
-def _is_own(module: object) -> bool:
-    package = type(module).__module__.partition(".")[0]
-    return package != OURS and pinned_version(package) is None

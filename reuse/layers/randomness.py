@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from reuse.fingerprinting.digests import attribute_names
 from reuse.seeding import random_state, set_random_state
 
 States = tuple[Any, ...]
@@ -88,7 +89,7 @@ def _globals(kind: type[nn.Module]) -> list[tuple[dict[str, Any], str]]:
             continue
         seen.add(function.__code__)
         table = function.__globals__
-        for name in _names(function.__code__):
+        for name in sorted(attribute_names(function.__code__)):
             value = table.get(name)
             called = _function(value)
             if called is not None and called.__globals__ is table:
@@ -105,14 +106,6 @@ def _function(value: Any) -> FunctionType | None:
     elif isinstance(value, property):
         value = value.fget
     return inspect.unwrap(value) if isinstance(value, FunctionType) else None
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    """Yield the names in code, and in the functions and comprehensions that it makes."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
 
 
 def _state(generator: Any) -> Any:

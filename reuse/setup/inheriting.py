@@ -171,7 +171,4 @@ def _is_same(theirs: Any, ours: Any) -> bool:
         return bool(theirs == ARRAYS)
     if theirs == ours or not isinstance(theirs, str):
         return bool(theirs == ours)
-    try:
-        return real_path(theirs) == real_path(ours)
-    except ValueError:  # no path has a character of number 0
-        return False
+    return real_path(theirs) == real_path(ours)

@@ -7,6 +7,7 @@ BENCHMARK = (
     "from torch.backends import cudnn; undo.callback(setattr, cudnn, 'benchmark', False); cudnn.benchmark = True"
 )
 SCALED_BY = "return x * (2.0 if {} else 1.0)"
+FEWER_DIGITS = "torch.set_printoptions(precision=1); undo.callback(torch.set_printoptions, profile='default')"
 
 
 def flag(place: str, name: str, value: str) -> Kind:
@@ -93,20 +94,20 @@ OUTSIDE = {
     ),
     "printing options of torch, in str": Kind(
         forward="return x * float(str(torch.tensor(2.55555)).split('(')[1].rstrip(')'))",
-        change="torch.set_printoptions(precision=1); undo.callback(torch.set_printoptions, profile='default')",
+        change=FEWER_DIGITS,
     ),
     "printing options of torch, in a formatted text": Kind(
         forward="return x * len(f'{torch.tensor([2.55555])}')",
-        change="torch.set_printoptions(precision=1); undo.callback(torch.set_printoptions, profile='default')",
+        change=FEWER_DIGITS,
     ),
     "printing options of torch, by a percent sign": Kind(
         forward="return x * len('%s' % torch.tensor(2.55555))",
-        change="torch.set_printoptions(precision=1); undo.callback(torch.set_printoptions, profile='default')",
+        change=FEWER_DIGITS,
     ),
     "printing options of torch, by a held function": Kind(
         init="self.text = repr",
         forward="return x * len(self.text(torch.tensor(2.55555)))",
-        change="torch.set_printoptions(precision=1); undo.callback(torch.set_printoptions, profile='default')",
+        change=FEWER_DIGITS,
     ),
     "printing options of NumPy": Kind(
         forward="return x * len(str(np.array([2.55555])))",

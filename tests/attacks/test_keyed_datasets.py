@@ -125,28 +125,34 @@ class Held(Around):
         return self.last().reuse_keys()
 
 
-class InOneSlot(Dataset):
-    __slots__ = "setting"
+class Slotted(Dataset):
+    """Rows as of `Kept`, made with what a slot holds."""
+
     targets = [0] * ROWS
     reuse_keys, __len__ = Kept.reuse_keys, Held.__len__
+
+    def __getitem__(self, index):
+        return Kept(self.held())[index]
+
+
+class InOneSlot(Slotted):
+    __slots__ = "setting"
 
     def __init__(self, setting):
         self.setting = setting
 
-    def __getitem__(self, index):
-        return Kept(self.setting)[index]
+    def held(self):
+        return self.setting
 
 
-class InPrivateSlot(Dataset):
+class InPrivateSlot(Slotted):
     __slots__ = ("__setting",)
-    targets = [0] * ROWS
-    reuse_keys, __len__ = Kept.reuse_keys, Held.__len__
 
     def __init__(self, setting):
         self.__setting = setting
 
-    def __getitem__(self, index):
-        return Kept(self.__setting)[index]
+    def held(self):
+        return self.__setting
 
 
 def by_attribute(value, take):
