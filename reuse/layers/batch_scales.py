@@ -4,15 +4,23 @@ A row that is larger than the others makes their roundings coarser, so each row 
 show it, as where such a layer's result is used for few rows.
 """
 
+import re
 from functools import cache
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
 
 import torch
 from torch import fx, nn
+from torch._ops import OpOverload, OpOverloadPacket
 
 from reuse.fingerprinting.digests import attribute_names
+from reuse.layers.code_names import is_own, names_in, reached
 
 DYNAMIC_LAYERS = "torch.ao.nn.quantized.dynamic"
+OPERATORS = BuiltinFunctionType | OpOverload | OpOverloadPacket
+SCRIPTED = (torch.jit.ScriptFunction, torch.jit.ScriptModule)
+FINDS_SCALE = "calculate_qparams"  # a method of observers, which are written in Python
+CALLED = re.compile(r" = \w+::(\w+)")
 
 
 def scales_by_batch(node: fx.Node, module: object) -> bool:
@@ -23,8 +31,8 @@ def scales_by_batch(node: fx.Node, module: object) -> bool:
         module: what a `call_module` calls.
     """
     if isinstance(module, nn.Module):
-        return any(map(_is_dynamic, set(map(type, module.modules()))))
-    return node.op == "call_function" and _is_scaling(str(getattr(node.target, "__name__", "")))
+        return any(map(_is_dynamic, set(map(type, module.modules())))) or any(map(_scales, reached(module)))
+    return node.op == "call_function" and any(map(_scales, reached(node.target)))
 
 
 @cache
@@ -35,7 +43,19 @@ def _is_dynamic(kind: type) -> bool:
     return any(_is_scaling(name) for function in functions for name in attribute_names(function.__code__))
 
 
+def _scales(value: Any) -> bool:
+    """Return whether something that code leads to finds a scale: an operator, a layer, a function."""
+    if isinstance(value, OPERATORS):
+        return _is_scaling(value.__name__.partition(".")[0])
+    if isinstance(value, SCRIPTED):
+        return any(map(_is_scaling, CALLED.findall(str(value.inlined_graph))))
+    if is_own(value):
+        return any(map(_is_scaling, names_in(value)))
+    return isinstance(value, nn.Module) and _is_dynamic(type(value))  # type: ignore[arg-type]
+
+
 def _is_scaling(name: str) -> bool:
     """Return whether a name is that of an operator of torch that finds a scale; `step_dynamic` is somebody's own."""
     is_like_one = name.endswith("_dynamic") or name.startswith("choose_qparams")
-    return is_like_one and any(hasattr(place, name) for place in (torch, torch.ops.quantized, torch.ops.aten))
+    places = torch, torch.ops.quantized, torch.ops.aten
+    return name == FINDS_SCALE or (is_like_one and any(hasattr(place, name) for place in places))

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import _lru_cache_wrapper, partial, partialmethod
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -27,26 +27,45 @@ def names_in_code(model: nn.Module) -> frozenset[str]:
         model: its classes, and the functions, methods and objects that its modules hold, in containers and partials
             too, and what these name, are gone through.
     """
-    waiting = [value for module in model.modules() for value in _held(module)]
-    names, seen = set[str](), dict[int, Any]()
+    functions = (value for value in reached(model) if is_own(value))
+    return frozenset[str]().union(*map(names_in, functions))
+
+
+def reached(begin: Any) -> Iterator[Any]:
+    """Yield all that a value leads to: what it holds, and what the user's own functions among it name, each once.
+
+    Args:
+        begin: a model, or a function.
+    """
+    waiting, seen = [begin], dict[int, Any]()
     while waiting:
         value = waiting.pop()
-        if id(value) in seen:
-            continue
-        seen[id(value)] = value
-        if not isinstance(value, FunctionType):
-            waiting += _parts(value)
-        elif is_users(value.__module__ or "__main__"):
-            looked_up = code.attribute_names(value.__code__)
-            names |= looked_up if looked_up.isdisjoint(BY_TEXT) else looked_up | code.texts_in(value.__code__)
-            waiting += (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
-            for _, named in (*code.globals_of(value), *code.closure_of(value)):
-                waiting += _members(named, looked_up) if isinstance(named, ModuleType) else [named]
-    return frozenset(names)
+        if id(value) not in seen:
+            seen[id(value)] = value
+            yield value
+            waiting += _named(value) if isinstance(value, FunctionType) else _parts(value)
 
 
-def _held(module: nn.Module) -> Iterator[Any]:
-    yield from (type(module), *vars(module).values())
+def is_own(value: Any) -> bool:
+    """Return whether a value is a function that no installed package brings."""
+    return isinstance(value, FunctionType) and is_users(value.__module__ or "__main__")
+
+
+def names_in(function: FunctionType) -> frozenset[str]:
+    """Return the names that a function looks up, and its texts where it looks names up by texts."""
+    looked_up = code.attribute_names(function.__code__)
+    return looked_up if looked_up.isdisjoint(BY_TEXT) else looked_up | code.texts_in(function.__code__)
+
+
+def _named(function: FunctionType) -> Iterable[Any]:
+    """Return what a function of the user's own names, and its defaults."""
+    if not is_own(function):
+        return ()
+    looked_up = code.attribute_names(function.__code__)
+    found = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    for _, named in (*code.globals_of(function), *code.closure_of(function)):
+        found += _members(named, looked_up) if isinstance(named, ModuleType) else [named]
+    return found
 
 
 def _parts(value: Any) -> Iterable[Any]:
@@ -54,7 +73,9 @@ def _parts(value: Any) -> Iterable[Any]:
     match value:
         case MethodType():
             return value.__func__, value.__self__
-        case partial():
+        case _lru_cache_wrapper():
+            return (value.__wrapped__,)
+        case partial() | partialmethod():
             return value.func, *value.args, *value.keywords.values()
         case dict():
             return [part for part in value.values() if type(part) not in PLAIN]
@@ -63,6 +84,8 @@ def _parts(value: Any) -> Iterable[Any]:
         case type():
             own = filter(lambda base: is_users(base.__module__), value.__mro__)
             return [member for base in own for _, member in code.class_members(base)]
+        case nn.Module():
+            return type(value), *vars(value).values()
         case _ if type(value) not in PLAIN and is_users(type(value).__module__):
             return type(value), *getattr(value, "__dict__", {}).values()
     return ()

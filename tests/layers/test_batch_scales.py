@@ -1,5 +1,7 @@
 """Layers that round by a scale of the whole batch stay behind the cut, though no row of an example shows it."""
 
+from functools import lru_cache, partial
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,13 @@ from reuse.layers.freezing import freeze
 
 MARK = 0.777
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*quantiz:UserWarning", "ignore:.*quantiz:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*quantiz:UserWarning",
+    "ignore:.*quantiz:DeprecationWarning",
+    "ignore:.*observer.*:UserWarning",
+    "ignore:.*torch.jit.script:FutureWarning",
+    "ignore:.*torch.jit.script:DeprecationWarning",
+)
 
 
 class Quantised(nn.Module):
@@ -27,6 +35,127 @@ class Quantised(nn.Module):
 class QuantisedByFunction(nn.Module):
     def forward(self, x):
         return torch.quantize_per_tensor_dynamic(x, torch.qint8, False).dequantize() * 3
+
+
+def rounded(x):
+    return torch.quantize_per_tensor_dynamic(x, torch.qint8, False).dequantize() * 3
+
+
+def rounded_where_large(x):
+    if bool(x.max() > -1e9):
+        x = torch.quantize_per_tensor_dynamic(x, torch.qint8, False).dequantize() * 3
+    return x
+
+
+def rounded_by_observing(x):
+    observer = torch.ao.quantization.MinMaxObserver(dtype=torch.qint8)
+    observer(x)
+    scale, zero = observer.calculate_qparams()
+    return torch.fake_quantize_per_tensor_affine(x, scale, zero.int(), -128, 127) * 3
+
+
+def within(function):
+    return lambda x: function(x)
+
+
+class Rounding:
+    def __call__(self, x):
+        return rounded(x)
+
+
+class RoundedWithGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return rounded(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+class Helped(nn.Module):
+    """A helper rounds, which the layer holds."""
+
+    def __init__(self, helper):
+        super().__init__()
+        self.helpers = [helper]
+
+    def forward(self, x):
+        return self.helpers[0](x)
+
+
+class Named(nn.Module):
+    def forward(self, x):
+        return rounded(x)
+
+
+class Observed(nn.Module):
+    def forward(self, x):
+        return rounded_by_observing(x)
+
+
+class ByDefault(nn.Module):
+    def forward(self, x, rounding=rounded):
+        return rounding(x)
+
+
+class ByText(nn.Module):
+    def forward(self, x):
+        return getattr(torch, "quantize_per_tensor_dynamic")(x, torch.qint8, False).dequantize() * 3  # noqa: B009
+
+
+class Aliased(nn.Module):
+    def forward(self, x):
+        return rounds(x, torch.qint8, False).dequantize() * 3
+
+
+class InTable(nn.Module):
+    def forward(self, x):
+        return TABLE["rounded"](x)
+
+
+class WithGradient(nn.Module):
+    def forward(self, x):
+        return RoundedWithGradient.apply(x)
+
+
+class Hidden(nn.Module):
+    """A quantised layer that is no part of the model."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = [Quantised().layers]
+
+    def forward(self, x):
+        return self.layers[0](x)
+
+
+rounds = torch.quantize_per_tensor_dynamic
+TABLE = {"rounded": rounded}
+OPERATOR = partial(torch.quantize_per_tensor_dynamic, dtype=torch.qint8, reduce_range=False)
+HELPED = {
+    "layer": Quantised,
+    "function": QuantisedByFunction,
+    "by name": Named,
+    "by an observer": Observed,
+    "by default": ByDefault,
+    "by text": ByText,
+    "by another name": Aliased,
+    "in a table": InTable,
+    "with a gradient": WithGradient,
+    "hidden layer": Hidden,
+    "attribute": lambda: Helped(rounded),
+    "closure": lambda: Helped(within(rounded)),
+    "partial": lambda: Helped(partial(lambda scale, x: rounded(x) * scale, 1.0)),
+    "partial of an operator": lambda: Helped(lambda x: OPERATOR(x).dequantize() * 3),
+    "object": lambda: Helped(Rounding()),
+    "bound method": lambda: Helped(Rounding().__call__),
+    "kept results": lambda: Helped(lru_cache(maxsize=0)(rounded)),
+    "without gradients": lambda: Helped(torch.no_grad()(rounded)),
+    "scripted": lambda: Helped(torch.jit.script(rounded)),
+    "scripted in a branch": lambda: Helped(torch.jit.script(rounded_where_large)),
+    "scripted layer": lambda: torch.jit.script(QuantisedByFunction()),
+}
 
 
 class Rare(nn.Module):
@@ -46,7 +175,9 @@ def network(inner):
     return nn.Sequential(Rare(inner), nn.Linear(8, 3)).eval()
 
 
-@pytest.mark.parametrize("inner", [Quantised, QuantisedByFunction])
+@pytest.mark.parametrize(
+    "inner", [Quantised, QuantisedByFunction, *HELPED.values()], ids=["layer", "function", *HELPED]
+)
 def test_what_a_row_becomes_does_not_depend_on_the_batch_that_it_was_stored_with(inner):
     model = network(inner())
     freeze(model, "0")
@@ -67,6 +198,16 @@ def test_a_layer_that_scales_each_row_by_itself_is_cut():
             return F.relu((x / scale).round() * scale)
 
     model = network(ByRow())
+    freeze(model, "0")
+    parts = cut(model, torch.rand(8, 8))
+    assert [tensor.shape for tensor in parts.frontier] == [(8,)]
+
+
+def test_a_helper_that_scales_each_row_by_itself_is_cut():
+    def by_row(x):
+        return (x / x.abs().amax(1, keepdim=True)).sign()
+
+    model = network(Helped(partial(within(by_row))))
     freeze(model, "0")
     parts = cut(model, torch.rand(8, 8))
     assert [tensor.shape for tensor in parts.frontier] == [(8,)]
