@@ -93,7 +93,7 @@ class Compute:
 
     Attributes:
         device: where.
-        precision: a name of `reuse.training.precision`.
+        precision: a name of `reuse.precision`.
     """
 
     device: torch.device

@@ -71,7 +71,7 @@ class PrefixCaches:
         dtype = torch.bfloat16 if self._compute.precision == "bfloat16" else self._compute.dtype
         preprocessing = {**self._preprocessing, **types}
         device = self._compute.device
-        with prepared(prefix, device):
+        with prepared(prefix, self._compute):
             return fingerprint(
                 prefix, preprocessing=preprocessing, dtype=dtype, device=device, cache_format=FORMAT, blocks=blocks
             )

@@ -22,7 +22,7 @@ MENUS = {
     "init": [("nn/initializers.py", "INITIALIZERS")],
     "norm": [("nn/norms.py", "VECTOR_NORMS"), ("nn/norms.py", "MAP_NORMS"), ("nn/norm_specs.py", "WEIGHT_NORMS")],
     "objective": [("objectives/menu.py", "OBJECTIVES")],
-    "precision": [("training/precision.py", "PRECISIONS")],
+    "precision": [("precision.py", "PRECISIONS")],
 }
 LISTED = {
     "augment": [

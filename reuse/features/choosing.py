@@ -17,9 +17,9 @@ from reuse.planning.options import Run, Work, thawed_epoch, through_frozen
 from reuse.planning.places import seconds_before, weighed_places
 from reuse.planning.plan import CACHE_KINDS, Plan, PlanConstraints, make_plan
 from reuse.planning.workload import MakeStep, Tally, Timings, conditions, describe_rest, find_timings, measure_work
+from reuse.precision import autocast
 from reuse.runs.manifest import CacheChoice
 from reuse.settings.caching import StoringSettings
-from reuse.training.precision import autocast
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from reuse.layers.earlier import EarlierCut
 from reuse.layers.parts import Cut
 from reuse.layers.preparing import note_layout
 from reuse.layout import Layout, as_arguments
-from reuse.training.precision import autocast
+from reuse.precision import autocast
 
 SAMPLE_ROWS = 64  # that a cut is found on and measured with
 MOST_TIMES = 3  # the rows that a cache spares in one training: as many may be computed to find a cut, once for all

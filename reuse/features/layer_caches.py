@@ -24,8 +24,8 @@ from reuse.features.reading import Chunk
 from reuse.features.running import run_frozen
 from reuse.features.streaming import Streaming
 from reuse.layers.reasons import first_line
+from reuse.precision import autocast
 from reuse.reporting import Reporter
-from reuse.training.precision import autocast
 
 PASSES_KEPT = 8  # of a few rows: a probe takes three
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, fx
 
 from reuse.devices import Compute
-from reuse.training.precision import autocast
+from reuse.precision import autocast
 
 RunFrozen = Callable[[fx.GraphModule, tuple[Tensor, ...], Compute], tuple[Tensor, ...]]
 """Takes frozen layers, their inputs, and where and in which types, and returns what they compute."""

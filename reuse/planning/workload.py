@@ -106,7 +106,7 @@ def measure_work(
         sample: inputs, on the model's device.
         targets: of these rows, there too.
         batch_size: rows of a training step.
-        precision: of the training, a name of `reuse.training.precision.PRECISIONS`.
+        precision: of the training, a name of `reuse.precision.PRECISIONS`.
         read: reads and prepares the inputs of the sample; None: they lie ready.
         timings: spares measuring the frozen layers, and the whole model; None: they are measured.
         whole: the model as it is called by position; None: itself.

@@ -18,6 +18,7 @@ from reuse.nn.hf_specs import has_weights, is_hf
 from reuse.nn.outputs import output_layers
 from reuse.objectives.labelled import from_labels
 from reuse.objectives.objective import Objective
+from reuse.precision import describe_precision
 from reuse.reporting import Reporter, Transcript
 from reuse.runs.checkpoints import kept_anchors
 from reuse.runs.folder import RunFolder
@@ -45,7 +46,6 @@ from reuse.setup.trainers import (
 )
 from reuse.setup.trying import check_single_rows, settle_outputs
 from reuse.training.phases import Phase, read_phases
-from reuse.training.precision import describe_precision
 
 
 @dataclass(frozen=True)

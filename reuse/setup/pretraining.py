@@ -17,6 +17,7 @@ from reuse.nn.recipe import ModelRecipe
 from reuse.nn.timm_names import whole_spec
 from reuse.objectives.objective import Objective, TrainingStage
 from reuse.planning.plan import CACHE_KINDS
+from reuse.precision import describe_precision
 from reuse.reporting import Reporter
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.seeding import seed_everything
@@ -30,7 +31,6 @@ from reuse.setup.teachers import with_teachers
 from reuse.setup.trainers import check_alternating, check_settings, choose_compute, trainer_arguments
 from reuse.setup.trying import check_single_rows, settle_outputs
 from reuse.training.phases import lay_out
-from reuse.training.precision import describe_precision
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from reuse.optim.building import (
 from reuse.optim.optimization import Optimization
 from reuse.optim.optimizers import build_optimizer
 from reuse.optim.schedules import choose_schedule
+from reuse.precision import autocast, check_precision
 from reuse.runs.snapshots import kept_epochs
 from reuse.runs.tensorboard import check_tensorboard
 from reuse.settings.commands import TrainedSettings
@@ -36,7 +37,6 @@ from reuse.training.dropout import drops
 from reuse.training.evaluation import device_of
 from reuse.training.feeds import Feed
 from reuse.training.parallel import KINDS
-from reuse.training.precision import autocast, check_precision
 from reuse.training.settings import LoopSettings
 from reuse.training.settling import Settling
 from reuse.training.step import StepParts

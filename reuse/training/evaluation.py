@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from reuse.data.rows import Rows
 from reuse.distributed import sum_over_processes
 from reuse.objectives.objective import Network, Objective
+from reuse.precision import autocast
 from reuse.reporting import UNHEARD, Progress
 from reuse.training.batches import as_rows, batch_sizes, batches, beside, row_order
 from reuse.training.parallel import ALONE, BatchShare
-from reuse.training.precision import autocast
 
 
 @contextmanager

@@ -14,7 +14,7 @@ class LoopSettings:
         batch_size: rows a batch.
         accumulate: batches a step.
         seed: decides the order of rows and all random numbers of the epochs.
-        precision: a name of `reuse.training.precision.PRECISIONS`; for "float64" the model and its inputs must be.
+        precision: a name of `reuse.precision.PRECISIONS`; for "float64" the model and its inputs must be.
         compile: compile whole steps: True, or "auto" where that saves time (see `reuse.training.compiling`).
         channels_last: lay trained weights of four dimensions out with their channels last (`reuse.training.layouts`).
         alternate: train every other epoch, from the second on, without dropout, transforms and penalties.

@@ -19,9 +19,9 @@ from reuse.optim.clipping import Clip
 from reuse.optim.constraints import Constraint
 from reuse.optim.penalties import Penalty
 from reuse.optim.sharpness import perturbed
+from reuse.precision import autocast, loss_scaler
 from reuse.training.averaging import WeightAverage
 from reuse.training.parallel import unsynchronized
-from reuse.training.precision import autocast, loss_scaler
 from reuse.training.reaching import GradientWatch
 from reuse.training.statistics import kept_statistics
 from reuse.training.turns import BoundTurn, acts_after_step, bind_turns, check_turns

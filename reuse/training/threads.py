@@ -8,8 +8,8 @@ from torch import nn
 
 from reuse.data.rows import Rows
 from reuse.objectives.objective import Network
+from reuse.precision import autocast
 from reuse.training.evaluation import eval_mode
-from reuse.training.precision import autocast
 
 # Below this many operations a forward pass, a second thread gains nothing, and costs seconds an epoch where other
 # programs want the processor too: the threads then wait for each other longer than they compute.
@@ -29,7 +29,7 @@ def fitting_threads(
         model: whose mode is switched while its operations are counted.
         source: where a batch comes from.
         batch_size: its rows.
-        precision: that of the training, a name of `reuse.training.precision.PRECISIONS`.
+        precision: that of the training, a name of `reuse.precision.PRECISIONS`.
     """
     threads = torch.get_num_threads()
     if source.device.type == "cpu" and threads > 1:

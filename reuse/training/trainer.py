@@ -17,6 +17,7 @@ from reuse.errors import UsageError
 from reuse.objectives.objective import Network, Objective
 from reuse.optim.groups import OptimizerSettings
 from reuse.optim.optimization import Optimization
+from reuse.precision import autocast, check_precision
 from reuse.reporting import Epoch, Reporter, Underway
 from reuse.seeding import generator, random_state, seed_everything, set_random_state
 from reuse.training.averaging import WeightAverage
@@ -27,7 +28,6 @@ from reuse.training.dropout import switch_off_dropout
 from reuse.training.evaluation import device_of, tally
 from reuse.training.layouts import put_channels_last
 from reuse.training.parallel import average_buffers, average_gradients, share_of, whole_network
-from reuse.training.precision import autocast, check_precision
 from reuse.training.running_loss import RunningLoss
 from reuse.training.settings import LoopSettings
 from reuse.training.settling import Settling

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from reuse.data.rows import Rows
 from reuse.distributed import whole
+from reuse.precision import autocast
 from reuse.training.activity import DEAD, SATURATED, Activity, measure_activity
 from reuse.training.batches import batch_sizes, batches
 from reuse.training.evaluation import eval_mode
-from reuse.training.precision import autocast
 from reuse.training.trainer import Trainer
 from reuse.units import format_count
 

@@ -13,7 +13,17 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import reuse
+from reuse.caching.cache import ActivationCache
+from reuse.caching.chaining import PrefixCaches
+from reuse.devices import Compute, moved
+from reuse.features.running import run_frozen
+from reuse.layers.cutting import cut
+from reuse.layers.parts import Cut
+from reuse.layers.preparing import note_layout, prepared
+from reuse.layout import RowTensor
+from reuse.precision import autocast
 
+CPU = torch.device("cpu")
 FOLDER = Path(__file__).parents[1]
 
 
@@ -176,3 +186,72 @@ def test_what_a_layer_sets_by_its_first_rows_is_left_to_them() -> None:
     features = reuse.cached(used, TensorDataset(rows), freeze="0")
     torch.testing.assert_close(torch.stack(list(features)), expected)
     assert torch.equal(used[0].mean, rows.mean(0))  # type: ignore[arg-type]
+
+
+class MakesTableOfProducts(Lazy):
+    """The type of its table is that in which products are computed."""
+
+    table: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.linear(x)
+        if self.table is None:
+            self.table = torch.arange(8.0, dtype=x.dtype).cos()
+        return x + self.table
+
+
+class TakesWhitened(MakesTableOfProducts):
+    """It refuses rows without a number below 0."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.min() >= 0:
+            raise ValueError(f"expected whitened rows, got numbers from {x.min()}")
+        return super().forward(x)
+
+
+class RefusesInTheMiddle(Lazy):
+    """It has the half of what it prepares where it refuses rows of few numbers."""
+
+    table: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.table is None:
+            self.table = torch.zeros(8)
+            if x.abs().max() < 9:
+                raise ValueError("expected rows of larger numbers")
+            self.table = torch.arange(8.0)
+        return self.linear(x) + self.table
+
+
+def cut_off(kind: type[Lazy], rows: torch.Tensor, compute: Compute) -> Cut:
+    """Return the cut of a frozen layer of this kind in front of a head."""
+    model = lazy_network(kind).to(compute.dtype)
+    reuse.freeze(model, "0")
+    with autocast(compute.precision, CPU):
+        parts = cut(model, moved(rows, compute))
+    note_layout(parts, (RowTensor.of("", rows),))
+    return parts
+
+
+def key_of(parts: Cut, compute: Compute) -> str:
+    return PrefixCaches(ActivationCache(Path("cache")), {}, compute, {}).print_of(parts.prefix, parts.frontier).key
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", [MakesTableOfProducts, MakesTable, TakesWhitened])
+def test_what_is_prepared_is_so_as_it_is_for_rows(kind: type[Lazy], dtype: torch.dtype, precision: str) -> None:
+    rows = torch.rand(20, 8, generator=torch.Generator().manual_seed(0)).to(dtype) - 0.5
+    compute = Compute(CPU, precision)
+    fresh, used = cut_off(kind, rows, compute), cut_off(kind, rows, compute)
+    run_frozen(used.prefix, (moved(rows, compute),), compute)
+    assert key_of(used, compute) == key_of(fresh, compute)
+    assert key_of(fresh, compute) == key_of(fresh, compute)
+
+
+def test_what_a_refused_row_prepared_in_part_is_no_part_of_a_key() -> None:
+    compute = Compute(CPU, "float32")
+    parts = cut_off(RefusesInTheMiddle, torch.full((20, 8), 10.0), compute)
+    layer = next(module for module in parts.prefix.modules() if isinstance(module, RefusesInTheMiddle))
+    with prepared(parts.prefix, compute):
+        assert layer.table is None

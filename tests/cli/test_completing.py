@@ -23,7 +23,7 @@ from reuse.nn.norms import MAP_NORMS, VECTOR_NORMS
 from reuse.objectives.menu import OBJECTIVES
 from reuse.optim.optimizers import OPTIMIZERS
 from reuse.optim.schedules import SCHEDULES
-from reuse.training.precision import PRECISIONS
+from reuse.precision import PRECISIONS
 
 IMPORTED = {
     "activation": {*ACTIVATIONS},

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from reuse import precision
 from reuse.data.loading import load
 from reuse.devices import Compute
 from reuse.errors import UsageError
@@ -16,7 +17,6 @@ from reuse.optim.building import read_switches
 from reuse.optim.groups import OptimizerSettings
 from reuse.settings.commands import FinetuneSettings
 from reuse.setup.trainers import make_trainer, trainer_arguments
-from reuse.training import precision
 from reuse.training.trainer import Trainer
 
 DATA = load("digits", labels=60)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import reuse
-from reuse.training import precision
-from reuse.training.precision import PRECISIONS, describe_precision
+from reuse import precision
+from reuse.precision import PRECISIONS, describe_precision
 
 CPU, SLOW = torch.device("cpu"), "this CPU has no such arithmetic: float32 is several times as fast"
 
