@@ -44,6 +44,9 @@ from alternating import Alternating
 unlabelled = pretraining | {"objective": Alternating()}
 reuse.pretrain(**unlabelled, accumulate=2, clip_norm=0.5, out="alternating")
 reuse.pretrain(**unlabelled | {"objective": "byol"}, out="byol")
+from unevenly import UNEVEN
+for name, settings in UNEVEN.items():
+    reuse.pretrain(**settings, **json.loads(sys.argv[3]), out=name)
 for name in ("byol", "gan"):
     try:
         reuse.pretrain(**unlabelled | {"objective": name}, parallel="fsdp", out="undivided")
@@ -68,6 +71,21 @@ class Alternating(reuse.Objective):
         losses = Reconstruction().losses
         return reuse.Turn(losses, ("decoder",)), reuse.Turn(losses, ("encoder",), rate=0.5)
 """
+
+UNEVENLY = """
+import numpy as np
+from reuse.objectives.pseudo_labels import PseudoLabels
+
+draw = np.random.default_rng(0)
+tokens = draw.integers(1, 9, (120, 6))
+tokens[draw.random(120) < 0.5, 2:] = 0
+UNEVEN = {
+    "weights": {"objective": "supervised", "data": "digits", "model": "mlp:20", "class_weights": "0=9,1=0.1"},
+    "pseudo": {"objective": PseudoLabels(3, confidence=0.2), "data": "digits", "model": "mlp:20"},
+    "steps": {"objective": "next_step", "data": (tokens, None), "vocabulary": 9, "model": "gru:8"},
+}
+"""
+"""Trainings whose losses are divided by other things than rows, of which one process has more than another."""
 
 FAILS = """
 import json, sys
@@ -99,9 +117,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "said").write_text(launched.stderr)
     reuse.finetune(folder / "source", **TUNING | {"epochs": 2}, cache_dir=folder / "cache", out=folder / "begun")
     (folder / "alternating.py").write_text(ALTERNATING)
+    (folder / "unevenly.py").write_text(UNEVENLY)
     script = folder / "together.py"
     script.write_text(TOGETHER)
-    launched = _torchrun(folder, script, json.dumps({**OBJECTIVE, **SETTINGS}), json.dumps(TUNING))
+    launched = _torchrun(
+        folder, script, json.dumps({**OBJECTIVE, **SETTINGS}), json.dumps(TUNING), json.dumps(SETTINGS)
+    )
     (folder / "refused").write_text(launched.stdout)
     return folder
 
@@ -177,6 +198,15 @@ def test_players_take_the_turns_that_they_take_in_one_process(
     settings = {**OBJECTIVE, **SETTINGS, "objective": objective, "accumulate": 2, "clip_norm": 0.5}
     reuse.pretrain(**settings, out=tmp_path / "one")
     _same(folder / "alternating", tmp_path / "one")
+
+
+def test_losses_are_divided_by_what_all_processes_have(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    for name, settings in importlib.import_module("unevenly").UNEVEN.items():
+        reuse.pretrain(**settings, **SETTINGS, out=tmp_path / name)
+        _same(folder / name, tmp_path / name)
 
 
 def test_teachers_follow_in_all_processes_and_divided_parameters_are_refused_them(folder: Path) -> None:

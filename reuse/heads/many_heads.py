@@ -17,8 +17,7 @@ from reuse.heads.rate_tables import RateTable
 from reuse.heads.row_losses import row_loss
 from reuse.heads.stacked_networks import StackedNetwork
 from reuse.heads.stacked_optimizers import StackedOptimizer, arranged
-from reuse.objectives.objective import Objective
-from reuse.objectives.sample_weights import divisor_of
+from reuse.objectives.objective import Objective, divisor_of
 from reuse.optim.groups import is_weight
 from reuse.seeding import generator, seed_everything
 from reuse.training.batches import batch_sizes, beside, row_order

@@ -42,11 +42,15 @@ def draw_steps(there: Tensor, share: float) -> tuple[Tensor, Tensor]:
         Places of steps, int64 `(batch, most)`, and which of them were drawn, bool `(batch, most)`: of a row with fewer
         steps fewer.
     """
-    most = max(round(share * there.size(1)), 1)
-    lengths = there.sum(1, keepdim=True)
-    counts = (share * lengths).round().clamp(min=1).minimum(lengths - 1)
+    most, counts = max(round(share * there.size(1)), 1), count_drawn(there, share)[:, None]
     scores = torch.rand(there.shape, device=there.device).masked_fill(~there, 2.0)  # behind all that are there
     return scores.argsort(1)[:, :most], torch.arange(most, device=there.device) < counts
+
+
+def count_drawn(there: Tensor, share: float) -> Tensor:
+    """Return how many steps `draw_steps` draws of each row, float `(batch,)`."""
+    lengths = there.sum(1)
+    return (share * lengths).round().clamp(min=1).minimum(lengths - 1)
 
 
 def hide_steps(x: Tensor, places: Tensor, drawn: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.nn.decoders import coding_shape, encoder_of
 from reuse.nn.hidden import HiddenStyle, hidden_linear, initialize
-from reuse.nn.steps import draw_steps, hide_steps, present, steps_at
+from reuse.nn.steps import count_drawn, draw_steps, hide_steps, present, steps_at
 from reuse.objectives.objective import Network, Objective, example_of
 from reuse.objectives.sequences import check_sequences, mean_over, step_errors, step_width
 
@@ -77,3 +77,7 @@ class MaskedStep(Objective):
         """Return the mean over hidden steps."""
         told, truth, drawn = network(batch.inputs[0])
         return {"loss": mean_over(step_errors(told, truth), drawn)}
+
+    def divisors(self, batch: Batch) -> dict[str, Tensor]:
+        """Return how many steps are hidden."""
+        return {"loss": count_drawn(present(batch.inputs[0]), self.mask).sum()}

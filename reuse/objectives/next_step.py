@@ -63,3 +63,7 @@ class NextStep(Objective):
         """Return the mean over the steps that are there."""
         rows = batch.inputs[0]
         return {"loss": mean_over(step_errors(network(rows), rows[:, 1:]), present(rows)[:, 1:])}
+
+    def divisors(self, batch: Batch) -> dict[str, Tensor]:
+        """Return how many steps are there to be told."""
+        return {"loss": present(batch.inputs[0])[:, 1:].sum()}

@@ -183,6 +183,20 @@ class Objective:
         """
         raise NotImplementedError(f"{type(self).__name__} has no losses: write `losses(network, batch)`")
 
+    def divisors(self, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002 - for those that have some
+        """Return what losses of a batch are divided by other than its rows: weights of rows, steps that are there.
+
+        Batches of one step, and the parts that several processes have of one, then count by it: together they have the
+        loss of one large batch.
+
+        Args:
+            batch: as `losses` takes it.
+
+        Returns:
+            A scalar for the name of each such loss, 0 or more; by default none.
+        """
+        return {}
+
     def turns(self) -> tuple[Turn, ...]:
         """Return the parts of a step, which are taken one after the other: by default one, which moves everything."""
         return (Turn(self.losses),)
@@ -216,17 +230,21 @@ class Objective:
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return sums over the batch that can be added up over batches; nothing of it waits for the device.
 
-        By default each loss, as often as there are rows. What is drawn for it is the same each time.
+        By default for each loss its sum and what that is divided by, `(2,)`. What is drawn is the same each time.
         """
         with untouched_random_state():
             seed_everything(0)
             losses = {name: loss for turn in self.turns() for name, loss in turn.losses(network, batch).items()}
-        rows = count_rows(batch)
-        return {"rows": rows, **{name: loss.reshape(()).to(rows.dtype) * rows for name, loss in losses.items()}}
+        rows, divisors = count_rows(batch), self.divisors(batch)
+        found = {}
+        for name, loss in losses.items():
+            divisor = divisors.get(name, rows).to(rows.dtype)
+            found[name] = torch.stack([loss.reshape(()).to(rows.dtype) * divisor, divisor])
+        return found
 
     def metrics(self, tally: dict[str, Tensor]) -> dict[str, float]:
         """Return the metrics that the sums over all batches come to: by default each loss, and their sum as `loss`."""
-        means = {name: float(total / tally["rows"]) for name, total in tally.items() if name != "rows"}
+        means = {name: float(total / divisor_of(over)) for name, (total, over) in tally.items()}
         return {**means, "loss": sum(means.values())}
 
     def failure(self, tally: dict[str, Tensor]) -> str:
@@ -259,6 +277,15 @@ def add_up(values: Tensor, dim: int | None = None) -> Tensor:
     """Sum `values` (over dimension `dim`, or all) in float64, so that a million rows cost no precision."""
     precise = torch.float32 if values.device.type == "mps" else torch.float64  # MPS has no float64
     return values.sum(dtype=precise) if dim is None else values.sum(dim, dtype=precise)
+
+
+def divisor_of(totals: Tensor) -> Tensor:
+    """Return by what sums are divided for their means: where nothing weighs anything, they are 0.
+
+    Args:
+        totals: of the weights, of any shape.
+    """
+    return torch.where(totals > 0, totals, 1)
 
 
 def count_rows(batch: Batch) -> Tensor:

@@ -14,7 +14,7 @@ from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.nn.decoders import coding_shape, encoder_of
 from reuse.nn.hidden import initialize
-from reuse.objectives.objective import Network, Objective, add_up, count_rows, example_of, labels_of
+from reuse.objectives.objective import Network, Objective, add_up, count_rows, divisor_of, example_of, labels_of
 
 UNLABELLED = -1
 
@@ -95,13 +95,19 @@ class PseudoLabels(Objective):
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return both means; of a batch without rows of one kind theirs is 0."""
         (logits, weight), targets = network(*batch.inputs), labels_of(batch)
-        known = targets != UNLABELLED
+        known, (labelled, others) = targets != UNLABELLED, self.divisors(batch).values()
         probability, likeliest = logits.detach().softmax(1).max(1)
         errors = cross_entropy(logits, torch.where(known, targets, likeliest), reduction="none")
         sure = ~known & (probability >= self.confidence)
-        others = (~known).sum().clamp(min=1)
-        labelled = (errors * known).sum() / known.sum().clamp(min=1)
-        return {"labelled": labelled, "pseudo": weight * (errors * sure).sum() / others}
+        return {
+            "labelled": (errors * known).sum() / divisor_of(labelled),
+            "pseudo": weight * (errors * sure).sum() / divisor_of(others),
+        }
+
+    def divisors(self, batch: Batch) -> dict[str, Tensor]:
+        """Return how many rows have labels, and how many have none."""
+        known = labels_of(batch) != UNLABELLED
+        return {"labelled": known.sum(), "pseudo": (~known).sum()}
 
     def after_step(self, trained: nn.Module, progress: float) -> None:
         """Let the labels that the network gives itself count more."""

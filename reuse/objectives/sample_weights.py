@@ -3,23 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from reuse.data.rows import Batch
 from reuse.errors import UsageError
-from reuse.objectives.objective import Network, Objective, labels_of
+from reuse.objectives.objective import Network, Objective, divisor_of, labels_of
 from reuse.objectives.supervised import Classification, MultiLabel, Regression
-
-
-def divisor_of(totals: Tensor) -> Tensor:
-    """Return by what sums over rows are divided for their weighted means: where no row weighs anything, nothing moves.
-
-    Args:
-        totals: the sums of the rows' weights, of any shape.
-    """
-    return torch.where(totals > 0, totals, 1)
 
 
 @dataclass(frozen=True)
@@ -41,10 +31,12 @@ class Weighted(Objective):
         plain, weights = self.parted(batch)
         outputs, labels = network(*plain.inputs), labels_of(plain)
         losses = self._of_rows(outputs, labels) * weights
-        if isinstance(self.objective, Classification) and self.objective.class_weights is not None:
-            of_classes = outputs.new_tensor(self.objective.class_weights)
-            weights = weights * (labels @ of_classes if labels.ndim == 2 else of_classes[labels])
-        return {"loss": losses.sum() / divisor_of(weights.sum())}
+        return {"loss": losses.sum() / divisor_of(self._weight(labels, weights))}
+
+    def divisors(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the sum of the weights."""
+        plain, weights = self.parted(batch)
+        return {"loss": self._weight(labels_of(plain), weights)}
 
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the sums of the objective, in which all rows count alike."""
@@ -68,6 +60,12 @@ class Weighted(Objective):
         # Two columns are a number and a weight, as shares of mixed classes take two columns at least.
         are_numbers = isinstance(self.objective, Classification) and targets.shape[1] == 2
         return targets[:, 0].long() if are_numbers else targets[:, :-1], targets[:, -1]
+
+    def _weight(self, labels: Tensor, weights: Tensor) -> Tensor:
+        """Return the sum of the weights of rows, each times the weight of its class."""
+        if isinstance(self.objective, Classification) and self.objective.class_weights is not None:
+            weights = weights * self.objective.weights_of(labels, weights.dtype)
+        return weights.sum()
 
     def _of_rows(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row, times the weight of its class."""

@@ -57,10 +57,27 @@ class Classification(Objective):
         logits, targets = main_output(network(*batch.inputs)), labels_of(batch)
         if self.class_weights is None:
             return {"loss": functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)}
-        weights = _on_device(self.class_weights, logits, self._placed)
+        weights = _on_device(self.class_weights, logits.device, logits.dtype, self._placed)
         reduction = "sum" if targets.is_floating_point() else "mean"
         loss = functional.cross_entropy(logits, targets, weights, None, -100, None, reduction, self.label_smoothing)
-        return {"loss": loss / (targets @ weights.to(targets.dtype)).sum() if reduction == "sum" else loss}
+        return {"loss": loss / self.weights_of(targets, weights.dtype).sum() if reduction == "sum" else loss}
+
+    def divisors(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the sum of the weights of the rows, where classes have weights."""
+        if self.class_weights is None:
+            return {}
+        return {"loss": self.weights_of(labels_of(batch), count_rows(batch).dtype).sum()}
+
+    def weights_of(self, labels: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the weight of the class of each row, `(batch,)`, where classes have weights.
+
+        Args:
+            labels: class numbers `(batch,)`, or shares `(batch, classes)`.
+            dtype: in which weights are told; those of shares are of their own.
+        """
+        assert self.class_weights is not None
+        weights = _on_device(self.class_weights, labels.device, dtype, self._placed)
+        return labels @ weights.to(labels.dtype) if labels.is_floating_point() else weights[labels]
 
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the summed cross-entropy and the counts of each class."""
@@ -110,7 +127,11 @@ class MultiLabel(Objective):
         """Return the mean binary cross-entropy over rows and labels, weighted."""
         logits = main_output(network(*batch.inputs))
         targets = labels_of(batch).to(logits.dtype)
-        weights = None if self.class_weights is None else _on_device(self.class_weights, logits, self._placed)
+        weights = (
+            None
+            if self.class_weights is None
+            else _on_device(self.class_weights, logits.device, logits.dtype, self._placed)
+        )
         return {"loss": functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)}
 
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
@@ -257,13 +278,15 @@ def _check_weights(weights: Weights, num_classes: int | None) -> None:
 
 
 def _on_device(
-    weights: tuple[float, ...], logits: Tensor, placed: dict[tuple[torch.device, torch.dtype], Tensor]
+    weights: tuple[float, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+    placed: dict[tuple[torch.device, torch.dtype], Tensor],
 ) -> Tensor:
-    """Return the weights as a tensor beside `logits`, copied there once and not at every step."""
-    key = (logits.device, logits.dtype)
-    if key not in placed:
-        placed[key] = torch.tensor(weights, dtype=logits.dtype, device=logits.device)
-    return placed[key]
+    """Return the weights as a tensor, copied to the device once and not at every step."""
+    if (device, dtype) not in placed:
+        placed[device, dtype] = torch.tensor(weights, dtype=dtype, device=device)
+    return placed[device, dtype]
 
 
 def _shaped_like(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """One training step: everything that may change it, in its one place."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from reuse.augmenting.mixing import Transform
 from reuse.data.rows import Batch
-from reuse.distributed import is_divided, whole
+from reuse.distributed import is_divided, mean_over_processes, whole
 from reuse.errors import UsageError
 from reuse.objectives.objective import Network, Objective
 from reuse.optim.clipping import Clip
@@ -21,6 +21,7 @@ from reuse.optim.penalties import Penalty
 from reuse.optim.sharpness import perturbed
 from reuse.precision import autocast, loss_scaler
 from reuse.training.averaging import WeightAverage
+from reuse.training.combining import ALONE, BatchWeight, weigh
 from reuse.training.parallel import unsynchronized
 from reuse.training.reaching import GradientWatch
 from reuse.training.statistics import kept_statistics
@@ -152,28 +153,44 @@ class Step:
             loss, minimised = self.loss(turn, batches[0])
             self._differentiate(turn, minimised)
             return loss.detach()
+        losses = []
+        for number, (batch, weight) in enumerate(self._weighed(batches, weights), 1):
+            with nullcontext() if number == len(batches) else unsynchronized(self.network):
+                loss = self._loss(turn, batch, weight)
+                losses.append(loss.detach())
+                self._differentiate(turn, loss + self._penalty() if number == 1 else loss)
+        return torch.stack(losses).sum()
+
+    def loss(self, turn: BoundTurn, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return a turn's loss on a batch, and the same with penalties: what is reported, and what is minimised."""
+        loss = self._loss(turn, self._transformed(batch))
+        return loss, (loss + self._penalty() if self.parts.penalties else loss)
+
+    def _transformed(self, batch: Batch) -> Batch:
+        """Return a batch as the network sees it."""
+        for transform in self.parts.transforms if self.regularised else ():
+            batch = transform(batch)
+        return batch
+
+    def _weighed(
+        self, batches: Sequence[Batch], weights: Sequence[float] | None
+    ) -> Iterator[tuple[Batch, BatchWeight]]:
+        """Yield the batches of a step as the network sees them, and how much each counts."""
+        combine = None if weights is None else mean_over_processes
         if weights is None:
             rows = sum(len(batch.inputs[0]) for batch in batches)
             weights = [len(batch.inputs[0]) / rows for batch in batches]
-        losses = []
-        for number, (batch, weight) in enumerate(zip(batches, weights, strict=True), 1):
-            with nullcontext() if number == len(batches) else unsynchronized(self.network):
-                loss, minimised = self.loss(turn, batch, penalised=False)
-                losses.append(loss.detach() * weight)
-                weighted = minimised * weight
-                self._differentiate(turn, weighted + self._penalty() if number == 1 else weighted)
-        return torch.stack(losses).sum()
+        if self.objective.divisors(batches[0]):  # known once the network sees all of them
+            batches = [self._transformed(batch) for batch in batches]
+            yield from zip(batches, weigh(self.objective, batches, weights, combine), strict=True)
+            return
+        for batch, weight in zip(batches, weights, strict=True):
+            yield self._transformed(batch), BatchWeight(weight)
 
-    def loss(self, turn: BoundTurn, batch: Batch, *, penalised: bool = True) -> tuple[Tensor, Tensor]:
-        """Return a turn's loss on a batch, and the same with penalties: what is reported, and what is minimised."""
-        if self.regularised:
-            for transform in self.parts.transforms:
-                batch = transform(batch)
+    def _loss(self, turn: BoundTurn, batch: Batch, weight: BatchWeight = ALONE) -> Tensor:
+        """Return the sum of a turn's losses on a batch that the network is to see as it is."""
         with self._autocast:
-            loss, *others = turn.losses(self.network, batch).values()
-            for other in others:
-                loss = loss + other
-        return loss, (loss + self._penalty() if penalised and self.parts.penalties else loss)
+            return weight.total(turn.losses(self.network, batch))
 
     def _penalty(self) -> Tensor | float:
         """Return the sum of all penalties."""
