@@ -9,7 +9,7 @@ import builtins
 import enum
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 
 import torch
 
@@ -30,8 +30,9 @@ from reuse.fingerprinting.keywords import makes_up_keywords
 from reuse.fingerprinting.kinds import NOT_COMPUTING
 from reuse.fingerprinting.nameless import arguments, code_text, global_names
 from reuse.fingerprinting.own_parts import KnownParts, Made, Names, Parts, Said, identity, plain
+from reuse.fingerprinting.printing import TEXTS, makes_texts
 from reuse.fingerprinting.reading import MATCHED, closed, is_read, reads_of
-from reuse.fingerprinting.surroundings import TEXTS, makes_texts, surroundings_of
+from reuse.fingerprinting.surroundings import surroundings_of
 
 # What torch calls of a module by these names, whoever defines them.
 ENTRIES = frozenset({"forward", "_call_impl", "_slow_forward", "_wrapped_call_impl"})
@@ -132,7 +133,7 @@ class OwnCode:
         names, kept = set(self._also_read), set[tuple[str, str]]()
         if self._looks_up or any(not CATCH_ALL.isdisjoint(vars(plain(thing))) for thing, _ in self._parts.values()):
             return None
-        codes = [function.__code__ for function, _ in self._functions()]
+        codes = self._codes()
         any_keyword = self.keywords_made_up or any(map(makes_up_keywords, codes))
         for function, receiver in self._functions():
             reads = reads_of(function.__code__, receiver)
@@ -144,7 +145,7 @@ class OwnCode:
         for kind in [plain(thing) for thing, _ in self._parts.values() if isinstance(plain(thing), type)]:
             names |= bases_read(kind, self.owns)
         names = names.union(*(meant for name, meant in MEANT.items() if name in names))
-        if self._prints or makes_texts(codes):
+        if self._prints or makes_texts(codes, self._keys):
             names |= TEXTS_MEANT
         if MATCHED in names:
             names |= self._keys
@@ -152,8 +153,12 @@ class OwnCode:
 
     def surroundings(self) -> dict[str, str]:
         """Return descriptions of what the code met so far may read of the program around it, by name."""
-        found = surroundings_of((function for function, _ in self._functions()), self._prints)
+        prints = self._prints or makes_texts(self._codes(), self._keys)
+        found = surroundings_of((function for function, _ in self._functions()), prints)
         return {name: self._text(value) for name, value in found}
+
+    def _codes(self) -> list[CodeType]:
+        return [function.__code__ for function, _ in self._functions()]
 
     def _functions(self) -> list[tuple[FunctionType, str | None]]:
         """Return the functions that were met, each with the variable that holds the object whose method it is."""

@@ -71,7 +71,7 @@ def reads_of(code: CodeType, receiver: str | None = None) -> Reads:
     looked_up = list(_names_made_up(code))
     names.update(beginning + ANYTHING for beginning in looked_up if beginning)
     dynamic = not DYNAMIC.isdisjoint(code.co_names) or "" in looked_up or _escapes(code, receiver)
-    for statement, whole in _statements(code):
+    for statement, whole in statements(code):
         loaded = {str(step.argval) for step in statement if step.opname in LOADS}
         target = _kept_by(statement) if whole else None
         in_place = target is not None and (statement[-1].opname != "STORE_ATTR" or any(map(_is_in_place, statement)))
@@ -110,7 +110,7 @@ def closed(names: frozenset[str], kept: frozenset[tuple[str, str]]) -> frozenset
     return found
 
 
-def _statements(code: CodeType) -> Iterator[tuple[list[dis.Instruction], bool]]:
+def statements(code: CodeType) -> Iterator[tuple[list[dis.Instruction], bool]]:
     """Yield stretches of code that leave the stack as it was, and whether each is a whole statement without a jump."""
     statement, depth, lowest = list[dis.Instruction](), 0, 0
     for step in _steps(code):
