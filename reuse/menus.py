@@ -206,6 +206,8 @@ def suggest(name: str, names: Iterable[str], longest_list: int = 12) -> str:
     near = nearest(name, names)
     if near:
         return f"did you mean {' or '.join(repr(n) for n in near)}?"
+    if not names:
+        return "there is none to choose"
     if len(names) <= longest_list:
         return f"choose one of {', '.join(sorted(names))}"
     return f"none of the {len(names)} known names is near it"

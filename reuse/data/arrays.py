@@ -158,12 +158,13 @@ def as_samples(x: object, name: str = "x") -> np.ndarray:
         raise DataError(f"{name} is not an array ({error}): give every row the same length") from error
     if array.dtype.kind not in "biuf":
         raise DataError(f"{name} holds {array.dtype} values: expected numbers (tables with strings: give a .csv)")
-    if array.ndim not in (2, 3, 4):
-        raise DataError(
-            f"{name} has shape {array.shape}: expected (rows, features) or (rows, [channels,] height, width)"
-        )
     if array.size == 0:
         raise DataError(f"{name} has shape {array.shape}: expected at least one row and one feature")
+    if array.ndim not in (2, 3, 4):
+        alone = f"; one row alone is {name}[None]" if array.ndim == 1 else ""
+        raise DataError(
+            f"{name} has shape {array.shape}: expected (rows, features) or (rows, [channels,] height, width){alone}"
+        )
     if array.ndim == 3:
         array = array[:, None]
     if array.ndim == 4 and _are_channels_last(*array.shape[1:]):

@@ -14,6 +14,7 @@ from reuse.data.rows import Rows
 from reuse.errors import DataError
 from reuse.files import read_text
 from reuse.menus import suggest
+from reuse.paths import from_home
 
 TOLD = {"0": False, "1": True}
 
@@ -72,7 +73,7 @@ def read_pairs(path: str | Path, data: Dataset) -> tuple[dict[str, PairList], in
     places = _places(data)
     found: dict[str, list[tuple[int, int, int]]] = {split: [] for split in SPLITS}
     straddling = 0
-    for number, *names, same in _lines(Path(path)):
+    for number, *names, same in _lines(from_home(path)):
         (split, place), (other, other_place) = (_found(str(name), places, f"{path}, line {number}") for name in names)
         if split == other:
             found[split].append((place, other_place, same))

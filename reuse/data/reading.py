@@ -72,6 +72,7 @@ def read(spec: Any, options: Options) -> RawData:
 
 def _read_rows(given: Any, options: Options) -> RawData:
     """Return rows that are in memory: arrays, frames or images."""
+    _refuse_nothing(given)
     _refuse_several_datasets(given)
     if is_frame(given):
         return source_of_table(given, FRAME, options)
@@ -93,6 +94,12 @@ def _read_rows(given: Any, options: Options) -> RawData:
     raise UsageError(
         f"data of type {kind}: give a name or path, a pair (x, y), a data frame, a torch Dataset, or a dict of arrays"
     )
+
+
+def _refuse_nothing(given: Any) -> None:
+    """Raise where a list, a tuple or a dictionary has nothing in it."""
+    if isinstance(given, list | tuple | Mapping) and not given:
+        raise DataError(f"an empty {type(given).__name__} as data: give at least one row")
 
 
 def _refuse_several_datasets(given: Any) -> None:

@@ -106,8 +106,14 @@ def gathered(arrays: Mapping[str, Any]) -> dict[str, Any]:
 
     These are dictionaries and tuples of arrays, and arrays that are called `x/NAME`. A tuple of arrays may be rows too:
     it is where they are as many as the targets, or, without any, vectors.
+
+    Raises:
+        DataError: a name is no text.
     """
     found: dict[str, Any] = {}
+    unnamed = [called for called in arrays if not isinstance(called, str)]
+    if unnamed:
+        raise DataError(f"an array is called {unnamed[0]!r}, which is no text: call the inputs 'x' and the targets 'y'")
     for called, given in arrays.items():
         role, separator, name = called.partition(SEPARATOR)
         if separator and name and re.fullmatch("x(_[a-z]+)?", role.lower()):

@@ -134,7 +134,10 @@ def _known_kinds(options: Options) -> dict[str, str]:
 
 def table_of_array(rows: Any, options: Options, name: str) -> TableSamples | None:
     """Return an array `(n, columns)` as the columns that a model was made for, in their order; None for any other."""
-    array = np.asarray(rows)
+    try:
+        array = np.asarray(rows)
+    except ValueError:  # rows of several lengths, of which the caller knows more
+        return None
     expected = options.preprocessing.columns if options.preprocessing else ()
     if array.ndim != 2 or array.shape[1] != len(expected):
         return None

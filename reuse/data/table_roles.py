@@ -72,7 +72,8 @@ def roles_of(columns: Columns, options: Options, table: str) -> Roles:
         features = [name for name in features if name not in like]
         notes = (*notes, *(f"column {name!r} is called as a target: it is no feature" for name in like))
     if not features:
-        raise DataError(f"{table}: no feature columns are left beside {', '.join(targets)}: give more columns")
+        beside = f"no feature columns are left beside {', '.join(targets)}" if targets else "no feature columns"
+        raise DataError(f"{table}: {beside}: give more columns")
     return Roles(targets, tuple(features), notes)
 
 

@@ -9,11 +9,14 @@ import numpy as np
 from PIL.Image import Image, fromarray
 
 from reuse.data.preprocessing import Preprocessing
+from reuse.data.several import are_rows_of_several
 from reuse.data.table_libraries import pd
 from reuse.errors import DataError, UsageError
+from reuse.listing import some_of
 
 WITH_COLUMNS = ("table", "text", "tokenized")
 EXPECTED = "give a data frame, a list of records with its columns, or a file"
+MOST_NAMES = 8
 
 
 def plain_rows(data: Any, preprocessing: Preprocessing) -> Any:
@@ -27,16 +30,36 @@ def plain_rows(data: Any, preprocessing: Preprocessing) -> Any:
         preprocessing: of the model that they are for.
 
     Raises:
-        DataError: columns by name of several lengths, or with more than one value a row.
+        DataError: columns by name of several lengths, or with more values a row, or a dictionary of other names.
         UsageError: a column of a frame, where the model was made for rows of several.
     """
+    rows = _as_read(data, preprocessing)
+    if isinstance(rows, Mapping) and rows and preprocessing.kind != "several" and are_rows_of_several(rows):
+        given = some_of([repr(name) for name in rows], MOST_NAMES)
+        raise DataError(f"a dictionary of {given}, and the model takes {_taken(preprocessing)}")
+    return rows
+
+
+def _as_read(data: Any, preprocessing: Preprocessing) -> Any:
     if preprocessing.kind in WITH_COLUMNS:
         return _of_a_table(data, preprocessing)
     return _of_pictures(data) if preprocessing.kind == "images" else _of_numbers(data, len(preprocessing.mean))
 
 
+def _taken(preprocessing: Preprocessing) -> str:
+    """Return in words what a model takes in place of a dictionary of other names."""
+    names = _names_of_columns(preprocessing)
+    if preprocessing.kind not in WITH_COLUMNS or not any(names):
+        return "rows without names: give an array, or call it 'x'"
+    return f"{'columns' if len(names) > 1 else 'the column'} {some_of(list(map(repr, names)), MOST_NAMES)}: {EXPECTED}"
+
+
+def _names_of_columns(preprocessing: Preprocessing) -> list[str]:
+    return [column.name for column in preprocessing.columns] or [preprocessing.text or ""]
+
+
 def _of_a_table(data: Any, preprocessing: Preprocessing) -> Any:
-    names = [column.name for column in preprocessing.columns] or [preprocessing.text or ""]
+    names = _names_of_columns(preprocessing)
     if _is_series(data):
         return _of_a_series(data, names)
     if isinstance(data, np.ndarray | np.void) and data.dtype.names:

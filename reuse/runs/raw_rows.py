@@ -46,7 +46,8 @@ def refuse_unprepared(rows: Tensor, preprocessing: Preprocessing, shape: tuple[i
         UsageError: another shape, whole numbers where none are taken, pixels beyond what is white, or numbers that are
             far from standardised and would be near it if they were.
     """
-    if shape and tuple(rows.shape[1:]) != shape and preprocessing.num_tokens is None:
+    of_tokens = preprocessing.num_tokens is not None  # as many a row as they come
+    if rows.ndim == 0 or (shape and (rows.ndim != len(shape) + 1 if of_tokens else tuple(rows.shape[1:]) != shape)):
         raise UsageError(f"rows of shape {tuple(rows.shape[1:])}, and the model takes {shape}: {PREPARE}")
     if preprocessing.num_tokens is not None or len(rows) == 0:
         return
