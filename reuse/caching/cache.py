@@ -25,6 +25,7 @@ from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.hints import Hints
 from reuse.layers.frontier_tensor import FrontierTensor
 from reuse.menus import suggest
+from reuse.paths import from_home
 
 log = logging.getLogger(__name__)
 NO_DESCRIPTION: Mapping[str, str] = MappingProxyType({})
@@ -32,7 +33,7 @@ NO_DESCRIPTION: Mapping[str, str] = MappingProxyType({})
 
 def cache_folder(folder: str | Path | None = None) -> Path:
     """Return where activations are kept: `folder`, else `$REUSE_CACHE`, else `./cache`."""
-    return Path(folder or os.environ.get("REUSE_CACHE") or "cache")
+    return from_home(folder or os.environ.get("REUSE_CACHE") or "cache")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class ActivationCache:
     """
 
     def __init__(self, root: Path, budget: int | None = None, segment_bytes: int = SEGMENT_BYTES) -> None:
-        self.root = Path(root)
+        self.root = from_home(root)
         self.budget = budget
         self._segment_bytes = segment_bytes
 

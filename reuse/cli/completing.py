@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 
 from reuse.cli.menu_names import names_in
 from reuse.nn.timm_names import timm_names
+from reuse.paths import from_home
 
 Completing = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 Names = Callable[[click.Context, str], Iterable[str]]
@@ -111,7 +112,9 @@ def _runs() -> list[str]:
 
 def _keys() -> list[str]:
     """Return the keys of the prefixes in the default cache folder."""
-    return sorted(path.parent.name for path in Path(os.environ.get("REUSE_CACHE") or "cache").glob("*/prefix.json"))
+    return sorted(
+        path.parent.name for path in from_home(os.environ.get("REUSE_CACHE") or "cache").glob("*/prefix.json")
+    )
 
 
 def _layers(context: click.Context, typed: str) -> Iterable[str]:
@@ -127,7 +130,7 @@ def _layers(context: click.Context, typed: str) -> Iterable[str]:
 def _layers_of(source: object) -> list[str]:
     """Return the names of the layers of a run; of another model the one name that any output layer has."""
     folders = [str(source)] if source else [run for run in _runs() if _kind(run) == "pretrain"][:1]
-    names = [name for folder in folders for name in _tensors(Path(folder) / "weights.safetensors")]
+    names = [name for folder in folders for name in _tensors(from_home(folder) / "weights.safetensors")]
     parts = [name.split(".")[:-1] for name in names]
     layers = (".".join(part[:end]) for part in parts for end in range(1, min(len(part), BELOW_RUNS) + 1))
     return list(dict.fromkeys(layers)) or ["head"]
@@ -135,7 +138,7 @@ def _layers_of(source: object) -> list[str]:
 
 def _kind(run: str) -> object:
     try:
-        return json.loads((Path(run) / "run.json").read_text(encoding="utf-8")).get("kind")
+        return json.loads((from_home(run) / "run.json").read_text(encoding="utf-8")).get("kind")
     except (OSError, ValueError, AttributeError):
         return None
 

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from reuse.cli.completing import completing
-from reuse.cli.options import JSON, Command, given, with_settings
+from reuse.cli.options import JSON, Command, FromHome, given, with_settings
 from reuse.cli.saying import announce, say
 from reuse.settings.setting import settings_of
 from reuse.settings.uses import EnsembleArguments, SoupArguments
@@ -22,7 +22,7 @@ METHOD = settings_of(SoupArguments)["method"]
     shell_complete=completing("soup"),
     help=f"Average weights instead of predictions: {METHOD.help}",
 )
-@click.option("--out", type=click.Path(file_okay=False), help="The run folder of a soup; by default a new one.")
+@click.option("--out", type=FromHome(file_okay=False), help="The run folder of a soup; by default a new one.")
 @JSON
 @click.pass_context
 def ensemble(context: click.Context, /, as_json: bool, soup: str | None, out: str | None, **_: Any) -> None:

@@ -1,5 +1,6 @@
 """From settings to the options of a command, and from these to what the user gave."""
 
+import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import click
 from reuse.cli.completing import completing
 from reuse.cli.wording import as_typed
 from reuse.errors import ReuseError, UsageError
+from reuse.paths import from_home
 from reuse.settings.calling import refuse_others
 from reuse.settings.group import Settings
 from reuse.settings.run import ListenerSettings
@@ -17,7 +19,16 @@ from reuse.settings.synonyms import meant
 
 Function = Callable[..., Any]
 
-CONFIG = click.option("--config", type=click.Path(exists=True, dir_okay=False), help="A TOML file of settings.")
+
+class FromHome(click.Path):
+    """A path in which a leading `~` is a home, as in `--out=~/x`, which shells leave as it is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path that the text means."""
+        return super().convert(os.fspath(from_home(value)), param, ctx)
+
+
+CONFIG = click.option("--config", type=FromHome(exists=True, dir_okay=False), help="A TOML file of settings.")
 PATTERNS = """\b
 Patterns of layers, separated by commas, in the order in which they are read:
   hidden1  conv*     names and globs; * crosses dots

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from reuse.cli.options import JSON, Command, given, with_settings
+from reuse.cli.options import JSON, Command, FromHome, given, with_settings
 from reuse.cli.saying import announce, say
 from reuse.settings.uses import EvaluateArguments, PredictArguments
 from reuse.units import format_count
@@ -35,7 +35,7 @@ def evaluate(context: click.Context, /, as_json: bool, **_: Any) -> None:
 
 @click.command(cls=Command)
 @with_settings(PredictArguments)
-@click.option("--out", type=click.Path(dir_okay=False), help="The CSV file to write; standard output without it.")
+@click.option("--out", type=FromHome(dir_okay=False), help="The CSV file to write; standard output without it.")
 @click.option("--raw", is_flag=True, help="Leave cells alone that a spreadsheet would compute or a terminal act upon.")
 @JSON
 @click.pass_context

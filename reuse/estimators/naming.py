@@ -9,6 +9,7 @@ import numpy as np
 from reuse.data.letters import composed
 from reuse.errors import DataError
 from reuse.listing import some_of
+from reuse.paths import from_home
 from reuse.runs.folder import RunFolder, newest_run
 
 LISTED = 5  # names in a message
@@ -39,7 +40,13 @@ def order_of(estimator: Any) -> np.ndarray | None:
 def _columns_of(source: Any) -> list[str]:
     if not isinstance(source, str | Path | None):
         return []
-    run = newest_run("pretrain") if source is None else RunFolder(Path(source)) if Path(source).is_dir() else None
+    run = (
+        newest_run("pretrain")
+        if source is None
+        else RunFolder(from_home(source))
+        if from_home(source).is_dir()
+        else None
+    )
     preprocessing = None if run is None else run.manifest().preprocessing
     return [] if preprocessing is None else [column.name for column in preprocessing.columns]
 

@@ -15,6 +15,7 @@ from reuse.data.matching import targets_for
 from reuse.devices import choose_device
 from reuse.errors import DataError, UsageError
 from reuse.inference.selecting import DataRequest, SelectedRows, run_rows
+from reuse.paths import from_home
 from reuse.runs.folder import MANIFEST, RunFolder
 from reuse.runs.models import SavedModel, load_model
 from reuse.runs.snapshots import FOLDER as SNAPSHOTS
@@ -77,7 +78,7 @@ def find_members(runs: Sequence[Any], device: str, trust: bool) -> list[Member]:
 
 def _trained(run: str | Path, trust: bool) -> list[Member]:
     """Return a run as a member, or the snapshots in a folder of them as several."""
-    path = Path(run)
+    path = from_home(run)
     if path.name != SNAPSHOTS or not (path.parent / MANIFEST).exists():
         return [Member(str(run), load_model(run, trust=trust), RunFolder.open(run))]
     folder, models = RunFolder.open(path.parent), snapshot_models(path.parent, trust=trust)

@@ -17,6 +17,7 @@ from torch import Tensor
 from reuse.errors import RunError
 from reuse.files import check_file, open_regular
 from reuse.layers.pickles import opened_for_torch
+from reuse.paths import from_home
 
 # Where training scripts keep the weights inside their checkpoints; of several, the first is taken.
 WRAPPINGS = (
@@ -69,7 +70,7 @@ def read_weights(path: str | Path) -> FileWeights:
     Raises:
         RunError: the file is missing, damaged, of another kind, holds what is no tensor, or would have to run code.
     """
-    path = Path(path)
+    path = from_home(path)
     if not path.exists() or path.is_dir():
         raise RunError(f"no weights file at {path}: give a .safetensors, .pt, .pth or .bin file")
     if path.suffix == ".safetensors" or (path.suffix not in SUFFIXES and _looks_like_safetensors(path)):

@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 
 from reuse.errors import UsageError
@@ -77,3 +79,25 @@ def _unlock(descriptor: int) -> None:
     if sys.platform != "win32" and descriptor >= 0:
         fcntl.flock(descriptor, fcntl.LOCK_UN)  # of processes that were forked meanwhile, too
         os.close(descriptor)
+
+
+def make_unused(root: Path, kind: str) -> Path:
+    """Make a folder with a name of its own, also where another process takes names in the same second.
+
+    Raises:
+        UsageError: none can be made there.
+    """
+    stem = f"{kind}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
+    names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+    return next(root / name for name in names if _make_new(root / name))
+
+
+def _make_new(path: Path) -> bool:
+    """Make a folder and say whether it is a new one."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise UsageError(f"no run folder can be made at {path}: {error.strerror}") from error
+    return True

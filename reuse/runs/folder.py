@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,8 @@ from reuse.data.tokenizers import keep_tokenizer
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.files import read_text
-from reuse.runs.claiming import claimed, in_training, is_claimed
+from reuse.paths import from_home
+from reuse.runs.claiming import claimed, in_training, is_claimed, make_unused
 from reuse.runs.disk import saving
 from reuse.runs.manifest import Manifest
 from reuse.runs.record_files import json_text, read_json, read_toml, write_text
@@ -68,8 +68,8 @@ class RunFolder:
             UsageError: `out` is in use, or no folder can be made there or under `runs`.
         """
         if out is None:
-            return cls(_make_unused(Path("runs"), kind))
-        path = Path(out)
+            return cls(make_unused(Path("runs"), kind))
+        path = from_home(out)
         if path.is_dir() and is_claimed(path):
             raise UsageError(in_training(path, begins=True))
         if path.is_dir() and not (path / MANIFEST).exists() and _began(path):
@@ -104,7 +104,7 @@ class RunFolder:
         Raises:
             RunError: it is missing, damaged, or of another version.
         """
-        run = cls(Path(path))
+        run = cls(from_home(path))
         run.manifest()
         return run
 
@@ -278,24 +278,6 @@ def newest_run(kind: str, root: Path = Path("runs")) -> RunFolder | None:
             if manifest.kind == kind:
                 found.append((manifest.created, path))
     return RunFolder(max(found)[1]) if found else None
-
-
-def _make_unused(root: Path, kind: str) -> Path:
-    """Make a folder with a name of its own, also where another process takes names in the same second."""
-    stem = f"{kind}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
-    names = chain([stem], (f"{stem}-{number}" for number in count(2)))
-    return next(root / name for name in names if _make_new(root / name))
-
-
-def _make_new(path: Path) -> bool:
-    """Make a folder and say whether it is a new one."""
-    try:
-        path.mkdir(parents=True)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise UsageError(f"no run folder can be made at {path}: {error.strerror}") from error
-    return True
 
 
 def _in_use(path: Path) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from reuse.errors import UsageError
+from reuse.paths import from_home
 
 LISTS = (Sequence, tuple)  # the origins of types of several values
 NUMBER_OF_CHARACTERS = 60  # of a value that a message shows
@@ -117,7 +118,7 @@ class Setting:
         for kind in self.kinds:
             found = _as_kind(value, kind)
             if found is not _NO:
-                return self._in_range(found)
+                return self._in_range(self._from_home(found))
         raise UsageError(f"{self.name} is {shown(value)}: {self.expected} is expected{self._helped}")
 
     @property
@@ -136,6 +137,11 @@ class Setting:
             return read(text)
         except UsageError as error:
             raise UsageError(f"{self.name}: {error}") from error
+
+    def _from_home(self, value: Any) -> Any:
+        """Return a path as a shell would have given it: the home of whom a leading `~` names in its place."""
+        is_path = Path in self.kinds and isinstance(value, str) and value.startswith("~")
+        return os.fspath(from_home(value)) if is_path else value
 
     @property
     def _helped(self) -> str:

@@ -11,6 +11,7 @@ from reuse.menus import nearest, suggest
 from reuse.nn.callables import names_code
 from reuse.nn.recipe import OWN_FAMILIES
 from reuse.nn.timm_names import timm_names, whole_spec
+from reuse.paths import from_home
 from reuse.runs.folder import WEIGHTS, RunFolder, newest_run
 from reuse.runs.manifest import Manifest
 from reuse.runs.tensor_files import load_tensors_file
@@ -64,7 +65,7 @@ def find_source(source: object) -> Source:
                 "run folder, a weights file or a model such as timm:resnet18"
             )
         return _run(run)
-    path, name = Path(source), str(source)
+    path, name = from_home(source), str(source)
     if not isinstance(source, Path) and names_code(name, OWN_FAMILIES):
         return Source(name, name, None)
     if path.is_dir():
