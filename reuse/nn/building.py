@@ -89,6 +89,7 @@ def build(arguments: BuildArguments) -> nn.Module:
         torch.Size([1, 10])
     """
     arguments = replace(arguments, spec=whole_spec(arguments.spec))
+    check_form(arguments.spec)
     spec, shape, num_outputs = arguments.spec, tuple(arguments.input_shape), arguments.num_outputs
     pretrained = arguments.pretrained
     options = carried(arguments, settings_of(LayerOptions), LayerOptions)
@@ -150,9 +151,6 @@ def _build_hf(arguments: BuildArguments, options: LayerOptions, tokens: TokenOpt
 
 def _build_users(arguments: BuildArguments, options: LayerOptions, tokens: TokenOptions) -> nn.Module:
     spec, shape, num_outputs = arguments.spec, tuple(arguments.input_shape), arguments.num_outputs
-    path = spec.partition(":")[0]
-    if not names_code(spec, ()) or not can_be_imported(path):
-        raise _unknown_form(spec, path)
     given = offers(shape, num_outputs, tuple(arguments.tensors)) | {"pretrained": arguments.pretrained}
     model, taken = build_from_callable(spec, given, options.filled(LAYERED), tokens)
     _refuse_unused(spec, options, tokens, taken | {"norm", "activation"})
@@ -197,6 +195,19 @@ def _check_dropouts(options: LayerOptions) -> None:
     }
     for name, share in shares.items():
         check_probability(name, share or 0.0)
+
+
+def check_form(spec: str) -> None:
+    """Raise where no model can be meant, which takes neither data nor weights to see.
+
+    Raises:
+        UnknownNameError: the spec names no family, and no module that can be imported; the message lists the nearest.
+        UsageError: nothing stands behind the name of a family that needs it.
+    """
+    family, _, name = spec.partition(":")
+    is_known = family in (*LAYER_NAMES, FAMILY) or (family == "timm" and name != "")
+    if not is_known and not (names_code(spec, ()) and can_be_imported(family)):
+        raise _unknown_form(spec, family)
 
 
 def check_size(arguments: BuildArguments) -> None:

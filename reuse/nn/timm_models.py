@@ -14,6 +14,7 @@ from reuse.errors import RunError, UnknownNameError, UsageError
 from reuse.menus import suggest
 from reuse.nn.hub import answers
 from reuse.nn.probing import reason
+from reuse.nn.timm_names import check_architecture
 
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")  # in the order in which timm asks for them
 
@@ -82,8 +83,7 @@ def can_be_had(config: PretrainedCfg) -> bool:
 
 
 def _check_name(name: str) -> None:
-    if not timm.is_model(name):
-        raise UnknownNameError(f"timm has no model {name!r}: {suggest(name, timm.list_models())}")
+    check_architecture(name)
     architecture, _, tag = name.partition(".")
     if tag and name not in timm.list_models(f"{architecture}.*", pretrained=True):
         known = timm.list_models(f"{architecture}.*", pretrained=True)

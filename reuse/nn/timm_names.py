@@ -2,8 +2,12 @@
 
 import importlib.util
 import re
+import sys
 from functools import cache
 from pathlib import Path
+
+from reuse.errors import UnknownNameError
+from reuse.menus import suggest
 
 REGISTERED = re.compile(r"^@register_model\s*\ndef (\w+)\(", re.MULTILINE)
 
@@ -21,9 +25,26 @@ def timm_names() -> tuple[str, ...]:
 def whole_spec(spec: str) -> str:
     """Return a model's spec with its family: `timm:resnet18` for `resnet18`; any other as it is.
 
+    Raises:
+        UnknownNameError: timm has no model of the name behind `timm:`; the message lists the nearest.
+
     Example:
         >>> whole_spec("resnet18"), whole_spec("mlp:100")
         ('timm:resnet18', 'mlp:100')
     """
+    family, _, name = spec.partition(":")
+    if family == "timm" and name:
+        check_architecture(name)
     bare = re.fullmatch(r"\w+(\.\w+)?", spec)
     return f"timm:{spec}" if bare and spec.partition(".")[0] in timm_names() else spec
+
+
+def check_architecture(name: str) -> None:
+    """Raise where timm has no model of a name, of which a tag of weights may stand behind a dot.
+
+    Raises:
+        UnknownNameError: the message lists the nearest.
+    """
+    timm, known = sys.modules.get("timm"), timm_names()  # where it is imported, others may have added models to it
+    if known and name.partition(".")[0] not in known and not (timm and timm.is_model(name)):
+        raise UnknownNameError(f"timm has no model {name!r}: {suggest(name, known)}")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from reuse.errors import RunError, UnknownNameError, UsageError
 from reuse.layers.weights import read_weights
 from reuse.menus import nearest, suggest
+from reuse.nn.building import check_form
 from reuse.nn.callables import names_code
 from reuse.nn.recipe import OWN_FAMILIES
 from reuse.nn.timm_names import timm_names, whole_spec
@@ -51,7 +52,7 @@ def find_source(source: object) -> Source:
     Raises:
         RunError: there is none, or it is damaged.
         UsageError: it is no text and no path.
-        UnknownNameError: it is neither a path nor a model spec.
+        UnknownNameError: it is neither a path nor a model spec, or one of a family or name that there is not.
     """
     if not isinstance(source, str | Path | None):
         network = "its network_" if hasattr(source, "network_") else "a torch.nn.Module"
@@ -75,6 +76,7 @@ def find_source(source: object) -> Source:
         return Source(str(path), None, read.tensors, notes=read.notes)
     name = whole_spec(name)
     if name.partition(":")[0] in OWN_FAMILIES or ":" in name:
+        check_form(name)
         return Source(name, name, None)
     if path.suffix in WEIGHT_SUFFIXES or "/" in name:
         raise RunError(f"{name}: there is no such run folder or weights file")
