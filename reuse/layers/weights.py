@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from reuse.errors import RunError
-from reuse.files import check_file, open_regular
+from reuse.files import UnfitFileError, check_file, open_regular
 from reuse.layers.pickles import opened_for_torch
 from reuse.paths import from_home
 
@@ -143,6 +143,8 @@ def _from_torch(path: Path) -> object:
             f"{path} holds more than tensors, or is damaged, and is not opened, since reading it could run code: "
             "save its state_dict() alone, best as .safetensors"
         ) from error
+    except UnfitFileError as error:
+        raise RunError(f"{path} cannot be read as weights of torch ({error})") from error
     except Exception as error:  # torch's reader of old pickles raises anything over what is none
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunError(f"{path} cannot be read as weights of torch ({reason}): it may be cut short") from error

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from reuse.distributed import is_main
 from reuse.errors import RunError, UsageError
 from reuse.files import check_file
+from reuse.layers.pickles import opened_for_torch
 from reuse.runs.checksums import CHECKSUMS, verify_checksums, write_checksums
 from reuse.runs.disk import drafted, saving
 from reuse.runs.folder import RunFolder
@@ -180,7 +181,8 @@ def load_checkpoint(run: RunFolder) -> tuple[dict[str, Any], dict[str, Any]] | N
         return None
     try:
         check_file(newest / "state.pt")
-        rest = torch.load(newest / "state.pt", weights_only=True)
+        with opened_for_torch(newest / "state.pt") as file:
+            rest = torch.load(file, weights_only=True)
     except Exception as error:  # reading a damaged pickle raises anything
         raise RunError(
             f"{newest / 'state.pt'} is damaged: {(str(error).splitlines() or ['it is empty'])[0]}; train again"

@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import sys
+import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from limited import Answer, answers
 from reuse.data.parquet_sizes import check_parquet
 from reuse.data.pictures import TooManyPixelsError, decode, opened
 from reuse.data.preprocessing import Preprocessing
+from reuse.errors import RunError
 from reuse.escaping import shortened
 from reuse.layers.weights import load_weights
 
@@ -258,6 +260,33 @@ def test_weights_of_today_and_of_before_are_read(tmp_path: Path, *, is_archive: 
     found = load_weights(tmp_path / "w.pt")
     assert found.keys() == wanted.keys()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+@pytest.mark.parametrize("make", [marks, packed_marks])
+def test_pickles_of_more_steps_than_tensors_take_are_answered_in_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr("reuse.layers.pickles.room", lambda: 10**12)
+    monkeypatch.setattr("reuse.files.room", lambda: 10**12)
+    make(tmp_path / "marks.pt")
+    begun = time.process_time()
+    with pytest.raises(RunError, match=r"marks\.pt.*more than 5,000,000 steps.*state_dict\(\) alone"):
+        load_weights(tmp_path / "marks.pt")
+    assert time.process_time() - begun < 15  # all of them take 20 s and more
+
+
+@pytest.mark.parametrize("is_archive", [True, False])
+def test_tensors_take_fewer_than_forty_steps_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_archive: bool
+) -> None:
+    """So that the limit is of a hundred thousand tensors and more."""
+    state = {f"encoder.layers.{number}.attention.weight": torch.zeros(2, 2) for number in range(500)}
+    torch.save(state, tmp_path / "w.pt", _use_new_zipfile_serialization=is_archive)
+    monkeypatch.setattr("reuse.layers.pickles.MOST_STEPS", 40 * 500)
+    assert load_weights(tmp_path / "w.pt").keys() == state.keys()
+    monkeypatch.setattr("reuse.layers.pickles.MOST_STEPS", 5 * 500)
+    with pytest.raises(RunError, match="more than 2,500 steps"):
+        load_weights(tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize(("mode", "begin"), [("L", b"P5"), ("RGB", b"P6"), ("1", b"P4")])
