@@ -48,7 +48,10 @@ SOURCE: dict[str, Any] = {
     "precision": "bfloat16",  # with channels last: three times as many epochs in the same minutes
     "channels_last": True,
 }
-IN_FLOAT32 = ("vicreg",)
+IN_FLOAT32 = (
+    *("autoencoder", "denoising_autoencoder", "variational", "masked", "gan", "bigan"),
+    *("simsiam", "vicreg", "dino", "jigsaw", "relative_patch", "inpainting"),
+)
 """Methods measured on a processor without bfloat16 arithmetic, where float32 has more epochs in the same minutes."""
 CASES = {
     data: Case(data, data, NETWORK, LAYERS, SOURCE, own={way: {"precision": "float32"} for way in IN_FLOAT32})
