@@ -17,6 +17,7 @@ from reuse.recipes.experiments import (
     DRAWS,
     FEW_LABEL_COLUMNS,
     MINUTES,
+    SHORT,
     UNFREEZE,
     Case,
     Comparison,
@@ -27,6 +28,7 @@ from reuse.recipes.experiments import (
     plot_differences,
     results_folder,
     run_experiment,
+    with_budget,
 )
 
 NETWORK: dict[str, Any] = {"model": "convnet:32,64", "activation": "relu"}
@@ -60,16 +62,20 @@ CASES = {
 
 
 def rows(
-    methods: tuple[str, ...], sets: tuple[str, ...] = SETS, labels: tuple[int, ...] = LABELS
+    methods: tuple[str, ...],
+    sets: tuple[str, ...] = SETS,
+    labels: tuple[int, ...] = LABELS,
+    minutes: float = MINUTES,
 ) -> dict[str, dict[str, Any]]:
     """Return a row for each set, number of labels and way."""
     cases = product(sets, labels, (*ALWAYS, *methods))
-    return {name_of(*case): dict(zip(("data", "labels", "way"), case, strict=True)) for case in cases}
+    return {name_of(*case, minutes): dict(zip(("data", "labels", "way"), case, strict=True)) for case in cases}
 
 
-def name_of(data: str, labels: int, way: str) -> str:
+def name_of(data: str, labels: int, way: str, minutes: float = MINUTES) -> str:
     """Return what a row is called."""
-    return f"{data}, {labels} a class, {way}"
+    name: str = with_budget(f"{data}, {labels} a class, {way}", way, minutes)
+    return name
 
 
 QUICK_ROWS = rows(("autoencoder", "byol"))
@@ -77,7 +83,8 @@ EXPERIMENT = Experiment(
     "few_labels",
     "Few labels: methods of pretraining, and four ways without",
     "convnet:32,64 with ReLU, pretrained without labels on the training images, but for a fiftieth that shows "
-    "the loss, for five processor minutes each of two times, in turn (ten a method), batch 128, Adam 1e-3, bfloat16 "
+    "the loss, for five processor minutes each of two times, in turn (ten a method), or for as many as a row says, "
+    "batch 128, Adam 1e-3, bfloat16 "
     f"with channels last ({', '.join(IN_FLOAT32)}: float32, on a processor without bfloat16), "
     "each method with its own defaults but for what stands behind its name, which was chosen on "
     "validation rows; ten draws of 10, 50 and 100 labels a class, tested on all 10,000 test images. Frozen: a "
@@ -87,7 +94,7 @@ EXPERIMENT = Experiment(
     "the same choices. Logistic regression: on the pixels. Untrained: the same encoder as it was drawn. K-means "
     "patches (Coates, Lee and Ng 2011): whitened 6x6 patches, 300 centres, triangle activation, quadrant "
     "pooling, logistic regression.",
-    rows((*METHODS, *ON_CLOTHES)),
+    rows((*METHODS, *ON_CLOTHES)) | rows(METHODS, ("mnist",), (10,), SHORT),
     FEW_LABEL_COLUMNS,
 )
 
@@ -120,10 +127,8 @@ def main(
             found: dict[str, float] = digits(seed, way) if quick else comparison(seed, CASES[data], labels, way)
             return found
 
-        wanted = QUICK_ROWS if quick else rows(methods, sets, labels)
-        experiment = replace(
-            EXPERIMENT, rows=QUICK_ROWS if quick else rows(tuple(dict.fromkeys((*METHODS, *ON_CLOTHES, *methods))))
-        )
+        wanted = QUICK_ROWS if quick else rows(methods, sets, labels, minutes)
+        experiment = replace(EXPERIMENT, rows=QUICK_ROWS if quick else EXPERIMENT.rows | wanted)
         record = run_experiment(
             experiment, measure, seeds=2 if quick else DRAWS, quick=quick, conclude=conclude, rows=wanted
         )

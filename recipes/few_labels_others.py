@@ -17,6 +17,7 @@ from reuse.recipes.experiments import (
     DRAWS,
     FEW_LABEL_COLUMNS,
     MINUTES,
+    SHORT,
     UNFREEZE,
     Case,
     Comparison,
@@ -28,13 +29,14 @@ from reuse.recipes.experiments import (
     pretrain_stages_within,
     pretrain_within,
     run_experiment,
+    with_budget,
 )
 
 import reuse
 from reuse.objectives.distillation import Distillation
 from reuse.objectives.pseudo_labels import PseudoLabels
 
-LABELS, SHORT = 10, 1.0
+LABELS = 10
 SOURCES = Path("runs") / "few_labels_others"
 SOURCE: dict[str, Any] = {"batch_size": 128, "learning_rate": 1e-3, "valid_fraction": 0.02, "precision": "float32"}
 MACHINES: dict[str, Any] = {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.01}
@@ -135,14 +137,12 @@ def rows(minutes: float, ways: tuple[str, ...] = ()) -> dict[str, dict[str, Any]
     for case, methods in METHODS.items():
         wanted = [method for method in methods if method in ways or not ways]
         for way in (*ALWAYS, *wanted) if wanted else ():
-            found[name_of(case, way, minutes)] = {"case": case, "way": way, "minutes": minutes * (way in wanted)}
+            found[with_budget(f"{case}, {way}", way, minutes)] = {
+                "case": case,
+                "way": way,
+                "minutes": minutes * (way in wanted),
+            }
     return found
-
-
-def name_of(case: str, way: str, minutes: float) -> str:
-    """Return what a row is called, with its budget where it is another."""
-    shorter = "" if way in ALWAYS or minutes == MINUTES else f", {minutes:g} in place of {MINUTES:g} minutes"
-    return f"{case}, {way}{shorter}"
 
 
 QUICK_ROWS = rows(MINUTES, ("stacked", "pseudo_labels", "masked_step", "multitask", "distillation", "colorization"))

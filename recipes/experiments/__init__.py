@@ -5,7 +5,17 @@ from reuse.recipes.experiments.budgets import pretrain_stages_within, pretrain_w
 from reuse.recipes.experiments.choosing import best_validated
 from reuse.recipes.experiments.comparing import compare_pairs
 from reuse.recipes.experiments.experiment import Experiment, FigureColumn
-from reuse.recipes.experiments.few_labels import ALWAYS, DRAWS, MINUTES, UNFREEZE, Case, Comparison, all_rows
+from reuse.recipes.experiments.few_labels import (
+    ALWAYS,
+    DRAWS,
+    MINUTES,
+    SHORT,
+    UNFREEZE,
+    Case,
+    Comparison,
+    all_rows,
+    with_budget,
+)
 from reuse.recipes.experiments.gains import FEW_LABEL_COLUMNS, conclude_gains, gains
 from reuse.recipes.experiments.linear_heads import Features, features_of, rows_of, score_linear
 from reuse.recipes.experiments.patches import PatchFeatures
@@ -22,6 +32,7 @@ __all__ = [
     "DRAWS",
     "FEW_LABEL_COLUMNS",
     "MINUTES",
+    "SHORT",
     "UNFREEZE",
     "Case",
     "Comparison",
@@ -50,4 +61,5 @@ __all__ = [
     "score_linear",
     "train_network",
     "train_until",
+    "with_budget",
 ]

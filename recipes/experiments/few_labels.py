@@ -23,7 +23,7 @@ SCRATCH, LINEAR, UNTRAINED, PATCHES = "from scratch", "logistic regression", "un
 ALWAYS = (SCRATCH, LINEAR, UNTRAINED, PATCHES)
 """The ways without pretraining; the second and the fourth need no network either."""
 
-DRAWS, PRETRAININGS, MINUTES = 10, 2, 5.0
+DRAWS, PRETRAININGS, MINUTES, SHORT = 10, 2, 5.0, 1.0
 TUNING: dict[str, Any] = {"epochs": 100, "patience": 30}
 RATES, UNFREEZE = (1e-3, 3e-4), 10
 
@@ -151,6 +151,11 @@ class Comparison:
             kept.write_text(json.dumps({"run": run, "minutes": used}))
         found = json.loads(kept.read_text())
         return found["run"], found["minutes"]
+
+
+def with_budget(name: str, way: str, minutes: float) -> str:
+    """Return what a row is called, with its budget where it is another than that of the table."""
+    return name if way in ALWAYS or minutes == MINUTES else f"{name}, {minutes:g} in place of {MINUTES:g} minutes"
 
 
 def all_rows(*splits: Split) -> tuple[torch.Tensor, np.ndarray]:
