@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from reuse.layers.kept_numbers import KeptNumbers, version
 from reuse.layers.numbering import same_numbers
 from reuse.layers.preserving import CONTAINERS
 
@@ -20,7 +21,7 @@ _TURN = RLock()  # the forward of a layer is one for all threads
 
 @contextmanager
 def answered_by(
-    model: nn.Module, names: Collection[str], answer: Answer, by_value: bool = False
+    model: nn.Module, names: Collection[str], answer: Answer, kept_numbers: KeptNumbers | None = None
 ) -> Iterator[list["HeldParts"]]:
     """Let calls of these layers be answered inside the block, in place of running their forward.
 
@@ -28,7 +29,8 @@ def answered_by(
         model: the model.
         names: of the layers.
         answer: answers a call.
-        by_value: whether a layer may be written into without torch counting it, so that its numbers are compared.
+        kept_numbers: where layers may be written into without torch counting it: what they held before, by which they
+            are compared.
 
     Yields:
         What the layers hold.
@@ -39,7 +41,7 @@ def answered_by(
         try:
             for name in names:
                 module = model.get_submodule(name)
-                layers.append(HeldParts(module, by_value))
+                layers.append(HeldParts(module, name, kept_numbers))
                 patch = _Answered(name, module, answer, layers[-1])
                 kept.append((vars(module), vars(module).get("forward")))
                 vars(module)["forward"] = patch
@@ -77,22 +79,23 @@ class HeldParts:
 
     Args:
         module: the layer.
-        by_value: whether tensors are compared by their numbers too: one that is written into by its `data` is not
+        name: of the layer.
+        kept_numbers: by which tensors are compared by their numbers too: one that is written into by its `data` is not
             counted.
     """
 
-    def __init__(self, module: nn.Module, by_value: bool = False):
+    def __init__(self, module: nn.Module, name: str = "", kept_numbers: KeptNumbers | None = None):
         self.module = module
         self.held, self.versions = self._now()
-        tensors = [value for value in self.held if isinstance(value, Tensor)] if by_value else []
-        self._numbers = [(tensor, tensor.detach().clone()) for tensor in tensors]
+        tensors = (value for value in self.held if isinstance(value, Tensor))
+        self._numbers = [] if kept_numbers is None else kept_numbers.of(name, tensors)
 
     def changed(self) -> bool:
         """Return whether anything was assigned, put in or taken out, or written into since."""
         held, versions = self._now()
         if len(held) != len(self.held) or versions != self.versions or not all(map(is_, held, self.held)):
             return True
-        return not all(same_numbers(tensor.detach(), numbers) for tensor, numbers in self._numbers)
+        return not all(same_numbers(tensor.detach(), copy) for tensor, _, copy in self._numbers)
 
     def _now(self) -> tuple[list[Any], list[int]]:
         held: list[Any] = []
@@ -104,9 +107,4 @@ class HeldParts:
                         held += value.values()
                     elif isinstance(value, (tuple, *CONTAINERS)):
                         held += value
-        return held, [_version(value) for value in held if isinstance(value, Tensor)]
-
-
-def _version(tensor: Tensor) -> int:
-    """Return how often a tensor was written into; 0 where torch does not count it."""
-    return 0 if tensor.is_inference() else tensor._version
+        return held, [version(value) for value in held if isinstance(value, Tensor)]

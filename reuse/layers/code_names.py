@@ -2,8 +2,10 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import _lru_cache_wrapper, partial, partialmethod
-from types import FunctionType, MethodType, ModuleType
+from operator import attrgetter, methodcaller
+from types import FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 from torch import Tensor, nn
@@ -27,8 +29,7 @@ def names_in_code(model: nn.Module) -> frozenset[str]:
         model: its classes, and the functions, methods and objects that its modules hold, in containers and partials
             too, and what these name, are gone through.
     """
-    functions = (value for value in reached(model) if is_own(value))
-    return frozenset[str]().union(*map(names_in, functions))
+    return frozenset[str]().union(*map(_names, reached(model)))
 
 
 def reached(begin: Any) -> Iterator[Any]:
@@ -54,7 +55,18 @@ def is_own(value: Any) -> bool:
 def names_in(function: FunctionType) -> frozenset[str]:
     """Return the names that a function looks up, and its texts where it looks names up by texts."""
     looked_up = code.attribute_names(function.__code__)
-    return looked_up if looked_up.isdisjoint(BY_TEXT) else looked_up | code.texts_in(function.__code__)
+    return looked_up if looked_up.isdisjoint(BY_TEXT) else looked_up | _parted(code.texts_in(function.__code__))
+
+
+def _names(value: Any) -> frozenset[str]:
+    if isinstance(value, attrgetter | methodcaller):
+        return _parted(text for text in value.__reduce__()[1] if isinstance(text, str))
+    return names_in(value) if is_own(value) else frozenset()
+
+
+def _parted(texts: Iterable[str]) -> frozenset[str]:
+    """Return the names in texts that may have dots between them."""
+    return frozenset(name for text in texts for name in text.split("."))
 
 
 def _named(function: FunctionType) -> Iterable[Any]:
@@ -62,7 +74,7 @@ def _named(function: FunctionType) -> Iterable[Any]:
     if not is_own(function):
         return ()
     looked_up = code.attribute_names(function.__code__)
-    found = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    found = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values(), *vars(function).values()]
     for _, named in (*code.globals_of(function), *code.closure_of(function)):
         found += _members(named, looked_up) if isinstance(named, ModuleType) else [named]
     return found
@@ -87,8 +99,15 @@ def _parts(value: Any) -> Iterable[Any]:
         case nn.Module():
             return type(value), *vars(value).values()
         case _ if type(value) not in PLAIN and is_users(type(value).__module__):
-            return type(value), *getattr(value, "__dict__", {}).values()
+            return type(value), *getattr(value, "__dict__", {}).values(), *_in_slots(value)
     return ()
+
+
+def _in_slots(value: Any) -> Iterator[Any]:
+    for base in type(value).__mro__:
+        for slot in filter(lambda member: isinstance(member, MemberDescriptorType), vars(base).values()):
+            with suppress(AttributeError):  # nothing was put into it
+                yield slot.__get__(value)
 
 
 def _members(module: ModuleType, names: frozenset[str]) -> list[Any]:

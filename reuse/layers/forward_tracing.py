@@ -12,6 +12,7 @@ from reuse.layers.answering import HeldParts, answered_by
 from reuse.layers.attributes import dotted, outside
 from reuse.layers.code_names import READS_MEMORY, WRITES_UNSEEN, names_in_code
 from reuse.layers.example import Example
+from reuse.layers.kept_numbers import KeptNumbers
 from reuse.layers.numbering import Number, NumberedTensors, same_numbers, with_tensors
 from reuse.layers.own_forward import MODEL, Call, OwnForward, Slot, call_key
 from reuse.layers.preserving import unchanged_state
@@ -92,6 +93,7 @@ def trace_own_forward(
 def _recorded(model: nn.Module, example: Example, begun: States, called: frozenset[str], by_value: bool) -> Followed:
     """Call a model and note which calls of its layers could be answered, and what the forward reads beside them."""
     followed, numbered, random = Followed(), NumberedTensors(), RandomSources(model)
+    kept = KeptNumbers() if by_value else None
 
     def number(values: Tensor) -> Number:
         followed.values.append(values)
@@ -123,7 +125,7 @@ def _recorded(model: nn.Module, example: Example, begun: States, called: frozens
         followed.given = map_tensors(number, [example.arguments, example.keywords])
         arguments, keywords = with_tensors(tensor, followed.given)
         named = ((name, module) for name, module in model.named_modules() if name and name not in called)
-        with answered_by(model, [name for name, module in named if _may_be_answered(module)], answer, by_value):
+        with answered_by(model, [name for name, module in named if _may_be_answered(module)], answer, kept):
             fetched(leaves(model(*arguments, **keywords)))  # what it returns as it is, it reads
         followed.ended = random.states()
     return followed

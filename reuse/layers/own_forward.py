@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from reuse.errors import CutError
-from reuse.layers.answering import answered_by
+from reuse.layers.answering import HeldParts, answered_by
 from reuse.layers.code_names import WRITES_UNSEEN, names_in_code
+from reuse.layers.kept_numbers import fresh_numbers
 from reuse.layers.numbering import NumberedTensors, text_of, with_tensors
 from reuse.layers.stand_ins import StandIn
 
@@ -96,7 +97,7 @@ class OwnForward(nn.Module):
         object.__setattr__(self, "model", model)
         self.given, self.calls, self.slots, self.read = given, tuple(calls), tuple(slots), tuple(read)
         self.answered = frozenset(call.name for call in calls)
-        self._writes_unseen = not WRITES_UNSEEN.isdisjoint(names_in_code(model))
+        self._kept = None if WRITES_UNSEEN.isdisjoint(names_in_code(model)) else fresh_numbers(model)
         self._answers = {call_key(call.name, call.given): call.value for call in calls}
 
     def forward(self, *tensors: Tensor) -> Any:
@@ -108,19 +109,16 @@ class OwnForward(nn.Module):
         """
         run = _Run(self, dict(zip(self.read, tensors, strict=True)))
         try:
-            with answered_by(self.model, self.answered, run.answer, self._writes_unseen) as layers:
-                value = run.call()
-                changed = any(layer.changed() for layer in layers)
+            with answered_by(self.model, self.answered, run.answer, self._kept) as layers:
+                value = run.call(layers)
         except Exception as error:
             if run.missed:
-                raise UnreadError from error
+                raise run.failure() from error
             raise
         finally:
             run.forget()
-        if run.missed:
-            raise UnreadError
-        if changed:
-            raise ChangedError
+        if run.missed or run.changed:
+            raise run.failure()
         return value
 
     def parts(self) -> dict[str, nn.Module | Tensor]:
@@ -152,15 +150,23 @@ class _Run:
     """One run of a forward, on the tensors of a batch."""
 
     def __init__(self, behind: OwnForward, stored: dict[int, Tensor]):
-        self.behind, self.stored, self.numbered, self.missed = behind, stored, NumberedTensors(), False
+        self.behind, self.stored, self.numbered = behind, stored, NumberedTensors()
+        self.missed = self.changed = False
         rows = (behind.slots[at].rows_of(tensor) for at, tensor in stored.items())
         self.rows = next(n for n in rows if n is not None)
         self.device = next(iter(stored.values())).device
 
-    def call(self) -> Any:
-        """Return what the model makes of its inputs."""
+    def call(self, layers: Sequence[HeldParts]) -> Any:
+        """Return what the model makes of its inputs, and note whether a layer that is answered for was changed."""
         arguments, keywords = with_tensors(self._tensor, self.behind.given)
-        return self.behind.model(*arguments, **keywords)
+        try:
+            return self.behind.model(*arguments, **keywords)
+        finally:
+            self.changed = any(layer.changed() for layer in layers)
+
+    def failure(self) -> UnreadError:
+        """Return why what is stored does not do: a layer that was changed is called, and may lack what it is given."""
+        return ChangedError() if self.changed else UnreadError()
 
     def answer(self, name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Return what is stored of a call; compute it where it is another one than was followed."""

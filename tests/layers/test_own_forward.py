@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -405,6 +406,34 @@ def weights_by_text(model: Rarely, y: Tensor) -> Tensor:
     return y
 
 
+DATA_OF = attrgetter("weight.data")
+
+
+def weights_by_dotted_text(model: Rarely, y: Tensor) -> Tensor:
+    attrgetter("weight.data")(model.a2).mul_(2)
+    return y
+
+
+def weights_by_getter(model: Rarely, y: Tensor) -> Tensor:
+    DATA_OF(model.a2).mul_(2)
+    return y
+
+
+class InSlot:
+    __slots__ = ("step",)
+
+    def __init__(self, step: Callable[[Any, Tensor], Tensor]):
+        self.step = step
+
+    def __call__(self, model: Rarely, y: Tensor) -> Tensor:
+        return self.step(model, y)
+
+
+def weights_by_attribute(model: Rarely, y: Tensor) -> Tensor:
+    return vars(weights_by_attribute)["step"](model, y)
+
+
+vars(weights_by_attribute)["step"] = weights_by_data
 LASTING: dict[str, Callable[[Any, Tensor], Tensor]] = {
     step.__name__: step
     for step in (other_setting, setting_inside, item_inside, filled_inside, weights_by_data, weights_by_array)
@@ -418,6 +447,10 @@ LASTING |= {
     "objects in a table": weights_of_a_table,
     "a default": weights_by_default,
     "a name in a text": weights_by_text,
+    "a dotted name in a text": weights_by_dotted_text,
+    "a getter": weights_by_getter,
+    "a slot": InSlot(weights_by_data),
+    "an attribute of a function": weights_by_attribute,
 }
 
 
