@@ -174,6 +174,80 @@ def test_wide_things_scroll_in_their_own_box_by_keys(pages: dict[str, Path], ope
     pytest.fail("the box does not move")
 
 
+REACHABLE = """() => [...document.querySelectorAll('a[href], summary, [tabindex]')]
+  .filter(e => e.checkVisibility()).map(e => [...document.querySelectorAll('*')].indexOf(e))"""
+SCROLLING = """() => [...document.querySelectorAll('body *')].filter(e => {
+  const way = getComputedStyle(e).overflowX;
+  return ['auto', 'scroll'].includes(way) && e.scrollWidth > e.clientWidth + 1;
+}).map(e => [e.tabIndex, e.ariaLabel])"""
+FOCUSED = """() => {
+  const e = document.activeElement, box = e.getBoundingClientRect();
+  const seen = box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
+  return [[...document.querySelectorAll('*')].indexOf(e), seen && getComputedStyle(e).outlineStyle !== 'none'];
+}"""
+
+
+def walked(page: Any, key: str, steps: int) -> list[int]:
+    """Return the places in the document of what is focused by a key pressed so often, each time in view and marked."""
+    places = []
+    for _ in range(steps):
+        page.keyboard.press(key)
+        place, is_seen = page.evaluate(FOCUSED)
+        assert is_seen, page.evaluate("document.activeElement.outerHTML.slice(0, 90)")
+        places.append(place)
+    return places
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("width", [1200, 390])
+def test_tab_goes_through_all_in_order_and_back(kind: str, width: int, pages: dict[str, Path], opened: Any) -> None:
+    page = opened(pages[kind], width)
+    page.emulate_media(reduced_motion="reduce")
+    expected = page.evaluate(REACHABLE)
+    assert len(expected) > 5
+    assert walked(page, "Tab", len(expected)) == expected == sorted(expected)
+    assert walked(page, "Shift+Tab", len(expected) - 1) == expected[-2::-1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_enter_unfolds_and_folds_each_part(kind: str, pages: dict[str, Path], opened: Any) -> None:
+    page = opened(pages[kind])
+    parts = page.locator("summary")
+    assert parts.count() > 0
+    for number in range(parts.count()):
+        parts.nth(number).focus()
+        for is_open in (True, False):
+            page.keyboard.press("Enter")
+            assert parts.nth(number).evaluate("e => e.parentElement.open") == is_open
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_enter_follows_each_link_and_tab_goes_on_from_there(kind: str, pages: dict[str, Path], opened: Any) -> None:
+    page = opened(pages[kind])
+    page.emulate_media(reduced_motion="reduce")
+    links = page.locator("nav a")
+    for number in range(links.count()):
+        links.nth(number).focus()
+        page.keyboard.press("Enter")
+        target = page.evaluate("location.hash")
+        assert target == links.nth(number).get_attribute("href")
+        top = page.evaluate("document.querySelector(location.hash).getBoundingClientRect().top")
+        assert top < 800, target
+        begun = page.evaluate("[...document.querySelectorAll('*')].indexOf(document.querySelector(location.hash))")
+        behind = [place for place in page.evaluate(REACHABLE) if place > begun]
+        if behind:  # else it goes on with the browser's own buttons
+            assert walked(page, "Tab", 1) == behind[:1], target
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_scrolls_is_reached_by_tab(kind: str, pages: dict[str, Path], opened: Any) -> None:
+    page = opened(pages[kind], 320)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    boxes = page.evaluate(SCROLLING)
+    assert boxes
+    assert all(index == 0 and name for index, name in boxes), boxes
+
+
 PAPER = 718  # pixels between the margins of a sheet of A4
 BEYOND = """width => [...document.querySelectorAll('body *')].filter(e => {
   if (e.closest('svg') || e.matches('.skip, .unseen')) return false;
