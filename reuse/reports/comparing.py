@@ -13,6 +13,8 @@ from reuse.reports.row_intervals import Interval, mcnemar_probability
 from reuse.reports.subject import Section, Subject
 from reuse.units import format_seconds, verb_of
 
+SUPERVISED = "supervised"  # the objective that is what its task is
+
 
 def comparing_section(subjects: Sequence[Subject]) -> Section:
     """Return the runs beside each other; differences are counted from the first one."""
@@ -21,6 +23,7 @@ def comparing_section(subjects: Sequence[Subject]) -> Section:
     parts = [
         _table(subjects),
         *_told_intervals(subjects),
+        *_told_objectives(records),
         tag("h4", f"Differences from {first.record.name}, on the same rows"),
     ]
     parts += [line for other in others for line in _difference(first, other)]
@@ -125,17 +128,37 @@ def _intervals(subject: Subject, split: str) -> Mapping[str, Interval]:
 
 
 def _curves(records: Sequence[RunRecord]) -> Iterable[Html]:
+    """Yield the curves over each other: one picture a metric, and one a loss for each thing that is minimised."""
     charts = []
     names = list(dict.fromkeys(name for record in records for name in metric_names(record)))
+    minimised = list(dict.fromkeys(map(_objective, records)))
     for part, words, metrics in (("train", "training", (LOSS,)), ("valid", "validation", names)):
         for metric in metrics:
             lines = [
                 curve(record, part, metric, record.name, look, dashed=look >= LOOKS)
                 for look, record in enumerate(records)
             ]
-            charts += _chart(f"{words} {metric}", [line for line in lines if line.finite])
+            if metric != LOSS or len(minimised) == 1:
+                charts += _chart(f"{words} {metric}", lines, is_loss=metric == LOSS)
+                continue
+            for objective in minimised:
+                alike = [line for record, line in zip(records, lines, strict=True) if _objective(record) == objective]
+                charts += _chart(f"{words} loss of {objective}", alike, is_loss=True)
     yield figures(*charts) if charts else note("No run has a history of epochs.")
 
 
-def _chart(title: str, lines: list[ChartLine]) -> list[Html]:
-    return [line_chart(title, lines, may_be_logarithmic=title.endswith(LOSS))] if lines else []
+def _objective(record: RunRecord) -> str:
+    """Return in a word what a run minimised: the name of its objective, or of its task where it learned from labels."""
+    named = record.manifest.objective
+    return named if named not in (None, SUPERVISED) else record.manifest.task or "labels"
+
+
+def _told_objectives(records: Sequence[RunRecord]) -> Iterable[Html]:
+    minimised = list(dict.fromkeys(map(_objective, records)))
+    if len(minimised) > 1:
+        yield note(f"Losses of different objectives ({', '.join(minimised)}) cannot be compared with each other.")
+
+
+def _chart(title: str, lines: Sequence[ChartLine], *, is_loss: bool) -> list[Html]:
+    finite = [line for line in lines if line.finite]
+    return [line_chart(title, finite, may_be_logarithmic=is_loss)] if finite else []

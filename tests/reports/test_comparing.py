@@ -1,5 +1,6 @@
 """Runs side by side: pairs of the same rows."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,3 +78,23 @@ def test_each_score_stands_above_its_interval_and_what_was_unfrozen_is_said(runs
 
 def test_intervals_of_other_rows_stand_under_no_score_of_the_run(runs: Path) -> None:
     assert "<small>" not in comparing_section([subject_of(runs / "frozen", split="valid")] * 2).body
+
+
+def test_each_objective_has_a_picture_of_its_losses(runs: Path) -> None:
+    """Losses of two objectives on one axis would look like two runs of which one learns nothing."""
+    subjects = [subject_of(runs / name) for name in ("frozen", "pre", "free")]
+    body = comparing_section(subjects).body
+    objective = subjects[1].record.manifest.objective
+    figures = re.findall(r"<figure.*?</figure>", body, re.DOTALL)
+    for words in ("training", "validation"):
+        shown = {
+            part: next(f for f in figures if f"{words} loss of {part}" in f) for part in ("classification", objective)
+        }
+        assert {part: drawn.count("<polyline") for part, drawn in shown.items()} == {"classification": 2, objective: 1}
+    assert f"Losses of different objectives (classification, {objective}) cannot be compared with each other." in body
+
+
+def test_losses_of_one_objective_share_a_picture(runs: Path) -> None:
+    body = comparing_section([subject_of(runs / name) for name in ("frozen", "free")]).body
+    assert "loss of" not in body
+    assert "cannot be compared with each other" not in body
