@@ -29,6 +29,7 @@ class Moving:
         mutated: lists, dictionaries and sets that it puts something into, or takes something out of.
         counted: where the same call, made again, leaves something else behind: running means, counts, schedules.
         kept: where a layer without anything that trains keeps what no code reads into a result: these are not counted.
+        noted: where any layer does so.
         hidden: where something that is read moves in a layer that trains, and no graph would see it: deep in an object,
             or, under the name `class`, in what the code of its class refers to.
     """
@@ -38,6 +39,7 @@ class Moving:
     mutated: frozenset[Place] = frozenset()
     counted: frozenset[Place] = frozenset()
     kept: frozenset[Place] = frozenset()
+    noted: frozenset[Place] = frozenset()
     hidden: frozenset[Place] = frozenset()
 
     def counted_in(self, name: str) -> Iterator[Place]:
@@ -45,9 +47,9 @@ class Moving:
         return (place for place in sorted(self.counted) if _is_below(place[0], name))
 
     def counted_values(self, model: nn.Module) -> Iterator[Place]:
-        """Yield where a model counts its calls in what is no tensor: a number, a list."""
-        places = ((place, getattr(model.get_submodule(place[0]), place[1], None)) for place in sorted(self.counted))
-        return (place for place, value in places if not isinstance(value, Tensor))
+        """Yield where a model counts its calls in what is no tensor, a number or a list, and may read it again."""
+        counted = sorted(self.counted - self.noted)
+        return (place for place in counted if not isinstance(_value(model, place), Tensor))
 
     def writes_into(self, module: nn.Module) -> bool:
         """Return whether a call of the model writes into a parameter of this module."""
@@ -162,6 +164,7 @@ class _Places:
             mutated=frozenset(self.mutated),
             counted=frozenset(counted),
             kept=kept,
+            noted=code.only_kept(self.counted),
             hidden=frozenset(place for place in hidden if place[0] not in frozen),
         )
 
