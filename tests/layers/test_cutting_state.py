@@ -439,7 +439,7 @@ CASES = {
     "a centre of frozen values": Case(CentreOfFrozen, "a", (X,), frontier=[(4,)]),
     "an auxiliary loss": Case(Auxiliary, "a", (X,), frontier=[(4,)]),
     "a dictionary of its own": Case(Remembers, "a", (X,), frontier=[(4,)]),
-    "a list of its own": Case(Appends, "a", (X,), "changes 'losses'"),
+    "a list of its own": Case(Appends, "a", (X,), frontier=[(4,)]),
     "a scheduled number": Case(Scheduled, "a", (X,)),
     "a scheduled number in a mixed child": Case(lambda: Around(Scheduled()), "first,inner.a", (X,), frontier=[(4,)]),
     "what a child left": Case(ReadsChild, "a", (X,)),
