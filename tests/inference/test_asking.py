@@ -149,7 +149,7 @@ def test_what_is_plainly_not_prepared_is_refused(run: str, tmp_path: Path) -> No
         (RNG.random((5, 4)), "made for images"),
         (RNG.random((3, 12, 10)), r"one picture or 3 grey ones: give x\[None\]"),
         ([RNG.random((12, 10, 3)), RNG.random((5, 10, 3))], "give every row the same length"),
-        ([], "x has shape"),
+        ([], "^an empty list as data: give at least one row$"),
     ],
 )
 def test_what_are_no_rows_for_the_model_is_refused(run: str, rows: Any, words: str) -> None:
