@@ -56,6 +56,7 @@ def some_rows(rows: int = 30) -> tuple[np.ndarray, np.ndarray]:
         (("plan", "timm:resnet19"), ("resnet19", "'resnet18'")),
         (("rank", "timm:resnet19", "--data", "nowhere/"), ("resnet19", "'resnet18'")),
         (("inspect", "timm:resnet19"), ("resnet19", "'resnet18'")),
+        (("inspect", "timm:resnet18", "--random-weights"), ("`reuse inspect` has no", "`reuse inspect --help` lists")),
         (("pretrain", "--activation", "rulu"), ("rulu", "'relu'")),
         (("pretrain", "--optimizer", "adamm"), ("adamm", "'adam'")),
         (("pretrain", "--init", "he_norml"), ("he_norml", "'he_normal'")),
