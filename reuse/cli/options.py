@@ -80,10 +80,11 @@ class Command(click.Command):
             return super().parse_args(ctx, self._in_our_words(args))
         except click.NoSuchOption as error:
             self._refuse_as_option(error.option_name, ctx)
-            if not error.possibilities:  # near ones are named
-                command = ctx.command_path
-                error.message = f"`{command}` has no option {error.option_name}: `{command} --help` lists those it has"
-            raise
+            if error.possibilities:  # which it names
+                raise
+            command, option = ctx.command_path, error.option_name
+            told = f"`{command}` has no option {option}: `{command} --help` lists those it has"
+            raise click.NoSuchOption(option, told, ctx=ctx) from error
         except click.MissingParameter as error:
             if error.param is not None and error.param.name in ("run", "runs"):
                 raise UsageError(f"no run is named: {ctx.command_path} RUN, one of `reuse runs list`") from error
