@@ -69,11 +69,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, setting in settings_of(type(self)).items():
-            value = setting.checked(getattr(self, name))
-            for one in value if isinstance(value, tuple) else (value,):
-                if isinstance(one, str) and "\0" in one:
-                    raise UsageError(f"{name}={one!r} holds a character of number 0, which no name has: leave it out")
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, setting.checked(getattr(self, name)))
 
     def without_effect(self, given: Iterable[str]) -> dict[str, str]:
         """Return which settings do nothing beside the others, by name, with why and what to do.

@@ -109,6 +109,13 @@ class Setting:
         Raises:
             UsageError: the setting takes no such value; the message says which it takes.
         """
+        plain = self._plain(value)
+        for one in plain if isinstance(plain, tuple) else (plain,):
+            if isinstance(one, str) and "\0" in one:
+                raise UsageError(f"{self.name}={one!r} holds a character of number 0, which no name has: leave it out")
+        return plain
+
+    def _plain(self, value: Any) -> Any:
         if isinstance(value, str) and self.text.read is not None and str not in self.kinds:
             value = self._read(self.text.read, value)  # "2GB"
         if self.text.repeated and (value is None or isinstance(value, str)):

@@ -135,3 +135,10 @@ def test_no_name_holds_a_character_of_number_0(value: str | Path) -> None:
     for given in ({"place": value}, {"places": value}, {"places": ["c", value]}, {"anything": value}):
         with pytest.raises(UsageError, match=rf"^{next(iter(given))}='a.x00b' holds a character of number 0"):
             Places(**given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", ["a\0b", Path("a\0b"), ("a", "b\0")])
+def test_one_setting_by_itself_takes_no_character_of_number_0(given: object) -> None:
+    name = "freeze" if isinstance(given, tuple) else "cache_dir"
+    with pytest.raises(UsageError, match=rf"^{name}=.*a character of number 0"):
+        settings_of(FinetuneArguments)[name].checked(given)
