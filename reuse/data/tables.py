@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reuse.data.column_types import TRUTH, as_text_column, numbers_of
+from reuse.data.column_types import TRUTH, as_text_column, numbers_of, told_apart
 from reuse.data.digests import digest_table
 from reuse.data.freed_memory import give_back
 from reuse.data.inputs import BLOCK_ROWS, Inputs
@@ -141,7 +141,7 @@ class TableInputs(Inputs):
 
 def as_texts(values: pd.Series) -> np.ndarray:
     """Return a typed column as objects, `str` or None where one is missing."""
-    places, different = pd.factorize(as_text_column(values))  # rows share what they hold alike
+    places, different = told_apart(as_text_column(values))  # rows share what they hold alike
     held: np.ndarray = np.array([*different.tolist(), None], object)[places]
     return held
 

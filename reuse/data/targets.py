@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reuse.data.column_types import is_number
+from reuse.data.column_types import is_number, told_apart
 from reuse.data.letters import composed
 from reuse.data.table_libraries import pd
 from reuse.errors import DataError
@@ -185,7 +185,7 @@ def _classes(raw: np.ndarray, names: tuple[str, ...], rows: np.ndarray | None = 
     if raw.dtype.kind in "biu":
         different, codes = np.unique(raw, return_inverse=True)
     else:  # which tells texts apart without sorting them
-        codes, different = pd.factorize(raw)
+        codes, different = told_apart(raw)
     called = np.array([_class_name(value) for value in different.tolist()], object)
     values, numbers = np.unique(called, return_inverse=True)
     numbers = numbers[codes]
