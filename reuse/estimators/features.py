@@ -12,7 +12,7 @@ from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import Compute, choose_device
 from reuse.estimators.holding import OpenedNetwork, copied, forget, held, hold, made_of, state_of, still_holds
-from reuse.estimators.naming import order_of
+from reuse.estimators.naming import order_of, with_names
 from reuse.estimators.networks import open_network
 from reuse.estimators.parameters import parameters_of, seed_from, settings_from
 from reuse.estimators.rows import prepared
@@ -103,7 +103,7 @@ class FrozenFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.array([f"{name}_{number}" for name, width in layers for number in range(width)], dtype=object)
 
     def _validated(self, x: Any, *, reset: bool) -> np.ndarray:
-        rows: np.ndarray = validate_data(self, x, reset=reset, allow_nd=True, dtype="numeric")
+        rows: np.ndarray = validate_data(self, with_names(x), reset=reset, allow_nd=True, dtype="numeric")
         if reset:
             self._order = order_of(self)
         return rows if self._order is None else rows[:, self._order]

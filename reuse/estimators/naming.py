@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from reuse.data.frames import as_frame, is_frame
 from reuse.data.letters import composed
 from reuse.errors import DataError
 from reuse.listing import some_of
@@ -14,6 +15,14 @@ from reuse.runs.folder import RunFolder, newest_run
 
 LISTED = 5  # names in a message
 NO_SOURCE = object()  # of an estimator that pretrains
+
+
+def with_names(x: Any) -> Any:
+    """Return a data frame of which scikit-learn may not know the columns' names as one of pandas, all else as it is.
+
+    Before 1.9 it asks a frame for `__dataframe__`, which polars no longer has.
+    """
+    return as_frame(x) if is_frame(x) and not hasattr(x, "__dataframe__") else x
 
 
 def order_of(estimator: Any) -> np.ndarray | None:

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from reuse.estimators.naming import order_of
+from reuse.estimators.naming import order_of, with_names
 from reuse.estimators.parameters import seed_from, settings_from
 from reuse.estimators.predicting import predict_rows
 from reuse.estimators.tuning import LabelledRows, tune_on
@@ -21,7 +21,9 @@ class TransferEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _validated(self, x: Any, y: Any, weights: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return rows, targets and weights as arrays, without rows that weigh nothing."""
-        rows, targets = validate_data(self, x, y, allow_nd=True, dtype="numeric", y_numeric=False, multi_output=True)
+        rows, targets = validate_data(
+            self, with_names(x), y, allow_nd=True, dtype="numeric", y_numeric=False, multi_output=True
+        )
         self._order = order_of(self)
         rows = rows if self._order is None else rows[:, self._order]
         if weights is None:
@@ -37,6 +39,6 @@ class TransferEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _outputs(self, x: Any) -> np.ndarray:
         check_is_fitted(self)
-        rows = validate_data(self, x, reset=False, allow_nd=True, dtype="numeric")
+        rows = validate_data(self, with_names(x), reset=False, allow_nd=True, dtype="numeric")
         rows = rows if self._order is None else rows[:, self._order]
         return predict_rows(self._model, rows, settings_from(self, self.settings_class)).numpy()

@@ -169,7 +169,7 @@ def _shadow(body: Any, draw: random.Random, undo: ExitStack) -> None:
 
 def _of_queues(draw: random.Random, was: Any) -> Callable[..., object]:
     factor = number(draw)
-    return lambda given, *more: was(given, *more) * (factor if isinstance(given, deque) else 1)
+    return lambda given, *more, **named: was(given, *more, **named) * (factor if isinstance(given, deque) else 1)
 
 
 def _module(name: str) -> Callable[[], object]:
