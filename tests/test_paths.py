@@ -65,7 +65,6 @@ USES: dict[str, tuple[Callable[[], Any], str]] = {
     "soup": (lambda: reuse.soup_runs(["~/run", "~/run"], out="~/soup"), "soup/run.json"),
     "columns": (lambda: reuse.FrozenFeatures("~/run", cache_dir="~/columns").fit_transform(X), "columns"),
     "classifier": (lambda: reuse.TransferClassifier("~/run", epochs=1, out="~/fitted").fit(X, Y), "fitted/run.json"),
-    "activations": (lambda: reuse.ActivationCache("~/kept").entries(), "run"),  # type: ignore[arg-type]
     "a loop of one's own": (
         lambda: reuse.cached(
             nn.Sequential(nn.Linear(5, 3), nn.Linear(3, 2)), TensorDataset(randn(8, 5)), freeze="0", cache_dir="~/loop"
@@ -91,7 +90,7 @@ def test_from_python(use: str, away: Path, home: Path) -> None:
         (["evaluate", "~/run", "--data=~/rows.npz"], "run"),
         (["inspect", "~/run"], "run"),
         (["report", "~/run", "--out=~/said.html"], "said.html"),
-        (["cache", "list", "--cache-dir=~/kept"], "run"),
+        (["runs", "list", "--root=~/"], "run"),
         (["ensemble", "~/run", "~/run", "--soup=uniform", "--out=~/soup2"], "soup2/run.json"),
         (["finetune", "~/run", "--data=~/rows.npz", "--config=~/one.toml", "--out=~/said2"], "said2/run.json"),
     ],

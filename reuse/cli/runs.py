@@ -6,11 +6,13 @@ from typing import Any
 import click
 
 from reuse.cli.completing import completing
-from reuse.cli.options import JSON, Group
+from reuse.cli.options import JSON, FromHome, Group
 from reuse.cli.saying import announce, confirm_removal, say
 from reuse.units import format_count
 
-ROOT = click.option("--root", default="runs", show_default=True, help="The folder that holds run folders.")
+ROOT = click.option(
+    "--root", type=FromHome(), default="runs", show_default=True, help="The folder that holds run folders."
+)
 
 
 @click.group(cls=Group)
@@ -47,7 +49,7 @@ def list_entries(root: str, as_json: bool) -> None:
 
 
 @runs.command()
-@click.argument("names", shell_complete=completing("names"), metavar="[RUN]...", nargs=-1)
+@click.argument("names", shell_complete=completing("names"), metavar="[RUN]...", nargs=-1, type=FromHome())
 @click.option("--keep", type=click.IntRange(0), help="Remove all but the newest N that are finished.")
 @click.option("--unfinished", is_flag=True, help="Remove those that never came to a result.")
 @click.option("--yes", is_flag=True, help="Remove without asking.")

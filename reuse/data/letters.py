@@ -48,6 +48,8 @@ def _composed_by_arrow(series: pd.Series) -> pd.Series:
 
     Arrow's own `utf8_normalize` leaves letters apart in many versions, such as 16 to 24.
     """
+    if series.empty:
+        return series
     texts = pa.chunked_array([pa.array(series.array)]).combine_chunks()
     if pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
         return series

@@ -1,14 +1,13 @@
 """Copies of the numbers of tensors, kept from one forward to the next, by which writes show that torch does not count.
 
-A tensor is copied anew where it is another object, lies elsewhere, has another type or was written into in a way that
-torch counts, as by loading a state: all of that is seen without its numbers.
+A tensor is copied anew where it is another object, lies on another device, has another type or was written into in a
+way that torch counts, as by loading a state: all of that is seen without its numbers.
 """
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
-from torch import Tensor, nn
+from torch import Tensor
 
 State = tuple[Any, ...]
 
@@ -38,22 +37,8 @@ class KeptNumbers:
         self._kept[layer] = [_still(known.get(id(tensor)), tensor) for tensor in tensors]
         return self._kept[layer]
 
-    def forget(self) -> None:
-        """Let go of all of them."""
-        self._kept.clear()
-
     def __reduce__(self) -> tuple[type["KeptNumbers"], tuple[()]]:
         return KeptNumbers, ()
-
-
-def fresh_numbers(model: nn.Module) -> KeptNumbers:
-    """Return the numbers of a model's layers, one object for all that ask, which from now on begins anew."""
-    kept = _OF_MODELS.setdefault(model, KeptNumbers())
-    kept.forget()
-    return kept
-
-
-_OF_MODELS: WeakKeyDictionary[nn.Module, KeptNumbers] = WeakKeyDictionary()
 
 
 def version(tensor: Tensor) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from reuse.errors import CutError
 from reuse.layers.answering import HeldParts, answered_by
 from reuse.layers.code_names import WRITES_UNSEEN, names_in_code
-from reuse.layers.kept_numbers import fresh_numbers
+from reuse.layers.kept_numbers import KeptNumbers
 from reuse.layers.numbering import NumberedTensors, text_of, with_tensors
 from reuse.layers.stand_ins import StandIn
 
@@ -97,7 +97,7 @@ class OwnForward(nn.Module):
         object.__setattr__(self, "model", model)
         self.given, self.calls, self.slots, self.read = given, tuple(calls), tuple(slots), tuple(read)
         self.answered = frozenset(call.name for call in calls)
-        self._kept = None if WRITES_UNSEEN.isdisjoint(names_in_code(model)) else fresh_numbers(model)
+        self._kept = None if WRITES_UNSEEN.isdisjoint(names_in_code(model)) else KeptNumbers()
         self._answers = {call_key(call.name, call.given): call.value for call in calls}
 
     def forward(self, *tensors: Tensor) -> Any:
@@ -120,6 +120,17 @@ class OwnForward(nn.Module):
         if run.missed or run.changed:
             raise run.failure()
         return value
+
+    def keep_numbers(self, beside: "OwnForward") -> None:
+        """Keep the numbers of frozen layers as they are now, where they may be written into unseen.
+
+        Args:
+            beside: of the same cut, which keeps them too: they are kept once.
+        """
+        if self._kept is not None and beside._kept is not None:
+            self._kept = beside._kept
+            for name in self.answered:
+                HeldParts(self.model.get_submodule(name), name, self._kept)
 
     def parts(self) -> dict[str, nn.Module | Tensor]:
         """Return what of the model the forward may call and read: modules without answered layers, and tensors."""

@@ -29,7 +29,7 @@ class Moving:
         mutated: lists, dictionaries and sets that it puts something into, or takes something out of.
         counted: where the same call, made again, leaves something else behind: running means, counts, schedules.
         kept: where a layer without anything that trains keeps what no code reads into a result: these are not counted.
-        noted: where any layer does so.
+        noted: where any layer keeps what no code reads into a result.
         hidden: where something that is read moves in a layer that trains, and no graph would see it: deep in an object,
             or, under the name `class`, in what the code of its class refers to.
     """

@@ -37,8 +37,11 @@ class Suffix(nn.Module):
         object.__setattr__(self, "graphs", (training_graph, evaluation_graph))
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "shapes", tuple(tensor.shape for tensor in frontier))
-        for graph in (training_graph, evaluation_graph):
+        for graph in self.graphs:
             _adopt(self, graph)
+        own_forwards = [module for graph in self.graphs for module in graph.modules() if isinstance(module, OwnForward)]
+        for behind in own_forwards:
+            behind.keep_numbers(own_forwards[0])
 
     def forward(self, *frontier: Any) -> Any:
         """Compute what the model returns from the frontier tensors, or a tuple of them, each `(batch, *shape)`."""

@@ -50,7 +50,7 @@ def draw_steps(there: Tensor, share: float) -> tuple[Tensor, Tensor]:
 def count_drawn(there: Tensor, share: float) -> Tensor:
     """Return how many steps `draw_steps` draws of each row, float `(batch,)`."""
     lengths = there.sum(1)
-    return (share * lengths).round().clamp(min=1).minimum(lengths - 1)
+    return (share * lengths).round().clamp(min=1).minimum(lengths - 1).clamp(min=0)
 
 
 def hide_steps(x: Tensor, places: Tensor, drawn: Tensor) -> Tensor:

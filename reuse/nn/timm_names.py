@@ -2,7 +2,6 @@
 
 import importlib.util
 import re
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -45,6 +44,10 @@ def check_architecture(name: str) -> None:
     Raises:
         UnknownNameError: the message lists the nearest.
     """
-    timm, known = sys.modules.get("timm"), timm_names()  # where it is imported, others may have added models to it
-    if known and name.partition(".")[0] not in known and not (timm and timm.is_model(name)):
+    known = timm_names()
+    if not known or name.partition(".")[0] in known:
+        return
+    import timm  # it takes older names too, and those that others have added
+
+    if not timm.is_model(name):
         raise UnknownNameError(f"timm has no model {name!r}: {suggest(name, known)}")

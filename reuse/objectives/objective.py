@@ -19,6 +19,9 @@ Network = Callable[..., Any]
 Losses = Callable[[Any, Batch], dict[str, Tensor]]
 """From a network and a batch to named scalars."""
 
+DIVISOR = "divisor of "
+"""Begins the name in a tally of what a loss is divided by, where that is not the rows."""
+
 ABSURD_LOSS = 1e6
 """A loss that tells of numbers that have run away: inputs and targets are learned in a standard scale."""
 
@@ -230,21 +233,21 @@ class Objective:
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return sums over the batch that can be added up over batches; nothing of it waits for the device.
 
-        By default for each loss its sum and what that is divided by, `(2,)`. What is drawn is the same each time.
+        By default each loss, as often as there are rows, or as much as `divisors` says; these stand beside it. What is
+        drawn is the same each time.
         """
         with untouched_random_state():
             seed_everything(0)
             losses = {name: loss for turn in self.turns() for name, loss in turn.losses(network, batch).items()}
         rows, divisors = count_rows(batch), self.divisors(batch)
-        found = {}
-        for name, loss in losses.items():
-            divisor = divisors.get(name, rows).to(rows.dtype)
-            found[name] = torch.stack([loss.reshape(()).to(rows.dtype) * divisor, divisor])
-        return found
+        sums = {name: loss.reshape(()).to(rows.dtype) * divisors.get(name, rows) for name, loss in losses.items()}
+        own = {DIVISOR + name: divisor.to(rows.dtype) for name, divisor in divisors.items()}
+        return {"rows": rows, **sums, **own}
 
     def metrics(self, tally: dict[str, Tensor]) -> dict[str, float]:
         """Return the metrics that the sums over all batches come to: by default each loss, and their sum as `loss`."""
-        means = {name: float(total / divisor_of(over)) for name, (total, over) in tally.items()}
+        names = [name for name in tally if name != "rows" and not name.startswith(DIVISOR)]
+        means = {name: float(tally[name] / divisor_of(tally.get(DIVISOR + name, tally["rows"]))) for name in names}
         return {**means, "loss": sum(means.values())}
 
     def failure(self, tally: dict[str, Tensor]) -> str:

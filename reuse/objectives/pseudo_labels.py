@@ -95,13 +95,13 @@ class PseudoLabels(Objective):
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return both means; of a batch without rows of one kind theirs is 0."""
         (logits, weight), targets = network(*batch.inputs), labels_of(batch)
-        known, (labelled, others) = targets != UNLABELLED, self.divisors(batch).values()
+        known, divisors = targets != UNLABELLED, self.divisors(batch)
         probability, likeliest = logits.detach().softmax(1).max(1)
         errors = cross_entropy(logits, torch.where(known, targets, likeliest), reduction="none")
         sure = ~known & (probability >= self.confidence)
         return {
-            "labelled": (errors * known).sum() / divisor_of(labelled),
-            "pseudo": weight * (errors * sure).sum() / divisor_of(others),
+            "labelled": (errors * known).sum() / divisor_of(divisors["labelled"]),
+            "pseudo": weight * (errors * sure).sum() / divisor_of(divisors["pseudo"]),
         }
 
     def divisors(self, batch: Batch) -> dict[str, Tensor]:

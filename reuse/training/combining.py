@@ -24,13 +24,15 @@ class BatchWeight:
 
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Return the sum of the losses, each multiplied."""
-        if not self.by_name:
-            loss, *others = losses.values()
-            for other in others:
-                loss = loss + other
-            return loss if self.rows == 1 else loss * self.rows
-        parts = [loss * self._of(name, loss) for name, loss in losses.items()]
-        return torch.stack(parts).sum()
+        loss, *others = (value if self.is_plain else value * self._of(name, value) for name, value in losses.items())
+        for other in others:
+            loss = loss + other
+        return loss
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether losses are taken as they are."""
+        return self.rows == 1 and not self.by_name
 
     def _of(self, name: str, loss: Tensor) -> Tensor | float:
         return self.by_name[name].to(loss.dtype) if name in self.by_name else self.rows

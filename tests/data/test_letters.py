@@ -55,6 +55,11 @@ def test_a_column_is_composed_whoever_holds_it(dtype: Any, word: str) -> None:
     assert composed_column(found) is found
 
 
+def test_a_column_without_rows_is_as_it_is() -> None:
+    texts = pd.Series(["é", "b"], dtype="string[pyarrow]")
+    assert composed_column(texts[texts == "c"]).empty
+
+
 @pytest.mark.parametrize("form", ["frame", "csv", "parquet"])
 def test_a_table_of_decomposed_letters_is_the_same_table(form: str) -> None:
     run = pretrain("supervised", data=towns(), target="État", **QUICK).run

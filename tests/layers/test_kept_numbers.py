@@ -78,6 +78,16 @@ def test_a_write_between_two_steps_is_an_error(parts: Cut) -> None:
         parts.suffix(*rows)
 
 
+def test_another_cut_of_the_model_leaves_the_copies_of_this_one(parts: Cut) -> None:
+    rows = parts.prefix(X)
+    frozen(parts).data.mul_(2)
+    other = cut(parts.suffix.model, X)
+    torch.testing.assert_close(other.suffix(*other.prefix(X)), parts.suffix.model(X), rtol=0, atol=0)
+    for mode in (True, False):
+        with pytest.raises(CutError, match="changes a frozen layer"):
+            parts.suffix.train(mode)(*rows)
+
+
 def test_weights_that_are_loaded_or_put_elsewhere_are_copied_anew(parts: Cut) -> None:
     rows = parts.prefix(X)
     expected = parts.suffix(*rows)

@@ -12,7 +12,7 @@ from grouped import grouped
 from reuse.data.rows import Batch, Resident
 from reuse.objectives.masked_step import MaskedStep
 from reuse.objectives.next_step import NextStep
-from reuse.objectives.objective import Objective
+from reuse.objectives.objective import Network, Objective, labels_of
 from reuse.objectives.pseudo_labels import UNLABELLED, PseudoLabels, SelfTaught
 from reuse.objectives.sample_weights import weighted
 from reuse.objectives.supervised import Classification
@@ -89,7 +89,7 @@ def test_batches_of_one_step_move_the_weights_as_one(name: str) -> None:
 def test_what_losses_are_divided_by_adds_up(name: str) -> None:
     objective, build, rows, targets = CASES[name]
     network, whole = build(), Batch((rows,), targets)
-    (one,) = [objective.divisors(batch) for batch in (whole,)]
+    one = objective.divisors(whole)
     many = [objective.divisors(batch) for batch in batches(rows, targets, [5, 19])]
     sums = {key: sum(float(each[key]) for each in many) for key in one}
     assert {key: float(value) for key, value in one.items()} == pytest.approx(sums, rel=1e-6)
@@ -106,10 +106,11 @@ def test_what_is_measured_does_not_depend_on_the_size_of_batches(batch_size: int
 
 
 def test_hidden_steps_are_counted_as_they_are_drawn() -> None:
-    objective = MaskedStep(0.4)
-    network = reader(objective)()
-    _, _, drawn = network(TOKENS)
-    assert objective.divisors(Batch((TOKENS,)))["loss"] == drawn.sum()
+    """Of rows that are padding alone none is."""
+    objective, rows = MaskedStep(0.4), TOKENS.clone()
+    rows[3:8] = 0
+    _, _, drawn = reader(objective)()(rows)
+    assert objective.divisors(Batch((rows,)))["loss"] == drawn.sum()
 
 
 def test_a_batch_without_anything_to_divide_by_counts_nothing() -> None:
@@ -121,3 +122,39 @@ def test_a_batch_without_anything_to_divide_by_counts_nothing() -> None:
     Trainer(theirs, objective, **settings).step(*batches(ROWS[8:], targets[8:], [16]))
     torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-12, atol=1e-14)
     assert np.isfinite(ours[0].weight.detach().numpy()).all()  # type: ignore[union-attr]
+
+
+class TwoShapes(Objective):
+    """Two losses, of which one is a vector of one number, and one is divided by the sum of the targets."""
+
+    def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
+        errors, weights = network(*batch.inputs).square().mean(1), labels_of(batch)
+        return {"weighted": (errors * weights).sum() / weights.sum(), "plain": errors.mean().reshape(1)}
+
+    def divisors(self, batch: Batch) -> dict[str, Tensor]:
+        return {"weighted": labels_of(batch).sum()}
+
+
+def test_losses_of_several_shapes_come_together() -> None:
+    settings = grouped(optimizer="sgd", learning_rate=0.1, batch_size=24)
+    ours, theirs = linear(), linear()
+    first = Trainer(ours, TwoShapes(), **settings).step(*batches(ROWS, WEIGHTS, [8, 16]))
+    second = Trainer(theirs, TwoShapes(), **settings).step(Batch((ROWS,), WEIGHTS))
+    torch.testing.assert_close(first.reshape(()), second.reshape(()), rtol=1e-12, atol=0)
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-12, atol=1e-14)
+    found = Trainer(linear(), TwoShapes(), **settings).evaluate(Resident(ROWS), WEIGHTS)
+    losses = TwoShapes().losses(linear(), Batch((ROWS,), WEIGHTS))
+    assert found == pytest.approx(
+        {name: loss.item() for name, loss in losses.items()} | {"loss": sum(loss.item() for loss in losses.values())}
+    )
+
+
+def test_a_tally_of_ones_own_has_the_form_it_had() -> None:
+    class Counts(NextStep):
+        def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
+            return super().tally(network, batch) | {"seen": torch.tensor(3.0)}
+
+    with torch.no_grad():
+        tally = Counts().tally(reader(NextStep())(), Batch((TOKENS,)))
+    assert tally["rows"] == len(TOKENS)
+    assert Counts().metrics(tally)["seen"] == 3 / len(TOKENS)
