@@ -5,6 +5,7 @@ show it, as where such a layer's result is used for few rows.
 """
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
@@ -18,7 +19,7 @@ from reuse.layers.code_names import is_own, names_in, reached
 
 DYNAMIC_LAYERS = "torch.ao.nn.quantized.dynamic"
 OPERATORS = BuiltinFunctionType | OpOverload | OpOverloadPacket
-SCRIPTED = (torch.jit.ScriptFunction, torch.jit.ScriptModule)
+COMPILED: Any = (torch.jit.ScriptFunction, torch._C.ScriptMethod)
 FINDS_SCALE = "calculate_qparams"  # a method of observers, which are written in Python
 CALLED = re.compile(r" = \w+::(\w+)")
 
@@ -47,11 +48,20 @@ def _scales(value: Any) -> bool:
     """Return whether something that code leads to finds a scale: an operator, a layer, a function."""
     if isinstance(value, OPERATORS):
         return _is_scaling(value.__name__.partition(".")[0])
-    if isinstance(value, SCRIPTED):
+    if isinstance(value, torch.jit.ScriptModule):
+        return any(map(_scales, _methods(value)))
+    if isinstance(value, COMPILED):
         return any(map(_is_scaling, CALLED.findall(str(value.inlined_graph))))
     if is_own(value):
         return any(map(_is_scaling, names_in(value)))
     return isinstance(value, nn.Module) and _is_dynamic(type(value))  # type: ignore[arg-type]
+
+
+def _methods(module: torch.jit.ScriptModule) -> Iterator[Any]:
+    """Yield the compiled methods of a layer and of those inside it: `forward`, if it has one, and exported ones."""
+    for layer in module.modules():
+        if isinstance(layer, torch.jit.ScriptModule):
+            yield from map(layer._c._get_method, layer._c._method_names())
 
 
 def _is_scaling(name: str) -> bool:

@@ -1,6 +1,7 @@
 """Layers that round by a scale of the whole batch stay behind the cut, though no row of an example shows it."""
 
 from functools import lru_cache, partial
+from operator import attrgetter
 
 import pytest
 import torch
@@ -130,6 +131,39 @@ class Hidden(nn.Module):
         return self.layers[0](x)
 
 
+class Exporting(nn.Module):
+    """Layers with methods beside `forward`, or in place of it, which torch compiles too."""
+
+    @torch.jit.export
+    def rounded(self, x):
+        return torch.quantize_per_tensor_dynamic(x, torch.qint8, False).dequantize() * 3
+
+
+class ExportingBeside(Exporting):
+    def forward(self, x):
+        return x * 2
+
+
+class Holding(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = ExportingBeside()
+
+    def forward(self, x):
+        return x * 2
+
+
+class ByMethod(nn.Module):
+    """A layer that calls another method of a compiled layer than `forward`."""
+
+    def __init__(self, compiled, path="rounded"):
+        super().__init__()
+        self.compiled, self.path = compiled, path
+
+    def forward(self, x):
+        return attrgetter(self.path)(self.compiled)(x)
+
+
 rounds = torch.quantize_per_tensor_dynamic
 TABLE = {"rounded": rounded}
 OPERATOR = partial(torch.quantize_per_tensor_dynamic, dtype=torch.qint8, reduce_range=False)
@@ -155,6 +189,10 @@ HELPED = {
     "scripted": lambda: Helped(torch.jit.script(rounded)),
     "scripted in a branch": lambda: Helped(torch.jit.script(rounded_where_large)),
     "scripted layer": lambda: torch.jit.script(QuantisedByFunction()),
+    "scripted, without a forward": lambda: ByMethod(torch.jit.script(Exporting())),
+    "scripted, beside a forward": lambda: ByMethod(torch.jit.script(ExportingBeside())),
+    "scripted, in a scripted layer": lambda: ByMethod(torch.jit.script(Holding()), "inner.rounded"),
+    "scripted method": lambda: Helped(torch.jit.script(ExportingBeside()).rounded),
 }
 
 
@@ -198,6 +236,18 @@ def test_a_layer_that_scales_each_row_by_itself_is_cut():
             return F.relu((x / scale).round() * scale)
 
     model = network(ByRow())
+    freeze(model, "0")
+    parts = cut(model, torch.rand(8, 8))
+    assert [tensor.shape for tensor in parts.frontier] == [(8,)]
+
+
+def test_a_compiled_layer_without_a_forward_that_scales_nothing_is_cut():
+    class Doubling(nn.Module):
+        @torch.jit.export
+        def rounded(self, x):
+            return x * 2
+
+    model = network(ByMethod(torch.jit.script(Doubling())))
     freeze(model, "0")
     parts = cut(model, torch.rand(8, 8))
     assert [tensor.shape for tensor in parts.frontier] == [(8,)]
