@@ -1,6 +1,10 @@
 """How values are printed is part of a key where a forward makes texts of values, and nowhere else."""
 
+import io
+import operator
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 import torch
@@ -70,6 +74,21 @@ class NumbersBesideTexts(Layer):
         return self.linear(x) * (width % self.width % len(x.shape))
 
 
+def fail(number: Tensor) -> None:
+    raise ValueError(f"{number}")
+
+
+class LeavesErrorsUnread(Layer):
+    def forward(self, x: Tensor) -> Tensor:
+        with suppress(ValueError):
+            fail(self.number)
+        try:
+            raise ValueError("%s" % self.number)  # noqa: UP031
+        except ValueError:
+            pass
+        return self.linear(x)
+
+
 class InHelper(Layer):
     def forward(self, x: Tensor) -> Tensor:
         checked(x, self.width)
@@ -109,12 +128,131 @@ class GrowsText(Layer):
         return self.linear(x) * len(text)
 
 
+class RemainderOrNumber(Layer):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) * len("%s" % (self.number if x.dim() > 1 else 0))
+
+
+class RemainderOrNothing(Layer):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) * len("%s" % (self.number or 0))
+
+
+class TemplateOrNumber(Layer):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) * len(("%s" if x.dim() > 1 else 7) % self.number)  # type: ignore[arg-type]
+
+
+# A name beyond the first 255 takes a longer instruction, where ways through the code meet too.
+FAR = """
+def far(c):
+    if c is None:
+        return NAMES
+    return ("%s" if c else 7) % TEMPLATE
+""".replace("NAMES", ", ".join(f"n{place}" for place in range(300)))
+exec(FAR)
+
+
+class TemplateBeforeFarName(Layer):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) * len(far(x.dim() > 1))  # type: ignore[name-defined]  # noqa: F821
+
+
 class ReadsWhatWasRaised(Layer):
     def forward(self, x: Tensor) -> Tensor:
         try:
             raise ValueError(f"{self.number}")
         except ValueError as error:
             return self.linear(x) * len(error.args[0])
+
+
+class PrintsWhatWasRaised(Layer):
+    def forward(self, x: Tensor) -> Tensor:
+        buffer = io.StringIO()
+        try:
+            raise ValueError(f"{self.number}")
+        except ValueError as error:
+            print(error, file=buffer)
+        return self.linear(x) * len(buffer.getvalue())
+
+
+class ReadsByText(Layer):
+    def forward(self, x: Tensor) -> Tensor:
+        try:
+            raise ValueError(f"{self.number}")
+        except ValueError as error:
+            return self.linear(x) * len(getattr(error, "args")[0])  # noqa: B009
+
+
+class RaisesRemainder(Layer):
+    def forward(self, x: Tensor) -> Tensor:
+        try:
+            raise ValueError("%s" % self.number)  # noqa: UP031
+        except ValueError as error:
+            return self.linear(x) * len(error.args[0])
+
+
+class PrintsGroups(Layer):
+    def forward(self, x: Tensor) -> Tensor:
+        buffer = io.StringIO()
+        try:
+            raise ValueError(f"{self.number}")
+        except* ValueError as group:
+            print(group.exceptions[0], file=buffer)
+        return self.linear(x) * len(buffer.getvalue())
+
+
+class PrintsTheCurrentError(Layer):
+    def forward(self, x: Tensor) -> Tensor:
+        buffer = io.StringIO()
+        try:
+            raise ValueError(f"{self.number}")
+        except ValueError:
+            print(sys.exc_info()[1], file=buffer)
+        return self.linear(x) * len(buffer.getvalue())
+
+
+class FindsTheCurrentErrorByText(Layer):
+    def forward(self, x: Tensor) -> Tensor:
+        buffer = io.StringIO()
+        try:
+            raise ValueError(f"{self.number}")
+        except ValueError:
+            print(operator.methodcaller("exc_info")(sys)[1], file=buffer)
+        return self.linear(x) * len(buffer.getvalue())
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.buffer = io.StringIO()
+
+    def __enter__(self) -> "Kept":
+        return self
+
+    def __exit__(self, _kind: object, error: object, _trace: object) -> bool:
+        print(error, file=self.buffer)
+        return True
+
+
+class PrintsOnLeaving(Layer):
+    def forward(self, x: Tensor) -> Tensor:
+        with Kept() as kept:
+            fail(self.number)
+        return self.linear(x) * len(kept.buffer.getvalue())
+
+
+def keep(buffer: io.StringIO, error: object) -> bool:
+    print(error, file=buffer)
+    return True
+
+
+class PrintsOnLeavingAStack(Layer):
+    def forward(self, x: Tensor) -> Tensor:
+        buffer = io.StringIO()
+        with ExitStack() as stack:
+            stack.push(lambda _kind, error, _trace: keep(buffer, error))
+            fail(self.number)
+        return self.linear(x) * len(buffer.getvalue())
 
 
 class Found(Exception):
@@ -149,7 +287,7 @@ def keys(kind: type[Layer]) -> list[str]:
 
 @pytest.mark.parametrize(
     "kind",
-    [RaisesFormatted, RaisesOtherTexts, Asserts, Documented, NumbersBesideTexts, InHelper],
+    [RaisesFormatted, RaisesOtherTexts, Asserts, Documented, NumbersBesideTexts, LeavesErrorsUnread, InHelper],
     ids=lambda k: k.__name__,
 )
 def test_texts_of_errors_and_remainders_print_no_values(kind: type[Layer]) -> None:
@@ -159,8 +297,10 @@ def test_texts_of_errors_and_remainders_print_no_values(kind: type[Layer]) -> No
 
 @pytest.mark.parametrize(
     "kind",
-    [GlobalTemplate, HeldTemplate, TemplateByDefault, TemplateInVariable, GrowsText, ReadsWhatWasRaised,
-     RaisesWhatItFound, FormatsBeside],
+    [GlobalTemplate, HeldTemplate, TemplateByDefault, TemplateInVariable, GrowsText, RemainderOrNumber,
+     RemainderOrNothing, TemplateOrNumber, TemplateBeforeFarName, ReadsWhatWasRaised, PrintsWhatWasRaised, ReadsByText,
+     RaisesRemainder, PrintsGroups, PrintsTheCurrentError, FindsTheCurrentErrorByText, PrintsOnLeaving,
+     PrintsOnLeavingAStack, RaisesWhatItFound, FormatsBeside],
     ids=lambda k: k.__name__,
 )  # fmt: skip
 def test_texts_that_reach_a_result_print_values(kind: type[Layer]) -> None:
