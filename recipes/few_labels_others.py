@@ -150,8 +150,9 @@ EXPERIMENT = Experiment(
     "few_labels_others",
     "Few labels: methods for dense layers, sequences, colours and labels of other classes",
     "As the table of few labels, with ten draws of ten labels a class, tested on all test images, in float32: "
-    "pretrained for five processor minutes each of two times, in turn, or for as many as a row says, an epoch at least, batch 128, Adam "
-    "1e-3 (dbn and rbm: SGD 0.01 with momentum 0.9), each method with its own defaults. MNIST, with sigmoids in "
+    "pretrained for five processor minutes each of two times, in turn, or for as many as a row says, an epoch at "
+    "least, batch 128, Adam 1e-3 (dbn and rbm: SGD 0.01 with momentum 0.9), each method with its own "
+    "defaults. MNIST, with sigmoids in "
     "dense layers: stacked and dbn divide the minutes evenly among their stages; pseudo_labels reads the labels of a "
     "draw, so it is pretrained for each of the ten, a fifth as long. gru:128 reads the 28 rows of an image one after "
     "the other. New classes: convnet:32,64 with ReLU is pretrained on the labels of digits 0 to 4, and the ten labels "
