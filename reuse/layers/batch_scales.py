@@ -24,16 +24,27 @@ FINDS_SCALE = "calculate_qparams"  # a method of observers, which are written in
 CALLED = re.compile(r" = \w+::(\w+)")
 
 
-def scales_by_batch(node: fx.Node, module: object) -> bool:
+def scales_by_batch(node: fx.Node, module: object, cleared: dict[int, Any]) -> bool:
     """Return whether a call rounds by a scale that it finds for the whole batch, or may in a layer inside.
 
     Args:
         node: of a graph.
         module: what a `call_module` calls.
+        cleared: what calls asked about before lead to, by identity, of those that find no scale; it is added to.
     """
-    if isinstance(module, nn.Module):
-        return any(map(_is_dynamic, set(map(type, module.modules())))) or any(map(_scales, reached(module)))
-    return node.op == "call_function" and any(map(_scales, reached(node.target)))
+    if not isinstance(module, nn.Module):
+        return node.op == "call_function" and _leads_to_scales(node.target, cleared)
+    return any(map(_is_dynamic, set(map(type, module.modules())))) or _leads_to_scales(module, cleared)
+
+
+def _leads_to_scales(begin: Any, cleared: dict[int, Any]) -> bool:
+    found = dict[int, Any]()
+    for value in reached(begin, cleared):
+        if _scales(value):
+            return True
+        found[id(value)] = value
+    cleared |= found
+    return False
 
 
 @cache

@@ -1,7 +1,7 @@
 """Names that a model's own code looks up, in its classes and in all functions of the user's that these reach."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from functools import _lru_cache_wrapper, partial, partialmethod
 from operator import attrgetter, methodcaller
@@ -32,16 +32,17 @@ def names_in_code(model: nn.Module) -> frozenset[str]:
     return frozenset[str]().union(*map(_names, reached(model)))
 
 
-def reached(begin: Any) -> Iterator[Any]:
+def reached(begin: Any, known: Container[int] = ()) -> Iterator[Any]:
     """Yield all that a value leads to: what it holds, and what the user's own functions among it name, each once.
 
     Args:
         begin: a model, or a function.
+        known: identities of values that are left out, with what they lead to.
     """
     waiting, seen = [begin], dict[int, Any]()
     while waiting:
         value = waiting.pop()
-        if id(value) not in seen:
+        if id(value) not in seen and id(value) not in known:
             seen[id(value)] = value
             yield value
             waiting += _named(value) if isinstance(value, FunctionType) else _parts(value)

@@ -39,6 +39,7 @@ class ObservedGraph:
         targets: modules and tensors that its nodes call and read, taken once modules had prepared what they prepare on
             their first call.
         moving: what calls of the model move.
+        cleared: what its calls lead to and that finds no scale of a whole batch, of those that were asked about.
         forms: in which values cross a cut, of those that were asked for; None where they cannot.
     """
 
@@ -48,6 +49,7 @@ class ObservedGraph:
     rows: tuple[int, int]
     targets: dict[str, Any]
     moving: Moving = NOTHING
+    cleared: dict[int, Any] = field(default_factory=dict)
     forms: dict[fx.Node, Any] = field(default_factory=dict)
 
     def forget_order(self) -> None:
@@ -262,7 +264,7 @@ def mixes_rows(node: fx.Node, observed: ObservedGraph) -> bool:
     small, large = observed.small.values, observed.large.values
     if node in observed.small.longest or mixes_sequences(node, small) or picks_by_value(node, small, large):
         return True
-    if scales_by_batch(node, observed.targets.get(str(node.target))):
+    if scales_by_batch(node, observed.targets.get(str(node.target)), observed.cleared):
         return True
     few, many = small.get(node), large.get(node)
     if not (isinstance(few, Tensor) and isinstance(many, Tensor)):

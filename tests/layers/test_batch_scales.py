@@ -5,10 +5,11 @@ from operator import attrgetter
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional as F
 
-from reuse.layers.batch_scales import _is_dynamic
+from reuse.layers import batch_scales
+from reuse.layers.batch_scales import _is_dynamic, scales_by_batch
 from reuse.layers.cutting import cut
 from reuse.layers.freezing import freeze
 
@@ -272,3 +273,34 @@ def test_a_method_that_is_called_like_an_operator_of_torch_is_none():
             return self.step_dynamic(x)
 
     assert not any(map(_is_dynamic, map(type, network(Stepping()).modules())))
+
+
+class Sharing(nn.Module):
+    """A layer with settings that others hold too, which torch.fx calls as a whole."""
+
+    def __init__(self, settings):
+        super().__init__()
+        self.settings, self.linear = settings, nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.linear(x) if x.sum() < 1e9 else x
+
+
+class Settings:
+    pass
+
+
+def test_what_layers_share_is_gone_through_once_for_each_graph(monkeypatch):
+    asked, scales, settings = [], batch_scales._scales, Settings()
+    monkeypatch.setattr(batch_scales, "_scales", lambda value: asked.append(value) or scales(value))
+    model = nn.Sequential(*(Sharing(settings) for _ in range(6)), nn.Linear(8, 3)).eval()
+    for name in "012345":
+        freeze(model, name)
+    cut(model, torch.rand(8, 8))
+    assert 1 <= sum(value is settings for value in asked) <= 2  # in training and in evaluation
+
+
+def test_each_of_the_layers_that_share_what_rounds_is_known():
+    node, shared, cleared = fx.Graph().call_module("layer"), Rounding(), {}
+    layers = [Helped(within(F.relu)), Helped(shared), Helped(within(F.relu)), Helped(shared), Named(), Named()]
+    assert [scales_by_batch(node, layer, cleared) for layer in layers] == [False, True, False, True, True, True]
