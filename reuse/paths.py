@@ -1,4 +1,4 @@
-"""Where paths lead: from whose home, and behind which links."""
+"""Where paths lead: from whose home, behind which links, and to the cache where none is named."""
 
 import os
 from pathlib import Path
@@ -15,3 +15,8 @@ def real_path(path: str | Path) -> Path:
         return Path(os.path.realpath(from_home(path)))
     except ValueError:  # no name has a character of number 0
         return Path(path)
+
+
+def cache_folder(folder: str | Path | None = None) -> Path:
+    """Return where activations are kept: `folder`, else `$REUSE_CACHE`, else `./cache`."""
+    return from_home(folder or os.environ.get("REUSE_CACHE") or "cache")

@@ -11,8 +11,8 @@ from torch import nn, randn
 from torch.utils.data import TensorDataset
 
 import reuse
-from reuse.caching.cache import cache_folder
 from reuse.cli.main import cli, main
+from reuse.paths import cache_folder
 
 X, Y = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32), np.arange(40) % 2
 

@@ -1,7 +1,6 @@
 """The activation cache as a whole: opening a prefix, listing, checking, and keeping within a budget."""
 
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +28,6 @@ from reuse.paths import from_home
 
 log = logging.getLogger(__name__)
 NO_DESCRIPTION: Mapping[str, str] = MappingProxyType({})
-
-
-def cache_folder(folder: str | Path | None = None) -> Path:
-    """Return where activations are kept: `folder`, else `$REUSE_CACHE`, else `./cache`."""
-    return from_home(folder or os.environ.get("REUSE_CACHE") or "cache")
 
 
 @dataclass(frozen=True)

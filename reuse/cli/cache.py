@@ -145,8 +145,9 @@ def clear(key: str | None, yes: bool, cache_dir: str | None, as_json: bool) -> N
 
 
 def _open(folder: str | None) -> Any:
-    from reuse.caching.cache import ActivationCache, cache_folder
+    from reuse.caching.cache import ActivationCache
     from reuse.errors import UsageError
+    from reuse.paths import cache_folder
 
     path = cache_folder(folder)
     if path.exists() and not path.is_dir():

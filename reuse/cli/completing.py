@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 
 from reuse.cli.menu_names import names_in
 from reuse.nn.timm_names import timm_names
-from reuse.paths import from_home
+from reuse.paths import cache_folder, from_home
 
 Completing = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 Names = Callable[[click.Context, str], Iterable[str]]
@@ -112,9 +112,7 @@ def _runs() -> list[str]:
 
 def _keys() -> list[str]:
     """Return the keys of the prefixes in the default cache folder."""
-    return sorted(
-        path.parent.name for path in from_home(os.environ.get("REUSE_CACHE") or "cache").glob("*/prefix.json")
-    )
+    return sorted(path.parent.name for path in cache_folder().glob("*/prefix.json"))
 
 
 def _layers(context: click.Context, typed: str) -> Iterable[str]:

@@ -17,9 +17,9 @@ def doctor(cache_dir: str | None, as_json: bool) -> None:
     announce(as_json=as_json)
     from dataclasses import asdict
 
-    from reuse.caching.cache import cache_folder
     from reuse.cli.doctoring import examine
     from reuse.cli.printing import print_json
+    from reuse.paths import cache_folder
 
     findings = examine(cache_folder(cache_dir))
     problems = [finding for finding in findings if finding.problem]

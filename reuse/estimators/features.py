@@ -7,7 +7,7 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from reuse.caching.cache import ActivationCache, cache_folder
+from reuse.caching.cache import ActivationCache
 from reuse.data.inputs import Inputs
 from reuse.data.preprocessing import Preprocessing
 from reuse.devices import Compute, choose_device
@@ -19,6 +19,7 @@ from reuse.estimators.rows import prepared
 from reuse.features.cutting import SAMPLE_ROWS
 from reuse.features.extracting import Extraction, compute_outputs
 from reuse.features.layer_outputs import LayerOutputs
+from reuse.paths import cache_folder
 from reuse.runs.raw_rows import prepare
 from reuse.seeding import seed_everything, untouched_random_state
 from reuse.settings.estimators import ExtractingSettings

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reuse.caching.cache import ActivationCache, cache_folder
+from reuse.caching.cache import ActivationCache
 from reuse.caching.chaining import PrefixCaches
 from reuse.data.inputs import Inputs
 from reuse.devices import Compute, choose_device, moved
@@ -18,6 +18,7 @@ from reuse.layers.freezing import frozen
 from reuse.layers.parts import Cut
 from reuse.layout import one_tensor
 from reuse.nn.main_output import main_output
+from reuse.paths import cache_folder
 from reuse.reporting import Warner
 from reuse.runs.models import SavedModel
 from reuse.runs.raw_rows import prepare

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from reuse.caching.cache import cache_folder
 from reuse.data.dataset import SPLITS, Dataset
 from reuse.data.preprocessing import Preprocessing
 from reuse.data.row_weights import fitted_scale, relative_weights
@@ -22,6 +21,7 @@ from reuse.layers.freezing import freeze
 from reuse.nn.options import LayerOptions
 from reuse.nn.recipe import ModelRecipe
 from reuse.nn.specs import is_recurrent
+from reuse.paths import cache_folder
 from reuse.reporting import Reporter
 from reuse.runs.folder import WEIGHTS, RunFolder
 from reuse.runs.models import SavedModel, load_whole

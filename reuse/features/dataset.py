@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, get_worker_info
 
 from reuse.caching.activations import ResidentActivations
-from reuse.caching.cache import ActivationCache, cache_folder
+from reuse.caching.cache import ActivationCache
 from reuse.data.rows import Rows
 from reuse.data.sample_keys import Keys, known_rows
 from reuse.data.samples import collated
@@ -31,6 +31,7 @@ from reuse.layers.parts import NothingToCacheError
 from reuse.layers.selecting import Patterns
 from reuse.layout import InputNames
 from reuse.menus import is_whole
+from reuse.paths import cache_folder
 from reuse.reporting import Warner
 from reuse.settings.caching import MOST_VIEWS
 from reuse.units import parse_bytes

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reuse.augmenting.views import Viewing
-from reuse.caching.cache import ActivationCache, cache_folder
+from reuse.caching.cache import ActivationCache
 from reuse.caching.chaining import Link, PrefixCaches, bridges, find_link
 from reuse.caching.store import PrefixCache
 from reuse.caching.taking_up import take_up
@@ -14,6 +14,7 @@ from reuse.devices import Compute
 from reuse.distributed import world_size
 from reuse.fingerprinting.fingerprint import Fingerprint
 from reuse.layers.parts import Cut
+from reuse.paths import cache_folder
 from reuse.settings.caching import StoringSettings
 
 

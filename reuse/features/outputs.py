@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from reuse.caching.cache import ActivationCache, cache_folder
+from reuse.caching.cache import ActivationCache
 from reuse.data.dataset import SPLITS, Dataset
 from reuse.devices import Compute
 from reuse.features.extracting import Extraction, compute_outputs
 from reuse.layers.freezing import hold
 from reuse.nn.decoders import coding_shape
 from reuse.objectives.objective import example_of
+from reuse.paths import cache_folder
 from reuse.settings.caching import CachingSettings
 from reuse.training.evaluation import eval_mode
 

@@ -133,8 +133,7 @@ class OwnCode:
         names, kept = set(self._also_read), set[tuple[str, str]]()
         if self._looks_up or any(not CATCH_ALL.isdisjoint(vars(plain(thing))) for thing, _ in self._parts.values()):
             return None
-        codes = self._codes()
-        any_keyword = self.keywords_made_up or any(map(makes_up_keywords, codes))
+        any_keyword = self.keywords_made_up or any(map(makes_up_keywords, self._codes()))
         for function, receiver in self._functions():
             reads = reads_of(function.__code__, receiver)
             if reads.dynamic:
@@ -145,7 +144,7 @@ class OwnCode:
         for kind in [plain(thing) for thing, _ in self._parts.values() if isinstance(plain(thing), type)]:
             names |= bases_read(kind, self.owns)
         names = names.union(*(meant for name, meant in MEANT.items() if name in names))
-        if self._prints or makes_texts(codes, self._keys):
+        if self._makes_texts():
             names |= TEXTS_MEANT
         if MATCHED in names:
             names |= self._keys
@@ -153,9 +152,12 @@ class OwnCode:
 
     def surroundings(self) -> dict[str, str]:
         """Return descriptions of what the code met so far may read of the program around it, by name."""
-        prints = self._prints or makes_texts(self._codes(), self._keys)
-        found = surroundings_of((function for function, _ in self._functions()), prints)
+        found = surroundings_of((function for function, _ in self._functions()), self._makes_texts())
         return {name: self._text(value) for name, value in found}
+
+    def _makes_texts(self) -> bool:
+        """Return whether the code met so far makes texts of values."""
+        return self._prints or makes_texts(self._codes(), self._keys)
 
     def _codes(self) -> list[CodeType]:
         return [function.__code__ for function, _ in self._functions()]

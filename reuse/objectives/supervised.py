@@ -1,6 +1,5 @@
 """Learning from labels: classes, several labels a row, numbers."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -16,7 +15,7 @@ from reuse.menus import lookup
 from reuse.nn.main_output import main_output
 from reuse.objectives.counting import accuracy, class_counts, macro_f1
 from reuse.objectives.objective import Network, Objective, add_up, count_rows, labels_of
-from reuse.units import format_count, verb_of
+from reuse.objectives.weighting import check_class_weights, placed_weights
 
 Weights = tuple[float, ...] | None
 """The weight of each class, in the order of the outputs; None: all alike."""
@@ -46,7 +45,7 @@ class Classification(Objective):
     )
 
     def __post_init__(self) -> None:
-        _check_weights(self.class_weights, self.num_classes)
+        check_class_weights(self.class_weights, self.num_classes)
         if self.num_classes < 2:
             raise UsageError(f"classification needs at least 2 classes, and there are {self.num_classes}")
         if not 0 <= self.label_smoothing < 1:
@@ -57,7 +56,7 @@ class Classification(Objective):
         logits, targets = main_output(network(*batch.inputs)), labels_of(batch)
         if self.class_weights is None:
             return {"loss": functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)}
-        weights = _on_device(self.class_weights, logits.device, logits.dtype, self._placed)
+        weights = placed_weights(self.class_weights, logits.device, logits.dtype, self._placed)
         reduction = "sum" if targets.is_floating_point() else "mean"
         loss = functional.cross_entropy(logits, targets, weights, None, -100, None, reduction, self.label_smoothing)
         return {"loss": loss / self.weights_of(targets, weights.dtype).sum() if reduction == "sum" else loss}
@@ -76,7 +75,7 @@ class Classification(Objective):
             dtype: in which weights are told; those of shares are of their own.
         """
         assert self.class_weights is not None
-        weights = _on_device(self.class_weights, labels.device, dtype, self._placed)
+        weights = placed_weights(self.class_weights, labels.device, dtype, self._placed)
         return labels @ weights.to(labels.dtype) if labels.is_floating_point() else weights[labels]
 
     def tally(self, network: Network, batch: Batch) -> dict[str, Tensor]:
@@ -121,7 +120,7 @@ class MultiLabel(Objective):
     )
 
     def __post_init__(self) -> None:
-        _check_weights(self.class_weights, None)
+        check_class_weights(self.class_weights, None)
 
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the mean binary cross-entropy over rows and labels, weighted."""
@@ -130,7 +129,7 @@ class MultiLabel(Objective):
         weights = (
             None
             if self.class_weights is None
-            else _on_device(self.class_weights, logits.device, logits.dtype, self._placed)
+            else placed_weights(self.class_weights, logits.device, logits.dtype, self._placed)
         )
         return {"loss": functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)}
 
@@ -263,30 +262,6 @@ TASKS: dict[str, Callable[[int, float, Weights], Objective]] = {
     "multilabel": _several_labels,
     "regression": _numbers,
 }
-
-
-def _check_weights(weights: Weights, num_classes: int | None) -> None:
-    if weights is None:
-        return
-    if num_classes is not None and len(weights) != num_classes:
-        raise UsageError(
-            f"there {verb_of(len(weights), 'is', 'are')} {format_count(len(weights), 'class weight')} for "
-            f"{num_classes} classes: give one a class"
-        )
-    if not all(math.isfinite(weight) and weight > 0 for weight in weights):
-        raise UsageError(f"class weights are {weights}: give numbers above 0")
-
-
-def _on_device(
-    weights: tuple[float, ...],
-    device: torch.device,
-    dtype: torch.dtype,
-    placed: dict[tuple[torch.device, torch.dtype], Tensor],
-) -> Tensor:
-    """Return the weights as a tensor, copied to the device once and not at every step."""
-    if (device, dtype) not in placed:
-        placed[device, dtype] = torch.tensor(weights, dtype=dtype, device=device)
-    return placed[device, dtype]
 
 
 def _shaped_like(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from reuse.data.letters import composed
 from reuse.errors import DataError, UsageError
 from reuse.menus import lookup
+from reuse.units import format_count, verb_of
 
 
 def parse_class_weights(text: str, classes: Sequence[str], targets: Tensor) -> tuple[float, ...]:
@@ -35,6 +36,39 @@ def parse_class_weights(text: str, classes: Sequence[str], targets: Tensor) -> t
     if text.strip() == "balanced":
         return _balanced(classes, targets)
     return _named(text, classes)
+
+
+def check_class_weights(weights: Sequence[float] | None, num_classes: int | None) -> None:
+    """Raise unless weights are numbers above 0, one for each of so many classes.
+
+    Args:
+        weights: None: all classes weigh alike.
+        num_classes: None: any number of weights.
+
+    Raises:
+        UsageError: they are not.
+    """
+    if weights is None:
+        return
+    if num_classes is not None and len(weights) != num_classes:
+        raise UsageError(
+            f"there {verb_of(len(weights), 'is', 'are')} {format_count(len(weights), 'class weight')} for "
+            f"{num_classes} classes: give one a class"
+        )
+    if not all(math.isfinite(weight) and weight > 0 for weight in weights):
+        raise UsageError(f"class weights are {weights}: give numbers above 0")
+
+
+def placed_weights(
+    weights: tuple[float, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+    placed: dict[tuple[torch.device, torch.dtype], Tensor],
+) -> Tensor:
+    """Return the weights as a tensor, copied to the device once and not at every step."""
+    if (device, dtype) not in placed:
+        placed[device, dtype] = torch.tensor(weights, dtype=dtype, device=device)
+    return placed[device, dtype]
 
 
 def _balanced(classes: Sequence[str], targets: Tensor) -> tuple[float, ...]:

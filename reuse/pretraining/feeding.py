@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reuse.caching.cache import cache_folder
 from reuse.data.rows import Batch
 from reuse.distributed import from_main, world_size
 from reuse.features.choosing import Upcoming
@@ -14,6 +13,7 @@ from reuse.hints import Hints
 from reuse.layers.boundary import bounded
 from reuse.layers.freezing import hold
 from reuse.objectives.objective import TrainingStage
+from reuse.paths import cache_folder
 from reuse.planning.measuring import unchanged
 from reuse.reporting import Reporter
 from reuse.runs.folder import RunFolder

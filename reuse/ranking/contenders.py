@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from reuse.caching.cache import ActivationCache, cache_folder
+from reuse.caching.cache import ActivationCache
 from reuse.devices import Compute, choose_device, moved
 from reuse.errors import ReuseError, UsageError
 from reuse.features.layer_caches import rows_of_layers
 from reuse.features.layer_outputs import HEAD_INPUT, LayerOutputs
 from reuse.nn.outputs import output_layers
+from reuse.paths import cache_folder
 from reuse.ranking.entrants import Entrant
 from reuse.ranking.scores import JudgingRows
 from reuse.ranking.stages import stages_of

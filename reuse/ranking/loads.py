@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from reuse.caching.cache import cache_folder
 from reuse.data.dataset import Dataset
 from reuse.data.file_digests import FILE_DIGESTS
 from reuse.data.preprocessing import Preprocessing
@@ -11,6 +10,7 @@ from reuse.errors import DataError, UsageError
 from reuse.hints import Hints
 from reuse.nn.hf_specs import is_hf
 from reuse.nn.specs import is_recurrent
+from reuse.paths import cache_folder
 from reuse.ranking.scores import JudgingRows
 from reuse.reporting import Reporter
 from reuse.settings.ranking import RankArguments

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from reuse.caching.cache import ActivationCache, cache_folder
+from reuse.caching.cache import ActivationCache
 from reuse.data.dataset import Dataset
 from reuse.data.inputs import Inputs
 from reuse.devices import Compute
@@ -15,6 +15,7 @@ from reuse.features.layer_caches import LayerRows, rows_of_layers
 from reuse.features.layer_taps import LayerTap, TapsTogether, taps_of
 from reuse.heads.layer_probing import ProbedRows
 from reuse.nn.sides import LinearBeside
+from reuse.paths import cache_folder
 from reuse.reporting import Reporter
 from reuse.searching.folds import divide
 from reuse.searching.grid import read_labels

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reuse.caching.cache import cache_folder
 from reuse.errors import CutError, UsageError
 from reuse.features.choosing import Upcoming
 from reuse.features.cutting import cut_model, sample_rows
@@ -13,6 +12,7 @@ from reuse.features.feeding import feed_activations, feed_inputs
 from reuse.features.lookup import key_rows, look_up, open_caches
 from reuse.features.outputs import outputs_of
 from reuse.features.planned import half_steps, plan_features
+from reuse.paths import cache_folder
 from reuse.reporting import Reporter
 from reuse.settings.calling import Given, carried, takes_given
 from reuse.settings.commands import FinetuneSettings, LrFindArguments, PretrainSettings

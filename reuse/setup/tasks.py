@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 
 from reuse.augmenting.views import read_views
-from reuse.caching.cache import cache_folder
 from reuse.caching.packing import choose_storage
 from reuse.data.dataset import Dataset
 from reuse.data.file_digests import FILE_DIGESTS
@@ -18,6 +17,7 @@ from reuse.hints import Hints
 from reuse.menus import lookup
 from reuse.nn.recipe import ModelRecipe
 from reuse.nn.word_vectors import WordVectors
+from reuse.paths import cache_folder
 from reuse.planning.plan import CACHE_KINDS
 from reuse.reporting import Reporter
 from reuse.runs.folder import RunFolder

@@ -4,13 +4,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from reuse.caching.cache import cache_folder
 from reuse.caching.ownership import was_made_here
 from reuse.errors import UsageError
 from reuse.nn.callables import names_code
 from reuse.nn.recipe import OWN_FAMILIES
 from reuse.optim.schedules import SCHEDULES
-from reuse.paths import real_path
+from reuse.paths import cache_folder, real_path
 
 CODE = {"model": OWN_FAMILIES, "source": OWN_FAMILIES, "schedule": tuple(SCHEDULES)}
 """Settings that may name a `package.module:callable`, and the names before a colon that are none."""

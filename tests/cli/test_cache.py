@@ -6,8 +6,8 @@ from typing import Any
 import h5py
 import pytest
 
-from reuse.caching.cache import cache_folder
 from reuse.caching.holding import Hold
+from reuse.paths import cache_folder
 
 
 @pytest.fixture

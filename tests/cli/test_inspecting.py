@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from reuse.caching.cache import cache_folder
+from reuse.paths import cache_folder
 
 
 def test_the_table_of_a_run(reuse: Any, finetuned: Path) -> None:

@@ -19,11 +19,12 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import reuse
-from reuse.caching.cache import ActivationCache, cache_folder
+from reuse.caching.cache import ActivationCache
 from reuse.errors import CutError, UnknownNameError, UsageError
 from reuse.estimators.rows import prepared
 from reuse.features import extracting
 from reuse.features.extracting import Extraction
+from reuse.paths import cache_folder
 
 
 def test_features_are_what_the_output_layer_takes(network, digits):

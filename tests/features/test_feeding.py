@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reuse.caching.cache import cache_folder
 from reuse.errors import CutError
 from reuse.features.planned import PlannedFeatures, describe_plan
 from reuse.finetuning.finetune import plan as plan_finetuning
+from reuse.paths import cache_folder
 from reuse.planning.plan import Plan
 
 NETWORK = """

@@ -103,7 +103,8 @@ def test_another_head_measures_only_itself_and_another_layer_all(counts: Counter
 
 def test_clearing_the_cache_forgets_what_was_known(counts: Counter[str]) -> None:
     train()
-    from reuse.caching.cache import ActivationCache, cache_folder
+    from reuse.caching.cache import ActivationCache
+    from reuse.paths import cache_folder
 
     ActivationCache(cache_folder(None)).clear()
     assert not list(cache_folder(None).rglob("hints*"))
