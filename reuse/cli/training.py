@@ -182,5 +182,7 @@ def _summary(result: Any) -> str:
             f"computed, {rows['found']} "
             f"found, {format_bytes(result.cache['bytes'])}"
         )
+        if later := result.cache.get("later"):
+            parts[-1] += f", and {format_count(later, 'row')} computed for later phases"
     parts.append(", ".join(f"{name} {format_seconds(value)}" for name, value in result.seconds.items() if value))
     return "; ".join(parts)

@@ -154,7 +154,7 @@ def _in_memory(
         splits["train"] = Rotating(viewing, {0: splits["train"], **versions}, version)
     size = sum(f.row_bytes for f in features.parts.frontier) * rows
     found = {"computed": rows, "found": 0}
-    return splits, {"kind": "memory", "hit": False, "key": None, "path": None, "bytes": size, "rows": found}
+    return splits, {"kind": "memory", "hit": False, "key": None, "path": None, "bytes": size, "rows": found, "later": 0}
 
 
 def _bridge_from(before: Feed, features: PlannedFeatures) -> fx.GraphModule | None:
@@ -173,9 +173,12 @@ def _on_disk(
     changed = viewing.changed if viewing else {}
     inputs = [getattr(data, name).inputs for name in SPLITS] + list(changed.values())
     filling = Filling(features, inputs, compute, reporter, once=once)
+    later = 0
     for number, earlier in enumerate(features.later):
         ways = bridges(features.later[:number][::-1], earlier)
-        filling.fill(earlier.prefix, features.lookup.caches.of(earlier.prefix, earlier.frontier), ways)
+        store, what = features.lookup.caches.of(earlier.prefix, earlier.frontier), f"before {earlier.behind[0]}"
+        ahead = filling.fill(earlier.prefix, store, ways, f"caching activations {what}, for a later phase")
+        later += 0 if ahead is None else ahead.computed
     with features.store.hold():
         filled = filling.fill(features.parts.prefix, features.store, bridges(features.parts.earlier))
         if filled is None:
@@ -212,11 +215,12 @@ def _on_disk(
     found = {"computed": filled.computed, "found": filled.found}
     return splits, {
         "kind": "disk",
-        "hit": filled.computed == 0,
+        "hit": filled.computed + later == 0,
         "key": features.store.key,
         "path": str(features.store.path),
         "bytes": sum(f.row_bytes for f in features.stored) * sum(found.values()),
         "rows": found,
+        "later": later,
     }
 
 

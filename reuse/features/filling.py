@@ -64,14 +64,16 @@ class Filling:
         self._keys = self._rows.digests()
         self._opening = Opening(self._rows, compute, reporter)
 
-    def fill(self, prefix: fx.GraphModule, store: PrefixCache, ways: Ways) -> Filled | None:
+    def fill(
+        self, prefix: fx.GraphModule, store: PrefixCache, ways: Ways, what: str = "caching activations"
+    ) -> Filled | None:
         """Fill one cache, from an earlier one as far as there is one, else from the inputs; None: it is set aside."""
         if not self._opening.may_serve(prefix, store):
             return None
         keys, lacking = self._keys, self._keys[store.missing(self._keys)]
         run, probe, missing = partial(self._run, prefix), partial(self._opening.probe, prefix), len(lacking)
         at_once = rows_at_once(self._rows, self._compute)
-        with self._reporter.rows(missing, "caching activations") as progress:
+        with self._reporter.rows(missing, what) as progress:
             settings: dict[str, Any] = {"compute_rows": at_once, "progress": progress.advance, "probe": probe}
             linked = from_main(lambda: self._fill_from(self._find_link(ways, lacking), store, settings))
             with together(), keep_freed_memory():

@@ -38,7 +38,7 @@ class TuningProgress:
         trainer: of the phase before, None before the first.
         feed: of the phase before, None before the first.
         seconds: of all feeds together, by what took them.
-        cache: what the first cache gave.
+        cache: what the first cache gave, and how many rows were computed for those of later phases.
         features: of the first phase that was cut.
         done: the outcome of the last phase.
         notes: why nothing was cached, and why nothing was learned.
@@ -97,12 +97,20 @@ def train_phase(
         )
     finally:
         feed.close(reporter)  # what is frozen now may train in the next phase
-    progress.cache, progress.features = progress.cache or feed.cache, progress.features or features
+    progress.cache, progress.features = _with_later(progress.cache, feed.cache), progress.features or features
     progress.trainer, progress.feed, progress.done, progress.resume = trainer, feed, done, False
     for name, value in {**feed.seconds, "train": done.seconds}.items():
         progress.seconds[name] = progress.seconds.get(name, 0.0) + value
     progress.notes.extend(note for note in (why_not, done.failure) if note)
     return trainer
+
+
+def _with_later(first: dict[str, Any] | None, more: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what the cache of the first phase gave, with the rows that were computed for that of a later one."""
+    if first is None or more is None:
+        return first or more
+    later = first["later"] + more["rows"]["computed"] + more["later"]
+    return {**first, "later": later, "hit": first["hit"] and more["hit"]}
 
 
 def training_later(model: nn.Module, phases: Sequence[Phase]) -> list[list[nn.Parameter]]:

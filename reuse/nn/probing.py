@@ -1,5 +1,6 @@
 """A trial of a model on two empty samples, before anything is trained."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,8 +38,9 @@ def check_outputs(model: nn.Module, layout: Layout, num_outputs: int, spec: str,
 
 
 def reason(error: BaseException) -> str:
-    """Return the first line of an error's message, or its kind where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    """Return the first line of an error's message, without colours, or its kind where it has none."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    return (text.strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 @torch.no_grad()

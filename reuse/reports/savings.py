@@ -17,6 +17,7 @@ def describe_savings(record: RunRecord) -> Iterable[str]:
         return
     rows, kind = cache.get("rows", {}), cache.get("kind", "disk")
     counted = f"{rows.get('computed', 0):,} rows computed, {rows.get('found', 0):,} found there"
+    counted += f", {later:,} computed for later phases" if (later := cache.get("later", 0)) else ""
     yield f"Cached: {format_bytes(cache.get('bytes', 0))} ({kind}); {counted}."
     epochs = _epochs_with_all_frozen(record)
     if epochs and plan.get("epochs") and {"without_cache", "later"} <= plan.keys():

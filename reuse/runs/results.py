@@ -18,8 +18,9 @@ class Result:
         fresh: names of the layers that began at random.
         frontier: name, shape and dtype of each tensor at the cut, of the first phase; empty without a cut.
         cache: None without a cache, else `hit` (no row had to be computed), `key`, `path`, `bytes` and `rows`, those
-            `computed` and those `found` before the first epoch; with versions of the training rows also `views`: the
-            `count` of them then, and how many `new` ones there were later.
+            `computed` and those `found` before the first epoch, and how many were computed for the cuts of `later`
+            phases; with versions of the training rows also `views`: the `count` of them then, and how many `new` ones
+            there were later.
         epochs: how many have run.
         best_epoch: whose weights were kept.
         sizes: rows of each split.

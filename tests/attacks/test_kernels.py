@@ -56,7 +56,10 @@ def _(x):
 CUSTOM = [name for name in WAYS if name.startswith("custom_op")]
 DATA = load((X, np.arange(len(X)) % 4))
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*verriding a previously registered")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*verriding a previously registered"),
+    pytest.mark.filterwarnings("ignore:Warning only once for all operators"),  # which torch 2.9 adds to it
+]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from reuse.augmenting.colours import brighten, saturate, set_contrast, turn_hue
 from reuse.augmenting.positions import crop, matrices, move, resample, rotate, shear, zoom
 from reuse.data.preprocessing import Preprocessing, image_preprocessing
 from reuse.errors import UnknownNameError, UsageError
+from torch_versions import ON_TORCH_2_9
 
 SHAPE = (3, 9, 13)
 ALL = "shift:2,mirror,flip,rotate:20,shear:10,zoom:0.2,crop:0.5,brightness:0.3,contrast:0.3,saturation:0.3,hue:0.2"
@@ -181,6 +182,7 @@ def test_tables() -> None:
     assert parse_augmentation("mask:0.3,noise:0.1", (10, 20))(torch.zeros(3, 10, 20)).shape == (3, 10, 20)
 
 
+@pytest.mark.skipif(ON_TORCH_2_9, reason="torch 2.9 does not compile context variables")
 def test_it_compiles_as_one_graph(images: Tensor) -> None:
     augment = parse_augmentation(ALL, SHAPE)
     compiled = torch.compile(augment, backend="eager", fullgraph=True)

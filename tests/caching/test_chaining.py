@@ -1,6 +1,8 @@
 """No frozen layer computes a row twice: deeper cuts go on from what earlier ones have stored."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from reuse.layers.earlier import bridge_between
 from reuse.layers.freezing import freeze
 from reuse.nn.building import build
 from reuse.pretraining.pretrain import pretrain
+from reuse.reporting import Progress, Reporter
 from reuse.runs.results import Result
 
 RANDOM = np.random.default_rng(0)
@@ -48,6 +51,19 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     monkeypatch.setattr(filling, "run_frozen", counted)
     return rows
+
+
+class Work(Reporter):
+    """Keeps what work on rows there was."""
+
+    def __init__(self) -> None:
+        self.work: list[tuple[int, str]] = []
+
+    @contextmanager
+    def rows(self, total: int, what: str, unit: str = "row") -> Iterator[Progress]:
+        self.work.append((total, what))
+        with super().rows(total, what, unit) as progress:
+            yield progress
 
 
 def tuned(frozen: str, **settings: Any) -> Result:
@@ -82,8 +98,24 @@ def test_all_phases_are_stored_in_one_pass(computed: Counter[str]) -> None:
     spot_checks = 2 * 4  # of four rows, as each of the later phases opens what the first has stored
     assert sum(computed.values()) - 3 * 150 <= spot_checks * 2
     assert min(computed.values()) >= 150
+    assert result.cache is not None
+    assert (result.cache["rows"], result.cache["later"]) == ({"computed": 150, "found": 0}, 300)
     plain = tuned("hidden1,hidden2,hidden3", unfreeze="2:hidden3,4:hidden2", cache=False)
     torch.testing.assert_close(weights(result), weights(plain), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("epochs", [6, 4])
+def test_a_run_that_fills_the_cache_of_a_later_phase_is_no_hit(epochs: int) -> None:
+    tuned("hidden1,hidden2,hidden3")
+    heard = Work()
+    cache = tuned("hidden1,hidden2,hidden3", unfreeze="3:hidden3", epochs=epochs, reporter=heard).cache
+    assert cache is not None
+    assert (cache["rows"], cache["later"], cache["hit"]) == ({"computed": 0, "found": 150}, 150, False)
+    ahead = (150, "caching activations before hidden3, for a later phase") in heard.work
+    assert ahead == (epochs == 6), "a phase of a single epoch is left to itself"
+    again = tuned("hidden1,hidden2,hidden3", unfreeze="3:hidden3", epochs=epochs).cache
+    assert again is not None
+    assert (again["later"], again["hit"]) == (0, True)
 
 
 def test_a_budget_for_one_frontier_stores_one_at_a_time() -> None:

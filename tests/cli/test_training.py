@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 KEYS = {
@@ -182,8 +183,10 @@ def test_quiet_prints_the_last_line_and_warnings_alone(reuse: Any, tmp_path: Pat
     assert reuse(*few, "--json", "--out", tmp_path / "c").json["epochs"] == 3
     untrained = reuse("finetune", "mlp:16,8", "--data", "digits", "--freeze", "hidden1", "--epochs", 1, "--quiet")
     assert [line.partition(":")[0] for line in untrained.err.splitlines()] == ["warning"]
-    unlearned = reuse("finetune", tmp_path / "a", "--freeze", "hidden1", "--epochs", 1, "--no-compare", "--quiet")
-    assert unlearned.err.startswith("nothing was learned: ")
+    np.savez(tmp_path / "alike.npz", x_train=np.full((30, 8, 8), 0.5), y_train=np.arange(30) % 3)
+    alike = ("--data", tmp_path / "alike.npz", "--epochs", 1, "--no-compare", "--quiet")
+    unlearned = reuse("finetune", tmp_path / "a", "--freeze", "hidden1", *alike)
+    assert unlearned.err.splitlines()[-1].startswith("nothing was learned: ")
     reuse(*few, "--learning-rate", -1).is_refused("learning rate is -1")
 
 

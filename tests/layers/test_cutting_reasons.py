@@ -108,7 +108,8 @@ class TakesOver(ThreeLayers):
 
 
 ONE_BY_ONE = (
-    "^the model cannot be cut: its forward does something else for some numbers of rows, or goes through them one"
+    "^the model cannot be cut: (torch.fx: )?its forward does something else for some numbers of rows, or goes through "
+    "them one"
 )
 
 CASES = {
