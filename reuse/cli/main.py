@@ -18,7 +18,6 @@ from reuse.cli.failing import failure_of, one_line, print_error, tell, wants_jso
 from reuse.cli.options import Group
 from reuse.cli.saying import say
 from reuse.cli.starting import command_start
-from reuse.menus import suggest
 
 # Commands and where they are; nothing of a command is imported before it is called or asked for help.
 COMMANDS = {
@@ -61,14 +60,6 @@ class Commands(Group):
         command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command, or name the nearest."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise click.UsageError(f"unknown command {args[0]!r}: {suggest(args[0], COMMANDS)}", ctx)
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands from the table above, without importing them."""

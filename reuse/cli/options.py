@@ -10,6 +10,7 @@ import click
 from reuse.cli.completing import completing
 from reuse.cli.wording import as_typed
 from reuse.errors import ReuseError, UsageError
+from reuse.menus import suggest
 from reuse.paths import from_home
 from reuse.settings.calling import refuse_others
 from reuse.settings.group import Settings
@@ -88,6 +89,9 @@ class Command(click.Command):
         except click.MissingParameter as error:
             if error.param is not None and error.param.name in ("run", "runs"):
                 raise UsageError(f"no run is named: {ctx.command_path} RUN, one of `reuse runs list`") from error
+            if isinstance(error.param, click.Argument):
+                what = (error.param.metavar or str(error.param.name).upper()).rstrip("….")
+                raise UsageError(f"no {what.lower()} is given: {ctx.command_path} {what}{self._example()}") from error
             raise
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -97,6 +101,11 @@ class Command(click.Command):
         except ReuseError as error:
             error.args = tuple(as_typed(part) if isinstance(part, str) else part for part in error.args)
             raise
+
+    def _example(self) -> str:
+        """Return the example of the help, to stand behind what is missing."""
+        _, found, example = (self.help or "").partition("Example: ")
+        return f", as in {example.splitlines()[0].strip()}" if found else ""
 
     def _refuse_as_option(self, option: str, ctx: click.Context) -> None:
         name = option.removeprefix("--").replace("-", "_")
@@ -128,6 +137,16 @@ class Group(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take the arguments apart."""
         return super().parse_args(ctx, args or ["--help"])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command, or name the nearest."""
+        names = self.list_commands(ctx)
+        if args and args[0] not in names and not args[0].startswith("-"):
+            told = "" if ctx.parent is None else f" of {ctx.command_path}"
+            raise click.UsageError(f"unknown command {args[0]!r}{told}: {suggest(args[0], names)}", ctx)
+        return super().resolve_command(ctx, args)
 
 
 def refusing(arguments: type[Settings]) -> type[Command]:

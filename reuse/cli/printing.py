@@ -17,6 +17,7 @@ from reuse.reporting import Epoch, Progress, Reporter, Underway
 from reuse.settings.files import without_infinities
 
 DASH = "–"  # in place of a number that there cannot be
+LEAST, MOST, RANGE, MOST_DECIMALS = 1e-3, 1e4, 1e3, 4  # of numbers that have as many decimals as one another
 
 
 class Printer(Reporter):
@@ -95,10 +96,14 @@ def print_json(values: Mapping[str, Any] | Sequence[Any]) -> None:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as a table with a header; numbers are right-aligned, a missing value is empty, or the dash given."""
+    """Return rows as a table with a header; numbers are right-aligned, a missing value is empty, or the dash given.
+
+    Fractions of one size have as many decimals as one another.
+    """
     rows = [{escaped(name): value for name, value in row.items()} for row in rows]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[_cell(row.get(name)) for name in columns] for row in rows]
+    written = [_numbers_of([row.get(name) for row in rows]) for name in columns]
+    cells = [[write(row.get(name)) for name, write in zip(columns, written, strict=True)] for row in rows]
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(columns)]
     right = [
         all(isinstance(row.get(name), int | float | None) or row.get(name) == DASH for row in rows) for name in columns
@@ -111,9 +116,19 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([line(columns), *(line(row) for row in cells)])
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else escaped(str(value))
+def _numbers_of(column: Sequence[Any]) -> Callable[[Any], str]:
+    """Return what writes the cells of a column."""
+    numbers = [value for value in column if isinstance(value, float)]
+    sizes, form = [abs(value) for value in numbers if value], ".4g"
+    if sizes and LEAST <= min(sizes) <= max(sizes) < min(MOST, RANGE * min(sizes)):
+        decimals = max(len(f"{value:.4g}".partition(".")[2]) for value in numbers)
+        form = f".{min(decimals, MOST_DECIMALS)}f"
+
+    def write(value: Any) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return format(value, form) if isinstance(value, float) else escaped(str(value))
+
+    return write

@@ -153,5 +153,8 @@ def _read_path(spec: str, options: Options) -> RawData:
     if path.suffix.lower() not in READERS and is_image(path.name, path):
         return read_image_files([path], options, name=spec)
     if path.suffix.lower() not in READERS:
-        raise DataError(f"{path}: a file of this kind is not read; expected {', '.join(READERS)} or a folder")
+        raise DataError(
+            f"{path}: a file of this kind is not read; expected {', '.join(READERS)}, a picture (.png, .jpg, …) or a "
+            "folder"
+        )
     return READERS[path.suffix.lower()](path, options)

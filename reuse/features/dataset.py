@@ -14,7 +14,7 @@ from reuse.caching.cache import ActivationCache
 from reuse.data.rows import Rows
 from reuse.data.sample_keys import Keys, known_rows
 from reuse.data.samples import collated
-from reuse.devices import Compute
+from reuse.devices import Compute, dtype_name
 from reuse.distributed import from_main
 from reuse.errors import UsageError
 from reuse.features.attaching import HeadForward, WholeModel
@@ -190,6 +190,14 @@ class CachedFeatures(Dataset[Any]):
 
     def __len__(self) -> int:
         return len(self._keys[0])
+
+    def __repr__(self) -> str:
+        if self._watched is None:
+            what = "features for a worker" if "_origin" not in self.__dict__ else "inputs: nothing to cache is frozen"
+            return f"CachedFeatures({len(self)} samples, {what})"
+        frontier = ", ".join(f"{f.name} {f.shape} {dtype_name(f.dtype)}" for f in self._store.stored)
+        name = type(self._origin.model).__name__
+        return f"CachedFeatures({name}, {len(self)} samples, {frontier}; {self.computed} computed, {self.found} found)"
 
     def __getitem__(self, index: int) -> Any:
         if not -len(self) <= index < len(self):

@@ -84,6 +84,12 @@ def test_a_fault_of_the_program_is_json_and_a_traceback(
         (("pretrain", "--objective", "simclr"), ("objective is given without --objective", "reuse pretrain OBJECTIVE")),
         (("predict", "--data", "digits"), ("no run is named", "reuse predict RUN", "reuse runs list")),
         (("ensemble",), ("no run is named", "reuse ensemble RUN")),
+        (("rank",), ("no source is given: reuse rank SOURCE, as in reuse rank timm:resnet18 ",)),
+        (("inspect",), ("no model is given: reuse inspect MODEL, as in reuse inspect ",)),
+        (("recipes", "run"), ("no name is given: reuse recipes run NAME, as in ",)),
+        (("runs", "lst"), ("unknown command 'lst' of reuse runs: did you mean 'list'?",)),
+        (("runs", "show"), ("unknown command 'show' of reuse runs: choose one of list, prune",)),
+        (("nonsense",), ("unknown command 'nonsense': did you mean 'finetune' or 'ensemble'?",)),
         (("finetune", "resnet81", "--data", "digits"), ("resnet81", "'resnet18'")),
         (("pretrain", "--model", "mlp:4", "--device", "tpu"), ("device 'tpu' cannot be used: give auto, cpu",)),
         (

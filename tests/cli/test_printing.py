@@ -2,7 +2,7 @@
 
 import pytest
 
-from reuse.cli.printing import Printer, QuietPrinter
+from reuse.cli.printing import DASH, Printer, QuietPrinter, table
 from reuse.reporting import Reporter, Transcript
 
 
@@ -15,3 +15,22 @@ def test_what_is_quiet_leaves_out_lines_and_no_warnings(
     kept.warning("beware")
     assert capsys.readouterr().err.splitlines() == printed
     assert kept.lines == ["a line", "beware"]
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        ([1.04, 0.5, None], ["1.04", "0.50", ""]),
+        ([1.0, 0.98614], ["1.0000", "0.9861"]),
+        ([0.03526, 0.1484, 0.0], ["0.0353", "0.1484", "0.0000"]),
+        ([12.0, 7.0, DASH], ["12", "7", DASH]),
+        ([1e-5, 0.001, 0.1], ["1e-05", "0.001", "0.1"]),  # rates: of many sizes
+        ([0.5, 12_345.6], ["0.5", "1.235e+04"]),
+        ([float("nan"), float("inf"), 2.5], ["nan", "inf", "2.5"]),
+        ([3, 20], ["3", "20"]),
+        ([True, None], ["yes", ""]),
+    ],
+)
+def test_numbers_of_a_column_have_as_many_decimals(column: list[object], shown: list[str]) -> None:
+    lines = table([{"number": value} for value in column]).split("\n")
+    assert [line.strip() for line in lines] == ["number", *shown]

@@ -169,7 +169,11 @@ def test_values_are_told_apart_and_equal_ones_are_not(kind):
 
 
 @given(
-    st.recursive(st.integers() | st.text(max_size=3), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+    st.recursive(
+        st.integers() | st.text(max_size=3),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+        max_leaves=20,
+    )
 )
 def test_nested_values_are_described_by_content_alone(value):
     assert describe(value) == describe(copy.deepcopy(value))
