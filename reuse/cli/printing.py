@@ -17,7 +17,7 @@ from reuse.reporting import Epoch, Progress, Reporter, Underway
 from reuse.settings.files import without_infinities
 
 DASH = "–"  # in place of a number that there cannot be
-LEAST, MOST, RANGE, MOST_DECIMALS = 1e-3, 1e4, 1e3, 4  # of numbers that have as many decimals as one another
+LEAST, MOST, RANGE, MOST_DECIMALS = 1e-3, 1e4, 30, 4  # of numbers that have as many decimals as one another
 
 
 class Printer(Reporter):

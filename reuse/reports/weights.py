@@ -8,7 +8,7 @@ from torch import Tensor
 from reuse.errors import ReuseError
 from reuse.layout import is_several
 from reuse.reports.bars import histogram
-from reuse.reports.markup import Html, figures, joined, note, tag, unbroken
+from reuse.reports.markup import Html, figures, folded, joined, note, tag, unbroken
 from reuse.reports.mistakes import png
 from reuse.reports.record import RunRecord
 from reuse.reports.spacing import spread
@@ -19,6 +19,7 @@ from reuse.runs.pictures import filters_of
 from reuse.runs.tensor_files import load_tensors_file
 
 MOST_TENSORS = 24
+MOST_FROZEN = 4  # that are shown unasked: they are as they were
 
 
 def weights_section(subject: Subject) -> Section:
@@ -36,9 +37,13 @@ def _histograms(tensors: Mapping[str, Tensor], record: RunRecord) -> Html:
     shown = [matrices[place] for place in spread(count, MOST_TENSORS)]
     if not shown:
         return absent("No weights are shown", "the model has no matrix of weights")
-    charts = [_histogram(name, tensors[name].float().numpy(), record) for name in shown]
+    frozen = [name for name in shown if standing_of(name, tensors[name].numel(), record).kind == "frozen"]
+    aside = frozen if MOST_FROZEN < len(frozen) < len(shown) else []
+    charts = {name: _histogram(name, tensors[name].float().numpy(), record) for name in shown}
+    unasked = figures(*(chart for name, chart in charts.items() if name not in aside))
+    more = folded(f"Those of {len(aside)} frozen layers", figures(*map(charts.__getitem__, aside))) if aside else None
     some = note(f"{len(shown)} of {count} tensors, evenly spread.") if len(shown) < count else None
-    return joined([figures(*charts), note("How many weights have which value; biases are left out."), some])
+    return joined([unasked, note("How many weights have which value; biases are left out."), some, more])
 
 
 def _histogram(name: str, values: np.ndarray, record: RunRecord) -> Html:

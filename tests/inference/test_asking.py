@@ -102,7 +102,7 @@ def test_raw_rows_in_all_forms_are_prepared_as_the_run_did(run: str, new: Path) 
 
 
 def test_raw_vectors_and_tables_give_what_prepared_rows_give(tmp_path: Path) -> None:
-    x = RNG.normal(50, 20, (60, 4))
+    x = RNG.normal(50, 20, (300, 4))
     y = (x[:, 0] > 50).astype(int)
     model = reuse.load_model(
         reuse.pretrain("supervised", data=(x, y), model="mlp:8", epochs=60, out=tmp_path / "run").run

@@ -196,3 +196,17 @@ def test_what_cannot_be_taken_is_refused(runs: Path, tmp_path: Path) -> None:
         reuse.report([runs / "pre"], split="tset")
     with pytest.raises(UsageError, match="cannot be written"):
         reuse.report([runs / "pre"], out=tmp_path)
+
+
+def test_weights_of_many_frozen_layers_are_shown_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for layers, behind in (("!output", 5), ("hidden1,hidden2,hidden3,hidden4", 0)):
+        run = reuse.finetune(
+            "mlp:9,8,7,6,5", freeze=layers, random_weights=True, data="digits", labels=60, epochs=1, compare=False
+        ).run
+        section = written([Path(run)], tmp_path).partition("<h3>Weights</h3>")[2].partition("<h3>")[0]
+        at_once, _, folded = section.partition("<details")
+        assert section.count("Weights of ") == 6
+        assert folded.count("Weights of ") == behind
+        assert ("Those of 5 frozen layers" in folded) == (behind == 5)
+        assert "Weights of output" in at_once
