@@ -143,7 +143,7 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command, or name the nearest."""
         names = self.list_commands(ctx)
-        if args and args[0] not in names and not args[0].startswith("-"):
+        if args and args[0] not in names and not args[0].startswith("-") and not ctx.resilient_parsing:
             told = "" if ctx.parent is None else f" of {ctx.command_path}"
             raise click.UsageError(f"unknown command {args[0]!r}{told}: {suggest(args[0], names)}", ctx)
         return super().resolve_command(ctx, args)

@@ -1,6 +1,7 @@
 """Output of the command line: progress on standard error, results on standard output."""
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from reuse.reporting import Epoch, Progress, Reporter, Underway
 from reuse.settings.files import without_infinities
 
 DASH = "–"  # in place of a number that there cannot be
-LEAST, MOST, RANGE, MOST_DECIMALS = 1e-3, 1e4, 30, 4  # of numbers that have as many decimals as one another
+MOST, RANGE, MOST_DECIMALS = 1e4, 30, 4  # of numbers that have as many decimals as one another
 
 
 class Printer(Reporter):
@@ -118,11 +119,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _numbers_of(column: Sequence[Any]) -> Callable[[Any], str]:
     """Return what writes the cells of a column."""
-    numbers = [value for value in column if isinstance(value, float)]
+    numbers = [value for value in column if isinstance(value, float) and math.isfinite(value)]
     sizes, form = [abs(value) for value in numbers if value], ".4g"
-    if sizes and LEAST <= min(sizes) <= max(sizes) < min(MOST, RANGE * min(sizes)):
+    if sizes and max(sizes) < min(MOST, RANGE * min(sizes)):
         decimals = max(len(f"{value:.4g}".partition(".")[2]) for value in numbers)
-        form = f".{min(decimals, MOST_DECIMALS)}f"
+        form = f".{decimals}f" if decimals <= MOST_DECIMALS else form
 
     def write(value: Any) -> str:
         if value is None:

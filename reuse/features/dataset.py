@@ -192,12 +192,14 @@ class CachedFeatures(Dataset[Any]):
         return len(self._keys[0])
 
     def __repr__(self) -> str:
+        samples = f"{len(self)} samples" + (f" in {len(self._keys)} versions" if len(self._keys) > 1 else "")
+        if "_origin" not in self.__dict__:
+            return f"CachedFeatures({samples}, read by a worker)"
         if self._watched is None:
-            what = "features for a worker" if "_origin" not in self.__dict__ else "inputs: nothing to cache is frozen"
-            return f"CachedFeatures({len(self)} samples, {what})"
+            return f"CachedFeatures({samples}, inputs: nothing to cache is frozen)"
         frontier = ", ".join(f"{f.name} {f.shape} {dtype_name(f.dtype)}" for f in self._store.stored)
         name = type(self._origin.model).__name__
-        return f"CachedFeatures({name}, {len(self)} samples, {frontier}; {self.computed} computed, {self.found} found)"
+        return f"CachedFeatures({name}, {samples}, {frontier}; {self.computed} computed, {self.found} found)"
 
     def __getitem__(self, index: int) -> Any:
         if not -len(self) <= index < len(self):

@@ -41,7 +41,9 @@ def _histograms(tensors: Mapping[str, Tensor], record: RunRecord) -> Html:
     aside = frozen if MOST_FROZEN < len(frozen) < len(shown) else []
     charts = {name: _histogram(name, tensors[name].float().numpy(), record) for name in shown}
     unasked = figures(*(chart for name, chart in charts.items() if name not in aside))
-    more = folded(f"Those of {len(aside)} frozen layers", figures(*map(charts.__getitem__, aside))) if aside else None
+    more = (
+        folded(f"Weights of {len(aside)} frozen tensors", figures(*map(charts.__getitem__, aside))) if aside else None
+    )
     some = note(f"{len(shown)} of {count} tensors, evenly spread.") if len(shown) < count else None
     return joined([unasked, note("How many weights have which value; biases are left out."), some, more])
 

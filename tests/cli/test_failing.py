@@ -122,9 +122,11 @@ def test_an_interruption_is_one_line(reuse: Any, monkeypatch: pytest.MonkeyPatch
 
 def started(folder: Path, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "reuse", *map(str, arguments)]
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a shell runs in the background: it is handed on
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # one that is ignored would be handed on
+    try:
+        return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

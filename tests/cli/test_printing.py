@@ -1,5 +1,8 @@
 """What is printed: all that is said, or what is to be read in any case."""
 
+import math
+
+import numpy as np
 import pytest
 
 from reuse.cli.printing import DASH, Printer, QuietPrinter, table
@@ -22,11 +25,14 @@ def test_what_is_quiet_leaves_out_lines_and_no_warnings(
     [
         ([1.04, 0.5, None], ["1.04", "0.50", ""]),
         ([1.0, 0.98614], ["1.0000", "0.9861"]),
-        ([0.03526, 0.1484, 0.0], ["0.0353", "0.1484", "0.0000"]),
+        ([-0.5, 0.125, 0.0], ["-0.500", "0.125", "0.000"]),
+        ([np.float64(0.5), 0.25], ["0.50", "0.25"]),
+        ([0.001234, 0.001241], ["0.001234", "0.001241"]),  # no digit is lost
+        ([0.03526, 0.1484], ["0.03526", "0.1484"]),
         ([12.0, 7.0, DASH], ["12", "7", DASH]),
         ([0.001, 0.1], ["0.001", "0.1"]),  # rates: of several sizes
         ([0.5, 12_345.6], ["0.5", "1.235e+04"]),
-        ([float("nan"), float("inf"), 2.5], ["nan", "inf", "2.5"]),
+        ([math.nan, math.inf, 2.5, 0.25], ["nan", "inf", "2.50", "0.25"]),
         ([3, 20], ["3", "20"]),
         ([True, None], ["yes", ""]),
     ],

@@ -635,7 +635,7 @@ def test_features_say_what_they_are(tmp_path):
     model = nn.Sequential(OrderedDict(low=nn.Linear(3, 2), head=nn.Linear(2, 2)))
     features = reuse.cached(model, TensorDataset(torch.randn(5, 3), torch.arange(5)), freeze="low", cache_dir=tmp_path)
     assert repr(features) == "CachedFeatures(Sequential, 5 samples, low (2,) float32; 5 computed, 0 found)"
-    assert repr(pickle.loads(pickle.dumps(features))) == "CachedFeatures(5 samples, features for a worker)"
+    assert repr(pickle.loads(pickle.dumps(features))) == "CachedFeatures(5 samples, read by a worker)"
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     features.refresh()

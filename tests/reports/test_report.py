@@ -206,7 +206,7 @@ def test_weights_of_many_frozen_layers_are_shown_on_demand(tmp_path: Path, monke
         ).run
         section = written([Path(run)], tmp_path).partition("<h3>Weights</h3>")[2].partition("<h3>")[0]
         at_once, _, folded = section.partition("<details")
-        assert section.count("Weights of ") == 6
-        assert folded.count("Weights of ") == behind
-        assert ("Those of 5 frozen layers" in folded) == (behind == 5)
+        assert section.count("Weights of ") == 6 + (behind == 5)
+        assert folded.count("Weights of hidden") == behind
+        assert ("Weights of 5 frozen tensors" in folded) == (behind == 5)
         assert "Weights of output" in at_once

@@ -62,8 +62,9 @@ def test_heads_are_those_of_scikit_learn(common: dict[str, Any], solver: str) ->
         if one["number"] == swept.best["number"]:
             kept = load_tensors_file(Path(str(swept.kept)) / WEIGHTS)
             assert kept["output.weight"].numpy() == pytest.approx(theirs.coef_, abs=1e-2 * abs(theirs.coef_).max())
-            a_row = 1.01 / len(x["test"][1])  # at the boundary of two classes, where each solver stops elsewhere
-            assert swept.best["test"]["accuracy"]["mean"] == pytest.approx(theirs.score(*x["test"]), abs=a_row)
+            # A row may lie so near the boundary of two classes that solvers that stop elsewhere part over it.
+            near = 1.01 / len(x["test"][1]) if solver == "logistic" else 1e-9
+            assert swept.best["test"]["accuracy"]["mean"] == pytest.approx(theirs.score(*x["test"]), abs=near)
     result = RunFolder.open(str(swept.kept)).result()
     assert result is not None
     assert result["metrics"]["test"] == pytest.approx(evaluate_run(str(swept.kept), data="digits").metrics, abs=1e-6)
