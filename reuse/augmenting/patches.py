@@ -8,6 +8,7 @@ from torch import Tensor
 from reuse.errors import UsageError
 
 LEAST, SIDES = 2, 8  # pixels of a patch where nobody says how many: about an eighth of the image's side
+LEAST_VARIANCE = 1e-6  # added to that of a patch before its values are divided by the deviation
 
 
 @dataclass(frozen=True)
@@ -90,3 +91,8 @@ def _several(patches: Patches) -> Patches:
             f"rows of shape {patches.shape} are one patch, and some are told from others: give smaller ones"
         )
     return patches
+
+
+def deviations(patches: Tensor) -> Tensor:
+    """Return the standard deviation of each of `(batch, patches, width)`, `(batch, patches, 1)`, never 0."""
+    return (patches.var(2, keepdim=True) + LEAST_VARIANCE).sqrt()

@@ -15,54 +15,12 @@ from torch.nn.functional import softplus
 from reuse.data.dataset import Dataset
 from reuse.data.rows import Batch
 from reuse.errors import UsageError
+from reuse.nn.adversaries import BidirectionalAdversaries, PairJudge
 from reuse.nn.decoders import coding_shape, encoder_of
 from reuse.nn.generators import generator_for
-from reuse.nn.hidden import HiddenStyle, hidden_linear, initialize
+from reuse.nn.hidden import initialize
 from reuse.objectives.gradient_penalty import check_penalty, differentiated_twice, gradient_penalty, watched
 from reuse.objectives.objective import Objective, Turn, example_of, some_rows
-
-
-class PairJudge(nn.Module):
-    """A discriminator of pairs: a row and numbers that it is encoded to or made from.
-
-    Args:
-        eye: from rows to a coding; a network of its own, of the encoder's kind.
-        num_features: of that coding, flattened.
-        size: numbers in a pair.
-        hidden: units of the hidden layer over both.
-    """
-
-    def __init__(self, eye: nn.Module, num_features: int, size: int, hidden: int) -> None:
-        super().__init__()
-        self.eye, self.hidden = eye, hidden_linear(num_features + size, hidden, HiddenStyle("leaky_relu"))
-        self.output = nn.Linear(hidden, 1)
-        initialize(self.output)
-
-    def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        """Return the logits that pairs are of a real row and its code, `(batch,)`."""
-        logits: Tensor = self.output(self.hidden(torch.cat([self.eye(x).flatten(1), z], 1)))
-        return logits.squeeze(1)
-
-
-class BidirectionalAdversaries(nn.Module):
-    """An encoder and a generator that deceive a judge together, as they do when each undoes the other.
-
-    Args:
-        encoder: from `(batch, *input_shape)` to the coding.
-        code: from the coding, flattened, to `(batch, size)`.
-        generator: from `(batch, size)` to `(batch, *input_shape)`.
-        judge: of pairs.
-        size: numbers that a row is made from.
-    """
-
-    def __init__(self, encoder: nn.Module, code: nn.Module, generator: nn.Module, judge: nn.Module, size: int) -> None:
-        super().__init__()
-        self.encoder, self.code, self.generator, self.judge, self.size = encoder, code, generator, judge, size
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the codes of rows, numbers that were drawn, and the rows made from these."""
-        z = torch.randn(len(x), self.size, dtype=x.dtype, device=x.device)
-        return self.code(self.encoder(x).flatten(1)), z, self.generator(z)
 
 
 @dataclass(frozen=True)

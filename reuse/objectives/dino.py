@@ -5,74 +5,20 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
-from reuse.augmenting.augmentation import Augmentation
 from reuse.augmenting.contrasting import Views, kind_of, parse_views
 from reuse.data.dataset import Dataset
 from reuse.data.rows import Batch
 from reuse.errors import UsageError
-from reuse.nn.teacher import Teacher, check_momentum, rising_momentum
+from reuse.nn.self_distillation import Prototypes, SelfDistillation
+from reuse.nn.teacher import check_momentum, rising_momentum
 from reuse.objectives.objective import Network, Objective
 from reuse.objectives.simclr import check_temperature
-from reuse.objectives.view_pairs import ViewPair, build_view_pair
+from reuse.objectives.view_pairs import build_view_pair
 
 CROPS = {"colours": 4}
 """Small crops beside the two views, by the kind of rows; none of others, of whose parts little can be told."""
 SMALL = ("crop:0.1", "mirror", "brightness:0.4", "contrast:0.4", "saturation:0.2", "hue:0.1")
-
-
-class Prototypes(nn.Module):
-    """Cosines with prototypes: a linear layer without bias, of unit vectors to unit vectors.
-
-    Args:
-        size: of a projection.
-        count: how many prototypes there are.
-    """
-
-    def __init__(self, size: int, count: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(count, size))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the cosine of each of `(batch, size)` with each prototype, `(batch, count)`."""
-        return normalize(x) @ normalize(self.weight).T
-
-
-class SelfDistillation(nn.Module):
-    """A student that sees all views, and a teacher, its slow copy, that sees the two large ones.
-
-    Args:
-        pair: the encoder, the projector, and what makes large views.
-        prototypes: from a projection to scores.
-        small: makes small crops; None: there are none.
-        crops: how many small crops.
-    """
-
-    centre: Tensor
-
-    def __init__(self, pair: ViewPair, prototypes: Prototypes, small: Augmentation | None, crops: int) -> None:
-        super().__init__()
-        self.encoder, self.augment, self.small, self.crops = pair.encoder, pair.augment, small, crops
-        self.projector = nn.Sequential(pair.projector, prototypes)
-        self.teacher = Teacher(self.student)
-        self.register_buffer("centre", torch.zeros(len(prototypes.weight)))
-        self.seen = torch.zeros(len(prototypes.weight))  # the mean of the teacher's scores in the last step
-
-    @property
-    def student(self) -> nn.Module:
-        """The part that the teacher follows."""
-        return nn.Sequential(self.encoder, self.projector)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return scores of the student `(views, batch, count)`, of the teacher `(2, batch, count)`, and the centre."""
-        large = [self.augment(x), self.augment(x)]
-        small = [self.small(x) for _ in range(self.crops)] if self.small is not None else []
-        told = self.projector(self.encoder(torch.cat(large + small))).unflatten(0, (-1, len(x)))
-        taught = self.teacher(torch.cat(large)).unflatten(0, (2, len(x)))
-        if self.training:
-            self.seen = taught.mean((0, 1))
-        return told, taught, self.centre
 
 
 @dataclass(frozen=True)
@@ -125,7 +71,8 @@ class Dino(Objective):
             raise UsageError(f"small crops are of images in colour, and these inputs are {kind}: set crops to 0")
         pair = build_view_pair(model, data, self.views, hidden=self.hidden, size=self.size, layers=3)
         small = parse_views(SMALL, data) if crops else None
-        return SelfDistillation(pair, Prototypes(self.size, self.prototypes), small, crops)
+        projector = nn.Sequential(pair.projector, Prototypes(self.size, self.prototypes))
+        return SelfDistillation(pair.encoder, projector, self.prototypes, pair.augment, small, crops)
 
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Return the mean over rows and pairs of different views."""

@@ -14,50 +14,13 @@ from torch.nn.functional import softplus
 
 from reuse.data.dataset import Dataset
 from reuse.data.rows import Batch
+from reuse.nn.adversaries import Adversaries
 from reuse.nn.decoders import coding_shape, encoder_of
 from reuse.nn.generators import generator_for
 from reuse.nn.hidden import initialize
 from reuse.nn.spectral import SpectralBound
-from reuse.nn.statistics import held_statistics
 from reuse.objectives.gradient_penalty import check_penalty, differentiated_twice, gradient_penalty, watched
 from reuse.objectives.objective import Objective, Turn, example_of, some_rows
-
-
-class Adversaries(nn.Module):
-    """A discriminator, and a generator that tries to deceive it.
-
-    Args:
-        encoder: from `(batch, *input_shape)` to the coding.
-        judge: from the coding, flattened, to the logit that a row is real, `(batch, 1)`.
-        generator: from `(batch, size)` to `(batch, *input_shape)`.
-        size: numbers that a row is made from.
-
-    Attributes:
-        bound: what holds the discriminator's weights; None: nothing does.
-        has_judged: whether the discriminator is having its turn.
-    """
-
-    bound: SpectralBound | None
-
-    def __init__(self, encoder: nn.Module, judge: nn.Module, generator: nn.Module, size: int) -> None:
-        super().__init__()
-        self.encoder, self.judge, self.generator, self.size = encoder, judge, generator, size
-        self.bound, self.has_judged = None, False
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits that rows are real, `(batch,)`."""
-        logits: Tensor = self.judge(self.encoder(x).flatten(1))
-        return logits.squeeze(1)
-
-    def suspect(self, invented: Tensor) -> Tensor:
-        """Return the logits that invented rows are real; batch norms are evaluated with statistics of real ones."""
-        with held_statistics(self.encoder):
-            return self(invented)  # type: ignore[no-any-return]
-
-    def invent(self, like: Tensor) -> Tensor:
-        """Return as many invented rows as there are in `like`, of its shape."""
-        rows: Tensor = self.generator(torch.randn(len(like), self.size, dtype=like.dtype, device=like.device))
-        return rows
 
 
 @dataclass(frozen=True)

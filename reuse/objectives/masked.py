@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from reuse.augmenting.patches import Patches, patches_of
+from reuse.augmenting.patches import Patches, deviations, patches_of
 from reuse.data.dataset import Dataset
 from reuse.data.rows import Batch
 from reuse.errors import UsageError
@@ -14,8 +14,6 @@ from reuse.nn.decoders import build_decoder, encoder_of
 from reuse.nn.masks import draw_mask, exact_count
 from reuse.nn.visible import PatchDecoder, encode_visible, takes_visible
 from reuse.objectives.objective import Network, Objective, example_of
-
-LEAST_SPREAD = 1e-6  # added to the variance of a patch before its values are divided by the deviation
 
 
 class PatchTeller(nn.Module):
@@ -42,8 +40,7 @@ class PatchTeller(nn.Module):
         if not isinstance(self.decoder, PatchDecoder):
             return self.patches.cut(self.decoder(self.encoder(self.patches.hide(x, hidden))))
         places = hidden.int().argsort(dim=1, stable=True)[:, : len(self.patches) - self.count]
-        told: Tensor = self.decoder(encode_visible(self.encoder, x, places), places)
-        return told
+        return self.decoder(encode_visible(self.encoder, x, places), places)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ class Masked(Objective):
         """Return the mean over hidden patches of all rows."""
         told, truth, hidden = network(batch.inputs[0])
         if self.standardise and truth.size(2) > 1:
-            truth = (truth - truth.mean(2, keepdim=True)) / _spread(truth)
+            truth = (truth - truth.mean(2, keepdim=True)) / deviations(truth)
         errors = (told - truth).square().mean(2)
         return {"loss": (errors * hidden).sum() / hidden.sum()}
 
@@ -118,11 +115,6 @@ class Masked(Objective):
         assert isinstance(trained, PatchTeller)
         told, truth, hidden = trained(rows)
         if self.standardise and truth.size(2) > 1:
-            told = told * _spread(truth) + truth.mean(2, keepdim=True)
+            told = told * deviations(truth) + truth.mean(2, keepdim=True)
         filled = trained.patches.join(torch.where(hidden.unsqueeze(2), told, truth))
         return {"reconstructions": torch.stack([rows, trained.patches.hide(rows, hidden), filled])}
-
-
-def _spread(patches: Tensor) -> Tensor:
-    """Return the standard deviation of each patch, `(batch, patches, 1)`, never 0."""
-    return (patches.var(2, keepdim=True) + LEAST_SPREAD).sqrt()

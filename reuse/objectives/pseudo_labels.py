@@ -14,29 +14,10 @@ from reuse.data.rows import Batch
 from reuse.errors import UsageError
 from reuse.nn.decoders import coding_shape, encoder_of
 from reuse.nn.hidden import initialize
+from reuse.nn.self_taught import SelfTaught
 from reuse.objectives.objective import Network, Objective, add_up, count_rows, divisor_of, example_of, labels_of
 
 UNLABELLED = -1
-
-
-class SelfTaught(nn.Module):
-    """An encoder and a linear layer to classes, and how much the labels that it gives itself count by now.
-
-    Args:
-        encoder: from rows to the coding.
-        output: from the coding, flattened, to logits.
-    """
-
-    weight: Tensor
-
-    def __init__(self, encoder: nn.Module, output: nn.Module) -> None:
-        super().__init__()
-        self.encoder, self.output = encoder, output
-        self.register_buffer("weight", torch.zeros(()))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits, and the weight."""
-        return self.output(self.encoder(x).flatten(1)), self.weight
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import torch
 import reuse
 from reuse.data.rows import Batch
 from reuse.errors import UsageError
-from reuse.objectives.bigan import Bidirectional, BidirectionalAdversaries
+from reuse.nn.adversaries import BidirectionalAdversaries
+from reuse.objectives.bigan import Bidirectional
 
 ROWS = torch.randn(16, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

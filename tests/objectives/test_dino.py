@@ -9,7 +9,8 @@ import torch
 
 import reuse
 from reuse.errors import UsageError
-from reuse.objectives.dino import Dino, SelfDistillation
+from reuse.nn.self_distillation import SelfDistillation
+from reuse.objectives.dino import Dino
 from view_outputs import BATCH, ROWS, drawn, said
 
 SMALL = {"hidden": 8, "size": 4, "prototypes": 6}

@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 import reuse
 from reuse.data.rows import Batch
 from reuse.errors import UsageError
-from reuse.objectives.gan import Adversarial, Adversaries
+from reuse.nn.adversaries import Adversaries
+from reuse.objectives.gan import Adversarial
 
 ROWS = torch.randn(5, 16, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

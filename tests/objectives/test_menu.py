@@ -1,5 +1,6 @@
 """All methods of the menu: each trains, resumes, lends its layers, and takes its own settings as text."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 """What a method asks of its encoder."""
 CASES = [(name, kind) for name, entry in OBJECTIVES.items() for kind in entry.kind.suits]
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_method_is_read_in_a_page(name: str) -> None:
+    """One file an idea, beside its paper, at most 120 lines; networks that are no idea of the method's lie in `nn`."""
+    path = inspect.getsourcefile(OBJECTIVES[name].kind)
+    assert path is not None
+    assert len(Path(path).read_text().splitlines()) <= 120
 
 
 def settings_for(name: str, kind: str) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import torch
 import reuse
 from reuse.data.rows import Batch
 from reuse.errors import UsageError
-from reuse.objectives.pseudo_labels import UNLABELLED, PseudoLabels, SelfTaught
+from reuse.nn.self_taught import SelfTaught
+from reuse.objectives.pseudo_labels import UNLABELLED, PseudoLabels
 
 RANDOM = np.random.default_rng(0)
 ROWS, LABELS = RANDOM.normal(size=(120, 6)).astype(np.float32), np.arange(120) % 3

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 import reuse
 from grouped import grouped
 from reuse.data.rows import Batch, Resident
+from reuse.nn.self_taught import SelfTaught
 from reuse.objectives.masked_step import MaskedStep
 from reuse.objectives.next_step import NextStep
 from reuse.objectives.objective import Network, Objective, labels_of
-from reuse.objectives.pseudo_labels import UNLABELLED, PseudoLabels, SelfTaught
+from reuse.objectives.pseudo_labels import UNLABELLED, PseudoLabels
 from reuse.objectives.sample_weights import weighted
 from reuse.objectives.supervised import Classification
 from reuse.training.trainer import Trainer
