@@ -127,8 +127,9 @@ def measure_work(
         if timings is not None:
             work = Work(sum(timings.nodes), suffix, suffix + timings.through, measured, reading)
             return work, dict(zip(names, timings.nodes, strict=True))
-        nodes = _in_front(parts, inputs)
         rows = min(batch_size, size)
+        with fitting_threads(parts.prefix, model, Resident(*inputs), rows, precision):  # as in a step of the whole
+            nodes = _in_front(parts, inputs)
         same = suffix
         if rows != batch_size:
             same = _step_seconds(parts.suffix, model, make_step, frontier, targets, rows, precision)

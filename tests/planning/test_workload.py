@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +45,34 @@ def test_measuring_leaves_the_model_as_it_was() -> None:
     assert not any(module.training for module in model.modules())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(("width", "threads"), [(4, 1), (4000, 2)])
+def test_frozen_layers_are_timed_with_the_threads_of_a_step(
+    width: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that wait for each other on a busy machine took 16 times what an epoch with one thread took."""
+    before, seen = torch.get_num_threads(), []
+
+    def timed(*given: Any) -> dict[str, float]:
+        seen.append(torch.get_num_threads())
+        return node_seconds(*given)
+
+    model = nn.Sequential(nn.Linear(9, width), nn.ReLU(), nn.Linear(width, 2))
+    freeze(model, "0")
+    monkeypatch.setattr(workload, "node_seconds", timed)
+    torch.set_num_threads(2)
+    try:
+        measure_work(
+            cut(model, torch.randn(4, 9)),
+            lambda network: lambda batch: network(*batch.inputs),
+            (torch.randn(512, 9),),
+            torch.arange(512) % 2,
+            512,
+        )
+        assert (seen, torch.get_num_threads()) == ([threads], 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_each_frozen_layer_is_timed_by_itself() -> None:
