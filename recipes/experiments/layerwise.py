@@ -89,6 +89,7 @@ def pretrain_and_tune(
             source = reuse.pretrain(objective, seed=seed, **places, **model, **pretraining).run
             before = process_time()
             result = reuse.finetune(source, seed=seed, out=folder / "run", **model, **tuning)
-        errors = {f"{split}_error": 1 - result.metrics[split]["accuracy"] for split in ("test", "valid")}
+        measured = [split for split in ("test", "valid") if result.metrics[split]]
+        errors = {f"{split}_error": 1 - result.metrics[split]["accuracy"] for split in measured}
         minutes = {"pretraining_minutes": before - started, "tuning_minutes": process_time() - before}
         return errors | {name: seconds / 60 for name, seconds in minutes.items()}
